@@ -1,0 +1,102 @@
+# On a fresh machine `make demo` needs Python 3.11 or newer and nothing else. A second run installs nothing.
+#
+#   make demo ARGS="--help"                 pass arguments on
+#   make test PYTHON=/path/to/python3.12    choose the interpreter of .venv (delete an existing one with `make clean`)
+
+ARGS ?=
+WORKERS ?= auto
+BIN := .venv/bin
+CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14)
+VERSIONS := 3.11 3.12 3.13
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test quick bench lint types coverage others format clean
+.NOTPARALLEL:
+.PRECIOUS: .venvs/%/.installed
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
+
+demo: .venv/.demo ## hold a conversation without key, network or microphone, and write it to conversation/
+	@$(BIN)/voicepipe demo $(ARGS)
+
+test: lint types coverage others ## everything a change has to pass, on each Python that is present
+
+quick: .venv/.dev ## the loop while writing: lint and all tests that are not slow
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -q -x -m "not slow" -n $(WORKERS) $(ARGS)
+
+bench: .venv/.dev ## measure what the project promises in numbers
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lint: .venv/.dev ## rules and layout of the code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.dev ## two type checkers, both strict
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+coverage: .venv/.dev ## the tests on the Python of .venv, and what they leave out
+	$(BIN)/coverage erase
+	$(BIN)/coverage run --parallel-mode -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+others: .venv/.dev ## the tests on the other supported versions of Python that are present
+	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); absent=; \
+	for version in $(VERSIONS); do \
+	    if [ $$version = $$own ]; then continue; fi; \
+	    if python$$version -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+	        $(MAKE) --no-print-directory on-$$version || exit 1; \
+	    else absent="$$absent $$version"; fi; \
+	done; \
+	if [ -n "$$absent" ]; then echo "Python not on this machine, so not tested:$$absent"; fi
+
+on-%: .venvs/%/.installed
+	.venvs/$*/bin/python -m pytest -q -n $(WORKERS) $(ARGS)
+
+format: .venv/.dev ## lay the code out, and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## delete what the targets above made, except conversation/
+	rm -rf .venv .venvs build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+# A command on PATH may be a shim that does not run, and Debian's python3 may lack ensurepip, so each candidate is tried.
+# Before 3.14 goes first, because the local recogniser has no wheel for 3.14.
+.venv/.created:
+	@if .venv/bin/python -m pip --version >/dev/null 2>&1; then exit 0; fi; \
+	for below in 14 99; do for python in $(CANDIDATES); do \
+	    suits="import ensurepip, sys, venv; sys.exit(not 11 <= sys.version_info.minor < $$below)"; \
+	    if "$$python" -c "$$suits" >/dev/null 2>&1; then \
+	        echo "making .venv with $$("$$python" --version)"; \
+	        "$$python" -m venv .venv; exit; \
+	    fi; \
+	done; done; \
+	{ echo "voicepipe needs Python 3.11 or newer with the modules venv and ensurepip (Debian: python3-venv); found:"; \
+	  for python in $(CANDIDATES); do echo "  $$python: $$("$$python" --version 2>&1 | head -n 1)"; done; \
+	  echo "Install one, or name it: make PYTHON=/path/to/python3.12"; } >&2; \
+	exit 2
+	@touch $@
+
+.venv/.demo: .venv/.created pyproject.toml
+	@echo "installing voicepipe[local,cli] into .venv"
+	@$(BIN)/python -m pip install --quiet -e '.[local,cli]'
+	@touch $@
+
+# The pip that comes with a venv is often older than 25.1, the first that knows --group.
+.venv/.dev: .venv/.created pyproject.toml
+	@echo "installing voicepipe[local,cli,testing] and the tools of a developer into .venv"
+	@$(BIN)/python -m pip install --quiet 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet -e '.[local,cli,testing]' --group dev
+	@touch $@ .venv/.demo
+
+.venvs/%/.installed: pyproject.toml
+	@echo "installing voicepipe[local,cli,testing] and the tools of its tests into .venvs/$*"
+	@python$* -m venv --clear .venvs/$*
+	@.venvs/$*/bin/python -m pip install --quiet 'pip>=25.1'
+	@.venvs/$*/bin/python -m pip install --quiet -e '.[local,cli,testing]' --group test
+	@touch $@

@@ -1,0 +1,151 @@
+"""Voice agents as a pipeline of asyncio stages.
+
+Everything public is here; `voicepipe.testing` holds what tests of applications need. See the README for a first agent.
+"""
+
+from voicepipe._policy import TurnRules
+from voicepipe.audio.output import ClockedOutput, Output, PullOutput
+from voicepipe.audio.source import PushSource, Source
+from voicepipe.audio.wav import WavOutput, WavSource, read_wav, write_wav
+from voicepipe.channel import Channel, ChannelStatistics, Inbox, Outbox
+from voicepipe.errors import (
+    AudioError,
+    AuthenticationError,
+    ConfigurationError,
+    IncompleteReply,
+    LeaseRevoked,
+    MissingExtra,
+    RateLimited,
+    StageError,
+    ToolError,
+    VendorError,
+    VoicepipeError,
+)
+from voicepipe.events import (
+    AudioDropped,
+    AudioFrame,
+    CleanupOverran,
+    EarlyTranscript,
+    Event,
+    Hearing,
+    ReplyEnd,
+    RequestRetried,
+    Sentence,
+    SentenceStarted,
+    SpeechEnded,
+    SpeechStarted,
+    TextDelta,
+    ToolCallDelta,
+    ToolFinished,
+    ToolStarted,
+    Transcript,
+    TurnCompleted,
+    TurnEmpty,
+    TurnEnded,
+    TurnFailed,
+    TurnInterrupted,
+    TurnStarted,
+    WordMark,
+)
+from voicepipe.history import AssistantMessage, History, Message, ToolCall, UserMessage, said
+from voicepipe.part import Part
+from voicepipe.pipeline import Host, Pipeline, run
+from voicepipe.sentences import SentenceSplitter
+from voicepipe.session import Session
+from voicepipe.stage import SessionStage, Stage, stage
+from voicepipe.stages.llm_stream import Deadlines, LLMStreamStage
+from voicepipe.stages.model import Model, ReplyPart, Request
+from voicepipe.stages.sentence_chunker import SentenceChunker
+from voicepipe.stages.stt import Recogniser, STTStage
+from voicepipe.stages.tool_router import ToolRouter
+from voicepipe.stages.tts_sink import TTSSink
+from voicepipe.timeline import Timeline
+from voicepipe.tools import Tool, ToolContext, tool
+from voicepipe.turn import Turn, TurnState
+from voicepipe.vendors.espeak import EspeakTTS
+from voicepipe.vendors.pocketsphinx import PocketsphinxRecogniser
+
+__all__ = [
+    "AssistantMessage",
+    "AudioDropped",
+    "AudioError",
+    "AudioFrame",
+    "AuthenticationError",
+    "Channel",
+    "ChannelStatistics",
+    "CleanupOverran",
+    "ClockedOutput",
+    "ConfigurationError",
+    "Deadlines",
+    "EarlyTranscript",
+    "EspeakTTS",
+    "Event",
+    "Hearing",
+    "History",
+    "Host",
+    "Inbox",
+    "IncompleteReply",
+    "LLMStreamStage",
+    "LeaseRevoked",
+    "Message",
+    "MissingExtra",
+    "Model",
+    "Outbox",
+    "Output",
+    "Part",
+    "Pipeline",
+    "PocketsphinxRecogniser",
+    "PullOutput",
+    "PushSource",
+    "RateLimited",
+    "Recogniser",
+    "ReplyEnd",
+    "ReplyPart",
+    "Request",
+    "RequestRetried",
+    "STTStage",
+    "Sentence",
+    "SentenceChunker",
+    "SentenceSplitter",
+    "SentenceStarted",
+    "Session",
+    "SessionStage",
+    "Source",
+    "SpeechEnded",
+    "SpeechStarted",
+    "Stage",
+    "StageError",
+    "TTSSink",
+    "TextDelta",
+    "Timeline",
+    "Tool",
+    "ToolCall",
+    "ToolCallDelta",
+    "ToolContext",
+    "ToolError",
+    "ToolFinished",
+    "ToolRouter",
+    "ToolStarted",
+    "Transcript",
+    "Turn",
+    "TurnCompleted",
+    "TurnEmpty",
+    "TurnEnded",
+    "TurnFailed",
+    "TurnInterrupted",
+    "TurnRules",
+    "TurnStarted",
+    "TurnState",
+    "UserMessage",
+    "VendorError",
+    "VoicepipeError",
+    "WavOutput",
+    "WavSource",
+    "WordMark",
+    "read_wav",
+    "run",
+    "said",
+    "stage",
+    "tool",
+    "write_wav",
+]

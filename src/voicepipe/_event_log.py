@@ -1,0 +1,58 @@
+"""Events on their way to the application.
+
+Rule 1: telling never waits, and iterating is optional: the newest events are kept, older ones are counted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from voicepipe.events import Event
+
+__all__ = ["EventLog"]
+
+EVENTS_KEPT: Final = 1_000
+"""Events that wait for an application that does not iterate, or is slow."""
+
+
+class EventLog:
+    """A queue that forgets the oldest.
+
+    Attributes:
+        dropped: Events that nobody read in time.
+    """
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._events: deque[Event] = deque()
+        self._news = anyio.Event()
+        self._is_closed = False
+
+    def put(self, event: Event) -> None:
+        """Add an event."""
+        self._events.append(event)
+        if len(self._events) > EVENTS_KEPT:
+            self._events.popleft()
+            self.dropped += 1
+        self._news.set()
+
+    def close(self) -> None:
+        """Say that nothing follows: iterators end after what is queued."""
+        self._is_closed = True
+        self._news.set()
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        """Iterate until `close`; each event goes to one iterator."""
+        while True:
+            while self._events:
+                yield self._events.popleft()
+            if self._is_closed:
+                return
+            self._news = anyio.Event()
+            await self._news.wait()

@@ -1,0 +1,120 @@
+"""Parts that are held open while something else runs.
+
+Rule 1: each lifetime is entered and left in a task of its own, so that handshakes run in parallel and a failure carries
+        its part's name.
+Rule 2: leaving is shielded and bounded: a part may say good-bye to its vendor, and none can hold the exit.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import anyio
+
+from voicepipe.errors import StageError, VoicepipeError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+
+    from anyio.abc import TaskStatus
+
+    from voicepipe.part import Part
+
+__all__ = ["held", "named", "single_error"]
+
+CLOSE_S: Final = 2.0
+"""How long a part may take to close. Within `session.SHUTDOWN_S`."""
+
+Lifetime: TypeAlias = "Callable[[Part], AbstractAsyncContextManager[None]]"
+
+
+@asynccontextmanager
+async def held(parts: Sequence[Part], lifetime: Lifetime) -> AsyncGenerator[None]:
+    """Enter a lifetime of every part, in parallel, and leave them together.
+
+    Args:
+        parts: Each is entered after the parts that it holds.
+        lifetime: Which one, e.g. `Part.open`.
+
+    Raises:
+        VoicepipeError: A part failed; errors that are none of ours arrive as `StageError` with the part's name.
+    """
+    leave = anyio.Event()
+    with single_error():
+        async with anyio.create_task_group() as tasks:
+            try:
+                async with anyio.create_task_group() as entering:
+                    for part in parts:
+                        entering.start_soon(_enter, tasks, part, lifetime, leave)
+                yield
+            finally:
+                leave.set()
+
+
+async def _enter(tasks: anyio.abc.TaskGroup, part: Part, lifetime: Lifetime, leave: anyio.Event) -> None:
+    for inner in part._held():
+        await _enter(tasks, inner, lifetime, leave)
+    await tasks.start(_hold, part, lifetime, leave, name=f"voicepipe {part.name}")
+
+
+async def _hold(part: Part, lifetime: Lifetime, leave: anyio.Event, *, task_status: TaskStatus[None]) -> None:
+    with named(part.name), anyio.CancelScope() as scope:
+        async with lifetime(part):
+            # From here on only `leave` ends it, and then it has time to close.
+            scope.shield = True
+            task_status.started()
+            await leave.wait()
+            scope.deadline = anyio.current_time() + CLOSE_S
+
+
+@contextmanager
+def named(part_name: str) -> Generator[None]:
+    """Let our own errors through, with the part's name as a note; wrap all others in `StageError`."""
+    try:
+        yield
+    except VoicepipeError as error:
+        error.add_note(f"in {part_name}")
+        raise
+    except ExceptionGroup as group:
+        first = first_error(group)
+        if isinstance(first, VoicepipeError):
+            first.add_note(f"in {part_name}")
+            raise first from first.__cause__
+        raise _stage_error(part_name, first) from first
+    except Exception as error:
+        raise _stage_error(part_name, error) from error
+
+
+def _stage_error(part_name: str, error: BaseException) -> StageError:
+    return StageError(f"{part_name} raised {type(error).__name__}: {error}", part=part_name)
+
+
+@contextmanager
+def single_error() -> Generator[None]:
+    """Raise the first error of a task group as itself; further ones become notes."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error = first_error(group)
+        raise error from error.__cause__
+
+
+def first_error(group: BaseExceptionGroup[Any]) -> BaseException:
+    """Return the first error in a group of groups, noting the others on it."""
+    leaves: list[BaseException] = []
+
+    def collect(error: BaseException) -> None:
+        if isinstance(error, BaseExceptionGroup):
+            group: BaseExceptionGroup[Any] = error
+            for inner in group.exceptions:
+                collect(inner)
+        else:
+            leaves.append(error)
+
+    collect(group)
+    # Ctrl-C and SystemExit must not hide behind an error that they caused.
+    leaves.sort(key=lambda error: isinstance(error, Exception))
+    for other in leaves[1:]:
+        leaves[0].add_note(f"and then {type(other).__name__}: {other}")
+    return leaves[0]

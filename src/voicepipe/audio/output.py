@@ -1,0 +1,202 @@
+"""Where the agent's audio goes to.
+
+Rule 1: `write` waits for room and keeps at most two 20 ms frames, so that little is lost when the caller interrupts.
+Rule 2: `flush` is silence at once: synchronous, and a `write` that was waiting must not put its audio in afterwards.
+Rule 3: `played_s` counts what was played and nothing else: history is made from it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+
+from voicepipe.errors import ConfigurationError
+from voicepipe.part import Part
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from voicepipe.session import Session
+
+__all__ = ["ClockedOutput", "Output", "PullOutput"]
+
+BUFFERED_S = 0.04
+"""Two 20 ms frames: enough to hide the loop's jitter, little enough to throw away."""
+
+
+class Output(Part):
+    """Base of outputs; subclasses write `write`, `flush` and `played_s`.
+
+    Attributes:
+        sample_rate: Samples per second that `write` takes; speech of another rate is resampled before.
+    """
+
+    sample_rate: int = 24_000
+
+    @abstractmethod
+    async def write(self, pcm: bytes) -> None:
+        """Take little-endian signed 16-bit mono PCM, at most 20 ms, waiting until there is room for it.
+
+        Cancelled when the turn is interrupted. When `flush` is called while this waits, the audio must be dropped.
+        """
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Be silent at once: drop everything that was written and not yet played. Must not wait."""
+
+    @property
+    @abstractmethod
+    def played_s(self) -> float:
+        """Seconds of audio played since the session began. Never falls; flushed audio does not count."""
+
+
+class PullOutput(Output):
+    """An output that the application reads, at the pace at which it plays: what has been read counts as played.
+
+    Args:
+        sample_rate: Samples per second that `read` returns.
+
+    A `PullOutput` belongs to one call: make one per session and give it to `host.session(output=...)`.
+    """
+
+    def __init__(self, sample_rate: int = 24_000) -> None:
+        if not 8_000 <= sample_rate <= 192_000:
+            raise ConfigurationError(f"PullOutput: sample_rate must be 8000 to 192000, not {sample_rate}")
+        self.sample_rate = sample_rate
+        self._frames: deque[bytes] = deque()
+        self._held_bytes = 0
+        self._read_bytes = 0
+        self._flushes = 0
+        self._changed = anyio.Event()
+
+    async def write(self, pcm: bytes) -> None:
+        """Take a frame. See `Output.write`."""
+        flushes = self._flushes
+        while self._frames and self._held_bytes + len(pcm) > BUFFERED_S * self.sample_rate * 2:
+            await self._changed.wait()
+            if self._flushes != flushes:
+                return
+        self._frames.append(pcm)
+        self._held_bytes += len(pcm)
+        self._tell()
+
+    def flush(self) -> None:
+        """Drop what has not been read. See `Output.flush`."""
+        self._flushes += 1
+        self._frames.clear()
+        self._held_bytes = 0
+        self._tell()
+
+    @property
+    def played_s(self) -> float:
+        """Seconds that have been read."""
+        return self._read_bytes / 2 / self.sample_rate
+
+    def read_nowait(self) -> bytes:
+        """Return the next frame, or b"" when there is none: play silence then. For callbacks that must not wait."""
+        if not self._frames:
+            return b""
+        pcm = self._frames.popleft()
+        self._held_bytes -= len(pcm)
+        self._read_bytes += len(pcm)
+        self._tell()
+        return pcm
+
+    async def read(self) -> bytes:
+        """Return the next frame (at most 20 ms), waiting until the agent speaks."""
+        while not self._frames:
+            await self._changed.wait()
+        return self.read_nowait()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Iterate over the frames; ends only by leaving the loop or by cancellation."""
+        while True:
+            yield await self.read()
+
+    def _tell(self) -> None:
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+
+class ClockedOutput(Output):
+    """Base of outputs without a device: plays in real time by the event loop's clock.
+
+    Args:
+        sample_rate: Samples per second that `write` takes.
+
+    Subclasses write `record`. Belongs to one session, which begins with `attach`.
+    """
+
+    def __init__(self, sample_rate: int = 24_000) -> None:
+        if not 8_000 <= sample_rate <= 192_000:
+            raise ConfigurationError(f"{type(self).__name__}: sample_rate must be 8000 to 192000, not {sample_rate}")
+        self.sample_rate = sample_rate
+        self._began_s = 0.0
+        self._plays_until_s = 0.0
+        self._accepted_s = 0.0
+        self._recorded_bytes = 0
+        self._pending = b""  # handed over, not played yet
+        self._flushes = 0
+
+    @asynccontextmanager
+    async def attach(self, session: Session) -> AsyncGenerator[None]:
+        """Begin to play: silence, until something is written."""
+        del session
+        self._began_s = self._plays_until_s = anyio.current_time()
+        try:
+            yield
+        finally:
+            self._catch_up()
+
+    def record(self, pcm: bytes) -> None:
+        """What was played, silence included, in order and without gaps. Called while the session lives."""
+
+    async def write(self, pcm: bytes) -> None:
+        """Take a frame. See `Output.write`."""
+        flushes, duration_s = self._flushes, len(pcm) / 2 / self.sample_rate
+        # Two timers may differ in their last bit; a frame must not wait for a nanosecond.
+        while (room_at := self._plays_until_s + duration_s - BUFFERED_S) > anyio.current_time() + 1e-9:
+            await anyio.sleep_until(room_at)
+            if self._flushes != flushes:
+                return
+        self._catch_up()
+        self._pending += pcm
+        self._accepted_s += duration_s
+        self._plays_until_s = max(self._plays_until_s, anyio.current_time()) + duration_s
+
+    def flush(self) -> None:
+        """Drop what has not been played. See `Output.flush`."""
+        self._flushes += 1
+        self._catch_up()
+        self._accepted_s -= self._left_s
+        self._pending = b""
+        self._plays_until_s = anyio.current_time()
+
+    @property
+    def played_s(self) -> float:
+        """Seconds played, by the loop's clock."""
+        return self._accepted_s - self._left_s
+
+    @property
+    def _left_s(self) -> float:
+        return max(0.0, self._plays_until_s - anyio.current_time())
+
+    def _catch_up(self) -> None:
+        """Record what has been played by now."""
+        left = 2 * round(self._left_s * self.sample_rate)
+        played, self._pending = self._pending[: len(self._pending) - left], self._pending[len(self._pending) - left :]
+        self._record(played)
+        if not self._pending:
+            missing = 2 * round((anyio.current_time() - self._began_s) * self.sample_rate) - self._recorded_bytes
+            second = bytes(2 * self.sample_rate)
+            for at in range(0, missing, len(second)):
+                self._record(second[: missing - at])
+
+    def _record(self, pcm: bytes) -> None:
+        self._recorded_bytes += len(pcm)
+        if pcm:
+            self.record(pcm)

@@ -1,0 +1,80 @@
+"""Audio from one sample rate to another, piece by piece.
+
+Rule 1: pieces may be of any length; cutting a recording differently gives the same samples.
+Rule 2: soxr and numpy come with the extra `local` and are imported when a resampler is made.
+"""
+
+from __future__ import annotations
+
+from voicepipe.errors import AudioError, ConfigurationError, MissingExtra
+
+__all__ = ["Resampler", "resampler"]
+
+
+def resampler(from_rate: int, to_rate: int, giver: str, taker: str) -> Resampler | None:
+    """Return what brings the audio of one part to the rate of the next; None when they agree.
+
+    Raises:
+        ConfigurationError: They differ, and soxr is not installed.
+    """
+    if from_rate == to_rate:
+        return None
+    try:
+        return Resampler(from_rate, to_rate)
+    except MissingExtra as error:
+        raise ConfigurationError(
+            f"{giver} gives {from_rate} Hz, {taker} takes {to_rate} Hz; set one of their sample_rate, or "
+            "run pip install 'voicepipe[local]' to resample"
+        ) from error
+
+
+class Resampler:
+    """A stream of audio at another rate.
+
+    Args:
+        from_rate: Samples per second of what is fed.
+        to_rate: Samples per second of what comes out.
+
+    Raises:
+        ConfigurationError: A rate is not positive.
+        MissingExtra: soxr is not installed.
+    """
+
+    def __init__(self, from_rate: int, to_rate: int) -> None:
+        if from_rate <= 0 or to_rate <= 0:
+            raise ConfigurationError(
+                f"sample rates must be positive, not {from_rate} and {to_rate}; write e.g. Resampler(22_050, 16_000)"
+            )
+        try:
+            import numpy as np  # noqa: PLC0415 - Rule 2
+            import soxr  # noqa: PLC0415 - Rule 2
+        except ImportError as error:
+            raise MissingExtra(f"Resampling from {from_rate} to {to_rate} Hz", "soxr", "local") from error
+        self._numpy = np
+        self._stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
+        self._rates = (from_rate, to_rate)
+
+    def feed(self, pcm: bytes) -> bytes:
+        """Take s16 mono samples and return those that are ready, which may be none at first.
+
+        Raises:
+            AudioError: `pcm` ends within a sample.
+        """
+        return self._resample(pcm, last=False)
+
+    def flush(self) -> bytes:
+        """Return the samples that were held back. What is fed next begins a new recording."""
+        tail = self._resample(b"", last=True)
+        self._stream.clear()
+        return tail
+
+    def _resample(self, pcm: bytes, *, last: bool) -> bytes:
+        if len(pcm) % 2:
+            raise AudioError(f"16-bit samples have an even number of bytes, but {len(pcm)} came; keep samples whole")
+        samples = self._stream.resample_chunk(self._numpy.frombuffer(pcm, "<i2").astype("float32"), last=last)
+        # Rounded here: soxr's own way to 16 bits adds random noise, and the same audio would never come out twice.
+        return bytes(self._numpy.rint(samples).clip(-32_768, 32_767).astype("<i2").tobytes())
+
+    def __repr__(self) -> str:
+        """Show both rates."""
+        return f"<Resampler {self._rates[0]} -> {self._rates[1]} Hz>"

@@ -1,0 +1,191 @@
+"""WAV files as a caller and as a loudspeaker, both in real time.
+
+Rule 1: a file is checked before any audio moves: empty, truncated and foreign files are refused with what was found.
+Rule 2: nothing half-written is left behind: a recording is written under another name and renamed when it is whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import wave
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from voicepipe.audio.output import ClockedOutput
+from voicepipe.audio.source import Source
+from voicepipe.errors import AudioError
+from voicepipe.stages.playback import FRAME_S, frames_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from voicepipe.session import Session
+
+__all__ = ["WavOutput", "WavSource", "read_wav", "write_wav"]
+
+log = logging.getLogger("voicepipe")
+
+HANG_UP_AFTER_S: Final = 1.0
+"""After its last sample a `WavSource` waits for the reply, and hangs up after this much quiet."""
+
+
+def read_wav(path: str | Path) -> tuple[bytes, int]:
+    """Return a WAV file's samples (s16 mono) and its sample rate.
+
+    Raises:
+        AudioError: It is missing, empty, truncated, or not 16-bit mono PCM.
+    """
+    path = Path(path)
+    wanted = "expected a WAV file with 16-bit mono PCM"
+    try:
+        with wave.open(str(path), "rb") as wav:
+            if wav.getsampwidth() != 2 or wav.getnchannels() != 1:
+                raise AudioError(
+                    f"{path}: {wanted}, found {8 * wav.getsampwidth()}-bit with {wav.getnchannels()} channel(s); "
+                    f"convert it, for example: ffmpeg -i {path.name} -ac 1 -c:a pcm_s16le mono.wav"
+                )
+            promised, rate = wav.getnframes(), wav.getframerate()
+            pcm = wav.readframes(promised)
+    except FileNotFoundError:
+        raise AudioError(f"{path}: there is no such file") from None
+    except (EOFError, wave.Error) as error:
+        raise AudioError(
+            f"{path}: {wanted}, found something else ({str(error) or 'it ends within the header'})"
+        ) from None
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read: {error.strerror}") from None
+    if not promised:
+        raise AudioError(f"{path}: {wanted}, found no samples in it")
+    if len(pcm) != 2 * promised:
+        raise AudioError(f"{path}: truncated: its header promises {promised} samples, it holds {len(pcm) // 2}")
+    if not 8_000 <= rate <= 192_000:
+        raise AudioError(f"{path}: expected a sample rate of 8000 to 192000 Hz, found {rate}")
+    return pcm, rate
+
+
+def write_wav(path: str | Path, pcm: bytes, sample_rate: int, *, channels: int = 1) -> None:
+    """Write 16-bit PCM (interleaved, if there are several channels) to a WAV file, whole or not at all.
+
+    Raises:
+        AudioError: It cannot be written.
+    """
+    path = Path(path)
+    draft = path.with_name(path.name + ".part")
+    try:
+        with wave.open(str(draft), "wb") as wav:
+            wav.setnchannels(channels)
+            wav.setsampwidth(2)
+            wav.setframerate(sample_rate)
+            wav.writeframes(pcm)
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise AudioError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+class WavSource(Source):
+    """A caller who plays a WAV file in real time, waits for the reply, and hangs up.
+
+    Args:
+        path: A WAV file with 16-bit mono PCM.
+
+    Raises:
+        AudioError: The file cannot be used; raised here, not in the call.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._pcm, self.sample_rate = read_wav(path)
+        self._path = Path(path)
+        self._session: Session
+
+    @asynccontextmanager
+    async def attach(self, session: Session) -> AsyncGenerator[None]:
+        """Remember the call, to know when the reply has been heard."""
+        self._session = session
+        yield
+
+    async def frames(self) -> AsyncGenerator[bytes]:
+        """Yield 20 ms frames at the pace of speech. See `Source.frames`."""
+        due = anyio.current_time()
+        for frame in frames_of(self._pcm, self.sample_rate):
+            due += len(frame) / 2 / self.sample_rate
+            await anyio.sleep_until(due)  # a frame exists when its last sample was spoken
+            yield frame
+        silence = bytes(2 * int(FRAME_S * self.sample_rate))
+        quiet_since = due
+        while due - quiet_since < HANG_UP_AFTER_S:
+            due += FRAME_S
+            await anyio.sleep_until(due)
+            yield silence
+            if self._session.is_busy:
+                quiet_since = due
+
+    def __repr__(self) -> str:
+        """Show the file and its length."""
+        return f"<WavSource {self._path.name} {len(self._pcm) / 2 / self.sample_rate:.1f} s>"
+
+
+class WavOutput(ClockedOutput):
+    """A loudspeaker that plays in real time into a WAV file: what was heard, when it was heard.
+
+    The file begins with the session; while the agent is silent, so is the file.
+
+    Args:
+        path: The file to write; it appears, whole, when the session ends.
+        sample_rate: Samples per second of the file.
+
+    Attributes:
+        error: Why the recording stopped, if it did: the call outlives its recording.
+    """
+
+    def __init__(self, path: str | Path, sample_rate: int = 24_000) -> None:
+        super().__init__(sample_rate)
+        self.error: OSError | None = None
+        self._path = Path(path)
+        self._file: wave.Wave_write
+
+    @asynccontextmanager
+    async def attach(self, session: Session) -> AsyncGenerator[None]:
+        """Write beside the path, and put the file in place at the end."""
+        draft = self._path.with_name(self._path.name + ".part")
+        try:
+            self._file = wave.open(str(draft), "wb")  # noqa: SIM115 - closed below, before it is renamed
+        except OSError as error:
+            raise AudioError(f"{self._path}: cannot be written: {error.strerror}") from error
+        self._file.setnchannels(1)
+        self._file.setsampwidth(2)
+        self._file.setframerate(self.sample_rate)
+        try:
+            async with super().attach(session):
+                yield
+        finally:
+            self._close(draft)
+
+    def record(self, pcm: bytes) -> None:
+        """Append to the file. See `ClockedOutput.record`."""
+        if self.error is None:
+            try:
+                self._file.writeframesraw(pcm)
+            except OSError as error:
+                self._stop(error)
+
+    def _close(self, draft: Path) -> None:
+        try:
+            self._file.close()
+            if self.error is None:
+                draft.replace(self._path)
+        except OSError as error:
+            self._stop(error)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _stop(self, error: OSError) -> None:
+        self.error = self.error or error
+        log.warning("%s: the recording stops, the call goes on: %s", self._path, error.strerror)
+
+    def __repr__(self) -> str:
+        """Show the file."""
+        return f"<WavOutput {self._path.name} {self.sample_rate} Hz>"

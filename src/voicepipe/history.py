@@ -1,0 +1,145 @@
+"""The conversation as the model may know it.
+
+Rule 1: an assistant message holds what was generated, what was synthesised and what was heard. Once its turn has ended,
+        the model sees what was heard.
+Rule 2: a tool call is stored with its result, so no call can be without one: pending, done, failed or unknown.
+Rule 3: nothing is ever removed; what a request may hold is a matter of rendering it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["AssistantMessage", "CallStatus", "History", "Message", "ToolCall", "UserMessage"]
+
+CallStatus: TypeAlias = Literal["pending", "done", "failed", "unknown"]
+
+PENDING_RESULT = "still running"
+"""What the model is told of a call that has no result yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """What the caller said."""
+
+    text: str
+
+
+@dataclass(slots=True, kw_only=True)
+class ToolCall:
+    """One call of a tool and what became of it.
+
+    Attributes:
+        call_id: Unique within its message; the model's, unless it was missing or doubled.
+        name: The tool's name as the model wrote it.
+        arguments: The arguments' JSON text as the model wrote it.
+        status: "failed" when the model was told an error, "unknown" when a writing tool did not end in time.
+        result: What the model is told.
+    """
+
+    call_id: str
+    name: str
+    arguments: str
+    status: CallStatus = "pending"
+    result: str = PENDING_RESULT
+
+    def settle(self, status: CallStatus, result: str) -> None:
+        """Put the result in place. A call that is done or failed keeps its first result."""
+        if self.status in ("pending", "unknown"):
+            self.status, self.result = status, result
+
+
+@dataclass(slots=True, kw_only=True)
+class AssistantMessage:
+    """What the agent said, or asked a tool to do.
+
+    Attributes:
+        generated: The text as the model wrote it.
+        synthesised: The part that was handed to TTS, as it was spoken.
+        heard: The part that the caller heard.
+        calls: Tool calls, in the model's order.
+        is_settled: Whether its turn has ended, so that `heard` will not grow any more.
+        was_interrupted: Whether it was cut short.
+    """
+
+    generated: str = ""
+    synthesised: str = ""
+    heard: str = ""
+    calls: list[ToolCall] = field(default_factory=list[ToolCall])
+    is_settled: bool = False
+    was_interrupted: bool = False
+
+    @property
+    def text(self) -> str:
+        """What the model may know: what was heard, or while the turn lives what was generated."""
+        return self.heard if self.is_settled else self.generated
+
+
+Message: TypeAlias = UserMessage | AssistantMessage
+
+
+def said(text: str) -> AssistantMessage:
+    """Return an assistant message that was heard whole, e.g. for the history that a session begins with."""
+    return AssistantMessage(generated=text, synthesised=text, heard=text, is_settled=True)
+
+
+class History:
+    """The messages of one session, oldest first; a sequence to read.
+
+    Args:
+        messages: What was said before this session began.
+    """
+
+    def __init__(self, messages: Iterable[Message] = ()) -> None:
+        self._messages: list[Message] = list(messages)
+
+    def append(self, message: Message) -> None:
+        """Add a message."""
+        self._messages.append(message)
+
+    def snapshot(self) -> tuple[Message, ...]:
+        """Return the messages as they stand."""
+        return tuple(self._messages)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the messages as plain data, for logs and files."""
+        return [_as_json(message) for message in self._messages]
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def __getitem__(self, index: int) -> Message:
+        return self._messages[index]
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self.snapshot())
+
+    def __repr__(self) -> str:
+        """Show how long it is."""
+        return f"<History {len(self)} messages>"
+
+
+def _as_json(message: Message) -> dict[str, Any]:
+    if isinstance(message, UserMessage):
+        return {"role": "user", "text": message.text}
+    return {
+        "role": "assistant",
+        "generated": message.generated,
+        "synthesised": message.synthesised,
+        "heard": message.heard,
+        "was_interrupted": message.was_interrupted,
+        "calls": [
+            {
+                "call_id": call.call_id,
+                "name": call.name,
+                "arguments": call.arguments,
+                "status": call.status,
+                "result": call.result,
+            }
+            for call in message.calls
+        ],
+    }

@@ -1,0 +1,400 @@
+"""One call: who hears, who speaks, and whose turn it is.
+
+Rule 1: `TurnPolicy` decides, the session carries out; each decision is carried out without awaiting.
+Rule 2: an interruption is silence first, then cancellation, in one step of the loop. Nobody waits for the clean-up.
+Rule 3: each turn ends in exactly one terminal event, with history settled in the same step.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
+
+import anyio
+
+from voicepipe._event_log import EventLog
+from voicepipe._hearing import heard
+from voicepipe._lifetimes import held, single_error
+from voicepipe._policy import Commit, Decision, Interrupt, RollBack, Start, Tick, TurnPolicy
+from voicepipe._reply import run_reply
+from voicepipe.audio.resample import resampler
+from voicepipe.errors import ConfigurationError, VoicepipeError
+from voicepipe.events import (
+    CleanupOverran,
+    Event,
+    Hearing,
+    TextDelta,
+    Transcript,
+    TurnCompleted,
+    TurnEmpty,
+    TurnFailed,
+    TurnInterrupted,
+    TurnStarted,
+)
+from voicepipe.history import History, Message
+from voicepipe.part import Part
+from voicepipe.stages.playback import Playout
+from voicepipe.turn import Turn, TurnState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
+
+    from anyio.abc import TaskGroup, TaskStatus
+
+    from voicepipe._wiring import Row
+    from voicepipe.audio.output import Output
+    from voicepipe.audio.resample import Resampler
+    from voicepipe.audio.source import Source
+    from voicepipe.stages.playback import Lease
+    from voicepipe.timeline import Timeline
+
+__all__ = ["Session"]
+
+SHUTDOWN_S: Final = 3.0
+"""A session ends within this, whatever hangs."""
+
+FINISH_CALLS_S: Final = 1.0
+"""How long writing tools may still take when the session ends."""
+
+CLEANUP_S: Final = 0.5
+"""A part that still cleans up this long after its turn was interrupted is reported."""
+
+log = logging.getLogger("voicepipe")
+
+
+class _Facts(TypedDict):
+    """What every terminal event says."""
+
+    turn_id: int
+    user_text: str
+    heard: str
+    timeline: Timeline
+
+
+class Session:
+    """One call; made by `Host.session` or `Pipeline.session`.
+
+    Iterate over it for events. Iterating is optional: the newest 1,000 are kept, older ones counted in
+    `dropped_events`. Iteration ends with the session.
+
+    Attributes:
+        deps: What the application gave to this call; tools get it through `ToolContext`.
+        history: The conversation so far.
+        result: What `end` was given.
+        ended: Set when the session has ended.
+    """
+
+    def __init__(
+        self,
+        row: Row,
+        *,
+        source: Source | None,
+        output: Output,
+        deps: Any,  # noqa: ANN401 - the application's own, handed through
+        history: Iterable[Message],
+    ) -> None:
+        self.deps = deps
+        self.history = History(history)
+        self.result: object = None
+        self.ended = anyio.Event()
+        self._row = row
+        self._source = source
+        self._output = output
+        self._playout = Playout(output)
+        self._events = EventLog()
+        self._policy = TurnPolicy(row.turns, self._phase)
+        self._turn: Turn | None = None
+        self._to_say: deque[str] = deque()
+        self._turns_so_far = 0
+        self._ends_when_idle = False
+        self._work: TaskGroup
+        self._calls: TaskGroup
+
+    # --- what an application does with it -----------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Speak a text that does not come from the model, after what is being said now.
+
+        It is interrupted like a reply, and enters history as far as it was heard. What still waits to be said when the
+        caller interrupts is dropped.
+        """
+        if not self.ended.is_set() and text.strip():
+            self._to_say.append(text)
+            self._go_on()
+
+    def interrupt(self) -> None:
+        """Be silent at once: when this returns, no sample of the current reply reaches the output any more.
+
+        Does nothing when the agent is silent. Writing tools go on; everything else of the turn is cancelled.
+        """
+        self._to_say.clear()
+        if (turn := self._turn) is None:
+            return
+        if turn.state is TurnState.DRAFT:
+            self.roll_back(turn)
+            return
+        self._playout.flush()
+        turn.scope.cancel()
+        if not self.ended.is_set():
+            self._work.start_soon(self._watch_cleanup, turn)
+        self._settle(turn, TurnState.FAILED if turn.failure else TurnState.INTERRUPTED)
+
+    def end(self, *, after_reply: bool = False, result: object = None) -> None:
+        """End the session.
+
+        Args:
+            after_reply: Let the current reply, and what waits to be said, be heard first.
+            result: Kept as `Session.result`.
+        """
+        self.result = result
+        if after_reply and (self._turn is not None or self._to_say):
+            self._ends_when_idle = True
+        else:
+            self._end()
+
+    async def user_says(self, text: str) -> Turn:
+        """Take a text as the caller's words, and return the turn when its reply has ended, in whatever way.
+
+        Cancelling stops the waiting, not the turn.
+
+        Raises:
+            ConfigurationError: The text is blank, or the session has ended.
+        """
+        if not text.strip():
+            raise ConfigurationError("user_says needs words, not a blank text")
+        if self.ended.is_set():
+            raise ConfigurationError("user_says after the session has ended")
+        now = anyio.current_time()
+        self._hear(Transcript(text, now, now))
+        turn = self._turn
+        assert turn is not None  # noqa: S101 - a final transcript always starts or commits a turn
+        await turn.settled.wait()
+        return turn
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a reply is being prepared or spoken, or something waits to be said."""
+        return self._turn is not None or bool(self._to_say)
+
+    @property
+    def dropped_events(self) -> int:
+        """Events that were not read in time."""
+        return self._events.dropped
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Iterate over events until the session ends; each event goes to one iterator."""
+        return self._events.__aiter__()
+
+    def __repr__(self) -> str:
+        """Show what it is doing."""
+        doing = "ended" if self.ended.is_set() else repr(self._turn) if self._turn else "listening"
+        return f"<Session {doing}, {len(self.history)} messages>"
+
+    # --- what stages and tools use ------------------------------------------------------------------------------------
+
+    def tell(self, event: Event) -> None:
+        """Tell the application. Never waits."""
+        self._events.put(event)
+
+    def lease(self, turn: Turn) -> Lease:
+        """Give the output to a turn."""
+        return self._playout.begin(turn)
+
+    @property
+    def output_rate(self) -> int:
+        """Samples per second that the output takes."""
+        return self._output.sample_rate
+
+    def resampler_to_output(self, sample_rate: int) -> Resampler | None:
+        """Return what brings speech to the output's rate; None when it has it."""
+        return resampler(sample_rate, self._output.sample_rate, self._row.sink.name, self._output.name)
+
+    def start_call(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a writing tool beside the turns, so that no barge-in touches it."""
+        self._calls.start_soon(run)
+
+    def roll_back(self, turn: Turn) -> None:
+        """Drop a draft without a trace."""
+        turn.scope.cancel()
+        turn.to(TurnState.ROLLED_BACK)
+        turn.settled.set()
+        self._turns_so_far -= 1
+        self._turn = None
+
+    # --- the plumbing -------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _run(self, given: Sequence[Part], greeting: str) -> AsyncGenerator[Session]:
+        """Hear and speak until the block ends, then end everything within `SHUTDOWN_S`.
+
+        Args:
+            given: Parts that belong to this session alone, so that it opens them.
+            greeting: Said first, if not blank.
+        """
+        self.resampler_to_output(self._row.sink.sample_rate)  # a rate that cannot be met is told now
+        hears = self._source is not None or self._row.hears_by_itself
+        parts = [*self._row.parts(hears=hears), *filter(None, [self._source]), self._output]
+        with single_error():
+            async with (
+                held(given, Part.open),
+                held(parts, lambda part: part.attach(self)),
+                anyio.create_task_group() as tasks,
+            ):
+                await tasks.start(self._live, hears)
+                try:
+                    self.say(greeting)
+                    yield self
+                finally:
+                    self._end()
+
+    async def _live(self, hears: bool, *, task_status: TaskStatus[None]) -> None:
+        """Own the tasks of the session: turns and listening, and beside them the writing tools."""
+        with anyio.CancelScope() as whole:
+            async with anyio.create_task_group() as self._calls:
+                async with anyio.create_task_group() as self._work:
+                    if hears:
+                        self._work.start_soon(self._listen)
+                    task_status.started()
+                    await self.ended.wait()
+                    whole.deadline = anyio.current_time() + SHUTDOWN_S
+                    self._work.cancel_scope.cancel()
+                self._calls.cancel_scope.deadline = anyio.current_time() + FINISH_CALLS_S
+
+    async def _listen(self) -> None:
+        """Hear until the caller hangs up."""
+        row = self._row
+        async with heard(self, row.hearing_stages, self._source, row.hearing_rate) as hearing:
+            while True:
+                wake_at = self._policy.wake_at
+                event: Hearing | Tick = Tick()
+                with anyio.CancelScope(deadline=float("inf") if wake_at is None else wake_at):
+                    try:
+                        event = await hearing.receive()
+                    except anyio.EndOfStream:
+                        break
+                self._hear(event)
+        self._end()
+
+    def _hear(self, event: Hearing | Tick) -> None:
+        if not isinstance(event, Tick):
+            self.tell(event)
+        for decision in self._policy.handle(event, anyio.current_time()):
+            self._carry_out(decision)
+
+    def _carry_out(self, decision: Decision) -> None:
+        match decision:
+            case Start(transcript=transcript, is_draft=is_draft):
+                self._start(self._new_turn(transcript, is_draft=is_draft))
+            case Commit(transcript=transcript):
+                assert self._turn is not None  # noqa: S101 - the policy commits drafts only
+                self._turn.transcript = transcript
+                self._commit(self._turn)
+            case RollBack():
+                assert self._turn is not None  # noqa: S101 - the policy rolls back drafts only
+                self.roll_back(self._turn)
+            case Interrupt():
+                self.interrupt()
+
+    def _phase(self) -> Literal["none", "draft", "live"]:
+        if self._turn is None:
+            return "none"
+        return "draft" if self._turn.state is TurnState.DRAFT else "live"
+
+    # --- turns --------------------------------------------------------------------------------------------------------
+
+    def _new_turn(self, transcript: Transcript | None, *, is_draft: bool = False) -> Turn:
+        self._turns_so_far += 1
+        return Turn(self._turns_so_far, self, transcript, is_draft=is_draft)
+
+    def _start(self, turn: Turn) -> None:
+        self._turn = turn
+        if turn.state is not TurnState.DRAFT:
+            self._announce(turn)
+        self._work.start_soon(self._take, turn, None)
+
+    def _commit(self, turn: Turn) -> None:
+        turn.to(TurnState.COMMITTED)
+        self._announce(turn)
+
+    def _announce(self, turn: Turn) -> None:
+        if turn.transcript is not None:
+            turn.timeline.mark("speech_ended", turn.transcript.speech_ended_s)
+            turn.timeline.mark("endpoint", turn.transcript.endpoint_s)
+            turn.timeline.mark("transcript")
+        self.tell(TurnStarted(turn_id=turn.turn_id, user_text=turn.user_text))
+
+    def _go_on(self) -> None:
+        """When nobody speaks: say what waits to be said, or end if that was asked for."""
+        if self._turn is not None or self.ended.is_set():
+            return
+        if self._to_say:
+            turn = self._new_turn(None)
+            self._turn = turn
+            self._announce(turn)
+            self._work.start_soon(self._take, turn, self._to_say.popleft())
+        elif self._ends_when_idle:
+            self._end()
+
+    async def _take(self, turn: Turn, text: str | None) -> None:
+        """Run one turn to its end: a reply to the caller, or `text`; then the fallback if there was no whole reply."""
+        with turn.scope:
+            turn.timeline.mark("turn_started")
+            await self._speak(turn, text)
+            await turn.committed.wait()  # a draft with nothing to say
+            outcome = TurnState.FAILED if turn.failure else TurnState.DONE if turn.has_text else TurnState.EMPTY
+            if outcome is not TurnState.DONE and self._row.fallback:
+                await self._speak(turn, self._row.fallback)
+            self._settle(turn, outcome)
+
+    async def _speak(self, turn: Turn, text: str | None) -> None:
+        """Send the transcript through the whole row, or a text through its last part; note a failure on the turn."""
+        turn.first_segment = len(turn.segments)
+        try:
+            if text is None:
+                await run_reply(self._row.reply_stages, turn.transcript, turn)
+            else:
+                turn.add_message().generated = text
+                await run_reply(self._row.speech_stages, TextDelta(text, ends_segment=True), turn)
+        except VoicepipeError as error:
+            turn.fail(error)
+
+    def _settle(self, turn: Turn, state: TurnState) -> None:
+        """End a turn: history, event, and whoever comes next."""
+        if turn.is_over:
+            return
+        turn.to(state)
+        turn.timeline.mark("ended")
+        facts: _Facts = {
+            "turn_id": turn.turn_id,
+            "user_text": turn.user_text,
+            "heard": turn.settle_messages(was_cut=state is not TurnState.DONE),
+            "timeline": turn.timeline,
+        }
+        if state is TurnState.DONE:
+            self.tell(TurnCompleted(**facts, finish_reason=turn.finish_reason))
+        elif state is TurnState.INTERRUPTED:
+            self.tell(TurnInterrupted(**facts))
+        elif turn.failure is not None:
+            log.warning("turn %d failed: %s", turn.turn_id, turn.failure)
+            self.tell(TurnFailed(**facts, error=turn.failure))
+        else:
+            self.tell(TurnEmpty(**facts, finish_reason=turn.finish_reason))
+        turn.settled.set()
+        if self._turn is turn:
+            self._turn = None
+        self._go_on()
+
+    async def _watch_cleanup(self, turn: Turn) -> None:
+        await anyio.sleep(CLEANUP_S)
+        for part in turn.at_work:
+            self.tell(CleanupOverran(part=part, after_s=CLEANUP_S))
+
+    def _end(self) -> None:
+        if self.ended.is_set():
+            return
+        self._ends_when_idle = False
+        self.ended.set()
+        self.interrupt()
+        self._events.close()

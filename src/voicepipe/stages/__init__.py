@@ -1,0 +1,1 @@
+"""The stages an application writes into its row."""

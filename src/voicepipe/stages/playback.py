@@ -1,0 +1,200 @@
+"""The one place where a reply's audio meets the output.
+
+Rule 1: nothing is written before the turn is committed.
+Rule 2: a turn writes through a lease. `flush` revokes it in the same step in which the output falls silent, so no frame
+        of an interrupted reply can follow.
+Rule 3: what is handed over is recorded with its sentence; what was heard follows from what the output has played.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import anyio
+
+from voicepipe.errors import AudioError, LeaseRevoked
+from voicepipe.events import SentenceStarted
+from voicepipe.turn import TurnState
+
+if TYPE_CHECKING:
+    from voicepipe.audio.output import Output
+    from voicepipe.audio.resample import Resampler
+    from voicepipe.events import Sentence, WordMark
+    from voicepipe.turn import Turn
+
+__all__ = ["Lease", "Playback", "Playout"]
+
+FRAME_S = 0.02
+"""Audio moves in frames of at most this length: small enough to stop quickly, large enough to be cheap."""
+
+STALLED_OUTPUT_S = 2.0
+"""An output that plays nothing for this long while it holds audio has failed."""
+
+
+class Playout:
+    """The output of one session, and who may write to it."""
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+        self._lease: Lease | None = None
+
+    def begin(self, turn: Turn) -> Lease:
+        """Give the output to a turn; whoever had it before has lost it. A turn that has it keeps it."""
+        if self._lease is not None and self._lease.turn is turn:
+            return self._lease
+        if self._lease is not None:
+            self._lease.revoke()
+        self._lease = turn.lease = Lease(self.output, turn)
+        return self._lease
+
+    def flush(self) -> None:
+        """Be silent at once; nobody has the output any more."""
+        if self._lease is not None:
+            self._lease.revoke()
+        self._lease = None
+        self.output.flush()
+
+
+class Lease:
+    """The right of one turn to write to the output.
+
+    Attributes:
+        turn: Who has it.
+        is_revoked: Whether it has been lost.
+    """
+
+    def __init__(self, output: Output, turn: Turn) -> None:
+        self.turn = turn
+        self.is_revoked = False
+        self._output = output
+        self._began_s = output.played_s
+        self._frozen_s: float | None = None
+
+    @property
+    def played_s(self) -> float:
+        """Seconds of this turn's audio that were played."""
+        return self._output.played_s - self._began_s if self._frozen_s is None else self._frozen_s
+
+    def revoke(self) -> None:
+        """Take it away; `played_s` stays what it is now."""
+        self._frozen_s = self.played_s
+        self.is_revoked = True
+
+    async def write(self, pcm: bytes) -> None:
+        """Hand a frame to the output, waiting for room.
+
+        Raises:
+            LeaseRevoked: The turn has lost the output, before or while it waited.
+        """
+        self._check()
+        with anyio.move_on_after(STALLED_OUTPUT_S) as limit:
+            await self._output.write(pcm)
+        if limit.cancelled_caught:
+            raise self._stalled()
+        self._check()
+
+    async def wait_played(self, written_s: float) -> None:
+        """Wait until `written_s` seconds of this turn's audio have been played.
+
+        Raises:
+            LeaseRevoked: The turn has lost the output.
+            AudioError: The output holds audio but plays none.
+        """
+        reached, since = self.played_s, anyio.current_time()
+        pause = 0.0
+        # A microsecond: sums of frame lengths are not exact.
+        while (left := written_s - self.played_s) > 1e-6:
+            await anyio.sleep(max(left, pause))
+            pause = 0.005  # an output that is a little behind must not be asked all the time
+            self._check()
+            now = anyio.current_time()
+            if self.played_s > reached:
+                reached, since = self.played_s, now
+            elif now - since > STALLED_OUTPUT_S:
+                raise self._stalled()
+
+    def _stalled(self) -> AudioError:
+        return AudioError(
+            f"{self._output.name} played nothing for {STALLED_OUTPUT_S:g} s although it holds audio; "
+            "the device is gone, or nobody reads the output"
+        )
+
+    def _check(self) -> None:
+        if self.is_revoked:
+            raise LeaseRevoked(f"turn {self.turn.turn_id} no longer has the output")
+
+
+class Playback:
+    """Plays the sentences of one turn, in order.
+
+    Args:
+        turn: Whose speech it is.
+        sample_rate: Samples per second of the audio that will be played.
+    """
+
+    def __init__(self, turn: Turn, sample_rate: int) -> None:
+        self._turn = turn
+        self._sample_rate = sample_rate
+        self._lease: Lease | None = None
+        self._resampler: Resampler | None = None
+        self._untold: str | None = None  # a sentence whose first frame has not come yet
+
+    async def play(self, pcm: bytes) -> None:
+        """Hand over audio of the current sentence, at most 20 ms; waits for the turn's commit and for room."""
+        lease = self._lease or await self._begin()
+        if self._untold is not None:
+            self._turn.session.tell(SentenceStarted(turn_id=self._turn.turn_id, text=self._untold))
+            self._untold = None
+        self._turn.timeline.mark("first_frame")
+        if self._resampler is not None:
+            pcm = self._resampler.feed(pcm)
+        await self._write(lease, pcm)
+
+    async def begin_sentence(self, sentence: Sentence) -> None:
+        """What is played from here on belongs to this sentence."""
+        if self._lease is None:
+            await self._begin()
+        turn = self._turn
+        turn.spoken.begin(sentence.text, sentence.segment)
+        turn.segments[sentence.segment].synthesised += sentence.text
+        self._untold = sentence.text.strip()
+
+    def mark(self, mark: WordMark) -> None:
+        """Note how far the current sentence's text goes."""
+        self._turn.spoken.add_mark(mark.char_end, mark.end_s)
+
+    async def finish_sentence(self) -> None:
+        """All audio of the current sentence has been handed over."""
+        if self._resampler is not None and self._lease is not None:
+            await self._write(self._lease, self._resampler.flush())
+            self._resampler = self._turn.session.resampler_to_output(self._sample_rate)
+        self._turn.spoken.finish()
+
+    async def wait_played(self) -> None:
+        """Wait until everything has been heard."""
+        if self._lease is not None:
+            await self._lease.wait_played(self._turn.spoken.written_s)
+
+    async def _begin(self) -> Lease:
+        turn = self._turn
+        await turn.committed.wait()
+        self._lease = turn.session.lease(turn)
+        self._resampler = turn.session.resampler_to_output(self._sample_rate)
+        if turn.state is TurnState.COMMITTED:
+            turn.to(TurnState.SPEAKING)
+        return self._lease
+
+    async def _write(self, lease: Lease, pcm: bytes) -> None:
+        if not pcm:
+            return
+        rate = lease.turn.session.output_rate
+        # Recorded before the write: a frame that waits for room may be played before this task runs again.
+        self._turn.spoken.add_audio(len(pcm) / 2 / rate)
+        await lease.write(pcm)
+
+
+def frames_of(pcm: bytes, sample_rate: int) -> list[bytes]:
+    """Cut audio into frames of at most 20 ms; the last one may be shorter."""
+    size = max(2, 2 * math.floor(FRAME_S * sample_rate))
+    return [pcm] if len(pcm) <= size else [pcm[at : at + size] for at in range(0, len(pcm), size)]

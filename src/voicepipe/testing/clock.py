@@ -1,0 +1,101 @@
+"""An event loop whose time jumps from timer to timer: seconds of conversation take milliseconds, exactly.
+
+Rule 1: the same script gives the same events at the same times, to the microsecond.
+Rule 2: what has no place in virtual time is refused: threads, and every network but loopback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import ipaddress
+import itertools
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import anyio
+import looptime
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextvars import Context
+
+__all__ = ["VIRTUAL_TIME", "VirtualTimeLoop", "run_on_virtual_time"]
+
+T = TypeVar("T")
+
+
+class VirtualTimeLoop(looptime.LoopTimeEventLoop, asyncio.SelectorEventLoop):
+    """A selector event loop on virtual time, which begins at 0.
+
+    Timers that are due at the same microsecond fire in the order in which they were set; asyncio alone promises none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(start=0.0, noop_cycles=50)
+        self._numbers = itertools.count()
+
+    def call_at(  # noqa: D102 - the base class says it
+        self, when: float, callback: Callable[..., object], *args: object, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = _NumberedTimer(next(self._numbers), round(when, 6), callback, args, self, context)
+        # What `BaseEventLoop.call_at` does, with this timer; typeshed does not know these attributes.
+        loop: Any = self
+        loop._check_closed()
+        heapq.heappush(loop._scheduled, timer)
+        cast("Any", timer)._scheduled = True
+        return timer
+
+    def run_forever(self) -> None:  # noqa: D102 - the base class says it
+        _running.loop = self
+        try:
+            super().run_forever()
+        finally:
+            _running.loop = None
+
+
+class _NumberedTimer(asyncio.TimerHandle):
+    def __init__(self, number: int, when: float, *settings: Any) -> None:  # noqa: ANN401 - handed through
+        super().__init__(when, *settings)
+        self._order = (when, number)
+
+    def __lt__(self, other: object) -> bool:
+        return self._order < other._order if isinstance(other, _NumberedTimer) else NotImplemented
+
+
+class _Running(threading.local):
+    loop: VirtualTimeLoop | None = None
+
+
+_running = _Running()
+
+
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    """Audit what Python does: hooks cannot be taken back, so this one looks whether virtual time runs here."""
+    if _running.loop is None:
+        return
+    if event == "_thread.start_new_thread":
+        raise RuntimeError("a thread was started on virtual time, where its real time counts for nothing; script it")
+    if event == "socket.connect" and isinstance(arguments[1], tuple) and not _is_loopback(cast("Any", arguments[1])[0]):
+        raise RuntimeError(f"a connection to {arguments[1][0]} was tried on virtual time; only loopback is allowed")
+    if event == "socket.getaddrinfo":
+        raise RuntimeError(f"the name {arguments[0]!r} was looked up on virtual time; use 127.0.0.1")
+
+
+def _is_loopback(host: object) -> bool:
+    try:
+        return ipaddress.ip_address(str(host)).is_loopback
+    except ValueError:
+        return False
+
+
+sys.addaudithook(_refuse)
+
+VIRTUAL_TIME: Final = ("asyncio", {"loop_factory": VirtualTimeLoop})
+"""For anyio's pytest plugin: return it from a fixture `anyio_backend`, and async tests run on virtual time."""
+
+
+def run_on_virtual_time(main: Callable[[], Awaitable[T]]) -> T:
+    """Run an async function on virtual time and return its result, without pytest."""
+    return anyio.run(main, backend="asyncio", backend_options={"loop_factory": VirtualTimeLoop})

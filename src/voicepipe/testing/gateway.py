@@ -1,0 +1,484 @@
+"""A scripted LLM service: a real HTTP server on loopback that speaks OpenAI's chat completions.
+
+    async with ScriptedGateway([Says("Hello there.", after_s=0.2)]).serve() as base_url: ...
+    python -m voicepipe.testing.gateway --token-s 0.01        # in a process of its own; prints its base URL
+
+Rule 1: it is honest. What a service would refuse is refused, and what a client sent is kept in `requests`.
+Rule 2: its only clock is the event loop's and it needs no thread, so it runs on virtual time as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import signal
+import socket
+import sys
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import anyio
+import anyio.abc
+import h11
+
+from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta
+from voicepipe.testing.script import (
+    Breaks,
+    ChatRequest,
+    InvalidRequest,
+    Piece,
+    Refuses,
+    Reply,
+    Says,
+    Script,
+    parse_request,
+    schedule,
+    tokens,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from pydantic import JsonValue
+
+__all__ = ["RecordedRequest", "ScriptedGateway", "main", "serve_forever"]
+
+MAX_BODY_BYTES: Final = 4 * 1024 * 1024
+METHODS: Final = {"/v1/chat/completions": "POST", "/v1/models": "GET"}
+MODEL: Final[JsonValue] = {"id": "scripted", "object": "model", "created": 0, "owned_by": "voicepipe"}
+ERROR_CODES: Final = {401: "invalid_api_key", 404: "not_found", 429: "rate_limit_exceeded"}
+SECRET_HEADERS: Final = {"authorization", "api-key", "x-api-key", "cookie"}
+COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+SSE_HEADERS: Final = [("content-type", "text/event-stream"), ("cache-control", "no-cache")]
+
+Timetable: TypeAlias = list[tuple[float, Piece]]
+"""What `schedule` returns."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class RecordedRequest:
+    """A request the gateway received, and what became of it. Times are on the loop's clock.
+
+    Attributes:
+        number: Counts the requests of a gateway, from 1.
+        connection: Which connection it came on, counted from 1: equal numbers mean that the connection was kept.
+        method: "POST", say.
+        path: With the query, if any.
+        headers: Names in lower case; keys are replaced by "***".
+        received_s: When the request was complete; every delay of the script counts from here.
+        body: The parsed body; None when there is none, or the request was refused before it was parsed.
+        chat: The body as a valid chat request; None when it is none.
+        status: The status of the response; None before there is one.
+        first_byte_s: When the first byte of the response was sent.
+        ended_s: When the reply had been sent, was cut, or was given up because the client had gone.
+        closed_by_client_s: When the client hung up before the reply ended; None when it did not.
+    """
+
+    number: int
+    connection: int
+    method: str
+    path: str
+    headers: dict[str, str]
+    received_s: float
+    body: JsonValue = None
+    chat: ChatRequest | None = None
+    status: int | None = None
+    first_byte_s: float | None = None
+    ended_s: float | None = None
+    closed_by_client_s: float | None = None
+    _has_key: bool = field(repr=False)
+    _ended: anyio.Event = field(default_factory=anyio.Event, repr=False)
+
+    async def wait_ended(self) -> None:
+        """Wait until `ended_s` is set."""
+        await self._ended.wait()
+
+    def _end(self) -> None:
+        self.ended_s = anyio.current_time()
+        self._ended.set()
+
+
+class ScriptedGateway:
+    """A server of `/v1/chat/completions` and `/v1/models` that answers from a script.
+
+    Args:
+        script: The replies in order, a function of the request, or a `Script`.
+        api_key: The key clients must send, as `Bearer <key>` or bare; None asks for none.
+        host: Where to listen.
+        port: Where to listen; 0 takes a free one.
+        first_token_s: Seconds from the request to the first token, for replies that do not say.
+        token_s: Seconds between tokens, for replies that do not say.
+        record: Whether to keep what clients send in `requests`; a server that runs for long should not.
+
+    Attributes:
+        script: What it answers from; `script.unused` are the replies nobody asked for.
+        requests: Every complete request, in the order of arrival.
+    """
+
+    def __init__(
+        self,
+        script: Script | Sequence[Reply] | Callable[[ChatRequest], Reply],
+        *,
+        api_key: str | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        first_token_s: float = 0.0,
+        token_s: float = 0.0,
+        record: bool = True,
+    ) -> None:
+        self.script = script if isinstance(script, Script) else Script(script)
+        self.requests: list[RecordedRequest] = []
+        self._address = (host, port)
+        self._api_key = api_key
+        self._record = record
+        self._received = 0
+        self._connections = 0
+        self._failures: list[Exception] = []
+        self._schedule = partial(schedule, first_token_s=first_token_s, token_s=token_s)
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncGenerator[str]:
+        """Listen while the block runs, and give its base URL, e.g. "http://127.0.0.1:40123/v1".
+
+        Leaving the block closes every connection.
+
+        Raises:
+            AssertionError: A client asked more often than the script has replies. The client was told with status 500;
+                it is raised when the block ends, so that a client that copes with a 500 does not hide it. What a script
+                function raises comes out the same way.
+        """
+        # Made here, because `anyio.create_tcp_listener` looks addresses up in a thread, and virtual time has none.
+        server = socket.create_server(self._address, backlog=1024)
+        host, port = server.getsockname()
+        raised: Exception | None = None
+        async with await anyio.abc.SocketListener.from_socket(server) as listener, anyio.create_task_group() as group:
+            group.start_soon(listener.serve, self._converse, group)
+            try:
+                yield f"http://{host}:{port}/v1"
+            except Exception as error:  # noqa: BLE001 - raised again below: the group would wrap it in an ExceptionGroup
+                raised = error
+            group.cancel_scope.cancel()
+        if raised is None and self._failures:
+            raised = self._failures.pop(0)
+        self._failures.clear()
+        if raised is not None:
+            raise raised
+
+    async def _converse(self, stream: anyio.abc.SocketStream) -> None:
+        """Serve one connection to its end."""
+        self._connections += 1
+        try:
+            with suppress(anyio.BrokenResourceError):  # the client has gone
+                await _Connection(self, stream, self._connections).run()
+        finally:
+            with anyio.CancelScope(shield=True):  # does not wait for the peer: what it has not read by now is dropped
+                await stream.aclose()
+
+    def _note(self, head: h11.Request, connection: int) -> RecordedRequest:
+        """Write a complete request down, without the keys it carries."""
+        self._received += 1
+        headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
+        key = headers.get("authorization", "").removeprefix("Bearer ").encode()
+        request = RecordedRequest(
+            number=self._received,
+            connection=connection,
+            method=head.method.decode("ascii"),
+            path=head.target.decode("ascii"),
+            headers=headers | dict.fromkeys(SECRET_HEADERS & headers.keys(), "***"),
+            received_s=anyio.current_time(),
+            _has_key=self._api_key is None or secrets.compare_digest(key, self._api_key.encode()),
+        )
+        if self._record:
+            self.requests.append(request)
+        return request
+
+    def _ask(self, chat: ChatRequest) -> Reply:
+        try:
+            return self.script.answer(chat)
+        except Exception as error:
+            self._failures.append(error)
+            raise _Refused(500, f"{type(error).__name__} in the script: {error}") from error
+
+    def __repr__(self) -> str:
+        """Show what was asked and what is left to answer."""
+        return f"<ScriptedGateway {len(self.requests)} requests {self.script!r}>"
+
+
+async def serve_forever(gateway: ScriptedGateway) -> None:
+    """Print the gateway's base URL on a line of its own, and serve until SIGINT or SIGTERM."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with gateway.serve() as base_url:
+            sys.stdout.write(f"{base_url}\n")
+            sys.stdout.flush()
+            async for _ in signals:
+                return
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a gateway that answers everything with the same three sentences."""
+    parser = argparse.ArgumentParser(
+        prog="python -m voicepipe.testing.gateway",
+        description="A scripted chat completions server on loopback: it answers every request with the same three "
+        "sentences. Prints its base URL and serves until it is interrupted.",
+    )
+    parser.add_argument("--port", type=int, default=0, help="where to listen; 0, the default, takes a free port")
+    parser.add_argument("--first-token-s", type=float, default=0.0, help="seconds from a request to the first token")
+    parser.add_argument("--token-s", type=float, default=0.0, help="seconds between two tokens")
+    options = parser.parse_args(arguments)
+    gateway = ScriptedGateway(
+        lambda _: Says("This reply is scripted. It has three sentences of ordinary length. Here the last one ends."),
+        port=options.port,
+        first_token_s=options.first_token_s,
+        token_s=options.token_s,
+        record=False,
+    )
+    anyio.run(serve_forever, gateway)
+
+
+# --- one connection ---------------------------------------------------------------------------------------------------
+
+
+class _Refused(Exception):  # noqa: N818 - names what became of the request
+    """A request is answered with an error."""
+
+    def __init__(self, status: int, message: str, *, param: str | None = None, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.headers = headers
+
+
+class _Connection:
+    """One client's connection: request, reply, request, reply, until one side closes it."""
+
+    def __init__(self, gateway: ScriptedGateway, stream: anyio.abc.SocketStream, number: int) -> None:
+        self._gateway = gateway
+        self._stream = stream
+        self._number = number
+        self._http = h11.Connection(h11.SERVER)
+
+    async def run(self) -> None:
+        try:
+            while isinstance(head := await self._next_event(), h11.Request):
+                body = await self._body()
+                await self._reply_while_connected(self._gateway._note(head, self._number), body)
+                if self._http.our_state is not h11.DONE:  # cut, given up, or the client wants no further reply
+                    return
+                self._http.start_next_cycle()
+        except h11.RemoteProtocolError as error:
+            # Also what a client causes that leaves in the middle of a request; then nobody is there to read this.
+            if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                refused = _Refused(error.error_status_hint, str(error))
+                await self._write(*_response(refused.status, _envelope(refused)))
+
+    async def _receive(self) -> bytes:
+        """Return the next bytes, b"" when the client has closed the connection."""
+        try:
+            return await self._stream.receive()
+        except (anyio.EndOfStream, anyio.BrokenResourceError):
+            return b""
+
+    async def _write(self, *events: h11.Event) -> None:
+        """Send events in one piece.
+
+        Raises:
+            anyio.BrokenResourceError: The client has gone.
+        """
+        await self._stream.send(b"".join(self._http.send(event) or b"" for event in events))
+
+    async def _next_event(self) -> object:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            if self._http.they_are_waiting_for_100_continue:
+                await self._write(h11.InformationalResponse(status_code=100, headers=[]))
+            self._http.receive_data(await self._receive())
+        return event
+
+    async def _body(self) -> bytes | None:
+        """Read the rest of a request and return its body, None when it is too long.
+
+        Even then it is read to its end: a client that is still sending would not see the answer.
+        """
+        body, size = bytearray(), 0
+        while isinstance(event := await self._next_event(), h11.Data):
+            size += len(event.data)
+            if size <= MAX_BODY_BYTES:
+                body += event.data
+        return bytes(body) if size <= MAX_BODY_BYTES else None
+
+    async def _reply_while_connected(self, request: RecordedRequest, body: bytes | None) -> None:
+        """Reply, and stop at once when the client hangs up."""
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._watch, request, group.cancel_scope)
+                with suppress(anyio.BrokenResourceError):  # `_watch` sees it too
+                    await self._reply(request, body)
+                    group.cancel_scope.cancel()
+        finally:
+            request._end()
+
+    async def _watch(self, request: RecordedRequest, scope: anyio.CancelScope) -> None:
+        """Cancel `scope` when the client closes its side; clients of such a service do not close only half."""
+        while data := await self._receive():
+            self._http.receive_data(data)  # the next request, early: its turn comes after this reply
+        # A client in another process can read the last bytes and leave before our last write returns: no hang-up.
+        if self._http.our_state in (h11.SEND_RESPONSE, h11.SEND_BODY):
+            request.closed_by_client_s = anyio.current_time()
+        scope.cancel()
+
+    async def _reply(self, request: RecordedRequest, body: bytes | None) -> None:
+        try:
+            chat = self._admitted(request, body)
+            if chat is None:
+                await self._respond(request, *_response(200, {"object": "list", "data": [MODEL]}))
+                return
+            reply = self._gateway._ask(chat)
+            if isinstance(reply, Refuses):
+                await anyio.sleep_until(request.received_s + reply.after_s)
+                await self._refuse(request, _refusal(reply))
+                return
+            await (self._stream_chat if chat.stream else self._send_chat)(request, chat, self._gateway._schedule(reply))
+        except _Refused as refused:
+            await self._refuse(request, refused)
+
+    async def _refuse(self, request: RecordedRequest, refused: _Refused) -> None:
+        await self._respond(request, *_response(refused.status, _envelope(refused), **refused.headers))
+
+    def _admitted(self, request: RecordedRequest, body: bytes | None) -> ChatRequest | None:
+        """Return what a request asks for; None asks for the list of models.
+
+        Raises:
+            _Refused: It must not be answered.
+        """
+        path = request.path.partition("?")[0]
+        method = METHODS.get(path)
+        if method is None:
+            raise _Refused(404, f"there is no {path}, only {' and '.join(METHODS)}")
+        if request.method != method:
+            raise _Refused(405, f"{path} takes {method}, not {request.method}", allow=method)
+        if not request._has_key:
+            raise _Refused(401, "the API key is missing or wrong; send it as `Authorization: Bearer <key>`")
+        if body is None:
+            raise _Refused(413, f"the body is longer than {MAX_BODY_BYTES} bytes; send less")
+        if method == "GET":
+            return None
+        try:
+            request.body = json.loads(body)
+            request.chat = parse_request(request.body)
+        except InvalidRequest as error:
+            raise _Refused(400, str(error), param=error.param) from error
+        except (ValueError, RecursionError) as error:
+            raise _Refused(400, f"the body must be JSON: {error}") from error
+        return request.chat
+
+    async def _stream_chat(self, request: RecordedRequest, chat: ChatRequest, timetable: Timetable) -> None:
+        def chunk(delta: JsonValue, finish_reason: str | None = None) -> h11.Event:
+            choice: JsonValue = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+            return _sse(_completion(request, chat, "chat.completion.chunk", choice))
+
+        opening = [h11.Response(status_code=200, headers=SSE_HEADERS), chunk({"role": "assistant", "content": ""})]
+        for due_s, piece in timetable:
+            await anyio.sleep_until(request.received_s + due_s)
+            match piece:
+                case Breaks(cleanly=cleanly):
+                    await self._respond(request, *opening, *([h11.EndOfMessage()] if cleanly else []))
+                case ReplyEnd(finish_reason=reason):
+                    last = [chunk({}, reason)]
+                    if chat.include_usage:
+                        usage = _usage(chat, timetable)
+                        last.append(_sse(_completion(request, chat, "chat.completion.chunk") | {"usage": usage}))
+                    # Sent in one piece, so that a client that leaves at [DONE] has not left early.
+                    await self._respond(request, *opening, *last, h11.Data(b"data: [DONE]\n\n"), h11.EndOfMessage())
+                case _:
+                    await self._respond(request, *opening, chunk(_delta(piece)))
+            opening = []
+
+    async def _send_chat(self, request: RecordedRequest, chat: ChatRequest, timetable: Timetable) -> None:
+        end_s, end = timetable[-1]
+        reason = end.finish_reason if isinstance(end, ReplyEnd) else None
+        choice: JsonValue = {"index": 0, "message": _message(timetable), "finish_reason": reason}
+        whole = _completion(request, chat, "chat.completion", choice) | {"usage": _usage(chat, timetable)}
+        head, body, done = _response(200, whole)
+        await anyio.sleep_until(request.received_s + end_s)
+        if isinstance(end, Breaks) and not end.cleanly:
+            await self._respond(request, head, h11.Data(body.data[: len(body.data) // 2]))
+        else:
+            await self._respond(request, head, body, done)
+
+    async def _respond(self, request: RecordedRequest, *events: h11.Event) -> None:
+        """Send a part of the response, and write down what the first part says."""
+        if request.status is None and isinstance(first := events[0], h11.Response):
+            request.status = first.status_code
+            request.first_byte_s = anyio.current_time()
+        if request.method == "HEAD":
+            events = tuple(event for event in events if not isinstance(event, h11.Data))
+        await self._write(*events)
+
+
+# --- the wire ---------------------------------------------------------------------------------------------------------
+
+
+def _response(status: int, body: JsonValue, **headers: str) -> tuple[h11.Response, h11.Data, h11.EndOfMessage]:
+    data = json.dumps(body).encode()
+    named = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    named += [("content-type", "application/json"), ("content-length", str(len(data)))]
+    return h11.Response(status_code=status, headers=named), h11.Data(data), h11.EndOfMessage()
+
+
+def _refusal(reply: Refuses) -> _Refused:
+    wait = {} if reply.retry_after_s is None else {"retry_after": f"{reply.retry_after_s:g}"}
+    return _Refused(reply.status, reply.message, **wait)
+
+
+def _envelope(refused: _Refused) -> JsonValue:
+    kind = "invalid_request_error" if refused.status < 500 else "server_error"
+    code = ERROR_CODES.get(refused.status)
+    return {"error": {"message": str(refused), "type": kind, "param": refused.param, "code": code}}
+
+
+def _sse(body: JsonValue) -> h11.Data:
+    return h11.Data(f"data: {COMPACT.encode(body)}\n\n".encode())
+
+
+def _completion(request: RecordedRequest, chat: ChatRequest, kind: str, *choices: JsonValue) -> dict[str, JsonValue]:
+    # "created" is on the loop's clock like every other time here.
+    created = int(request.received_s)
+    name = f"chatcmpl-{request.number}"
+    return {"id": name, "object": kind, "created": created, "model": chat.model, "choices": list(choices)}
+
+
+def _delta(piece: TextDelta | ToolCallDelta) -> JsonValue:
+    if isinstance(piece, TextDelta):
+        return {"content": piece.text}
+    if not piece.name:
+        return {"tool_calls": [{"index": piece.index, "function": {"arguments": piece.arguments}}]}
+    return {"tool_calls": [{"index": piece.index, **_call(piece, piece.arguments)}]}
+
+
+def _call(opening: ToolCallDelta, arguments: str) -> dict[str, JsonValue]:
+    function: JsonValue = {"name": opening.name, "arguments": arguments}
+    return {"id": opening.call_id, "type": "function", "function": function}
+
+
+def _message(timetable: Timetable) -> JsonValue:
+    text = "".join(piece.text for _, piece in timetable if isinstance(piece, TextDelta))
+    deltas = [piece for _, piece in timetable if isinstance(piece, ToolCallDelta)]
+    calls: list[JsonValue] = [
+        _call(opening, "".join(delta.arguments for delta in deltas if delta.index == opening.index))
+        for opening in deltas
+        if opening.name
+    ]
+    message: dict[str, JsonValue] = {"role": "assistant", "content": text or (None if calls else "")}
+    return {**message, "tool_calls": calls} if calls else message
+
+
+def _usage(chat: ChatRequest, timetable: Timetable) -> JsonValue:
+    read = sum(len(tokens(message.content)) for message in chat.messages)
+    written = len(timetable) - 1
+    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""Parts that play a script instead of a vendor: real implementations, and nothing of them is random.
+
+They serve on virtual time and in real time alike. Give them to `Pipeline.replace` or build a row of them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Never, cast
+
+import anyio
+
+from voicepipe.audio.output import ClockedOutput
+from voicepipe.errors import RateLimited, VendorError
+from voicepipe.events import (
+    AudioFrame,
+    EarlyTranscript,
+    Hearing,
+    Sentence,
+    SpeechEnded,
+    SpeechStarted,
+    Transcript,
+    WordMark,
+)
+from voicepipe.stage import SessionStage
+from voicepipe.stages.model import Model, ReplyPart, Request
+from voicepipe.stages.stt import Recogniser
+from voicepipe.stages.tts_sink import TTSSink
+from voicepipe.testing.script import Breaks, ChatRequest, Refuses, Reply, Script, parse_request, schedule
+from voicepipe.vendors.openai_compatible import messages_json
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from typing import Self
+
+    from pydantic import JsonValue
+
+    from voicepipe.channel import Inbox, Outbox
+    from voicepipe.session import Session
+    from voicepipe.turn import Turn
+
+__all__ = ["RecordingOutput", "ScriptedModel", "ScriptedRecogniser", "ScriptedUser", "ScriptedVoice"]
+
+
+class _Heard:
+    """A script of what is heard, in seconds from the beginning."""
+
+    def __init__(self) -> None:
+        self._script: list[tuple[float, Callable[[float], Hearing] | None]] = []
+
+    def says(self, text: str, *, at_s: float, speech_s: float = 0.0, silence_s: float = 0.0) -> Self:
+        """The caller said something; its final transcript comes at `at_s`.
+
+        Args:
+            text: The words.
+            at_s: When the transcript comes.
+            speech_s: How long they took; more than 0 also reports when speech began and ended.
+            silence_s: Waited for after the last word.
+        """
+        ended_s = at_s - silence_s
+        if speech_s:
+            self._script.append((ended_s - speech_s, lambda now: SpeechStarted(at_s=now)))
+            self._script.append((ended_s, lambda now: SpeechEnded(at_s=now)))
+        self._script.append((at_s, lambda now: Transcript(text, now - silence_s, now)))
+        return self
+
+    def guesses(self, text: str, *, at_s: float, stable: bool = True) -> Self:
+        """An early transcript comes at `at_s`."""
+        self._script.append((at_s, lambda _now: EarlyTranscript(text, stable)))
+        return self
+
+    def interrupts(self, *, at_s: float, for_s: float = 1.0) -> Self:
+        """The caller begins to speak at `at_s`; what they say is not recognised."""
+        self._script.append((at_s, lambda now: SpeechStarted(at_s=now)))
+        self._script.append((at_s + for_s, lambda now: SpeechEnded(at_s=now)))
+        return self
+
+    def hangs_up(self, *, at_s: float) -> Self:
+        """The call ends at `at_s`."""
+        self._script.append((at_s, None))
+        return self
+
+    def _in_order(self) -> list[tuple[float, Callable[[float], Hearing] | None]]:
+        return sorted(self._script, key=lambda line: line[0])
+
+    def __repr__(self) -> str:
+        """Show how long the script is."""
+        return f"<{type(self).__name__} {len(self._script)} events>"
+
+
+class ScriptedUser(_Heard, SessionStage[Never, Hearing]):
+    """Stands in for source and recogniser: what the caller says, by the clock of the session.
+
+    user = ScriptedUser().says("Weather?", at_s=0.5).interrupts(at_s=2.0).hangs_up(at_s=5.0)
+    """
+
+    async def run(self, inbox: Inbox[Never], outbox: Outbox[Hearing], session: Session) -> None:
+        """Play the script; without `hangs_up` the caller stays on the line."""
+        del inbox, session
+        began_s = anyio.current_time()
+        for at_s, made in self._in_order():
+            await anyio.sleep_until(began_s + at_s)
+            if made is None:
+                return
+            await outbox.send(made(anyio.current_time()))
+        await anyio.sleep_forever()
+
+
+class ScriptedRecogniser(_Heard, Recogniser):
+    """Stands in for a recogniser: `at_s` is how much audio it has been given by then.
+
+    Args:
+        sample_rate: What it takes.
+    """
+
+    def __init__(self, sample_rate: int = 16_000) -> None:
+        super().__init__()
+        self.sample_rate = sample_rate
+
+    async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: Session) -> None:
+        """Report what the script says once that much audio has come."""
+        del session
+        script, heard_s = self._in_order(), 0.0
+        async for frame in inbox:
+            heard_s += frame.duration_s
+            while script and script[0][0] <= heard_s + 1e-9:
+                _, made = script.pop(0)
+                if made is None:
+                    return
+                await outbox.send(made(frame.start_s + frame.duration_s))
+
+
+class ScriptedModel(Model):
+    """Stands in for a language model, within the process.
+
+    Args:
+        script: The replies in order, a function of the request, or a `Script`.
+        first_token_s: Seconds to the first token, for replies that do not say.
+        token_s: Seconds between tokens, for replies that do not say.
+
+    Attributes:
+        script: `script.unused` are the replies nobody asked for.
+        requests: What it was asked.
+    """
+
+    def __init__(
+        self,
+        script: Script | Sequence[Reply] | Callable[[ChatRequest], Reply],
+        *,
+        first_token_s: float = 0.0,
+        token_s: float = 0.0,
+    ) -> None:
+        self.script = script if isinstance(script, Script) else Script(script)
+        self.requests: list[ChatRequest] = []
+        self._first_token_s = first_token_s
+        self._token_s = token_s
+
+    async def reply(self, request: Request, outbox: Outbox[ReplyPart], turn: Turn) -> None:
+        """Send the next reply of the script. See `Model.reply`."""
+        turn.timeline.mark_again("llm_request")
+        asked_s = anyio.current_time()
+        body = {
+            "model": "scripted",
+            "messages": messages_json("", request.messages),
+            "tools": [*request.tools],
+        }
+        chat = parse_request(cast("JsonValue", body))
+        self.requests.append(chat)
+        reply = self.script.answer(chat)
+        if isinstance(reply, Refuses):
+            await anyio.sleep(reply.after_s)
+            if reply.status == 429:
+                raise RateLimited(reply.message, vendor="scripted", retry_after_s=reply.retry_after_s)
+            raise VendorError(reply.message, vendor="scripted", retryable=reply.status >= 500)
+        for due_s, piece in schedule(reply, first_token_s=self._first_token_s, token_s=self._token_s):
+            if asked_s + due_s > anyio.current_time():
+                await anyio.sleep_until(asked_s + due_s)
+            if isinstance(piece, Breaks):
+                raise VendorError("the scripted reply breaks here", vendor="scripted", retryable=False)
+            await outbox.send(piece)
+
+
+class ScriptedVoice(TTSSink):
+    """Stands in for TTS: a tone whose length follows from the text.
+
+    Args:
+        first_audio_s: Seconds to the first audio of a sentence.
+        character_s: Seconds of audio for each character.
+        speed: How much faster than it is played the audio comes; infinite by default.
+        marks: Whether it tells where words end.
+        sample_rate: Of the audio.
+
+    Attributes:
+        sentences: What it was asked to say, with the time of asking.
+    """
+
+    def __init__(
+        self,
+        *,
+        first_audio_s: float = 0.0,
+        character_s: float = 0.05,
+        speed: float = math.inf,
+        marks: bool = True,
+        sample_rate: int = 24_000,
+    ) -> None:
+        self.sample_rate = sample_rate
+        self.sentences: list[tuple[float, str]] = []
+        self._first_audio_s = first_audio_s
+        self._character_s = character_s
+        self._speed = speed
+        self._marks = marks
+
+    async def synthesize(self, sentence: Sentence) -> AsyncIterator[bytes | WordMark]:
+        """Yield 20 ms frames. See `TTSSink.synthesize`."""
+        self.sentences.append((anyio.current_time(), sentence.text))
+        await anyio.sleep(self._first_audio_s)
+        text = sentence.text.rstrip()
+        if self._marks:
+            for end in [at for at in range(1, len(text) + 1) if text[at - 1 : at + 1].rstrip() == text[at - 1]]:
+                yield WordMark(char_end=end, end_s=end * self._character_s)
+        samples = round(len(text) * self._character_s * self.sample_rate)
+        frame = self.sample_rate // 50
+        tone = b"\x00\x10" * frame
+        for at in range(0, samples, frame):
+            yield tone[: 2 * min(frame, samples - at)]
+            if self._speed != math.inf:
+                await anyio.sleep(0.02 / self._speed)
+
+
+class RecordingOutput(ClockedOutput):
+    """A loudspeaker that plays by the clock and remembers.
+
+    Attributes:
+        written: Each frame handed over, with the time; what was flushed before it was played included.
+        played: What was played, silence included, as one stretch of PCM.
+    """
+
+    def __init__(self, sample_rate: int = 24_000) -> None:
+        super().__init__(sample_rate)
+        self.written: list[tuple[float, bytes]] = []
+        self.played = bytearray()
+
+    async def write(self, pcm: bytes) -> None:
+        """Take a frame and remember it."""
+        flushes = self._flushes
+        await super().write(pcm)
+        if self._flushes == flushes:
+            self.written.append((anyio.current_time(), pcm))
+
+    def record(self, pcm: bytes) -> None:
+        """Remember what was played."""
+        self.played += pcm
+
+    def written_after(self, at_s: float) -> list[bytes]:
+        """Return the frames that were handed over later than `at_s`."""
+        return [pcm for when, pcm in self.written if when > at_s]
+
+    def spans(self) -> list[tuple[float, float]]:
+        """Return when sound was played: (start, end) in seconds from the session's beginning, silence between them."""
+        frame = self.sample_rate // 1000 * 2  # look at each millisecond
+        spans: list[tuple[float, float]] = []
+        for at in range(0, len(self.played), frame):
+            if any(self.played[at : at + frame]):
+                start_s, end_s = at / 2 / self.sample_rate, min(at + frame, len(self.played)) / 2 / self.sample_rate
+                if spans and abs(spans[-1][1] - start_s) < 1e-9:
+                    spans[-1] = (spans[-1][0], end_s)
+                else:
+                    spans.append((start_s, end_s))
+        return spans

@@ -1,0 +1,191 @@
+"""One user utterance and its reply.
+
+Rule 1: everything done for the turn lives inside `scope`; ending the turn early is cancelling it.
+Rule 2: the table of states is the only place that says what may follow what.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from voicepipe._heard import HeardText
+from voicepipe.history import AssistantMessage, Message, UserMessage
+from voicepipe.timeline import Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from voicepipe.errors import VoicepipeError
+    from voicepipe.events import Transcript
+    from voicepipe.session import Session
+    from voicepipe.stages.playback import Lease
+
+__all__ = ["TRANSITIONS", "Turn", "TurnState"]
+
+
+class TurnState(Enum):
+    """Where a turn is."""
+
+    DRAFT = "draft"
+    COMMITTED = "committed"
+    SPEAKING = "speaking"
+    DONE = "done"
+    EMPTY = "empty"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    ROLLED_BACK = "rolled back"
+
+
+TRANSITIONS: Final[dict[TurnState, frozenset[TurnState]]] = {
+    TurnState.DRAFT: frozenset({TurnState.COMMITTED, TurnState.ROLLED_BACK}),
+    TurnState.COMMITTED: frozenset(
+        {TurnState.SPEAKING, TurnState.DONE, TurnState.EMPTY, TurnState.INTERRUPTED, TurnState.FAILED}
+    ),
+    # EMPTY and FAILED after SPEAKING: the spoken fallback comes first.
+    TurnState.SPEAKING: frozenset({TurnState.DONE, TurnState.EMPTY, TurnState.INTERRUPTED, TurnState.FAILED}),
+    TurnState.DONE: frozenset(),
+    TurnState.EMPTY: frozenset(),
+    TurnState.FAILED: frozenset(),
+    TurnState.INTERRUPTED: frozenset(),
+    TurnState.ROLLED_BACK: frozenset(),
+}
+
+
+class Turn:
+    """One user utterance and its reply, or something the agent says on its own.
+
+    Attributes:
+        turn_id: Counts the turns of a session, from 1.
+        session: The call.
+        transcript: What the caller said; None when the agent speaks on its own.
+        state: Where the turn is; changed by `to` alone.
+        scope: Cancelling it ends everything done for this turn.
+        committed: Set when the turn is no draft any more; playback and writing tools wait for it.
+        settled: Set when the turn has ended, in whatever way.
+        timeline: Where the time goes.
+        spoken: The record of what was handed to the output.
+        segments: The assistant message that each segment of speech belongs to.
+        first_segment: The segment that the speech now being prepared begins with.
+        failure: Why the reply is not whole, if it is not; what was said stays said.
+        finish_reason: The model's last word on why it stopped.
+        lease: The right to write to the output, once it has begun to speak.
+        at_work: Names of the parts that are doing something for this turn.
+    """
+
+    def __init__(
+        self, turn_id: int, session: Session, transcript: Transcript | None, *, is_draft: bool = False
+    ) -> None:
+        self.turn_id = turn_id
+        self.session = session
+        self.transcript = transcript
+        self.state = TurnState.DRAFT if is_draft else TurnState.COMMITTED
+        self.scope = anyio.CancelScope()
+        self.committed = anyio.Event()
+        self.settled = anyio.Event()
+        self.timeline = Timeline()
+        self.spoken = HeardText()
+        self.segments: list[AssistantMessage] = []
+        self.first_segment = 0
+        self.failure: VoicepipeError | None = None
+        self.finish_reason = ""
+        self._messages: list[Message] = [UserMessage(transcript.text)] if transcript else []
+        self._before = session.history.snapshot()
+        self.lease: Lease | None = None
+        self._at_work: list[str] = []
+        if not is_draft:
+            self._commit()
+
+    @property
+    def user_text(self) -> str:
+        """What the caller said; "" when the agent speaks on its own."""
+        return self.transcript.text if self.transcript else ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the turn has ended."""
+        return not TRANSITIONS[self.state]
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the reply has anything to pronounce."""
+        return any(c.isalnum() for message in self.segments for c in message.generated)
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The conversation as this turn sees it: what came before it, and its own messages."""
+        return (*self._before, *self._messages)
+
+    def to(self, state: TurnState) -> None:
+        """Change the state.
+
+        Raises:
+            AssertionError: The table does not allow it; that is a bug of ours.
+        """
+        if state not in TRANSITIONS[self.state]:
+            raise AssertionError(f"turn {self.turn_id} cannot go from {self.state.name} to {state.name}")
+        self.state = state
+        if state is TurnState.COMMITTED:
+            self._commit()
+
+    def _commit(self) -> None:
+        """Let it speak, and let history know of it."""
+        for message in self._messages:
+            self.session.history.append(message)
+        self.committed.set()
+
+    def add_message(self) -> AssistantMessage:
+        """Begin another assistant message of this reply; the speech that follows belongs to it."""
+        message = AssistantMessage()
+        self._messages.append(message)
+        self.segments.append(message)
+        if self.state is not TurnState.DRAFT:
+            self.session.history.append(message)
+        return message
+
+    def fail(self, error: VoicepipeError) -> None:
+        """Note that the reply is not whole. What was said so far is still spoken; the first failure counts.
+
+        A draft that fails is dropped silently: the final transcript starts anew.
+        """
+        if self.state is TurnState.DRAFT:
+            self.session.roll_back(self)
+        elif not self.is_over:
+            self.failure = self.failure or error
+
+    @property
+    def at_work(self) -> list[str]:
+        """Names of the parts that are doing something for this turn, cleaning up included."""
+        return sorted(set(self._at_work))
+
+    @contextmanager
+    def working(self, part_name: str) -> Generator[None]:
+        """Note that a part does something for this turn, so that one that outlives the turn can be named."""
+        self._at_work.append(part_name)
+        try:
+            yield
+        finally:
+            self._at_work.remove(part_name)
+
+    def settle_messages(self, *, was_cut: bool) -> str:
+        """Write into the messages what was heard of them, and return all of it.
+
+        Args:
+            was_cut: Whether the reply ended before its end.
+        """
+        heard = self.spoken.until(self.lease.played_s if self.lease else 0.0)
+        for segment, text in heard.items():
+            self.segments[segment].heard += text
+        for message in self.segments:
+            if not message.is_settled:
+                message.heard = message.heard.strip()
+                message.is_settled = True
+                message.was_interrupted = was_cut and message.heard != message.generated.strip()
+        return " ".join(text.strip() for text in heard.values())
+
+    def __repr__(self) -> str:
+        """Show the state and how much was handed to the output."""
+        return f"<Turn {self.turn_id} {self.state.name} written={self.spoken.written_s:.2f}s>"

@@ -1,0 +1,1 @@
+"""Speech and language services. Only these modules import a vendor's SDK, and only when opened."""

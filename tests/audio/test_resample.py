@@ -1,0 +1,112 @@
+"""Resampler: length, content, any cutting, errors."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from array import array
+from math import pi, sin
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voicepipe.audio.resample import Resampler, resampler
+from voicepipe.errors import AudioError, ConfigurationError, MissingExtra
+
+needs_soxr = pytest.mark.skipif(
+    importlib.util.find_spec("soxr") is None and os.environ.get("VOICEPIPE_TEST_ALL") != "1",
+    reason="soxr is not installed (extra local)",
+)
+
+
+def tone(rate: int, seconds: float, hertz: float = 440.0) -> bytes:
+    return array("h", (round(10_000 * sin(2 * pi * hertz * n / rate)) for n in range(round(rate * seconds)))).tobytes()
+
+
+def resample(pcm: bytes, from_rate: int, to_rate: int) -> bytes:
+    stream = Resampler(from_rate, to_rate)
+    return stream.feed(pcm) + stream.flush()
+
+
+@needs_soxr
+@pytest.mark.parametrize(
+    ("from_rate", "to_rate"), [(22_050, 16_000), (24_000, 16_000), (16_000, 24_000), (16_000, 8_000), (16_000, 16_000)]
+)
+def test_the_length_in_seconds_stays(from_rate: int, to_rate: int) -> None:
+    """One second stays one second, at the other rate."""
+    assert len(resample(tone(from_rate, 1.0), from_rate, to_rate)) == 2 * to_rate
+
+
+@needs_soxr
+def test_a_tone_stays_the_tone() -> None:
+    """A tone comes out as that tone at the other rate, at the same time and as loud, away from the edges."""
+    got, expected = array("h", resample(tone(22_050, 0.5), 22_050, 16_000)), array("h", tone(16_000, 0.5))
+
+    assert max(abs(a - b) for a, b in zip(got[800:-800], expected[800:-800], strict=True)) < 50  # of 10,000
+
+
+@needs_soxr
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 3_000), max_size=12))
+def test_cutting_changes_nothing(cuts: list[int]) -> None:
+    """Pieces of any length give the samples that one piece gives."""
+    pcm = tone(22_050, 0.3)
+    stream, out, at = Resampler(22_050, 16_000), b"", 0
+    for cut in cuts:
+        out += stream.feed(pcm[2 * at : 2 * (at + cut)])
+        at += cut
+    out += stream.feed(pcm[2 * at :]) + stream.flush()
+
+    assert out == resample(pcm, 22_050, 16_000)
+
+
+@needs_soxr
+def test_begins_anew_after_a_flush() -> None:
+    """After a flush nothing of the earlier recording is left."""
+    stream = Resampler(22_050, 16_000)
+    first = stream.feed(tone(22_050, 0.2)) + stream.flush()
+
+    assert stream.feed(tone(22_050, 0.2)) + stream.flush() == first
+
+
+@needs_soxr
+def test_refuses_half_a_sample() -> None:
+    """An odd number of bytes is damaged audio, and said to be."""
+    with pytest.raises(AudioError, match="3 came"):
+        Resampler(22_050, 16_000).feed(b"abc")
+
+
+@pytest.mark.parametrize("rates", [(0, 16_000), (16_000, -1)])
+def test_refuses_a_rate_that_is_none(rates: tuple[int, int]) -> None:
+    """Rates are positive."""
+    with pytest.raises(ConfigurationError, match=r"must be positive"):
+        Resampler(*rates)
+
+
+def test_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without soxr the error says what to install."""
+    monkeypatch.setitem(sys.modules, "soxr", None)
+    with pytest.raises(MissingExtra, match=r"voicepipe\[local\]") as caught:
+        Resampler(22_050, 16_000)
+    assert (caught.value.package, caught.value.extra) == ("soxr", "local")
+
+
+def test_equal_rates_need_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between parts of the same rate nothing is put, and soxr is not needed."""
+    monkeypatch.setitem(sys.modules, "soxr", None)
+    assert resampler(16_000, 16_000, "MicSource", "STTStage") is None
+
+
+@needs_soxr
+def test_different_rates_get_a_resampler() -> None:
+    """Between parts of different rates stands a resampler from the one to the other."""
+    assert repr(resampler(24_000, 16_000, "AcmeTTS", "Speaker")) == "<Resampler 24000 -> 16000 Hz>"
+
+
+def test_different_rates_without_soxr_name_both_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without soxr the error names both parts, their rates, and both ways out."""
+    monkeypatch.setitem(sys.modules, "soxr", None)
+    with pytest.raises(ConfigurationError, match=r"AcmeTTS gives 24000 Hz, Speaker takes 16000 Hz; set .* or run pip"):
+        resampler(24_000, 16_000, "AcmeTTS", "Speaker")

@@ -1,0 +1,222 @@
+"""What the documentation shows is run: every Python block, every example, every command it names."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+PAGES = sorted({*GUIDES, *ROOT.glob("*.md")})
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+LANGUAGES = ("python", "sh", "text", "toml")
+LIMIT_S = 60
+
+# Runs the Python blocks of one page in one namespace, as if they were one program that may await at the top. Blank
+# lines stand for the prose between them, so that a traceback names the page and its line.
+RUN_PAGE = """
+import ast, asyncio, inspect, json, sys, types
+page, blocks = json.load(sys.stdin)
+main = sys.modules["__main__"] = types.ModuleType("__main__")
+with asyncio.Runner() as runner:
+    for line, text in blocks:
+        code = compile("\\n" * line + text, page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        result = eval(code, vars(main))
+        if inspect.iscoroutine(result):
+            runner.run(result)
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, the line of its fence counted from 1, its text."""
+
+    language: str
+    line: int
+    text: str
+
+
+def blocks_of(markdown: str) -> list[Block]:
+    """Return the fenced blocks of a page; a fence may be indented, as in a list."""
+    blocks: list[Block] = []
+    lines = iter(enumerate(markdown.splitlines(), 1))
+    for number, line in lines:
+        fence = re.match(r"(\s*)(`{3,}|~{3,})(.*)", line)
+        if fence is None:
+            continue
+        indent, mark, language = fence.groups()
+        text: list[str] = []
+        for _, inner in lines:
+            if inner.strip() == mark:
+                break
+            text.append(inner.removeprefix(indent))
+        else:
+            raise AssertionError(f"the block that begins in line {number} has no end; close it with {mark}")
+        if language not in LANGUAGES:
+            raise AssertionError(f"line {number}: a block is one of {', '.join(LANGUAGES)}, not {language!r}")
+        blocks.append(Block(language, number, "\n".join(text)))
+    return blocks
+
+
+def commands_of(text: str) -> list[list[str]]:
+    """Return the commands of a shell block, word by word, without comments."""
+    commands: list[list[str]] = [[]]
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.shlex(line, posix=True, punctuation_chars=True)
+        words.whitespace_split = True
+        for word in words:
+            if set(word) <= set(";&|()<>"):
+                commands.append([])
+            else:
+                commands[-1].append(word)
+        commands.append([])
+    return [command for command in commands if command]
+
+
+def run(command: list[str], directory: Path, *, given: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+def unknown_in(command: list[str], directory: Path) -> str | None:
+    """Return what a command of the documentation names that does not exist."""
+    program, *words = [word for word in command if not re.match(r"[A-Z_]+=|\$$", word)] or [""]
+    plain = [word for word in words if not word.startswith("-")]
+    match Path(program).name:
+        case "make":
+            targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+            missing = [f"make {word}" for word in plain if word not in targets]
+        case "voicepipe":
+            ask = "import sys; from voicepipe.cli import main; sys.exit(main())"
+            asked = run([sys.executable, "-c", ask, *plain[:1], "--help"], directory)
+            missing = [f"voicepipe {' '.join(plain[:1])}"] if asked.returncode else []
+        case "python" if plain and plain[0].endswith(".py"):
+            missing = [] if (ROOT / plain[0]).is_file() else plain[:1]
+        case _:
+            project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+            named = re.findall(r"(?:voicepipe|\.)\[([\w,-]+)\]", " ".join(plain))
+            extras = [extra for names in named for extra in names.split(",")]
+            missing = [f"the extra {extra}" for extra in extras if extra not in project["optional-dependencies"]]
+    return ", ".join(missing) or None
+
+
+def run_page(page: Path, markdown: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run the Python blocks of a page in a directory of their own."""
+    blocks = [(block.line, block.text) for block in blocks_of(markdown) if block.language == "python"]
+    given = json.dumps([str(page), blocks])
+    return run([sys.executable, "-W", "error", "-c", RUN_PAGE], directory, given=given)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=name_of)
+def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
+    """The Python blocks of a page run in order, to their end, and complain about nothing."""
+    ran = run_page(page, page.read_text(encoding="utf-8"), tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_exist(page: Path, tmp_path: Path) -> None:
+    """The targets, subcommands, extras and files that a page's commands name exist."""
+    blocks = [block for block in blocks_of(page.read_text(encoding="utf-8")) if block.language == "sh"]
+    commands = [command for block in blocks for command in commands_of(block.text)]
+    assert [unknown for command in commands if (unknown := unknown_in(command, tmp_path))] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_toml_blocks_parse(page: Path) -> None:
+    """The TOML blocks of a page are TOML."""
+    for block in blocks_of(page.read_text(encoding="utf-8")):
+        if block.language == "toml":
+            tomllib.loads(block.text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    """A link to a file of the project names a file that is there."""
+    links = re.findall(r"\]\(([^)\s#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    files = [link for link in links if not re.match(r"[a-z]+:", link)]
+    assert [link for link in files if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
+def test_an_example_runs(example: Path, tmp_path: Path) -> None:
+    """An example runs as a script to its end within a minute, and writes nothing to stderr."""
+    ran = run([sys.executable, "-W", "error", str(example)], tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_there_are_examples() -> None:
+    """The tests above have something to run: a page with a Python block, and an example."""
+    languages = {block.language for page in GUIDES for block in blocks_of(page.read_text(encoding="utf-8"))}
+    assert (bool(EXAMPLES), "python" in languages) == (True, True)
+
+
+def test_blocks_share_a_namespace(tmp_path: Path) -> None:
+    """A later block sees the names of an earlier one, and may await."""
+    markdown = "```python\nimport asyncio\nx = 1\n```\ntext\n```python\nawait asyncio.sleep(0)\nprint(x + 1)\n```\n"
+    ran = run_page(ROOT / "page.md", markdown, tmp_path)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "2\n", "")
+
+
+def test_a_failing_block_is_found_by_its_line(tmp_path: Path) -> None:
+    """A block that raises fails its page, and the traceback names the line of the page."""
+    ran = run_page(ROOT / "page.md", "# Title\n\n```python\nfirst = 1\nmissing\n```\n", tmp_path)
+    assert ran.returncode == 1
+    assert 'page.md", line 5' in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("markdown", "said"),
+    [
+        ("```python no-run\n1 / 0\n```", "not 'python no-run'"),
+        ("```py\n1\n```", "not 'py'"),
+        ("```\n1\n```", "not ''"),
+        ("```python\n1\n", "has no end"),
+    ],
+)
+def test_a_block_cannot_opt_out(markdown: str, said: str) -> None:
+    """A block that is not marked as exactly one of the languages is refused, so none escapes being run."""
+    with pytest.raises(AssertionError, match=said):
+        blocks_of(markdown)
+
+
+@pytest.mark.parametrize(
+    ("line", "unknown"),
+    [
+        ("make no-such-target", "make no-such-target"),
+        ("cd voicepipe && make demo nonsense", "make nonsense"),
+        ("CI=true make PYTHON=python3.12 test ARGS='-k barge_in'  # everything", None),
+        ("pip install 'voicepipe[local,cli]'", None),
+        ("pip install 'voicepipe[local,nonsense]'", "the extra nonsense"),
+        ("$ python -m pip install -e .[nonsense]", "the extra nonsense"),
+        ("python examples/nonsense.py", "examples/nonsense.py"),
+        (".venv/bin/voicepipe nonsense --flag", "voicepipe nonsense"),
+        ("voicepipe demo --help", None),
+    ],
+)
+def test_an_unknown_command_is_found(line: str, unknown: str | None, tmp_path: Path) -> None:
+    """A command that names a target, subcommand, extra or file that does not exist is told; the others are not."""
+    told = [said for command in commands_of(line) if (said := unknown_in(command, tmp_path))]
+    assert told == ([unknown] if unknown else [])

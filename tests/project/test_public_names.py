@@ -1,0 +1,95 @@
+"""The public names: whoever adds, renames or removes one does it here too, with a line in the changelog."""
+
+from __future__ import annotations
+
+import inspect
+import types
+
+import pytest
+
+import voicepipe
+
+NAMES = (
+    "AudioDropped",
+    "AudioError",
+    "AudioFrame",
+    "AuthenticationError",
+    "Channel",
+    "ChannelStatistics",
+    "CleanupOverran",
+    "ConfigurationError",
+    "EarlyTranscript",
+    "Event",
+    "Hearing",
+    "Inbox",
+    "IncompleteReply",
+    "LeaseRevoked",
+    "MissingExtra",
+    "Outbox",
+    "Part",
+    "RateLimited",
+    "ReplyEnd",
+    "RequestRetried",
+    "Sentence",
+    "SentenceStarted",
+    "SessionStage",
+    "SpeechEnded",
+    "SpeechStarted",
+    "Stage",
+    "StageError",
+    "TextDelta",
+    "ToolCallDelta",
+    "ToolError",
+    "ToolFinished",
+    "ToolStarted",
+    "Transcript",
+    "TurnCompleted",
+    "TurnEmpty",
+    "TurnEnded",
+    "TurnFailed",
+    "TurnInterrupted",
+    "TurnStarted",
+    "VendorError",
+    "VoicepipeError",
+    "WordMark",
+    "stage",
+)
+
+
+def test_the_public_names_are_these() -> None:
+    """`voicepipe.__all__` is the list above."""
+    assert sorted(voicepipe.__all__) == sorted(NAMES)
+
+
+def test_the_public_names_are_sorted() -> None:
+    """`voicepipe.__all__` is sorted and holds no name twice."""
+    assert list(voicepipe.__all__) == sorted(set(voicepipe.__all__))
+
+
+def test_nothing_else_is_bound() -> None:
+    """The package binds no public name that `__all__` lacks, its modules apart, and lacks none that is in it."""
+    bound = {
+        name
+        for name, value in vars(voicepipe).items()
+        if not name.startswith("_") and (name in NAMES or not isinstance(value, types.ModuleType))
+    }
+    assert bound - {"annotations"} == set(voicepipe.__all__)
+
+
+def described(value: object) -> bool:
+    """Return whether a class or function has a docstring of its own; a dataclass that has none gets its signature."""
+    doc: str | None = vars(value).get("__doc__") if inspect.isclass(value) else getattr(value, "__doc__", None)
+    return doc is not None and bool(doc.strip()) and not doc.startswith(f"{getattr(value, '__name__', '')}(")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_public_name_is_described(name: str) -> None:
+    """Every public name resolves, and says in a docstring what it is."""
+    assert described(getattr(voicepipe, name))
+
+
+def test_a_missing_docstring_is_found() -> None:
+    """A class without docstring, or with none but what `dataclass` writes, counts as not described."""
+    bare = type("Bare", (ValueError,), {})
+    generated = type("Generated", (), {"__doc__": "Generated(text: str)"})
+    assert (described(bare), described(generated), described(lambda: None)) == (False, False, False)
