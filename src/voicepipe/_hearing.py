@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import anyio
 
 from voicepipe._lifetimes import named
+from voicepipe.audio.pcm import FRAME_S, frames_of
 from voicepipe.audio.resample import resampler
 from voicepipe.channel import Channel
 from voicepipe.events import AudioDropped, AudioFrame
-from voicepipe.stages.playback import FRAME_S, frames_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence

@@ -3,11 +3,13 @@
 Rule 1: one client per opened part, kept warm; responses are read to their end, or their connection is lost.
 Rule 2: whoever opens a response closes it in the same function, shielded.
 Rule 3: errors of the client library become `VendorError` here, and nowhere else.
+Rule 4: a key goes into the headers of a request and nowhere else; `without_key` blots out what a server echoes of it.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import json
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final, cast
 
@@ -29,7 +31,10 @@ CLOSE_S: Final = 0.5
 """How long closing a response may take when its turn is dead."""
 
 MAX_EVENT_BYTES: Final = 1 << 20
-"""The largest line of an event stream. Within it a reply's own limits apply; beyond it the stream is broken."""
+"""The largest event of a stream. Within it a reply's own limits apply; beyond it the stream is broken."""
+
+BLOT: Final = "***"
+"""Stands where a server repeated the key."""
 
 # One connection per session that speaks at this moment; idle ones are kept as long as servers usually keep theirs.
 LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=60.0)
@@ -68,29 +73,30 @@ class HTTPResponse:
         """Yield the data of each server-sent event that has some; comments and empty events are no events.
 
         Raises:
-            VendorError: The stream broke, is no event stream, or holds a line beyond `MAX_EVENT_BYTES`.
+            VendorError: The stream broke, is no event stream, or holds an event beyond `MAX_EVENT_BYTES`.
         """
         with _translated(self._vendor):
-            self._response.stream = _LineLimit(cast("httpx.AsyncByteStream", self._response.stream))
+            body = _EventLimit(cast("httpx.AsyncByteStream", self._response.stream))
+            self._response.stream = body
             async with aclosing(EventSource(self._response).aiter_sse()) as events:
                 async for event in events:
+                    body.since_event = 0
                     if event.data:
                         yield event.data
 
 
-class _LineLimit(httpx.AsyncByteStream):
-    """A body whose lines have a limit: a server that never ends a line must not fill the memory."""
+class _EventLimit(httpx.AsyncByteStream):
+    """A body whose events have a limit: a server that never ends one must not fill the memory."""
 
     def __init__(self, body: httpx.AsyncByteStream) -> None:
+        self.since_event = 0
         self._body = body
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        since_line_end = 0
         async for piece in self._body:
-            last = piece.rfind(b"\n")
-            since_line_end = since_line_end + len(piece) if last < 0 else len(piece) - last
-            if since_line_end > MAX_EVENT_BYTES:
-                raise SSEError(f"a line of the event stream is longer than {MAX_EVENT_BYTES} bytes")
+            self.since_event += len(piece)
+            if self.since_event > MAX_EVENT_BYTES:
+                raise SSEError(f"an event is longer than {MAX_EVENT_BYTES} bytes")
             yield piece
 
     async def aclose(self) -> None:
@@ -105,13 +111,20 @@ class HTTPClient:
         headers: Sent with every request; may hold a key, so they are never shown.
 
     Raises:
-        ConfigurationError: The URL cannot be used.
+        ConfigurationError: The URL cannot be used, or a header cannot be sent.
     """
 
     def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
-        self.vendor = checked_host(base_url, has_key="authorization" in {name.lower() for name in headers})
+        self.vendor = checked_host(base_url, has_key="authorization" in map(str.lower, headers))
         self.base_url = base_url.rstrip("/")
-        self._headers = dict(headers)
+        self._headers = {name.lower(): value for name, value in headers.items()}
+        self._key = self._headers.get("authorization", "").removeprefix("Bearer ")
+        for name, value in self._headers.items():
+            if not (value.isascii() and value.isprintable()):  # told here: the client library would quote the value
+                raise ConfigurationError(
+                    f"{name} for {self.vendor} holds a character that no header can carry, such as a line end or a "
+                    "typographic quote; copy the key again"
+                )
         self._client: httpx.AsyncClient | None = None
 
     @asynccontextmanager
@@ -133,21 +146,24 @@ class HTTPClient:
                 return
 
     @asynccontextmanager
-    async def post(self, path: str, json: object, *, limit_s: float) -> AsyncGenerator[HTTPResponse]:
+    async def post(self, path: str, body: object, *, limit_s: float) -> AsyncGenerator[HTTPResponse]:
         """Send a request, wait for the response's head, and close the response at the end, also when cancelled.
 
         Args:
             path: Below the base URL, with its slash.
-            json: The body.
+            body: Sent as JSON. Half a surrogate pair, which UTF-8 does not have, becomes a question mark.
             limit_s: How long the head may take.
 
         Raises:
             VendorError: The service cannot be reached, breaks the connection, or is silent.
         """
         url = f"{self.base_url}{path}"
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        content = text.encode("utf-8", "replace")
+        headers = {"content-type": "application/json"}
         response = None
         with _translated(self.vendor, url), anyio.move_on_after(limit_s):
-            request = self._opened.build_request("POST", url, json=json)
+            request = self._opened.build_request("POST", url, content=content, headers=headers)
             response = await self._opened.send(request, stream=True)
         if response is None:
             raise VendorError(f"{self.vendor} did not answer within {limit_s:g} s", vendor=self.vendor, retryable=True)
@@ -156,6 +172,10 @@ class HTTPClient:
         finally:
             with anyio.move_on_after(CLOSE_S, shield=True):
                 await response.aclose()
+
+    def without_key(self, text: str) -> str:
+        """Return what a server sent, fit to be shown: services quote the key in their errors."""
+        return text.replace(self._key, BLOT) if self._key else text
 
     @property
     def _opened(self) -> httpx.AsyncClient:
@@ -210,7 +230,7 @@ def _translated(vendor: str, url: str = "") -> Generator[None]:
             retryable=True,
         ) from error
     except SSEError as error:
-        raise VendorError(f"{vendor} sent a broken event stream: {error}", vendor=vendor, retryable=True) from error
+        raise VendorError(f"{vendor} sent a broken event stream: {error}", vendor=vendor, retryable=False) from error
     except httpx.HTTPError as error:
         raise VendorError(
             f"the connection to {vendor} broke: {type(error).__name__}: {error}", vendor=vendor, retryable=True

@@ -8,62 +8,79 @@ Rule 2: leaving is shielded and bounded: a part may say good-bye to its vendor, 
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from voicepipe.errors import StageError, VoicepipeError
+from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
+from voicepipe.part import Part
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 
-    from anyio.abc import TaskStatus
+    from voicepipe.session import Session
 
-    from voicepipe.part import Part
-
-__all__ = ["held", "named", "single_error"]
+__all__ = ["attached", "named", "opened", "single_error"]
 
 CLOSE_S: Final = 2.0
 """How long a part may take to close. Within `session.SHUTDOWN_S`."""
 
-Lifetime: TypeAlias = "Callable[[Part], AbstractAsyncContextManager[None]]"
-
 
 @asynccontextmanager
-async def held(parts: Sequence[Part], lifetime: Lifetime) -> AsyncGenerator[None]:
-    """Enter a lifetime of every part, in parallel, and leave them together.
+async def opened(parts: Sequence[Part]) -> AsyncGenerator[None]:
+    """Enter `open` of every part, in parallel, and leave them together. See `Part.open`.
 
     Args:
         parts: Each is entered after the parts that it holds.
-        lifetime: Which one, e.g. `Part.open`.
 
     Raises:
         VoicepipeError: A part failed; errors that are none of ours arrive as `StageError` with the part's name.
     """
+    async with _held(parts, Part.open):
+        yield
+
+
+@asynccontextmanager
+async def attached(parts: Sequence[Part], session: Session) -> AsyncGenerator[None]:
+    """Enter `attach` of every part, as `opened` does with `open`."""
+    async with _held(parts, Part.attach, session):
+        yield
+
+
+@asynccontextmanager
+async def _held(parts: Sequence[Part], lifetime: Callable[..., object], *arguments: object) -> AsyncGenerator[None]:
     leave = anyio.Event()
     with single_error():
         async with anyio.create_task_group() as tasks:
+
+            async def enter(part: Part) -> None:
+                for inner in part._held():
+                    await enter(inner)
+                method = getattr(part, lifetime.__name__)
+                if method.__func__ is not lifetime:  # a part that sets nothing up needs no task
+                    own, entered = method(*arguments), anyio.Event()
+                    if not isinstance(own, AbstractAsyncContextManager):
+                        raise ConfigurationError(f"{part.name}.{lifetime.__name__} must be an @asynccontextmanager")
+                    tasks.start_soon(_hold, part.name, own, entered, leave, name=f"voicepipe {part.name}")
+                    await entered.wait()
+
             try:
                 async with anyio.create_task_group() as entering:
                     for part in parts:
-                        entering.start_soon(_enter, tasks, part, lifetime, leave)
+                        entering.start_soon(enter, part)
                 yield
             finally:
                 leave.set()
 
 
-async def _enter(tasks: anyio.abc.TaskGroup, part: Part, lifetime: Lifetime, leave: anyio.Event) -> None:
-    for inner in part._held():
-        await _enter(tasks, inner, lifetime, leave)
-    await tasks.start(_hold, part, lifetime, leave, name=f"voicepipe {part.name}")
-
-
-async def _hold(part: Part, lifetime: Lifetime, leave: anyio.Event, *, task_status: TaskStatus[None]) -> None:
-    with named(part.name), anyio.CancelScope() as scope:
-        async with lifetime(part):
+async def _hold(
+    part_name: str, lifetime: AbstractAsyncContextManager[None], entered: anyio.Event, leave: anyio.Event
+) -> None:
+    with named(part_name), anyio.CancelScope() as scope:
+        async with lifetime:
             # From here on only `leave` ends it, and then it has time to close.
             scope.shield = True
-            task_status.started()
+            entered.set()
             await leave.wait()
             scope.deadline = anyio.current_time() + CLOSE_S
 

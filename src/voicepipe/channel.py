@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import anyio
 
+from voicepipe.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -86,7 +88,7 @@ class Channel(Generic[T]):
 
     def __init__(self, capacity: int) -> None:
         if capacity < 1:
-            raise ValueError(f"capacity must be at least 1, not {capacity}: an edge without room is a call")
+            raise ConfigurationError(f"a channel's capacity must be at least 1, not {capacity}")
         self._sender, self._receiver = anyio.create_memory_object_stream[T](capacity)
         self._capacity = capacity
         self.dropped = 0
@@ -135,8 +137,9 @@ class Channel(Generic[T]):
 
     def __del__(self) -> None:
         # A channel lives and dies as a whole: when nobody holds it, no end of it can be waiting.
-        self._sender.close()
-        self._receiver.close()
+        if hasattr(self, "_sender"):  # not if its capacity was refused
+            self._sender.close()
+            self._receiver.close()
 
     def statistics(self) -> ChannelStatistics:
         """Return how full the channel is and what it dropped."""

@@ -3,7 +3,7 @@
 Rule 1: an assistant message holds what was generated, what was synthesised and what was heard. Once its turn has ended,
         the model sees what was heard.
 Rule 2: a tool call is stored with its result, so no call can be without one: pending, done, failed or unknown.
-Rule 3: nothing is ever removed; what a request may hold is a matter of rendering it.
+Rule 3: nothing that was said is ever removed; what a request may hold is a matter of rendering it.
 """
 
 from __future__ import annotations
@@ -100,6 +100,10 @@ class History:
     def append(self, message: Message) -> None:
         """Add a message."""
         self._messages.append(message)
+
+    def discard(self, message: Message) -> None:
+        """Take out a message that came to nothing."""
+        self._messages = [one for one in self._messages if one is not message]
 
     def snapshot(self) -> tuple[Message, ...]:
         """Return the messages as they stand."""

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
-from voicepipe._lifetimes import held
+from voicepipe._lifetimes import opened
 from voicepipe._policy import TurnRules
 from voicepipe._wiring import check, compiled
 from voicepipe.audio.output import Output
 from voicepipe.errors import ConfigurationError
-from voicepipe.part import Part
 from voicepipe.session import Session
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from voicepipe._wiring import Row
     from voicepipe.audio.source import Source
     from voicepipe.history import Message
+    from voicepipe.part import Part
 
 __all__ = ["Host", "Pipeline", "run"]
 
@@ -106,7 +106,7 @@ class Pipeline:
         row = compiled([part._copied() for part in self._parts], self._turns, self._fallback)
         output = self._output._copied() if self._output else None
         parts = [*row.parts(hears=True), *(part for part in (row.source, output) if part is not None)]
-        async with held(parts, Part.open):
+        async with opened(parts):
             yield Host(row, output)
 
     @asynccontextmanager

@@ -16,7 +16,7 @@ import anyio
 
 from voicepipe._event_log import EventLog
 from voicepipe._hearing import heard
-from voicepipe._lifetimes import held, single_error
+from voicepipe._lifetimes import attached, opened, single_error
 from voicepipe._policy import Commit, Decision, Interrupt, RollBack, Start, Tick, TurnPolicy
 from voicepipe._reply import run_reply
 from voicepipe.audio.resample import resampler
@@ -34,7 +34,6 @@ from voicepipe.events import (
     TurnStarted,
 )
 from voicepipe.history import History, Message
-from voicepipe.part import Part
 from voicepipe.stages.playback import Playout
 from voicepipe.turn import Turn, TurnState
 
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from voicepipe.audio.output import Output
     from voicepipe.audio.resample import Resampler
     from voicepipe.audio.source import Source
+    from voicepipe.part import Part
     from voicepipe.stages.playback import Lease
     from voicepipe.timeline import Timeline
 
@@ -238,8 +238,8 @@ class Session:
         parts = [*self._row.parts(hears=hears), *filter(None, [self._source]), self._output]
         with single_error():
             async with (
-                held(given, Part.open),
-                held(parts, lambda part: part.attach(self)),
+                opened(given),
+                attached(parts, self),
                 anyio.create_task_group() as tasks,
             ):
                 await tasks.start(self._live, hears)
@@ -289,8 +289,8 @@ class Session:
                 self._start(self._new_turn(transcript, is_draft=is_draft))
             case Commit(transcript=transcript):
                 assert self._turn is not None  # noqa: S101 - the policy commits drafts only
-                self._turn.transcript = transcript
-                self._commit(self._turn)
+                self._turn.commit(transcript)
+                self._announce(self._turn)
             case RollBack():
                 assert self._turn is not None  # noqa: S101 - the policy rolls back drafts only
                 self.roll_back(self._turn)
@@ -314,10 +314,6 @@ class Session:
             self._announce(turn)
         self._work.start_soon(self._take, turn, None)
 
-    def _commit(self, turn: Turn) -> None:
-        turn.to(TurnState.COMMITTED)
-        self._announce(turn)
-
     def _announce(self, turn: Turn) -> None:
         if turn.transcript is not None:
             turn.timeline.mark("speech_ended", turn.transcript.speech_ended_s)
@@ -339,6 +335,8 @@ class Session:
 
     async def _take(self, turn: Turn, text: str | None) -> None:
         """Run one turn to its end: a reply to the caller, or `text`; then the fallback if there was no whole reply."""
+        if turn.is_over:
+            return  # interrupted before it began
         with turn.scope:
             turn.timeline.mark("turn_started")
             await self._speak(turn, text)

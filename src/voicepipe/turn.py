@@ -97,7 +97,7 @@ class Turn:
         self.lease: Lease | None = None
         self._at_work: list[str] = []
         if not is_draft:
-            self._commit()
+            self._publish()
 
     @property
     def user_text(self) -> str:
@@ -119,6 +119,13 @@ class Turn:
         """The conversation as this turn sees it: what came before it, and its own messages."""
         return (*self._before, *self._messages)
 
+    def commit(self, transcript: Transcript) -> None:
+        """A draft was right: take the final transcript, whose spelling may differ, and let it speak."""
+        self.transcript = transcript
+        self._messages[0] = UserMessage(transcript.text)
+        self.to(TurnState.COMMITTED)
+        self._publish()
+
     def to(self, state: TurnState) -> None:
         """Change the state.
 
@@ -128,10 +135,8 @@ class Turn:
         if state not in TRANSITIONS[self.state]:
             raise AssertionError(f"turn {self.turn_id} cannot go from {self.state.name} to {state.name}")
         self.state = state
-        if state is TurnState.COMMITTED:
-            self._commit()
 
-    def _commit(self) -> None:
+    def _publish(self) -> None:
         """Let it speak, and let history know of it."""
         for message in self._messages:
             self.session.history.append(message)
@@ -142,7 +147,7 @@ class Turn:
         message = AssistantMessage()
         self._messages.append(message)
         self.segments.append(message)
-        if self.state is not TurnState.DRAFT:
+        if self.state is not TurnState.DRAFT and not self.is_over:
             self.session.history.append(message)
         return message
 
@@ -178,12 +183,16 @@ class Turn:
         """
         heard = self.spoken.until(self.lease.played_s if self.lease else 0.0)
         for segment, text in heard.items():
-            self.segments[segment].heard += text
+            # Two segments of one message: the model spoke on after a call.
+            message = self.segments[segment]
+            message.heard = f"{message.heard.rstrip()} {text.lstrip()}"
         for message in self.segments:
             if not message.is_settled:
                 message.heard = message.heard.strip()
                 message.is_settled = True
                 message.was_interrupted = was_cut and message.heard != message.generated.strip()
+            if not message.generated and not message.calls:
+                self.session.history.discard(message)
         return " ".join(text.strip() for text in heard.values())
 
     def __repr__(self) -> str:

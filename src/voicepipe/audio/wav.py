@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from voicepipe.audio.output import ClockedOutput
+from voicepipe.audio.pcm import FRAME_S, frames_of
 from voicepipe.audio.source import Source
 from voicepipe.errors import AudioError
-from voicepipe.stages.playback import FRAME_S, frames_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -7,6 +7,7 @@ Rule 3: the response is read to its end, so that the connection stays warm for t
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -19,7 +20,8 @@ from pydantic import SecretStr
 
 from voicepipe._http import HTTPClient, HTTPResponse, checked_host
 from voicepipe.errors import AuthenticationError, ConfigurationError, IncompleteReply, RateLimited, VendorError
-from voicepipe.events import ReplyEnd, RequestRetried
+from voicepipe.events import ReplyEnd, RequestRetried, TextDelta
+from voicepipe.sentences import SentenceSplitter
 from voicepipe.stages.model import Model, ReplyPart, Request
 from voicepipe.vendors.openai_compatible import CompletionParser, messages_json, refusal
 
@@ -33,6 +35,12 @@ __all__ = ["Deadlines", "LLMStreamStage"]
 RETRY_PAUSES_S: Final = (0.0, 0.4)
 """Pauses before the second and the third try, each shortened by up to half at random: first at once, because a caller
 waits; then a little later, because many callers may wait."""
+
+RETRY_WITHIN: Final = 1.5
+"""No try begins later than this many first-token deadlines after the first one: a silent service is asked twice."""
+
+SENTENCE_CHARACTERS: Final = 200
+"""Text of this length counts as a sentence where no mark ends one: not every script has such marks."""
 
 AFTER_END_S: Final = 0.5
 """How long a server may take to close the stream after the last piece."""
@@ -50,15 +58,20 @@ class Deadlines:
     Attributes:
         first_token_s: From sending a request to its first data event.
         gap_s: Between two data events.
+        first_sentence_s: From sending a request to the end of its first sentence, if it is words that come: they may
+            dribble. A model that thinks before it speaks needs more.
     """
 
     first_token_s: float = 4.0
     gap_s: float = 3.0
+    first_sentence_s: float = 6.0
 
     def __post_init__(self) -> None:
         """Refuse what can never be met."""
-        if self.first_token_s <= 0 or self.gap_s <= 0:
+        if min(self.first_token_s, self.gap_s) <= 0:
             raise ConfigurationError(f"deadlines must be positive seconds, not {self}")
+        if self.first_sentence_s < self.first_token_s:
+            raise ConfigurationError(f"a sentence cannot come before its first token: raise first_sentence_s in {self}")
 
 
 class LLMStreamStage(Model):
@@ -94,6 +107,9 @@ class LLMStreamStage(Model):
     ) -> None:
         if api_key is not None and api_key_env is not None:
             raise ConfigurationError("LLMStreamStage: give api_key or api_key_env, not both")
+        self._api_key = SecretStr(api_key) if isinstance(api_key, str) else api_key
+        if self._api_key is not None and not self._api_key.get_secret_value().strip():
+            raise ConfigurationError("LLMStreamStage: api_key is empty; leave it out for a service without keys")
         if not model:
             raise ConfigurationError("LLMStreamStage: model must name a model of the service, not be empty")
         if max_tokens < 1:
@@ -107,7 +123,6 @@ class LLMStreamStage(Model):
         self.base_url = base_url
         self.model = model
         self.deadlines = deadlines or Deadlines()
-        self._api_key = SecretStr(api_key) if isinstance(api_key, str) else api_key
         self._api_key_env = api_key_env
         self._body = {"model": model, "stream": True, "max_tokens": max_tokens, **(extra_body or {})}
         if temperature is not None:
@@ -118,7 +133,7 @@ class LLMStreamStage(Model):
     async def open(self) -> AsyncGenerator[None]:
         """Keep one pool of warm connections for all sessions."""
         key = self._key()
-        headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        headers = {"authorization": f"Bearer {key.get_secret_value().strip()}"} if key else {}
         self._http = HTTPClient(self.base_url, headers)
         async with self._http.open(), anyio.create_task_group() as tasks:
             tasks.start_soon(self._http.warm)
@@ -135,10 +150,11 @@ class LLMStreamStage(Model):
                 f"{checked_host(self.base_url, has_key=False)} into it, or pass api_key",
                 vendor=checked_host(self.base_url, has_key=False),
             )
-        return SecretStr(key.strip())
+        return SecretStr(key)
 
     async def reply(self, request: Request, outbox: Outbox[ReplyPart], turn: Turn) -> None:
         """Ask, and ask again while nothing of the reply was used. See `Model.reply`."""
+        last_try_s = anyio.current_time() + RETRY_WITHIN * self.deadlines.first_token_s
         for pause_s in (*RETRY_PAUSES_S, None):
             sent = _Counted(outbox)
             try:
@@ -146,7 +162,7 @@ class LLMStreamStage(Model):
             except VendorError as error:
                 if sent.count:
                     raise self._cut(error) from error
-                wait_s = _wait_before_retry(error, pause_s, self.deadlines.first_token_s)
+                wait_s = _wait_before_retry(error, pause_s, last_try_s - anyio.current_time())
                 if wait_s is None:
                     raise
                 turn.session.tell(RequestRetried(turn_id=turn.turn_id, error=error))
@@ -158,17 +174,14 @@ class LLMStreamStage(Model):
         body = {**self._body, "messages": messages_json(system, request.messages)}
         if request.tools:
             body["tools"] = list(request.tools)
-        parser = CompletionParser(self._http.vendor)
+        parser = CompletionParser(self._http.vendor, self._http.without_key)
         turn.timeline.mark_again("llm_request")
-        limit_s = self.deadlines.first_token_s
-        deadline = anyio.current_time() + limit_s
+        asked_s, limit_s = anyio.current_time(), self.deadlines.first_token_s
         async with self._http.post("/chat/completions", body, limit_s=limit_s) as response:
             if response.status == 200 and response.content_type == "text/event-stream":
-                await self._read_events(response, parser, outbox, deadline)
+                await self._read_events(response, parser, outbox, asked_s)
             else:
-                text = await self._whole_body(response, deadline)
-                if response.status != 200:
-                    raise refusal(self._http.vendor, response.status, text, response.header("retry-after"))
+                text = await self._whole_body(response, asked_s + limit_s)
                 for part in parser.whole(text):
                     await outbox.send(part)
         if not parser.has_ended:
@@ -177,29 +190,42 @@ class LLMStreamStage(Model):
             )
 
     async def _read_events(
-        self, response: HTTPResponse, parser: CompletionParser, outbox: Outbox[ReplyPart], deadline: float
+        self, response: HTTPResponse, parser: CompletionParser, outbox: Outbox[ReplyPart], asked_s: float
     ) -> None:
-        due = f"the first token ({self.deadlines.first_token_s:g} s)"
+        patience = _Patience(self.deadlines, asked_s)
         async with aclosing(response.events()) as events:
             while True:
                 data = None
-                with anyio.CancelScope(deadline=deadline) as wait:
+                with anyio.CancelScope(deadline=patience.until) as wait:
                     data = await anext(events, None)
-                if wait.cancelled_caught and not parser.has_ended:
-                    raise VendorError(
-                        f"{self._http.vendor} fell silent: {due} did not come", vendor=self._http.vendor, retryable=True
-                    )
+                if wait.cancelled_caught and not parser.is_over:
+                    raise self._silent(patience.waits_for)
                 if data is None:
                     return
                 for part in parser.feed(data):
+                    patience.saw(part)
                     await outbox.send(part)
-                due = f"the next piece of the reply ({self.deadlines.gap_s:g} s)"
-                deadline = anyio.current_time() + (AFTER_END_S if parser.has_ended else self.deadlines.gap_s)
+                patience.renew(is_over=parser.is_over)
 
     async def _whole_body(self, response: HTTPResponse, deadline: float) -> str:
+        """Return the body of an answer that is no stream.
+
+        Raises:
+            VendorError: It is a refusal, or does not come.
+        """
+        body = None
         with anyio.CancelScope(deadline=deadline):
-            return (await response.body(WHOLE_BODY_BYTES)).decode("utf-8", "replace")
-        return ""
+            body = (await response.body(WHOLE_BODY_BYTES)).decode("utf-8", "replace")
+        if response.status != 200:
+            shown = self._http.without_key(body or "")
+            raise refusal(self._http.vendor, response.status, shown, response.header("retry-after"))
+        if body is None:
+            raise self._silent(f"the reply ({self.deadlines.first_token_s:g} s)")
+        return body
+
+    def _silent(self, waits_for: str) -> VendorError:
+        vendor = self._http.vendor
+        return VendorError(f"{vendor} fell silent: {waits_for} did not come", vendor=vendor, retryable=True)
 
     def _cut(self, error: VendorError) -> IncompleteReply:
         return IncompleteReply(f"the reply was cut: {error}", vendor=error.vendor)
@@ -207,6 +233,39 @@ class LLMStreamStage(Model):
     def __repr__(self) -> str:
         """Show the model and where it is; never the key."""
         return f"<LLMStreamStage {self.model} at {self.base_url}>"
+
+
+class _Patience:
+    """What a reply waits for, and until when. It is renewed by data, so that comments are no progress."""
+
+    def __init__(self, limits: Deadlines, asked_s: float) -> None:
+        self.waits_for = f"the first token ({limits.first_token_s:g} s)"
+        self.until = asked_s + limits.first_token_s
+        self._limits = limits
+        self._sentence_due = asked_s + limits.first_sentence_s
+        self._splitter = SentenceSplitter()
+        self._characters = 0
+        self._is_over = False
+
+    def saw(self, part: ReplyPart) -> None:
+        """Take note of a piece: the first sentence, or a call instead, is not waited for any more."""
+        if self._sentence_due == math.inf:
+            return
+        if isinstance(part, TextDelta):
+            self._characters += len(part.text)
+            if not self._splitter.feed(part.text) and self._characters < SENTENCE_CHARACTERS:
+                return
+        self._sentence_due = math.inf
+
+    def renew(self, *, is_over: bool) -> None:
+        """A data event has come. The end of the stream is waited for once, whatever still comes."""
+        now = anyio.current_time()
+        if is_over and not self._is_over:
+            self.until, self._is_over = now + AFTER_END_S, True
+        elif not is_over and self._sentence_due < now + self._limits.gap_s:
+            self.until, self.waits_for = self._sentence_due, f"the first sentence ({self._limits.first_sentence_s:g} s)"
+        elif not is_over:
+            self.until, self.waits_for = now + self._limits.gap_s, f"the next piece ({self._limits.gap_s:g} s)"
 
 
 class _Counted:

@@ -8,7 +8,6 @@ Rule 3: what is handed over is recorded with its sentence; what was heard follow
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from voicepipe.turn import Turn
 
 __all__ = ["Lease", "Playback", "Playout"]
-
-FRAME_S = 0.02
-"""Audio moves in frames of at most this length: small enough to stop quickly, large enough to be cheap."""
 
 STALLED_OUTPUT_S = 2.0
 """An output that plays nothing for this long while it holds audio has failed."""
@@ -192,9 +188,3 @@ class Playback:
         # Recorded before the write: a frame that waits for room may be played before this task runs again.
         self._turn.spoken.add_audio(len(pcm) / 2 / rate)
         await lease.write(pcm)
-
-
-def frames_of(pcm: bytes, sample_rate: int) -> list[bytes]:
-    """Cut audio into frames of at most 20 ms; the last one may be shorter."""
-    size = max(2, 2 * math.floor(FRAME_S * sample_rate))
-    return [pcm] if len(pcm) <= size else [pcm[at : at + size] for at in range(0, len(pcm), size)]

@@ -7,13 +7,15 @@ Rule 3: a writing tool belongs to the session: a barge-in does not touch it. A r
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from voicepipe._lifetimes import single_error
-from voicepipe.errors import IncompleteReply, ToolError, VoicepipeError
+from voicepipe.errors import ConfigurationError, IncompleteReply, ToolError, VoicepipeError
 from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta, ToolFinished, ToolStarted, Transcript
 from voicepipe.history import AssistantMessage, CallStatus, ToolCall
 from voicepipe.stage import Stage
@@ -37,6 +39,9 @@ MAX_STEPS: Final = 5
 MAX_CALLS: Final = 8
 """Calls that are run of one reply; the model is told of the others that they were too many."""
 
+MAX_CALLS_READ: Final = 128
+"""Calls that are read of one reply; with more of them it is no reply."""
+
 MAX_REPLY_CHARACTERS: Final = 16 * 1024
 """Text of one reply; a quarter of an hour of speech."""
 
@@ -49,18 +54,22 @@ class ToolRouter(Stage[Transcript, TextDelta]):
 
     Args:
         tools: Functions decorated with `@tool`. Only these can be called.
+        turn_s: From a turn's start to its last text, tools included; then what has been said stays said.
 
     Raises:
-        ConfigurationError: One of them is no tool, or two have the same name.
+        ConfigurationError: One of them is no tool, two have the same name, or there is no time.
     """
 
-    def __init__(self, tools: Iterable[Tool[Any, Any]]) -> None:
+    def __init__(self, tools: Iterable[Tool[Any, Any]], *, turn_s: float = TURN_S) -> None:
+        if not turn_s > 0:
+            raise ConfigurationError(f"ToolRouter: turn_s must be positive seconds, not {turn_s}")
         self.tools = Toolset(tools)
+        self.turn_s = turn_s
         self.model: Model | None = None
 
     def with_model(self, model: Model) -> Self:
         """Return a router that asks this model; the pipeline does this with the model in front of it."""
-        router = type(self)(self.tools.values())
+        router = copy.copy(self)
         router.model = model
         return router
 
@@ -68,13 +77,13 @@ class ToolRouter(Stage[Transcript, TextDelta]):
         """Answer the turn's transcript. A failure of the model is noted on the turn: what was said stays said."""
         assert self.model is not None  # noqa: S101 - the pipeline puts it there
         await inbox.receive()
-        with anyio.move_on_after(TURN_S) as limit:
+        with anyio.move_on_after(self.turn_s) as limit:
             try:
                 await self._answer(self.model, outbox, turn)
             except VoicepipeError as error:
                 turn.fail(error)
         if limit.cancelled_caught:
-            turn.fail(IncompleteReply(f"the reply was not whole after {TURN_S:g} s", vendor=self.model.name))
+            turn.fail(IncompleteReply(f"the reply was not whole after {self.turn_s:g} s", vendor=self.model.name))
 
     async def _answer(self, model: Model, outbox: Outbox[TextDelta], turn: Turn) -> None:
         for step in range(MAX_STEPS + 1):
@@ -174,23 +183,30 @@ class _Reply:
             await self._end_segment()
         call = self._calls.get(delta.index)
         if call is None:
-            call = self._calls[delta.index] = ToolCall(call_id="", name="", arguments="")
+            if len(self._calls) == MAX_CALLS_READ:
+                raise IncompleteReply(f"the reply calls tools more than {MAX_CALLS_READ} times", vendor="model")
+            # An id that comes only later is not needed: both sides of the conversation are rendered here.
+            call_id = self._fresh_id(delta.call_id, delta.index)
+            call = self._calls[delta.index] = ToolCall(call_id=call_id, name="", arguments="")
             self.message.calls.append(call)
+        if delta.index in self._started:
+            return  # its object was closed: what follows is no part of it
         call.name = call.name or delta.name
         call.arguments += delta.arguments
-        if not call.call_id or delta.call_id not in ("", call.call_id):
-            call.call_id = self._fresh_id(delta.call_id, delta.index)
         if len(call.arguments) > MAX_ARGUMENT_BYTES:
             raise IncompleteReply(f"a tool call has more than {MAX_ARGUMENT_BYTES} bytes of arguments", vendor="model")
-        if delta.index not in self._started and call.name and _is_object(call.arguments):
+        if call.name and _is_object(call.arguments):
             self._start(delta.index)
 
     def _fresh_id(self, wanted: str, index: int) -> str:
-        """Return an id that no other call of this reply has."""
-        call_id = wanted or f"call_{self._turn.turn_id}_{self._step}_{index}"
-        taken = {call.call_id for call in self.message.calls}
-        while call_id in taken:
-            call_id += "_2"
+        """Return an id that no other call of this session has: a tool may use it to do a thing once."""
+        wanted = call_id = wanted or f"call_{self._turn.turn_id}_{self._step}_{index}"
+        replies = (message for message in self._turn.messages if isinstance(message, AssistantMessage))
+        taken = {call.call_id for reply in replies for call in reply.calls}
+        for number in itertools.count(2):
+            if call_id not in taken:
+                break
+            call_id = f"{wanted}_{number}"
         return call_id
 
     def _start(self, index: int) -> None:
@@ -228,8 +244,12 @@ class _Running:
 
     async def run(self) -> None:
         """Run a reading tool inside the turn: cancelled with it."""
-        with anyio.move_on_after(self._tool.timeout_s) as limit:
-            await self._execute()
+        try:
+            with anyio.move_on_after(self._tool.timeout_s) as limit:
+                await self._execute()
+        except anyio.get_cancelled_exc_class():
+            self._settle("failed", _failure(ToolError("the call was cancelled")))
+            raise
         if limit.cancelled_caught:
             self._settle("failed", _failure(ToolError(f"the tool did not answer within {self._tool.timeout_s:g} s")))
 
@@ -240,12 +260,20 @@ class _Running:
         except anyio.get_cancelled_exc_class():
             self._settle("failed", _failure(ToolError("the turn ended before the tool was run")))
             raise
-        self._turn.session.start_call(self._execute)
+        self._turn.session.start_call(self._execute_beside)
         with anyio.move_on_after(self._tool.timeout_s) as limit:
             await self._done.wait()
         if limit.cancelled_caught:
             waited = f"no answer within {self._tool.timeout_s:g} s; the outcome is unknown, it may still happen"
             self._settle("unknown", _failure(ToolError(waited)))
+
+    async def _execute_beside(self) -> None:
+        try:
+            await self._execute()
+        except anyio.get_cancelled_exc_class():
+            self._settle("unknown", _failure(ToolError("the call ended before the tool did; it may have happened")))
+            raise
+        self._done.set()
 
     async def _execute(self) -> None:
         call, turn = self._call, self._turn
@@ -253,16 +281,10 @@ class _Running:
         context = ToolContext(deps=turn.session.deps, session=turn.session, turn_id=turn.turn_id, call_id=call.call_id)
         try:
             result = self._tool.render(await self._tool.call(self._values, context))
-        except anyio.get_cancelled_exc_class():
-            self._settle(
-                "unknown" if self._tool.effect == "write" else "failed", _failure(ToolError("the call was cancelled"))
-            )
-            raise
         except Exception as error:  # noqa: BLE001 - whatever a tool raises is told to the model, and to the application
             self._settle("failed", _failure(error))
         else:
             self._settle("done", result)
-        self._done.set()
 
     def _settle(self, status: CallStatus, result: str) -> None:
         self._call.settle(status, result)
@@ -283,5 +305,5 @@ def _is_object(arguments: str) -> bool:
         return False
     try:
         return isinstance(json.loads(arguments), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final, Never, cast
 
 import anyio
 
+from voicepipe.audio.pcm import frames_of
 from voicepipe.channel import Channel
 from voicepipe.errors import ConfigurationError, VendorError
 from voicepipe.events import Sentence, WordMark
 from voicepipe.stage import Stage
-from voicepipe.stages.playback import Playback, frames_of
+from voicepipe.stages.playback import Playback
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,6 +11,7 @@ servers are known for.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
@@ -18,7 +19,7 @@ from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta
 from voicepipe.history import AssistantMessage, Message, UserMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from voicepipe.stages.model import ReplyPart
 
@@ -60,7 +61,7 @@ def _assistant_json(message: AssistantMessage) -> Iterator[dict[str, Any]]:
         {
             "id": call.call_id,
             "type": "function",
-            "function": {"name": call.name, "arguments": _sendable(call.arguments)},
+            "function": {"name": _sendable_name(call.name), "arguments": _sendable(call.arguments)},
         }
         for call in message.calls
     ]
@@ -73,8 +74,13 @@ def _sendable(arguments: str) -> str:
     """Return the arguments as the model wrote them; some servers refuse a history with broken ones, so {} for those."""
     try:
         return arguments if isinstance(json.loads(arguments), dict) else "{}"
-    except ValueError:
+    except (ValueError, RecursionError):
         return "{}"
+
+
+def _sendable_name(name: str) -> str:
+    """Return the name as the model wrote it; every later request would be refused for one that no tool can have."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64] or "unnamed"
 
 
 class CompletionParser:
@@ -82,15 +88,21 @@ class CompletionParser:
 
     Args:
         vendor: Named in errors.
+        without_key: Takes the key out of what an error quotes.
 
     Attributes:
         has_ended: Whether a finish reason was seen.
+        is_over: Whether nothing that follows can belong to the reply: it has ended, or `[DONE]` was seen.
     """
 
-    def __init__(self, vendor: str) -> None:
+    def __init__(self, vendor: str, without_key: Callable[[str], str] = str) -> None:
         self.has_ended = False
+        self.is_over = False
         self._vendor = vendor
-        self._is_done = False
+        self._without_key = without_key
+        self._half = ""
+        self._calls: dict[int, str] = {}
+        self._moved: dict[int, int] = {}
         self._last_call = -1
 
     def feed(self, data: str) -> Iterator[ReplyPart]:
@@ -100,8 +112,8 @@ class CompletionParser:
             VendorError: It is an error, or no JSON object.
         """
         if data.strip() == "[DONE]":
-            self._is_done = True
-        if self._is_done or self.has_ended:
+            self.is_over = True
+        if self.is_over:
             return
         for choice in self._choices(data):
             yield from self._part(choice, choice.get("delta"))
@@ -120,47 +132,64 @@ class CompletionParser:
     def _choices(self, data: str) -> list[dict[str, Any]]:
         try:
             chunk = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._broken("sent an event that is no JSON", data) from None
         if not isinstance(chunk, dict):
             raise self._broken("sent an event that is no JSON object", data)
         chunk = cast("dict[str, Any]", chunk)
         if chunk.get("error") or (isinstance(chunk.get("code"), int) and "message" in chunk):
             raise self._broken("reported an error", data)
-        choices: list[Any] = chunk.get("choices") or []
-        return [choice for choice in choices if isinstance(choice, dict)]
+        return _objects(chunk.get("choices"))
 
     def _part(self, choice: dict[str, Any], delta: object) -> Iterator[ReplyPart]:
-        piece = cast("dict[str, Any]", delta) if isinstance(delta, dict) else {}
+        piece = _object(delta)
         # A refusal is the model's own words to the caller.
-        for text in (piece.get("content"), piece.get("refusal")):
-            if isinstance(text, str) and text:
+        for written in (piece.get("content"), piece.get("refusal")):
+            if isinstance(written, str) and (text := self._whole_characters(written)):
                 yield TextDelta(text)
-        calls: list[Any] = piece.get("tool_calls") or choice.get("tool_calls") or []
-        for call in calls:
-            if isinstance(call, dict):
-                yield from self._call(cast("dict[str, Any]", call))
+        for call in _objects(piece.get("tool_calls") or choice.get("tool_calls")):
+            yield from self._call(call)
         if isinstance(reason := choice.get("finish_reason"), str) and reason and not self.has_ended:
-            self.has_ended = True
+            self.has_ended = self.is_over = True
             yield ReplyEnd(finish_reason=reason)
 
+    def _whole_characters(self, text: str) -> str:
+        """Join surrogate pairs that were split between two deltas; a half without its other half becomes U+FFFD."""
+        if text.isascii() and not self._half:
+            return text
+        text, self._half = self._half + text, ""
+        if "\ud800" <= text[-1:] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
     def _call(self, call: dict[str, Any]) -> Iterator[ToolCallDelta]:
-        function = cast("dict[str, Any]", call.get("function") or {})
+        function = _object(call.get("function"))
         call_id = str(call.get("id") or function.get("id") or "")
         name, arguments = str(function.get("name") or ""), function.get("arguments") or ""
         if not isinstance(arguments, str):
             arguments = json.dumps(arguments)
         if not (call_id or name or arguments):
             return  # the blank delta that some gateways open with
-        index = call.get("index")
-        if not isinstance(index, int):
-            # Without an index, a piece that names a tool opens a call; any other one continues the last.
-            index = self._last_call + 1 if name else max(self._last_call, 0)
+        index = self._index(call.get("index"), call_id, name)
         self._last_call = index
+        self._calls[index] = self._calls.get(index) or call_id
         yield ToolCallDelta(index=index, call_id=call_id, name=name, arguments=arguments)
 
+    def _index(self, written: object, call_id: str, name: str) -> int:
+        """Return which call of the reply a piece belongs to, from 0."""
+        free = max(self._calls, default=-1) + 1
+        if not isinstance(written, int):
+            # Without an index, a piece that names a tool opens a call; any other one continues the last.
+            return free if name else max(self._last_call, 0)
+        index = self._moved.get(written, written)
+        if name and call_id and self._calls.get(index, call_id) != call_id:
+            # Some servers number every call 0: a new id opens another call.
+            index = self._moved[written] = free
+        return index
+
     def _broken(self, what: str, data: str) -> VendorError:
-        return VendorError(f"{self._vendor} {what}: {_shown(data)}", vendor=self._vendor, retryable=False)
+        shown = _shown(self._without_key(data))
+        return VendorError(f"{self._vendor} {what}: {shown}", vendor=self._vendor, retryable=False)
 
 
 def refusal(vendor: str, status: int, body: str, retry_after: str | None) -> VendorError:
@@ -173,6 +202,15 @@ def refusal(vendor: str, status: int, body: str, retry_after: str | None) -> Ven
     if 300 <= status < 400:
         return VendorError(f"{message}; redirects are not followed: change base_url", vendor=vendor, retryable=False)
     return VendorError(message, vendor=vendor, retryable=status == 408 or status >= 500)
+
+
+def _object(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    found: list[Any] = value if isinstance(value, list) else []
+    return [one for one in found if isinstance(one, dict)]
 
 
 def _shown(text: str) -> str:

@@ -1,0 +1,38 @@
+"""`python -m benchmarks [names...]` measures what the project promises in numbers, and prints a table."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+
+import anyio
+
+from benchmarks._figures import Figure, table
+from benchmarks.added import added
+from benchmarks.framework import framework
+from benchmarks.interrupt import interrupt
+from benchmarks.listening import idle, memory
+from benchmarks.package import imports, installed, size
+
+BENCHMARKS = {run.__name__: run for run in (framework, added, interrupt, idle, memory, imports, installed, size)}
+
+
+def main() -> None:
+    """Run the benchmarks that were asked for, one after the other, each on an event loop of its own."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all if none is given")
+    names = parser.parse_args().names or list(BENCHMARKS)
+    if unknown := set(names) - set(BENCHMARKS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    figures: list[Figure] = []
+    for name in names:
+        measured = anyio.run(BENCHMARKS[name])
+        for figure in measured:
+            print("  ".join(figure.cells()), file=sys.stderr, flush=True)
+        figures += measured
+    print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}\n\n{table(figures)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""A figure: what was measured, and the bar it is held against."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["Figure", "percentile", "table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table.
+
+    Attributes:
+        name: What was measured.
+        value: The result, in `unit`.
+        unit: "ms", "KiB", ...
+        bar: The largest value that keeps the promise; None when there is no promise, only the number.
+    """
+
+    name: str
+    value: float
+    unit: str = ""
+    bar: float | None = None
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """Return the line as text."""
+        value = f"{_short(self.value)} {self.unit}".strip()
+        if self.bar is None:
+            return self.name, value, "–", "–"
+        return self.name, value, f"≤ {_short(self.bar)}", "yes" if self.value <= self.bar else "**no**"
+
+
+def table(figures: Iterable[Figure]) -> str:
+    """Return figures as a markdown table."""
+    rows = [("figure", "value", "bar", "met"), ("---",) * 4, *(figure.cells() for figure in figures)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value that `share` percent of the values do not exceed; NaN when there are none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, math.ceil(len(ordered) * share / 100))] if ordered else math.nan
+
+
+def _short(number: float) -> str:
+    return f"{number:.0f}" if number == round(number) or abs(number) >= 100 else f"{number:.2f}"

@@ -1,0 +1,76 @@
+"""What a call costs while nobody speaks: CPU of open microphones, memory of open sessions."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import anyio
+
+from benchmarks._figures import Figure
+from benchmarks.added import minimal_calls
+from benchmarks.parts import MICROPHONE_FRAME, agent, called
+from benchmarks.server import marked, served
+
+__all__ = ["idle", "memory"]
+
+CALLS = 50
+MEASURED_S = 8.0
+
+
+async def idle() -> list[Figure]:
+    """CPU of 50 microphones that are heard and silent, of one core; feeding them is in both values."""
+    async with served(first_token_s=0.08, token_s=0.01) as server:
+        async with minimal_calls(server.base_url, CALLS) as calls:
+            minimal = await _cpu_share([lambda call=call: call.agent.hear(MICROPHONE_FRAME) for call in calls])
+        async with agent(server.base_url).open() as host, called(host, CALLS) as calls:
+            ours = await _cpu_share([call.hear_frame for call in calls])
+    return [
+        Figure("idle: 50 microphones, minimal loop", minimal, "% of a core"),
+        Figure("idle: 50 microphones, voicepipe", ours, "% of a core", 6),
+    ]
+
+
+async def _cpu_share(feeds) -> float:
+    began_s = anyio.current_time()
+    ticks = 0
+    cpu_s = 0.0
+    while anyio.current_time() < began_s + 1.0 + MEASURED_S:
+        if ticks == 50:
+            cpu_s = time.process_time()
+        for feed in feeds:
+            feed()
+        ticks += 1
+        await anyio.sleep_until(began_s + ticks * 0.02)
+    return (time.process_time() - cpu_s) / MEASURED_S * 100
+
+
+async def memory() -> list[Figure]:
+    """Resident memory of a further session, in a process that has held one conversation."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    async with served(first_token_s=0.01, token_s=0.001) as server:
+        command = [sys.executable, "-m", "benchmarks.listening", server.base_url]
+        done = await anyio.run_process(command, stderr=None, env=environment)
+    return [Figure("memory: a further session", float(done.stdout), "KiB", 100)]
+
+
+async def _print_memory(base_url: str) -> None:
+    async with agent(base_url).open() as host, called(host, 1) as (call,):
+        await call.ask(marked(1))
+        await call.output.wait_first_frame()
+        await call.wait_done()
+        before = _resident_kib()
+        async with called(host, CALLS):
+            await anyio.sleep(0.5)
+            sys.stdout.write(f"{(_resident_kib() - before) / CALLS}\n")
+
+
+def _resident_kib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024
+
+
+if __name__ == "__main__":
+    anyio.run(_print_memory, sys.argv[1])

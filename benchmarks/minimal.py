@@ -1,0 +1,81 @@
+"""The least that holds a conversation: what a framework is compared with.
+
+httpx and httpx-sse, a sentence at each full stop, speech, frames. No tools, no errors, no events, no record of what was
+heard, wrong about "Dr. Smith". One task for each turn.
+"""
+
+from __future__ import annotations
+
+import json
+from asyncio import Queue, Task, get_running_loop
+
+import anyio
+import httpx
+from httpx_sse import aconnect_sse
+
+__all__ = ["MinimalAgent"]
+
+
+class MinimalAgent:
+    """One conversation.
+
+    Args:
+        http: Shared by all conversations.
+        base_url: Of the model.
+        messages: What was said before, the system prompt first.
+        speak: Text to frames, an async generator.
+        play: Takes one frame, waiting for room.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, base_url: str, messages: list, speak, play) -> None:
+        self.messages = messages
+        self._http = http
+        self._url = f"{base_url}/chat/completions"
+        self._speak = speak
+        self._play = play
+        self._audio: Queue[bytes] = Queue()
+        self._listening = get_running_loop().create_task(self._listen())
+        self._turn: Task[None] | None = None
+
+    def hear(self, pcm: bytes) -> None:
+        """Take 20 ms of the caller's audio."""
+        self._audio.put_nowait(pcm)
+
+    async def _listen(self) -> None:
+        while True:
+            await self._audio.get()
+
+    def reply_to(self, text: str) -> None:
+        """Answer in a task of its own."""
+        self._turn = get_running_loop().create_task(self._reply(text))
+
+    async def _reply(self, text: str) -> None:
+        self.messages.append({"role": "user", "content": text})
+        sentences: Queue[str] = Queue()
+        voice = get_running_loop().create_task(self._voice(sentences))
+        whole, sentence = "", ""
+        body = {"model": "scripted", "stream": True, "messages": self.messages}
+        async with aconnect_sse(self._http, "POST", self._url, json=body) as source:
+            async for event in source.aiter_sse():
+                if event.data == "[DONE]":
+                    continue  # read to the end: leaving early would close the connection
+                piece = json.loads(event.data)["choices"][0]["delta"].get("content")
+                if piece:
+                    whole += piece
+                    sentence += piece
+                    if piece[-1] in ".!?":
+                        sentences.put_nowait(sentence.strip())
+                        sentence = ""
+        sentences.put_nowait("")
+        self.messages.append({"role": "assistant", "content": whole})
+        await voice
+
+    async def _voice(self, sentences: Queue[str]) -> None:
+        while text := await sentences.get():
+            async for frame in self._speak(text):
+                await self._play(frame)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        self._listening.cancel()
+        await anyio.lowlevel.checkpoint()

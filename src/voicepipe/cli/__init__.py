@@ -1,0 +1,84 @@
+"""The command `voicepipe`.
+
+Rule 1: what is wrong is told in one line on stderr, never as a traceback. 0: it went well, 1: it went wrong, 2: it is
+        called or configured wrongly, 130: Ctrl-C.
+Rule 2: a command's module is imported only when the command is run, so that help is quick and needs no extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from voicepipe.errors import ConfigurationError, MissingExtra, VoicepipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+EXTRAS: Final = {"rich": "cli", "h11": "testing"}
+"""Which extra brings a package that a command imports. Parts tell of theirs themselves, when they are opened."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status.
+
+    Args:
+        argv: What follows the program's name; None takes it from the command line.
+    """
+    options = _parser().parse_args(argv)
+    try:
+        return _run(options)
+    except ConfigurationError as error:
+        return _complain(error, 2)
+    except VoicepipeError as error:
+        return _complain(error, 1)
+    except BrokenPipeError:
+        # Who read stdout has gone, as in `voicepipe demo | head`; Python would complain when it flushes at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        from voicepipe.cli.demo import demo  # noqa: PLC0415 - Rule 2
+
+        return demo(options.out, as_json=options.json)
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        raise MissingExtra(f"voicepipe {options.command}", package, EXTRAS[package]) from error
+
+
+def _complain(error: VoicepipeError, status: int) -> int:
+    print(f"voicepipe: {' '.join(str(error).split())}", file=sys.stderr)
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """Complains in one line, instead of the usage and a line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="voicepipe", description="Voice agents as a pipeline of asyncio stages.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    demo = commands.add_parser(
+        "demo",
+        help="hold a spoken conversation without key, network or sound card",
+        description="Hold a spoken conversation of about half a minute through the real pipeline, without key, network "
+        "or sound card, and show where the time went. Writes conversation.wav (caller left, agent right) and "
+        "conversation.json. Exits with 0 if every turn was answered as scripted.",
+    )
+    demo.add_argument("--out", type=Path, default=Path("conversation"), metavar="DIR", help="where to (%(default)s)")
+    demo.add_argument("--json", action="store_true", help="print conversation.json, and nothing else")
+    return parser

@@ -1,0 +1,317 @@
+"""`voicepipe demo`: a spoken conversation without key, network or sound card, through the real pipeline.
+
+caller (eSpeak) ─▶ PushSource ─▶ Tap ─▶ pocketsphinx ─▶ LLM over loopback HTTP + tools ─▶ sentences ─▶ eSpeak ─▶ Ear
+
+Rule 1: only public names of the library are used: this is also an example of what one can build with it.
+Rule 2: everything is fed and played in real time, so what is measured is what a caller would wait.
+Rule 3: the two files appear whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import tempfile
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+import voicepipe as vp
+from voicepipe.audio.resample import Resampler
+from voicepipe.cli._demo_script import CALLER, GRAMMAR, LINES, NOTES, SYSTEM, TOOLS, answer, problems
+from voicepipe.testing.gateway import ScriptedGateway
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+
+    from anyio.streams.memory import MemoryObjectReceiveStream
+
+__all__ = ["demo"]
+
+LISTEN_RATE: Final = 16_000
+SPEAK_RATE: Final = vp.EspeakTTS.sample_rate
+FRAME_S: Final = 0.02
+TOKEN_S: Final = 0.01
+SILENCE_S: Final = 0.28
+PAUSE_S: Final = 0.4
+"""How long the caller thinks between the end of a reply and the next line."""
+
+LONGEST_S: Final = 60.0
+"""Twice what the conversation takes: one that has gone off its script ends here."""
+
+ON_THE_CLOCK: Final = {"at_s", "speech_ended_s", "endpoint_s"}
+"""Fields of events that are times; in the file they count from the beginning of the session."""
+
+
+def demo(out: Path, *, as_json: bool) -> int:
+    """Hold the conversation, show it, write it down, and return 0 if it went as scripted, else 1.
+
+    Args:
+        out: The directory for `conversation.wav` and `conversation.json`; made if it does not exist.
+        as_json: Print what `conversation.json` holds, and nothing else.
+
+    Raises:
+        ConfigurationError: The directory cannot be written, or an optional package is missing.
+        VoicepipeError: The conversation could not be held.
+    """
+    call = Call()
+    with _drafts(out) as drafts:
+        if as_json:
+            anyio.run(_hold, call, _ignore)
+            _save(call, drafts, out)
+            print(_as_text(call), flush=True)
+            return 1 if call.problems else 0
+
+        from voicepipe.cli._display import Display  # noqa: PLC0415 - the only part that needs rich
+
+        display = Display()
+        with display.open(NOTES):
+            anyio.run(_hold, call, display.show)
+        display.summarise(call.turns, call.problems, _save(call, drafts, out))
+        return 1 if call.problems else 0
+
+
+def _ignore(at_s: float, event: vp.Event) -> None:
+    """Show nothing."""
+
+
+# --- the call ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Call:
+    """What there is to know of the call, afterwards.
+
+    Attributes:
+        began_s: Beginning of the recording, on the loop's clock.
+        heard: The caller's audio, as the recogniser got it.
+        played: The agent's audio from `began_s` on, without gaps.
+        events: What the session told, with the time.
+        history: The conversation in the end.
+        requests: The messages of each request to the model.
+        problems: How it differs from the script.
+    """
+
+    began_s: float = 0.0
+    heard: list[vp.AudioFrame] = field(default_factory=list)
+    played: bytearray = field(default_factory=bytearray)
+    events: list[tuple[float, vp.Event]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[Any] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def turns(self) -> list[vp.TurnEnded]:
+        """The turns, as they ended."""
+        return [event for _, event in self.events if isinstance(event, vp.TurnEnded)]
+
+
+class Tap(vp.SessionStage[vp.AudioFrame, vp.AudioFrame]):
+    """Passes the caller's audio on, and keeps a copy with its time."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+
+    async def run(self, inbox: vp.Inbox[vp.AudioFrame], outbox: vp.Outbox[vp.AudioFrame], session: vp.Session) -> None:
+        """See `SessionStage.run`."""
+        del session
+        async for frame in inbox:
+            self.call.heard.append(frame)
+            await outbox.send(frame)
+
+
+class Ear(vp.ClockedOutput):
+    """Plays in real time to nobody, and keeps what was played."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(SPEAK_RATE)
+        self.call = call
+
+    @asynccontextmanager
+    async def attach(self, session: vp.Session) -> AsyncGenerator[None]:
+        """Begin the recording together with the playback."""
+        self.call.began_s = anyio.current_time()
+        async with super().attach(session):
+            yield
+
+    def record(self, pcm: bytes) -> None:
+        """See `ClockedOutput.record`."""
+        self.call.played += pcm
+
+
+class Mouth:
+    """The caller's end of the line: audio in real time, silence while nothing is said."""
+
+    def __init__(self, source: vp.PushSource) -> None:
+        self._source = source
+        self._unsaid = b""
+
+    def say(self, pcm: bytes) -> None:
+        """Speak; returns at once."""
+        self._unsaid += pcm
+
+    async def run(self) -> None:
+        """Feed the source until cancelled."""
+        size = 2 * round(FRAME_S * self._source.sample_rate)
+        due = anyio.current_time()
+        while True:
+            frame, self._unsaid = self._unsaid[:size], self._unsaid[size:]
+            due += FRAME_S
+            await anyio.sleep_until(due)  # a frame exists when its last sample was spoken
+            self._source.push(frame.ljust(size, b"\0"))
+
+
+async def _hold(call: Call, show: Callable[[float, vp.Event], None]) -> None:
+    """Hold the call from the first line to the agent's good-bye."""
+    lines = await _spoken([line.text for line in LINES])
+    gateway = ScriptedGateway(answer, token_s=TOKEN_S)
+    source = vp.PushSource(LISTEN_RATE)
+    mouth = Mouth(source)
+    send, receive = anyio.create_memory_object_stream[vp.Event](1_000)  # as many as a session keeps
+    async with gateway.serve() as base_url, send, receive:
+        agent = vp.Pipeline(
+            Tap(call),
+            vp.STTStage(vp.PocketsphinxRecogniser(GRAMMAR, silence_s=SILENCE_S)),
+            vp.LLMStreamStage(SYSTEM, base_url=base_url, model="scripted"),
+            vp.ToolRouter(TOOLS),
+            vp.SentenceChunker(),
+            vp.EspeakTTS(),
+        )
+        async with agent.session(source=source, output=Ear(call)) as session, anyio.create_task_group() as tasks:
+            tasks.start_soon(mouth.run)
+            tasks.start_soon(_lead, mouth, lines, receive)
+            with anyio.move_on_after(LONGEST_S):
+                async for event in session:
+                    at_s = anyio.current_time() - call.began_s
+                    call.events.append((at_s, event))
+                    show(at_s, event)
+                    send.send_nowait(event)
+            tasks.cancel_scope.cancel()
+    call.history = session.history.to_json()
+    call.requests = [request.body for request in gateway.requests if request.chat is not None]
+    call.problems = problems([event for _, event in call.events])
+    if session.result != "goodbye":
+        call.problems.append(f"the agent did not end the call within {LONGEST_S:g} s")
+
+
+async def _spoken(texts: list[str]) -> list[bytes]:
+    """Return the caller's audio for each text."""
+    voice = vp.EspeakTTS(CALLER)
+    spoken: list[bytes] = []
+    async with voice.open():
+        for text in texts:
+            pieces = [piece async for piece in voice.synthesize(vp.Sentence(text)) if isinstance(piece, bytes)]
+            spoken.append(_resampled(b"".join(pieces), voice.sample_rate, LISTEN_RATE))
+    return spoken
+
+
+async def _lead(mouth: Mouth, lines: list[bytes], events: MemoryObjectReceiveStream[vp.Event]) -> None:
+    """Be the caller: say each line, and listen to its reply as long as the script says."""
+    await anyio.sleep(PAUSE_S)
+    for line, pcm in zip(LINES, lines, strict=True):
+        mouth.say(pcm)
+        if line.cut_after_s is not None:
+            await _until(events, vp.SentenceStarted)
+            await anyio.sleep(line.cut_after_s)
+        else:
+            # The end of a reply that this line cut short comes first, and is not what the caller waits for.
+            while isinstance(await _until(events, vp.TurnEnded), vp.TurnInterrupted):
+                pass
+            await anyio.sleep(PAUSE_S)
+
+
+async def _until(events: MemoryObjectReceiveStream[vp.Event], kind: type[vp.Event]) -> vp.Event:
+    while not isinstance(event := await events.receive(), kind):
+        pass
+    return event
+
+
+# --- written down -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _drafts(out: Path) -> Generator[Path]:
+    """Give a directory, on the same disk as `out`, that is gone afterwards, whatever happens."""
+    is_new = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        drafts = Path(tempfile.mkdtemp(prefix=".conversation-", dir=out))
+    except OSError as error:
+        raise vp.ConfigurationError(
+            f"--out {out}: cannot be written: {error.strerror}; name a directory that can"
+        ) from error
+    try:
+        yield drafts
+    finally:
+        shutil.rmtree(drafts, ignore_errors=True)
+        if is_new:
+            with suppress(OSError):  # it is not empty: all went well
+                out.rmdir()
+
+
+def _save(call: Call, drafts: Path, out: Path) -> list[Path]:
+    """Write both files, then put both in place."""
+    names = ["conversation.wav", "conversation.json"]
+    vp.write_wav(drafts / names[0], _stereo(call), SPEAK_RATE, channels=2)
+    try:
+        (drafts / names[1]).write_text(_as_text(call) + "\n", encoding="utf-8")
+        return [(drafts / name).replace(out / name) for name in names]
+    except OSError as error:
+        raise vp.AudioError(f"{out}: the conversation cannot be written: {error.strerror}") from error
+
+
+def _stereo(call: Call) -> bytes:
+    """Return both tracks on one clock: the caller left, the agent right."""
+    left = bytearray()
+    for frame in call.heard:
+        at = 2 * max(0, round((frame.start_s - call.began_s) * frame.sample_rate))
+        left[len(left) :] = bytes(max(0, at - len(left)))
+        left[at : at + len(frame.pcm)] = frame.pcm
+    tracks = (_resampled(bytes(left), LISTEN_RATE, SPEAK_RATE), bytes(call.played))
+    size = max(map(len, tracks))
+    both = bytearray(2 * size)
+    for channel, track in enumerate(tracks):
+        for byte in (0, 1):
+            both[2 * channel + byte :: 4] = track.ljust(size, b"\0")[byte::2]
+    return bytes(both)
+
+
+def _resampled(pcm: bytes, from_rate: int, to_rate: int) -> bytes:
+    resampler = Resampler(from_rate, to_rate)
+    return resampler.feed(pcm) + resampler.flush()
+
+
+def _as_text(call: Call) -> str:
+    waits = [turn.timeline.waited_us for turn in call.turns if turn.timeline.waited_us is not None]
+    document = {
+        "notes": NOTES,
+        "went_as_scripted": not call.problems,
+        "problems": call.problems,
+        "median_wait_us": median(waits) if waits else None,
+        "recording": {"file": "conversation.wav", "sample_rate": SPEAK_RATE, "left": "caller", "right": "agent"},
+        "turns": [_fields(turn, call.began_s) for turn in call.turns],
+        "events": [{"told_s": round(at_s, 6), **_fields(event, call.began_s)} for at_s, event in call.events],
+        "history": call.history,
+        "requests": call.requests,
+    }
+    return json.dumps(document, indent=2)
+
+
+def _fields(event: vp.Event, began_s: float) -> dict[str, Any]:
+    """Return an event as plain data, its times counted from the beginning of the session."""
+    plain: dict[str, Any] = {"event": type(event).__name__}
+    for entry in dataclasses.fields(event):
+        value = getattr(event, entry.name)
+        if isinstance(value, vp.Timeline):
+            marks = {name: round(at_s - began_s, 6) for name, at_s in value.marks.items()}
+            plain |= {"waited_us": value.waited_us, "contributions_us": value.contributions_us, "marks_s": marks}
+        elif isinstance(value, vp.VoicepipeError):
+            plain[entry.name] = f"{type(value).__name__}: {value}"
+        else:
+            plain[entry.name] = round(value - began_s, 6) if entry.name in ON_THE_CLOCK else value
+    return plain

@@ -1,0 +1,105 @@
+"""The command `voicepipe`: what it says, where, and with which exit status, before any conversation begins."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from voicepipe.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUN = "from voicepipe.cli import main\nraise SystemExit(main())"
+
+
+def command(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    """Run `voicepipe` in a process of its own, after a line of Python."""
+    program = [sys.executable, "-W", "error", "-c", f"import sys\n{before}\n{RUN}", *arguments]
+    return subprocess.run(program, capture_output=True, text=True, encoding="utf-8", check=False)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"]])
+def test_help_is_on_stdout(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Asked for help, the command prints it on stdout and exits with 0."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert (ended.value.code, err) == (0, "")
+    assert out.startswith("usage: voicepipe")
+    assert "demo" in out
+
+
+def test_help_needs_no_extra() -> None:
+    """Help works where no optional package is installed."""
+    blocked = "rich", "h11", "pocketsphinx", "espeakng_loader", "soxr", "numpy"
+    ended = command("demo", "--help", before=f"sys.modules.update(dict.fromkeys({blocked}))")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["dance"], "voicepipe: argument COMMAND: invalid choice: 'dance' (choose from "),
+        ([], "voicepipe: the following arguments are required: COMMAND; see voicepipe --help"),
+        (["demo", "--loud"], "voicepipe: unrecognized arguments: --loud; see voicepipe --help"),
+        (["demo", "--out"], "voicepipe demo: argument --out: expected one argument; see voicepipe demo --help"),
+    ],
+)
+def test_a_wrong_call_is_told_in_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown command or option brings one line on stderr and exit status 2."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments", "who", "extra"),
+    [
+        ("rich", [], "voicepipe demo", "cli"),
+        ("h11", [], "voicepipe demo", "testing"),
+        ("pocketsphinx", ["--json"], "PocketsphinxRecogniser", "local"),
+        ("soxr", ["--json"], "Resampling from 22050 to 16000 Hz", "local"),
+    ],
+)
+def test_a_missing_package_is_told_in_one_line(
+    package: str, arguments: list[str], who: str, extra: str, tmp_path: Path
+) -> None:
+    """A package that is not installed brings one line with the command that installs it, and exit status 2."""
+    out = tmp_path / "out"
+    ended = command("demo", "--out", str(out), *arguments, before=f"sys.modules[{package!r}] = None")
+    assert ended.stderr == (
+        f"voicepipe: {who} needs the package {package}, which is not installed; run: pip install 'voicepipe[{extra}]'\n"
+    )
+    assert (ended.returncode, ended.stdout, out.exists()) == (2, "", False)
+
+
+def test_the_demo_needs_two_extras_only(tmp_path: Path) -> None:
+    """The demo gets as far as the recogniser without what only tests need, though its model is a scripted one."""
+    blocked = "looptime", "pytest", "hypothesis", "openai", "assemblyai", "sounddevice"
+    before = f"sys.modules.update(dict.fromkeys({blocked}), pocketsphinx=None)"
+    assert "needs the package pocketsphinx" in command("demo", "--out", str(tmp_path), before=before).stderr
+
+
+def test_a_conversation_as_json_needs_no_terminal_package(tmp_path: Path) -> None:
+    """With --json the command gets past rich, which only the terminal needs."""
+    ended = command("demo", "--json", "--out", str(tmp_path), before="sys.modules.update(rich=None, pocketsphinx=None)")
+    assert "needs the package pocketsphinx" in ended.stderr
+
+
+def test_a_directory_that_cannot_be_written_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A place where no directory can be made is told before the conversation begins, with exit status 2."""
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "conversation"
+    assert main(["demo", "--out", str(out)]) == 2
+    assert capsys.readouterr() == (
+        "",
+        f"voicepipe: --out {out}: cannot be written: Not a directory; name a directory that can\n",
+    )

@@ -1,0 +1,610 @@
+"""The model over HTTP, asked by a whole session."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from raw_server import DONE, END, HEAD, Act, RawServer, answer, data, delta, text
+
+import voicepipe as vp
+from voicepipe.errors import AuthenticationError, ConfigurationError, IncompleteReply, RateLimited, VendorError
+from voicepipe.testing import Breaks, RecordingOutput, Refuses, Says, ScriptedGateway, ScriptedVoice
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-canary-7f3a"
+ERROR = {"error": {"message": "the service is on fire", "type": "server_error"}}
+
+
+@dataclass
+class Asked:
+    """What became of one question."""
+
+    said: str = ""
+    took_s: float = 0.0
+    events: list[vp.Event] = field(default_factory=list)
+
+    @property
+    def end(self) -> Any:
+        return next(event for event in self.events if isinstance(event, vp.TurnEnded))
+
+    @property
+    def retries(self) -> int:
+        return sum(isinstance(event, vp.RequestRetried) for event in self.events)
+
+
+def agent(stage: vp.LLMStreamStage, voice: ScriptedVoice | None = None) -> vp.Pipeline:
+    return vp.Pipeline(
+        stage, vp.SentenceChunker(), voice or ScriptedVoice(character_s=0.0), output=RecordingOutput(), fallback=""
+    )
+
+
+@asynccontextmanager
+async def calling(base_url: str, **options: Any) -> AsyncGenerator[vp.Session]:
+    async with agent(vp.LLMStreamStage(base_url=base_url, model="m", **options)).session() as session:
+        yield session
+
+
+async def ask(base_url: str, **options: Any) -> Asked:
+    """Hold a call of one question."""
+    asked, voice = Asked(), ScriptedVoice(character_s=0.0)
+    stage = vp.LLMStreamStage(base_url=base_url, model="m", **options)
+    async with agent(stage, voice).session() as session:
+        began_s = anyio.current_time()
+        await session.user_says("How are you?")
+        asked.took_s = round(anyio.current_time() - began_s, 6)
+    asked.events = [event async for event in session]
+    asked.said = "".join(sentence for _, sentence in voice.sentences)
+    return asked
+
+
+async def ask_raw(*replies: Sequence[Act], **options: Any) -> tuple[Asked, RawServer]:
+    server = RawServer(*replies)
+    async with server.serve() as base_url:
+        return await ask(base_url, **options), server
+
+
+# --- asked again, or told ---------------------------------------------------------------------------------------------
+
+GOOD: list[Act] = [HEAD, text("Very well."), END]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param([answer("500 Internal Server Error", b"boom")], id="500"),
+        pytest.param([answer("503 Service Unavailable", b"<html>busy</html>", kind="text/html")], id="503"),
+        pytest.param([answer("408 Request Timeout", b"")], id="408"),
+        pytest.param(["reset"], id="reset before the head"),
+        pytest.param([], id="closed before the head"),
+        pytest.param([HEAD], id="stream without events"),
+        pytest.param([HEAD, b": ping\n\n", "reset"], id="reset before the first event"),
+        pytest.param([HEAD, data(delta(role="assistant", content=""))], id="cut before the first word"),
+        pytest.param([b"no HTTP at all\r\n\r\n"], id="garbage"),
+    ],
+)
+async def test_what_may_pass_is_asked_again_before_the_first_word(first: list[Act]) -> None:
+    """A request that failed before anything of its reply was used is sent again: the caller hears one reply."""
+    asked, server = await ask_raw(first, GOOD)
+
+    assert asked.said == "Very well."
+    assert isinstance(asked.end, vp.TurnCompleted)
+    assert (len(server.requests), asked.retries) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        ("400 Bad Request", VendorError),
+        ("401 Unauthorized", AuthenticationError),
+        ("403 Forbidden", AuthenticationError),
+        ("404 Not Found", VendorError),
+    ],
+)
+async def test_a_refusal_for_good_is_not_repeated(status: str, error: type[Exception]) -> None:
+    """What would be refused again is asked once, and the error quotes the status and the beginning of the body."""
+    asked, server = await ask_raw([answer(status, b"bad\n" + b"x" * 1000)])
+
+    assert type(asked.end.error) is error
+    assert status[:3] in str(asked.end.error)
+    assert "bad xxx" in str(asked.end.error)
+    assert len(str(asked.end.error)) < 300
+    assert len(server.requests) == 1
+
+
+async def test_a_service_that_stays_broken_is_asked_three_times() -> None:
+    """A service that fails quickly gets three requests a turn, and the turn fails with its error."""
+    asked, server = await ask_raw([answer("500 Internal Server Error", b"boom")])
+
+    assert "HTTP 500: boom" in str(asked.end.error)
+    assert len(server.requests) == 3
+
+
+async def test_a_refused_connection_is_told_with_the_url() -> None:
+    """Where nobody listens the turn fails after the third try, and the error names the URL to check."""
+    async with RawServer([]).serve() as base_url:
+        pass
+    asked = await ask(base_url)
+
+    assert f"cannot connect to {base_url}" in str(asked.end.error)
+    assert asked.retries == 2
+
+
+async def test_retry_after_is_obeyed_when_it_fits() -> None:
+    """A 429 that asks for two seconds is asked again exactly two seconds later."""
+    gateway = ScriptedGateway([Refuses(429, "slow down", retry_after_s=2), Says("Very well.")])
+    async with gateway.serve() as base_url:
+        asked = await ask(base_url)
+
+    first, second = [request.received_s for request in gateway.requests if request.method == "POST"]
+    assert round(second - first, 6) == 2.0
+    assert asked.said == "Very well."
+
+
+async def test_retry_after_that_does_not_fit_fails_at_once() -> None:
+    """A 429 that asks for half a minute fails the turn at once, and says how long was asked for."""
+    gateway = ScriptedGateway([Refuses(429, "slow down", retry_after_s=30)])
+    async with gateway.serve() as base_url:
+        asked = await ask(base_url)
+
+    assert isinstance(asked.end.error, RateLimited)
+    assert asked.end.error.retry_after_s == 30
+    assert asked.took_s == 0.0
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param([], id="ends without a finish reason"),
+        pytest.param([DONE], id="[DONE] without a finish reason"),
+        pytest.param(["reset"], id="reset"),
+        pytest.param([data(ERROR), END], id="error object"),
+        pytest.param([b"event: error\n" + data(ERROR)], id="error event"),
+        pytest.param([data(b'{"choices": [{"del'), END], id="broken JSON"),
+        pytest.param([data([1]), END], id="no object"),
+        pytest.param([data(b"[" * 100_000), END], id="nested too deeply"),
+        pytest.param([b"data: " + b"x" * (2 << 20)], id="an event without end"),
+    ],
+)
+async def test_a_cut_reply_is_told_and_never_repeated(broken: list[Act]) -> None:
+    """After the first word a failure is an `IncompleteReply`: what was said stays said, and nobody asks again."""
+    asked, server = await ask_raw([HEAD, text("First. "), text("Second"), 0.1, *broken])
+
+    assert asked.said.startswith("First. Second")
+    assert isinstance(asked.end, vp.TurnFailed)
+    assert isinstance(asked.end.error, IncompleteReply)
+    assert len(server.requests) == 1
+
+
+async def test_a_gateway_that_breaks_in_the_middle_is_told() -> None:
+    """A connection that breaks inside a chunked body cuts the reply."""
+    async with ScriptedGateway([Breaks("Half a sent")]).serve() as base_url:
+        asked = await ask(base_url)
+
+    assert isinstance(asked.end.error, IncompleteReply)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ERROR,
+        {"error": "no such model"},
+        {"code": 500, "message": "no such model"},
+        {"hello": "world"},
+        [],
+    ],
+    ids=str,
+)
+async def test_a_200_that_is_no_reply_is_an_error(body: object) -> None:
+    """JSON with status 200 that is no completion fails the turn with its own words, after one request."""
+    asked, server = await ask_raw([answer("200 OK", json.dumps(body).encode())])
+
+    assert json.dumps(body)[:200] in str(asked.end.error)
+    assert len(server.requests) == 1
+
+
+async def test_a_login_page_is_an_error() -> None:
+    """A page of HTML instead of a reply is not spoken."""
+    page = answer("200 OK", b"<html>Please log in</html>", kind="text/html")
+    asked, _ = await ask_raw([page])
+
+    assert asked.said == ""
+    assert "Please log in" in str(asked.end.error)
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    """A redirect to another server fails the turn; the other server sees no request, and so no key."""
+    other = RawServer(GOOD)
+    async with other.serve() as elsewhere:
+        moved = answer("307 Temporary Redirect", b"", f"location: {elsewhere}/chat/completions")
+        asked, server = await ask_raw([moved], api_key=KEY)
+
+    assert "redirects are not followed: change base_url" in str(asked.end.error)
+    assert (len(server.requests), other.requests) == (1, [])
+
+
+# --- silence ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reply", "fails_at_s", "requests", "error"),
+    [
+        pytest.param(["hold"], 8.0, 2, "did not answer within 4 s", id="no byte"),
+        pytest.param([HEAD, "hold"], 8.0, 2, "the first token (4 s)", id="only a head"),
+        pytest.param([HEAD, b": ping\n\n", 0.5, "repeat"], 8.0, 2, "the first token (4 s)", id="only comments"),
+        pytest.param([HEAD, 1.0, text("Well"), "hold"], 4.0, 1, "the next piece (3 s)", id="stall"),
+        pytest.param([HEAD, text("Well"), b": ping\n\n", 0.5, "repeat"], 3.0, 1, "next piece (3 s)", id="comments"),
+        pytest.param([HEAD, text("a"), 1.0, "repeat"], 6.0, 1, "the first sentence (6 s)", id="letters dribble in"),
+        pytest.param([b"HTTP/1.1 200 OK\r\n", b"a: b\r\n", 1.0, "repeat"], 8.0, 2, "within 4 s", id="head dribbles in"),
+    ],
+)
+async def test_silence_ends_at_its_deadline(reply: list[Act], fails_at_s: float, requests: int, error: str) -> None:
+    """Each wait ends at its deadline, to the microsecond; comments are no progress; silence is asked twice at most."""
+    asked, server = await ask_raw(reply)
+
+    assert (asked.took_s, len(server.requests)) == (fails_at_s, requests)
+    assert error in str(asked.end.error)
+
+
+async def test_a_body_that_does_not_come_is_silence() -> None:
+    """An answer that is no stream has the first-token deadline for its whole body."""
+    asked, _ = await ask_raw([b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{", "hold"])
+
+    assert asked.took_s == 8.0
+    assert "fell silent: the reply (4 s)" in str(asked.end.error)
+
+
+async def test_deadlines_are_options() -> None:
+    """The deadlines of a stage are those it was given."""
+    asked, _ = await ask_raw(["hold"], deadlines=vp.Deadlines(first_token_s=0.5))
+
+    assert asked.took_s == 1.0
+
+
+async def test_a_slow_reply_that_moves_is_whole() -> None:
+    """A reply may take as long as it likes once it speaks, as long as something comes within each gap."""
+    words = [act for word in ["One."] + [" more"] * 9 for act in (text(word), 2.9)]
+    asked, _ = await ask_raw([HEAD, *words, END])
+
+    assert asked.said == "One." + " more" * 9
+    assert asked.took_s == 29.0
+
+
+@pytest.mark.parametrize(
+    ("after", "took_s"),
+    [
+        pytest.param(["hold"], 0.5, id="nothing"),
+        pytest.param([text("ghost"), 0.2, "repeat"], 0.5, id="more text for ever"),
+        pytest.param([b": ping\n\n", 0.2, "repeat"], 0.5, id="comments for ever"),
+    ],
+)
+async def test_a_stream_that_does_not_close_does_not_hold_the_turn(after: list[Act], took_s: float) -> None:
+    """After its end a reply is whole; the connection has half a second to close, whatever still comes on it."""
+    asked, _ = await ask_raw([HEAD, text("Very well."), END, *after])
+
+    assert isinstance(asked.end, vp.TurnCompleted)
+    assert (asked.said, asked.took_s) == ("Very well.", took_s)
+
+
+# --- legal oddities ---------------------------------------------------------------------------------------------------
+
+WELL = "Very well."
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pytest.param([text(WELL), END], id="plain"),
+        pytest.param([b"\n".join(text(WELL).replace(b"data: ", b"data:").splitlines()) + b"\n\n", END], id="no space"),
+        pytest.param([b": hello\n\n", b"id: 1\nretry: 10\n\n", text(WELL), b": bye\n\n", END], id="comments, ids"),
+        pytest.param([text(WELL).replace(b"\n", b"\r\n"), END.replace(b"\n", b"\r\n")], id="CRLF"),
+        pytest.param([text(WELL), data(delta("stop"))], id="no [DONE]"),
+        pytest.param([text(WELL), END, text(" ghost")], id="text after [DONE]"),
+        pytest.param([text(WELL), data(delta("stop", content=None)), text(" ghost"), DONE], id="text after the end"),
+        pytest.param([data({"choices": []}), text(WELL), END, data({"choices": [], "usage": {}})], id="no choices"),
+        pytest.param([data({"choices": None}), data({"type": "ping"}), text(WELL), END], id="unknown objects"),
+        pytest.param([data({"choices": [{"delta": None}]}), text(WELL), END], id="null delta"),
+        pytest.param([text(None), data(delta()), text(""), text(WELL), END], id="null content"),
+        pytest.param([data(delta(tool_calls=[{"index": 0}])), text(WELL), END], id="blank tool delta"),
+        pytest.param([data(delta(tool_calls=[None], content=WELL)), END], id="null tool call"),
+        pytest.param([data(delta("stop", content=WELL)), DONE], id="text and end in one"),
+        pytest.param([bytes([byte]) for byte in text(WELL) + END], id="a byte at a time"),
+    ],
+)
+async def test_legal_oddities_of_a_stream_do_no_harm(stream: list[Act]) -> None:
+    """What a service may send around the words changes nothing: the whole reply is said, once, without a warning."""
+    asked, server = await ask_raw([HEAD, *stream])
+
+    assert asked.said == WELL
+    assert isinstance(asked.end, vp.TurnCompleted)
+    assert (asked.retries, len(server.requests)) == (0, 1)
+
+
+def escaped(content: str) -> bytes:
+    return data(json.dumps(delta(content=content)).encode())
+
+
+@pytest.mark.parametrize(
+    ("pieces", "said"),
+    [
+        pytest.param([text("one\u2028two.")], "one\u2028two.", id="U+2028"),
+        pytest.param([escaped("\ud83d"), escaped("\ude00 hi.")], "\U0001f600 hi.", id="halves"),
+        pytest.param([escaped("\ud83d"), text("hi.")], "\ufffdhi.", id="a lost half"),
+        pytest.param([text("caf").replace(b"caf", b"caf\xff"), text(" hi.")], "caf\ufffd hi.", id="no UTF-8"),
+    ],
+)
+async def test_characters_arrive_whole(pieces: list[bytes], said: str) -> None:
+    """Text arrives as it was meant; what is no character is replaced, and never breaks the call."""
+    asked, _ = await ask_raw([HEAD, *pieces, END])
+
+    assert asked.said == said
+    assert isinstance(asked.end, vp.TurnCompleted)
+
+
+async def test_a_whole_completion_is_used() -> None:
+    """A service that does not stream is understood all the same."""
+    choice = {"message": {"role": "assistant", "content": WELL}, "finish_reason": "length"}
+    asked, _ = await ask_raw([answer("200 OK", json.dumps({"choices": [choice]}).encode())])
+
+    assert asked.said == WELL
+    assert asked.end.finish_reason == "length"
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter", "something new"])
+async def test_the_finish_reason_is_shown(reason: str) -> None:
+    """Why a reply ended is told in the service's own word, whether it said something or nothing."""
+    spoke, _ = await ask_raw([HEAD, text("Very we"), data(delta(reason))])
+    silent, _ = await ask_raw([HEAD, data(delta(reason)), DONE])
+
+    assert (type(spoke.end), spoke.end.finish_reason) == (vp.TurnCompleted, reason)
+    assert (type(silent.end), silent.end.finish_reason) == (vp.TurnEmpty, reason)
+
+
+async def test_a_refusal_in_words_is_spoken() -> None:
+    """What a model says in the field for refusals is what it says to the caller."""
+    asked, _ = await ask_raw([HEAD, data(delta(content=None, refusal="I cannot help with that.")), END])
+
+    assert asked.said == "I cannot help with that."
+
+
+async def test_a_script_without_full_stops_is_no_dribble() -> None:
+    """Where no mark ends a sentence, text of some length does: a steady reply in Thai is whole."""
+    words = [act for _ in range(90) for act in (text("\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35"), 0.1)]
+    asked, _ = await ask_raw([HEAD, *words, END])
+
+    assert isinstance(asked.end, vp.TurnCompleted)
+    assert asked.took_s == 9.0
+
+
+async def test_an_endless_reply_is_bounded() -> None:
+    """A reply is cut at 16 KiB of text, and told to be incomplete."""
+    asked, server = await ask_raw([HEAD, text("word " * 200), 0.001, "repeat"])
+
+    assert isinstance(asked.end.error, IncompleteReply)
+    assert len(asked.said) == 16 * 1024
+    assert len(server.requests) == 1
+
+
+# --- what is sent -----------------------------------------------------------------------------------------------------
+
+
+async def test_settings_arrive_in_the_body() -> None:
+    """Model, limits and further fields are sent as they were given."""
+    gateway = ScriptedGateway([Says(WELL)])
+    async with gateway.serve() as base_url:
+        await ask(base_url, max_tokens=7, temperature=0.5, extra_body={"reasoning_effort": "low"})
+
+    assert gateway.requests[-1].body == {
+        "model": "m",
+        "stream": True,
+        "max_tokens": 7,
+        "temperature": 0.5,
+        "reasoning_effort": "low",
+        "messages": [{"role": "user", "content": "How are you?"}],
+    }
+
+
+async def test_a_system_prompt_can_follow_the_session() -> None:
+    """A function as system prompt is asked for each request, with the session."""
+    gateway = ScriptedGateway([Says(WELL), Says(WELL)])
+
+    def system(session: vp.Session) -> str:
+        return f"The caller is {session.deps}; {len(session.history)} messages."
+
+    async with gateway.serve() as base_url:
+        stage = vp.LLMStreamStage(system, base_url=base_url, model="m")
+        async with agent(stage).session(deps="Ada") as session:
+            await session.user_says("Hello")
+            await session.user_says("Still there?")
+
+    chats = [request.chat for request in gateway.requests if request.chat]
+    prompts = [chat.messages[0].content for chat in chats]
+    assert prompts == ["The caller is Ada; 2 messages.", "The caller is Ada; 4 messages."]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": ""},
+        {"max_tokens": 0},
+        {"temperature": 3.0},
+        {"api_key": "a", "api_key_env": "B"},
+        {"api_key": " "},
+        {"extra_body": {"stream": False}},
+        {"base_url": "api.example.com"},
+    ],
+    ids=str,
+)
+async def test_what_cannot_be_meant_is_refused(options: Any) -> None:
+    """A setting that cannot work is refused when the stage is made."""
+    with pytest.raises(ConfigurationError):
+        vp.LLMStreamStage(**({"base_url": "https://api.example.com/v1", "model": "m"} | options))
+
+
+async def test_unknown_options_are_refused() -> None:
+    """A misspelt option is no option."""
+    options: dict[str, Any] = {"max_token": 3}
+    with pytest.raises(TypeError, match="max_token"):
+        vp.LLMStreamStage(base_url="https://api.example.com/v1", model="m", **options)
+
+
+@pytest.mark.parametrize("limits", [{"gap_s": 0}, {"first_token_s": -1}, {"first_token_s": 9.0}], ids=str)
+async def test_deadlines_that_cannot_be_met_are_refused(limits: dict[str, float]) -> None:
+    """Deadlines are positive, and a sentence cannot be due before its first token."""
+    with pytest.raises(ConfigurationError):
+        vp.Deadlines(**limits)
+
+
+# --- connections ------------------------------------------------------------------------------------------------------
+
+
+async def test_turns_share_a_connection() -> None:
+    """The connection that opening made serves every turn: responses are read to their end."""
+    gateway = ScriptedGateway(lambda _: Says(WELL))
+    async with gateway.serve() as base_url, calling(base_url) as session:
+        with anyio.fail_after(1):  # virtual: the request that warms the connection is over
+            while not gateway.requests:
+                await anyio.lowlevel.checkpoint()
+        await gateway.requests[0].wait_ended()
+        for _ in range(3):
+            await session.user_says("Hello")
+
+    assert [(request.method, request.connection) for request in gateway.requests] == [
+        ("GET", 1),
+        ("POST", 1),
+        ("POST", 1),
+        ("POST", 1),
+    ]
+
+
+async def test_an_interruption_closes_the_request() -> None:
+    """Interrupting a turn hangs up on the service at that moment, and the next turn is answered."""
+    gateway = ScriptedGateway([Says("This takes a while to say. " * 9, token_s=0.1), Says(WELL)])
+    async with gateway.serve() as base_url, calling(base_url) as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(session.user_says, "Tell me everything")
+        await anyio.sleep(0.35)
+        session.interrupt()
+        interrupted_s = anyio.current_time()
+        await session.user_says("Stop. How are you?")
+
+    first, second = [request for request in gateway.requests if request.method == "POST"]
+    assert first.closed_by_client_s is not None
+    assert round(first.closed_by_client_s - interrupted_s, 6) == 0.0
+    assert second.closed_by_client_s is None
+
+
+async def test_many_interruptions_lose_no_connection() -> None:
+    """A hundred interrupted requests, each hung up twice over, leave the pool as it was: the next turn is answered."""
+    gateway = ScriptedGateway(lambda chat: Says(WELL, after_s=0.0 if chat.last_user_text.endswith("now?") else 60.0))
+    async with gateway.serve() as base_url, calling(base_url) as session, anyio.create_task_group() as tasks:
+        for number in range(100):
+            tasks.start_soon(session.user_says, f"Question {number}")
+            await anyio.sleep(0.001 * (number % 5))
+            session.interrupt()
+            session.interrupt()
+        turn = await session.user_says("And now?")
+
+    assert turn.spoken.until(60.0) == {0: WELL}
+    assert all(request.ended_s is not None for request in gateway.requests)
+
+
+async def test_a_service_that_is_away_does_not_keep_a_session_from_opening() -> None:
+    """Warming a connection is a courtesy: a session opens while the service is away."""
+    async with RawServer([]).serve() as base_url:
+        pass
+    async with calling(base_url) as session:
+        assert not session.is_busy
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_key_is_sent_as_a_bearer() -> None:
+    """The key goes into the authorization header, without the white space that came with it."""
+    gateway = ScriptedGateway([Says(WELL)], api_key=KEY)
+    async with gateway.serve() as base_url:
+        asked = await ask(base_url, api_key=f" {KEY}\n")
+
+    assert asked.said == WELL
+
+
+async def test_the_key_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable is read when the pipeline is opened, not before."""
+    gateway = ScriptedGateway([Says(WELL)], api_key=KEY)
+    async with gateway.serve() as base_url:
+        stage = vp.LLMStreamStage(base_url=base_url, model="m", api_key_env="VOICEPIPE_TEST_KEY")
+        monkeypatch.setenv("VOICEPIPE_TEST_KEY", KEY)
+        async with agent(stage).session() as session:
+            turn = await session.user_says("Hello")
+
+    assert turn.failure is None
+
+
+@pytest.mark.parametrize("value", [None, "", "  "])
+async def test_a_missing_key_is_told_before_any_request(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its key the pipeline does not open; the error names the variable, and nothing is sent."""
+    monkeypatch.delenv("VOICEPIPE_TEST_KEY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("VOICEPIPE_TEST_KEY", value)
+    gateway = ScriptedGateway([])
+    async with gateway.serve() as base_url:
+        with pytest.raises(AuthenticationError, match="VOICEPIPE_TEST_KEY is not set"):
+            async with calling(base_url, api_key_env="VOICEPIPE_TEST_KEY"):
+                pytest.fail("opened without a key")
+
+    assert gateway.requests == []
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param([answer("401 Unauthorized", f"Incorrect API key provided: {KEY}".encode())], id="401 quotes it"),
+        pytest.param([answer("500 Internal Server Error", f"header was {KEY}".encode())], id="500 quotes it"),
+        pytest.param([HEAD, data({"error": f"bad key {KEY}"})], id="an event quotes it"),
+        pytest.param([HEAD, text("Well"), data({"error": f"bad key {KEY}"})], id="an event quotes it later"),
+        pytest.param([answer("200 OK", f"who is {KEY}?".encode(), kind="text/html")], id="a page quotes it"),
+        pytest.param([answer("302 Found", b"", "location: http://127.0.0.1:9/")], id="redirect"),
+        pytest.param(["reset"], id="reset"),
+        pytest.param([b"nonsense\r\n\r\n"], id="garbage"),
+        pytest.param(["hold"], id="silence"),
+    ],
+)
+async def test_the_key_is_never_shown(reply: list[Act], caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever fails, the key is in no repr, event, error, traceback, and no log record of any logger at DEBUG."""
+    caplog.set_level(logging.DEBUG)
+    shown = []
+    async with RawServer(reply).serve() as base_url:
+        stage = vp.LLMStreamStage(base_url=base_url, model="m", api_key=KEY)
+        pipeline = agent(stage)
+        async with pipeline.session() as session:
+            turn = await session.user_says("Hello")
+            shown += [repr(stage), repr(vars(stage)), repr(pipeline), repr(session), repr(turn), repr(vars(turn))]
+    shown += [repr(event) async for event in session]
+    shown += traceback.format_exception(turn.failure)
+    shown += [json.dumps(session.history.to_json())]
+
+    assert turn.failure is not None
+    assert any(record.name.startswith("httpcore") for record in caplog.records)
+    assert KEY not in "\n".join([*shown, caplog.text, *(repr(vars(record)) for record in caplog.records)])
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\nx-evil: 1", f"\u201c{KEY}\u201d"])
+async def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A key with a line end or a typographic quote inside is refused at opening, and is not quoted."""
+    caplog.set_level(logging.DEBUG)
+    async with RawServer([]).serve() as base_url:
+        with pytest.raises(ConfigurationError, match="copy the key again") as raised:
+            async with calling(base_url, api_key=key):
+                pytest.fail("opened with a broken key")
+
+    assert KEY not in "".join(traceback.format_exception(raised.value)) + caplog.text
