@@ -32,7 +32,7 @@ class Figure:
         """Return the line as text."""
         value = f"{_short(self.value)} {self.unit}".strip()
         if self.bar is None:
-            return self.name, value, "–", "–"
+            return self.name, value, "-", "-"
         return self.name, value, f"≤ {_short(self.bar)}", "yes" if self.value <= self.bar else "**no**"
 
 

@@ -113,7 +113,7 @@ async def _compared(server: Server, count: int, *, blocks: int, turns: int, paus
 
 
 async def added() -> list[Figure]:
-    """Added by voicepipe and by the hand-written loop, with 10 and 50 conversations, and with short and long history."""
+    """Both sides with 10 and with 50 conversations, and with a short and a long history."""
     figures: list[Figure] = []
     async with served(first_token_s=FIRST_TOKEN_S, token_s=TOKEN_S) as server:
         for count, pause_s in ((10, 1.0), (50, 3.0)):

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 from asyncio import Queue, Task, get_running_loop
+from typing import TYPE_CHECKING
 
 import anyio
-import httpx
 from httpx_sse import aconnect_sse
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["MinimalAgent"]
 

@@ -47,6 +47,7 @@ class Voice(vp.TTSSink):
         self._frames = frames
 
     async def synthesize(self, sentence):
+        del sentence
         async for frame in spoken(self._first_audio_s, self._frames):
             yield frame
 
@@ -130,9 +131,10 @@ class Call:
         return now
 
     async def wait_done(self) -> None:
-        """Wait until the reply has ended."""
-        while self.session.is_busy:
-            await anyio.sleep(0.02)
+        """Wait until the reply has ended, by the events that tell so."""
+        async for event in self.session:
+            if isinstance(event, vp.TurnEnded):
+                return
 
 
 def agent(base_url: str, voice: Voice | None = None) -> vp.Pipeline:

@@ -2,8 +2,8 @@
 
     async with served(first_token_s=0.08, token_s=0.01) as server: ... server.base_url ... await server.log()
 
-It is a bare protocol instead of `ScriptedGateway`, because at 50 conversations the server must cost next to nothing, and
-because each token is stamped just before its bytes go to the socket. The clock is the event loop's, which on Linux is
+It is a bare protocol instead of `ScriptedGateway`: at 50 conversations the server must cost next to nothing, and each
+token is stamped just before its bytes go to the socket. The clock is the event loop's, which on Linux is
 the same in all processes, so stamps of both sides may be subtracted. `marked(n)` makes the user's words under which
 the log knows the request.
 """
@@ -91,6 +91,7 @@ class _Connection(Protocol):
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
+        del exc
         if self._entry is not None:
             self._entry["closed_s"] = self._now()
             self._scope.cancel()

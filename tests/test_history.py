@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from voicepipe.history import PENDING_RESULT, AssistantMessage, CallStatus, History, ToolCall, UserMessage, said
+from voicepipe.history import PENDING_RESULT, AssistantMessage, CallStatus, History, ToolCall, UserMessage
 
 
 def call(status: CallStatus = "pending", result: str = PENDING_RESULT) -> ToolCall:
@@ -48,13 +48,13 @@ def test_a_call_has_exactly_one_result(first: CallStatus, second: CallStatus, ke
 
 def test_what_was_said_before_is_heard_whole() -> None:
     """`said` makes a message of an earlier call, settled and not interrupted."""
-    message = said("Hello!")
+    message = AssistantMessage.said("Hello!")
     assert (message.text, message.heard, message.is_settled, message.was_interrupted) == ("Hello!", "Hello!", True, False)
 
 
 def test_it_reads_like_a_sequence() -> None:
     """Messages are counted, indexed from both ends and iterated, oldest first."""
-    first, last = UserMessage("Hi"), said("Hello!")
+    first, last = UserMessage("Hi"), AssistantMessage.said("Hello!")
     history = History([first, last])
     assert (len(history), history[0], history[-1], list(history)) == (2, first, last, [first, last])
 
@@ -63,7 +63,7 @@ def test_a_snapshot_does_not_grow() -> None:
     """What was said later is not in an earlier snapshot."""
     history = History([UserMessage("Hi")])
     before = history.snapshot()
-    history.append(said("Hello!"))
+    history.append(AssistantMessage.said("Hello!"))
     assert before == (UserMessage("Hi"),)
 
 

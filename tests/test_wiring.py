@@ -41,6 +41,10 @@ class Shorten(Stage[Transcript, Transcript]):
     async def run(self, inbox: Inbox[Transcript], outbox: Outbox[Transcript], turn: Turn) -> None: ...
 
 
+class Recite(Stage[Sentence, Transcript]):
+    async def run(self, inbox: Inbox[Sentence], outbox: Outbox[Transcript], turn: Turn) -> None: ...
+
+
 class Gate(SessionStage[AudioFrame, AudioFrame]):
     async def run(self, inbox: Inbox[AudioFrame], outbox: Outbox[AudioFrame], session: Session) -> None: ...
 
@@ -106,7 +110,7 @@ BAD: list[tuple[str, list[Any]]] = [
         "Spy lives as long as the session, so it cannot follow Shorten",
         [source(), stt(), Shorten(), Spy(), model(), SentenceChunker(), voice()],
     ),
-    ("Redact reads Sentence, which nothing in front of it sends", [Redact(), model(), SentenceChunker(), voice()]),
+    ("Recite reads Sentence, which nothing in front of it sends", [Recite(), model(), SentenceChunker(), voice()]),
     ("ScriptedVoice is a class; write ScriptedVoice", [model(), SentenceChunker(), ScriptedVoice]),
     ("RecordingOutput is an output; give it as", [model(), SentenceChunker(), voice(), RecordingOutput()]),
     ("len is no part of a row; decorate it with @stage", [model(), len, SentenceChunker(), voice()]),

@@ -47,7 +47,7 @@ from voicepipe.events import (
     TurnStarted,
     WordMark,
 )
-from voicepipe.history import AssistantMessage, History, Message, ToolCall, UserMessage, said
+from voicepipe.history import AssistantMessage, History, Message, ToolCall, UserMessage
 from voicepipe.part import Part
 from voicepipe.pipeline import Host, Pipeline, run
 from voicepipe.sentences import SentenceSplitter
@@ -144,7 +144,6 @@ __all__ = [
     "WordMark",
     "read_wav",
     "run",
-    "said",
     "stage",
     "tool",
     "write_wav",

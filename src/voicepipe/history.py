@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Self
 
 __all__ = ["AssistantMessage", "CallStatus", "History", "Message", "ToolCall", "UserMessage"]
 
@@ -73,6 +74,11 @@ class AssistantMessage:
     is_settled: bool = False
     was_interrupted: bool = False
 
+    @classmethod
+    def said(cls, text: str) -> Self:
+        """Return a message that was heard whole, e.g. for the history that a session begins with."""
+        return cls(generated=text, synthesised=text, heard=text, is_settled=True)
+
     @property
     def text(self) -> str:
         """What the model may know: what was heard, or while the turn lives what was generated."""
@@ -80,11 +86,6 @@ class AssistantMessage:
 
 
 Message: TypeAlias = UserMessage | AssistantMessage
-
-
-def said(text: str) -> AssistantMessage:
-    """Return an assistant message that was heard whole, e.g. for the history that a session begins with."""
-    return AssistantMessage(generated=text, synthesised=text, heard=text, is_settled=True)
 
 
 class History:

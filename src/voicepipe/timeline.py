@@ -98,17 +98,17 @@ class Timeline:
         if waited is None:
             return {}
         start, end = self._marks["speech_ended"], self._marks["first_frame"]
+        # Marks of the same microsecond stay in the order in which they were set.
         ordered = sorted(
-            (us, list(CONTRIBUTIONS).index(base), base)
-            for name, us in self._marks.items()
-            if (base := name.rstrip("0123456789").removesuffix("_")) in CONTRIBUTIONS and start <= us <= end
+            ((us, base) for name, us in self._marks.items() if (base := _base(name)) in CONTRIBUTIONS),
+            key=lambda mark: mark[0],
         )
         spent: dict[str, int] = {}
         before = start
-        for us, _, base in ordered:
-            if base != "speech_ended":
+        for us, base in ordered:
+            if base != "speech_ended" and start <= us <= end:
                 spent[CONTRIBUTIONS[base]] = spent.get(CONTRIBUTIONS[base], 0) + us - before
-            before = us
+                before = us
         return spent
 
     def __repr__(self) -> str:
@@ -118,3 +118,8 @@ class Timeline:
             return f"<Timeline {', '.join(self._marks) or 'no marks'}>"
         parts = " + ".join(f"{name} {us / 1e3:.0f}" for name, us in self.contributions_us.items() if us)
         return f"<Timeline {waited / 1e3:.0f} ms = {parts}>"
+
+
+def _base(name: str) -> str:
+    """Return what a repeated mark is a repetition of: "llm_request" for "llm_request_2"."""
+    return name.rstrip("0123456789").removesuffix("_")

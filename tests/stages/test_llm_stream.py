@@ -318,6 +318,7 @@ WELL = "Very well."
         pytest.param([data(delta(tool_calls=[{"index": 0}])), text(WELL), END], id="blank tool delta"),
         pytest.param([data(delta(tool_calls=[None], content=WELL)), END], id="null tool call"),
         pytest.param([data(delta("stop", content=WELL)), DONE], id="text and end in one"),
+        pytest.param([text(WELL), END, 0.1, "reset"], id="reset after the end"),
         pytest.param([bytes([byte]) for byte in text(WELL) + END], id="a byte at a time"),
     ],
 )
@@ -496,15 +497,14 @@ async def test_an_interruption_closes_the_request() -> None:
         session.interrupt()
         interrupted_s = anyio.current_time()
         await session.user_says("Stop. How are you?")
+        first, second = [request for request in gateway.requests if request.method == "POST"]
+        assert first.closed_by_client_s is not None
+        assert round(first.closed_by_client_s - interrupted_s, 6) == 0.0
+        assert second.closed_by_client_s is None
 
-    first, second = [request for request in gateway.requests if request.method == "POST"]
-    assert first.closed_by_client_s is not None
-    assert round(first.closed_by_client_s - interrupted_s, 6) == 0.0
-    assert second.closed_by_client_s is None
 
-
-async def test_many_interruptions_lose_no_connection() -> None:
-    """A hundred interrupted requests, each hung up twice over, leave the pool as it was: the next turn is answered."""
+async def test_many_interruptions_leave_nothing_behind() -> None:
+    """Of a hundred interrupted requests, each interrupted twice over, every one is hung up; the next turn is answered."""
     gateway = ScriptedGateway(lambda chat: Says(WELL, after_s=0.0 if chat.last_user_text.endswith("now?") else 60.0))
     async with gateway.serve() as base_url, calling(base_url) as session, anyio.create_task_group() as tasks:
         for number in range(100):
@@ -513,8 +513,8 @@ async def test_many_interruptions_lose_no_connection() -> None:
             session.interrupt()
             session.interrupt()
         turn = await session.user_says("And now?")
+        assert turn.spoken.until(60.0) == {0: WELL}
 
-    assert turn.spoken.until(60.0) == {0: WELL}
     assert all(request.ended_s is not None for request in gateway.requests)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
 from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta
-from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage, said
+from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage
 from voicepipe.testing.script import parse_request
 from voicepipe.vendors.openai_compatible import CUT_MARK, CompletionParser, messages_json, refusal
 
@@ -301,7 +301,9 @@ LIVE = AssistantMessage(generated="One moment. ")
             [UserMessage("a"), CUT], [("user", "a"), ("assistant", f"It is 22{CUT_MARK}")], id="what was heard"
         ),
         pytest.param([UserMessage("a"), LIVE], [("user", "a"), ("assistant", "One moment.")], id="a turn that lives"),
-        pytest.param([said("Hello!"), UserMessage("a")], [("assistant", "Hello!"), ("user", "a")], id="greeting"),
+        pytest.param(
+            [AssistantMessage.said("Hello!"), UserMessage("a")], [("assistant", "Hello!"), ("user", "a")], id="greeting"
+        ),
     ],
 )
 def test_a_conversation_is_rendered_as_it_was_heard(messages: list[Message], rendered: list[tuple[str, str]]) -> None:

@@ -2,7 +2,7 @@
 
 caller (eSpeak) ─▶ PushSource ─▶ Tap ─▶ pocketsphinx ─▶ LLM over loopback HTTP + tools ─▶ sentences ─▶ eSpeak ─▶ Ear
 
-Rule 1: only public names of the library are used: this is also an example of what one can build with it.
+Rule 1: source, stages and output of the call are made of public names alone: an example of what one can build.
 Rule 2: everything is fed and played in real time, so what is measured is what a caller would wait.
 Rule 3: the two files appear whole, or not at all.
 """

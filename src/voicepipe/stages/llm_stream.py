@@ -179,7 +179,12 @@ class LLMStreamStage(Model):
         asked_s, limit_s = anyio.current_time(), self.deadlines.first_token_s
         async with self._http.post("/chat/completions", body, limit_s=limit_s) as response:
             if response.status == 200 and response.content_type == "text/event-stream":
-                await self._read_events(response, parser, outbox, asked_s)
+                try:
+                    await self._read_events(response, parser, outbox, asked_s)
+                except VendorError:
+                    if not parser.has_ended:
+                        raise
+                    # The reply is whole; it is only the connection that did not end well.
             else:
                 text = await self._whole_body(response, asked_s + limit_s)
                 for part in parser.whole(text):

@@ -1,0 +1,268 @@
+"""WAV files as a caller and as a loudspeaker, in real time."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from voicepipe import Pipeline, SentenceChunker, STTStage
+from voicepipe.audio.wav import WavOutput, WavSource, read_wav, write_wav
+from voicepipe.errors import AudioError
+from voicepipe.session import Session
+from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
+
+pytestmark = pytest.mark.anyio
+
+RATE = 8_000
+TONE = b"\x00\x10"
+
+
+def write_file(path: Path, *, seconds: float = 1.0, width: int = 2, channels: int = 1, rate: int = RATE) -> Path:
+    with wave.open(str(path), "wb") as wav:
+        wav.setnchannels(channels)
+        wav.setsampwidth(width)
+        wav.setframerate(rate)
+        wav.writeframes(bytes(width * channels * round(seconds * rate)))
+    return path
+
+
+def agent(*, source: WavSource | None = None, model: ScriptedModel | None = None) -> Pipeline:
+    hearing = [source, STTStage(ScriptedRecogniser(RATE).says("Hello?", at_s=0.5))] if source else []
+    voice = ScriptedVoice(sample_rate=RATE)
+    return Pipeline(*hearing, model or ScriptedModel([Says("Yes, hello.")]), SentenceChunker(), voice)
+
+
+# --- reading and writing ----------------------------------------------------------------------------------------------
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    """Samples and rate come back as they were."""
+    write_wav(tmp_path / "a.wav", TONE * 100, RATE)
+    assert read_wav(tmp_path / "a.wav") == (TONE * 100, RATE)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    """The message names the file that is not there."""
+    with pytest.raises(AudioError, match=r"nobody\.wav: there is no such file"):
+        read_wav(tmp_path / "nobody.wav")
+
+
+def test_a_folder_is_told(tmp_path: Path) -> None:
+    """A path that cannot be read is an audio error with the system's reason."""
+    with pytest.raises(AudioError, match="cannot be read: Is a directory"):
+        read_wav(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("width", "channels", "rate", "found"),
+    [
+        (1, 1, RATE, r"found 8-bit with 1 channel\(s\)"),
+        (3, 1, RATE, r"found 24-bit with 1 channel\(s\)"),
+        (2, 2, RATE, r"found 16-bit with 2 channel\(s\)"),
+        (2, 1, 4_000, "expected a sample rate of 8000 to 192000 Hz, found 4000"),
+    ],
+)
+def test_another_format_is_told(tmp_path: Path, width: int, channels: int, rate: int, found: str) -> None:
+    """What the file holds instead of 16-bit mono is in the message."""
+    with pytest.raises(AudioError, match=found):
+        read_wav(write_file(tmp_path / "other.wav", width=width, channels=channels, rate=rate))
+
+
+def test_another_format_comes_with_the_command_that_converts_it(tmp_path: Path) -> None:
+    """Who has a stereo file is told how to make a mono one."""
+    with pytest.raises(AudioError, match=r"ffmpeg -i stereo\.wav -ac 1 -c:a pcm_s16le mono\.wav"):
+        read_wav(write_file(tmp_path / "stereo.wav", channels=2))
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "it ends within the header"),
+        (b"RIFF", "it ends within the header"),
+        (b"ID3\x04" + bytes(100), "file does not start with RIFF id"),
+        (b"RIFF\x24\x00\x00\x00AVI " + bytes(100), "not a WAVE file"),
+    ],
+)
+def test_what_is_no_wav_is_told(tmp_path: Path, content: bytes, found: str) -> None:
+    """Empty and foreign files are refused with what was found."""
+    path = tmp_path / "call.wav"
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=f"expected a WAV file with 16-bit mono PCM, found something else .{found}"):
+        read_wav(path)
+
+
+def test_a_file_without_samples_is_told(tmp_path: Path) -> None:
+    """A header alone is no recording."""
+    with pytest.raises(AudioError, match="found no samples in it"):
+        read_wav(write_file(tmp_path / "empty.wav", seconds=0.0))
+
+
+def test_a_truncated_file_is_told(tmp_path: Path) -> None:
+    """A file that is shorter than its header says is not played as if it were whole."""
+    path = write_file(tmp_path / "cut.wav")
+    path.write_bytes(path.read_bytes()[:-1_000])
+    with pytest.raises(AudioError, match="truncated: its header promises 8000 samples, it holds 7500"):
+        read_wav(path)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.integers(0, 60), byte=st.integers(0, 255), cut=st.integers(0, 60))
+def test_a_damaged_file_is_told_or_read(tmp_path: Path, at: int, byte: int, cut: int) -> None:
+    """Whatever byte of a file is wrong or missing: it is read, or refused as an audio error, and nothing else escapes."""
+    path = write_file(tmp_path / "damaged.wav", seconds=0.001)
+    content = bytearray(path.read_bytes())
+    content[at % len(content)] = byte
+    path.write_bytes(content[: len(content) - cut])
+    try:
+        pcm, rate = read_wav(path)
+    except AudioError as error:
+        assert "damaged.wav" in str(error)
+    else:
+        assert len(pcm) % 2 == 0
+        assert 8_000 <= rate <= 192_000
+
+
+@pytest.mark.parametrize("folder", ["missing", "a_file.txt"])
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, folder: str) -> None:
+    """A folder that is missing, or none, is an audio error with the path."""
+    (tmp_path / "a_file.txt").touch()
+    with pytest.raises(AudioError, match=r"a\.wav: cannot be written"):
+        write_wav(tmp_path / folder / "a.wav", TONE, RATE)
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    """When there is no room, the error says so, and neither the file nor a part of it is left."""
+    (tmp_path / "a.wav.part").symlink_to("/dev/full")
+    with pytest.raises(AudioError, match="cannot be written: No space left on device"):
+        write_wav(tmp_path / "a.wav", TONE * 100_000, RATE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_channels_are_written_interleaved(tmp_path: Path) -> None:
+    """A file may have caller and agent side by side."""
+    write_wav(tmp_path / "two.wav", TONE * 200, RATE, channels=2)
+    with wave.open(str(tmp_path / "two.wav")) as wav:
+        assert (wav.getnchannels(), wav.getnframes()) == (2, 100)
+
+
+# --- a caller ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_caller_without_a_file_is_refused_at_once(tmp_path: Path) -> None:
+    """A file that cannot be used is told when the source is made, not in the call."""
+    with pytest.raises(AudioError):
+        WavSource(tmp_path / "nobody.wav")
+
+
+async def test_a_caller_speaks_in_real_time(tmp_path: Path) -> None:
+    """Each 20 ms frame comes when its last sample was spoken; after a second of quiet the caller hangs up."""
+    source = WavSource(write_file(tmp_path / "caller.wav", seconds=0.05))
+    times: list[float] = []
+    async with agent().session(output=RecordingOutput(RATE)) as session:
+        async with source.attach(session):
+            async for piece in source.frames():
+                times.append(round(anyio.current_time(), 6))
+                assert len(piece) <= 320
+    assert (times[:4], times[-1], len(times)) == ([0.02, 0.04, 0.05, 0.07], 1.05, 53)
+
+
+async def test_a_caller_waits_for_the_reply(tmp_path: Path) -> None:
+    """The hang-up comes a second after the reply was heard, not a second after the question."""
+    source = WavSource(write_file(tmp_path / "caller.wav", seconds=0.6))
+    output = RecordingOutput(RATE)
+    async with agent(source=source).session(output=output) as session:
+        await session.ended.wait()
+        hung_up_s = anyio.current_time()
+    [(_, reply_ended_s)] = output.spans()
+    assert (reply_ended_s, hung_up_s) == (1.05, 2.04)
+
+
+# --- a loudspeaker ----------------------------------------------------------------------------------------------------
+
+
+async def record(path: Path, *, greeting_at_s: float = 0.5, cut_at_s: float | None = None) -> WavOutput:
+    """Record a call of two seconds in which "Ten chars." is said, which takes half a second."""
+    output = WavOutput(path, RATE)
+    async with agent().session(output=output) as session:
+        await anyio.sleep_until(greeting_at_s)
+        session.say("Ten chars.")
+        if cut_at_s is not None:
+            await anyio.sleep_until(cut_at_s)
+            session.interrupt()
+        await anyio.sleep_until(2.0)
+    return output
+
+
+def sounding(pcm: bytes) -> tuple[float, float]:
+    samples = [at // 2 for at in range(0, len(pcm), 2) if pcm[at : at + 2] != b"\x00\x00"]
+    return samples[0] / RATE, (samples[-1] + 1) / RATE
+
+
+@pytest.mark.parametrize(("cut_at_s", "until_s"), [(None, 1.0), (0.75, 0.75)])
+async def test_a_recording_holds_what_was_heard_when_it_was_heard(
+    tmp_path: Path, cut_at_s: float | None, until_s: float
+) -> None:
+    """The file is as long as the call, silent where nothing was said, and cut where the agent was interrupted."""
+    output = await record(tmp_path / "agent.wav", cut_at_s=cut_at_s)
+    pcm, rate = read_wav(tmp_path / "agent.wav")
+    assert (sounding(pcm), len(pcm) / 2 / rate, output.error) == ((0.5, until_s), 2.0, None)
+
+
+async def test_a_recording_appears_whole(tmp_path: Path) -> None:
+    """While the call lasts the file is not there under its name; afterwards nothing else is."""
+    path = tmp_path / "agent.wav"
+    async with agent().session(output=WavOutput(path, RATE)):
+        assert not path.exists()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+async def test_a_call_that_fails_keeps_its_recording(tmp_path: Path) -> None:
+    """When the block ends with an error, what was heard is there, whole."""
+    path = tmp_path / "agent.wav"
+    with pytest.raises(ZeroDivisionError):
+        async with agent().session(output=WavOutput(path, RATE), greeting="Ten chars."):
+            await anyio.sleep(1.0)
+            _ = 1 / 0
+    assert len(read_wav(path)[0]) == 2 * RATE
+
+
+async def test_a_recording_that_cannot_begin_is_told(tmp_path: Path) -> None:
+    """A folder that is missing ends the session before anybody speaks."""
+    with pytest.raises(AudioError, match=r"agent\.wav: cannot be written: No such file or directory"):
+        async with agent().session(output=WavOutput(tmp_path / "missing" / "agent.wav", RATE)):
+            raise AssertionError("a session without its recording began")
+
+
+async def test_a_full_disk_ends_the_recording_and_not_the_call(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The reply is heard to its end, the loss is told once with its reason, and no half file is left."""
+    (tmp_path / "agent.wav.part").symlink_to("/dev/full")
+    turns = []
+
+    async def ask(session: Session) -> None:
+        turns.append(await session.user_says("Hello?"))
+
+    output = WavOutput(tmp_path / "agent.wav", RATE)
+    async with agent().session(output=output) as session:
+        await ask(session)
+        await anyio.sleep(10.0)
+        heard = session.history[-1].text
+    assert (turns[0].state.name, heard) == ("DONE", "Yes, hello.")
+    assert output.error is not None
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path / 'agent.wav'}: the recording stops, the call goes on: No space left on device"
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_they_show_file_and_length(tmp_path: Path) -> None:
+    """The reprs hold the file's name, not its folder."""
+    path = write_file(tmp_path / "caller.wav", seconds=1.5)
+    assert repr(WavSource(path)) == "<WavSource caller.wav 1.5 s>"
+    assert repr(WavOutput(path, RATE)) == "<WavOutput caller.wav 8000 Hz>"
