@@ -20,7 +20,7 @@ from benchmarks._figures import Figure
 
 __all__ = ["imports", "installed", "size"]
 
-ROOT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 SOURCE = Path(voicepipe.__file__).parent
 NOT_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 TIMED_IMPORT = "import time; began = time.process_time(); import voicepipe; print(time.process_time() - began)"
@@ -39,20 +39,24 @@ async def imports() -> list[Figure]:
 
 async def installed() -> list[Figure]:
     """Distributions and size of a fresh venv with what the core depends on, and the package itself."""
-    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    needed = tomllib.loads(PROJECT.read_text())["project"]["dependencies"]
     with TemporaryDirectory() as folder:
         await anyio.run_process([sys.executable, "-m", "venv", folder])
         python = Path(folder) / "bin" / "python"
-        command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *needed]
+        command = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", *needed]
         await anyio.run_process([str(word) for word in command], stderr=None)
-        (packages,) = Path(folder).glob("lib/python*/site-packages")
-        found = [d for d in distributions(path=[str(packages)]) if d.metadata["Name"].lower() not in INSTALLERS]
-        size = sum(_bytes(d) for d in found)
-    size += sum(path.stat().st_size for path in SOURCE.rglob("*.py"))
+        found, size = _contents(Path(folder))
     return [
         Figure("installed: distributions, core only", len(found) + 1),
         Figure("installed: files of a fresh venv, core only", size / 1e6, "MB"),
     ]
+
+
+def _contents(folder: Path) -> tuple[list, int]:
+    """Return the distributions of a venv, and the bytes of their files and of the package's own."""
+    (packages,) = folder.glob("lib/python*/site-packages")
+    found = [d for d in distributions(path=[str(packages)]) if d.metadata["Name"].lower() not in INSTALLERS]
+    return found, sum(map(_bytes, found)) + sum(path.stat().st_size for path in SOURCE.rglob("*.py"))
 
 
 def _bytes(distribution) -> int:
@@ -63,16 +67,14 @@ def _bytes(distribution) -> int:
 async def size() -> list[Figure]:
     """Lines a reader has to read: code without comments, docstrings and blank lines; the longest file and function."""
     files = {path: path.read_text() for path in SOURCE.rglob("*.py")}
-    longest_file = max(files, key=lambda path: files[path].count("\n"))
+    file = max(files, key=lambda path: files[path].count("\n"))
     length, longest, where = max(_functions(files))
     core = sum(_code_lines(text) for path, text in files.items() if "testing" not in path.relative_to(SOURCE).parts)
     every = sum(map(_code_lines, files.values()))
     return [
-        Figure("size: lines of code", core, "without voicepipe.testing"),
+        Figure("size: lines of code without voicepipe.testing", core),
         Figure("size: lines of code in all", every),
-        Figure(
-            f"size: longest file, {longest_file.relative_to(SOURCE)}", files[longest_file].count("\n"), "lines", 400
-        ),
+        Figure(f"size: longest file, {file.relative_to(SOURCE)}", files[file].count("\n"), "lines", 400),
         Figure(f"size: longest function, {longest} in {where}", length, "lines", 50),
     ]
 

@@ -59,10 +59,16 @@ class RawRequest:
 
 
 class RawServer:
-    """Answers the n-th POST with the n-th list of acts, and the last list to all that follow. A GET gets a 404."""
+    """Answers the n-th POST with the n-th list of acts, and the last list to all that follow. A GET gets a 404.
+
+    Attributes:
+        requests: The POSTs, in order.
+        gone: Set when a client has hung up.
+    """
 
     def __init__(self, *replies: Sequence[Act]) -> None:
         self.requests: list[RawRequest] = []
+        self.gone = anyio.Event()
         self._replies = replies
 
     @asynccontextmanager
@@ -97,7 +103,7 @@ class RawServer:
                 await self._play(self._replies[min(len(self.requests), len(self._replies)) - 1], stream)
                 return
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            return  # the client has gone
+            self.gone.set()
         finally:
             with anyio.CancelScope(shield=True):
                 await stream.aclose()

@@ -53,7 +53,8 @@ def test_there_is_no_fifth_end_of_a_turn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "rate", "duration_s"), [(0, 16_000, 0.0), (320, 16_000, 0.02), (441, 22_050, 0.02), (1, 8_000, 0.000125)]
+    ("samples", "rate", "duration_s"),
+    [(0, 16_000, 0.0), (320, 16_000, 0.02), (441, 22_050, 0.02), (1, 8_000, 0.000125)],
 )
 def test_a_frame_is_as_long_as_its_samples(samples: int, rate: int, duration_s: float) -> None:
     """A frame's duration follows from its bytes and its rate."""

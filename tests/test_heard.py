@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,9 @@ from voicepipe._heard import HeardText
 SENTENCE = "It is 22 degrees in Lyon."  # 25 characters
 
 
-def spoken(duration_s: float, *, whole: bool, text: str = SENTENCE, marks: list[tuple[int, float]] | None = None) -> HeardText:
+def spoken(
+    duration_s: float, *, whole: bool, text: str = SENTENCE, marks: list[tuple[int, float]] | None = None
+) -> HeardText:
     heard = HeardText()
     heard.begin(text, 0)
     for mark in marks or []:
@@ -78,7 +82,7 @@ def test_sentences_are_counted_one_after_the_other() -> None:
 
 @pytest.mark.parametrize("marks", [[], [(2, 0.3), (5, 0.6), (8, 1.0)]])
 def test_a_sentence_that_was_cut_does_not_grow(marks: list[tuple[int, float]]) -> None:
-    """Half a second of a sentence, then an apology: the rest of that sentence is never heard, however long one listens."""
+    """Half a second of a sentence, then an apology: the rest of that sentence is never heard."""
     heard = spoken(0.5, whole=False, marks=marks)
     cut = heard.until(0.5)
     heard.begin("Sorry.", 1)
@@ -132,7 +136,7 @@ def replies(draw: st.DrawFn) -> HeardText:
 @given(heard=replies(), times=st.lists(st.floats(0.0, 10.0), min_size=2, max_size=8).map(sorted))
 def test_hearing_only_grows(heard: HeardText, times: list[float]) -> None:
     """Who listens longer never heard less: each text is the beginning of the later one."""
-    for before, after in zip(times, times[1:], strict=False):
+    for before, after in pairwise(times):
         one, two = heard.until(before), heard.until(after)
         assert all(two[segment].startswith(text) for segment, text in one.items())
 

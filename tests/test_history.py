@@ -49,7 +49,12 @@ def test_a_call_has_exactly_one_result(first: CallStatus, second: CallStatus, ke
 def test_what_was_said_before_is_heard_whole() -> None:
     """`said` makes a message of an earlier call, settled and not interrupted."""
     message = AssistantMessage.said("Hello!")
-    assert (message.text, message.heard, message.is_settled, message.was_interrupted) == ("Hello!", "Hello!", True, False)
+    assert (message.text, message.heard, message.is_settled, message.was_interrupted) == (
+        "Hello!",
+        "Hello!",
+        True,
+        False,
+    )
 
 
 def test_it_reads_like_a_sequence() -> None:

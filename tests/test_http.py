@@ -88,6 +88,19 @@ async def test_a_body_is_read_up_to_its_limit() -> None:
             assert await response.body(4) == b"abcd"
 
 
+async def test_a_response_is_closed_with_its_block() -> None:
+    """A response that was not read to its end is hung up when its block ends, while the client stays open."""
+    server = RawServer([HEAD, b"abcdef", "hold"])
+    async with server.serve() as base_url:
+        client = HTTPClient(base_url, {})
+        async with client.open():
+            async with client.post("/x", {}, limit_s=1.0) as response:
+                assert response.status == 200
+                assert not server.gone.is_set()
+            with anyio.fail_after(1.0):
+                await server.gone.wait()
+
+
 async def test_a_silent_server_is_given_up_at_the_limit() -> None:
     """Waiting for a response's head ends exactly at its limit."""
     async with RawServer(["hold"]).serve() as base_url:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import anyio
 import pytest
 
 from voicepipe import Pipeline, SentenceChunker
-from voicepipe._lifetimes import CLOSE_S, held
+from voicepipe._lifetimes import CLOSE_S, opened
 from voicepipe.errors import StageError, VendorError
 from voicepipe.part import Part
 from voicepipe.session import Session
@@ -77,14 +77,10 @@ class Around(Slow):
         self.inner = inner
 
 
-def opened(part: Part) -> AbstractAsyncContextManager[None]:
-    return part.open()
-
-
 async def test_parts_are_opened_side_by_side() -> None:
     """Two handshakes of a second take a second."""
     log: Log = []
-    async with held([Slow(log, "one", opens_s=1.0), Slow(log, "two", opens_s=1.0)], opened):
+    async with opened([Slow(log, "one", opens_s=1.0), Slow(log, "two", opens_s=1.0)]):
         log.append((anyio.current_time(), "ready"))
     assert log[:3] == [(1.0, "one opened"), (1.0, "two opened"), (1.0, "ready")]
 
@@ -92,14 +88,14 @@ async def test_parts_are_opened_side_by_side() -> None:
 async def test_nothing_begins_before_all_are_open() -> None:
     """The block begins when the slowest part is open."""
     log: Log = []
-    async with held([Slow(log, "one", opens_s=1.0), Slow(log, "two", opens_s=2.0)], opened):
+    async with opened([Slow(log, "one", opens_s=1.0), Slow(log, "two", opens_s=2.0)]):
         assert anyio.current_time() == 2.0
 
 
 async def test_parts_are_closed_side_by_side() -> None:
     """Two good-byes of a second take a second."""
     log: Log = []
-    async with held([Slow(log, "one", closes_s=1.0), Slow(log, "two", closes_s=1.0)], opened):
+    async with opened([Slow(log, "one", closes_s=1.0), Slow(log, "two", closes_s=1.0)]):
         await anyio.sleep(5.0)
     assert log[2:] == [(6.0, "one closed"), (6.0, "two closed")]
 
@@ -107,7 +103,7 @@ async def test_parts_are_closed_side_by_side() -> None:
 async def test_what_a_part_holds_is_opened_first() -> None:
     """A part finds the parts inside it open when its own turn comes."""
     log: Log = []
-    async with held([Around(log, "stage", Slow(log, "recogniser", opens_s=1.0))], opened):
+    async with opened([Around(log, "stage", Slow(log, "recogniser", opens_s=1.0))]):
         assert log == [(1.0, "recogniser opened"), (2.0, "stage opened")]
 
 
@@ -116,7 +112,7 @@ async def test_a_failure_carries_the_parts_name(when: str) -> None:
     """Whenever a part fails, the error says which part it was, and what it raised is the cause."""
     cause = ValueError("no such model")
     with pytest.raises(StageError, match=r"^Broken raised ValueError: no such model$") as caught:
-        async with held([Broken(cause, when=when)], opened):
+        async with opened([Broken(cause, when=when)]):
             await anyio.sleep(0.5 if when == "closing" else 5.0)
     assert (caught.value.part, caught.value.__cause__) == ("Broken", cause)
 
@@ -125,7 +121,7 @@ async def test_our_own_errors_pass_with_a_note() -> None:
     """An error of the tree stays what it is; a note says where it came from."""
     error = VendorError("down", vendor="acme", retryable=True)
     with pytest.raises(VendorError) as caught:
-        async with held([Broken(error, when="open")], opened):
+        async with opened([Broken(error, when="open")]):
             await anyio.sleep(5.0)
     assert (caught.value, error.__notes__) == (error, ["in Broken"])
 
@@ -134,7 +130,7 @@ async def test_a_failure_while_open_ends_the_block_at_once() -> None:
     """The block does not go on without a part that has failed, and the others are closed."""
     log: Log = []
     with pytest.raises(StageError):
-        async with held([Slow(log, "other"), Broken(ValueError("lost"), when="open", after_s=2.0)], opened):
+        async with opened([Slow(log, "other"), Broken(ValueError("lost"), when="open", after_s=2.0)]):
             await anyio.sleep(60.0)
     assert log == [(0.0, "other opened"), (2.0, "other closed")]
 
@@ -148,7 +144,7 @@ async def test_a_failure_while_opening_closes_what_was_opened() -> None:
         Broken(ValueError("refused"), when="opening", after_s=1.0),
     ]
     with pytest.raises(StageError):
-        async with held(parts, opened):
+        async with opened(parts):
             log.append((anyio.current_time(), "never"))
     assert log == [(0.0, "quick opened"), (1.0, "slow closed"), (1.5, "quick closed")]
 
@@ -156,7 +152,7 @@ async def test_a_failure_while_opening_closes_what_was_opened() -> None:
 async def test_a_part_that_hangs_does_not_hold_the_exit() -> None:
     """A good-bye that never ends is cut after two seconds."""
     log: Log = []
-    async with held([Slow(log, "hangs", closes_s=1_000.0)], opened):
+    async with opened([Slow(log, "hangs", closes_s=1_000.0)]):
         pass
     assert (CLOSE_S, log) == (2.0, [(0.0, "hangs opened"), (2.0, "hangs closed")])
 
@@ -165,7 +161,7 @@ async def test_a_good_bye_is_said_also_when_cancelled() -> None:
     """A block that is cancelled still lets its parts close in peace, within the time allowed."""
     log: Log = []
     with anyio.move_on_after(1.0):
-        async with held([Slow(log, "polite", closes_s=0.5)], opened):
+        async with opened([Slow(log, "polite", closes_s=0.5)]):
             await anyio.sleep(60.0)
     assert log == [(0.0, "polite opened"), (1.5, "polite closed")]
 
@@ -174,7 +170,7 @@ async def test_cancelling_while_parts_open_closes_them() -> None:
     """Cancelled before it is ready, the host gives up what is opening and closes what is open."""
     log: Log = []
     with anyio.move_on_after(1.0) as limit:
-        async with held([Slow(log, "quick", closes_s=0.5), Slow(log, "slow", opens_s=10.0)], opened):
+        async with opened([Slow(log, "quick", closes_s=0.5), Slow(log, "slow", opens_s=10.0)]):
             log.append((anyio.current_time(), "never"))
     assert limit.cancelled_caught
     assert log == [(0.0, "quick opened"), (1.0, "slow closed"), (1.5, "quick closed")]
@@ -186,7 +182,7 @@ async def test_no_moment_of_opening_is_bad_for_cancelling(steps: int) -> None:
     log: Log = []
 
     async def hold() -> None:
-        async with held([Slow(log, "one"), Around(log, "two", Slow(log, "inner"))], opened):
+        async with opened([Slow(log, "one"), Around(log, "two", Slow(log, "inner"))]):
             await anyio.sleep(60.0)
 
     task = asyncio.get_running_loop().create_task(hold())

@@ -153,7 +153,7 @@ def test_it_says_when_to_ask_again(phase: Phase, event: Hearing, wake_at: float 
 
 @pytest.mark.parametrize("tenth", range(1, 100))
 def test_the_time_to_wake_is_one_that_a_clock_can_show(tenth: int) -> None:
-    """It is a whole number of microseconds: a tick at that time must find that the time has come, never a bit too early."""
+    """It is a whole number of microseconds: a tick at that time must not be a bit early."""
     world = World("live")
     world.hears(SpeechStarted(at_s=tenth / 10), tenth / 10)
     assert world.policy.wake_at == round(tenth / 10 + 0.3, 6)
@@ -194,7 +194,7 @@ HEARD = st.one_of(
 
 @given(events=st.lists(HEARD, max_size=40), step_s=st.floats(0.0, 0.5))
 def test_no_sequence_makes_it_contradict_itself(events: list[Hearing | Tick | str], step_s: float) -> None:
-    """Whatever is heard: no interruption without a reply, no second turn before the first has ended, no draft confused."""
+    """Whatever is heard: no interruption without a reply, no second turn beside the first, no draft confused."""
     world, now = World(), 0.0
     for event in events:
         now += step_s

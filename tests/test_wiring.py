@@ -104,7 +104,10 @@ BAD: list[tuple[str, list[Any]]] = [
     ),
     ("ToolRouter must directly follow a model", [model(), SentenceChunker(), ToolRouter([]), voice()]),
     ("ToolRouter must directly follow a model", [model(), ToolRouter([]), ToolRouter([]), SentenceChunker(), voice()]),
-    ("nothing follows a TTSSink, but Redact follows ScriptedVoice", [model(), SentenceChunker(), voice(), Redact(), voice()]),
+    (
+        "nothing follows a TTSSink, but Redact follows ScriptedVoice",
+        [model(), SentenceChunker(), voice(), Redact(), voice()],
+    ),
     ("a source comes first, but PushSource follows STTStage", [stt(), source(), model(), SentenceChunker(), voice()]),
     (
         "Spy lives as long as the session, so it cannot follow Shorten",
@@ -115,7 +118,7 @@ BAD: list[tuple[str, list[Any]]] = [
     ("RecordingOutput is an output; give it as", [model(), SentenceChunker(), voice(), RecordingOutput()]),
     ("len is no part of a row; decorate it with @stage", [model(), len, SentenceChunker(), voice()]),
     ("'hello' is no part of a row; the order is", [model(), "hello", SentenceChunker(), voice()]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("message", "parts"), BAD)
@@ -229,6 +232,8 @@ def test_text_deltas_can_be_edited() -> None:
 async def test_a_session_needs_an_output() -> None:
     """Without an output, opening a session says how to give one."""
     async with Pipeline(model(), SentenceChunker(), voice()).open() as host:
-        with pytest.raises(ConfigurationError, match=r"nothing takes the agent's audio; write Pipeline\(\.\.\., output="):
+        with pytest.raises(
+            ConfigurationError, match=r"nothing takes the agent's audio; write Pipeline\(\.\.\., output="
+        ):
             async with host.session():
                 raise AssertionError("a session without an output began")

@@ -29,6 +29,7 @@ class HarnessSTT(vp.SessionStage[vp.AudioFrame, vp.Hearing]):
 
     async def run(self, inbox, outbox, session):
         session.deps.hear = outbox.send
+        session.deps.listens.set()
         async for _ in inbox:
             pass
 
@@ -76,16 +77,13 @@ class Session(SessionBase):
         self.probe, self.sid = adapter.probe, sid
         self.host = adapter.host
         self.source = vp.PushSource()
-        self.hear = None  # set by the stage that listens
-        self.listens = asyncio.Event()
+        self.hear = None
+        self.listens = asyncio.Event()  # set by the stage that listens, with `hear`
         self.call = asyncio.create_task(self.hold())  # noqa: TID251 - the harness has no task group to offer
 
     async def hold(self):
         output = HarnessOutput(self.probe, self.sid)
         async with self.host.session(source=self.source, output=output, deps=self) as session:
-            while self.hear is None:
-                await asyncio.sleep(0)  # noqa: TID251 - outside of the library
-            self.listens.set()
             await session.ended.wait()
 
     async def feed_mic(self, pcm):

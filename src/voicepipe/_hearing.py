@@ -5,7 +5,7 @@ source ─▶ 0.5 s, oldest dropped ─▶ [session stages] ─▶ STT ─▶ [s
 
 from __future__ import annotations
 
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
@@ -14,6 +14,7 @@ from voicepipe._lifetimes import named
 from voicepipe.audio.pcm import FRAME_S, frames_of
 from voicepipe.audio.resample import resampler
 from voicepipe.channel import Channel
+from voicepipe.errors import AudioError
 from voicepipe.events import AudioDropped, AudioFrame
 
 if TYPE_CHECKING:
@@ -71,23 +72,37 @@ async def _run_stage(
 
 
 async def _pump(session: Session, source: Source, rate: int, outbox: Channel[AudioFrame]) -> None:
-    """Stamp the source's audio, cut it into frames, and never wait."""
-    converted = resampler(source.sample_rate, rate, source.name, "the recogniser")
-    next_s, told_s = 0.0, 0.0
     try:
         with named(source.name):
-            async with aclosing(cast("AsyncGenerator[bytes]", source.frames())) as pieces:
-                async for piece in pieces:
-                    pcm = converted.feed(piece) if converted else piece
-                    arrived_s = anyio.current_time() - len(pcm) / 2 / rate
-                    if abs(arrived_s - next_s) > CLOCK_SLIP_S:
-                        next_s = arrived_s
-                    for frame in frames_of(pcm, rate):
-                        outbox.send_latest(AudioFrame(pcm=frame, sample_rate=rate, start_s=next_s))
-                        next_s += len(frame) / 2 / rate
-                    dropped_s = source.dropped_s + outbox.dropped * FRAME_S
-                    if dropped_s >= told_s + TELL_DROPPED_S:
-                        session.tell(AudioDropped(seconds=dropped_s - told_s))
-                        told_s = dropped_s
+            await source.pump(_Intake(session, source, rate, outbox))
     finally:
         outbox.close()
+
+
+class _Intake:
+    """Takes a source's audio: stamps it, cuts it into frames, and never waits."""
+
+    def __init__(self, session: Session, source: Source, rate: int, outbox: Channel[AudioFrame]) -> None:
+        self._session = session
+        self._source = source
+        self._rate = rate
+        self._outbox = outbox
+        self._resampler = resampler(source.sample_rate, rate, source.name, "the recogniser")
+        self._next_s = 0.0
+        self._told_s = 0.0
+
+    def __call__(self, pcm: bytes) -> None:
+        if len(pcm) % 2:
+            raise AudioError(f"{self._source.name} must give whole 16-bit samples, got {len(pcm)} bytes")
+        if self._resampler is not None:
+            pcm = self._resampler.feed(pcm)
+        arrived_s = anyio.current_time() - len(pcm) / 2 / self._rate
+        if abs(arrived_s - self._next_s) > CLOCK_SLIP_S:
+            self._next_s = arrived_s
+        for frame in frames_of(pcm, self._rate):
+            self._outbox.send_latest(AudioFrame(pcm=frame, sample_rate=self._rate, start_s=self._next_s))
+            self._next_s += len(frame) / 2 / self._rate
+        dropped_s = self._source.dropped_s + self._outbox.dropped * FRAME_S
+        if dropped_s >= self._told_s + TELL_DROPPED_S:
+            self._session.tell(AudioDropped(seconds=dropped_s - self._told_s))
+            self._told_s = dropped_s

@@ -184,8 +184,9 @@ def run(
     deps: Any = None,  # noqa: ANN401 - the application's own, handed through
     greeting: str = "",
 ) -> object:
-    """Hold one call from start to end, and return what `Session.end` was given. Ctrl-C hangs up.
+    """Hold one call from start to end, and return what `Session.end` was given.
 
+    Ctrl-C ends the session in order and raises `KeyboardInterrupt`.
     Failed turns are logged as warnings by the logger "voicepipe". Arguments and errors are those of `Host.session`.
     """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
 
@@ -27,10 +27,6 @@ from voicepipe.events import (
     Hearing,
     TextDelta,
     Transcript,
-    TurnCompleted,
-    TurnEmpty,
-    TurnFailed,
-    TurnInterrupted,
     TurnStarted,
 )
 from voicepipe.history import History, Message
@@ -48,7 +44,6 @@ if TYPE_CHECKING:
     from voicepipe.audio.source import Source
     from voicepipe.part import Part
     from voicepipe.stages.playback import Lease
-    from voicepipe.timeline import Timeline
 
 __all__ = ["Session"]
 
@@ -62,15 +57,6 @@ CLEANUP_S: Final = 0.5
 """A part that still cleans up this long after its turn was interrupted is reported."""
 
 log = logging.getLogger("voicepipe")
-
-
-class _Facts(TypedDict):
-    """What every terminal event says."""
-
-    turn_id: int
-    user_text: str
-    heard: str
-    timeline: Timeline
 
 
 class Session:
@@ -164,12 +150,11 @@ class Session:
         """
         if not text.strip():
             raise ConfigurationError("user_says needs words, not a blank text")
-        if self.ended.is_set():
-            raise ConfigurationError("user_says after the session has ended")
         now = anyio.current_time()
-        self._hear(Transcript(text, now, now))
-        turn = self._turn
-        assert turn is not None  # noqa: S101 - a final transcript always starts or commits a turn
+        if not self.ended.is_set():
+            self._hear(Transcript(text, now, now))
+        if (turn := self._turn) is None:
+            raise ConfigurationError("user_says after the session has ended")
         await turn.settled.wait()
         return turn
 
@@ -281,7 +266,8 @@ class Session:
         if not isinstance(event, Tick):
             self.tell(event)
         for decision in self._policy.handle(event, anyio.current_time()):
-            self._carry_out(decision)
+            if not self.ended.is_set():  # an interruption may have ended it
+                self._carry_out(decision)
 
     def _carry_out(self, decision: Decision) -> None:
         match decision:
@@ -362,24 +348,9 @@ class Session:
         """End a turn: history, event, and whoever comes next."""
         if turn.is_over:
             return
-        turn.to(state)
-        turn.timeline.mark("ended")
-        facts: _Facts = {
-            "turn_id": turn.turn_id,
-            "user_text": turn.user_text,
-            "heard": turn.settle_messages(was_cut=state is not TurnState.DONE),
-            "timeline": turn.timeline,
-        }
-        if state is TurnState.DONE:
-            self.tell(TurnCompleted(**facts, finish_reason=turn.finish_reason))
-        elif state is TurnState.INTERRUPTED:
-            self.tell(TurnInterrupted(**facts))
-        elif turn.failure is not None:
+        if state is TurnState.FAILED:
             log.warning("turn %d failed: %s", turn.turn_id, turn.failure)
-            self.tell(TurnFailed(**facts, error=turn.failure))
-        else:
-            self.tell(TurnEmpty(**facts, finish_reason=turn.finish_reason))
-        turn.settled.set()
+        self.tell(turn.settle(state))
         if self._turn is turn:
             self._turn = None
         self._go_on()

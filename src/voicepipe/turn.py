@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import anyio
 
 from voicepipe._heard import HeardText
+from voicepipe.events import TurnCompleted, TurnEmpty, TurnEnded, TurnFailed, TurnInterrupted
 from voicepipe.history import AssistantMessage, Message, UserMessage
 from voicepipe.timeline import Timeline
 
@@ -53,6 +54,15 @@ TRANSITIONS: Final[dict[TurnState, frozenset[TurnState]]] = {
     TurnState.INTERRUPTED: frozenset(),
     TurnState.ROLLED_BACK: frozenset(),
 }
+
+
+class _Facts(TypedDict):
+    """What every terminal event says."""
+
+    turn_id: int
+    user_text: str
+    heard: str
+    timeline: Timeline
 
 
 class Turn:
@@ -175,12 +185,28 @@ class Turn:
         finally:
             self._at_work.remove(part_name)
 
-    def settle_messages(self, *, was_cut: bool) -> str:
-        """Write into the messages what was heard of them, and return all of it.
+    def settle(self, state: TurnState) -> TurnEnded:
+        """End the turn: write into its messages what was heard of them, and return its terminal event."""
+        self.to(state)
+        self.timeline.mark("ended")
+        heard = self._settle_messages(was_cut=state is not TurnState.DONE)
+        self.settled.set()
+        facts: _Facts = {
+            "turn_id": self.turn_id,
+            "user_text": self.user_text,
+            "heard": heard,
+            "timeline": self.timeline,
+        }
+        if state is TurnState.INTERRUPTED:
+            return TurnInterrupted(**facts)
+        if state is TurnState.FAILED and self.failure is not None:
+            return TurnFailed(**facts, error=self.failure)
+        if state is TurnState.EMPTY:
+            return TurnEmpty(**facts, finish_reason=self.finish_reason)
+        return TurnCompleted(**facts, finish_reason=self.finish_reason)
 
-        Args:
-            was_cut: Whether the reply ended before its end.
-        """
+    def _settle_messages(self, *, was_cut: bool) -> str:
+        """Write down what was heard, and return all of it."""
         heard = self.spoken.until(self.lease.played_s if self.lease else 0.0)
         for segment, text in heard.items():
             # Two segments of one message: the model spoke on after a call.

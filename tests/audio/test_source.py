@@ -85,7 +85,7 @@ async def test_a_rate_that_cannot_be_meant_is_refused(rate: int) -> None:
 
 @given(pieces=st.lists(st.integers(1, 6_000), max_size=20))
 def test_what_waits_is_bounded_and_the_rest_is_counted(pieces: list[int]) -> None:
-    """Whatever is pushed: what is kept and what was dropped add up, and more than half a second is one piece at most."""
+    """Whatever is pushed: what is kept and what was dropped add up, and only a single piece is longer."""
     source = PushSource(8_000)
     for samples in pieces:
         source.push(bytes(2 * samples))

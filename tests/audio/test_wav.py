@@ -113,7 +113,7 @@ def test_a_truncated_file_is_told(tmp_path: Path) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 60), byte=st.integers(0, 255), cut=st.integers(0, 60))
 def test_a_damaged_file_is_told_or_read(tmp_path: Path, at: int, byte: int, cut: int) -> None:
-    """Whatever byte of a file is wrong or missing: it is read, or refused as an audio error, and nothing else escapes."""
+    """Whatever byte of a file is wrong or missing: it is read or refused, and nothing else escapes."""
     path = write_file(tmp_path / "damaged.wav", seconds=0.001)
     content = bytearray(path.read_bytes())
     content[at % len(content)] = byte
@@ -121,7 +121,7 @@ def test_a_damaged_file_is_told_or_read(tmp_path: Path, at: int, byte: int, cut:
     try:
         pcm, rate = read_wav(path)
     except AudioError as error:
-        assert "damaged.wav" in str(error)
+        assert "damaged.wav" in str(error)  # noqa: PT017 - which of the two it is depends on the damage
     else:
         assert len(pcm) % 2 == 0
         assert 8_000 <= rate <= 192_000
@@ -217,8 +217,8 @@ async def test_a_recording_appears_whole(tmp_path: Path) -> None:
     """While the call lasts the file is not there under its name; afterwards nothing else is."""
     path = tmp_path / "agent.wav"
     async with agent().session(output=WavOutput(path, RATE)):
-        assert not path.exists()
-    assert list(tmp_path.iterdir()) == [path]
+        during = [*tmp_path.iterdir()]  # noqa: ASYNC240 - a folder of one file
+    assert (path in during, [*tmp_path.iterdir()]) == (False, [path])  # noqa: ASYNC240
 
 
 async def test_a_call_that_fails_keeps_its_recording(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ async def test_a_full_disk_ends_the_recording_and_not_the_call(
     assert [record.message for record in caplog.records] == [
         f"{tmp_path / 'agent.wav'}: the recording stops, the call goes on: No space left on device"
     ]
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240
 
 
 def test_they_show_file_and_length(tmp_path: Path) -> None:

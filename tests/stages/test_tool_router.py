@@ -457,6 +457,32 @@ async def test_a_reading_tool_dies_with_its_turn() -> None:
     assert results == ['{"error": "the call was cancelled"}']
 
 
+async def test_a_tool_that_ignores_cancellation_does_not_hold_the_turn() -> None:
+    """At its timeout a reading tool is given up, however long it takes to end; what it returns then is not used."""
+    ended: list[float] = []
+
+    @vp.tool(effect="read", timeout_s=1.0)
+    async def stubborn() -> str:
+        """Look it up, whatever happens."""
+        try:
+            await anyio.sleep(9.0)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(2.0)
+                ended.append(anyio.current_time())
+            return "too late"  # noqa: B012 - swallows the cancellation, on purpose
+
+    row, _ = scripted([Calls("stubborn", {}), DONE], stubborn)
+    async with row.session() as session:
+        await session.user_says("Where is it?")
+        await anyio.sleep_until(4.0)
+
+    assert row.voice.sentences == [(1.0, "Done.")]
+    assert row.tool_table == [(0.0, "stubborn", "started"), (1.0, "stubborn", "failed")]
+    assert ended == [3.0]
+    assert [call.status for call in calls_of(session)] == ["failed"]
+
+
 async def test_a_slow_writing_tool_is_unknown_until_it_ends() -> None:
     """At its timeout the model is told that the outcome is unknown; the true result takes that place later."""
     row, model = scripted([Calls("book", {}), DONE, DONE], sleeper("book", 3.0, effect="write", timeout_s=1.0))

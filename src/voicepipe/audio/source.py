@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 
@@ -16,11 +17,11 @@ from voicepipe.errors import AudioError, ConfigurationError
 from voicepipe.part import Part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 __all__ = ["PushSource", "Source"]
 
-PUSHED_S = 0.5
+PUSHED_S: Final = 0.5
 """Audio that may wait in a `PushSource`. Live audio must not lag, so older audio is dropped and counted."""
 
 
@@ -45,6 +46,15 @@ class Source(Part):
             AudioError: The device or file failed.
         """
 
+    async def pump(self, deliver: Callable[[bytes], None]) -> None:
+        """Hand over what `frames` yields, until its end; `deliver` never waits.
+
+        A source whose audio comes by calls may write this instead, and save a task switch a frame.
+        """
+        async with aclosing(cast("AsyncGenerator[bytes]", self.frames())) as pieces:
+            async for piece in pieces:
+                deliver(piece)
+
 
 class PushSource(Source):
     """A source that the application feeds, from whatever transport it has.
@@ -61,11 +71,14 @@ class PushSource(Source):
         self.sample_rate = sample_rate
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
+        self._deliver: Callable[[bytes], None] | None = None
         self._news = anyio.Event()
-        self._ended = False
+        self._is_ended = False
 
     def push(self, pcm: bytes) -> None:
-        """Hand over audio; never waits. When more than 0.5 s wait, the oldest is dropped, counted in `dropped_s`.
+        """Hand over audio; never waits.
+
+        Until the session listens at most 0.5 s are kept; the oldest is dropped, and counted in `dropped_s`.
 
         Args:
             pcm: Little-endian signed 16-bit mono samples, any number of whole samples.
@@ -73,31 +86,47 @@ class PushSource(Source):
         Raises:
             AudioError: The bytes are no whole samples, or the source has been ended.
         """
-        if self._ended:
+        if self._is_ended:
             raise AudioError("PushSource.push after end(): the caller has hung up")
         if len(pcm) % 2:
             raise AudioError(f"PushSource.push needs whole 16-bit samples, got {len(pcm)} bytes")
+        if self._deliver is not None:
+            self._deliver(pcm)
+            return
         self._waiting.append(pcm)
         self._waiting_bytes += len(pcm)
         while self._waiting_bytes > PUSHED_S * self.sample_rate * 2 and len(self._waiting) > 1:
-            dropped = self._waiting.popleft()
-            self._waiting_bytes -= len(dropped)
-            self.dropped_s += len(dropped) / 2 / self.sample_rate
+            self.dropped_s += len(self._take()) / 2 / self.sample_rate
         self._news.set()
 
     def end(self) -> None:
         """Hang up: what was pushed is still heard, then the session ends."""
-        self._ended = True
+        self._is_ended = True
         self._news.set()
 
+    async def pump(self, deliver: Callable[[bytes], None]) -> None:
+        """Hand over what is pushed, in the very call of `push`. See `Source.pump`."""
+        while self._waiting:
+            deliver(self._take())
+        self._deliver = deliver
+        try:
+            while not self._is_ended:
+                self._news = anyio.Event()
+                await self._news.wait()
+        finally:
+            self._deliver = None
+
     async def frames(self) -> AsyncIterator[bytes]:
-        """Yield what was pushed. See `Source.frames`."""
+        """Yield what was pushed. See `Source.frames`; a session uses `pump`."""
         while True:
             while self._waiting:
-                pcm = self._waiting.popleft()
-                self._waiting_bytes -= len(pcm)
-                yield pcm
-            if self._ended:
+                yield self._take()
+            if self._is_ended:
                 return
             self._news = anyio.Event()
             await self._news.wait()
+
+    def _take(self) -> bytes:
+        pcm = self._waiting.popleft()
+        self._waiting_bytes -= len(pcm)
+        return pcm

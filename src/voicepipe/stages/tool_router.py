@@ -223,8 +223,7 @@ class _Reply:
             values = tool.validate(call.arguments)
         except ToolError as error:
             return self._refuse(call, error)
-        running = _Running(tool, values, call, turn)
-        self._tasks.start_soon(running.wait if tool.effect == "write" else running.run)
+        self._tasks.start_soon(_Running(tool, values, call, turn).run)
         return None
 
     def _refuse(self, call: ToolCall, error: ToolError) -> None:
@@ -233,62 +232,67 @@ class _Reply:
 
 
 class _Running:
-    """One call while it runs."""
+    """One call while it runs: beside the turns, so that no tool can hold one, and waited for by its own turn."""
 
     def __init__(self, tool: Tool[Any, Any], values: dict[str, Any], call: ToolCall, turn: Turn) -> None:
         self._tool = tool
         self._values = values
         self._call = call
         self._turn = turn
+        self._scope = anyio.CancelScope()
         self._done = anyio.Event()
 
     async def run(self) -> None:
-        """Run a reading tool inside the turn: cancelled with it."""
+        """Start the tool and wait for it, as long as it may take and the turn lives."""
+        writes = self._tool.effect == "write"
+        if writes:
+            await self._wait_committed()
+        self._turn.session.start_call(self._execute)
         try:
             with anyio.move_on_after(self._tool.timeout_s) as limit:
-                await self._execute()
+                await self._done.wait()
         except anyio.get_cancelled_exc_class():
-            self._settle("failed", _failure(ToolError("the call was cancelled")))
+            if not writes:
+                self._give_up("the call was cancelled")
             raise
-        if limit.cancelled_caught:
-            self._settle("failed", _failure(ToolError(f"the tool did not answer within {self._tool.timeout_s:g} s")))
+        if limit.cancelled_caught and writes:
+            waited = f"no answer within {self._tool.timeout_s:g} s; the outcome is unknown, it may still happen"
+            self._settle("unknown", _failure(ToolError(waited)))
+        elif limit.cancelled_caught:
+            self._give_up(f"the tool did not answer within {self._tool.timeout_s:g} s")
 
-    async def wait(self) -> None:
-        """Run a writing tool in the session, and wait for it as long as it may take and the turn lives."""
+    async def _wait_committed(self) -> None:
         try:
             await self._turn.committed.wait()
         except anyio.get_cancelled_exc_class():
             self._settle("failed", _failure(ToolError("the turn ended before the tool was run")))
             raise
-        self._turn.session.start_call(self._execute_beside)
-        with anyio.move_on_after(self._tool.timeout_s) as limit:
-            await self._done.wait()
-        if limit.cancelled_caught:
-            waited = f"no answer within {self._tool.timeout_s:g} s; the outcome is unknown, it may still happen"
-            self._settle("unknown", _failure(ToolError(waited)))
 
-    async def _execute_beside(self) -> None:
-        try:
-            await self._execute()
-        except anyio.get_cancelled_exc_class():
-            self._settle("unknown", _failure(ToolError("the call ended before the tool did; it may have happened")))
-            raise
-        self._done.set()
+    def _give_up(self, reason: str) -> None:
+        """Cancel a reading tool and have a result at once: it may be slow to end."""
+        self._settle("failed", _failure(ToolError(reason)))
+        self._scope.cancel()
 
     async def _execute(self) -> None:
         call, turn = self._call, self._turn
-        turn.session.tell(ToolStarted(turn_id=turn.turn_id, call_id=call.call_id, name=call.name))
         context = ToolContext(deps=turn.session.deps, session=turn.session, turn_id=turn.turn_id, call_id=call.call_id)
-        try:
-            result = self._tool.render(await self._tool.call(self._values, context))
-        except Exception as error:  # noqa: BLE001 - whatever a tool raises is told to the model, and to the application
-            self._settle("failed", _failure(error))
-        else:
-            self._settle("done", result)
+        with self._scope:
+            turn.session.tell(ToolStarted(turn_id=turn.turn_id, call_id=call.call_id, name=call.name))
+            try:
+                result = self._tool.render(await self._tool.call(self._values, context))
+            except anyio.get_cancelled_exc_class():
+                self._settle("unknown", _failure(ToolError("the call ended before the tool did; it may have happened")))
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a tool raises is told to the model
+                self._settle("failed", _failure(error))
+            else:
+                self._settle("done", result)
+            self._done.set()
 
     def _settle(self, status: CallStatus, result: str) -> None:
-        self._call.settle(status, result)
-        self._turn.session.tell(_finished(self._call, self._turn))
+        if self._call.status in ("pending", "unknown"):
+            self._call.settle(status, result)
+            self._turn.session.tell(_finished(self._call, self._turn))
 
 
 def _finished(call: ToolCall, turn: Turn) -> ToolFinished:
