@@ -57,6 +57,8 @@ async def main() -> None:
                             print("agent: ", text)
                         case vp.TurnCompleted(timeline=timeline):
                             print(timeline)
+                        case _:
+                            pass
         print(f"{answer.name}: {answer.stat().st_size} bytes")
 
 

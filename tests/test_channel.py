@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicepipe.channel import Channel, ChannelStatistics
+from voicepipe.errors import ConfigurationError
 from voicepipe.testing import run_on_virtual_time
 
 pytestmark = pytest.mark.anyio
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize("capacity", [0, -1])
 def test_an_edge_without_room_is_refused(capacity: int) -> None:
     """A capacity below 1 is an error that says what it should be."""
-    with pytest.raises(ValueError, match=f"at least 1, not {capacity}"):
+    with pytest.raises(ConfigurationError, match=f"at least 1, not {capacity}"):
         Channel[int](capacity)
 
 

@@ -412,7 +412,9 @@ async def test_calls_of_one_host_share_nothing_but_what_was_opened() -> None:
     outputs = [RecordingOutput(), RecordingOutput()]
     async with row(model).open() as host:
         async with (
-            host.session(output=outputs[0], history=[vp.UserMessage("Before."), vp.AssistantMessage.said("Yes.")]) as one,
+            host.session(
+                output=outputs[0], history=[vp.UserMessage("Before."), vp.AssistantMessage.said("Yes.")]
+            ) as one,
             host.session(output=outputs[1], deps="shop") as two,
         ):
             async with anyio.create_task_group() as tasks:

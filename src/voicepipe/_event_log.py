@@ -54,5 +54,6 @@ class EventLog:
                 yield self._events.popleft()
             if self._is_closed:
                 return
-            self._news = anyio.Event()
+            if self._news.is_set():  # else another iterator waits for it
+                self._news = anyio.Event()
             await self._news.wait()

@@ -66,8 +66,9 @@ class HeardText:
 
 
 def _heard_of(spoken: _Spoken, played_s: float) -> str:
-    # Half a sample at 192 kHz: sums of frame lengths must not lose a sentence to rounding.
-    played_s += 2.5e-6
+    # What is played after this sentence does not count for it, also if the sentence was cut off. And half a sample at
+    # 192 kHz more: sums of frame lengths must not lose a sentence to rounding.
+    played_s = min(played_s, spoken.duration_s) + 2.5e-6
     if spoken.is_whole and played_s >= spoken.duration_s:
         return spoken.text
     if played_s <= 0:

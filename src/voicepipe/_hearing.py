@@ -65,7 +65,11 @@ async def _run_stage(
 ) -> None:
     try:
         with named(stage.name):
-            await stage.run(inbox, outbox, session)
+            try:
+                await stage.run(inbox, outbox, session)
+            except anyio.BrokenResourceError:
+                if not outbox.is_abandoned:  # else the stage behind wants no more
+                    raise
     finally:
         outbox.close()
         inbox.close_receiver()
@@ -92,6 +96,8 @@ class _Intake:
         self._told_s = 0.0
 
     def __call__(self, pcm: bytes) -> None:
+        if self._outbox.is_abandoned:
+            return  # the recogniser has heard a hang-up
         if len(pcm) % 2:
             raise AudioError(f"{self._source.name} must give whole 16-bit samples, got {len(pcm)} bytes")
         if self._resampler is not None:

@@ -100,7 +100,7 @@ class TurnPolicy:
         match event:
             case SpeechStarted():
                 # Measured from the first speech sample: a detector that reports late must not add its own delay.
-                self._wake_at = event.at_s + self._rules.min_speech_s if self._phase() == "live" else None
+                self._wake_at = round(event.at_s + self._rules.min_speech_s, 6) if self._phase() == "live" else None
                 return self._speech_lasted(now)
             case SpeechEnded():
                 self._wake_at = None

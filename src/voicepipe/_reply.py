@@ -53,7 +53,11 @@ async def run_reply(stages: Sequence[Stage[Any, Any]], first: object, turn: Turn
 async def _run_stage(stage: Stage[Any, Any], inbox: Channel[Any], outbox: Channel[Any], turn: Turn) -> None:
     try:
         with turn.working(stage.name), named(stage.name):
-            await stage.run(inbox, outbox, turn)
+            try:
+                await stage.run(inbox, outbox, turn)
+            except anyio.BrokenResourceError:
+                if not outbox.is_abandoned:  # else the stage behind wants no more
+                    raise
     finally:
         outbox.close()
         inbox.close_receiver()

@@ -90,6 +90,7 @@ class Channel(Generic[T]):
 
     Attributes:
         dropped: Items that `send_latest` threw away.
+        is_abandoned: Whether the reader closed its end.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -100,7 +101,7 @@ class Channel(Generic[T]):
         self._writers: deque[_Writer[T]] = deque()
         self._waiting_reader: asyncio.Future[None] | None = None
         self._is_closed = False
-        self._is_reader_gone = False
+        self.is_abandoned = False
         self.dropped = 0
 
     async def send(self, item: T, /) -> None:
@@ -134,7 +135,7 @@ class Channel(Generic[T]):
     def _check_open(self) -> None:
         if self._is_closed:
             raise anyio.ClosedResourceError
-        if self._is_reader_gone:
+        if self.is_abandoned:
             raise anyio.BrokenResourceError
 
     def _put(self, item: T) -> None:
@@ -145,7 +146,7 @@ class Channel(Generic[T]):
         """Return the next item. See `Inbox.receive`. Does not give way to other tasks when there is one already."""
         await checkpoint_if_cancelled()
         while not self._items:
-            if self._is_reader_gone:
+            if self.is_abandoned:
                 raise anyio.ClosedResourceError
             if self._is_closed:
                 raise anyio.EndOfStream
@@ -163,7 +164,7 @@ class Channel(Generic[T]):
             anyio.WouldBlock: There is none at the moment.
             anyio.EndOfStream: There will be none.
         """
-        if self._is_reader_gone:
+        if self.is_abandoned:
             raise anyio.ClosedResourceError
         if not self._items:
             raise anyio.EndOfStream if self._is_closed else anyio.WouldBlock
@@ -194,7 +195,7 @@ class Channel(Generic[T]):
 
     def close_receiver(self) -> None:
         """Close the reading end: what is queued is gone, and a sender gets `anyio.BrokenResourceError`."""
-        self._is_reader_gone = True
+        self.is_abandoned = True
         self._items.clear()
         for writer in self._writers:
             writer.was_refused = True

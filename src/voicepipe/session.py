@@ -27,7 +27,6 @@ from voicepipe.events import (
     Hearing,
     TextDelta,
     Transcript,
-    TurnStarted,
 )
 from voicepipe.history import History, Message
 from voicepipe.stages.playback import Playout
@@ -119,7 +118,7 @@ class Session:
         if (turn := self._turn) is None:
             return
         if turn.state is TurnState.DRAFT:
-            self.roll_back(turn)
+            self.drop_draft(turn)
             return
         self._playout.flush()
         turn.scope.cancel()
@@ -200,7 +199,12 @@ class Session:
         """Run a writing tool beside the turns, so that no barge-in touches it."""
         self._calls.start_soon(run)
 
-    def roll_back(self, turn: Turn) -> None:
+    def drop_draft(self, turn: Turn) -> None:
+        """Drop a draft that cannot be committed any more; nobody speaks then."""
+        self._roll_back(turn)
+        self._go_on()
+
+    def _roll_back(self, turn: Turn) -> None:
         """Drop a draft without a trace."""
         turn.scope.cancel()
         turn.to(TurnState.ROLLED_BACK)
@@ -276,10 +280,10 @@ class Session:
             case Commit(transcript=transcript):
                 assert self._turn is not None  # noqa: S101 - the policy commits drafts only
                 self._turn.commit(transcript)
-                self._announce(self._turn)
+                self._turn.announce()
             case RollBack():
                 assert self._turn is not None  # noqa: S101 - the policy rolls back drafts only
-                self.roll_back(self._turn)
+                self._roll_back(self._turn)
             case Interrupt():
                 self.interrupt()
 
@@ -297,15 +301,8 @@ class Session:
     def _start(self, turn: Turn) -> None:
         self._turn = turn
         if turn.state is not TurnState.DRAFT:
-            self._announce(turn)
+            turn.announce()
         self._work.start_soon(self._take, turn, None)
-
-    def _announce(self, turn: Turn) -> None:
-        if turn.transcript is not None:
-            turn.timeline.mark("speech_ended", turn.transcript.speech_ended_s)
-            turn.timeline.mark("endpoint", turn.transcript.endpoint_s)
-            turn.timeline.mark("transcript")
-        self.tell(TurnStarted(turn_id=turn.turn_id, user_text=turn.user_text))
 
     def _go_on(self) -> None:
         """When nobody speaks: say what waits to be said, or end if that was asked for."""
@@ -314,7 +311,7 @@ class Session:
         if self._to_say:
             turn = self._new_turn(None)
             self._turn = turn
-            self._announce(turn)
+            turn.announce()
             self._work.start_soon(self._take, turn, self._to_say.popleft())
         elif self._ends_when_idle:
             self._end()

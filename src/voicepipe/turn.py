@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 import anyio
 
 from voicepipe._heard import HeardText
-from voicepipe.events import TurnCompleted, TurnEmpty, TurnEnded, TurnFailed, TurnInterrupted
+from voicepipe.events import TurnCompleted, TurnEmpty, TurnEnded, TurnFailed, TurnInterrupted, TurnStarted
 from voicepipe.history import AssistantMessage, Message, UserMessage
 from voicepipe.timeline import Timeline
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from voicepipe.errors import VoicepipeError
-    from voicepipe.events import Transcript
+    from voicepipe.events import Event, Transcript
     from voicepipe.session import Session
     from voicepipe.stages.playback import Lease
 
@@ -106,6 +106,7 @@ class Turn:
         self._before = session.history.snapshot()
         self.lease: Lease | None = None
         self._at_work: list[str] = []
+        self._untold: list[Event] = []
         if not is_draft:
             self._publish()
 
@@ -128,6 +129,22 @@ class Turn:
     def messages(self) -> tuple[Message, ...]:
         """The conversation as this turn sees it: what came before it, and its own messages."""
         return (*self._before, *self._messages)
+
+    def tell(self, event: Event) -> None:
+        """Tell the application, once the turn is no draft any more; a draft that is dropped tells nothing."""
+        if self.state is TurnState.DRAFT:
+            self._untold.append(event)
+        elif self.state is not TurnState.ROLLED_BACK:
+            self.session.tell(event)
+
+    def announce(self) -> None:
+        """Tell the application that the turn has begun, and what a draft has done so far."""
+        if self.transcript is not None:
+            self.timeline.mark("speech_ended", self.transcript.speech_ended_s)
+            self.timeline.mark("endpoint", self.transcript.endpoint_s)
+            self.timeline.mark("transcript")
+        for event in (TurnStarted(turn_id=self.turn_id, user_text=self.user_text), *self._untold):
+            self.session.tell(event)
 
     def commit(self, transcript: Transcript) -> None:
         """A draft was right: take the final transcript, whose spelling may differ, and let it speak."""
@@ -167,7 +184,7 @@ class Turn:
         A draft that fails is dropped silently: the final transcript starts anew.
         """
         if self.state is TurnState.DRAFT:
-            self.session.roll_back(self)
+            self.session.drop_draft(self)
         elif not self.is_over:
             self.failure = self.failure or error
 

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.anyio
 
 
 async def everything(source: PushSource) -> list[bytes]:
-    return [piece async for piece in source.frames()]
+    heard = list[bytes]()
+    await source.pump(heard.append)
+    return heard
 
 
 async def test_what_was_pushed_is_heard_in_order() -> None:
@@ -31,8 +33,7 @@ async def test_audio_is_heard_when_it_is_pushed() -> None:
     source, heard = PushSource(), list[tuple[float, bytes]]()
 
     async def listen() -> None:
-        async for piece in source.frames():
-            heard.append((anyio.current_time(), piece))
+        await source.pump(lambda piece: heard.append((anyio.current_time(), piece)))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listen)

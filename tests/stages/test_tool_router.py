@@ -576,16 +576,15 @@ async def test_a_plain_function_runs_in_a_thread(anyio_backend: str) -> None:
 # --- drafts -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("effect", "started_s"), [("write", 1.0), ("read", 0.2)])
-async def test_in_a_draft_only_reading_tools_run(effect: str, started_s: float) -> None:
-    """A reading tool runs while the caller may still go on; a writing one waits until it is certain what they said."""
+@pytest.mark.parametrize(("effect", "done_s"), [("write", 1.1), ("read", 1.0)])
+async def test_in_a_draft_only_reading_tools_run(effect: str, done_s: float) -> None:
+    """A reading tool has run by the commit, when it is told; a writing one begins only then."""
     user = ScriptedUser().guesses("Book it", at_s=0.2).says("Book it", at_s=1.0).hangs_up(at_s=3.0)
     row, _ = scripted([Calls("book", {}), DONE], sleeper("book", 0.1, effect=effect), user=user)
     async with row.session() as session:
         await session.ended.wait()
 
-    began = [at_s for at_s, _, what in row.tool_table if what == "started"]
-    assert began == [started_s]
+    assert row.tool_table == [(1.0, "book", "started"), (done_s, "book", "done")]
     assert [message.text for message in list(session.history)[2:]] == ["Done."]
 
 

@@ -12,6 +12,6 @@ FRAME_S: Final = 0.02
 
 
 def frames_of(pcm: bytes, sample_rate: int) -> list[bytes]:
-    """Cut audio into frames of at most 20 ms; the last one may be shorter."""
+    """Cut audio into frames of at most 20 ms; the last one may be shorter. No audio, no frame."""
     size = max(2, 2 * math.floor(FRAME_S * sample_rate))
-    return [pcm] if len(pcm) <= size else [pcm[at : at + size] for at in range(0, len(pcm), size)]
+    return [pcm] if 0 < len(pcm) <= size else [pcm[at : at + size] for at in range(0, len(pcm), size)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import wave
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -51,7 +51,7 @@ def read_wav(path: str | Path) -> tuple[bytes, int]:
             pcm = wav.readframes(promised)
     except FileNotFoundError:
         raise AudioError(f"{path}: there is no such file") from None
-    except (EOFError, wave.Error) as error:
+    except (EOFError, RuntimeError, wave.Error) as error:  # RuntimeError: a chunk reaches beyond the file
         raise AudioError(
             f"{path}: {wanted}, found something else ({str(error) or 'it ends within the header'})"
         ) from None
@@ -75,14 +75,15 @@ def write_wav(path: str | Path, pcm: bytes, sample_rate: int, *, channels: int =
     path = Path(path)
     draft = path.with_name(path.name + ".part")
     try:
-        with wave.open(str(draft), "wb") as wav:
+        with draft.open("wb") as file, wave.open(file, "wb") as wav:
             wav.setnchannels(channels)
             wav.setsampwidth(2)
             wav.setframerate(sample_rate)
             wav.writeframes(pcm)
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
         raise AudioError(f"{path}: cannot be written: {error.strerror}") from error
 
 
@@ -152,9 +153,11 @@ class WavOutput(ClockedOutput):
         """Write beside the path, and put the file in place at the end."""
         draft = self._path.with_name(self._path.name + ".part")
         try:
-            self._file = wave.open(str(draft), "wb")  # noqa: SIM115 - closed below, before it is renamed
+            # Opened here: when `wave` opens it and fails, its half-made writer complains on Python 3.11.
+            self._handle = draft.open("wb")
         except OSError as error:
             raise AudioError(f"{self._path}: cannot be written: {error.strerror}") from error
+        self._file = wave.open(self._handle, "wb")  # noqa: SIM115 - closed below, before it is renamed
         self._file.setnchannels(1)
         self._file.setsampwidth(2)
         self._file.setframerate(self.sample_rate)
@@ -174,7 +177,10 @@ class WavOutput(ClockedOutput):
 
     def _close(self, draft: Path) -> None:
         try:
-            self._file.close()
+            try:
+                self._file.close()
+            finally:
+                self._handle.close()
             if self.error is None:
                 draft.replace(self._path)
         except OSError as error:
@@ -183,7 +189,9 @@ class WavOutput(ClockedOutput):
             draft.unlink(missing_ok=True)
 
     def _stop(self, error: OSError) -> None:
-        self.error = self.error or error
+        if self.error is not None:
+            return
+        self.error = error
         log.warning("%s: the recording stops, the call goes on: %s", self._path, error.strerror)
 
     def __repr__(self) -> str:

@@ -165,7 +165,7 @@ class LLMStreamStage(Model):
                 wait_s = _wait_before_retry(error, pause_s, last_try_s - anyio.current_time())
                 if wait_s is None:
                     raise
-                turn.session.tell(RequestRetried(turn_id=turn.turn_id, error=error))
+                turn.tell(RequestRetried(turn_id=turn.turn_id, error=error))
             await anyio.sleep(wait_s)
         raise AssertionError("the last try either returned or raised")
 
@@ -198,19 +198,18 @@ class LLMStreamStage(Model):
         self, response: HTTPResponse, parser: CompletionParser, outbox: Outbox[ReplyPart], asked_s: float
     ) -> None:
         patience = _Patience(self.deadlines, asked_s)
-        async with aclosing(response.events()) as events:
-            while True:
-                data = None
-                with anyio.CancelScope(deadline=patience.until) as wait:
-                    data = await anext(events, None)
-                if wait.cancelled_caught and not parser.is_over:
-                    raise self._silent(patience.waits_for)
-                if data is None:
-                    return
-                for part in parser.feed(data):
-                    patience.saw(part)
-                    await outbox.send(part)
-                patience.renew(is_over=parser.is_over)
+        # One scope whose deadline moves: a scope for each event would cost as much as reading it.
+        with anyio.CancelScope(deadline=patience.until) as wait:
+            async with aclosing(response.events()) as events:
+                async for data in events:
+                    wait.deadline = math.inf  # only the network is waited for
+                    for part in parser.feed(data):
+                        patience.saw(part)
+                        await outbox.send(part)
+                    patience.renew(is_over=parser.is_over)
+                    wait.deadline = patience.until
+        if wait.cancelled_caught and not parser.is_over:
+            raise self._silent(patience.waits_for)
 
     async def _whole_body(self, response: HTTPResponse, deadline: float) -> str:
         """Return the body of an answer that is no stream.

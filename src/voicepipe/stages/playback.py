@@ -140,7 +140,7 @@ class Playback:
         """Hand over audio of the current sentence, at most 20 ms; waits for the turn's commit and for room."""
         lease = self._lease or await self._begin()
         if self._untold is not None:
-            self._turn.session.tell(SentenceStarted(turn_id=self._turn.turn_id, text=self._untold))
+            self._turn.tell(SentenceStarted(turn_id=self._turn.turn_id, text=self._untold))
             self._untold = None
         self._turn.timeline.mark("first_frame")
         if self._resampler is not None:
@@ -186,5 +186,10 @@ class Playback:
             return
         rate = lease.turn.session.output_rate
         # Recorded before the write: a frame that waits for room may be played before this task runs again.
-        self._turn.spoken.add_audio(len(pcm) / 2 / rate)
-        await lease.write(pcm)
+        duration_s = len(pcm) / 2 / rate
+        self._turn.spoken.add_audio(duration_s)
+        try:
+            await lease.write(pcm)
+        except BaseException:
+            self._turn.spoken.add_audio(-duration_s)
+            raise

@@ -228,7 +228,7 @@ class _Reply:
 
     def _refuse(self, call: ToolCall, error: ToolError) -> None:
         call.settle("failed", _failure(error))
-        self._turn.session.tell(_finished(call, self._turn))
+        self._turn.tell(_finished(call, self._turn))
 
 
 class _Running:
@@ -277,7 +277,7 @@ class _Running:
         call, turn = self._call, self._turn
         context = ToolContext(deps=turn.session.deps, session=turn.session, turn_id=turn.turn_id, call_id=call.call_id)
         with self._scope:
-            turn.session.tell(ToolStarted(turn_id=turn.turn_id, call_id=call.call_id, name=call.name))
+            turn.tell(ToolStarted(turn_id=turn.turn_id, call_id=call.call_id, name=call.name))
             try:
                 result = self._tool.render(await self._tool.call(self._values, context))
             except anyio.get_cancelled_exc_class():
@@ -292,7 +292,7 @@ class _Running:
     def _settle(self, status: CallStatus, result: str) -> None:
         if self._call.status in ("pending", "unknown"):
             self._call.settle(status, result)
-            self._turn.session.tell(_finished(self._call, self._turn))
+            self._turn.tell(_finished(self._call, self._turn))
 
 
 def _finished(call: ToolCall, turn: Turn) -> ToolFinished:

@@ -106,8 +106,7 @@ class TTSSink(Stage[Sentence, Never]):
 
     async def _fill(self, clip: _Clip, turn: Turn) -> None:
         """Put a sentence's audio into its clip, in frames of whole samples."""
-        with turn.working(self.name):
-            odd = b""
+        odd = b""
         with turn.working(self.name):
             pieces = self._opened(clip.sentence)
             try:
@@ -115,10 +114,11 @@ class TTSSink(Stage[Sentence, Never]):
                     if isinstance(piece, WordMark):
                         await clip.audio.send(piece)
                         continue
-                    turn.timeline.mark("tts_first_audio")
                     pcm = odd + piece
                     whole = len(pcm) & ~1
                     odd = pcm[whole:]
+                    if whole:
+                        turn.timeline.mark("tts_first_audio")
                     for frame in frames_of(pcm[:whole], self.sample_rate):
                         await clip.audio.send(frame)
             except Exception as error:  # noqa: BLE001 - travels with the clip: the player raises it, in its order

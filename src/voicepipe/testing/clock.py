@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import ipaddress
 import itertools
+import socket
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -18,7 +19,7 @@ import anyio
 import looptime
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from contextvars import Context
 
 __all__ = ["VIRTUAL_TIME", "VirtualTimeLoop", "run_on_virtual_time"]
@@ -35,11 +36,16 @@ class VirtualTimeLoop(looptime.LoopTimeEventLoop, asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__(start=0.0, noop_cycles=50)
         self._numbers = itertools.count()
+        self._firing_s = 0.0
+
+    def time(self) -> float:  # noqa: D102 - the base class says it
+        # A deadline that was rounded down to the microsecond has come for whoever set it, or it would be set for ever.
+        return max(super().time(), self._firing_s)
 
     def call_at(  # noqa: D102 - the base class says it
         self, when: float, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        timer = _NumberedTimer(next(self._numbers), round(when, 6), callback, args, self, context)
+        timer = _NumberedTimer(next(self._numbers), when, callback, args, self, context)
         # What `BaseEventLoop.call_at` does, with this timer; typeshed does not know these attributes.
         loop: Any = self
         loop._check_closed()
@@ -47,18 +53,48 @@ class VirtualTimeLoop(looptime.LoopTimeEventLoop, asyncio.SelectorEventLoop):
         cast("Any", timer)._scheduled = True
         return timer
 
+    def run_in_executor(self, executor: object, func: Callable[..., object], *args: object) -> Any:  # noqa: ANN401, D102
+        del executor, args
+        raise RuntimeError(
+            f"a thread was started on virtual time (for {func.__name__}), where its real time counts for nothing"
+        )
+
+    async def getaddrinfo(self, host: Any, port: Any, **settings: Any) -> Any:  # noqa: ANN401, D102
+        # An address needs no name server, and so no thread; a name is refused by the audit.
+        return socket.getaddrinfo(host, port, **settings)
+
     def run_forever(self) -> None:  # noqa: D102 - the base class says it
         _running.loop = self
+        # Patched, because Python raises an audit event for a thread only in some versions.
+        start, threading.Thread.start = threading.Thread.start, _refuse_thread  # type: ignore[method-assign,assignment]
         try:
             super().run_forever()
         finally:
+            threading.Thread.start = start  # type: ignore[method-assign]
             _running.loop = None
 
 
 class _NumberedTimer(asyncio.TimerHandle):
-    def __init__(self, number: int, when: float, *settings: Any) -> None:  # noqa: ANN401 - handed through
-        super().__init__(when, *settings)
-        self._order = (when, number)
+    def __init__(
+        self,
+        number: int,
+        when: float,
+        callback: Callable[..., object],
+        args: Sequence[object],
+        loop: VirtualTimeLoop,
+        context: Context | None,
+    ) -> None:
+        super().__init__(round(when, 6), callback, args, loop, context)
+        self._order = (round(when, 6), number)
+        self._wanted_s = when
+        self._of = loop
+
+    def _run(self) -> None:
+        self._of._firing_s = self._wanted_s
+        try:
+            super()._run()
+        finally:
+            self._of._firing_s = 0.0
 
     def __lt__(self, other: object) -> bool:
         return self._order < other._order if isinstance(other, _NumberedTimer) else NotImplemented
@@ -75,17 +111,26 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     """Audit what Python does: hooks cannot be taken back, so this one looks whether virtual time runs here."""
     if _running.loop is None:
         return
-    if event == "_thread.start_new_thread":
-        raise RuntimeError("a thread was started on virtual time, where its real time counts for nothing; script it")
     if event == "socket.connect" and isinstance(arguments[1], tuple) and not _is_loopback(cast("Any", arguments[1])[0]):
         raise RuntimeError(f"a connection to {arguments[1][0]} was tried on virtual time; only loopback is allowed")
-    if event == "socket.getaddrinfo":
+    if event in ("socket.getaddrinfo", "socket.gethostbyname") and not _is_loopback(arguments[0]):
         raise RuntimeError(f"the name {arguments[0]!r} was looked up on virtual time; use 127.0.0.1")
 
 
-def _is_loopback(host: object) -> bool:
+_start_thread = threading.Thread.start
+
+
+def _refuse_thread(thread: threading.Thread) -> None:
+    if _running.loop is not None:
+        raise RuntimeError(
+            f"a thread was started on virtual time ({thread.name}), where its real time counts for nothing; script it"
+        )
+    _start_thread(thread)
+
+
+def _is_loopback(host: str | bytes) -> bool:
     try:
-        return ipaddress.ip_address(str(host)).is_loopback
+        return ipaddress.ip_address(host.decode() if isinstance(host, bytes) else host).is_loopback
     except ValueError:
         return False
 
