@@ -635,7 +635,7 @@ async def test_a_client_that_leaves_within_a_request_harms_nobody() -> None:
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 async def test_a_process_of_its_own_prints_where_it_is_and_ends_when_told(stop: signal.Signals) -> None:
     """The first line is the base URL, the reply has three sentences, and both signals end it with status 0."""
-    command = [sys.executable, "-m", "voicepipe.testing.gateway", "--token-s", "0.001"]
+    command = [sys.executable, "-m", "voicepipe.testing", "--token-s", "0.001"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     async with await anyio.open_process(command, env=environment, stderr=None) as process:
         assert process.stdout is not None

@@ -1,7 +1,7 @@
 """A scripted LLM service: a real HTTP server on loopback that speaks OpenAI's chat completions.
 
     async with ScriptedGateway([Says("Hello there.", after_s=0.2)]).serve() as base_url: ...
-    python -m voicepipe.testing.gateway --token-s 0.01        # in a process of its own; prints its base URL
+    python -m voicepipe.testing --token-s 0.01        # in a process of its own; prints its base URL
 
 Rule 1: it is honest. What a service would refuse is refused, and what a client sent is kept in `requests`.
 Rule 2: its only clock is the event loop's and it needs no thread, so it runs on virtual time as well.
@@ -9,34 +9,30 @@ Rule 2: its only clock is the event loop's and it needs no thread, so it runs on
 
 from __future__ import annotations
 
-import argparse
 import json
 import secrets
-import signal
 import socket
-import sys
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.abc
 import h11
 
-from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta
+from voicepipe.events import ReplyEnd
+from voicepipe.testing import _completions as wire
+from voicepipe.testing._completions import Refused, Timetable
 from voicepipe.testing.script import (
     Breaks,
     ChatRequest,
     InvalidRequest,
-    Piece,
     Refuses,
     Reply,
-    Says,
     Script,
     parse_request,
     schedule,
-    tokens,
 )
 
 if TYPE_CHECKING:
@@ -44,18 +40,14 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-__all__ = ["RecordedRequest", "ScriptedGateway", "main", "serve_forever"]
+__all__ = ["RecordedRequest", "ScriptedGateway"]
 
+CHUNK: Final = "chat.completion.chunk"
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 METHODS: Final = {"/v1/chat/completions": "POST", "/v1/models": "GET"}
 MODEL: Final[JsonValue] = {"id": "scripted", "object": "model", "created": 0, "owned_by": "voicepipe"}
-ERROR_CODES: Final = {401: "invalid_api_key", 404: "not_found", 429: "rate_limit_exceeded"}
 SECRET_HEADERS: Final = {"authorization", "api-key", "x-api-key", "cookie"}
-COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 SSE_HEADERS: Final = [("content-type", "text/event-stream"), ("cache-control", "no-cache")]
-
-Timetable: TypeAlias = list[tuple[float, Piece]]
-"""What `schedule` returns."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -200,55 +192,14 @@ class ScriptedGateway:
             return self.script.answer(chat)
         except Exception as error:
             self._failures.append(error)
-            raise _Refused(500, f"{type(error).__name__} in the script: {error}") from error
+            raise Refused(500, f"{type(error).__name__} in the script: {error}") from error
 
     def __repr__(self) -> str:
         """Show what was asked and what is left to answer."""
         return f"<ScriptedGateway {len(self.requests)} requests {self.script!r}>"
 
 
-async def serve_forever(gateway: ScriptedGateway) -> None:
-    """Print the gateway's base URL on a line of its own, and serve until SIGINT or SIGTERM."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with gateway.serve() as base_url:
-            sys.stdout.write(f"{base_url}\n")
-            sys.stdout.flush()
-            async for _ in signals:
-                return
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a gateway that answers everything with the same three sentences."""
-    parser = argparse.ArgumentParser(
-        prog="python -m voicepipe.testing.gateway",
-        description="A scripted chat completions server on loopback: it answers every request with the same three "
-        "sentences. Prints its base URL and serves until it is interrupted.",
-    )
-    parser.add_argument("--port", type=int, default=0, help="where to listen; 0, the default, takes a free port")
-    parser.add_argument("--first-token-s", type=float, default=0.0, help="seconds from a request to the first token")
-    parser.add_argument("--token-s", type=float, default=0.0, help="seconds between two tokens")
-    options = parser.parse_args(arguments)
-    gateway = ScriptedGateway(
-        lambda _: Says("This reply is scripted. It has three sentences of ordinary length. Here the last one ends."),
-        port=options.port,
-        first_token_s=options.first_token_s,
-        token_s=options.token_s,
-        record=False,
-    )
-    anyio.run(serve_forever, gateway)
-
-
 # --- one connection ---------------------------------------------------------------------------------------------------
-
-
-class _Refused(Exception):  # noqa: N818 - names what became of the request
-    """A request is answered with an error."""
-
-    def __init__(self, status: int, message: str, *, param: str | None = None, **headers: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.param = param
-        self.headers = headers
 
 
 class _Connection:
@@ -271,8 +222,8 @@ class _Connection:
         except h11.RemoteProtocolError as error:
             # Also what a client causes that leaves in the middle of a request; then nobody is there to read this.
             if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                refused = _Refused(error.error_status_hint, str(error))
-                await self._write(*_response(refused.status, _envelope(refused)))
+                refused = Refused(error.error_status_hint, str(error))
+                await self._write(*wire.response(refused.status, wire.envelope(refused)))
 
     async def _receive(self) -> bytes:
         """Return the next bytes, b"" when the client has closed the connection."""
@@ -332,51 +283,51 @@ class _Connection:
         try:
             chat = self._admitted(request, body)
             if chat is None:
-                await self._respond(request, *_response(200, {"object": "list", "data": [MODEL]}))
+                await self._respond(request, *wire.response(200, {"object": "list", "data": [MODEL]}))
                 return
             reply = self._gateway._ask(chat)
             if isinstance(reply, Refuses):
                 await anyio.sleep_until(request.received_s + reply.after_s)
-                await self._refuse(request, _refusal(reply))
+                await self._refuse(request, wire.refusal(reply))
                 return
             await (self._stream_chat if chat.stream else self._send_chat)(request, chat, self._gateway._schedule(reply))
-        except _Refused as refused:
+        except Refused as refused:
             await self._refuse(request, refused)
 
-    async def _refuse(self, request: RecordedRequest, refused: _Refused) -> None:
-        await self._respond(request, *_response(refused.status, _envelope(refused), **refused.headers))
+    async def _refuse(self, request: RecordedRequest, refused: Refused) -> None:
+        await self._respond(request, *wire.response(refused.status, wire.envelope(refused), **refused.headers))
 
     def _admitted(self, request: RecordedRequest, body: bytes | None) -> ChatRequest | None:
         """Return what a request asks for; None asks for the list of models.
 
         Raises:
-            _Refused: It must not be answered.
+            Refused: It must not be answered.
         """
         path = request.path.partition("?")[0]
         method = METHODS.get(path)
         if method is None:
-            raise _Refused(404, f"there is no {path}, only {' and '.join(METHODS)}")
+            raise Refused(404, f"there is no {path}, only {' and '.join(METHODS)}")
         if request.method != method:
-            raise _Refused(405, f"{path} takes {method}, not {request.method}", allow=method)
+            raise Refused(405, f"{path} takes {method}, not {request.method}", allow=method)
         if not request._has_key:
-            raise _Refused(401, "the API key is missing or wrong; send it as `Authorization: Bearer <key>`")
+            raise Refused(401, "the API key is missing or wrong; send it as `Authorization: Bearer <key>`")
         if body is None:
-            raise _Refused(413, f"the body is longer than {MAX_BODY_BYTES} bytes; send less")
+            raise Refused(413, f"the body is longer than {MAX_BODY_BYTES} bytes; send less")
         if method == "GET":
             return None
         try:
             request.body = json.loads(body)
             request.chat = parse_request(request.body)
         except InvalidRequest as error:
-            raise _Refused(400, str(error), param=error.param) from error
+            raise Refused(400, str(error), param=error.param) from error
         except (ValueError, RecursionError) as error:
-            raise _Refused(400, f"the body must be JSON: {error}") from error
+            raise Refused(400, f"the body must be JSON: {error}") from error
         return request.chat
 
     async def _stream_chat(self, request: RecordedRequest, chat: ChatRequest, timetable: Timetable) -> None:
         def chunk(delta: JsonValue, finish_reason: str | None = None) -> h11.Event:
             choice: JsonValue = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-            return _sse(_completion(request, chat, "chat.completion.chunk", choice))
+            return wire.sse(wire.completion(request, chat, CHUNK, choice))
 
         opening = [h11.Response(status_code=200, headers=SSE_HEADERS), chunk({"role": "assistant", "content": ""})]
         for due_s, piece in timetable:
@@ -387,20 +338,20 @@ class _Connection:
                 case ReplyEnd(finish_reason=reason):
                     last = [chunk({}, reason)]
                     if chat.include_usage:
-                        usage = _usage(chat, timetable)
-                        last.append(_sse(_completion(request, chat, "chat.completion.chunk") | {"usage": usage}))
+                        usage = wire.usage(chat, timetable)
+                        last.append(wire.sse(wire.completion(request, chat, CHUNK) | {"usage": usage}))
                     # Sent in one piece, so that a client that leaves at [DONE] has not left early.
                     await self._respond(request, *opening, *last, h11.Data(b"data: [DONE]\n\n"), h11.EndOfMessage())
                 case _:
-                    await self._respond(request, *opening, chunk(_delta(piece)))
+                    await self._respond(request, *opening, chunk(wire.delta(piece)))
             opening = []
 
     async def _send_chat(self, request: RecordedRequest, chat: ChatRequest, timetable: Timetable) -> None:
         end_s, end = timetable[-1]
         reason = end.finish_reason if isinstance(end, ReplyEnd) else None
-        choice: JsonValue = {"index": 0, "message": _message(timetable), "finish_reason": reason}
-        whole = _completion(request, chat, "chat.completion", choice) | {"usage": _usage(chat, timetable)}
-        head, body, done = _response(200, whole)
+        choice: JsonValue = {"index": 0, "message": wire.message(timetable), "finish_reason": reason}
+        whole = wire.completion(request, chat, "chat.completion", choice) | {"usage": wire.usage(chat, timetable)}
+        head, body, done = wire.response(200, whole)
         await anyio.sleep_until(request.received_s + end_s)
         if isinstance(end, Breaks) and not end.cleanly:
             await self._respond(request, head, h11.Data(body.data[: len(body.data) // 2]))
@@ -415,70 +366,3 @@ class _Connection:
         if request.method == "HEAD":
             events = tuple(event for event in events if not isinstance(event, h11.Data))
         await self._write(*events)
-
-
-# --- the wire ---------------------------------------------------------------------------------------------------------
-
-
-def _response(status: int, body: JsonValue, **headers: str) -> tuple[h11.Response, h11.Data, h11.EndOfMessage]:
-    data = json.dumps(body).encode()
-    named = [(name.replace("_", "-"), value) for name, value in headers.items()]
-    named += [("content-type", "application/json"), ("content-length", str(len(data)))]
-    return h11.Response(status_code=status, headers=named), h11.Data(data), h11.EndOfMessage()
-
-
-def _refusal(reply: Refuses) -> _Refused:
-    wait = {} if reply.retry_after_s is None else {"retry_after": f"{reply.retry_after_s:g}"}
-    return _Refused(reply.status, reply.message, **wait)
-
-
-def _envelope(refused: _Refused) -> JsonValue:
-    kind = "invalid_request_error" if refused.status < 500 else "server_error"
-    code = ERROR_CODES.get(refused.status)
-    return {"error": {"message": str(refused), "type": kind, "param": refused.param, "code": code}}
-
-
-def _sse(body: JsonValue) -> h11.Data:
-    return h11.Data(f"data: {COMPACT.encode(body)}\n\n".encode())
-
-
-def _completion(request: RecordedRequest, chat: ChatRequest, kind: str, *choices: JsonValue) -> dict[str, JsonValue]:
-    # "created" is on the loop's clock like every other time here.
-    created = int(request.received_s)
-    name = f"chatcmpl-{request.number}"
-    return {"id": name, "object": kind, "created": created, "model": chat.model, "choices": list(choices)}
-
-
-def _delta(piece: TextDelta | ToolCallDelta) -> JsonValue:
-    if isinstance(piece, TextDelta):
-        return {"content": piece.text}
-    if not piece.name:
-        return {"tool_calls": [{"index": piece.index, "function": {"arguments": piece.arguments}}]}
-    return {"tool_calls": [{"index": piece.index, **_call(piece, piece.arguments)}]}
-
-
-def _call(opening: ToolCallDelta, arguments: str) -> dict[str, JsonValue]:
-    function: JsonValue = {"name": opening.name, "arguments": arguments}
-    return {"id": opening.call_id, "type": "function", "function": function}
-
-
-def _message(timetable: Timetable) -> JsonValue:
-    text = "".join(piece.text for _, piece in timetable if isinstance(piece, TextDelta))
-    deltas = [piece for _, piece in timetable if isinstance(piece, ToolCallDelta)]
-    calls: list[JsonValue] = [
-        _call(opening, "".join(delta.arguments for delta in deltas if delta.index == opening.index))
-        for opening in deltas
-        if opening.name
-    ]
-    message: dict[str, JsonValue] = {"role": "assistant", "content": text or (None if calls else "")}
-    return {**message, "tool_calls": calls} if calls else message
-
-
-def _usage(chat: ChatRequest, timetable: Timetable) -> JsonValue:
-    read = sum(len(tokens(message.content)) for message in chat.messages)
-    written = len(timetable) - 1
-    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
-
-
-if __name__ == "__main__":
-    main()
