@@ -45,7 +45,7 @@ def table(figures: Iterable[Figure]) -> str:
 def percentile(values: Sequence[float], share: float) -> float:
     """Return the value that `share` percent of the values do not exceed; NaN when there are none."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, math.ceil(len(ordered) * share / 100))] if ordered else math.nan
+    return ordered[max(0, math.ceil(len(ordered) * share / 100) - 1)] if ordered else math.nan
 
 
 def _short(number: float) -> str:

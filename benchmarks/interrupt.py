@@ -32,6 +32,7 @@ async def interrupt() -> list[Figure]:
                 await call.output.wait_first_frame()
                 await anyio.sleep(random.uniform(0, 0.1))
                 tasks = all_tasks() - before
+                assert tasks, "a reply has tasks; without any, the time until they are gone says nothing"
                 interrupted_s[number] = anyio.current_time()
                 call.session.interrupt()
                 frames = call.output.frames

@@ -35,7 +35,7 @@ class ToolCall:
     """One call of a tool and what became of it.
 
     Attributes:
-        call_id: Unique within its message; the model's, unless it was missing or doubled.
+        call_id: Unique in the session; the model's, unless it was missing or doubled.
         name: The tool's name as the model wrote it.
         arguments: The arguments' JSON text as the model wrote it.
         status: "failed" when the model was told an error, "unknown" when a writing tool did not end in time.

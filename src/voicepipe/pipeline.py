@@ -36,9 +36,9 @@ class Pipeline:
     """A voice agent: a flat row of parts, from the source to TTS.
 
     Args:
-        parts: `[Source] [SessionStage...] Model [ToolRouter] [Stage...] TTSSink`. What each stage reads must be what
-            the one before it sends.
-        output: Where the agent's audio goes; may also be given per session.
+        parts: `[Source] [SessionStage ...] [Stage ...] Model [ToolRouter] [Stage ...] TTSSink`. What each stage reads
+            must be what the one before it sends.
+        output: Where the agent's audio goes, copied for each session; or give one per session, which is used as it is.
         turns: How turns are taken.
         fallback: Spoken when a turn fails or the model has nothing to say; "" turns it off.
 
