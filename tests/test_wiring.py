@@ -130,7 +130,7 @@ def test_a_row_that_does_not_fit_is_refused(message: str, parts: list[Any]) -> N
 
 def test_an_output_must_be_one() -> None:
     """Something else as the output is told at once."""
-    with pytest.raises(ConfigurationError, match="output must be an Output, not str"):
+    with pytest.raises(ConfigurationError, match="output must be of the type Output, not str"):
         Pipeline(model(), SentenceChunker(), voice(), output="agent.wav")  # type: ignore[arg-type]
 
 

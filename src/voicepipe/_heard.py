@@ -69,10 +69,10 @@ def _heard_of(spoken: _Spoken, played_s: float) -> str:
     # What is played after this sentence does not count for it, also if the sentence was cut off. And half a sample at
     # 192 kHz more: sums of frame lengths must not lose a sentence to rounding.
     played_s = min(played_s, spoken.duration_s) + 2.5e-6
+    if not spoken.duration_s:
+        return ""
     if spoken.is_whole and played_s >= spoken.duration_s:
         return spoken.text
-    if played_s <= 0:
-        return ""
     if spoken.marks:
         return spoken.text[: max((end for end, at_s in spoken.marks if at_s <= played_s), default=0)]
     slow_s = len(spoken.text) / SLOW_CHARACTERS_PER_S

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
-from voicepipe._lifetimes import named
+from voicepipe._lifetimes import joined, named
 from voicepipe.audio.pcm import FRAME_S, frames_of
 from voicepipe.audio.resample import resampler
 from voicepipe.channel import Channel
@@ -63,16 +63,8 @@ async def heard(
 async def _run_stage(
     stage: SessionStage[Any, Any], inbox: Channel[Any], outbox: Channel[Any], session: Session
 ) -> None:
-    try:
-        with named(stage.name):
-            try:
-                await stage.run(inbox, outbox, session)
-            except anyio.BrokenResourceError:
-                if not outbox.is_abandoned:  # else the stage behind wants no more
-                    raise
-    finally:
-        outbox.close()
-        inbox.close_receiver()
+    with joined(stage.name, inbox, outbox):
+        await stage.run(inbox, outbox, session)
 
 
 async def _pump(session: Session, source: Source, rate: int, outbox: Channel[AudioFrame]) -> None:

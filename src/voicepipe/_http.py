@@ -203,6 +203,8 @@ def checked_host(base_url: str, *, has_key: bool) -> str:
             f"base_url must start with https:// (or http:// on this machine) and name a host, not {base_url!r}; "
             "write for example https://api.example.com/v1"
         )
+    if url.path.rstrip("/").endswith("/chat/completions"):
+        raise ConfigurationError("base_url ends before /chat/completions, e.g. https://api.example.com/v1")
     if url.userinfo:
         raise ConfigurationError("base_url must not hold a user or password; pass the key as api_key")
     if has_key and url.scheme == "http" and not _is_loopback(url.host):

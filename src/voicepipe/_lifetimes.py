@@ -18,12 +18,14 @@ from voicepipe.part import Part
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 
+    from voicepipe.channel import Channel
     from voicepipe.session import Session
 
-__all__ = ["attached", "named", "opened", "single_error"]
+__all__ = ["attached", "joined", "named", "opened", "single_error"]
 
-CLOSE_S: Final = 2.0
-"""How long a part may take to close. Within `session.SHUTDOWN_S`."""
+CLOSE_S: Final = 1.0
+"""How long a part may take to leave `open` or `attach`. A session ends within 3 s: its writing tools have one, `attach`
+one, and `open` of the parts that are its own one more."""
 
 
 @asynccontextmanager
@@ -83,6 +85,24 @@ async def _hold(
             entered.set()
             await leave.wait()
             scope.deadline = anyio.current_time() + CLOSE_S
+
+
+@contextmanager
+def joined(stage_name: str, inbox: Channel[Any], outbox: Channel[Any]) -> Generator[None]:
+    """Run a stage between two channels: its errors carry its name, and both channels are closed when it is done.
+
+    A stage behind it that wants no more is no error: what it still sends is dropped.
+    """
+    try:
+        with named(stage_name):
+            try:
+                yield
+            except anyio.BrokenResourceError:
+                if not outbox.is_abandoned:
+                    raise
+    finally:
+        outbox.close()
+        inbox.close_receiver()
 
 
 @contextmanager

@@ -111,6 +111,11 @@ class TurnPolicy:
                 return self._early(event, now)
             case Transcript():
                 return self._final(event)
+            case _:
+                raise ConfigurationError(
+                    "a recogniser sends SpeechStarted, SpeechEnded, EarlyTranscript or Transcript, "
+                    f"not {type(event).__name__}"
+                )
 
     def _speech_lasted(self, now: float) -> list[Decision]:
         if self._wake_at is None or now < self._wake_at:
@@ -134,6 +139,8 @@ class TurnPolicy:
 
     def _final(self, event: Transcript) -> list[Decision]:
         self._wake_at = None
+        if not any(c.isalnum() for c in event.text):
+            return [RollBack()] if self._phase() == "draft" else []
         match self._phase():
             case "none":
                 return [Start(event)]

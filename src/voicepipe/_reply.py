@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from voicepipe._lifetimes import named, single_error
+from voicepipe._lifetimes import joined, single_error
 from voicepipe.channel import Channel
 from voicepipe.events import Sentence, TextDelta
 from voicepipe.stage import flow_of
@@ -51,13 +51,5 @@ async def run_reply(stages: Sequence[Stage[Any, Any]], first: object, turn: Turn
 
 
 async def _run_stage(stage: Stage[Any, Any], inbox: Channel[Any], outbox: Channel[Any], turn: Turn) -> None:
-    try:
-        with turn.working(stage.name), named(stage.name):
-            try:
-                await stage.run(inbox, outbox, turn)
-            except anyio.BrokenResourceError:
-                if not outbox.is_abandoned:  # else the stage behind wants no more
-                    raise
-    finally:
-        outbox.close()
-        inbox.close_receiver()
+    with joined(stage.name, inbox, outbox), turn.working(stage.name):
+        await stage.run(inbox, outbox, turn)

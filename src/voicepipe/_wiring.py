@@ -12,9 +12,10 @@ from voicepipe.errors import ConfigurationError
 from voicepipe.events import AudioFrame, Hearing, TextDelta, Transcript
 from voicepipe.stage import SessionStage, Stage, can_follow, flow_of, kind_name
 from voicepipe.stages.model import Model
-from voicepipe.stages.stt import STTStage
+from voicepipe.stages.stt import Recogniser, STTStage
 from voicepipe.stages.tool_router import ToolRouter
 from voicepipe.stages.tts_sink import TTSSink
+from voicepipe.tools import Tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from voicepipe._policy import TurnRules
     from voicepipe.part import Part
 
-__all__ = ["Row", "check", "compiled"]
+__all__ = ["Row", "check", "compiled", "expect"]
 
 ORDER: Final = "[Source] [SessionStage ...] [Stage ...] Model [ToolRouter] [Stage ...] TTSSink"
 
@@ -129,11 +130,23 @@ def check(parts: Sequence[Part]) -> None:
         )
 
 
+def expect(name: str, value: object, kind: type) -> None:
+    """Refuse an argument that is neither None nor of its kind."""
+    if isinstance(value, type):
+        raise ConfigurationError(f"{name}: {value.__name__} is a class; write {value.__name__}(...) to make one")
+    if value is not None and not isinstance(value, kind):
+        raise ConfigurationError(f"{name} must be of the type {kind.__name__}, not {type(value).__name__}")
+
+
 def _check_kind(part: Any) -> None:  # noqa: ANN401 - anything may have been put into the row
     if isinstance(part, type):
         raise ConfigurationError(f"{part.__name__} is a class; write {part.__name__}(...) to make one")
     if isinstance(part, Output):
         raise ConfigurationError(f"{part.name} is an output; give it as Pipeline(..., output={part.name}(...))")
+    if isinstance(part, Tool):
+        raise ConfigurationError(f"{part.name} is a tool; put ToolRouter([{part.name}]) directly behind the model")
+    if isinstance(part, Recogniser):
+        raise ConfigurationError(f"{part.name} is a recogniser; write STTStage({part.name}(...))")
     if not isinstance(part, (Source, SessionStage, Stage, Model)):
         hint = "; decorate it with @stage" if callable(part) else f"; the order is {ORDER}"
         raise ConfigurationError(f"{getattr(part, '__name__', repr(part))} is no part of a row{hint}")

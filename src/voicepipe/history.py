@@ -9,7 +9,9 @@ Rule 3: nothing that was said is ever removed; what a request may hold is a matt
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+from voicepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -97,6 +99,12 @@ class History:
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         self._messages: list[Message] = list(messages)
+        for message in self._messages:
+            if not isinstance(cast("object", message), (UserMessage, AssistantMessage)):
+                raise ConfigurationError(
+                    f"history holds UserMessage and AssistantMessage, not {type(message).__name__}; "
+                    "write UserMessage(...) or AssistantMessage.said(...)"
+                )
 
     def append(self, message: Message) -> None:
         """Add a message."""

@@ -8,6 +8,7 @@ Rule 2: what `open` sets on `self` is shared by all calls of a process (connecti
 from __future__ import annotations
 
 import copy
+from abc import ABC
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Part"]
 
 
-class Part:
+class Part(ABC):  # noqa: B024 - its subclasses have abstract methods, and Python refuses to make one without them
     """Base of stages, recognisers, models, sources and outputs.
 
     A part may hold other parts as attributes (`STTStage` holds a recogniser): they are copied and opened with it,

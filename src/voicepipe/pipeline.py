@@ -13,8 +13,9 @@ import anyio
 
 from voicepipe._lifetimes import opened
 from voicepipe._policy import TurnRules
-from voicepipe._wiring import check, compiled
+from voicepipe._wiring import check, compiled, expect
 from voicepipe.audio.output import Output
+from voicepipe.audio.source import Source
 from voicepipe.errors import ConfigurationError
 from voicepipe.session import Session
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
 
     from voicepipe._wiring import Row
-    from voicepipe.audio.source import Source
     from voicepipe.history import Message
     from voicepipe.part import Part
 
@@ -54,8 +54,8 @@ class Pipeline:
         fallback: str = FALLBACK,
     ) -> None:
         check(parts)
-        if output is not None and not isinstance(cast("object", output), Output):
-            raise ConfigurationError(f"output must be an Output, not {type(output).__name__}")
+        expect("output", output, Output)
+        expect("turns", turns, TurnRules)
         self._parts = parts
         self._output = output
         self._turns = turns or TurnRules()
@@ -162,6 +162,10 @@ class Host:
             ConfigurationError: There is no output, or a sample rate cannot be met.
             VoicepipeError: A part failed; `StageError` if the error was none of ours.
         """
+        expect("source", source, Source)
+        expect("output", output, Output)
+        if source is not None and not self._row.hearing_stages:
+            raise ConfigurationError("nothing in this row hears the source; put an STTStage(...) in front of the model")
         given = [part for part in (source, output) if part is not None]
         row = self._row.copied()
         source = source or (row.source._copied() if row.source else None)

@@ -46,11 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-SHUTDOWN_S: Final = 3.0
-"""A session ends within this, whatever hangs."""
-
 FINISH_CALLS_S: Final = 1.0
-"""How long writing tools may still take when the session ends."""
+"""How long writing tools may still take when the session ends. See `_lifetimes.CLOSE_S` for what comes after."""
 
 CLEANUP_S: Final = 0.5
 """A part that still cleans up this long after its turn was interrupted is reported."""
@@ -216,7 +213,7 @@ class Session:
 
     @asynccontextmanager
     async def _run(self, given: Sequence[Part], greeting: str) -> AsyncGenerator[Session]:
-        """Hear and speak until the block ends, then end everything within `SHUTDOWN_S`.
+        """Hear and speak until the block ends, then end everything within 3 s.
 
         Args:
             given: Parts that belong to this session alone, so that it opens them.
@@ -240,16 +237,14 @@ class Session:
 
     async def _live(self, hears: bool, *, task_status: TaskStatus[None]) -> None:
         """Own the tasks of the session: turns and listening, and beside them the writing tools."""
-        with anyio.CancelScope() as whole:
-            async with anyio.create_task_group() as self._calls:
-                async with anyio.create_task_group() as self._work:
-                    if hears:
-                        self._work.start_soon(self._listen)
-                    task_status.started()
-                    await self.ended.wait()
-                    whole.deadline = anyio.current_time() + SHUTDOWN_S
-                    self._work.cancel_scope.cancel()
-                self._calls.cancel_scope.deadline = anyio.current_time() + FINISH_CALLS_S
+        async with anyio.create_task_group() as self._calls:
+            async with anyio.create_task_group() as self._work:
+                if hears:
+                    self._work.start_soon(self._listen)
+                task_status.started()
+                await self.ended.wait()
+                self._work.cancel_scope.cancel()
+            self._calls.cancel_scope.deadline = anyio.current_time() + FINISH_CALLS_S
 
     async def _listen(self) -> None:
         """Hear until the caller hangs up."""

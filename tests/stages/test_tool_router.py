@@ -488,7 +488,7 @@ async def test_a_slow_writing_tool_is_unknown_until_it_ends() -> None:
     row, model = scripted([Calls("book", {}), DONE, DONE], sleeper("book", 3.0, effect="write", timeout_s=1.0))
     async with row.session() as session:
         await session.user_says("Book a table")
-        assert round(anyio.current_time(), 6) == 1.0
+        assert round(anyio.current_time(), 3) == 1.0  # a sentence is one sample of audio
         await anyio.sleep_until(4.0)
         await session.user_says("Well?")
 

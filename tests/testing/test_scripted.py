@@ -174,7 +174,7 @@ async def spoken(voice: ScriptedVoice, text: str) -> list[tuple[float, bytes | W
     return [(round(anyio.current_time(), 6), piece) async for piece in voice.synthesize(Sentence(text))]
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("Hi.", 0.15), ("Hello you.  ", 0.5), ("", 0.0)])
+@pytest.mark.parametrize(("text", "seconds"), [("Hi.", 0.15), ("Hello you.  ", 0.5)])
 async def test_speech_is_as_long_as_its_text(text: str, seconds: float) -> None:
     """Each character takes its time; white space at the end takes none."""
     pieces = [piece for _, piece in await spoken(ScriptedVoice(sample_rate=8_000), text) if isinstance(piece, bytes)]

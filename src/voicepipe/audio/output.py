@@ -19,6 +19,7 @@ from voicepipe.part import Part
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
+    from typing import Self
 
     from voicepipe.session import Session
 
@@ -72,6 +73,9 @@ class PullOutput(Output):
         self._read_bytes = 0
         self._flushes = 0
         self._changed = anyio.Event()
+
+    def _copied(self) -> Self:
+        raise ConfigurationError("a PullOutput belongs to one call: give it to host.session(output=...)")
 
     async def write(self, pcm: bytes) -> None:
         """Take a frame. See `Output.write`."""

@@ -18,6 +18,7 @@ from voicepipe.part import Part
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from typing import Self
 
 __all__ = ["PushSource", "Source"]
 
@@ -74,6 +75,11 @@ class PushSource(Source):
         self._deliver: Callable[[bytes], None] | None = None
         self._news = anyio.Event()
         self._is_ended = False
+
+    def _copied(self) -> Self:
+        raise ConfigurationError(
+            "a PushSource belongs to one call: give it to host.session(source=...), not to the row"
+        )
 
     def push(self, pcm: bytes) -> None:
         """Hand over audio; never waits.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import wave
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from tempfile import NamedTemporaryFile
+from typing import IO, TYPE_CHECKING, Final
 
 import anyio
 
@@ -73,17 +74,28 @@ def write_wav(path: str | Path, pcm: bytes, sample_rate: int, *, channels: int =
         AudioError: It cannot be written.
     """
     path = Path(path)
-    draft = path.with_name(path.name + ".part")
+    file = _draft_of(path)
     try:
-        with draft.open("wb") as file, wave.open(file, "wb") as wav:
+        with file, wave.open(file, "wb") as wav:
             wav.setnchannels(channels)
             wav.setsampwidth(2)
             wav.setframerate(sample_rate)
             wav.writeframes(pcm)
-        draft.replace(path)
+        Path(file.name).replace(path)
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
+        Path(file.name).unlink(missing_ok=True)
+        raise AudioError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _draft_of(path: Path) -> IO[bytes]:
+    """Open a new private file beside `path`: two recordings of one name must not mix.
+
+    Raises:
+        AudioError: Nothing can be written there.
+    """
+    try:
+        return NamedTemporaryFile(prefix=f"{path.name}.", suffix=".part", dir=path.parent, delete=False)
+    except OSError as error:
         raise AudioError(f"{path}: cannot be written: {error.strerror}") from error
 
 
@@ -151,13 +163,8 @@ class WavOutput(ClockedOutput):
     @asynccontextmanager
     async def attach(self, session: Session) -> AsyncGenerator[None]:
         """Write beside the path, and put the file in place at the end."""
-        draft = self._path.with_name(self._path.name + ".part")
-        try:
-            # Opened here: when `wave` opens it and fails, its half-made writer complains on Python 3.11.
-            self._handle = draft.open("wb")
-        except OSError as error:
-            raise AudioError(f"{self._path}: cannot be written: {error.strerror}") from error
-        self._file = wave.open(self._handle, "wb")  # noqa: SIM115 - closed below, before it is renamed
+        self._draft = _draft_of(self._path)
+        self._file = wave.open(self._draft, "wb")  # noqa: SIM115 - closed below, before it is renamed
         self._file.setnchannels(1)
         self._file.setsampwidth(2)
         self._file.setframerate(self.sample_rate)
@@ -165,7 +172,7 @@ class WavOutput(ClockedOutput):
             async with super().attach(session):
                 yield
         finally:
-            self._close(draft)
+            self._close()
 
     def record(self, pcm: bytes) -> None:
         """Append to the file. See `ClockedOutput.record`."""
@@ -175,12 +182,13 @@ class WavOutput(ClockedOutput):
             except OSError as error:
                 self._stop(error)
 
-    def _close(self, draft: Path) -> None:
+    def _close(self) -> None:
+        draft = Path(self._draft.name)
         try:
             try:
                 self._file.close()
             finally:
-                self._handle.close()
+                self._draft.close()
             if self.error is None:
                 draft.replace(self._path)
         except OSError as error:

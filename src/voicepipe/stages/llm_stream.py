@@ -7,6 +7,7 @@ Rule 3: the response is read to its end, so that the connection stays warm for t
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import random
@@ -118,6 +119,10 @@ class LLMStreamStage(Model):
             raise ConfigurationError(f"LLMStreamStage: temperature must be 0 to 2, not {temperature}")
         if taken := {"messages", "stream", "tools", "model"} & set(extra_body or ()):
             raise ConfigurationError(f"LLMStreamStage: extra_body may not set {', '.join(sorted(taken))}")
+        try:
+            json.dumps(dict(extra_body or {}))
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"LLMStreamStage: extra_body must be what JSON can hold: {error}") from None
         checked_host(base_url, has_key=api_key is not None or api_key_env is not None)
         self.system = system
         self.base_url = base_url

@@ -10,11 +10,12 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import logging
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from voicepipe._lifetimes import single_error
+from voicepipe._lifetimes import named, single_error
 from voicepipe.errors import ConfigurationError, IncompleteReply, ToolError, VoicepipeError
 from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta, ToolFinished, ToolStarted, Transcript
 from voicepipe.history import AssistantMessage, CallStatus, ToolCall
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from voicepipe.turn import Turn
 
 __all__ = ["ToolRouter"]
+
+log = logging.getLogger("voicepipe")
 
 MAX_STEPS: Final = 5
 """Rounds of tool calls in one turn; then the model must answer without tools."""
@@ -101,7 +104,8 @@ class ToolRouter(Stage[Transcript, TextDelta]):
             async with anyio.create_task_group() as tasks:
                 reply = _Reply(message, request.step, allowed, outbox, turn, tasks)
                 try:
-                    await model.reply(request, reply, turn)
+                    with named(model.name):
+                        await model.reply(request, reply, turn)
                     reply.complete()
                 finally:
                     reply.drop_incomplete()
@@ -283,7 +287,9 @@ class _Running:
             except anyio.get_cancelled_exc_class():
                 self._settle("unknown", _failure(ToolError("the call ended before the tool did; it may have happened")))
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever a tool raises is told to the model
+            except Exception as error:
+                if not isinstance(error, ToolError):  # that one was meant for the model; this one is for a developer
+                    log.warning("the tool %s raised %s", call.name, type(error).__name__, exc_info=error)
                 self._settle("failed", _failure(error))
             else:
                 self._settle("done", result)

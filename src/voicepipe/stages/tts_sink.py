@@ -106,7 +106,7 @@ class TTSSink(Stage[Sentence, Never]):
 
     async def _fill(self, clip: _Clip, turn: Turn) -> None:
         """Put a sentence's audio into its clip, in frames of whole samples."""
-        odd = b""
+        odd, came_bytes = b"", 0
         with turn.working(self.name):
             pieces = self._opened(clip.sentence)
             try:
@@ -117,10 +117,13 @@ class TTSSink(Stage[Sentence, Never]):
                     pcm = odd + piece
                     whole = len(pcm) & ~1
                     odd = pcm[whole:]
+                    came_bytes += whole
                     if whole:
                         turn.timeline.mark("tts_first_audio")
                     for frame in frames_of(pcm[:whole], self.sample_rate):
                         await clip.audio.send(frame)
+                if not came_bytes:
+                    raise self._failed("gave no audio for a sentence")  # noqa: TRY301 - travels like a vendor's own
             except Exception as error:  # noqa: BLE001 - travels with the clip: the player raises it, in its order
                 clip.error = error
             finally:
@@ -140,7 +143,10 @@ class TTSSink(Stage[Sentence, Never]):
     async def _next(self, pieces: AsyncGenerator[bytes | WordMark]) -> bytes | WordMark | None:
         with anyio.move_on_after(FIRST_AUDIO_S):
             return await anext(pieces, None)
-        raise VendorError(f"{self.name} sent no audio for {FIRST_AUDIO_S:g} s", vendor=self.name, retryable=True)
+        raise self._failed(f"sent no audio for {FIRST_AUDIO_S:g} s")
+
+    def _failed(self, what: str) -> VendorError:
+        return VendorError(f"{self.name} {what}", vendor=self.name, retryable=True)
 
 
 async def _speakable(inbox: Inbox[Sentence]) -> AsyncIterator[Sentence]:

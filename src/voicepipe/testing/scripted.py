@@ -185,7 +185,7 @@ class ScriptedVoice(TTSSink):
 
     Args:
         first_audio_s: Seconds to the first audio of a sentence.
-        character_s: Seconds of audio for each character.
+        character_s: Seconds of audio for each character; 0 gives one sample a sentence.
         speed: How much faster than it is played the audio comes; infinite by default.
         marks: Whether it tells where words end.
         sample_rate: Of the audio.
@@ -218,7 +218,7 @@ class ScriptedVoice(TTSSink):
         if self._marks:
             for end in [at for at in range(1, len(text) + 1) if text[at - 1 : at + 1].rstrip() == text[at - 1]]:
                 yield WordMark(char_end=end, end_s=end * self._character_s)
-        samples = round(len(text) * self._character_s * self.sample_rate)
+        samples = max(1, round(len(text) * self._character_s * self.sample_rate))
         frame = self.sample_rate // 50
         tone = b"\x00\x10" * frame
         for at in range(0, samples, frame):

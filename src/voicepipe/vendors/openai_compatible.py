@@ -124,18 +124,18 @@ class CompletionParser:
         Raises:
             VendorError: It is an error, or no completion.
         """
-        choices = self._choices(body)
+        choices = self._choices(body, quoted=body)
         if not choices:
             raise self._broken("answered with JSON that is no completion", body)
         yield from self._part(choices[0], choices[0].get("message"))
 
-    def _choices(self, data: str) -> list[dict[str, Any]]:
+    def _choices(self, data: str, quoted: str | None = None) -> list[dict[str, Any]]:
         try:
             chunk = json.loads(data)
         except (ValueError, RecursionError):
-            raise self._broken("sent an event that is no JSON", data) from None
+            raise self._broken("sent something that is no JSON", quoted) from None
         if not isinstance(chunk, dict):
-            raise self._broken("sent an event that is no JSON object", data)
+            raise self._broken("sent something that is no JSON object", quoted)
         chunk = cast("dict[str, Any]", chunk)
         if chunk.get("error") or (isinstance(chunk.get("code"), int) and "message" in chunk):
             raise self._broken("reported an error", data)
@@ -187,9 +187,10 @@ class CompletionParser:
             index = self._moved[written] = free
         return index
 
-    def _broken(self, what: str, data: str) -> VendorError:
-        shown = _shown(self._without_key(data))
-        return VendorError(f"{self._vendor} {what}: {shown}", vendor=self._vendor, retryable=False)
+    def _broken(self, what: str, data: str | None = None) -> VendorError:
+        # What a service says of its error is quoted; an event that is broken may hold the reply's text, so it is not.
+        shown = "" if data is None else f": {_shown(self._without_key(data))}"
+        return VendorError(f"{self._vendor} {what}{shown}", vendor=self._vendor, retryable=False)
 
 
 def refusal(vendor: str, status: int, body: str, retry_after: str | None) -> VendorError:
