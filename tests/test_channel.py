@@ -197,3 +197,14 @@ def test_no_interleaving_breaks_the_order(capacity: int, actions: list[str]) -> 
         assert len(received) + channel.dropped == sum(action in ("send", "latest") for action in actions)
 
     run_on_virtual_time(main)
+
+
+async def test_a_second_reader_is_refused() -> None:
+    """One task reads at a time; another one is told so instead of waiting for ever."""
+    channel = Channel[int](1)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(channel.receive)
+        await anyio.sleep(0.1)
+        with pytest.raises(anyio.BusyResourceError):
+            await channel.receive()
+        await channel.send(1)

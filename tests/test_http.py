@@ -204,3 +204,16 @@ def test_a_password_in_the_url_is_refused_unseen() -> None:
 async def test_the_connection_timeout_is_bounded() -> None:
     """A name that never connects is given up: the limit of a connection is below that of a first token."""
     assert 0 < _http.CONNECT_S < 4.0
+
+
+async def test_a_proxy_of_the_environment_never_sees_a_key_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request to loopback goes straight there, whatever HTTP_PROXY says."""
+    proxy = RawServer([answer("200 OK", b"{}")])
+    service = RawServer([answer("200 OK", b"{}")])
+    async with proxy.serve() as proxy_url, service.serve() as base_url:
+        monkeypatch.setenv("HTTP_PROXY", proxy_url.removesuffix("/v1"))
+        monkeypatch.setenv("http_proxy", proxy_url.removesuffix("/v1"))
+        client = HTTPClient(base_url, {"authorization": f"Bearer {KEY}"})
+        async with client.open(), client.post("/x", {}, limit_s=1.0) as response:
+            assert response.status == 200
+    assert (len(proxy.requests), len(service.requests)) == (0, 1)

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 __all__ = ["heard"]
 
 WAITING_FRAMES: Final = 25
-"""Source to recogniser: 0.5 s in 20 ms frames. Live audio must not lag, so the oldest is dropped and counted."""
+"""Source to recogniser: 0.5 s in 20 ms frames. Live audio must not lag, so what is older when more comes is dropped and
+counted."""
+
+LARGEST_PIECE: Final = 500
+"""Frames that one piece of a source may have: 10 s. It is taken in whole, as nothing in it is late."""
 
 EDGE: Final = 16
 """Between two session stages: a burst of transcripts, or 0.3 s of audio."""
@@ -47,7 +51,7 @@ async def heard(
 ) -> AsyncGenerator[Inbox[Hearing]]:
     """Run the listening stages, which take audio at `rate`; what is yielded ends when the caller hangs up."""
     async with anyio.create_task_group() as tasks:
-        inbox = Channel[Any](WAITING_FRAMES)
+        inbox = Channel[Any](WAITING_FRAMES + LARGEST_PIECE)
         if source is None:
             inbox.close()
         else:
@@ -70,13 +74,15 @@ async def _run_stage(
 async def _pump(session: Session, source: Source, rate: int, outbox: Channel[AudioFrame]) -> None:
     try:
         with named(source.name):
-            await source.pump(_Intake(session, source, rate, outbox))
+            intake = _Intake(session, source, rate, outbox)
+            await source.pump(intake)
+            intake.flush()
     finally:
         outbox.close()
 
 
 class _Intake:
-    """Takes a source's audio: stamps it, cuts it into frames, and never waits."""
+    """Takes a source's audio: stamps it, cuts it into frames of 20 ms, and never waits."""
 
     def __init__(self, session: Session, source: Source, rate: int, outbox: Channel[AudioFrame]) -> None:
         self._session = session
@@ -84,7 +90,10 @@ class _Intake:
         self._rate = rate
         self._outbox = outbox
         self._resampler = resampler(source.sample_rate, rate, source.name, "the recogniser")
+        self._frame_bytes = 2 * int(FRAME_S * rate)
+        self._rest = b""
         self._next_s = 0.0
+        self._dropped_frames = 0
         self._told_s = 0.0
 
     def __call__(self, pcm: bytes) -> None:
@@ -94,13 +103,30 @@ class _Intake:
             raise AudioError(f"{self._source.name} must give whole 16-bit samples, got {len(pcm)} bytes")
         if self._resampler is not None:
             pcm = self._resampler.feed(pcm)
+        pcm = self._rest + pcm
         arrived_s = anyio.current_time() - len(pcm) / 2 / self._rate
         if abs(arrived_s - self._next_s) > CLOCK_SLIP_S:
             self._next_s = arrived_s
-        for frame in frames_of(pcm, self._rate):
-            self._outbox.send_latest(AudioFrame(pcm=frame, sample_rate=self._rate, start_s=self._next_s))
-            self._next_s += len(frame) / 2 / self._rate
-        dropped_s = self._source.dropped_s + self._outbox.dropped * FRAME_S
+        while self._outbox.queued > WAITING_FRAMES:
+            self._outbox.receive_nowait()
+            self._dropped_frames += 1
+        frames = frames_of(pcm, self._rate)
+        self._rest = frames.pop() if frames and len(frames[-1]) < self._frame_bytes else b""
+        for frame in frames:
+            self._send(frame)
+        self._tell_dropped()
+
+    def flush(self) -> None:
+        """The caller hung up: send what is left of the last frame."""
+        if self._rest and not self._outbox.is_abandoned:
+            self._send(self._rest)
+
+    def _send(self, frame: bytes) -> None:
+        self._outbox.send_latest(AudioFrame(pcm=frame, sample_rate=self._rate, start_s=self._next_s))
+        self._next_s += len(frame) / 2 / self._rate
+
+    def _tell_dropped(self) -> None:
+        dropped_s = self._source.dropped_s + (self._dropped_frames + self._outbox.dropped) * FRAME_S
         if dropped_s >= self._told_s + TELL_DROPPED_S:
             self._session.tell(AudioDropped(seconds=dropped_s - self._told_s))
             self._told_s = dropped_s

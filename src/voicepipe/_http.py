@@ -133,7 +133,9 @@ class HTTPClient:
         timeout = httpx.Timeout(None, connect=CONNECT_S)  # every other wait has its own deadline, on data
         # Compression would hold tokens back until a block is full.
         headers = {**self._headers, "accept-encoding": "identity"}
-        async with httpx.AsyncClient(headers=headers, limits=LIMITS, timeout=timeout) as self._client:
+        # A proxy of the environment is for other hosts: it must not see a key that goes to this machine.
+        trusts = not _is_loopback(self.vendor)
+        async with httpx.AsyncClient(headers=headers, limits=LIMITS, timeout=timeout, trust_env=trusts) as self._client:
             yield
         self._client = None
 

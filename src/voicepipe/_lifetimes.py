@@ -28,6 +28,10 @@ CLOSE_S: Final = 1.0
 one, and `open` of the parts that are its own one more."""
 
 
+READY_S: Final = {"open": 60.0, "attach": 10.0}
+"""How long a part may take to be ready: for a process, which may load a model, and for a call, which rings."""
+
+
 @asynccontextmanager
 async def opened(parts: Sequence[Part]) -> AsyncGenerator[None]:
     """Enter `open` of every part, in parallel, and leave them together. See `Part.open`.
@@ -64,7 +68,11 @@ async def _held(parts: Sequence[Part], lifetime: Callable[..., object], *argumen
                     if not isinstance(own, AbstractAsyncContextManager):
                         raise ConfigurationError(f"{part.name}.{lifetime.__name__} must be an @asynccontextmanager")
                     tasks.start_soon(_hold, part.name, own, entered, leave, name=f"voicepipe {part.name}")
-                    await entered.wait()
+                    with anyio.move_on_after(READY_S[lifetime.__name__]) as limit:
+                        await entered.wait()
+                    if limit.cancelled_caught:
+                        waited = f"{part.name}.{lifetime.__name__} was not ready after {READY_S[lifetime.__name__]:g} s"
+                        raise StageError(waited, part=part.name)
 
             try:
                 async with anyio.create_task_group() as entering:

@@ -35,9 +35,10 @@ class Inbox(Protocol[T_co]):
     """The reading end."""
 
     async def receive(self) -> T_co:
-        """Return the next item, waiting for it if need be.
+        """Return the next item, waiting for it if need be. One task at a time.
 
         Raises:
+            anyio.BusyResourceError: Another task waits for it already.
             anyio.EndOfStream: The sender closed its end and everything has been read.
         """
         ...
@@ -150,6 +151,8 @@ class Channel(Generic[T]):
                 raise anyio.ClosedResourceError
             if self._is_closed:
                 raise anyio.EndOfStream
+            if self._waiting_reader is not None:
+                raise anyio.BusyResourceError("receiving from")
             self._waiting_reader = asyncio.get_running_loop().create_future()
             try:
                 await self._waiting_reader
@@ -206,6 +209,11 @@ class Channel(Generic[T]):
     def _tell_reader(self) -> None:
         if self._waiting_reader is not None and not self._waiting_reader.done():
             self._waiting_reader.set_result(None)
+
+    @property
+    def queued(self) -> int:
+        """Items it holds."""
+        return len(self._items)
 
     def statistics(self) -> ChannelStatistics:
         """Return how full the channel is and what it dropped."""

@@ -114,6 +114,10 @@ class History:
         """Take out a message that came to nothing."""
         self._messages = [one for one in self._messages if one is not message]
 
+    def exchange(self, message: Message, other: Message) -> None:
+        """Put a message in another's place, if that is there."""
+        self._messages = [other if one is message else one for one in self._messages]
+
     def snapshot(self) -> tuple[Message, ...]:
         """Return the messages as they stand."""
         return tuple(self._messages)

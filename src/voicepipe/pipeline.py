@@ -6,6 +6,7 @@ Rule 2: a wiring error is told before any audio moves, and names both neighbours
 
 from __future__ import annotations
 
+import gc
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -196,6 +197,9 @@ def run(
 
     async def call() -> object:
         async with pipeline.session(source=source, output=output, deps=deps, greeting=greeting) as session:
+            # This process is the agent's own: a full collection over all that was imported stalls speech by 20 ms.
+            gc.collect()
+            gc.freeze()
             await session.ended.wait()
         return session.result
 

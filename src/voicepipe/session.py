@@ -49,6 +49,9 @@ __all__ = ["Session"]
 FINISH_CALLS_S: Final = 1.0
 """How long writing tools may still take when the session ends. See `_lifetimes.CLOSE_S` for what comes after."""
 
+DRAFT_S: Final = 5.0
+"""A draft whose final transcript has not come by then is dropped: the caller did not end their turn after all."""
+
 CLEANUP_S: Final = 0.5
 """A part that still cleans up this long after its turn was interrupted is reported."""
 
@@ -117,20 +120,22 @@ class Session:
         if turn.state is TurnState.DRAFT:
             self.drop_draft(turn)
             return
-        self._playout.flush()
-        turn.scope.cancel()
-        if not self.ended.is_set():
-            self._work.start_soon(self._watch_cleanup, turn)
-        self._settle(turn, TurnState.FAILED if turn.failure else TurnState.INTERRUPTED)
+        try:
+            self._playout.flush()
+        finally:  # a device that is gone must not keep the turn alive
+            turn.scope.cancel()
+            if not self.ended.is_set():
+                self._work.start_soon(self._watch_cleanup, turn)
+            self._settle(turn, TurnState.FAILED if turn.failure else TurnState.INTERRUPTED)
 
     def end(self, *, after_reply: bool = False, result: object = None) -> None:
         """End the session.
 
         Args:
             after_reply: Let the current reply, and what waits to be said, be heard first.
-            result: Kept as `Session.result`.
+            result: Kept as `Session.result`; the first one counts.
         """
-        self.result = result
+        self.result = result if self.result is None else self.result
         if after_reply and (self._turn is not None or self._to_say):
             self._ends_when_idle = True
         else:
@@ -238,12 +243,15 @@ class Session:
     async def _live(self, hears: bool, *, task_status: TaskStatus[None]) -> None:
         """Own the tasks of the session: turns and listening, and beside them the writing tools."""
         async with anyio.create_task_group() as self._calls:
-            async with anyio.create_task_group() as self._work:
-                if hears:
-                    self._work.start_soon(self._listen)
-                task_status.started()
-                await self.ended.wait()
-                self._work.cancel_scope.cancel()
+            try:
+                async with anyio.create_task_group() as self._work:
+                    if hears:
+                        self._work.start_soon(self._listen)
+                    task_status.started()
+                    await self.ended.wait()
+                    self._work.cancel_scope.cancel()
+            finally:
+                self._end()  # a part failed: from here on no task can be started
             self._calls.cancel_scope.deadline = anyio.current_time() + FINISH_CALLS_S
 
     async def _listen(self) -> None:
@@ -298,6 +306,14 @@ class Session:
         if turn.state is not TurnState.DRAFT:
             turn.announce()
         self._work.start_soon(self._take, turn, None)
+        if turn.state is TurnState.DRAFT:
+            self._work.start_soon(self._expire, turn)
+
+    async def _expire(self, turn: Turn) -> None:
+        with anyio.move_on_after(DRAFT_S):
+            await turn.committed.wait()
+        if turn is self._turn and turn.state is TurnState.DRAFT:
+            self.drop_draft(turn)
 
     def _go_on(self) -> None:
         """When nobody speaks: say what waits to be said, or end if that was asked for."""
@@ -322,7 +338,7 @@ class Session:
             outcome = TurnState.FAILED if turn.failure else TurnState.DONE if turn.has_text else TurnState.EMPTY
             if outcome is not TurnState.DONE and self._row.fallback:
                 await self._speak(turn, self._row.fallback)
-            self._settle(turn, outcome)
+            self._settle(turn, TurnState.FAILED if turn.failure else outcome)
 
     async def _speak(self, turn: Turn, text: str | None) -> None:
         """Send the transcript through the whole row, or a text through its last part; note a failure on the turn."""
@@ -357,5 +373,7 @@ class Session:
             return
         self._ends_when_idle = False
         self.ended.set()
-        self.interrupt()
-        self._events.close()
+        try:
+            self.interrupt()
+        finally:
+            self._events.close()

@@ -146,10 +146,18 @@ class Turn:
         for event in (TurnStarted(turn_id=self.turn_id, user_text=self.user_text), *self._untold):
             self.session.tell(event)
 
+    def understood(self, text: str) -> None:
+        """A stage in front of the model changed the caller's words: the conversation holds these."""
+        said = self._messages[0]
+        if said != UserMessage(text):
+            self._messages[0] = UserMessage(text)
+            self.session.history.exchange(said, self._messages[0])
+
     def commit(self, transcript: Transcript) -> None:
         """A draft was right: take the final transcript, whose spelling may differ, and let it speak."""
+        if self._messages[0] == UserMessage(self.user_text):  # else a stage has changed the words
+            self._messages[0] = UserMessage(transcript.text)
         self.transcript = transcript
-        self._messages[0] = UserMessage(transcript.text)
         self.to(TurnState.COMMITTED)
         self._publish()
 

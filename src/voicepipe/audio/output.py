@@ -163,7 +163,7 @@ class ClockedOutput(Output):
         """Take a frame. See `Output.write`."""
         flushes, duration_s = self._flushes, len(pcm) / 2 / self.sample_rate
         # Two timers may differ in their last bit; a frame must not wait for a nanosecond.
-        while (room_at := self._plays_until_s + duration_s - BUFFERED_S) > anyio.current_time() + 1e-9:
+        while (room_at := self._plays_until_s + duration_s - BUFFERED_S) > anyio.current_time() + 1e-6:
             await anyio.sleep_until(room_at)
             if self._flushes != flushes:
                 return

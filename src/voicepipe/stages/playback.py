@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from voicepipe.audio.pcm import frames_of
 from voicepipe.errors import AudioError, LeaseRevoked
 from voicepipe.events import SentenceStarted
 from voicepipe.turn import TurnState
@@ -83,12 +84,15 @@ class Lease:
         Raises:
             LeaseRevoked: The turn has lost the output, before or while it waited.
         """
-        self._check()
+        self.check()
         with anyio.move_on_after(STALLED_OUTPUT_S) as limit:
             await self._output.write(pcm)
         if limit.cancelled_caught:
             raise self._stalled()
-        self._check()
+        if self.is_revoked:
+            # An output that was waiting for room when it was flushed may have taken the frame in after all.
+            self._output.flush()
+        self.check()
 
     async def wait_played(self, written_s: float) -> None:
         """Wait until `written_s` seconds of this turn's audio have been played.
@@ -103,7 +107,7 @@ class Lease:
         while (left := written_s - self.played_s) > 1e-6:
             await anyio.sleep(max(left, pause))
             pause = 0.005  # an output that is a little behind must not be asked all the time
-            self._check()
+            self.check()
             now = anyio.current_time()
             if self.played_s > reached:
                 reached, since = self.played_s, now
@@ -116,7 +120,8 @@ class Lease:
             "the device is gone, or nobody reads the output"
         )
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise `LeaseRevoked` if the turn has lost the output."""
         if self.is_revoked:
             raise LeaseRevoked(f"turn {self.turn.turn_id} no longer has the output")
 
@@ -139,6 +144,7 @@ class Playback:
     async def play(self, pcm: bytes) -> None:
         """Hand over audio of the current sentence, at most 20 ms; waits for the turn's commit and for room."""
         lease = self._lease or await self._begin()
+        lease.check()  # revoked in the very step in which this audio came
         if self._untold is not None:
             self._turn.tell(SentenceStarted(turn_id=self._turn.turn_id, text=self._untold))
             self._untold = None
@@ -152,8 +158,9 @@ class Playback:
         if self._lease is None:
             await self._begin()
         turn = self._turn
-        turn.spoken.begin(sentence.text, sentence.segment)
-        turn.segments[sentence.segment].synthesised += sentence.text
+        segment = min(sentence.segment, len(turn.segments) - 1)  # a stage may have ended segments of its own
+        turn.spoken.begin(sentence.text, segment)
+        turn.segments[segment].synthesised += sentence.text
         self._untold = sentence.text.strip()
 
     def mark(self, mark: WordMark) -> None:
@@ -185,11 +192,12 @@ class Playback:
         if not pcm:
             return
         rate = lease.turn.session.output_rate
-        # Recorded before the write: a frame that waits for room may be played before this task runs again.
-        duration_s = len(pcm) / 2 / rate
-        self._turn.spoken.add_audio(duration_s)
-        try:
-            await lease.write(pcm)
-        except BaseException:
-            self._turn.spoken.add_audio(-duration_s)
-            raise
+        for frame in frames_of(pcm, rate):  # a resampler gives out what it held back in longer pieces
+            # Recorded before the write: a frame that waits for room may be played before this task runs again.
+            duration_s = len(frame) / 2 / rate
+            self._turn.spoken.add_audio(duration_s)
+            try:
+                await lease.write(frame)
+            except BaseException:
+                self._turn.spoken.add_audio(-duration_s)
+                raise

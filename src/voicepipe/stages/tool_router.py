@@ -79,7 +79,7 @@ class ToolRouter(Stage[Transcript, TextDelta]):
     async def run(self, inbox: Inbox[Transcript], outbox: Outbox[TextDelta], turn: Turn) -> None:
         """Answer the turn's transcript. A failure of the model is noted on the turn: what was said stays said."""
         assert self.model is not None  # noqa: S101 - the pipeline puts it there
-        await inbox.receive()
+        turn.understood((await inbox.receive()).text)
         with anyio.move_on_after(self.turn_s) as limit:
             try:
                 await self._answer(self.model, outbox, turn)
@@ -133,6 +133,7 @@ class _Reply:
         self._calls: dict[int, ToolCall] = {}
         self._started: set[int] = set()
         self._text_goes_on = True
+        self._has_ended = False
 
     async def send(self, item: ReplyPart, /) -> None:
         match item:
@@ -141,6 +142,7 @@ class _Reply:
             case ToolCallDelta():
                 await self._call(item)
             case ReplyEnd():
+                self._has_ended = True
                 self._turn.finish_reason = item.finish_reason
                 if self._text_goes_on:
                     # Nothing can follow: the chunker need not wait for the connection to close.
@@ -150,7 +152,13 @@ class _Reply:
         """Nothing to do: the reply ends when `Model.reply` returns."""
 
     def complete(self) -> None:
-        """The model has finished: start the calls whose arguments are complete only now."""
+        """The model has finished: start the calls whose arguments are complete only now.
+
+        Raises:
+            IncompleteReply: It did not say that it had.
+        """
+        if not self._has_ended:
+            raise IncompleteReply("the model returned without a ReplyEnd, so its reply is not whole", vendor="model")
         if self._calls:
             self._turn.timeline.mark_again("tool_called")
         for index in self._calls:

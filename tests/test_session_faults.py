@@ -1,0 +1,286 @@
+"""A call goes on, or ends in order, when one of its parts does not do what it should."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import anyio
+import pytest
+
+import voicepipe as vp
+from voicepipe.testing import Calls, RecordingOutput, Refuses, Says, ScriptedModel, ScriptedUser, ScriptedVoice
+
+pytestmark = pytest.mark.anyio
+
+LONG = "One two three four. Five six seven eight. Nine ten eleven twelve."
+
+
+def row(model: vp.Model, *parts: vp.Part, voice: vp.TTSSink | None = None, user: vp.Part | None = None) -> vp.Pipeline:
+    before = [user] if user else []
+    return vp.Pipeline(*before, model, *parts, vp.SentenceChunker(), voice or ScriptedVoice())
+
+
+async def ended(session: vp.Session) -> list[vp.TurnEnded]:
+    return [event async for event in session if isinstance(event, vp.TurnEnded)]
+
+
+async def test_an_output_that_is_gone_does_not_keep_a_turn_alive() -> None:
+    """When `flush` raises, the turn is cut and settled all the same, and nothing more is written."""
+
+    class Gone(RecordingOutput):
+        def flush(self) -> None:
+            raise OSError("no such device")
+
+    output = Gone()
+    async with row(ScriptedModel([Says(LONG)])).session(output=output) as session:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(session.user_says, "Count.")
+            await anyio.sleep(0.6)
+            with pytest.raises(OSError, match="no such device"):
+                session.interrupt()
+        await anyio.sleep(1)
+    assert [type(event) for event in await ended(session)] == [vp.TurnInterrupted]
+    assert output.written_after(0.6) == []
+
+
+async def test_an_output_that_takes_a_frame_in_after_a_flush_is_flushed_again() -> None:
+    """An output of the application that forgets what waited does not make the agent speak on."""
+
+    class Forgetful(RecordingOutput):
+        async def write(self, pcm: bytes) -> None:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.02)
+            self.written.append((anyio.current_time(), pcm))
+            self.held = [*getattr(self, "held", []), pcm]
+
+        def flush(self) -> None:
+            self.held: list[bytes] = []
+
+    output = Forgetful()
+    async with row(ScriptedModel([Says(LONG)])).session(output=output) as session:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(session.user_says, "Count.")
+            await anyio.sleep(0.605)
+            session.interrupt()
+        await anyio.sleep(1)
+        assert output.held == []
+
+
+async def test_a_draft_without_an_end_is_dropped() -> None:
+    """After 5 s the caller has not ended their turn, and the agent may speak again."""
+    output = RecordingOutput()
+    user = ScriptedUser().guesses("where is", at_s=1.0)
+    async with row(ScriptedModel([Says("Here.")]), user=user).session(output=output) as session:
+        await anyio.sleep(2.0)
+        session.say("Hello?")
+        session.end(after_reply=True)
+        await session.ended.wait()
+    assert output.spans() == [(6.0, 6.3)]
+    assert [message.text for message in session.history] == ["Hello?"]
+
+
+async def test_a_stage_in_front_of_the_model_changes_what_the_model_and_history_know() -> None:
+    """What a `Stage[Transcript, Transcript]` sends is what the caller said."""
+
+    @vp.stage
+    async def hide(said: vp.Transcript) -> AsyncIterator[vp.Transcript]:
+        yield vp.Transcript(said.text.replace("4111", "****"), said.speech_ended_s, said.endpoint_s)
+
+    model = ScriptedModel([Says("Thank you.")])
+    pipeline = vp.Pipeline(hide, model, vp.SentenceChunker(), ScriptedVoice())
+    async with pipeline.session(output=RecordingOutput()) as session:
+        await session.user_says("My card is 4111.")
+    assert model.requests[0].last_user_text == "My card is ****."
+    assert [message.text for message in session.history] == ["My card is ****.", "Thank you."]
+
+
+async def test_a_stage_may_end_segments_of_its_own() -> None:
+    """A filler that is flushed at once neither fails the turn nor loses what was heard."""
+
+    @vp.stage
+    async def hurry(delta: vp.TextDelta) -> AsyncIterator[vp.TextDelta]:
+        yield vp.TextDelta(delta.text, ends_segment=True)
+
+    async with row(ScriptedModel([Says("One two. Three.")]), hurry).session(output=RecordingOutput()) as session:
+        turn = await session.user_says("Count.")
+    assert turn.state is vp.TurnState.DONE
+    assert session.history[-1].text == "One two Three"  # a mark alone is not spoken
+
+
+async def test_a_voice_that_gives_no_audio_fails_the_turn() -> None:
+    """Silence is not taken for speech: nothing counts as heard, and the application is told."""
+
+    class Mute(vp.TTSSink):
+        async def synthesize(self, sentence: vp.Sentence) -> AsyncIterator[bytes]:
+            await anyio.sleep(0.1)
+            if sentence.text == "":
+                yield b""
+
+    pipeline = vp.Pipeline(ScriptedModel([Says("Hi.")]), vp.SentenceChunker(), Mute(), fallback="")
+    async with pipeline.session(output=RecordingOutput()) as session:
+        turn = await session.user_says("Hello?")
+    assert isinstance(turn.failure, vp.VendorError)
+    assert (turn.state, (await ended(session))[0].heard) == (vp.TurnState.FAILED, "")
+
+
+async def test_an_empty_reply_whose_fallback_fails_is_a_failed_turn() -> None:
+    """The error is not lost behind the emptiness."""
+
+    class Broken(ScriptedVoice):
+        async def synthesize(self, sentence: vp.Sentence) -> AsyncIterator[bytes | vp.WordMark]:
+            raise vp.VendorError("no voice", vendor="acme", retryable=False)
+            yield b""
+
+    async with row(ScriptedModel([Says("")]), voice=Broken()).session(output=RecordingOutput()) as session:
+        turn = await session.user_says("Hello?")
+    assert (turn.state, str(turn.failure)) == (vp.TurnState.FAILED, "no voice")
+
+
+async def test_a_model_that_does_not_end_its_reply_gives_a_cut_one() -> None:
+    """Without a `ReplyEnd` the reply is not whole; what was said stays said, and none of its calls is run."""
+    ran: list[str] = []
+
+    @vp.tool
+    async def book() -> str:
+        """Book it."""
+        ran.append("book")
+        return "booked"
+
+    class Short(vp.Model):
+        async def reply(self, request: vp.Request, outbox: vp.Outbox[vp.ReplyPart], turn: vp.Turn) -> None:
+            await outbox.send(vp.TextDelta("One moment."))
+            await outbox.send(vp.ToolCallDelta(index=0, call_id="1", name="book"))
+
+    pipeline = vp.Pipeline(Short(), vp.ToolRouter([book]), vp.SentenceChunker(), ScriptedVoice(), fallback="")
+    async with pipeline.session(output=RecordingOutput()) as session:
+        turn = await session.user_says("Book it.")
+    assert isinstance(turn.failure, vp.IncompleteReply)
+    assert (ran, session.history.to_json()[-1]["heard"]) == ([], "One moment.")
+
+
+async def test_the_block_can_tidy_up_after_a_part_has_failed() -> None:
+    """`interrupt`, `say` and `end` do nothing once the session has ended, also if it ended by an error."""
+
+    class Deaf(vp.SessionStage[vp.AudioFrame, vp.Hearing]):
+        async def run(self, inbox: vp.Inbox[vp.AudioFrame], outbox: vp.Outbox[vp.Hearing], session: vp.Session) -> None:
+            await anyio.sleep(0.5)
+            raise OSError("no ears")
+
+    pipeline = vp.Pipeline(Deaf(), ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice())
+    with pytest.raises(vp.StageError, match="Deaf raised OSError"):
+        async with pipeline.session(output=RecordingOutput(), source=vp.PushSource(), greeting=LONG) as session:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                session.interrupt()
+                session.say("Good-bye.")
+                session.end()
+
+
+async def test_the_first_result_counts() -> None:
+    """A second `end` does not take back what the first one said."""
+    async with row(ScriptedModel([])).session(output=RecordingOutput(), greeting="Hello.") as session:
+        session.end(after_reply=True, result="done")
+        session.end()
+    assert session.result == "done"
+
+
+async def test_an_exception_in_a_tool_is_logged_for_the_developer(caplog: pytest.LogCaptureFixture) -> None:
+    """The model is told the class alone; the log has the traceback."""
+
+    @vp.tool
+    async def broken() -> str:
+        """Break."""
+        raise KeyError("sku")
+
+    model = ScriptedModel([Calls("broken", {}), Says("Sorry.")])
+    async with row(model, vp.ToolRouter([broken])).session(output=RecordingOutput()) as session:
+        await session.user_says("Go.")
+    assert [(record.message, record.exc_info is not None) for record in caplog.records] == [
+        ("the tool broken raised KeyError", True)
+    ]
+
+
+async def test_a_session_ends_within_three_seconds_whatever_hangs() -> None:
+    """A writing tool, the output's `attach` and its `open` hang, all at once."""
+
+    class Hanging(RecordingOutput):
+        def attach(self, session: vp.Session):
+            return hang()
+
+        def open(self):
+            return hang()
+
+    @vp.tool
+    async def pay() -> str:
+        """Pay."""
+        await anyio.sleep_forever()
+        return ""
+
+    pipeline = row(ScriptedModel([Calls("pay", {})]), vp.ToolRouter([pay]))
+    async with pipeline.session(output=Hanging()) as session:
+        with anyio.move_on_after(0.5):
+            await session.user_says("Pay.")
+    assert anyio.current_time() == 3.5
+
+
+def hang():
+    from contextlib import asynccontextmanager
+
+    @asynccontextmanager
+    async def never_closes() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await anyio.sleep_forever()
+
+    return never_closes()
+
+
+@pytest.mark.parametrize(
+    ("piece_s", "count"),
+    [pytest.param(1.0, 2, id="long"), pytest.param(0.02, 100, id="frames"), pytest.param(0.0025, 800, id="short")],
+)
+async def test_no_audio_is_lost_whatever_the_size_of_the_pieces(piece_s: float, count: int) -> None:
+    """All of it arrives, in order, in frames of 20 ms."""
+    heard: list[bytes] = []
+
+    class Ear(vp.SessionStage[vp.AudioFrame, vp.Hearing]):
+        async def run(self, inbox: vp.Inbox[vp.AudioFrame], outbox: vp.Outbox[vp.Hearing], session: vp.Session) -> None:
+            async for frame in inbox:
+                heard.append(frame.pcm)
+
+    source = vp.PushSource(16_000)
+    audio = bytes(range(250)) * 256
+    size = round(piece_s * 32_000)
+    pipeline = vp.Pipeline(Ear(), ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice())
+    async with pipeline.session(output=RecordingOutput(), source=source) as session:
+        for at in range(0, len(audio), size):
+            source.push(audio[at : at + size])
+            await anyio.sleep(piece_s)
+        source.end()
+        await session.ended.wait()
+    assert b"".join(heard) == audio
+    assert {len(frame) for frame in heard} == {640}
+    assert count == -(-len(audio) // size)
+
+
+async def test_resampled_speech_has_no_gaps() -> None:
+    """What a resampler gives out in long pieces is still written in frames, and played without a break."""
+    pytest.importorskip("soxr")
+    output = RecordingOutput(8_000)
+    async with row(ScriptedModel([Says(LONG)])).session(output=output) as session:
+        await session.user_says("Count.")
+    assert len(output.spans()) == 1
+    assert max(len(pcm) for _, pcm in output.written) <= 320
+
+
+async def test_two_failing_requests_leave_one_event_each() -> None:
+    """Each turn ends in exactly one event, also when nothing works."""
+    model = ScriptedModel([Refuses(400, "no"), Refuses(400, "no")])
+    async with row(model).session(output=RecordingOutput()) as session:
+        with suppress(vp.VoicepipeError):
+            await session.user_says("One?")
+            await session.user_says("Two?")
+    assert [type(event) for event in await ended(session)] == [vp.TurnFailed, vp.TurnFailed]
