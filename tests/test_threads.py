@@ -85,8 +85,8 @@ async def test_a_function_may_run_a_loop_of_its_own() -> None:
     assert await run_in_daemon_thread(anyio.run, seven, name="loop") == 7
 
 
-async def test_cancelling_abandons_the_thread() -> None:
-    """Cancelling returns while the function still blocks; what it raises later is dropped."""
+async def test_cancelling_abandons_the_thread(caplog: pytest.LogCaptureFixture) -> None:
+    """Cancelling returns while the function still blocks, and names its thread; what it raises later is dropped."""
     started, release = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
@@ -100,6 +100,7 @@ async def test_cancelling_abandons_the_thread() -> None:
         await started.wait()
         group.cancel_scope.cancel()
 
+    assert [record.message.split(";")[0] for record in caplog.records] == ["abandoned still runs"]
     (thread,) = threads_called("abandoned")
     release.set()
     thread.join()  # the warning about an unhandled exception would fail this test
@@ -128,7 +129,7 @@ def test_a_closed_loop_is_no_error() -> None:
 
 
 def test_a_blocked_thread_does_not_hold_the_exit() -> None:
-    """A program ends at once, quietly and with its own exit code, though a function blocks for ever."""
+    """A program ends at once, with its own exit code, though a function blocks for ever; its thread is named."""
     program = """
 import asyncio, sys, threading
 from voicepipe._threads import run_in_daemon_thread
@@ -149,4 +150,4 @@ sys.exit(5)
 """
     ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=30)
 
-    assert (ended.returncode, ended.stdout, ended.stderr) == (5, "", "")
+    assert (ended.returncode, ended.stdout, ended.stderr.split(";")[0]) == (5, "", "blocked still runs")

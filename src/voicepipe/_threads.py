@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import sys
 import threading
 from contextlib import suppress
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["run_in_daemon_thread"]
+
+log = logging.getLogger("voicepipe")
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -58,7 +61,11 @@ async def run_in_daemon_thread(function: Callable[[*Ts], T], *args: *Ts, name: s
             loop.call_soon_threadsafe(deliver, result, raised)
 
     threading.Thread(target=work, name=name, daemon=True).start()
-    result, error = await ended
+    try:
+        result, error = await ended
+    except asyncio.CancelledError:
+        log.warning("%s still runs; nobody waits for it any more, and its thread does not hold the exit", name)
+        raise
     if error is None:
         return cast("T", result)
     try:
