@@ -37,7 +37,7 @@ async def imports() -> list[Figure]:
         for _ in range(8):
             done = await anyio.run_process([sys.executable, "-c", TIMED_IMPORT], env=environment)
             seconds.append(float(done.stdout))
-    return [Figure("imports: CPU of import voicepipe", median(seconds[1:]), "s", 0.3)]
+    return [Figure("imports: CPU of import voicepipe", median(seconds[1:]), "s", 0.15)]
 
 
 async def installed() -> list[Figure]:

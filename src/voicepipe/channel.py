@@ -4,7 +4,8 @@ Rule 1: every channel has a capacity, chosen where it is made, with the reason.
 Rule 2: closing the sending end lets the reader finish what is queued; closing the reading end stops the writer.
 
 An item leaves the queue in the step in which `receive` returns it, so a reader that is cancelled loses none. It is not
-anyio's memory object stream: that one gives way to other tasks for each item, a third of the cost of listening, and
+anyio's memory object stream: that one gives way to other tasks and looks for a cancellation at each item, a third of
+the cost of listening; here a task that need not wait goes on, and is cancelled when it next waits. And that one
 warns of ends that were not closed, which is what becomes of the channels of a cancelled turn.
 """
 
@@ -16,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import anyio
-from anyio.lowlevel import checkpoint_if_cancelled
 
 from voicepipe.errors import ConfigurationError
 
@@ -107,7 +107,6 @@ class Channel(Generic[T]):
 
     async def send(self, item: T, /) -> None:
         """Hand over an item, waiting for room. See `Outbox.send`."""
-        await checkpoint_if_cancelled()
         self._check_open()
         if len(self._items) < self._capacity:
             self._put(item)
@@ -145,7 +144,6 @@ class Channel(Generic[T]):
 
     async def receive(self) -> T:
         """Return the next item. See `Inbox.receive`. Does not give way to other tasks when there is one already."""
-        await checkpoint_if_cancelled()
         while not self._items:
             if self.is_abandoned:
                 raise anyio.ClosedResourceError

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import anyio
-from pydantic import SecretStr
 
 from voicepipe._http import HTTPClient, HTTPResponse, checked_host
 from voicepipe.errors import AuthenticationError, ConfigurationError, IncompleteReply, RateLimited, VendorError
@@ -27,6 +26,8 @@ from voicepipe.stages.model import Model, ReplyPart, Request
 from voicepipe.vendors.openai_compatible import CompletionParser, messages_json, refusal
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from voicepipe.channel import Outbox
     from voicepipe.session import Session
     from voicepipe.turn import Turn
@@ -108,6 +109,8 @@ class LLMStreamStage(Model):
     ) -> None:
         if api_key is not None and api_key_env is not None:
             raise ConfigurationError("LLMStreamStage: give api_key or api_key_env, not both")
+        from pydantic import SecretStr  # noqa: PLC0415 - see tools.py, Rule 4
+
         self._api_key = SecretStr(api_key) if isinstance(api_key, str) else api_key
         if self._api_key is not None and not self._api_key.get_secret_value().strip():
             raise ConfigurationError("LLMStreamStage: api_key is empty; leave it out for a service without keys")
@@ -155,6 +158,8 @@ class LLMStreamStage(Model):
                 f"{checked_host(self.base_url, has_key=False)} into it, or pass api_key",
                 vendor=checked_host(self.base_url, has_key=False),
             )
+        from pydantic import SecretStr  # noqa: PLC0415 - see tools.py, Rule 4
+
         return SecretStr(key)
 
     async def reply(self, request: Request, outbox: Outbox[ReplyPart], turn: Turn) -> None:
