@@ -25,7 +25,11 @@ async def events(*acts: Act) -> list[str]:
     """Return the data of the events of a stream."""
     async with RawServer([HEAD, *acts]).serve() as base_url:
         client = HTTPClient(base_url, {})
-        async with client.open(), client.post("/x", {}, limit_s=1.0) as response, aclosing(response.events()) as found:
+        async with (
+            client.open(),
+            client.post("/x", "{}", limit_s=1.0) as response,
+            aclosing(response.events()) as found,
+        ):
             return [event async for event in found]
 
 
@@ -69,7 +73,7 @@ async def test_a_cut_body_is_a_vendor_error() -> None:
     head = HEAD.replace(b"\r\n\r\n", b"\r\ntransfer-encoding: chunked\r\n\r\n")
     async with RawServer([head, b"20\r\ndata: x\n\n"]).serve() as base_url:
         client = HTTPClient(base_url, {})
-        async with client.open(), client.post("/x", {}, limit_s=1.0) as response:
+        async with client.open(), client.post("/x", "{}", limit_s=1.0) as response:
             with pytest.raises(VendorError, match=r"the connection to 127\.0\.0\.1 broke") as raised:
                 async for _ in response.events():
                     pass
@@ -80,7 +84,7 @@ async def test_a_body_is_read_up_to_its_limit() -> None:
     """Of a long body the beginning is returned."""
     async with RawServer([answer("200 OK", b"abcdef")]).serve() as base_url:
         client = HTTPClient(base_url, {})
-        async with client.open(), client.post("/x", {}, limit_s=1.0) as response:
+        async with client.open(), client.post("/x", "{}", limit_s=1.0) as response:
             assert response.status == 200
             assert response.content_type == "application/json"
             assert response.header("Content-Length") == "6"
@@ -94,7 +98,7 @@ async def test_a_response_is_closed_with_its_block() -> None:
     async with server.serve() as base_url:
         client = HTTPClient(base_url, {})
         async with client.open():
-            async with client.post("/x", {}, limit_s=1.0) as response:
+            async with client.post("/x", "{}", limit_s=1.0) as response:
                 assert response.status == 200
                 assert not server.gone.is_set()
             with anyio.fail_after(1.0):
@@ -107,7 +111,7 @@ async def test_a_silent_server_is_given_up_at_the_limit() -> None:
         client = HTTPClient(base_url, {})
         async with client.open():
             with pytest.raises(VendorError, match=r"did not answer within 1\.5 s"):
-                async with client.post("/x", {}, limit_s=1.5):
+                async with client.post("/x", "{}", limit_s=1.5):
                     pytest.fail("there is no response")
     assert round(anyio.current_time(), 6) == 1.5
 
@@ -117,7 +121,7 @@ async def test_half_a_surrogate_pair_can_be_sent() -> None:
     server = RawServer([answer("200 OK", b"")])
     async with server.serve() as base_url:
         client = HTTPClient(base_url, {})
-        async with client.open(), client.post("/x", {"text": "a\ud83db"}, limit_s=1.0):
+        async with client.open(), client.post("/x", '{"text": "a\ud83db"}', limit_s=1.0):
             pass
     assert server.requests[0].body == {"text": "a?b"}
 
@@ -127,7 +131,7 @@ async def test_answers_are_asked_for_uncompressed() -> None:
     server = RawServer([answer("200 OK", b"")])
     async with server.serve() as base_url:
         client = HTTPClient(base_url, {"Authorization": f"Bearer {KEY}"})
-        async with client.open(), client.post("/x", {}, limit_s=1.0):
+        async with client.open(), client.post("/x", "{}", limit_s=1.0):
             pass
     sent = server.requests[0].headers.lower()
     assert "accept-encoding: identity" in sent
@@ -139,7 +143,7 @@ async def test_a_client_is_used_inside_of_open() -> None:
     """A request outside of `open` says what is wrong."""
     client = HTTPClient("https://api.example.com/v1", {})
     with pytest.raises(ConfigurationError, match=r"api\.example\.com is used outside"):
-        async with client.post("/x", {}, limit_s=1.0):
+        async with client.post("/x", "{}", limit_s=1.0):
             pytest.fail("sent")
 
 
@@ -214,6 +218,6 @@ async def test_a_proxy_of_the_environment_never_sees_a_key_for_this_machine(monk
         monkeypatch.setenv("HTTP_PROXY", proxy_url.removesuffix("/v1"))
         monkeypatch.setenv("http_proxy", proxy_url.removesuffix("/v1"))
         client = HTTPClient(base_url, {"authorization": f"Bearer {KEY}"})
-        async with client.open(), client.post("/x", {}, limit_s=1.0) as response:
+        async with client.open(), client.post("/x", "{}", limit_s=1.0) as response:
             assert response.status == 200
     assert (len(proxy.requests), len(service.requests)) == (0, 1)

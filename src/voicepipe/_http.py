@@ -9,7 +9,6 @@ Rule 4: a key goes into the headers of a request and nowhere else; `without_key`
 from __future__ import annotations
 
 import ipaddress
-import json
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final, cast
 
@@ -38,6 +37,9 @@ BLOT: Final = "***"
 
 # One connection per session that speaks at this moment; idle ones are kept as long as servers usually keep theirs.
 LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=60.0)
+
+
+JSON: Final = {"content-type": "application/json"}
 
 
 class HTTPResponse:
@@ -148,24 +150,22 @@ class HTTPClient:
                 return
 
     @asynccontextmanager
-    async def post(self, path: str, body: object, *, limit_s: float) -> AsyncGenerator[HTTPResponse]:
+    async def post(self, path: str, body: str, *, limit_s: float) -> AsyncGenerator[HTTPResponse]:
         """Send a request, wait for the response's head, and close the response at the end, also when cancelled.
 
         Args:
             path: Below the base URL, with its slash.
-            body: Sent as JSON. Half a surrogate pair, which UTF-8 does not have, becomes a question mark.
+            body: JSON text. Half a surrogate pair, which UTF-8 does not have, becomes a question mark.
             limit_s: How long the head may take.
 
         Raises:
             VendorError: The service cannot be reached, breaks the connection, or is silent.
         """
         url = f"{self.base_url}{path}"
-        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        content = text.encode("utf-8", "replace")
-        headers = {"content-type": "application/json"}
+        content = body.encode("utf-8", "replace")
         response = None
         with _translated(self.vendor, url), anyio.move_on_after(limit_s):
-            request = self._opened.build_request("POST", url, content=content, headers=headers)
+            request = self._opened.build_request("POST", url, content=content, headers=JSON)
             response = await self._opened.send(request, stream=True)
         if response is None:
             raise VendorError(f"{self.vendor} did not answer within {limit_s:g} s", vendor=self.vendor, retryable=True)

@@ -14,7 +14,7 @@ from voicepipe.errors import AuthenticationError, RateLimited, VendorError
 from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta
 from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage
 from voicepipe.testing.script import parse_request
-from voicepipe.vendors.openai_compatible import CUT_MARK, CompletionParser, messages_json, refusal
+from voicepipe.vendors.openai_compatible import CUT_MARK, CompletionParser, Conversation, messages_json, refusal
 
 if TYPE_CHECKING:
     from voicepipe.stages.model import ReplyPart
@@ -347,3 +347,29 @@ def test_no_call_spoils_the_requests_after_it(name: str, arguments: str) -> None
     assert 1 <= len(sent.name) <= 64
     assert all(character.isascii() and (character.isalnum() or character in "_-") for character in sent.name)
     assert isinstance(json.loads(sent.arguments), dict)
+
+
+def test_a_conversation_renders_only_what_may_change() -> None:
+    """A call's true result takes the place of "still running"; what has settled is not rendered again."""
+    call = ToolCall(call_id="1", name="book", arguments="{}")
+    message = AssistantMessage(generated="One moment.", heard="One moment.", calls=[call], is_settled=True)
+    conversation, messages = Conversation(), [UserMessage("Book it."), message]
+
+    assert "still running" in conversation.rendered("", messages)
+    call.settle("done", "booked")
+    whole = conversation.rendered("", messages)
+    assert json.loads(whole) == messages_json("", messages)
+    assert "booked" in whole
+
+    message.heard = "Something else."  # nobody does: it shows that the text is kept
+    assert conversation.rendered("", messages) == whole
+
+
+def test_a_request_holds_its_fields_and_the_messages() -> None:
+    """The body is one JSON object."""
+    body = json.loads(Conversation().request({"model": "m", "stream": True}, "Be brief.", [UserMessage("Hi.")]))
+    assert body == {
+        "model": "m",
+        "stream": True,
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi."}],
+    }

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 import anyio
 
@@ -23,7 +24,7 @@ from voicepipe.errors import AuthenticationError, ConfigurationError, Incomplete
 from voicepipe.events import ReplyEnd, RequestRetried, TextDelta
 from voicepipe.sentences import SentenceSplitter
 from voicepipe.stages.model import Model, ReplyPart, Request
-from voicepipe.vendors.openai_compatible import CompletionParser, messages_json, refusal
+from voicepipe.vendors.openai_compatible import CompletionParser, Conversation, refusal
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -143,6 +144,7 @@ class LLMStreamStage(Model):
         key = self._key()
         headers = {"authorization": f"Bearer {key.get_secret_value().strip()}"} if key else {}
         self._http = HTTPClient(self.base_url, headers)
+        self._conversations: WeakKeyDictionary[Session, Conversation] = WeakKeyDictionary()
         async with self._http.open(), anyio.create_task_group() as tasks:
             tasks.start_soon(self._http.warm)
             yield
@@ -181,9 +183,9 @@ class LLMStreamStage(Model):
 
     async def _ask(self, request: Request, outbox: Outbox[ReplyPart], turn: Turn) -> None:
         system = self.system if isinstance(self.system, str) else self.system(turn.session)
-        body = {**self._body, "messages": messages_json(system, request.messages)}
-        if request.tools:
-            body["tools"] = list(request.tools)
+        fields = {**self._body, "tools": request.tools} if request.tools else self._body
+        conversation = self._conversations.setdefault(turn.session, Conversation())
+        body = conversation.request(fields, system, request.messages)
         parser = CompletionParser(self._http.vendor, self._http.without_key)
         turn.timeline.mark_again("llm_request")
         asked_s, limit_s = anyio.current_time(), self.deadlines.first_token_s

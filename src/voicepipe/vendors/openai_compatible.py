@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
 from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta
 from voicepipe.history import AssistantMessage, Message, UserMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from voicepipe.stages.model import ReplyPart
 
-__all__ = ["CompletionParser", "messages_json", "refusal"]
+__all__ = ["CompletionParser", "Conversation", "messages_json", "refusal"]
 
 SHOWN_BODY_CHARACTERS = 200
 """How much of an error's body is put into the message."""
@@ -33,21 +33,67 @@ CUT_MARK = " —"
 
 
 def messages_json(system: str, messages: Iterable[Message]) -> list[dict[str, Any]]:
-    """Return the conversation as chat messages.
+    """Return the conversation as chat messages. See `Conversation`."""
+    rendered: list[dict[str, Any]] = json.loads(Conversation().rendered(system, messages))
+    return rendered
+
+
+class Conversation:
+    """The messages of one session as JSON text.
+
+    A message that cannot change any more is rendered once, so a request costs what is new, however long the call.
 
     Neighbouring user messages become one. Of an assistant message of an earlier turn only what was heard is given; one
     of which nothing was heard, and which called no tool, is left out. Every call is followed by exactly one result.
     """
-    rendered: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
-    for message in messages:
-        if isinstance(message, UserMessage):
-            if rendered and rendered[-1]["role"] == "user":
-                rendered[-1]["content"] += "\n" + message.text
-            else:
-                rendered.append({"role": "user", "content": message.text})
-        elif message.text.strip() or message.calls:
-            rendered += _assistant_json(message)
-    return rendered
+
+    def __init__(self) -> None:
+        self._final: dict[int, tuple[Message, str]] = {}  # with the message, so that its id is not used again
+
+    def request(self, fields: Mapping[str, Any], system: str, messages: Iterable[Message]) -> str:
+        """Return the body of a request: `fields`, of which there is at least one, and the messages."""
+        return f'{_dumped(fields)[:-1]},"messages":{self.rendered(system, messages)}}}'
+
+    def rendered(self, system: str, messages: Iterable[Message]) -> str:
+        """Return the messages as a JSON array."""
+        parts = [_dumped({"role": "system", "content": system})] if system else []
+        said: list[UserMessage] = []
+        for message in messages:
+            if isinstance(message, UserMessage):
+                said.append(message)
+            elif id(message) in self._final or message.text.strip() or message.calls:
+                parts += self._user(said)
+                said = []
+                parts.append(self._once(message))
+        return f"[{','.join([*parts, *self._user(said)])}]"
+
+    def _user(self, said: list[UserMessage]) -> list[str]:
+        if len(said) > 1:
+            return [_rendered(UserMessage("\n".join(message.text for message in said)))]
+        return [self._once(message) for message in said]
+
+    def _once(self, message: Message) -> str:
+        if (known := self._final.get(id(message))) is not None:
+            return known[1]
+        text = _rendered(message)
+        if _is_final(message):
+            self._final[id(message)] = message, text
+        return text
+
+
+def _is_final(message: Message) -> bool:
+    if isinstance(message, UserMessage):
+        return True
+    return message.is_settled and all(call.status in ("done", "failed") for call in message.calls)
+
+
+def _rendered(message: Message) -> str:
+    if isinstance(message, UserMessage):
+        return _dumped({"role": "user", "content": message.text})
+    return ",".join(map(_dumped, _assistant_json(message)))
+
+
+_dumped: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def _assistant_json(message: AssistantMessage) -> Iterator[dict[str, Any]]:
