@@ -242,3 +242,12 @@ async def test_what_is_given_to_a_session_is_used_as_it_is() -> None:
     async with Pipeline(ScriptedModel([]), SentenceChunker(), ScriptedVoice()).session(output=output, greeting="Hi."):
         await anyio.sleep(0.5)
     assert output.spans() == [(0.0, 0.15)]
+
+
+async def test_a_part_that_is_never_ready_is_an_error() -> None:
+    """A handshake that hangs ends the opening under the part's name, and what is open is closed."""
+    log: Log = []
+    with pytest.raises(StageError, match="was not ready after 60 s"):
+        async with opened([Slow(log, "quick"), Slow(log, "hangs", opens_s=1_000.0)]):
+            pytest.fail("it is not open")
+    assert log == [(0.0, "quick opened"), (60.0, "hangs closed"), (60.0, "quick closed")]

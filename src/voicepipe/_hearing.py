@@ -117,9 +117,11 @@ class _Intake:
         self._tell_dropped()
 
     def flush(self) -> None:
-        """The caller hung up: send what is left of the last frame."""
-        if self._rest and not self._outbox.is_abandoned:
-            self._send(self._rest)
+        """The caller hung up: send what is left, of the last frame and in the resampler."""
+        rest = self._rest + (self._resampler.flush() if self._resampler is not None else b"")
+        if not self._outbox.is_abandoned:
+            for frame in frames_of(rest, self._rate):
+                self._send(frame)
 
     def _send(self, frame: bytes) -> None:
         self._outbox.send_latest(AudioFrame(pcm=frame, sample_rate=self._rate, start_s=self._next_s))

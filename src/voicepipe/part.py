@@ -33,7 +33,8 @@ class Part(ABC):  # noqa: B024 - its subclasses have abstract methods, and Pytho
         """Live as long as the host: what is set on `self` here is shared by all sessions.
 
         Entered in a task of its own, so that handshakes of several parts run in parallel. An error raised here, or by
-        a task started here, ends the host under this part's name. Cancelled when the host ends before it is ready.
+        a task started here, ends the host under this part's name. Cancelled when the host ends before it is ready, and
+        an error after 60 s.
         """
         yield
 
@@ -42,7 +43,8 @@ class Part(ABC):  # noqa: B024 - its subclasses have abstract methods, and Pytho
         """Live as long as one session: what is set on `self` here belongs to this call.
 
         Entered in a task of its own, after `open`. An error raised here, or by a task started here, ends the session
-        under this part's name. Cancelled when the session ends before it is ready.
+        under this part's name. Cancelled when the session ends before it is ready,
+        and an error after 10 s.
         """
         del session
         yield

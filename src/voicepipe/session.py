@@ -198,7 +198,7 @@ class Session:
         return resampler(sample_rate, self._output.sample_rate, self._row.sink.name, self._output.name)
 
     def start_call(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a writing tool beside the turns, so that no barge-in touches it."""
+        """Run a tool beside the turns, so that none can hold a turn and no barge-in touches one that writes."""
         self._calls.start_soon(run)
 
     def drop_draft(self, turn: Turn) -> None:
@@ -310,6 +310,7 @@ class Session:
             self._work.start_soon(self._expire, turn)
 
     async def _expire(self, turn: Turn) -> None:
+        """Drop a draft that is not committed in time."""
         with anyio.move_on_after(DRAFT_S):
             await turn.committed.wait()
         if turn is self._turn and turn.state is TurnState.DRAFT:

@@ -19,7 +19,7 @@ GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 PAGES = sorted({*GUIDES, *ROOT.glob("*.md")})
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
-LANGUAGES = ("python", "sh", "text", "toml")
+LANGUAGES = ("python", "sh", "text")
 LIMIT_S = 60
 
 # Runs the Python blocks of one page in one namespace, as if they were one program that may await at the top. Blank
@@ -142,14 +142,6 @@ def test_commands_exist(page: Path, tmp_path: Path) -> None:
     blocks = [block for block in blocks_of(page.read_text(encoding="utf-8")) if block.language == "sh"]
     commands = [command for block in blocks for command in commands_of(block.text)]
     assert [unknown for command in commands if (unknown := unknown_in(command, tmp_path))] == []
-
-
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_toml_blocks_parse(page: Path) -> None:
-    """The TOML blocks of a page are TOML."""
-    for block in blocks_of(page.read_text(encoding="utf-8")):
-        if block.language == "toml":
-            tomllib.loads(block.text)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
