@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypeAliasType
 
+from voicepipe._tool_schema import read_signature
 from voicepipe.errors import ConfigurationError
 from voicepipe.tools import Tool, ToolContext, tool
 
@@ -157,32 +159,147 @@ def test_a_field_description_wins_over_the_docstring() -> None:
     assert find.parameters["properties"]["article"]["description"] == "from the field"
 
 
-def test_text_after_a_section_belongs_to_the_description() -> None:
-    """A paragraph after a section of the docstring is told to the model."""
+def underlined(article: str, count: Annotated[int, Field(ge=1)] = 1) -> None:
+    """Find.
 
-    @tool
-    def find(article: str) -> str:
+    Parameters
+    ----------
+    article : str
+        What to find.
+    count : int, optional
+        How many.
+
+    Notes
+    -----
+    Takes a while.
+    """
+
+
+def with_fields(article: str, count: Annotated[int, Field(ge=1)] = 1) -> None:
+    """Find.
+
+    Notes
+    -----
+    Takes a while.
+
+    :param article: What to find.
+    :param int count: How many.
+    """
+
+
+@pytest.mark.parametrize("function", [underlined, with_fields])
+def test_other_notations_are_read_too(function: Any) -> None:
+    """Docstrings in the notations of NumPy and Sphinx describe a tool and its parameters as Google's does."""
+    find = tool(function)
+
+    assert find.description == "Find.\n\nNotes\n-----\nTakes a while."
+    assert find.parameters["properties"] == {
+        "article": {"type": "string", "description": "What to find."},
+        "count": {"type": "integer", "minimum": 1, "default": 1, "description": "How many."},
+    }
+
+
+class Orders:
+    @staticmethod
+    def context_first(call: ToolContext[Shop], article: str) -> None:
         """Find.
 
         Args:
-            article (list[tuple[str, int]]): What to find.
-                Note: a name.
-
-        Never call this twice.
+            call: Not for the model.
+            article: What to find.
         """
-        return article
 
-    assert find.description == "Find.\n\nNever call this twice."
-    assert find.parameters["properties"]["article"]["description"] == "What to find. Note: a name."
+    @staticmethod
+    def context_in_the_middle(count: int, call: Annotated[ToolContext[Shop], "of this call"], article: str) -> None:
+        """Find."""
+
+    @staticmethod
+    def context_by_name(article: str, *, call: ToolContext, count: int) -> None:  # type: ignore[type-arg]
+        """Find."""
+
+    def with_self(self, article: str, call: ToolContext[Shop]) -> None:
+        """Find."""
+
+    def no_self() -> None:  # type: ignore[misc]
+        """Find."""
+
+    def self_by_name(*, self) -> None:  # type: ignore[no-untyped-def, misc]
+        """Find."""
 
 
-def test_a_default_that_is_not_json_is_left_out() -> None:
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (Orders.context_first, ("article",)),
+        (Orders.context_in_the_middle, ("count", "article")),
+        (Orders.context_by_name, ("article", "count")),
+    ],
+)
+def test_the_context_may_stand_anywhere(function: Any, names: tuple[str, ...]) -> None:
+    """The context is found in any place, is hidden from the model, and may be described or not."""
+    signature = read_signature(function, ToolContext)
+
+    assert signature.context == "call"
+    assert signature.names == tuple(signature.parameters["properties"]) == names
+
+
+def test_the_context_may_have_an_alias() -> None:
+    """A name for the context with its dependencies is the context."""
+    Call = TypeAliasType("Call", ToolContext[Shop])  # noqa: N806 - a type
+
+    def find(article: str, call: Call) -> None:
+        """Find."""
+
+    assert read_signature(find, ToolContext).names == ("article",)
+
+
+def test_a_result_is_no_parameter() -> None:
+    """A function that returns a context takes none."""
+
+    def find(article: str) -> list[ToolContext[Any]] | None:
+        """Find."""
+
+    with pytest.raises(ConfigurationError, match="the result of tool find cannot be written as JSON"):
+        read_signature(find, ToolContext)
+
+
+def test_a_method_has_no_parameter_for_its_object() -> None:
+    """The first parameter of a method in a class needs no annotation and is no argument."""
+    signature = read_signature(Orders.with_self, ToolContext, is_method=True)
+
+    assert (signature.names, signature.context) == (("article",), "call")
+    assert signature.parameters["properties"] == {"article": {"type": "string"}}
+
+
+@pytest.mark.parametrize("method", [Orders.no_self, Orders.self_by_name])
+def test_a_method_needs_a_place_for_its_object(method: Any) -> None:
+    """A method that takes nothing by position is refused: it could not be called on an object."""
+    with pytest.raises(ConfigurationError, match="has no place for the instance; add self"):
+        read_signature(method, ToolContext, is_method=True)
+
+
+def test_names_of_the_class_are_found() -> None:
+    """A method may use classes that were defined in the body of its class, though annotations are text."""
+
+    class Shelf:
+        class Kind(StrEnum):
+            GIFT = "gift"
+
+        def find(self, kind: Kind) -> None:
+            """Find."""
+
+        signature = read_signature(find, ToolContext, is_method=True)
+
+    assert Shelf.signature.parameters["$defs"] == {"Kind": {"type": "string", "enum": ["gift"]}}
+
+
+@pytest.mark.parametrize("default", [math.isnan, math.nan, [math.inf], b"\xff", {1: object()}])
+def test_a_default_that_is_not_json_is_left_out(default: Any) -> None:
     """A parameter with a default that JSON cannot hold is optional, and the schema does not name the default."""
 
     @tool
-    def find(article: Any = math.isnan) -> bool:
+    def find(article: Any = default) -> None:
         """Find."""
-        return article is math.isnan
 
     assert find.parameters["properties"] == {"article": {}}
     assert "required" not in find.parameters
@@ -289,6 +406,30 @@ def maybe_context(article: str, call: ToolContext[int] | None = None) -> str:
     return f"{article}{call}"
 
 
+def inner_context(article: str, calls: list[dict[str, ToolContext[int]]]) -> str:
+    """Find."""
+    return f"{article}{calls}"
+
+
+def misspelt(article: str) -> str:
+    """Find.
+
+    Args:
+        artcle: What to find.
+    """
+    return article
+
+
+def not_there(article: str) -> str:
+    """Find.
+
+    Args:
+        article: What to find.
+        Note: only names.
+    """
+    return article
+
+
 def no_json(article: str, lock: threading.Barrier) -> str:
     """Find."""
     return f"{article}{lock}"
@@ -346,6 +487,7 @@ async def yielding_async(article: str) -> AsyncIterator[str]:
         (by_position, ["by_position", "article", "remove the slash"]),
         (two_contexts, ["two_contexts", "one and two", "remove one"]),
         (maybe_context, ["maybe_context", "parameter call", "write call: ToolContext[YourDeps]"]),
+        (inner_context, ["inner_context", "parameter calls", "write calls: ToolContext[YourDeps]"]),
         (no_json, ["no_json", "parameter lock", "Barrier"]),
         (no_schema, ["no_schema", "parameter find", "use a type that JSON can hold"]),
         (wrong_constraint, ["wrong_constraint", "parameter article", "look-behind"]),
@@ -355,7 +497,8 @@ async def yielding_async(article: str) -> AsyncIterator[str]:
         (field_as_default, ["field_as_default", "parameter count", "Annotated"]),
         (yielding, ["yielding", "return a list"]),
         (yielding_async, ["yielding_async", "return a list"]),
-        (Shop.find, ["parameter self", "tool(instance.find)"]),
+        (misspelt, ["misspelt", "describes artcle", "did you mean article?"]),
+        (not_there, ["not_there", "describes Note", "indent the line"]),
         (Shop, ["needs a function", "found type"]),
         (get_order, ["needs a function", "found Tool"]),
         (lambda: None, ["<lambda>", "no return annotation"]),

@@ -7,7 +7,9 @@ Rule 2: this module reads. Checking a call's arguments and running it belong to 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import inspect
+import json
 import re
 import sys
 import typing
@@ -17,20 +19,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast, get_args, get_ori
 
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import to_jsonable_python
 
+from voicepipe._docstrings import read_docstring
 from voicepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["NOT_GIVEN", "ToolSignature", "read_signature"]
 
 NOT_GIVEN: Final = object()
 """What an argument holds that the model left out: the function's own default applies."""
-
-_SECTION = re.compile(r"(Args|Arguments|Parameters|Returns?|Yields|Raises):\s*")
-_ARGUMENT = re.compile(r"(\w+)\s*(?:\(.*?\))?\s*:\s*(.*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,32 +54,35 @@ class ToolSignature:
     returns: TypeAdapter[Any]
 
 
-def read_signature(function: Callable[..., Any], context_class: type) -> ToolSignature:
+def read_signature(function: Callable[..., Any], context_class: type, *, is_method: bool = False) -> ToolSignature:
     """Read a function.
 
     Args:
         function: A function or a bound method; every parameter and the result have annotations.
         context_class: Parameters of this class are hidden from the model.
+        is_method: It stands in the body of a class, so its first parameter is the instance, and no argument.
 
     Raises:
-        ConfigurationError: The function lacks a docstring or an annotation, or a model could not call it.
+        ConfigurationError: The function lacks a docstring or an annotation, the docstring speaks of a parameter that
+            there is not, or a model could not call it.
     """
     name = _checked_name(function)
-    parameters = _checked_parameters(function, name)
-    description, documented = _split_docstring(inspect.getdoc(function) or "")
-    if not description:
+    parameters = _checked_parameters(function, name, is_method=is_method)
+    described = read_docstring(inspect.getdoc(function) or "")
+    if not described.description:
         raise ConfigurationError(
             f"tool {name} has no description: the model decides by it when to call the tool; "
             f'write a docstring, e.g. """Look up the status of a customer order."""'
         )
+    _check_documented(name, described.parameters, [parameter.name for parameter in parameters])
     local_names = _enclosing_locals(function)
     hints = _annotations(function, name, local_names)
-    context = _context_parameter(hints, name, context_class)
+    context = _context_parameter({one.name: hints[one.name] for one in parameters}, name, context_class)
     visible = [parameter for parameter in parameters if parameter.name != context]
     arguments = _arguments_adapter(name, visible, hints, local_names)
     return ToolSignature(
-        description=description,
-        parameters=_parameters_schema(name, arguments, visible, documented),
+        description=described.description,
+        parameters=_parameters_schema(name, arguments, visible, described.parameters),
         names=tuple(parameter.name for parameter in visible),
         context=context,
         arguments=arguments,
@@ -100,10 +103,15 @@ def _checked_name(function: Callable[..., Any]) -> str:
     return name
 
 
-def _checked_parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
+def _checked_parameters(function: Callable[..., Any], name: str, *, is_method: bool) -> list[inspect.Parameter]:
     """Return the parameters of a function that can be called by the names of its parameters."""
     signature = inspect.signature(function)
-    for parameter in signature.parameters.values():
+    parameters = list(signature.parameters.values())
+    if is_method:
+        if not parameters or parameters[0].kind > inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            raise ConfigurationError(f"tool {name} stands in a class and has no place for the instance; add self")
+        del parameters[0]
+    for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise ConfigurationError(
                 f"tool {name} takes {parameter}, which no schema can describe; write one parameter for each argument"
@@ -113,10 +121,9 @@ def _checked_parameters(function: Callable[..., Any], name: str) -> list[inspect
                 f"tool {name} takes {parameter.name} by position only, but a model gives names; remove the slash"
             )
         if parameter.annotation is parameter.empty:
-            hint = f"{parameter.name}: str"
-            if parameter.name == "self":
-                hint = f"no @tool in the class, but tool(instance.{name}) where the instance exists"
-            raise ConfigurationError(f"parameter {parameter.name} of tool {name} has no annotation; write {hint}")
+            raise ConfigurationError(
+                f"parameter {parameter.name} of tool {name} has no annotation; write {parameter.name}: str"
+            )
         if isinstance(parameter.default, FieldInfo):
             raise ConfigurationError(
                 f"parameter {parameter.name} of tool {name} has a Field as its default, which a plain call would get; "
@@ -124,11 +131,22 @@ def _checked_parameters(function: Callable[..., Any], name: str) -> list[inspect
             )
     if signature.return_annotation is signature.empty:
         raise ConfigurationError(f"tool {name} has no return annotation; write -> str, or -> None without a result")
-    return list(signature.parameters.values())
+    return parameters
+
+
+def _check_documented(name: str, documented: Iterable[str], names: list[str]) -> None:
+    """Refuse a description of a parameter that there is not; for one that is misspelt it would be lost in silence."""
+    for unknown in documented:
+        if unknown not in names:
+            near = difflib.get_close_matches(unknown, names, n=1)
+            hint = f"did you mean {near[0]}?" if near else "remove it, or indent the line if it continues another"
+            raise ConfigurationError(
+                f"the docstring of tool {name} describes {unknown}, but {name} has no such parameter; {hint}"
+            )
 
 
 def _enclosing_locals(function: Callable[..., Any]) -> Mapping[str, Any]:
-    """Return the local names of the running functions in which `function` was defined, so that their classes are found.
+    """Return the names of the running functions and class bodies around `function`, so that their classes are found.
 
     The frames are told by the qualified name, not by their distance: a decorator or a helper may stand between.
     """
@@ -136,8 +154,9 @@ def _enclosing_locals(function: Callable[..., Any]) -> Mapping[str, Any]:
     scopes: list[Mapping[str, Any]] = []
     frame = sys._getframe(1)
     while frame is not None:
-        enclosing = f"{frame.f_code.co_qualname}.<locals>."
-        if frame.f_globals is unwrapped.__globals__ and unwrapped.__qualname__.startswith(enclosing):
+        around = frame.f_code.co_qualname
+        defined_here = unwrapped.__qualname__.startswith((f"{around}.<locals>.", f"{around}."))
+        if frame.f_globals is unwrapped.__globals__ and defined_here:
             scopes.append(dict(frame.f_locals))
         frame = cast("Any", frame.f_back)
     return ChainMap(*cast("list[dict[str, Any]]", scopes))
@@ -158,22 +177,37 @@ def _context_parameter(hints: dict[str, Any], name: str, context_class: type) ->
     """Return the one parameter that takes the context."""
     found: list[str] = []
     for parameter, annotation in hints.items():
-        kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-        if _is_context(kind, context_class):
+        kind = _bare(annotation)
+        if _is_class(kind, context_class):
             found.append(parameter)
-        elif any(_is_context(part, context_class) for part in get_args(kind)):
+        elif _holds(kind, context_class):
             raise ConfigurationError(
-                f"parameter {parameter} of tool {name} holds a {context_class.__name__} inside another type; "
-                f"write {parameter}: {context_class.__name__}[YourDeps]"
+                f"parameter {parameter} of tool {name} holds a {context_class.__name__} inside another type, "
+                f"but it is always given and stands alone; write {parameter}: {context_class.__name__}[YourDeps]"
             )
     if len(found) > 1:
         raise ConfigurationError(f"tool {name} takes the context twice, as {' and '.join(found)}; remove one")
     return found[0] if found else None
 
 
-def _is_context(kind: Any, context_class: type) -> bool:  # noqa: ANN401 - types at run time have no better type
+def _bare(kind: Any) -> Any:  # noqa: ANN401 - types at run time have no better type
+    """Return a type without what `Annotated` adds, and what an alias stands for."""
+    while True:
+        if get_origin(kind) is Annotated:
+            kind = get_args(kind)[0]
+        elif type(kind).__name__ == "TypeAliasType":  # of typing since 3.12, and of typing_extensions
+            kind = kind.__value__
+        else:
+            return kind
+
+
+def _is_class(kind: Any, wanted: type) -> bool:  # noqa: ANN401
     origin = get_origin(kind) or kind
-    return isinstance(origin, type) and issubclass(origin, context_class)
+    return isinstance(origin, type) and issubclass(origin, wanted)
+
+
+def _holds(kind: Any, wanted: type) -> bool:  # noqa: ANN401
+    return any(_is_class(_bare(part), wanted) or _holds(part, wanted) for part in get_args(kind))
 
 
 def _arguments_adapter(
@@ -220,7 +254,7 @@ def _adapter(kind: Any, local_names: Mapping[str, Any]) -> TypeAdapter[Any]:  # 
 
 def _first_sentence(error: Exception) -> str:
     """Return what pydantic found; what it advises is about models and would mislead here."""
-    return " ".join(re.split(r"\n\n|\. ", str(error), maxsplit=1)[0].split())
+    return " ".join(re.split(r"\n\n|\. ", str(error), maxsplit=1)[0].split()).rstrip(".")
 
 
 def _parameters_schema(
@@ -240,10 +274,21 @@ def _parameters_schema(
             described.setdefault("description", words)
         if parameter.default is not parameter.empty:
             try:
-                described["default"] = to_jsonable_python(parameter.default)
-            except PydanticSerializationError:
+                default = to_jsonable_python(parameter.default)
+            except ValueError:
                 continue  # such a default is the function's own business; that it has one is seen in "required"
+            if _is_json(default):
+                described["default"] = default
     return schema
+
+
+def _is_json(value: object) -> bool:
+    """Return whether a value can be sent: NaN and the infinities are no JSON."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _cleaned(schema: dict[str, Any]) -> dict[str, Any]:
@@ -259,37 +304,8 @@ def _cleaned(schema: dict[str, Any]) -> dict[str, Any]:
             cleaned[key] = _cleaned(cast("dict[str, Any]", value))
         elif key in ("anyOf", "oneOf", "allOf", "prefixItems"):
             cleaned[key] = [_cleaned(inner) for inner in cast("list[dict[str, Any]]", value)]
-        elif key != "title":
+        elif key != "title" and (key != "default" or _is_json(value)):
             cleaned[key] = value
     if "properties" in cleaned:
         cleaned["additionalProperties"] = False
     return cleaned
-
-
-def _split_docstring(text: str) -> tuple[str, dict[str, str]]:
-    """Return a Google-style docstring without its sections, and what it says about each argument."""
-    prose: list[str] = []
-    arguments: list[str] = []
-    section = prose
-    for line in text.splitlines():
-        if heading := _SECTION.fullmatch(line):
-            section = arguments if heading[1] in ("Args", "Arguments", "Parameters") else []
-            continue
-        if line and not line[0].isspace():
-            section = prose
-        section.append(line)
-    return "\n".join(prose).strip(), _documented_arguments(arguments)
-
-
-def _documented_arguments(lines: list[str]) -> dict[str, str]:
-    """Return the entries `name: words` and `name (type): words`; deeper lines continue an entry."""
-    entries: dict[str, list[str]] = {}
-    current: list[str] = []
-    margin = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
-    for line in lines:
-        entry = _ARGUMENT.fullmatch(line[margin:])
-        if entry:
-            current = entries[entry[1]] = [entry[2]]
-        elif line.strip():
-            current.append(line.strip())
-    return {name: " ".join(words).strip() for name, words in entries.items()}
