@@ -14,7 +14,9 @@ from voicepipe.errors import (
     MissingExtra,
     RateLimited,
     StageError,
+    StructuredOutputError,
     ToolError,
+    ToolRetry,
     VendorError,
     VoicepipeError,
 )
@@ -29,7 +31,9 @@ PARENTS = [
     (RateLimited, VendorError),
     (IncompleteReply, VendorError),
     (StageError, VoicepipeError),
+    (StructuredOutputError, VoicepipeError),
     (ToolError, VoicepipeError),
+    (ToolRetry, ToolError),
     (LeaseRevoked, VoicepipeError),
 ]
 

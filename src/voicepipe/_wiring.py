@@ -50,9 +50,12 @@ class Row:
     fallback: str
 
     @property
+    def router(self) -> ToolRouter:
+        return next(stage for stage in self.reply_stages if isinstance(stage, ToolRouter))
+
+    @property
     def speech_stages(self) -> tuple[Stage[Any, Any], ...]:
-        at = next(index for index, stage in enumerate(self.reply_stages) if isinstance(stage, ToolRouter))
-        return self.reply_stages[at + 1 :]
+        return self.reply_stages[self.reply_stages.index(self.router) + 1 :]
 
     @property
     def sink(self) -> TTSSink:

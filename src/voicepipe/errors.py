@@ -8,8 +8,10 @@
     │   ├── AuthenticationError   the key is missing or refused: change the key
     │   ├── RateLimited           too many requests: slow down
     │   └── IncompleteReply       a reply was cut after some of it was heard: what was said stays said
+    ├── StructuredOutputError     a model did not give the data it was asked for: `raw` is what it said
     ├── StageError                a stage raised something that is not in this tree: mend that stage
     ├── ToolError                 a tool could not do it: told to the model, not to the caller
+    │   └── ToolRetry             a tool wants other arguments: the model may call it once more
     └── LeaseRevoked              audio was written after its turn lost the output: stop writing
 
 Anything else that escapes is a bug of ours. Keys, transcripts and audio never appear in a message.
@@ -26,7 +28,9 @@ __all__ = [
     "MissingExtra",
     "RateLimited",
     "StageError",
+    "StructuredOutputError",
     "ToolError",
+    "ToolRetry",
     "VendorError",
     "VoicepipeError",
 ]
@@ -102,6 +106,18 @@ class IncompleteReply(VendorError):  # noqa: N818 - names the state of the reply
         super().__init__(message, vendor=vendor, retryable=False)
 
 
+class StructuredOutputError(VoicepipeError):
+    """A model gave no data that validates, also when it was told what was wrong.
+
+    Attributes:
+        raw: What it said last; may hold what the caller said, so it is not part of the message.
+    """
+
+    def __init__(self, message: str, *, raw: str) -> None:
+        super().__init__(message)
+        self.raw = raw
+
+
 class StageError(VoicepipeError):
     """A stage or another part raised an exception that is none of ours; it is the `__cause__`.
 
@@ -116,6 +132,13 @@ class StageError(VoicepipeError):
 
 class ToolError(VoicepipeError):
     """A tool cannot do what it was asked. Raise it in a tool: the model is told the message as it stands."""
+
+
+class ToolRetry(ToolError):  # noqa: N818 - names what is asked for
+    """A tool could do it with other arguments. Raise it in a tool: the model is told the message, and may call again.
+
+    Once: after the second refusal in a turn the model has to answer without tools.
+    """
 
 
 class LeaseRevoked(VoicepipeError):  # noqa: N818 - names what happened to the lease

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from voicepipe.audio.source import Source
     from voicepipe.part import Part
     from voicepipe.stages.playback import Lease
+    from voicepipe.toolbox import Toolset
 
 __all__ = ["Session"]
 
@@ -160,6 +161,11 @@ class Session:
         return turn
 
     @property
+    def tools(self) -> Toolset:
+        """The tools that the model may call in this session: `add` and `remove` take effect with the next request."""
+        return self._row.router.tools
+
+    @property
     def is_busy(self) -> bool:
         """Whether a reply is being prepared or spoken, or something waits to be said."""
         return self._turn is not None or bool(self._to_say)
@@ -275,6 +281,7 @@ class Session:
         for decision in self._policy.handle(event, anyio.current_time()):
             if not self.ended.is_set():  # an interruption may have ended it
                 self._carry_out(decision)
+        self._go_on()  # a draft may have been dropped with nothing in its place
 
     def _carry_out(self, decision: Decision) -> None:
         match decision:
@@ -337,7 +344,7 @@ class Session:
             await self._speak(turn, text)
             await turn.committed.wait()  # a draft with nothing to say
             outcome = TurnState.FAILED if turn.failure else TurnState.DONE if turn.has_text else TurnState.EMPTY
-            if outcome is not TurnState.DONE and self._row.fallback:
+            if outcome is not TurnState.DONE and self._row.fallback and not turn.is_withheld:
                 await self._speak(turn, self._row.fallback)
             self._settle(turn, TurnState.FAILED if turn.failure else outcome)
 

@@ -9,15 +9,30 @@ Rule 4: pydantic is imported with the first tool, not with the library: it is a 
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import inspect
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+import types
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, TypeAlias, TypeVar, cast, get_args, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    Literal,
+    ParamSpec,
+    TypeAlias,
+    TypeVar,
+    cast,
+    get_args,
+    overload,
+)
 
 import anyio
 
@@ -25,9 +40,8 @@ from voicepipe._threads import run_in_daemon_thread
 from voicepipe.errors import ConfigurationError, ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from pydantic_core import ErrorDetails
+    from collections.abc import Callable, Mapping
+    from typing import Self
 
     from voicepipe.session import Session
 
@@ -39,14 +53,13 @@ DEFAULT_TIMEOUT_S: Final = 10.0
 
 Effect: TypeAlias = Literal["read", "write"]
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
+I = TypeVar("I")  # noqa: E741 - an instance
 Deps_co = TypeVar("Deps_co", covariant=True)
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _CUT: Final = f"\n[cut here: the result is longer than {MAX_RESULT_BYTES} bytes]"
-
-_MAX_COMPLAINTS: Final = 8
-_MAX_PATH: Final = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +89,9 @@ class Tool(Generic[P, R]):
         description: The docstring without its sections on arguments, results and errors.
         effect: "write" when a call changes something, "read" when it may be cancelled and repeated at will.
         timeout_s: Seconds after which the router gives up waiting.
+        say: Said to the caller while the tool takes its time; "" for nothing.
+        confirm: Whether the caller has to agree before it runs.
+        is_unbound: Whether it is a method that lacks its object.
         parameters: JSON schema of the arguments. Not to be changed.
     """
 
@@ -86,16 +102,21 @@ class Tool(Generic[P, R]):
         effect: Effect = "write",
         timeout_s: float = DEFAULT_TIMEOUT_S,
         name: str | None = None,
+        say: str = "",
+        confirm: bool = False,
     ) -> None:
         from voicepipe._tool_schema import read_signature  # noqa: PLC0415 - Rule 4
 
-        self._signature = read_signature(function, ToolContext)
+        self.is_unbound = _is_method(function)
+        self._signature = read_signature(function, ToolContext, is_method=self.is_unbound)
         functools.update_wrapper(self, function, updated=())
         self._function = function
         self.name = function.__name__ if name is None else name
         self.description = self._signature.description
         self.effect: Effect = effect
         self.timeout_s = timeout_s
+        self.say = say
+        self.confirm = confirm
         self.parameters = self._signature.parameters
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(
@@ -112,6 +133,26 @@ class Tool(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, as if it had not been decorated."""
         return self._function(*args, **kwargs)
+
+    @property
+    def origin(self) -> str:
+        """Where the function stands, e.g. "shop.orders.find_order"."""
+        return f"{self._function.__module__}.{self._function.__qualname__}"
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self: Tool[Concatenate[I, Q], R], instance: I, owner: type | None = None) -> Tool[Q, R]: ...
+
+    def __get__(self, instance: object, owner: type | None = None) -> Tool[..., R]:
+        """Return the tool of this very object, where the function is a method of a `Toolbox`."""
+        if instance is None or not self.is_unbound:
+            return self
+        bound: Tool[..., R] = copy.copy(self)
+        bound._function = types.MethodType(self._function, instance)
+        bound.is_unbound = False
+        return bound
 
     @property
     def definition(self) -> dict[str, Any]:
@@ -131,21 +172,18 @@ class Tool(Generic[P, R]):
         """
         from pydantic import ValidationError  # noqa: PLC0415 - Rule 4
 
+        from voicepipe._complaints import check_json, complaints  # noqa: PLC0415 - Rule 4
         from voicepipe._tool_schema import NOT_GIVEN  # noqa: PLC0415 - Rule 4
 
         if not arguments and not self._signature.names:
             return {}
-        _check_json(arguments)
+        check_json(arguments, "the arguments", MAX_ARGUMENT_BYTES, self.parameters)
         try:
             # Said here and in no configuration, so that it holds for the models inside too, whatever theirs is.
             found = self._signature.arguments.validate_json(arguments, strict=True, extra="forbid")
         except ValidationError as error:
-            complaints = error.errors(include_url=False)
-            said = [_complaint(one) for one in complaints[:_MAX_COMPLAINTS]]
-            if len(complaints) > _MAX_COMPLAINTS:
-                said.append(f"and {len(complaints) - _MAX_COMPLAINTS} more")
             # Not the cause: its text holds the values.
-            raise ToolError("; ".join(said)) from None
+            raise ToolError(complaints(error, "arguments")) from None
         except ToolError:
             raise
         except Exception as error:  # e.g. a constraint that does not fit its type, which pydantic finds only now
@@ -186,19 +224,20 @@ class Tool(Generic[P, R]):
     def render(self, result: Any) -> str:  # noqa: ANN401
         """Return what the model sees: text as it is, anything else as JSON by the return annotation.
 
-        A result beyond 8 KiB is cut and says so.
+        A result beyond 8 KiB, counted as it is written in JSON, is cut and says so.
 
         Raises:
             ToolError: The result cannot be written as JSON. The call was made all the same.
         """
         if isinstance(result, str) and not isinstance(result, Enum):
-            return _cut(_encoded(result))
+            return _cut(result)
         refusal = f"{self.name} ran, but its result cannot be shown: a {type(result).__name__} is not JSON"
         if isinstance(result, Iterator):  # it may never end
             raise ToolError(refusal)
         try:
             # Without warnings: what is not of the annotated type, e.g. a dict for a model, is written by its own.
-            return _cut(self._signature.returns.dump_json(result, warnings=False))
+            data = self._signature.returns.dump_json(result, warnings=False)
+            return data.decode() if len(data) <= MAX_RESULT_BYTES else _cut(data.decode())
         except Exception as error:
             raise ToolError(refusal) from error
 
@@ -209,13 +248,20 @@ class Tool(Generic[P, R]):
 
 @overload
 def tool(
-    function: Callable[P, R], /, *, effect: Effect = ..., timeout_s: float = ..., name: str | None = ...
+    function: Callable[P, R],
+    /,
+    *,
+    effect: Effect = ...,
+    timeout_s: float = ...,
+    name: str | None = ...,
+    say: str = ...,
+    confirm: bool = ...,
 ) -> Tool[P, R]: ...
 
 
 @overload
 def tool(
-    *, effect: Effect = ..., timeout_s: float = ..., name: str | None = ...
+    *, effect: Effect = ..., timeout_s: float = ..., name: str | None = ..., say: str = ..., confirm: bool = ...
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -226,8 +272,12 @@ def tool(
     effect: Effect = "write",
     timeout_s: float = DEFAULT_TIMEOUT_S,
     name: str | None = None,
+    say: str = "",
+    confirm: bool = False,
 ) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
     """Make a tool of a function, async or plain: `@tool`, `@tool(effect="read")` or `tool(shop.find_order)`.
+
+    Methods of a `Toolbox` are decorated like functions.
 
     Args:
         function: Every parameter and the result have annotations, and the docstring says what it does. Parameters are
@@ -236,50 +286,18 @@ def tool(
             finished, be cancelled, and be repeated.
         timeout_s: Seconds after which the model is told that the outcome is unknown.
         name: What the model calls it, if not by the function's name.
+        say: Said when the tool takes its time and nothing else is being said, e.g. "One moment, I am looking it up."
+        confirm: Whether the caller has to agree. The first call does not run: the model is told to ask. The identical
+            call in a later turn of the caller runs, unless their words begin with a refusal.
 
     Raises:
         ConfigurationError: A model could not call it; the message says what to write.
     """
 
     def decorate(function: Callable[P, R]) -> Tool[P, R]:
-        return Tool(function, effect=effect, timeout_s=timeout_s, name=name)
+        return Tool(function, effect=effect, timeout_s=timeout_s, name=name, say=say, confirm=confirm)
 
     return decorate if function is None else decorate(function)
-
-
-class Toolset(Mapping[str, Tool[..., Any]]):
-    """The tools that one pipeline allows, by name.
-
-    Raises:
-        ConfigurationError: Something in it is no tool, or two have one name.
-    """
-
-    def __init__(self, tools: Iterable[Tool[..., Any]]) -> None:
-        self._tools: dict[str, Tool[..., Any]] = {}
-        for one in tools:
-            if not isinstance(cast("object", one), Tool):
-                raise ConfigurationError(_no_tool(one))
-            if other := self._tools.get(one.name):
-                raise ConfigurationError(
-                    f"two tools are called {one.name}: {_origin(other)} and {_origin(one)}; "
-                    f'give one of them another name with @tool(name="...")'
-                )
-            self._tools[one.name] = one
-        self.definitions = tuple(one.definition for one in self._tools.values())
-        """The `tools` of a chat completion request. Not to be changed."""
-
-    def __getitem__(self, name: str) -> Tool[..., Any]:
-        return self._tools[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tools)
-
-    def __len__(self) -> int:
-        return len(self._tools)
-
-    def __repr__(self) -> str:
-        """Show the names."""
-        return f"<Toolset {' '.join(self._tools)}>"
 
 
 def describe_failure(error: BaseException) -> str:
@@ -291,94 +309,32 @@ def describe_failure(error: BaseException) -> str:
     if len(inside) == 1:
         return describe_failure(inside[0])
     if isinstance(error, ToolError) and str(error):
-        return _cut(_encoded(str(error)))
+        return _cut(str(error))
     return f"{type(error).__name__}: the tool failed"
+
+
+def _is_method(function: object) -> bool:
+    """Return whether a function stands in the body of a class, so that its first parameter is the object itself."""
+    if not inspect.isfunction(function):
+        return False
+    first = next(iter(inspect.signature(function).parameters.values()), None)
+    in_class = "." in function.__qualname__.rpartition("<locals>.")[2]
+    return in_class and first is not None and first.name == "self" and first.annotation is first.empty
 
 
 def _grouped(error: BaseException) -> tuple[BaseException, ...]:
     return cast("BaseExceptionGroup[BaseException]", error).exceptions if isinstance(error, BaseExceptionGroup) else ()
 
 
-def _no_tool(found: object) -> str:
-    if callable(found):
-        name = getattr(found, "__name__", type(found).__name__)
-        return f"{name} is a function, but no tool; decorate it with @tool"
-    return f"tools must be functions decorated with @tool, found {type(found).__name__}"
+def _cut(text: str) -> str:
+    """Return at most `MAX_RESULT_BYTES` as JSON writes them, with a mark where something is missing.
 
-
-def _origin(one: Tool[..., Any]) -> str:
-    return f"{one._function.__module__}.{one._function.__qualname__}"
-
-
-def _check_json(text: str) -> None:
-    """Refuse what pydantic's parser would let pass: doubled keys, numbers that are none, endless text."""
-    if len(text) > MAX_ARGUMENT_BYTES or len(_encoded(text)) > MAX_ARGUMENT_BYTES:
-        raise ToolError(f"the arguments are longer than {MAX_ARGUMENT_BYTES} bytes; send less")
-    try:
-        found = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
-    except json.JSONDecodeError as error:
-        raise ToolError(f"the arguments are not JSON: {error}") from None
-    except RecursionError:
-        raise ToolError("the arguments are nested too deeply") from None
-    except ValueError:  # Python limits the digits of an integer
-        raise ToolError("the arguments hold a number that is too long") from None
-    if not isinstance(found, dict):
-        raise ToolError("the arguments must be one JSON object, e.g. {}")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ToolError(f"{key[:_MAX_PATH]}: given twice")
-        found[key] = value
-    return found
-
-
-def _refuse_constant(constant: str) -> float:
-    raise ToolError(f"{constant} is not JSON; leave the number out or give one")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ToolError("the arguments hold a number that is out of range")
-    return number
-
-
-def _complaint(error: ErrorDetails) -> str:
-    """Return which field is wrong and how, without its value."""
-    path = ".".join(str(part) for part in error["loc"])[:_MAX_PATH] or "arguments"
-    match error["type"]:
-        case "extra_forbidden" | "unexpected_keyword_argument":
-            return f"{path}: there is no such field"
-        case "union_tag_invalid":
-            return f"{path}: the tag must be one of {error.get('ctx', {}).get('expected_tags', 'those in the schema')}"
-        case kind if kind in _pydantic_says():
-            return f"{path}: {error['msg']}"
-        case _:
-            return f"{path}: refused by its validator"
-
-
-def _encoded(text: str) -> bytes:
-    """Return text as UTF-8; half a surrogate pair, which UTF-8 does not have, becomes a question mark.
-
-    Only the beginning of a long text, so that a huge result costs nothing.
+    Half a surrogate pair, which UTF-8 does not have, becomes a question mark.
     """
-    return text[: max(MAX_ARGUMENT_BYTES, MAX_RESULT_BYTES) + 1].encode("utf-8", errors="replace")
-
-
-def _cut(data: bytes) -> str:
-    """Return at most `MAX_RESULT_BYTES`, whole characters only, with a mark where something is missing."""
-    if len(data) <= MAX_RESULT_BYTES:
-        return data.decode()
-    return data[: MAX_RESULT_BYTES - len(_CUT)].decode("utf-8", errors="ignore") + _CUT
-
-
-@functools.cache
-def _pydantic_says() -> frozenset[str]:
-    """Return the complaints whose words are pydantic's own; those of the last three kinds may hold a caller's value."""
-    from pydantic_core import core_schema  # noqa: PLC0415 - Rule 4
-
-    kinds = frozenset(get_args(core_schema.ErrorType))
-    return kinds - {"value_error", "assertion_error", "union_tag_invalid"}
+    beginning = text[: MAX_RESULT_BYTES + 1].encode("utf-8", errors="replace").decode()  # a huge result costs nothing
+    quoted = json.dumps(beginning, ensure_ascii=False).encode()
+    if len(quoted) <= MAX_RESULT_BYTES:
+        return beginning
+    kept = quoted[: MAX_RESULT_BYTES - len(json.dumps(_CUT))].decode("utf-8", errors="ignore")
+    kept = re.sub(r"(?<!\\)((?:\\\\)*)\\(u[0-9a-f]{0,3})?$", r"\1", kept)  # half of an escape
+    return str(json.loads(kept + '"')) + _CUT

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 import anyio
 
 from voicepipe._heard import HeardText
+from voicepipe._spoken import spoken
 from voicepipe.events import TurnCompleted, TurnEmpty, TurnEnded, TurnFailed, TurnInterrupted, TurnStarted
 from voicepipe.history import AssistantMessage, Message, UserMessage
 from voicepipe.timeline import Timeline
@@ -83,6 +84,8 @@ class Turn:
         failure: Why the reply is not whole, if it is not; what was said stays said.
         finish_reason: The model's last word on why it stopped.
         lease: The right to write to the output, once it has begun to speak.
+        is_withheld: Whether a stage in front of the model has kept the caller's words to itself.
+        unplayed: Sentences that TTS has been given and whose audio is not yet all handed to the output.
         at_work: Names of the parts that are doing something for this turn.
     """
 
@@ -102,6 +105,8 @@ class Turn:
         self.first_segment = 0
         self.failure: VoicepipeError | None = None
         self.finish_reason = ""
+        self.is_withheld = False
+        self.unplayed = 0
         self._messages: list[Message] = [UserMessage(transcript.text)] if transcript else []
         self._before = session.history.snapshot()
         self.lease: Lease | None = None
@@ -122,8 +127,19 @@ class Turn:
 
     @property
     def has_text(self) -> bool:
-        """Whether the reply has anything to pronounce."""
-        return any(c.isalnum() for message in self.segments for c in message.generated)
+        """Whether the reply had anything to pronounce."""
+        return any(message.synthesised for message in self.segments)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether all that this turn has given to TTS has been heard."""
+        written_s = self.spoken.written_s
+        return not self.unplayed and (self.lease is None or self.lease.played_s >= written_s - 1e-6)
+
+    def was_heard_after(self, message: AssistantMessage) -> bool:
+        """Return whether the caller heard anything of what came after a message of this turn."""
+        after = next((at for at, one in enumerate(self.segments) if one is message), len(self.segments))
+        return any(one.heard for one in self.segments[after:] if one is not message)
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -241,7 +257,7 @@ class Turn:
             if not message.is_settled:
                 message.heard = message.heard.strip()
                 message.is_settled = True
-                message.was_interrupted = was_cut and message.heard != message.generated.strip()
+                message.was_interrupted = was_cut and _words(message.heard) != _words(message.generated)
             if not message.generated and not message.calls:
                 self.session.history.discard(message)
         return " ".join(text.strip() for text in heard.values())
@@ -249,3 +265,8 @@ class Turn:
     def __repr__(self) -> str:
         """Show the state and how much was handed to the output."""
         return f"<Turn {self.turn_id} {self.state.name} written={self.spoken.written_s:.2f}s>"
+
+
+def _words(text: str) -> str:
+    """Return what can be heard of a text, without what only its writing needs."""
+    return "".join(filter(str.isalnum, spoken(text)))

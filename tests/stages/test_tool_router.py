@@ -4,112 +4,23 @@ from __future__ import annotations
 
 import json
 import threading
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from tool_rows import DONE, PieceModel, Row, calls_of, scripted, sleeper
 
 import voicepipe as vp
 from voicepipe.errors import ConfigurationError, IncompleteReply, ToolError, VendorError
 from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta
-from voicepipe.history import AssistantMessage, ToolCall
-from voicepipe.stages.model import Model, ReplyPart, Request
-from voicepipe.testing import Calls, RecordingOutput, Reply, Says, ScriptedModel, ScriptedUser, ScriptedVoice
+from voicepipe.stages.model import ReplyPart, Request
+from voicepipe.testing import Calls, RecordingOutput, Says, ScriptedModel, ScriptedUser, ScriptedVoice
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
-
     from voicepipe.channel import Outbox
-    from voicepipe.testing import ChatRequest
-    from voicepipe.tools import Tool
     from voicepipe.turn import Turn
 
 pytestmark = pytest.mark.anyio
-
-DONE = Says("Done.")
-
-
-@dataclass
-class Row:
-    """A row of scripted parts around a tool router, and what came out of it."""
-
-    model: Model
-    tools: Sequence[Tool[Any, Any]]
-    user: ScriptedUser | None = None
-    voice: ScriptedVoice = field(default_factory=lambda: ScriptedVoice(character_s=0.0))
-    events: list[tuple[float, vp.Event]] = field(default_factory=list)
-
-    @asynccontextmanager
-    async def session(self, **options: Any) -> AsyncGenerator[vp.Session]:
-        parts = [self.user] if self.user else []
-        pipeline = vp.Pipeline(
-            *parts,
-            self.model,
-            vp.ToolRouter(self.tools),
-            vp.SentenceChunker(),
-            self.voice,
-            output=RecordingOutput(),
-            fallback="",
-        )
-        async with anyio.create_task_group() as tasks, pipeline.session(**options) as session:
-            tasks.start_soon(self._watch, session)
-            yield session
-
-    async def _watch(self, session: vp.Session) -> None:
-        async for event in session:
-            self.events.append((round(anyio.current_time(), 6), event))
-
-    def told(self, *kinds: type[Any]) -> list[Any]:
-        return [event for _, event in self.events if isinstance(event, kinds)]
-
-    @property
-    def tool_table(self) -> list[tuple[float, str, str]]:
-        """When each call started and ended, and how."""
-        return [
-            (at_s, event.name, event.status if isinstance(event, vp.ToolFinished) else "started")
-            for at_s, event in self.events
-            if isinstance(event, vp.ToolStarted | vp.ToolFinished)
-        ]
-
-
-def scripted(
-    replies: Sequence[Reply] | Callable[[ChatRequest], Reply], *tools: Tool[Any, Any], user: ScriptedUser | None = None
-) -> tuple[Row, ScriptedModel]:
-    model = ScriptedModel(replies)
-    return Row(model, tools, user), model
-
-
-class PieceModel(Model):
-    """Sends the pieces of a list, as they are; what is an error is raised."""
-
-    def __init__(self, *replies: Sequence[ReplyPart | Exception]) -> None:
-        self.requests: list[Request] = []
-        self._replies = replies
-
-    async def reply(self, request: Request, outbox: Outbox[ReplyPart], turn: Turn) -> None:
-        self.requests.append(request)
-        for piece in self._replies[len(self.requests) - 1]:
-            if isinstance(piece, Exception):
-                raise piece
-            await outbox.send(piece)
-
-
-def calls_of(session: vp.Session) -> list[ToolCall]:
-    return [call for message in session.history if isinstance(message, AssistantMessage) for call in message.calls]
-
-
-def sleeper(name: str, seconds: float, *, effect: Any = "read", timeout_s: float = 10.0) -> Tool[Any, Any]:
-    """A tool that takes so long."""
-
-    @vp.tool(effect=effect, name=name, timeout_s=timeout_s)
-    async def sleep() -> str:
-        """Take a while."""
-        await anyio.sleep(seconds)
-        return f"{name} ended"
-
-    return sleep
 
 
 @vp.tool(effect="read")
@@ -233,9 +144,9 @@ async def test_a_turn_ends_within_a_minute() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        pytest.param('{"city": "Par', "the arguments are not JSON", id="cut"),
-        pytest.param("Paris", "the arguments are not JSON", id="no JSON"),
-        pytest.param("", "the arguments are not JSON", id="empty text"),
+        pytest.param('{"city": "Par', "the arguments: not JSON", id="cut"),
+        pytest.param("Paris", "the arguments: not JSON", id="no JSON"),
+        pytest.param("", "the arguments: not JSON", id="empty text"),
         pytest.param('["Paris"]', "must be one JSON object", id="no object"),
         pytest.param("{}", "city: ", id="field missing"),
         pytest.param('{"city": 3}', "city: ", id="wrong type"),
@@ -439,7 +350,7 @@ async def test_a_writing_tool_outlives_an_interruption() -> None:
 
     assert row.tool_table == [(0.0, "book", "started"), (2.0, "book", "done")]
     results = [[m.content for m in chat.messages if m.role == "tool"] for chat in model.requests]
-    assert results == [[], ["still running"], ["book ended"]]
+    assert results == [[], ['{"pending":"still running"}'], ['{"untrusted_result":"book ended"}']]
 
 
 async def test_a_reading_tool_dies_with_its_turn() -> None:
@@ -494,7 +405,7 @@ async def test_a_slow_writing_tool_is_unknown_until_it_ends() -> None:
 
     assert row.tool_table == [(0.0, "book", "started"), (1.0, "book", "unknown"), (3.0, "book", "done")]
     assert "the outcome is unknown" in next(iter(model.requests[1].tool_results.values()))
-    assert [m.content for m in model.requests[2].messages if m.role == "tool"] == ["book ended"]
+    assert [m.content for m in model.requests[2].messages if m.role == "tool"] == ['{"untrusted_result":"book ended"}']
 
 
 async def test_a_writing_tool_outlives_a_reply_that_breaks() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, assert_type
 
-from voicepipe.tools import Tool, ToolContext, Toolset, tool
+from voicepipe.toolbox import Toolbox, Toolset
+from voicepipe.tools import Tool, ToolContext, tool
 
 
 class Shop:
@@ -45,7 +46,26 @@ async def methods(shop: Shop) -> None:
     stock = tool(shop.stock, effect="read")
     assert_type(await stock("tea"), int)
     tool(shop.stock, effect="none")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    tool(shop.stock, confirm=True)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    tool(shop.stock, confirms=True)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+class Orders(Toolbox):
+    @tool(effect="read", say="One moment.", confirm=True)
+    async def find(self, order_id: str) -> list[str]:
+        """Look up an order."""
+        return [order_id]
+
+    @tool
+    def count(self, *, call: ToolContext[Shop]) -> int:
+        """Count the orders."""
+        return call.turn_id
+
+
+async def toolboxes(orders: Orders) -> None:
+    assert_type(await orders.find("ORD-12345"), list[str])
+    await orders.find(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(orders.tools(), list[Tool[..., Any]])
+    Toolset([orders, get_order, orders.find])
 
 
 def sets(shop: Shop) -> None:

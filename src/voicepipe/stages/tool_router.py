@@ -10,31 +10,36 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-import logging
-from typing import TYPE_CHECKING, Final
+import math
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
+from voicepipe._confirmations import Confirmations
 from voicepipe._lifetimes import named, single_error
 from voicepipe.errors import ConfigurationError, IncompleteReply, ToolError, VoicepipeError
-from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta, ToolFinished, ToolStarted, Transcript
-from voicepipe.history import AssistantMessage, CallStatus, ToolCall
+from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta, Transcript
+from voicepipe.history import AssistantMessage, ToolCall
 from voicepipe.stage import Stage
+from voicepipe.stages._tool_call import Refusals, RunningCall, refuse
 from voicepipe.stages.model import Model, ReplyPart, Request
-from voicepipe.tools import MAX_ARGUMENT_BYTES, Tool, ToolContext, Toolset, describe_failure
+from voicepipe.toolbox import Toolbox, Toolset
+from voicepipe.tools import MAX_ARGUMENT_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any, Self
+    from collections.abc import AsyncGenerator, Iterable
+    from typing import Self
 
     from anyio.abc import TaskGroup
 
     from voicepipe.channel import Inbox, Outbox
+    from voicepipe.part import Part
+    from voicepipe.session import Session
+    from voicepipe.tools import Tool
     from voicepipe.turn import Turn
 
 __all__ = ["ToolRouter"]
-
-log = logging.getLogger("voicepipe")
 
 MAX_STEPS: Final = 5
 """Rounds of tool calls in one turn; then the model must answer without tools."""
@@ -52,23 +57,42 @@ TURN_S: Final = 60.0
 """From a turn's start to its last text, tools included."""
 
 
+SAY_AFTER_S: Final = 0.7
+"""How long a tool may take before its `say` is said; people leave pauses of about half a second to each other."""
+
+LISTEN_S: Final = 0.05
+"""How often a tool that waits to say something looks whether the agent still speaks."""
+
+
 class ToolRouter(Stage[Transcript, TextDelta]):
     """Lets the model in front of it call tools.
 
     Args:
-        tools: Functions decorated with `@tool`. Only these can be called.
+        tools: Functions decorated with `@tool`, and `Toolbox` objects. Only these can be called.
         turn_s: From a turn's start to its last text, tools included; then what has been said stays said.
+        say_after_s: How long a tool may take before its `say` is said.
+
+    Attributes:
+        tools: What can be called; in a session (`Session.tools`) it may be changed.
 
     Raises:
         ConfigurationError: One of them is no tool, two have the same name, or there is no time.
     """
 
-    def __init__(self, tools: Iterable[Tool[Any, Any]], *, turn_s: float = TURN_S) -> None:
+    def __init__(
+        self, tools: Iterable[Tool[Any, Any] | Toolbox], *, turn_s: float = TURN_S, say_after_s: float = SAY_AFTER_S
+    ) -> None:
         if not turn_s > 0:
             raise ConfigurationError(f"ToolRouter: turn_s must be positive seconds, not {turn_s}")
-        self.tools = Toolset(tools)
+        if not 0 <= say_after_s < math.inf:
+            raise ConfigurationError(f"ToolRouter: say_after_s must be seconds, 0 or more, not {say_after_s}")
+        self._given = tuple(tools)
+        self.tools = Toolset(self._given)
         self.turn_s = turn_s
+        self.say_after_s = say_after_s
         self.model: Model | None = None
+        self._confirmations: Confirmations
+        self._call_ids: set[str]
 
     def with_model(self, model: Model) -> Self:
         """Return a router that asks this model; the pipeline does this with the model in front of it."""
@@ -76,40 +100,60 @@ class ToolRouter(Stage[Transcript, TextDelta]):
         router.model = model
         return router
 
+    def _copied(self) -> Self:
+        """Return a copy with copies of its toolboxes, whose tools it then calls."""
+        twin = super()._copied()
+        twin._given = tuple(one._copied() if isinstance(one, Toolbox) else one for one in self._given)
+        twin.tools = Toolset(twin._given)
+        return twin
+
+    def _held(self) -> list[Part]:
+        return [*super()._held(), *(one for one in self._given if isinstance(one, Toolbox))]
+
+    @asynccontextmanager
+    async def attach(self, session: Session) -> AsyncGenerator[None]:
+        """Remember what this caller was asked to confirm, and the ids of all calls so far."""
+        self._confirmations = Confirmations()
+        replies = (message for message in session.history if isinstance(message, AssistantMessage))
+        self._call_ids = {call.call_id for reply in replies for call in reply.calls}
+        yield
+
     async def run(self, inbox: Inbox[Transcript], outbox: Outbox[TextDelta], turn: Turn) -> None:
         """Answer the turn's transcript. A failure of the model is noted on the turn: what was said stays said."""
-        assert self.model is not None  # noqa: S101 - the pipeline puts it there
-        turn.understood((await inbox.receive()).text)
+        try:
+            transcript = await inbox.receive()
+        except anyio.EndOfStream:
+            turn.is_withheld = True  # a stage in front has kept it: there is nothing to answer
+            return
+        turn.understood(transcript.text)
+        model = cast("Model", self.model)  # the pipeline puts it there
         with anyio.move_on_after(self.turn_s) as limit:
             try:
-                await self._answer(self.model, outbox, turn)
+                await self._answer(model, outbox, turn)
             except VoicepipeError as error:
                 turn.fail(error)
         if limit.cancelled_caught:
-            turn.fail(IncompleteReply(f"the reply was not whole after {self.turn_s:g} s", vendor=self.model.name))
+            turn.fail(IncompleteReply(f"the reply was not whole after {self.turn_s:g} s", vendor=model.name))
 
     async def _answer(self, model: Model, outbox: Outbox[TextDelta], turn: Turn) -> None:
+        refusals = Refusals()
         for step in range(MAX_STEPS + 1):
-            offered = tuple(self.tools.definitions) if step < MAX_STEPS else ()
+            may_call = step < MAX_STEPS and not refusals.are_too_many
+            offered = self.tools.definitions if may_call else ()
             request = Request(messages=turn.messages, tools=offered, step=step)
-            if not await self._ask(model, request, outbox, turn):
+            message = turn.add_message()
+            with single_error():
+                async with anyio.create_task_group() as tasks:
+                    reply = _Reply(self, request, message, refusals, outbox, turn, tasks)
+                    try:
+                        with named(model.name):
+                            await model.reply(request, reply, turn)
+                        reply.complete()
+                    finally:
+                        reply.drop_incomplete()
+            if not message.calls:
                 return
             turn.timeline.mark_again("tools_done")
-
-    async def _ask(self, model: Model, request: Request, outbox: Outbox[TextDelta], turn: Turn) -> list[ToolCall]:
-        """Return the calls of one reply, once all have their results."""
-        allowed = self.tools if request.tools else Toolset([])
-        message = turn.add_message()
-        with single_error():
-            async with anyio.create_task_group() as tasks:
-                reply = _Reply(message, request.step, allowed, outbox, turn, tasks)
-                try:
-                    with named(model.name):
-                        await model.reply(request, reply, turn)
-                    reply.complete()
-                finally:
-                    reply.drop_incomplete()
-        return message.calls
 
 
 class _Reply:
@@ -117,23 +161,27 @@ class _Reply:
 
     def __init__(
         self,
+        router: ToolRouter,
+        request: Request,
         message: AssistantMessage,
-        step: int,
-        tools: Toolset,
+        refusals: Refusals,
         outbox: Outbox[TextDelta],
         turn: Turn,
         tasks: TaskGroup,
     ) -> None:
         self.message = message
-        self._tools = tools
+        self._router = router
+        self._tools = router.tools if request.tools else Toolset()
+        self._refusals = refusals
         self._outbox = outbox
         self._turn = turn
         self._tasks = tasks
-        self._step = step
+        self._step = request.step
         self._calls: dict[int, ToolCall] = {}
         self._started: set[int] = set()
         self._text_goes_on = True
         self._has_ended = False
+        self._has_filled = False
 
     async def send(self, item: ReplyPart, /) -> None:
         match item:
@@ -162,7 +210,7 @@ class _Reply:
         if self._calls:
             self._turn.timeline.mark_again("tool_called")
         for index in self._calls:
-            if index not in self._started:
+            if index not in self._started and not self._turn.is_over:
                 self._start(index)
 
     def drop_incomplete(self) -> None:
@@ -191,6 +239,8 @@ class _Reply:
         await self._outbox.send(TextDelta("", ends_segment=True))
 
     async def _call(self, delta: ToolCallDelta) -> None:
+        if self._turn.is_over:
+            return  # it came in the very step of an interruption
         if self._text_goes_on:
             await self._end_segment()
         call = self._calls.get(delta.index)
@@ -213,12 +263,11 @@ class _Reply:
     def _fresh_id(self, wanted: str, index: int) -> str:
         """Return an id that no other call of this session has: a tool may use it to do a thing once."""
         wanted = call_id = wanted or f"call_{self._turn.turn_id}_{self._step}_{index}"
-        replies = (message for message in self._turn.messages if isinstance(message, AssistantMessage))
-        taken = {call.call_id for reply in replies for call in reply.calls}
         for number in itertools.count(2):
-            if call_id not in taken:
+            if call_id not in self._router._call_ids:
                 break
             call_id = f"{wanted}_{number}"
+        self._router._call_ids.add(call_id)
         return call_id
 
     def _start(self, index: int) -> None:
@@ -227,94 +276,45 @@ class _Reply:
         call, turn = self._calls[index], self._turn
         tool = self._tools.get(call.name)
         if len(self._started) > MAX_CALLS:
-            return self._refuse(call, ToolError(f"too many calls at once; at most {MAX_CALLS} are run"))
+            return refuse(call, ToolError(f"too many calls at once; at most {MAX_CALLS} are run"), turn)
         if tool is None:
             known = ", ".join(self._tools) or "none"
-            return self._refuse(call, ToolError(f"there is no tool {call.name!r}; there are: {known}"))
+            return refuse(call, ToolError(f"there is no tool {call.name!r}; there are: {known}"), turn)
         try:
             values = tool.validate(call.arguments)
         except ToolError as error:
-            return self._refuse(call, error)
-        self._tasks.start_soon(_Running(tool, values, call, turn).run)
+            return refuse(call, self._refusals.told(call.name, error), turn)
+        running = RunningCall(
+            tool,
+            values,
+            call,
+            self.message,
+            turn,
+            confirmations=self._router._confirmations,
+            refusals=self._refusals,
+        )
+        self._tasks.start_soon(running.run)
+        if tool.say:
+            self._tasks.start_soon(self._fill_silence, tool.say, running.has_result)
         return None
 
-    def _refuse(self, call: ToolCall, error: ToolError) -> None:
-        call.settle("failed", _failure(error))
-        self._turn.tell(_finished(call, self._turn))
-
-
-class _Running:
-    """One call while it runs: beside the turns, so that no tool can hold one, and waited for by its own turn."""
-
-    def __init__(self, tool: Tool[Any, Any], values: dict[str, Any], call: ToolCall, turn: Turn) -> None:
-        self._tool = tool
-        self._values = values
-        self._call = call
-        self._turn = turn
-        self._scope = anyio.CancelScope()
-        self._done = anyio.Event()
-
-    async def run(self) -> None:
-        """Start the tool and wait for it, as long as it may take and the turn lives."""
-        writes = self._tool.effect == "write"
-        if writes:
-            await self._wait_committed()
-        self._turn.session.start_call(self._execute)
-        try:
-            with anyio.move_on_after(self._tool.timeout_s) as limit:
-                await self._done.wait()
-        except anyio.get_cancelled_exc_class():
-            if not writes:
-                self._give_up("the call was cancelled")
-            raise
-        if limit.cancelled_caught and writes:
-            waited = f"no answer within {self._tool.timeout_s:g} s; the outcome is unknown, it may still happen"
-            self._settle("unknown", _failure(ToolError(waited)))
-        elif limit.cancelled_caught:
-            self._give_up(f"the tool did not answer within {self._tool.timeout_s:g} s")
-
-    async def _wait_committed(self) -> None:
-        try:
-            await self._turn.committed.wait()
-        except anyio.get_cancelled_exc_class():
-            self._settle("failed", _failure(ToolError("the turn ended before the tool was run")))
-            raise
-
-    def _give_up(self, reason: str) -> None:
-        """Cancel a reading tool and have a result at once: it may be slow to end."""
-        self._settle("failed", _failure(ToolError(reason)))
-        self._scope.cancel()
-
-    async def _execute(self) -> None:
-        call, turn = self._call, self._turn
-        context = ToolContext(deps=turn.session.deps, session=turn.session, turn_id=turn.turn_id, call_id=call.call_id)
-        with self._scope:
-            turn.tell(ToolStarted(turn_id=turn.turn_id, call_id=call.call_id, name=call.name))
-            try:
-                result = self._tool.render(await self._tool.call(self._values, context))
-            except anyio.get_cancelled_exc_class():
-                self._settle("unknown", _failure(ToolError("the call ended before the tool did; it may have happened")))
-                raise
-            except Exception as error:
-                if not isinstance(error, ToolError):  # that one was meant for the model; this one is for a developer
-                    log.warning("the tool %s raised %s", call.name, type(error).__name__, exc_info=error)
-                self._settle("failed", _failure(error))
-            else:
-                self._settle("done", result)
-            self._done.set()
-
-    def _settle(self, status: CallStatus, result: str) -> None:
-        if self._call.status in ("pending", "unknown"):
-            self._call.settle(status, result)
-            self._turn.tell(_finished(self._call, self._turn))
-
-
-def _finished(call: ToolCall, turn: Turn) -> ToolFinished:
-    return ToolFinished(turn_id=turn.turn_id, call_id=call.call_id, name=call.name, status=call.status)
-
-
-def _failure(error: BaseException) -> str:
-    return json.dumps({"error": describe_failure(error)}, ensure_ascii=False)
+    async def _fill_silence(self, words: str, has_result: anyio.Event) -> None:
+        """Say a tool's words if it takes its time, nothing else is being said, and no other tool has done so."""
+        turn, pause_s = self._turn, self._router.say_after_s
+        while True:
+            with anyio.move_on_after(pause_s):
+                await has_result.wait()
+            if has_result.is_set() or self._has_filled:
+                return
+            if turn.committed.is_set() and turn.is_silent and not self._text_goes_on:
+                break
+            pause_s = LISTEN_S
+        self._has_filled = True
+        # A segment of the calling message, so that the model sees that the caller has been told.
+        turn.segments.append(self.message)
+        space = " " if self.message.generated else ""
+        self.message.generated += space + words
+        await self._outbox.send(TextDelta(words, ends_segment=True))
 
 
 def _is_object(arguments: str) -> bool:
