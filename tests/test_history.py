@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from voicepipe.errors import ConfigurationError
 from voicepipe.history import PENDING_RESULT, AssistantMessage, CallStatus, History, ToolCall, UserMessage
+
+BYTES: Any = b"ok"
 
 
 def call(status: CallStatus = "pending", result: str = PENDING_RESULT) -> ToolCall:
@@ -55,6 +59,23 @@ def test_what_was_said_before_is_heard_whole() -> None:
         True,
         False,
     )
+
+
+@pytest.mark.parametrize(
+    ("calls", "named"),
+    [
+        pytest.param([call(), call()], "two tool calls have the id 'call_1'", id="doubled"),
+        pytest.param([ToolCall(call_id="", name="book", arguments="{}")], "a call of 'book' has no id", id="no id"),
+        pytest.param([call("done", BYTES)], "result of the tool call 'call_1' must be text, not bytes", id="no text"),
+        pytest.param([{"id": "a"}], "ToolCall objects, not dict", id="no call"),
+    ],
+)
+@pytest.mark.parametrize("apart", [False, True])
+def test_it_begins_with_one_result_for_each_call(calls: list[ToolCall], named: str, apart: bool) -> None:
+    """A conversation that no service would take is refused, in one message or in several, and the call is named."""
+    messages = [AssistantMessage(calls=[one]) for one in calls] if apart else [AssistantMessage(calls=calls)]
+    with pytest.raises(ConfigurationError, match=named):
+        History([UserMessage("Hi"), *messages])
 
 
 def test_it_reads_like_a_sequence() -> None:

@@ -48,12 +48,14 @@ class HTTPResponse:
     Attributes:
         status: HTTP status code.
         content_type: Media type in lower case without parameters; "" when there is none.
+        event_name: Of the server-sent event that was read last; "message" unless the server names it.
     """
 
     def __init__(self, response: httpx.Response, vendor: str) -> None:
         self.status = response.status_code
         self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         self._response = response
+        self.event_name = "message"
         self._vendor = vendor
 
     def header(self, name: str) -> str | None:
@@ -84,6 +86,7 @@ class HTTPResponse:
                 async for event in events:
                     body.since_event = 0
                     if event.data:
+                        self.event_name = event.event
                         yield event.data
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Self
 
-__all__ = ["AssistantMessage", "CallStatus", "History", "Message", "ToolCall", "UserMessage"]
+__all__ = ["AssistantMessage", "CallStatus", "History", "Message", "ToolCall", "UserMessage", "check_calls"]
 
-CallStatus: TypeAlias = Literal["pending", "done", "failed", "unknown"]
+CallStatus: TypeAlias = Literal["pending", "done", "failed", "unknown", "unconfirmed"]
 
 PENDING_RESULT = "still running"
 """What the model is told of a call that has no result yet."""
@@ -40,7 +40,8 @@ class ToolCall:
         call_id: Unique in the session; the model's, unless it was missing or doubled.
         name: The tool's name as the model wrote it.
         arguments: The arguments' JSON text as the model wrote it.
-        status: "failed" when the model was told an error, "unknown" when a writing tool did not end in time.
+        status: "failed" when the model was told an error, "unknown" when a writing tool did not end in time,
+            "unconfirmed" when the caller has to agree first.
         result: What the model is told.
     """
 
@@ -95,6 +96,9 @@ class History:
 
     Args:
         messages: What was said before this session began.
+
+    Raises:
+        ConfigurationError: One of them is no message, or a call lacks an id of its own or a result.
     """
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
@@ -105,6 +109,10 @@ class History:
                     f"history holds UserMessage and AssistantMessage, not {type(message).__name__}; "
                     "write UserMessage(...) or AssistantMessage.said(...)"
                 )
+        call_ids: set[str] = set()
+        for message in self._messages:
+            if isinstance(message, AssistantMessage):
+                check_calls(message.calls, call_ids)
 
     def append(self, message: Message) -> None:
         """Add a message."""
@@ -138,6 +146,31 @@ class History:
     def __repr__(self) -> str:
         """Show how long it is."""
         return f"<History {len(self)} messages>"
+
+
+def check_calls(calls: Iterable[ToolCall], call_ids: set[str]) -> None:
+    """Check Rule 2: each call has an id that no other has, and a result to show. A service refuses anything else.
+
+    Args:
+        calls: The calls of one message.
+        call_ids: The ids of the calls before; those of `calls` are added.
+
+    Raises:
+        ConfigurationError: Names the call.
+    """
+    for call in calls:
+        if not isinstance(cast("object", call), ToolCall):
+            raise ConfigurationError(f"history: the calls of a message are ToolCall objects, not {type(call).__name__}")
+        call_id, result = (cast("object", value) for value in (call.call_id, call.result))
+        if not isinstance(call_id, str) or not call_id:
+            raise ConfigurationError(f"history: a call of {call.name!r} has no id; give each ToolCall a call_id")
+        if call_id in call_ids:
+            raise ConfigurationError(f"history: two tool calls have the id {call_id!r}; give each an id of its own")
+        if not isinstance(result, str):
+            raise ConfigurationError(
+                f"history: the result of the tool call {call_id!r} must be text, not {type(result).__name__}"
+            )
+        call_ids.add(call_id)
 
 
 def _as_json(message: Message) -> dict[str, Any]:

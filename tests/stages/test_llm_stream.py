@@ -1,77 +1,22 @@
-"""The model over HTTP, asked by a whole session."""
+"""The model over HTTP, asked by a whole session: what becomes of a reply."""
 
 from __future__ import annotations
 
 import json
-import logging
-import traceback
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import random
 
-import anyio
 import pytest
+from questions import ask, ask_raw
 from raw_server import DONE, END, HEAD, Act, RawServer, answer, data, delta, text
 
 import voicepipe as vp
-from voicepipe.errors import AuthenticationError, ConfigurationError, IncompleteReply, RateLimited, VendorError
-from voicepipe.testing import Breaks, RecordingOutput, Refuses, Says, ScriptedGateway, ScriptedVoice
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+from voicepipe.errors import AuthenticationError, IncompleteReply, RateLimited, VendorError
+from voicepipe.testing import Breaks, Refuses, Says, ScriptedGateway
 
 pytestmark = pytest.mark.anyio
 
 KEY = "sk-canary-7f3a"
 ERROR = {"error": {"message": "the service is on fire", "type": "server_error"}}
-
-
-@dataclass
-class Asked:
-    """What became of one question."""
-
-    said: str = ""
-    took_s: float = 0.0
-    events: list[vp.Event] = field(default_factory=list)
-
-    @property
-    def end(self) -> Any:
-        return next(event for event in self.events if isinstance(event, vp.TurnEnded))
-
-    @property
-    def retries(self) -> int:
-        return sum(isinstance(event, vp.RequestRetried) for event in self.events)
-
-
-def agent(stage: vp.LLMStreamStage, voice: ScriptedVoice | None = None) -> vp.Pipeline:
-    return vp.Pipeline(
-        stage, vp.SentenceChunker(), voice or ScriptedVoice(character_s=0.0), output=RecordingOutput(), fallback=""
-    )
-
-
-@asynccontextmanager
-async def calling(base_url: str, **options: Any) -> AsyncGenerator[vp.Session]:
-    async with agent(vp.LLMStreamStage(base_url=base_url, model="m", **options)).session() as session:
-        yield session
-
-
-async def ask(base_url: str, **options: Any) -> Asked:
-    """Hold a call of one question."""
-    asked, voice = Asked(), ScriptedVoice(character_s=0.0)
-    stage = vp.LLMStreamStage(base_url=base_url, model="m", **options)
-    async with agent(stage, voice).session() as session:
-        began_s = anyio.current_time()
-        await session.user_says("How are you?")
-        asked.took_s = round(anyio.current_time() - began_s, 3)  # a sentence is one sample of audio
-    asked.events = [event async for event in session]
-    asked.said = "".join(sentence for _, sentence in voice.sentences)
-    return asked
-
-
-async def ask_raw(*replies: Sequence[Act], **options: Any) -> tuple[Asked, RawServer]:
-    server = RawServer(*replies)
-    async with server.serve() as base_url:
-        return await ask(base_url, **options), server
 
 
 # --- asked again, or told ---------------------------------------------------------------------------------------------
@@ -130,6 +75,17 @@ async def test_a_service_that_stays_broken_is_asked_three_times() -> None:
     assert len(server.requests) == 3
 
 
+async def test_it_is_asked_again_at_once_and_then_a_little_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second try comes at once, the third one after 0.4 s, shortened by up to half at random."""
+    drawn: list[tuple[float, float]] = []
+    monkeypatch.setattr(random, "uniform", lambda low, high: drawn.append((low, high)) or high)
+    asked, server = await ask_raw([answer("500 Internal Server Error", b"boom")])
+
+    assert [request.at_s - server.requests[0].at_s for request in server.requests] == [0.0, 0.0, 0.4]
+    assert asked.took_s == 0.4
+    assert drawn == [(0.5, 1.0)] * 2
+
+
 async def test_a_refused_connection_is_told_with_the_url() -> None:
     """Where nobody listens the turn fails after the third try, and the error names the URL to check."""
     async with RawServer([]).serve() as base_url:
@@ -162,6 +118,16 @@ async def test_retry_after_that_does_not_fit_fails_at_once() -> None:
     assert asked.took_s == 0.0
 
 
+async def test_retry_after_must_fit_the_turn() -> None:
+    """A turn that has one second left fails at once when the service asks for two."""
+    gateway = ScriptedGateway([Refuses(429, "slow down", retry_after_s=2)])
+    async with gateway.serve() as base_url:
+        asked = await ask(base_url, turn_s=1.0)
+
+    assert isinstance(asked.end.error, RateLimited)
+    assert asked.took_s == 0.0
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -186,6 +152,16 @@ async def test_a_cut_reply_is_told_and_never_repeated(broken: list[Act]) -> None
     assert len(server.requests) == 1
 
 
+async def test_an_event_that_is_named_error_is_one() -> None:
+    """Whatever shape its data has, the application is told what the service says."""
+    asked, _ = await ask_raw(
+        [HEAD, text("First. "), b"event: error\n" + data({"detail": "overloaded"}), text("x"), END]
+    )
+
+    assert isinstance(asked.end.error, IncompleteReply)
+    assert "overloaded" in str(asked.end.error)
+
+
 async def test_a_gateway_that_breaks_in_the_middle_is_told() -> None:
     """A connection that breaks inside a chunked body cuts the reply."""
     async with ScriptedGateway([Breaks("Half a sent")]).serve() as base_url:
@@ -200,6 +176,9 @@ async def test_a_gateway_that_breaks_in_the_middle_is_told() -> None:
         ERROR,
         {"error": "no such model"},
         {"code": 500, "message": "no such model"},
+        {"code": "model_not_found", "message": "no such model"},
+        {"type": "error", "message": "no such model"},
+        {"object": "error", "message": "no such model"},
         {"hello": "world"},
         [],
     ],
@@ -339,7 +318,7 @@ def escaped(content: str) -> bytes:
     ("pieces", "said"),
     [
         pytest.param([text("one\u2028two.")], "one\u2028two.", id="U+2028"),
-        pytest.param([escaped("\ud83d"), escaped("\ude00 hi.")], "\U0001f600 hi.", id="halves"),
+        pytest.param([escaped("\ud840"), escaped("\udc00 hi.")], "\U00020000 hi.", id="halves"),
         pytest.param([escaped("\ud83d"), text("hi.")], "\ufffdhi.", id="a lost half"),
         pytest.param([text("caf").replace(b"caf", b"caf\xff"), text(" hi.")], "caf\ufffd hi.", id="no UTF-8"),
     ],
@@ -395,217 +374,3 @@ async def test_an_endless_reply_is_bounded() -> None:
     assert "longer than 16384 characters" in str(asked.end.error)
     assert len(asked.said) == 16 * 1024
     assert len(server.requests) == 1
-
-
-# --- what is sent -----------------------------------------------------------------------------------------------------
-
-
-async def test_settings_arrive_in_the_body() -> None:
-    """Model, limits and further fields are sent as they were given."""
-    gateway = ScriptedGateway([Says(WELL)])
-    async with gateway.serve() as base_url:
-        await ask(base_url, max_tokens=7, temperature=0.5, extra_body={"reasoning_effort": "low"})
-
-    assert gateway.requests[-1].body == {
-        "model": "m",
-        "stream": True,
-        "max_tokens": 7,
-        "temperature": 0.5,
-        "reasoning_effort": "low",
-        "messages": [{"role": "user", "content": "How are you?"}],
-    }
-
-
-async def test_a_system_prompt_can_follow_the_session() -> None:
-    """A function as system prompt is asked for each request, with the session."""
-    gateway = ScriptedGateway([Says(WELL), Says(WELL)])
-
-    def system(session: vp.Session) -> str:
-        return f"The caller is {session.deps}; {len(session.history)} messages."
-
-    async with gateway.serve() as base_url:
-        stage = vp.LLMStreamStage(system, base_url=base_url, model="m")
-        async with agent(stage).session(deps="Ada") as session:
-            await session.user_says("Hello")
-            await session.user_says("Still there?")
-
-    chats = [request.chat for request in gateway.requests if request.chat]
-    prompts = [chat.messages[0].content for chat in chats]
-    assert prompts == ["The caller is Ada; 2 messages.", "The caller is Ada; 4 messages."]
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"model": ""},
-        {"max_tokens": 0},
-        {"temperature": 3.0},
-        {"api_key": "a", "api_key_env": "B"},
-        {"api_key": " "},
-        {"extra_body": {"stream": False}},
-        {"base_url": "api.example.com"},
-    ],
-    ids=str,
-)
-async def test_what_cannot_be_meant_is_refused(options: Any) -> None:
-    """A setting that cannot work is refused when the stage is made."""
-    with pytest.raises(ConfigurationError):
-        vp.LLMStreamStage(**({"base_url": "https://api.example.com/v1", "model": "m"} | options))
-
-
-async def test_unknown_options_are_refused() -> None:
-    """A misspelt option is no option."""
-    options: dict[str, Any] = {"max_token": 3}
-    with pytest.raises(TypeError, match="max_token"):
-        vp.LLMStreamStage(base_url="https://api.example.com/v1", model="m", **options)
-
-
-@pytest.mark.parametrize("limits", [{"gap_s": 0}, {"first_token_s": -1}, {"first_token_s": 9.0}], ids=str)
-async def test_deadlines_that_cannot_be_met_are_refused(limits: dict[str, float]) -> None:
-    """Deadlines are positive, and a sentence cannot be due before its first token."""
-    with pytest.raises(ConfigurationError):
-        vp.Deadlines(**limits)
-
-
-# --- connections ------------------------------------------------------------------------------------------------------
-
-
-async def test_turns_share_a_connection() -> None:
-    """The connection that opening made serves every turn: responses are read to their end."""
-    gateway = ScriptedGateway(lambda _: Says(WELL))
-    async with gateway.serve() as base_url, calling(base_url) as session:
-        with anyio.fail_after(1.0):
-            while not gateway.requests:  # noqa: ASYNC110 - a gateway tells of a request by listing it
-                await anyio.sleep(0.001)
-            await gateway.requests[0].wait_ended()
-        for _ in range(3):
-            await session.user_says("Hello")
-
-    assert [(request.method, request.connection) for request in gateway.requests] == [
-        ("GET", 1),
-        ("POST", 1),
-        ("POST", 1),
-        ("POST", 1),
-    ]
-
-
-async def test_an_interruption_closes_the_request() -> None:
-    """Interrupting a turn hangs up on the service at that moment, and the next turn is answered."""
-    gateway = ScriptedGateway([Says("This takes a while to say. " * 9, token_s=0.1), Says(WELL)])
-    async with gateway.serve() as base_url, calling(base_url) as session, anyio.create_task_group() as tasks:
-        tasks.start_soon(session.user_says, "Tell me everything")
-        await anyio.sleep(0.35)
-        session.interrupt()
-        interrupted_s = anyio.current_time()
-        await session.user_says("Stop. How are you?")
-        first, second = [request for request in gateway.requests if request.method == "POST"]
-        assert first.closed_by_client_s is not None
-        assert round(first.closed_by_client_s - interrupted_s, 6) == 0.0
-        assert second.closed_by_client_s is None
-
-
-async def test_many_interruptions_leave_nothing_behind() -> None:
-    """Of a hundred requests, each interrupted twice over, every one is hung up; the next turn is answered."""
-    gateway = ScriptedGateway(lambda chat: Says(WELL, after_s=0.0 if chat.last_user_text.endswith("now?") else 60.0))
-    async with gateway.serve() as base_url, calling(base_url) as session, anyio.create_task_group() as tasks:
-        for number in range(100):
-            tasks.start_soon(session.user_says, f"Question {number}")
-            await anyio.sleep(0.001 * (number % 5))
-            session.interrupt()
-            session.interrupt()
-        turn = await session.user_says("And now?")
-        assert turn.spoken.until(60.0) == {0: WELL}
-
-    assert all(request.ended_s is not None for request in gateway.requests)
-
-
-async def test_a_service_that_is_away_does_not_keep_a_session_from_opening() -> None:
-    """Warming a connection is a courtesy: a session opens while the service is away."""
-    async with RawServer([]).serve() as base_url:
-        pass
-    async with calling(base_url) as session:
-        assert not session.is_busy
-
-
-# --- keys -------------------------------------------------------------------------------------------------------------
-
-
-async def test_the_key_is_sent_as_a_bearer() -> None:
-    """The key goes into the authorization header, without the white space that came with it."""
-    gateway = ScriptedGateway([Says(WELL)], api_key=KEY)
-    async with gateway.serve() as base_url:
-        asked = await ask(base_url, api_key=f" {KEY}\n")
-
-    assert asked.said == WELL
-
-
-async def test_the_key_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable is read when the pipeline is opened, not before."""
-    gateway = ScriptedGateway([Says(WELL)], api_key=KEY)
-    async with gateway.serve() as base_url:
-        stage = vp.LLMStreamStage(base_url=base_url, model="m", api_key_env="VOICEPIPE_TEST_KEY")
-        monkeypatch.setenv("VOICEPIPE_TEST_KEY", KEY)
-        async with agent(stage).session() as session:
-            turn = await session.user_says("Hello")
-
-    assert turn.failure is None
-
-
-@pytest.mark.parametrize("value", [None, "", "  "])
-async def test_a_missing_key_is_told_before_any_request(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without its key the pipeline does not open; the error names the variable, and nothing is sent."""
-    monkeypatch.delenv("VOICEPIPE_TEST_KEY", raising=False)
-    if value is not None:
-        monkeypatch.setenv("VOICEPIPE_TEST_KEY", value)
-    gateway = ScriptedGateway([])
-    async with gateway.serve() as base_url:
-        with pytest.raises(AuthenticationError, match="VOICEPIPE_TEST_KEY is not set"):
-            async with calling(base_url, api_key_env="VOICEPIPE_TEST_KEY"):
-                pytest.fail("opened without a key")
-
-    assert gateway.requests == []
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        pytest.param([answer("401 Unauthorized", f"Incorrect API key provided: {KEY}".encode())], id="401 quotes it"),
-        pytest.param([answer("500 Internal Server Error", f"header was {KEY}".encode())], id="500 quotes it"),
-        pytest.param([HEAD, data({"error": f"bad key {KEY}"})], id="an event quotes it"),
-        pytest.param([HEAD, text("Well"), data({"error": f"bad key {KEY}"})], id="an event quotes it later"),
-        pytest.param([answer("200 OK", f"who is {KEY}?".encode(), kind="text/html")], id="a page quotes it"),
-        pytest.param([answer("302 Found", b"", "location: http://127.0.0.1:9/")], id="redirect"),
-        pytest.param(["reset"], id="reset"),
-        pytest.param([b"nonsense\r\n\r\n"], id="garbage"),
-        pytest.param(["hold"], id="silence"),
-    ],
-)
-async def test_the_key_is_never_shown(reply: list[Act], caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever fails, the key is in no repr, event, error, traceback, and no log record of any logger at DEBUG."""
-    caplog.set_level(logging.DEBUG)
-    shown = []
-    async with RawServer(reply).serve() as base_url:
-        stage = vp.LLMStreamStage(base_url=base_url, model="m", api_key=KEY)
-        pipeline = agent(stage)
-        async with pipeline.session() as session:
-            turn = await session.user_says("Hello")
-            shown += [repr(stage), repr(vars(stage)), repr(pipeline), repr(session), repr(turn), repr(vars(turn))]
-    shown += [repr(event) async for event in session]
-    shown += traceback.format_exception(turn.failure)
-    shown += [json.dumps(session.history.to_json())]
-
-    assert turn.failure is not None
-    assert any(record.name.startswith("httpcore") for record in caplog.records)
-    assert KEY not in "\n".join([*shown, caplog.text, *(repr(vars(record)) for record in caplog.records)])
-
-
-@pytest.mark.parametrize("key", [f"{KEY}\nx-evil: 1", f"\u201c{KEY}\u201d"])
-async def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A key with a line end or a typographic quote inside is refused at opening, and is not quoted."""
-    caplog.set_level(logging.DEBUG)
-    async with RawServer([]).serve() as base_url:
-        with pytest.raises(ConfigurationError, match="copy the key again") as raised:
-            async with calling(base_url, api_key=key):
-                pytest.fail("opened with a broken key")
-
-    assert KEY not in "".join(traceback.format_exception(raised.value)) + caplog.text

@@ -1,4 +1,4 @@
-"""The chat-completions format, without a network."""
+"""The chat-completions format, without a network: replies. Requests are in `test_conversation.py`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
 from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta
-from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage
-from voicepipe.testing.script import parse_request
-from voicepipe.vendors.openai_compatible import CUT_MARK, CompletionParser, Conversation, messages_json, refusal
+from voicepipe.vendors.openai_compatible import (
+    FILLER,
+    CompletionParser,
+    refusal,
+)
 
 if TYPE_CHECKING:
     from voicepipe.stages.model import ReplyPart
@@ -64,6 +66,7 @@ def call(
         pytest.param({"choices": [{"delta": None, "finish_reason": ""}]}, [], id="null delta, blank reason"),
         pytest.param({"type": "ping"}, [], id="unknown object"),
         pytest.param({"error": None, **chunk(content="Hi")}, [TextDelta("Hi")], id="null error"),
+        pytest.param({"code": 0, "message": "ok", **chunk(content="Hi")}, [TextDelta("Hi")], id="code, no error"),
         pytest.param("[DONE]", [], id="done"),
         pytest.param(chunk(tool_calls=[{"index": 0, "function": "look"}]), [], id="text for a function"),
         pytest.param(
@@ -167,6 +170,9 @@ def test_only_a_finish_reason_ends_a_reply() -> None:
         ('{"error": {"message": "on fire"}}', "reported an error"),
         ('{"error": "on fire"}', "reported an error"),
         ('{"code": 500, "message": "on fire"}', "reported an error"),
+        ('{"code": "overloaded", "message": "on fire"}', "reported an error"),
+        ('{"type": "error", "message": "on fire"}', "reported an error"),
+        ('{"object": "error", "detail": "on fire"}', "reported an error"),
         ('{"choices": [{"del', "no JSON"),
         ("<html>", "no JSON"),
         ("[" * 100_000, "no JSON"),
@@ -247,6 +253,32 @@ def test_json_that_is_no_completion_is_an_error() -> None:
         list(CompletionParser("vendor").whole("{}"))
 
 
+# --- a filler for empty arguments -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pieces", "arguments"),
+    [
+        (['{"_":""}'], "{}"),
+        (["{", '"_"', ": ", '""', " }"], "{}"),
+        (["{}"], "{}"),
+        (['{"_": "x"}'], '{"_": "x"}'),
+        (["{", '"city"', ': "Rome"}'], '{"city": "Rome"}'),
+        (['{"_":""}', '{"_":""}'], '{}{"_":""}'),
+        (["{"], "{"),
+        ([], ""),
+    ],
+)
+def test_a_filler_that_comes_back_means_none(pieces: list[str], arguments: str) -> None:
+    """A model that calls a tool with what stood for empty arguments calls it with none; all else is as it wrote it."""
+    parser = CompletionParser("vendor", filler=FILLER)
+    events = [call(0, call_id="a", name="look"), *(call(0, arguments=piece) for piece in pieces), chunk("tool_calls")]
+    parts = [part for event in events for part in parser.feed(json.dumps(event))]
+
+    assert "".join(part.arguments for part in parts if isinstance(part, ToolCallDelta)) == arguments
+    assert isinstance(parts[-1], ReplyEnd)
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
@@ -282,94 +314,3 @@ def test_retry_after_is_read_in_seconds(header: str | None, seconds: float | Non
 
     assert isinstance(error, RateLimited)
     assert error.retry_after_s == seconds
-
-
-# --- requests ---------------------------------------------------------------------------------------------------------
-
-UNHEARD = AssistantMessage(generated="I wanted to say", is_settled=True, was_interrupted=True)
-CUT = AssistantMessage(generated="It is 22 degrees", heard="It is 22", is_settled=True, was_interrupted=True)
-LIVE = AssistantMessage(generated="One moment. ")
-
-
-@pytest.mark.parametrize(
-    ("messages", "rendered"),
-    [
-        pytest.param([UserMessage("a")], [("user", "a")], id="user"),
-        pytest.param([UserMessage("a"), UserMessage("b")], [("user", "a\nb")], id="neighbours become one"),
-        pytest.param([UserMessage("a"), UNHEARD, UserMessage("b")], [("user", "a\nb")], id="what nobody heard"),
-        pytest.param(
-            [UserMessage("a"), CUT], [("user", "a"), ("assistant", f"It is 22{CUT_MARK}")], id="what was heard"
-        ),
-        pytest.param([UserMessage("a"), LIVE], [("user", "a"), ("assistant", "One moment.")], id="a turn that lives"),
-        pytest.param(
-            [AssistantMessage.said("Hello!"), UserMessage("a")], [("assistant", "Hello!"), ("user", "a")], id="greeting"
-        ),
-    ],
-)
-def test_a_conversation_is_rendered_as_it_was_heard(messages: list[Message], rendered: list[tuple[str, str]]) -> None:
-    """The model reads what the caller said and heard, and nothing else."""
-    assert [(m["role"], m["content"]) for m in messages_json("", messages)] == rendered
-
-
-def test_the_system_prompt_comes_first() -> None:
-    """The system prompt is the first message, and never merged with another."""
-    assert messages_json("Be brief.", [UserMessage("a")])[0] == {"role": "system", "content": "Be brief."}
-    assert messages_json("", []) == []
-
-
-def test_every_call_is_followed_by_its_result() -> None:
-    """A call without a result yet is followed by one that says that it still runs."""
-    calls = [ToolCall(call_id="a", name="x", arguments="{}"), ToolCall(call_id="b", name="y", arguments='{"n":1}')]
-    calls[1].settle("done", "ready")
-
-    assert messages_json("", [AssistantMessage(calls=calls)]) == [
-        {
-            "role": "assistant",
-            "content": None,
-            "tool_calls": [
-                {"id": "a", "type": "function", "function": {"name": "x", "arguments": "{}"}},
-                {"id": "b", "type": "function", "function": {"name": "y", "arguments": '{"n":1}'}},
-            ],
-        },
-        {"role": "tool", "tool_call_id": "a", "content": "still running"},
-        {"role": "tool", "tool_call_id": "b", "content": "ready"},
-    ]
-
-
-@given(name=st.text(max_size=80), arguments=st.text(max_size=20) | st.just('{"a": 1}') | st.just("[" * 50_000))
-def test_no_call_spoils_the_requests_after_it(name: str, arguments: str) -> None:
-    """Whatever name and arguments a model made up, the history that holds them is one that a service takes."""
-    message = AssistantMessage(calls=[ToolCall(call_id="a", name=name, arguments=arguments)])
-    body: Any = {"model": "m", "messages": messages_json("", [UserMessage("x"), message])}
-    request = parse_request(body)
-
-    (sent,) = request.messages[1].tool_calls
-    assert 1 <= len(sent.name) <= 64
-    assert all(character.isascii() and (character.isalnum() or character in "_-") for character in sent.name)
-    assert isinstance(json.loads(sent.arguments), dict)
-
-
-def test_a_conversation_renders_only_what_may_change() -> None:
-    """A call's true result takes the place of "still running"; what has settled is not rendered again."""
-    call = ToolCall(call_id="1", name="book", arguments="{}")
-    message = AssistantMessage(generated="One moment.", heard="One moment.", calls=[call], is_settled=True)
-    conversation, messages = Conversation(), [UserMessage("Book it."), message]
-
-    assert "still running" in conversation.rendered("", messages)
-    call.settle("done", "booked")
-    whole = conversation.rendered("", messages)
-    assert json.loads(whole) == messages_json("", messages)
-    assert "booked" in whole
-
-    message.heard = "Something else."  # nobody does: it shows that the text is kept
-    assert conversation.rendered("", messages) == whole
-
-
-def test_a_request_holds_its_fields_and_the_messages() -> None:
-    """The body is one JSON object."""
-    body = json.loads(Conversation().request({"model": "m", "stream": True}, "Be brief.", [UserMessage("Hi.")]))
-    assert body == {
-        "model": "m",
-        "stream": True,
-        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi."}],
-    }

@@ -6,12 +6,12 @@ They serve on virtual time and in real time alike. Give them to `Pipeline.replac
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Never, cast
+from typing import TYPE_CHECKING, Any, Never, cast
 
 import anyio
 
 from voicepipe.audio.output import ClockedOutput
-from voicepipe.errors import RateLimited, VendorError
+from voicepipe.errors import IncompleteReply, RateLimited, VendorError
 from voicepipe.events import (
     AudioFrame,
     EarlyTranscript,
@@ -23,10 +23,11 @@ from voicepipe.events import (
     WordMark,
 )
 from voicepipe.stage import SessionStage
-from voicepipe.stages.model import Model, ReplyPart, Request
+from voicepipe.stages._asking import Collected
+from voicepipe.stages.model import Completion, Model, ReplyPart, Request
 from voicepipe.stages.stt import Recogniser
 from voicepipe.stages.tts_sink import TTSSink
-from voicepipe.testing.script import Breaks, ChatRequest, Refuses, Reply, Script, parse_request, schedule
+from voicepipe.testing.script import Breaks, ChatRequest, Piece, Refuses, Reply, Script, parse_request, schedule
 from voicepipe.vendors.openai_compatible import messages_json
 
 if TYPE_CHECKING:
@@ -159,11 +160,36 @@ class ScriptedModel(Model):
         """Send the next reply of the script. See `Model.reply`."""
         turn.timeline.mark_again("llm_request")
         asked_s = anyio.current_time()
-        body = {
-            "model": "scripted",
-            "messages": messages_json("", request.messages),
+        for due_s, piece in await self._timetable(request):
+            if asked_s + due_s > anyio.current_time():
+                await anyio.sleep_until(asked_s + due_s)
+            if isinstance(piece, Breaks):
+                raise VendorError("the scripted reply breaks here", vendor="scripted", retryable=False)
+            await outbox.send(piece)
+
+    async def complete(self, request: Request) -> Completion:
+        """Return the next reply of the script as a whole, when its last piece is due. See `Model.complete`."""
+        asked_s = anyio.current_time()
+        timetable = await self._timetable(request)
+        end_s, end = timetable[-1]
+        await anyio.sleep_until(asked_s + end_s)
+        if isinstance(end, Breaks):
+            raise IncompleteReply("the scripted reply breaks here", vendor="scripted")
+        answer = Collected("scripted")
+        for _, piece in timetable:
+            await answer.send(cast("ReplyPart", piece))
+        return answer.completion()
+
+    async def _timetable(self, request: Request) -> list[tuple[float, Piece]]:
+        body: dict[str, Any] = {
+            "model": request.model or "scripted",
+            "messages": messages_json(request.system or "", request.messages),
             "tools": [*request.tools],
         }
+        if request.response_format is not None:
+            body["response_format"] = dict(request.response_format)
+        if request.must_call:
+            body["tool_choice"] = {"type": "function", "function": {"name": request.must_call}}
         chat = parse_request(cast("JsonValue", body))
         self.requests.append(chat)
         reply = self.script.answer(chat)
@@ -172,12 +198,7 @@ class ScriptedModel(Model):
             if reply.status == 429:
                 raise RateLimited(reply.message, vendor="scripted", retry_after_s=reply.retry_after_s)
             raise VendorError(reply.message, vendor="scripted", retryable=reply.status >= 500)
-        for due_s, piece in schedule(reply, first_token_s=self._first_token_s, token_s=self._token_s):
-            if asked_s + due_s > anyio.current_time():
-                await anyio.sleep_until(asked_s + due_s)
-            if isinstance(piece, Breaks):
-                raise VendorError("the scripted reply breaks here", vendor="scripted", retryable=False)
-            await outbox.send(piece)
+        return schedule(reply, first_token_s=self._first_token_s, token_s=self._token_s)
 
 
 class ScriptedVoice(TTSSink):

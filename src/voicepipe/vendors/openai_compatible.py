@@ -14,16 +14,17 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from voicepipe.errors import AuthenticationError, RateLimited, VendorError
+from voicepipe.errors import AuthenticationError, IncompleteReply, RateLimited, VendorError
 from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta
-from voicepipe.history import AssistantMessage, Message, UserMessage
+from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage, check_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from voicepipe._window import Window
     from voicepipe.stages.model import ReplyPart
 
-__all__ = ["CompletionParser", "Conversation", "messages_json", "refusal"]
+__all__ = ["CompletionParser", "Conversation", "messages_json", "needs_filler", "refusal", "unfinished"]
 
 SHOWN_BODY_CHARACTERS = 200
 """How much of an error's body is put into the message."""
@@ -31,72 +32,129 @@ SHOWN_BODY_CHARACTERS = 200
 CUT_MARK = " —"
 """Ends what was heard of an interrupted message, so that the model knows it was cut there."""
 
+FILLER: Final = '{"_":""}'
+"""Stands for arguments that are empty, where a model's route refuses a history with empty ones."""
+
+
+def needs_filler(model: str) -> bool:
+    """Return whether calls without arguments must be sent with some: routes to Claude answer 400 or 500 otherwise.
+
+    Source: AssemblyAI's command line client, which does the same; read 2026-11-22.
+    """
+    return model.startswith("claude")
+
 
 def messages_json(system: str, messages: Iterable[Message]) -> list[dict[str, Any]]:
     """Return the conversation as chat messages. See `Conversation`."""
-    rendered: list[dict[str, Any]] = json.loads(Conversation().rendered(system, messages))
+    rendered: list[dict[str, Any]] = json.loads(Conversation().rendered(system, tuple(messages)))
     return rendered
 
 
 class Conversation:
     """The messages of one session as JSON text.
 
-    A message that cannot change any more is rendered once, so a request costs what is new, however long the call.
+    A message that cannot change any more is rendered once, and what fell out of the window is forgotten, so a request
+    costs what is new in it, however long the call.
 
     Neighbouring user messages become one. Of an assistant message of an earlier turn only what was heard is given; one
     of which nothing was heard, and which called no tool, is left out. Every call is followed by exactly one result.
+
+    Args:
+        window: How much of the conversation a request holds; None for all of it.
     """
 
-    def __init__(self) -> None:
-        self._final: dict[int, tuple[Message, str]] = {}  # with the message, so that its id is not used again
+    def __init__(self, window: Window | None = None) -> None:
+        self._window = window
+        self._since = 0
+        self._first: Message | None = None
+        # With the message, so that its id is not used again.
+        self._final: dict[tuple[int, str], tuple[Message, str]] = {}
 
-    def request(self, fields: Mapping[str, Any], system: str, messages: Iterable[Message]) -> str:
-        """Return the body of a request: `fields`, of which there is at least one, and the messages."""
-        return f'{_dumped(fields)[:-1]},"messages":{self.rendered(system, messages)}}}'
+    def request(
+        self,
+        fields: Mapping[str, Any],
+        system: str,
+        messages: Sequence[Message],
+        *,
+        schemas: str = "",
+        filler: str = "{}",
+    ) -> str:
+        """Return the body of a request.
 
-    def rendered(self, system: str, messages: Iterable[Message]) -> str:
+        Args:
+            fields: What it holds beside the messages; at least one field.
+            system: The system prompt.
+            messages: The conversation, oldest first.
+            schemas: Further fields as JSON text, each after a comma.
+            filler: Sent for the arguments of a call that has none.
+
+        Raises:
+            ConfigurationError: A call lacks an id of its own or a result.
+        """
+        return f'{_dumped(fields)[:-1]}{schemas},"messages":{self.rendered(system, messages, filler)}}}'
+
+    def rendered(self, system: str, messages: Sequence[Message], filler: str = "{}") -> str:
         """Return the messages as a JSON array."""
         parts = [_dumped({"role": "system", "content": system})] if system else []
         said: list[UserMessage] = []
-        for message in messages:
+        call_ids: set[str] = set()
+        sent = self._windowed(messages)
+        for message in sent:
             if isinstance(message, UserMessage):
                 said.append(message)
-            elif id(message) in self._final or message.text.strip() or message.calls:
+            elif message.calls or message.text.strip():
+                check_calls(message.calls, call_ids)
                 parts += self._user(said)
                 said = []
-                parts.append(self._once(message))
-        return f"[{','.join([*parts, *self._user(said)])}]"
+                parts.append(self._once(message, filler))
+        parts += self._user(said)
+        if len(self._final) > 2 * len(sent) + 16:
+            self._forget(sent)
+        return f"[{','.join(parts)}]"
+
+    def _windowed(self, messages: Sequence[Message]) -> Sequence[Message]:
+        if self._window is None or not messages:
+            return messages
+        if self._since >= len(messages) or messages[self._since] is not self._first:
+            self._since = 0  # not the conversation that it was: a message before was taken out
+        self._since = self._window.start(messages, self._since)
+        self._first = messages[self._since]
+        return messages[self._since :]
 
     def _user(self, said: list[UserMessage]) -> list[str]:
         if len(said) > 1:
-            return [_rendered(UserMessage("\n".join(message.text for message in said)))]
-        return [self._once(message) for message in said]
+            return [_rendered(UserMessage("\n".join(message.text for message in said)), "")]
+        return [self._once(message, "") for message in said]
 
-    def _once(self, message: Message) -> str:
-        if (known := self._final.get(id(message))) is not None:
+    def _once(self, message: Message, filler: str) -> str:
+        if (known := self._final.get((id(message), filler))) is not None:
             return known[1]
-        text = _rendered(message)
+        text = _rendered(message, filler)
         if _is_final(message):
-            self._final[id(message)] = message, text
+            self._final[id(message), filler] = message, text
         return text
+
+    def _forget(self, sent: Sequence[Message]) -> None:
+        kept = set(map(id, sent))
+        self._final = {key: known for key, known in self._final.items() if key[0] in kept}
 
 
 def _is_final(message: Message) -> bool:
     if isinstance(message, UserMessage):
         return True
-    return message.is_settled and all(call.status in ("done", "failed") for call in message.calls)
+    return message.is_settled and all(call.status not in ("pending", "unknown") for call in message.calls)
 
 
-def _rendered(message: Message) -> str:
+def _rendered(message: Message, filler: str) -> str:
     if isinstance(message, UserMessage):
         return _dumped({"role": "user", "content": message.text})
-    return ",".join(map(_dumped, _assistant_json(message)))
+    return ",".join(map(_dumped, _assistant_json(message, filler)))
 
 
 _dumped: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
-def _assistant_json(message: AssistantMessage) -> Iterator[dict[str, Any]]:
+def _assistant_json(message: AssistantMessage, filler: str) -> Iterator[dict[str, Any]]:
     content = message.text.strip()
     if content and message.was_interrupted:
         content += CUT_MARK
@@ -107,21 +165,43 @@ def _assistant_json(message: AssistantMessage) -> Iterator[dict[str, Any]]:
         {
             "id": call.call_id,
             "type": "function",
-            "function": {"name": _sendable_name(call.name), "arguments": _sendable(call.arguments)},
+            "function": {"name": _sendable_name(call.name), "arguments": _sendable(call.arguments, filler)},
         }
         for call in message.calls
     ]
     yield {"role": "assistant", "content": content or None, "tool_calls": calls}
     for call in message.calls:
-        yield {"role": "tool", "tool_call_id": call.call_id, "content": call.result}
+        yield {"role": "tool", "tool_call_id": call.call_id, "content": _told(call)}
 
 
-def _sendable(arguments: str) -> str:
-    """Return the arguments as the model wrote them; some servers refuse a history with broken ones, so {} for those."""
+def _told(call: ToolCall) -> str:
+    """Return a result as JSON. What a tool brought in is marked: it is data from outside, whatever it says."""
+    if call.status == "pending":
+        return _dumped({"pending": call.result})
+    if call.status != "done":
+        return call.result  # our own words, which are JSON already
+    return f'{{"untrusted_result":{call.result if _is_data(call.result) else _dumped(call.result)}}}'
+
+
+def _is_data(result: str) -> bool:
+    """Return whether a result is a JSON object or array, as tools give that return no text."""
     try:
-        return arguments if isinstance(json.loads(arguments), dict) else "{}"
+        return result[:1] in ("{", "[") and isinstance(json.loads(result, parse_constant=_refuse), (dict, list))
     except (ValueError, RecursionError):
-        return "{}"
+        return False
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _sendable(arguments: str, filler: str) -> str:
+    """Return the arguments as the model wrote them; none instead of broken ones, which some servers refuse."""
+    try:
+        values = json.loads(arguments)
+    except (ValueError, RecursionError):
+        return filler
+    return arguments if isinstance(values, dict) and values else filler
 
 
 def _sendable_name(name: str) -> str:
@@ -135,24 +215,31 @@ class CompletionParser:
     Args:
         vendor: Named in errors.
         without_key: Takes the key out of what an error quotes.
+        filler: What a request had for the arguments of a call without any; a model that does likewise means none.
 
     Attributes:
         has_ended: Whether a finish reason was seen.
         is_over: Whether nothing that follows can belong to the reply: it has ended, or `[DONE]` was seen.
     """
 
-    def __init__(self, vendor: str, without_key: Callable[[str], str] = str) -> None:
+    def __init__(self, vendor: str, without_key: Callable[[str], str] = str, filler: str = "") -> None:
         self.has_ended = False
         self.is_over = False
         self._vendor = vendor
         self._without_key = without_key
         self._half = ""
+        self._filler = filler
+        self._held: dict[int, str] = {}
         self._calls: dict[int, str] = {}
         self._moved: dict[int, int] = {}
         self._last_call = -1
 
-    def feed(self, data: str) -> Iterator[ReplyPart]:
+    def feed(self, data: str, *, is_error: bool = False) -> Iterator[ReplyPart]:
         """Read the data of one event. What follows the finish reason or `[DONE]` is no part of the reply.
+
+        Args:
+            data: The event's data.
+            is_error: Whether the server named the event so.
 
         Raises:
             VendorError: It is an error, or no JSON object.
@@ -161,6 +248,8 @@ class CompletionParser:
             self.is_over = True
         if self.is_over:
             return
+        if is_error:
+            raise self._broken("reported an error", data)
         for choice in self._choices(data):
             yield from self._part(choice, choice.get("delta"))
 
@@ -183,7 +272,7 @@ class CompletionParser:
         if not isinstance(chunk, dict):
             raise self._broken("sent something that is no JSON object", quoted)
         chunk = cast("dict[str, Any]", chunk)
-        if chunk.get("error") or (isinstance(chunk.get("code"), int) and "message" in chunk):
+        if _is_error(chunk):
             raise self._broken("reported an error", data)
         return _objects(chunk.get("choices"))
 
@@ -197,6 +286,7 @@ class CompletionParser:
             yield from self._call(call)
         if isinstance(reason := choice.get("finish_reason"), str) and reason and not self.has_ended:
             self.has_ended = self.is_over = True
+            yield from (ToolCallDelta(index=index, arguments=held) for index, held in self._held.items())
             yield ReplyEnd(finish_reason=reason)
 
     def _whole_characters(self, text: str) -> str:
@@ -217,9 +307,23 @@ class CompletionParser:
         if not (call_id or name or arguments):
             return  # the blank delta that some gateways open with
         index = self._index(call.get("index"), call_id, name)
+        is_new = index not in self._calls
         self._last_call = index
         self._calls[index] = self._calls.get(index) or call_id
+        if self._filler and (is_new or index in self._held):
+            arguments = self._without_filler(index, arguments)
         yield ToolCallDelta(index=index, call_id=call_id, name=name, arguments=arguments)
+
+    def _without_filler(self, index: int, arguments: str) -> str:
+        """Return a call's arguments, held back as long as they may become the filler."""
+        written = self._held.pop(index, "") + arguments
+        bare = "".join(written.split())
+        if bare == self._filler:
+            return "{}"
+        if self._filler.startswith(bare):
+            self._held[index] = written
+            return ""
+        return written
 
     def _index(self, written: object, call_id: str, name: str) -> int:
         """Return which call of the reply a piece belongs to, from 0."""
@@ -239,6 +343,13 @@ class CompletionParser:
         return VendorError(f"{self._vendor} {what}{shown}", vendor=self._vendor, retryable=False)
 
 
+def unfinished(vendor: str) -> IncompleteReply:
+    """Return the error for a reply without a finish reason. While nothing of it was used, it may be asked for again."""
+    error = IncompleteReply(f"{vendor} ended the reply without a finish reason", vendor=vendor)
+    error.retryable = True
+    return error
+
+
 def refusal(vendor: str, status: int, body: str, retry_after: str | None) -> VendorError:
     """Return the error for an HTTP status other than 200."""
     message = f"{vendor} answered HTTP {status}: {_shown(body)}"
@@ -249,6 +360,12 @@ def refusal(vendor: str, status: int, body: str, retry_after: str | None) -> Ven
     if 300 <= status < 400:
         return VendorError(f"{message}; redirects are not followed: change base_url", vendor=vendor, retryable=False)
     return VendorError(message, vendor=vendor, retryable=status == 408 or status >= 500)
+
+
+def _is_error(chunk: Mapping[str, Any]) -> bool:
+    if chunk.get("error") or "error" in (chunk.get("type"), chunk.get("object")):
+        return True
+    return "message" in chunk and chunk.get("code") is not None and "choices" not in chunk
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -1,0 +1,89 @@
+"""How long a reply is waited for. Pure but for the clock it is given.
+
+Rule 1: data renews it, bytes do not: comments and keep-alives are no progress.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from voicepipe.errors import ConfigurationError
+from voicepipe.events import TextDelta
+from voicepipe.sentences import SentenceSplitter
+
+if TYPE_CHECKING:
+    from voicepipe.stages.model import ReplyPart
+
+__all__ = ["Deadlines", "Patience"]
+
+SENTENCE_CHARACTERS: Final = 200
+"""Text of this length counts as a sentence where no mark ends one: not every script has such marks."""
+
+AFTER_END_S: Final = 0.5
+"""How long a server may take to close the stream after the last piece."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """How long to wait for the model, each per request and counted only while waiting for the network.
+
+    Attributes:
+        first_token_s: From sending a request to its first data event.
+        gap_s: Between two data events.
+        first_sentence_s: From sending a request to the end of its first sentence, if it is words that come: they may
+            dribble. A model that thinks before it speaks needs more.
+    """
+
+    first_token_s: float = 4.0
+    gap_s: float = 3.0
+    first_sentence_s: float = 6.0
+
+    def __post_init__(self) -> None:
+        """Refuse what can never be met."""
+        if not min(self.first_token_s, self.gap_s) > 0:
+            raise ConfigurationError(f"deadlines must be positive seconds, not {self}")
+        if not self.first_sentence_s >= self.first_token_s:
+            raise ConfigurationError(f"a sentence cannot come before its first token: raise first_sentence_s in {self}")
+
+
+class Patience:
+    """What a reply waits for, and until when.
+
+    Args:
+        limits: How long it may wait.
+        asked_s: When the request was sent.
+
+    Attributes:
+        until: When the waiting ends.
+        waits_for: What did not come then.
+    """
+
+    def __init__(self, limits: Deadlines, asked_s: float) -> None:
+        self.waits_for = f"the first token ({limits.first_token_s:g} s)"
+        self.until = asked_s + limits.first_token_s
+        self._limits = limits
+        self._sentence_due = asked_s + limits.first_sentence_s
+        self._splitter = SentenceSplitter()
+        self._characters = 0
+        self._is_over = False
+
+    def saw(self, part: ReplyPart) -> None:
+        """Take note of a piece: the first sentence, or a call instead, is not waited for any more."""
+        if self._sentence_due == math.inf:
+            return
+        if isinstance(part, TextDelta):
+            self._characters += len(part.text)
+            if not self._splitter.feed(part.text) and self._characters < SENTENCE_CHARACTERS:
+                return
+        self._sentence_due = math.inf
+
+    def renew(self, now: float, *, is_over: bool) -> None:
+        """A data event has come. The end of the stream is waited for once, whatever still comes."""
+        if is_over and not self._is_over:
+            self.until, self._is_over = now + AFTER_END_S, True
+        elif not is_over and self._sentence_due < now + self._limits.gap_s:
+            self.until, self.waits_for = self._sentence_due, f"the first sentence ({self._limits.first_sentence_s:g} s)"
+        elif not is_over:
+            self.until, self.waits_for = now + self._limits.gap_s, f"the next piece ({self._limits.gap_s:g} s)"

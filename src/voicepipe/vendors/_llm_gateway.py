@@ -1,0 +1,64 @@
+"""AssemblyAI's LLM Gateway: what it wants beside the chat-completions format.
+
+Source: AssemblyAI's reference of the LLM Gateway and its OpenAPI description, read 2026-11-22.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from voicepipe.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["GATEWAY_URL", "Service", "service_at"]
+
+GATEWAY_URL: Final = "https://llm-gateway.assemblyai.com/v1"
+
+GATEWAY_HOSTS: Final = ("llm-gateway.assemblyai.com", "llm-gateway.eu.assemblyai.com")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What differs between services that speak the same format.
+
+    Attributes:
+        model: The model that is asked when none is named; "" when one must be.
+        key_env: The environment variable that its key is in; None when there is no such custom.
+        scheme: What stands before the key in the authorization header.
+        body: Fields of every request, unless the application sets them.
+    """
+
+    model: str = ""
+    key_env: str | None = None
+    scheme: str = "Bearer "
+    body: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def extra_body(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the further fields of a body; an application that names fallbacks decides about retries, too."""
+        return {**({} if "fallbacks" in given else self.body), **given}
+
+
+OTHER: Final = Service()
+
+GATEWAY: Final = Service(
+    model="gpt-5.2",
+    key_env="ASSEMBLYAI_API_KEY",
+    scheme="",
+    # Else it asks its upstream a second time, half a second later and unseen; a retry is ours to decide and to tell.
+    body={"fallback_config": {"retry": False}},
+)
+
+
+def service_at(host: str, *, model: str) -> Service:
+    """Return what is known of the service at a host.
+
+    Raises:
+        ConfigurationError: No model is named, and none is the custom there.
+    """
+    service = GATEWAY if host in GATEWAY_HOSTS else OTHER
+    if not model and not service.model:
+        raise ConfigurationError(f"LLMStreamStage: model must name a model of {host}, not be empty")
+    return service
