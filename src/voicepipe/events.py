@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from voicepipe.errors import VoicepipeError
     from voicepipe.timeline import Timeline
 
@@ -26,6 +28,8 @@ __all__ = [
     "SentenceStarted",
     "SpeechEnded",
     "SpeechStarted",
+    "StructuredDone",
+    "StructuredFailed",
     "TextDelta",
     "ToolCallDelta",
     "ToolFinished",
@@ -224,7 +228,8 @@ class ToolFinished:
     """A call has its result.
 
     Attributes:
-        status: "done", "failed" (the model was told why) or "unknown" (a writing tool that overran its timeout).
+        status: "done", "failed" (the model was told why), "unconfirmed" (the caller is asked first) or "unknown" (a
+            writing tool that overran its timeout).
     """
 
     turn_id: int
@@ -236,6 +241,32 @@ class ToolFinished:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRetried:
     """A request to the model failed before anything of it was used, and is sent again."""
+
+    turn_id: int
+    error: VoicepipeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StructuredDone:
+    """What the caller said was put into a model of the application, beside the spoken reply or before it.
+
+    Attributes:
+        turn_id: The caller's turn.
+        result: The validated model.
+    """
+
+    turn_id: int
+    result: BaseModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StructuredFailed:
+    """What the caller said could not be put into a model of the application; the model replies all the same.
+
+    Attributes:
+        turn_id: The caller's turn.
+        error: Why: `StructuredOutputError`, `VendorError`, or `StageError` when the application's function raised.
+    """
 
     turn_id: int
     error: VoicepipeError
@@ -327,6 +358,8 @@ Event: TypeAlias = (
     | ToolStarted
     | ToolFinished
     | RequestRetried
+    | StructuredDone
+    | StructuredFailed
     | TurnEnded
     | AudioDropped
     | CleanupOverran

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
@@ -214,6 +215,21 @@ async def test_structured_output_reaches_the_script_and_comes_back() -> None:
 
 
 @real_time
+async def test_a_tool_that_has_to_be_called_reaches_the_script() -> None:
+    """`tool_choice` names the tool, and the script sees which; the other choices name none."""
+    gateway = ScriptedGateway(lambda request: Calls(request.must_call, {}) if request.must_call else Says("No."))
+    tool: ChatCompletionToolParam = {"type": "function", "function": {"name": "ticket"}}
+    choices: list[Any] = [{"type": "function", "function": {"name": "ticket"}}, "auto", "required", "none"]
+    async with asked_by_openai(gateway) as client:
+        replies = [
+            await client.chat.completions.create(model="m", messages=HELLO, tools=[tool], tool_choice=choice)
+            for choice in choices
+        ]
+    named = [[call.to_dict()["function"] for call in reply.choices[0].message.tool_calls or ()] for reply in replies]
+    assert named == [[{"name": "ticket", "arguments": "{}"}], [], [], []]
+
+
+@real_time
 async def test_models_are_listed() -> None:
     """`GET /v1/models` gives one model."""
     async with asked_by_openai(ScriptedGateway([])) as client:
@@ -247,6 +263,95 @@ async def test_a_scripted_refusal_is_the_client_s_error(
             await client.chat.completions.create(model="m", messages=HELLO)
     assert (raised.value.status_code, raised.value.type) == (status, kind)
     assert raised.value.response.headers["retry-after"] == "1.5"
+
+
+def schema_format(schema: object, **described: object) -> dict[str, object]:
+    asked = {"name": "ticket", "strict": True, "schema": schema} | described
+    return {"type": "json_schema", "json_schema": {name: value for name, value in asked.items() if value is not None}}
+
+
+def closed(**properties: object) -> dict[str, object]:
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+
+
+TEXT = {"type": "string"}
+OPEN = {"type": "object", "properties": {"a": TEXT}, "required": ["a"]}
+LOOSE = closed(a=TEXT, b=TEXT) | {"required": ["a"]}
+STRICT = closed(
+    a=TEXT, b={"anyOf": [closed(c=TEXT), {"type": "null"}]}, d={"type": "array", "items": {"$ref": "#/$defs/D"}}
+)
+
+STRUCTURED: dict[str, tuple[dict[str, object], str | None]] = {
+    "text": ({"response_format": {"type": "text"}}, None),
+    "an object": ({"response_format": {"type": "json_object"}}, None),
+    "a strict schema": ({"response_format": schema_format(STRICT | {"$defs": {"D": closed(e=TEXT)}})}, None),
+    "a loose schema": ({"response_format": schema_format(OPEN, strict=False)}, None),
+    "a schema that does not say": ({"response_format": schema_format({"type": "array"}, strict=None)}, None),
+    "unknown type": ({"response_format": {"type": "yaml"}}, "response_format.type"),
+    "no type": ({"response_format": {}}, "response_format.type"),
+    "nothing in it": ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+    "no name": ({"response_format": schema_format(closed(), name=None)}, "response_format.json_schema.name"),
+    "a bad name": ({"response_format": schema_format(closed(), name="a b")}, "response_format.json_schema.name"),
+    "no schema": ({"response_format": schema_format(None)}, "response_format.json_schema.schema"),
+    "open": ({"response_format": schema_format(OPEN)}, "response_format.json_schema.schema"),
+    "not required": ({"response_format": schema_format(LOOSE)}, "response_format.json_schema.schema"),
+    "a list at the root": ({"response_format": schema_format({"type": "array"})}, "response_format.json_schema.schema"),
+    "anyOf at the root": (
+        {"response_format": schema_format(closed() | {"anyOf": [closed()]})},
+        "response_format.json_schema.schema",
+    ),
+    "open in a field": (
+        {"response_format": schema_format(closed(x=OPEN))},
+        "response_format.json_schema.schema.properties.x",
+    ),
+    "open in a list": (
+        {"response_format": schema_format(closed(x={"type": "array", "items": OPEN}))},
+        "response_format.json_schema.schema.properties.x.items",
+    ),
+    "open in a choice": (
+        {"response_format": schema_format(closed(x={"anyOf": [TEXT, LOOSE]}))},
+        "response_format.json_schema.schema.properties.x.anyOf.1",
+    ),
+    "open in a definition": (
+        {"response_format": schema_format(closed() | {"$defs": {"X": OPEN}})},
+        "response_format.json_schema.schema.$defs.X",
+    ),
+    "open or null": (
+        {"response_format": schema_format(closed(x={"type": ["object", "null"]}))},
+        "response_format.json_schema.schema.properties.x",
+    ),
+    "a loose tool": ({"tools": [{"type": "function", "function": {"name": "f", "parameters": OPEN}}]}, None),
+    "an open strict tool": (
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": OPEN, "strict": True}}]},
+        "tools.0.function.parameters",
+    ),
+    "a choice without tools": ({"tool_choice": "auto"}, "tool_choice"),
+    "an unknown choice": (
+        {"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "f"},
+        "tool_choice",
+    ),
+    "an unknown tool": (
+        {
+            "tools": [{"type": "function", "function": {"name": "f"}}],
+            "tool_choice": {"type": "function", "function": {"name": "g"}},
+        },
+        "tool_choice",
+    ),
+}
+
+
+@real_time
+@pytest.mark.parametrize(("fields", "param"), STRUCTURED.values(), ids=STRUCTURED)
+async def test_a_format_that_no_service_takes_is_refused(fields: dict[str, object], param: str | None) -> None:
+    """A format, a strict schema or a choice of tools that OpenAI refuses is a 400 that names the field at fault."""
+    gateway = ScriptedGateway(lambda _: Says("{}"))
+    async with asked_by_openai(gateway) as client:
+        with (
+            nullcontext() if param is None else pytest.raises(openai.BadRequestError, match=re.escape(param)) as raised
+        ):
+            await client.chat.completions.create(model="m", messages=HELLO, extra_body=fields)
+    assert (raised.value.param if raised else None) == param
+    assert (gateway.requests[0].chat is None) == (param is not None)
 
 
 @real_time

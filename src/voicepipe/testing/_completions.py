@@ -60,7 +60,8 @@ def envelope(refused: Refused) -> JsonValue:
 
 def sse(body: JsonValue) -> h11.Data:
     """Return one server-sent event."""
-    return h11.Data(f"data: {COMPACT.encode(body)}\n\n".encode())
+    # Half a surrogate pair goes out as the escape that real services send.
+    return h11.Data(f"data: {COMPACT.encode(body)}\n\n".encode("utf-8", "backslashreplace"))
 
 
 def completion(request: RecordedRequest, chat: ChatRequest, kind: str, *choices: JsonValue) -> dict[str, JsonValue]:

@@ -1,4 +1,4 @@
-"""What a scripted model is asked, and what it answers.
+"""What a scripted model answers; what it is asked is a `ChatRequest`.
 
     Script([Calls("get_weather", {"city": "Lyon"}), Says("Sunny, 22 degrees.", after_s=0.2)])
     Script(lambda request: Says(f"You said: {request.last_user_text}"))
@@ -13,11 +13,10 @@ import json
 import re
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
-
-from pydantic import BaseModel, Field, JsonValue, ValidationError
+from typing import TYPE_CHECKING, TypeAlias
 
 from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta
+from voicepipe.testing.request import ChatMessage, ChatRequest, ChatToolCall, InvalidRequest, parse_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,8 +37,6 @@ __all__ = [
     "schedule",
     "tokens",
 ]
-
-# --- answered ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,185 +211,3 @@ def _pieces(step: Says | Calls | Breaks, index: int) -> Iterable[Piece]:
         arguments = step.arguments
         for piece in tokens(arguments if isinstance(arguments, str) else json.dumps(dict(arguments))):
             yield ToolCallDelta(index=index, arguments=piece)
-
-
-# --- asked ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatToolCall:
-    """A tool call that the assistant made earlier; `arguments` is JSON text."""
-
-    call_id: str
-    name: str
-    arguments: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatMessage:
-    """One message of the conversation.
-
-    Attributes:
-        role: "system", "developer", "user", "assistant" or "tool".
-        content: Its text; "" when there is none.
-        tool_calls: What an assistant message calls.
-        call_id: Which call a tool message answers; "" in other messages.
-    """
-
-    role: str
-    content: str = ""
-    tool_calls: tuple[ChatToolCall, ...] = ()
-    call_id: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatRequest:
-    """What a model is asked.
-
-    Attributes:
-        model: The model's name.
-        messages: The conversation, oldest first.
-        tools: Names of the tools it may call.
-        response_format: The format the answer must have, as sent; None for plain text.
-        stream: Whether the answer is wanted in pieces, over HTTP.
-        include_usage: Whether a stream must end with the tokens used.
-    """
-
-    model: str
-    messages: tuple[ChatMessage, ...]
-    tools: tuple[str, ...] = ()
-    response_format: dict[str, JsonValue] | None = None
-    stream: bool = False
-    include_usage: bool = False
-
-    @property
-    def last_user_text(self) -> str:
-        """What the user said last; "" before they said anything."""
-        return next((message.content for message in reversed(self.messages) if message.role == "user"), "")
-
-    @property
-    def tool_results(self) -> dict[str, str]:
-        """Results that came since the user spoke, by call id: empty when the model is asked for the first time."""
-        spoken = max((at for at, message in enumerate(self.messages) if message.role == "user"), default=-1)
-        return {message.call_id: message.content for message in self.messages[spoken + 1 :] if message.role == "tool"}
-
-
-class InvalidRequest(ValueError):  # noqa: N818 - names what the request is
-    """A request that an OpenAI-compatible service refuses.
-
-    Attributes:
-        param: The field at fault, e.g. "messages.2.role"; None when it is the whole body.
-    """
-
-    def __init__(self, message: str, *, param: str | None = None) -> None:
-        super().__init__(message)
-        self.param = param
-
-
-def parse_request(body: JsonValue) -> ChatRequest:
-    """Read the body of a chat completion request.
-
-    Raises:
-        InvalidRequest: A field is missing or of the wrong type, or a tool call does not have exactly one result,
-            directly after the message that made it.
-    """
-    try:
-        wire = _Body.model_validate(body, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        param = ".".join(map(str, first["loc"])) or None
-        raise InvalidRequest(f"{param or 'the body'}: {first['msg']}", param=param) from None
-    _check_calls(wire.messages)
-    return ChatRequest(
-        model=wire.model,
-        messages=tuple(_message(message) for message in wire.messages),
-        tools=tuple(tool.function.name for tool in wire.tools or ()),
-        response_format=wire.response_format,
-        stream=wire.stream,
-        include_usage=wire.stream_options is not None and wire.stream_options.include_usage,
-    )
-
-
-_Name: TypeAlias = Annotated[str, Field(min_length=1)]
-
-
-class _Function(BaseModel):
-    name: _Name
-
-
-class _Tool(BaseModel):
-    type: Literal["function"]
-    function: _Function
-
-
-class _CalledFunction(_Function):
-    arguments: str
-
-
-class _ToolCall(BaseModel):
-    id: _Name
-    type: Literal["function"] = "function"
-    function: _CalledFunction
-
-
-class _Part(BaseModel):
-    type: Literal["text"]
-    text: str
-
-
-class _Message(BaseModel):
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[_Part] | None = None
-    tool_calls: list[_ToolCall] | None = None
-    tool_call_id: str = ""
-
-
-class _StreamOptions(BaseModel):
-    include_usage: bool = False
-
-
-class _Body(BaseModel):
-    model: _Name
-    messages: Annotated[list[_Message], Field(min_length=1)]
-    tools: list[_Tool] | None = None
-    response_format: dict[str, JsonValue] | None = None
-    stream: bool = False
-    stream_options: _StreamOptions | None = None
-
-
-def _message(wire: _Message) -> ChatMessage:
-    content = wire.content or ""
-    return ChatMessage(
-        role=wire.role,
-        content=content if isinstance(content, str) else "".join(part.text for part in content),
-        tool_calls=tuple(
-            ChatToolCall(call_id=call.id, name=call.function.name, arguments=call.function.arguments)
-            for call in wire.tool_calls or ()
-        ),
-        call_id=wire.tool_call_id,
-    )
-
-
-def _check_calls(messages: Sequence[_Message]) -> None:
-    """Check that the results of an assistant message follow it directly, exactly one for each call."""
-    pending: list[str] = []
-    for at, message in enumerate(messages):
-        param = f"messages.{at}"
-        if message.role == "tool":
-            if message.tool_call_id not in pending:
-                raise _invalid(param, f"no tool call {message.tool_call_id!r} directly before it lacks a result")
-            pending.remove(message.tool_call_id)
-            continue
-        if pending:
-            raise _invalid(param, f"results must come first for the tool calls {', '.join(pending)}")
-        if message.content is None and not message.tool_calls:
-            raise _invalid(f"{param}.content", "a message needs content, or tool calls")
-        pending = [call.id for call in message.tool_calls or ()]
-        if len(set(pending)) < len(pending):
-            raise _invalid(f"{param}.tool_calls", "two tool calls have the same id")
-    if pending:
-        raise _invalid("messages", f"results are missing for the tool calls {', '.join(pending)}")
-
-
-def _invalid(param: str, problem: str) -> InvalidRequest:
-    return InvalidRequest(f"{param}: {problem}", param=param)
