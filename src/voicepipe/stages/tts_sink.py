@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Never, cast
 
 import anyio
 
+from voicepipe._spoken import printable, spoken
 from voicepipe.audio.pcm import frames_of
 from voicepipe.channel import Channel
 from voicepipe.errors import ConfigurationError, VendorError
@@ -22,7 +23,7 @@ from voicepipe.stage import Stage
 from voicepipe.stages.playback import Playback
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from voicepipe.channel import Inbox, Outbox
     from voicepipe.turn import Turn
@@ -56,14 +57,18 @@ class TTSSink(Stage[Sentence, Never]):
 
     Attributes:
         sample_rate: Samples per second of what `synthesize` yields.
+        strips_markup: Whether sentences come without Markdown, tags and emoji. False is for a vendor that understands
+            them; control and format characters are taken out all the same.
     """
 
     sample_rate: int = 24_000
+    strips_markup: bool = True
 
     @abstractmethod
     def synthesize(self, sentence: Sentence) -> AsyncIterator[bytes | WordMark]:
         """Yield little-endian signed 16-bit mono PCM of one sentence, in pieces of any size, as it comes.
 
+        The text is words, not markup: a vendor that reads SSML needs "&" and "<" escaped.
         Write it as an async generator. It may run for two sentences at once, so keep nothing of a sentence on `self`.
         A vendor that knows when words end may yield a `WordMark` before the audio of the next word; then the record of
         what was heard is exact, else it is estimated.
@@ -81,9 +86,10 @@ class TTSSink(Stage[Sentence, Never]):
         clips = Channel[_Clip](PREFETCH)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._play, clips, turn)
-            async for sentence in _speakable(inbox):
+            async for sentence in _speakable(inbox, spoken if self.strips_markup else printable):
                 turn.timeline.mark("first_sentence")
                 clip = _Clip(sentence)
+                turn.unplayed += 1
                 await clips.send(clip)
                 tasks.start_soon(self._fill, clip, turn)
             clips.close()
@@ -102,6 +108,7 @@ class TTSSink(Stage[Sentence, Never]):
                 await playback.wait_played()
                 raise clip.error
             await playback.finish_sentence()
+            turn.unplayed -= 1
         await playback.wait_played()
 
     async def _fill(self, clip: _Clip, turn: Turn) -> None:
@@ -149,14 +156,15 @@ class TTSSink(Stage[Sentence, Never]):
         return VendorError(f"{self.name} {what}", vendor=self.name, retryable=True)
 
 
-async def _speakable(inbox: Inbox[Sentence]) -> AsyncIterator[Sentence]:
-    """Pass on what can be pronounced; white space alone goes to the sentence after it."""
+async def _speakable(inbox: Inbox[Sentence], clean: Callable[[str], str]) -> AsyncIterator[Sentence]:
+    """Pass on what can be pronounced, and clean; white space alone goes to the sentence after it."""
     space, segment = "", 0
     async for sentence in inbox:
         if sentence.segment != segment:
             space, segment = "", sentence.segment
-        if any(c.isalnum() for c in sentence.text):
-            yield replace(sentence, text=space + sentence.text) if space else sentence
+        text = clean(sentence.text)
+        if any(c.isalnum() for c in text):
+            yield replace(sentence, text=space + text)
             space = ""
-        elif sentence.text.isspace():
-            space += sentence.text
+        elif text.isspace():
+            space += text

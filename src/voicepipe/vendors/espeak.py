@@ -31,8 +31,7 @@ _SLOWEST, _FASTEST = 80, 450
 class EspeakTTS(TTSSink):
     """Speech in a robotic but clear voice, made on this machine in about a thousandth of its length.
 
-    Needs the extra `local` (or a system libespeak-ng). eSpeak NG is GPL-3; it is loaded, not bundled. It reads emoji
-    out.
+    Needs the extra `local` (or a system libespeak-ng). eSpeak NG is GPL-3; it is loaded, not bundled.
 
     Args:
         voice: Language and, if wanted, variant, e.g. "en-us", "en-gb-x-rp", "de", "en-us+f3". "en-gb" does not exist.
