@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
+from pathlib import Path
 
 import anyio
 
@@ -14,20 +15,26 @@ from benchmarks.framework import framework
 from benchmarks.interrupt import interrupt
 from benchmarks.listening import idle, memory
 from benchmarks.package import imports, installed, size
+from benchmarks.sentences import sentences
+from benchmarks.tools import tools
 
-BENCHMARKS = {run.__name__: run for run in (framework, added, interrupt, idle, memory, imports, installed, size)}
+BENCHMARKS = {
+    run.__name__: run for run in (framework, tools, added, interrupt, idle, memory, sentences, imports, installed, size)
+}
 
 
 def main() -> None:
     """Run the benchmarks that were asked for, one after the other, each on an event loop of its own."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all if none is given")
-    names = parser.parse_args().names or list(BENCHMARKS)
+    parser.add_argument("--kit", type=Path, metavar="DIR", help="further sets of replies for `sentences`")
+    options = parser.parse_args()
+    names = options.names or list(BENCHMARKS)
     if unknown := set(names) - set(BENCHMARKS):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
     figures: list[Figure] = []
     for name in names:
-        measured = anyio.run(BENCHMARKS[name])
+        measured = anyio.run(BENCHMARKS[name], *([options.kit] if name == "sentences" else []))
         for figure in measured:
             print("  ".join(figure.cells()), file=sys.stderr, flush=True)
         figures += measured

@@ -1,6 +1,8 @@
 """What is added to the model's and the voice's own time, beside a hand-written loop in the same run.
 
-added = (first frame - transcript) - (token that ends the first sentence - request complete, at the server) - voice
+added = (first frame - transcript) - (awaited token - request complete, at the server, for each request) - voice
+
+The awaited token ends the first sentence, or a tool call.
 
 Both sides talk to the same server, in blocks that alternate.
 """
@@ -32,13 +34,24 @@ SHORT, LONG = 16, 400
 numbers = itertools.count(1)
 
 
+async def found(parcel: int, street: str) -> str:
+    """Look a parcel up, in no time."""
+    return f"{parcel} is on its way to {street}"
+
+
+@vp.tool(effect="read")
+async def find_parcel(parcel: int, street: str) -> str:
+    """Look a parcel up."""
+    return await found(parcel, street)
+
+
 class MinimalCall:
     """The hand-written loop, driven like a `Call`."""
 
     def __init__(self, http: httpx.AsyncClient, base_url: str, messages=()) -> None:
         self.output = Loudspeaker()
         said = [{"role": "system", "content": SYSTEM}, *messages]
-        self.agent = MinimalAgent(http, base_url, said, lambda _text: spoken(VOICE_S, 5), self.output.write)
+        self.agent = MinimalAgent(http, base_url, said, lambda _text: spoken(VOICE_S, 5), self.output.write, found)
 
     async def ask(self, text: str) -> float:
         now = anyio.current_time()
@@ -65,29 +78,28 @@ class Side:
     calls: list
     turns: list[tuple[int, float, float]] = field(default_factory=list)
 
-    async def block(self, turns: int, pause_s: float) -> None:
+    async def block(self, turns: int, pause_s: float, reply: str) -> None:
         """Let all conversations take some turns, at times of their own."""
         async with anyio.create_task_group() as tasks:
             for call in self.calls:
-                tasks.start_soon(self._converse, call, turns, pause_s)
+                tasks.start_soon(self._converse, call, turns, pause_s, reply)
 
-    async def _converse(self, call, turns: int, pause_s: float) -> None:
+    async def _converse(self, call, turns: int, pause_s: float, reply: str) -> None:
         await anyio.sleep(random.uniform(0, pause_s))
         for _ in range(turns):
             number = next(numbers)
-            asked_s = await call.ask(marked(number))
+            asked_s = await call.ask(marked(number, reply))
             self.turns.append((number, asked_s, await call.output.wait_first_frame()))
             # The reply goes on for 0.4 s.
             await anyio.sleep(random.uniform(0.5, 0.5 + pause_s))
 
     def added_ms(self, log: dict[int, dict[str, float]]) -> list[float]:
-        return [
-            (spoke_s - asked_s - (log[number]["sentence_s"] - log[number]["received_s"]) - VOICE_S) * 1e3
-            for number, asked_s, spoke_s in self.turns
-        ]
+        return [(spoke_s - asked_s - log[number]["spent_s"] - VOICE_S) * 1e3 for number, asked_s, spoke_s in self.turns]
 
 
-async def _compared(server: Server, count: int, *, blocks: int, turns: int, pause_s: float, messages: int = 0):
+async def _compared(
+    server: Server, count: int, *, blocks: int, turns: int, pause_s: float, messages: int = 0, reply: str = "answer"
+):
     """Return what the minimal loop and voicepipe add, in milliseconds a turn."""
     # Earlier turns of the conversation, none of which any server has seen.
     said = [f"{'Question' if index % 2 == 0 else 'Answer'} number {index} of this call." for index in range(messages)]
@@ -98,16 +110,16 @@ async def _compared(server: Server, count: int, *, blocks: int, turns: int, paus
     ]
     async with (
         minimal_calls(server.base_url, count, chat) as minimal_side,
-        agent(server.base_url).open() as host,
+        agent(server.base_url, tools=[find_parcel]).open() as host,
         called(host, count, history=history) as voicepipe_side,
     ):
         sides = Side(minimal_side), Side(voicepipe_side)
         for side in sides:
-            await side.block(1, pause_s)  # connections are made, code is warm
+            await side.block(1, pause_s, reply)  # connections are made, code is warm
             side.turns.clear()
         for block in range(blocks):
             for side in sides if block % 2 == 0 else reversed(sides):
-                await side.block(turns, pause_s)
+                await side.block(turns, pause_s, reply)
     log = await server.log()
     return [side.added_ms(log) for side in sides]
 
@@ -124,6 +136,12 @@ async def added() -> list[Figure]:
                 Figure(f"added: {count} calls, voicepipe, p99", percentile(ours, 99), "ms", 20),
                 Figure(f"added: {count} calls, voicepipe / minimal", median(ours) / median(minimal), "x", 1.5),
             ]
+        minimal, ours = await _compared(server, 10, blocks=2, turns=3, pause_s=1.0, reply="tool")
+        figures += [
+            Figure("added: a tool turn, 10 calls, minimal loop, median", median(minimal), "ms"),
+            Figure("added: a tool turn, 10 calls, voicepipe, median", median(ours), "ms"),
+            Figure("added: a tool turn, 10 calls, voicepipe / minimal", median(ours) / median(minimal), "x", 1.5),
+        ]
         growth = {}
         for messages in (SHORT, LONG):
             minimal, ours = await _compared(server, 5, blocks=2, turns=4, pause_s=0.5, messages=messages)

@@ -1,7 +1,7 @@
 """The least that holds a conversation: what a framework is compared with.
 
-httpx and httpx-sse, a sentence at each full stop, speech, frames. No tools, no errors, no events, no record of what was
-heard, wrong about "Dr. Smith". One task for each turn.
+httpx and httpx-sse, a sentence at each full stop, one tool, speech, frames. No validation, no errors, no events, no
+record of what was heard, wrong about "Dr. Smith". One task for each turn.
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ class MinimalAgent:
         messages: What was said before, the system prompt first.
         speak: Text to frames, an async generator.
         play: Takes one frame, waiting for room.
+        tool: Arguments to result, the one tool there is.
     """
 
-    def __init__(self, http: httpx.AsyncClient, base_url: str, messages: list, speak, play) -> None:
+    def __init__(self, http: httpx.AsyncClient, base_url: str, messages: list, speak, play, tool=None) -> None:
         self.messages = messages
         self._http = http
         self._url = f"{base_url}/chat/completions"
         self._speak = speak
         self._play = play
+        self._tool = tool
         self._audio: Queue[bytes] = Queue()
         self._listening = get_running_loop().create_task(self._listen())
         self._turn: Task[None] | None = None
@@ -56,22 +58,36 @@ class MinimalAgent:
         self.messages.append({"role": "user", "content": text})
         sentences: Queue[str] = Queue()
         voice = get_running_loop().create_task(self._voice(sentences))
-        whole, sentence = "", ""
+        while call := await self._ask(sentences):
+            result = await self._tool(**json.loads(call["function"]["arguments"]))
+            self.messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+            self.messages.append({"role": "tool", "tool_call_id": call["id"], "content": result})
+        sentences.put_nowait("")
+        await voice
+
+    async def _ask(self, sentences: Queue[str]) -> dict | None:
+        """Return the call that the model makes, if it makes one."""
+        whole, sentence, call = "", "", None
         body = {"model": "scripted", "stream": True, "messages": self.messages}
         async with aconnect_sse(self._http, "POST", self._url, json=body) as source:
             async for event in source.aiter_sse():
                 if event.data == "[DONE]":
                     continue  # read to the end: leaving early would close the connection
-                piece = json.loads(event.data)["choices"][0]["delta"].get("content")
-                if piece:
+                delta = json.loads(event.data)["choices"][0]["delta"]
+                if piece := delta.get("content"):
                     whole += piece
                     sentence += piece
                     if piece[-1] in ".!?":
                         sentences.put_nowait(sentence.strip())
                         sentence = ""
-        sentences.put_nowait("")
-        self.messages.append({"role": "assistant", "content": whole})
-        await voice
+                for piece in delta.get("tool_calls", ()):
+                    if call is None:
+                        call = piece
+                    else:
+                        call["function"]["arguments"] += piece["function"]["arguments"]
+        if call is None:
+            self.messages.append({"role": "assistant", "content": whole})
+        return call
 
     async def _voice(self, sentences: Queue[str]) -> None:
         while text := await sentences.get():

@@ -137,10 +137,10 @@ class Call:
                 return
 
 
-def agent(base_url: str, voice: Voice | None = None) -> vp.Pipeline:
+def agent(base_url: str, voice: Voice | None = None, tools=()) -> vp.Pipeline:
     """Return an agent as an application would build it, with a model behind HTTP."""
     model = vp.LLMStreamStage(SYSTEM, base_url=base_url, model="scripted")
-    return vp.Pipeline(Ears(), model, vp.SentenceChunker(), voice or Voice())
+    return vp.Pipeline(Ears(), model, vp.ToolRouter(tools), vp.SentenceChunker(), voice or Voice())
 
 
 @asynccontextmanager

@@ -37,6 +37,10 @@ REPLIES = {
         "You can expect it at your door on Thursday.",
         "Can I help you with anything else today?",
     ),
+    "tool": (
+        "It is on its way, and arrives on Thursday.",
+        "Can I help you with anything else today?",
+    ),
     "story": tuple(f"This is part {part} of a story that nobody will ever hear to its end." for part in range(1, 41)),
 }
 MARK = re.compile(r"#(\d+) (\w+)")
@@ -58,8 +62,9 @@ class Server:
     base_url: str
 
     async def log(self) -> dict[int, dict[str, float]]:
-        """Return, by number, when each request was complete (`received_s`), when the token went out that completes its
-        first sentence (`sentence_s`), and when the client closed the connection before the end (`closed_s`).
+        """Return, by number, what the server took of a turn (`spent_s`): from a request to the token that is waited
+        for, which ends a tool call or the first sentence, the requests of a turn added up; and when the client closed
+        the connection before the end (`closed_s`).
         """
         async with httpx.AsyncClient() as http:
             entries = (await http.get(f"{self.base_url}/log")).json()
@@ -110,31 +115,45 @@ class _Connection(Protocol):
             self._answer(self._log if b"/log" in head.split(b"\r\n")[0] else {"object": "list", "data": []})
         else:
             received_s = self._now()
-            number, reply = MARK.findall(json.loads(body)["messages"][-1]["content"])[-1]
-            self._entry = self._log[int(number)] = {"received_s": received_s}
+            messages = json.loads(body)["messages"]
+            number, reply = MARK.findall(next(m["content"] for m in reversed(messages) if m["role"] == "user"))[-1]
+            self._entry = self._log.setdefault(int(number), {"spent_s": 0.0})
             self._scope = anyio.CancelScope()
-            self._tasks.start_soon(self._reply, self._entry, reply)
+            calls = reply == "tool" and messages[-1]["role"] == "user"
+            deltas = _call(int(number)) if calls else [{"content": piece} for piece in tokens(" ".join(REPLIES[reply]))]
+            awaited = len(deltas) if calls else len(tokens(REPLIES[reply][0]))
+            self._tasks.start_soon(self._reply, self._entry, received_s, deltas, awaited - 1)
 
     def _answer(self, value: Any) -> None:
         data = json.dumps(value).encode()
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
         self._transport.write(head.encode() + data)
 
-    async def _reply(self, entry: dict[str, float], reply: str) -> None:
-        pieces = tokens(" ".join(REPLIES[reply]))
-        sentence_end = len(tokens(REPLIES[reply][0])) - 1
-        start_s = entry["received_s"] + self._options.first_token_s
+    async def _reply(
+        self, entry: dict[str, float], received_s: float, deltas: list[dict[str, Any]], awaited: int
+    ) -> None:
+        start_s = received_s + self._options.first_token_s
         with self._scope:
             self._transport.write(
                 b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
             )
-            for index, piece in enumerate(pieces):
+            for index, delta in enumerate(deltas):
                 await anyio.sleep_until(start_s + index * self._options.token_s)
-                if index == sentence_end:
-                    entry["sentence_s"] = self._now()
-                self._transport.write(_event(json.dumps(_chunk({"content": piece}))))
+                if index == awaited:
+                    entry["spent_s"] += self._now() - received_s
+                self._transport.write(_event(json.dumps(_chunk(delta))))
             self._entry = None
             self._transport.write(_event(json.dumps(_chunk({}, "stop"))) + _event("[DONE]") + b"0\r\n\r\n")
+
+
+def _call(number: int) -> list[dict[str, Any]]:
+    """Return the deltas of one call of the tool `find_parcel`."""
+    opening = {"index": 0, "id": f"call_{number}", "type": "function"}
+    pieces = tokens(json.dumps({"parcel": number, "street": "Main Street"}))
+    return [
+        {"tool_calls": [{**opening, "function": {"name": "find_parcel", "arguments": ""}}]},
+        *({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]} for piece in pieces),
+    ]
 
 
 def _chunk(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Everything public is here; `voicepipe.testing` holds what tests of applications 
 """
 
 from voicepipe._policy import TurnRules
+from voicepipe._window import Window
 from voicepipe.audio.output import ClockedOutput, Output, PullOutput
 from voicepipe.audio.source import PushSource, Source
 from voicepipe.audio.wav import WavOutput, WavSource, read_wav, write_wav
@@ -17,7 +18,9 @@ from voicepipe.errors import (
     MissingExtra,
     RateLimited,
     StageError,
+    StructuredOutputError,
     ToolError,
+    ToolRetry,
     VendorError,
     VoicepipeError,
 )
@@ -34,6 +37,8 @@ from voicepipe.events import (
     SentenceStarted,
     SpeechEnded,
     SpeechStarted,
+    StructuredDone,
+    StructuredFailed,
     TextDelta,
     ToolCallDelta,
     ToolFinished,
@@ -54,12 +59,15 @@ from voicepipe.sentences import SentenceSplitter
 from voicepipe.session import Session
 from voicepipe.stage import SessionStage, Stage, stage
 from voicepipe.stages.llm_stream import Deadlines, LLMStreamStage
-from voicepipe.stages.model import Model, ReplyPart, Request
+from voicepipe.stages.model import Completion, Model, ReplyPart, Request
 from voicepipe.stages.sentence_chunker import SentenceChunker
+from voicepipe.stages.structured import Structured
 from voicepipe.stages.stt import Recogniser, STTStage
 from voicepipe.stages.tool_router import ToolRouter
 from voicepipe.stages.tts_sink import TTSSink
+from voicepipe.structured import structured
 from voicepipe.timeline import Timeline
+from voicepipe.toolbox import Toolbox
 from voicepipe.tools import Tool, ToolContext, tool
 from voicepipe.turn import Turn, TurnState
 from voicepipe.vendors.espeak import EspeakTTS
@@ -75,6 +83,7 @@ __all__ = [
     "ChannelStatistics",
     "CleanupOverran",
     "ClockedOutput",
+    "Completion",
     "ConfigurationError",
     "Deadlines",
     "EarlyTranscript",
@@ -115,6 +124,10 @@ __all__ = [
     "SpeechStarted",
     "Stage",
     "StageError",
+    "Structured",
+    "StructuredDone",
+    "StructuredFailed",
+    "StructuredOutputError",
     "TTSSink",
     "TextDelta",
     "Timeline",
@@ -124,8 +137,10 @@ __all__ = [
     "ToolContext",
     "ToolError",
     "ToolFinished",
+    "ToolRetry",
     "ToolRouter",
     "ToolStarted",
+    "Toolbox",
     "Transcript",
     "Turn",
     "TurnCompleted",
@@ -141,10 +156,12 @@ __all__ = [
     "VoicepipeError",
     "WavOutput",
     "WavSource",
+    "Window",
     "WordMark",
     "read_wav",
     "run",
     "stage",
+    "structured",
     "tool",
     "write_wav",
 ]
