@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated, assert_type
+from typing import Annotated, Literal, assert_type
 
 import httpx
 from pydantic import BaseModel, Field
@@ -124,9 +124,7 @@ agent = vp.Pipeline(
     Silence(),
     vp.STTStage(ScriptedRecogniser()),
     Spy(),
-    vp.LLMStreamStage(
-        "You are a friendly voice assistant. Keep replies short.", base_url="https://llm.example.com/v1", model="small"
-    ),
+    vp.LLMStreamStage("You are a friendly voice assistant. Keep replies short."),
     vp.ToolRouter([get_order_status, human]),
     vp.SentenceChunker(),
     Redact(),
@@ -140,6 +138,41 @@ vp.Pipeline(vp.SentenceChunker)  # type: ignore[arg-type]  # pyright: ignore[rep
 
 def main() -> None:
     assert_type(vp.run(agent), object)
+
+
+# --- structured output ------------------------------------------------------------------------------------------------
+
+
+class Ticket(BaseModel):
+    intent: Literal["billing", "support", "sales", "cancel", "other"]
+    escalate: bool
+
+
+async def file_ticket(ticket: Ticket, turn: vp.Turn) -> None:
+    assert_type(ticket.escalate, bool)
+    await shop.order(f"{turn.turn_id} {ticket.intent}")
+
+
+def may_reply(ticket: Ticket, turn: vp.Turn) -> bool:
+    if ticket.escalate:
+        turn.session.say("A colleague takes over.")
+        turn.session.end(after_reply=True, result=ticket)
+    return not ticket.escalate
+
+
+vp.Pipeline(
+    vp.Structured(Ticket, on_result=file_ticket),
+    vp.LLMStreamStage("Acknowledge in one sentence.", adjust=lambda request, turn: replace(request, temperature=0.2)),
+    vp.SentenceChunker(),
+    AcmeTTS(),
+)
+vp.Structured(Ticket, gate=may_reply)
+vp.Structured(OrderStatus, on_result=file_ticket)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def classify() -> None:
+    assert_type(await vp.structured(Ticket, "I want to cancel my subscription right now."), Ticket)
+    await vp.structured(Ticket, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 # --- a server: one pipeline, many calls -------------------------------------------------------------------------------
