@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from voicepipe._clauses import FIRST_WORDS, LONGEST, Clauses
+from voicepipe._clauses import FIRST_WORDS, LONGEST, LONGEST_WITH_MARKS, SHORTEST, Clauses
+from voicepipe._languages import words_for
 from voicepipe.sentences import SentenceSplitter
 
 _TOKEN = re.compile(r" ?\w+|\s+|\.+|.", re.DOTALL)
@@ -178,10 +179,12 @@ def words(count: int) -> str:
     return ("wend " * (count // 5 + 1))[:count]
 
 
-def spans(text: str, language: str | None = None) -> list[int]:
-    """Return the lengths of what leaves before the flush, when each character is a delta."""
-    splitter = SentenceSplitter(language)
-    return [len(chunk) for character in text for chunk in splitter.feed(character)]
+def is_bounded(chunk: str) -> bool:
+    """Return whether a chunk is no longer than the marks in it allow."""
+    return 0 < len(chunk) <= (LONGEST_WITH_MARKS if CLAUSE_MARKS & set(chunk[SHORTEST - 1 :]) else LONGEST)
+
+
+CLAUSE_MARKS: Final = frozenset(",;:-–—،؛，；：、")
 
 
 @pytest.mark.parametrize(
@@ -190,8 +193,11 @@ def spans(text: str, language: str | None = None) -> list[int]:
         ("the latest space", words(400), 299),
         ("a conjunction rather than a space", words(200) + "and " + words(200), 199),
         ("the latest conjunction", words(200) + "and " + words(20) + "but " + words(200), 223),
-        ("a clause mark rather than a conjunction", words(159) + ", " + words(40) + "and " + words(200), 160),
-        ("no clause mark of the first half", words(99) + ", " + words(300), 295),
+        ("a clause mark rather than a conjunction", words(159) + ", " + words(40) + "and " + words(300), 160),
+        ("a clause mark of the first half", words(99) + ", " + words(400), 100),
+        ("the latest clause mark", words(159) + ", " + words(90) + "wend, " + words(400), 256),
+        ("the latest of clause marks without end", "wend wend, " * 100, 593),
+        ("no clause mark that leaves little", words(29) + ", " + words(400), 295),
         ("a comma within a number is none", words(200) + "1,000 " + words(200), 295),
         ("a comma between numbers is none", words(200) + "5, 2031 " + words(200), 297),
         ("the space before a long word", words(50) + "w" * 400, 49),
@@ -199,7 +205,7 @@ def spans(text: str, language: str | None = None) -> list[int]:
         ("an address that is longer", "https://example.com/" + "a/b-c?d=" * 50, 299),
         ("white space leads what follows", ("wend" + " " * 5) * 60, 292),
         ("white space alone", " " * 400, 299),
-        ("Chinese at its clause mark", "我" * 200 + "，" + "我" * 200, 201),
+        ("Chinese at its clause mark", "我" * 200 + "，" + "我" * 400, 201),
         ("Chinese between characters", "我" * 400, 299),
         ("Chinese before a Latin word", "我" * 290 + "voicemail" * 3 + "我" * 200, 290),
         ("Chinese not before a closing mark", "我" * 299 + "」" + "我" * 200, 298),
@@ -218,18 +224,19 @@ def spans(text: str, language: str | None = None) -> list[int]:
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else None,
 )
-def test_no_more_than_300_characters_are_held(why: str, text: str, length: int | None) -> None:
+def test_no_more_is_held_than_can_be_heard_at_once(why: str, text: str, length: int | None) -> None:
     """Text without an end leaves in pieces, cut at the best place at hand: clause, conjunction, space, character."""
-    first, *later = spans(text)
-    assert first == length or length is None, why
-    assert all(0 < span <= LONGEST for span in (first, *later))
-    assert len(text) - first - sum(later) < LONGEST
+    splitter = SentenceSplitter()
+    out = [chunk for character in text for chunk in splitter.feed(character)]
+    assert len(out[0]) == length or length is None, why
+    assert all(map(is_bounded, out))
+    assert is_bounded("".join(splitter.flush()))
 
 
 def test_a_mark_that_may_stand_ends_the_chunk_at_the_bound() -> None:
     """When the text is too long and its end perhaps there, the cut is made at that mark, whatever follows it."""
     text = words(284) + " It’s 9 a.m."
-    rest = " - Monday " + words(289)
+    rest = ' "Mondays ' + words(289)
     assert chunks(list(text + rest + words(400)[4:]), first_words=False)[:2] == [text, rest]
 
 
@@ -263,16 +270,16 @@ def divided(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> list[str]:
 @given(divided(ANY), st.booleans())
 @example(["w" * 299, ".", "x" * 299], True)
 def test_every_character_leaves_once_and_in_time(deltas: list[str], first_words: bool) -> None:
-    """Nothing is lost, doubled or empty, no chunk has more than 300 characters, and fewer are held."""
+    """Nothing is lost, doubled or empty; without clause marks chunks have 300 characters at most, with them 600."""
     splitter, held = SentenceSplitter(first_words=first_words), 0
     out = []
     for delta in deltas:
         out += (left := splitter.feed(delta))
         held += len(delta) - sum(map(len, left))
-        assert held < LONGEST
+        assert held < LONGEST_WITH_MARKS
     out += splitter.flush()
     assert "".join(out) == "".join(deltas)
-    assert all(0 < len(chunk) <= LONGEST for chunk in out)
+    assert all(map(is_bounded, out))
 
 
 @given(divided(SPACED), st.booleans())
@@ -299,7 +306,7 @@ def test_nothing_is_kept_of_what_came(piece: str) -> None:
     """After 20,000 characters no more is remembered than after 300, so none can be read again."""
     remembered: dict[int, int] = {}
     for length in (LONGEST, 20_000):
-        clauses = Clauses(first_words=True)
+        clauses = Clauses(words_for(None), first_words=True)
         for character in (piece * length)[:length]:
             if left := clauses.take(character):
                 clauses.cut(left)

@@ -20,6 +20,7 @@ FILES = {
 }
 LANGUAGES = sorted(FILES.keys() - {"any"})
 ABBREVIATIONS = ("leading", "counted", "either", "closing", "units", "times")
+CLAUSES = ("conjunctions", "opening")  # words as they are written, "I" and "Sie" with their capital
 SPOKEN = ("starters", "dates", "links")  # words that are compared with what was said, in lower case
 
 
@@ -35,16 +36,17 @@ def test_the_languages_are_those_the_documentation_names() -> None:
 @pytest.mark.parametrize("code", FILES)
 def test_a_file_has_known_lists_only(code: str) -> None:
     """A misspelt list is found here and not by a wrong cut."""
-    known = {entry.name for entry in fields(Words) if entry.init}
+    known = {entry.name for entry in fields(Words) if entry.init} - {"joining", "brands", "stems"}
+    common = {"everyday", "name_parts", "brands", "stems"}
 
-    assert tomllib.loads(FILES[code]).keys() <= known | ({"everyday", "name_parts"} if code == "any" else set())
+    assert tomllib.loads(FILES[code]).keys() <= known | (common if code == "any" else set())
 
 
 @pytest.mark.parametrize("code", FILES)
 def test_a_file_stays_readable(code: str) -> None:
     """Lists are sorted, so that an entry is found, and no line is too long to read."""
-    for name in (*ABBREVIATIONS, *SPOKEN):
-        assert entries(code, name) == sorted(set(entries(code, name)), key=str.lower), name
+    for name in (*ABBREVIATIONS, *SPOKEN, *CLAUSES):
+        assert entries(code, name) == sorted(set(entries(code, name)), key=lambda entry: (entry.lower(), entry)), name
     assert max(len(line) for line in FILES[code].splitlines()) <= 120
     assert len(FILES[code].splitlines()) < 60
 
@@ -77,6 +79,27 @@ def test_a_code_finds_its_language(code: str, same: str | None) -> None:
 def test_any_is_no_language() -> None:
     """The file of what all share cannot be asked for by its name."""
     assert words_for("any") is words_for(None)
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_language_knows_what_begins_a_clause(code: str) -> None:
+    """Each language has words that join, and says of each other word once what it begins."""
+    words = words_for(code)
+
+    assert words.joining == words.links != frozenset()
+    assert words.conjunctions
+    assert words.opening
+    assert not words.conjunctions & words.opening
+    assert not words.joining & (words.conjunctions | words.opening)
+
+
+def test_without_a_language_all_begin_clauses_but_for_english_words() -> None:
+    """Swedish "men" joins clauses, and no English ones."""
+    words = words_for(None)
+
+    assert {"and", "und", "или"} <= words.joining
+    assert {"but", "aber", "потому"} <= words.conjunctions
+    assert "men" in words_for("sv").conjunctions - words.conjunctions
 
 
 @pytest.mark.parametrize("code", LANGUAGES)

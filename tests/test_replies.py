@@ -33,21 +33,10 @@ WAYS: Final[dict[str, Callable[[str], list[str]]]] = {
 KNOWN: Final = {
     "ack-10": (0, 1),  # "No." is an answer, and a number follows
     "initials-5": (0, 1),  # "row C." looks like the initial of a name
-    "unit-4": (0, 1),  # "23 kg." may go on, and "Yours" is in no list
-    "address-3": (1, 0),  # "Rte." is in no list
-    "exclamation-3": (1, 0),  # a sentence that begins with "Yahoo!"
 }
 KNOWN_WITHOUT_LANGUAGE: Final = {
     "fr-2": (0, 1),  # "14 h." may go on
     "it-5": (1, 0),  # "ad es." is no abbreviation elsewhere
-}
-KNOWN_IF_MARKS_COME_ALONE: Final = {
-    "exclamation-2": (1, 1),  # "really?" has left before its "!"
-    "url-4": (1, 0),  # "on example." has left before its "co"
-    "file-1": (1, 0),
-    "file-2": (2, 0),
-    "hi-6": (1, 0),
-    "zh-6": (1, 0),
 }
 
 
@@ -74,11 +63,7 @@ def faults(reply: Reply, chunks: list[str]) -> tuple[int, int]:
 @pytest.mark.parametrize("is_language_given", [False, True])
 def test_replies_are_cut_where_a_listener_expects_it(way: str, is_language_given: bool) -> None:
     """Our replies are cut at the ends of their sentences and nowhere else, but for the ones that are named."""
-    known = dict(KNOWN)
-    if not is_language_given:
-        known |= KNOWN_WITHOUT_LANGUAGE
-    if way == "each mark alone":
-        known |= KNOWN_IF_MARKS_COME_ALONE
+    known = KNOWN if is_language_given else KNOWN | KNOWN_WITHOUT_LANGUAGE
 
     found: dict[str, tuple[int, int]] = {}
     for reply in REPLIES:

@@ -141,6 +141,22 @@ EXACT: Final = [
     ("spaced mark", "Vous avez un tél. ?|Oui."),
     ("street", "Parkstr. 9 is near.|Walk."),
     ("elision", "L'avv. Serra arriva.|Bene."),
+    ("brand", "Yahoo! accounts are free.|I use Yahoo! Mail."),
+    ("brand", "We saw Mia at Mamma Rosa! twice.|It was good."),
+    ("astonished", "What?!|That can't be.|Really?!|Yes."),
+    ("wide", "什么？！|不行。"),
+    ("stem", "Have a look at config.json and Node.js there.|Do you have it?"),
+    ("stem", "Attach plan.docx or letter.pdf there.|Both will do."),
+    ("stem", "फ़ाइल summary.pdf खोलें।|धन्यवाद।"),
+    ("stem", "请打开summary.pdf文件。"),
+    ("stem", "oslo.example is our site.|Look there."),
+    ("date", "It ends on Jan. 14.|Carla knows."),
+    ("ordinal", "Lindenstr. 8, 2. Stock links.|Danke."),
+    ("initial", "श्री के. एम. राव आए हैं।|ठीक है।"),
+    ("item", "कृपया 1. नाम और 2. पता बताएँ।"),
+    ("inline letters", "You can have: (a) tea, (b) milk, or (c) jam.|Which one?"),
+    ("abbreviation", "Take Rte. 9 to Fl. 3, then call.|Your appt. is at two.|Ask acct. no. 5."),
+    ("abbreviation", "Dan from Allied Ins. Group called.|It is for Kern & Co. KG there."),
 ]
 
 # Replies as assistants give them: the guard against rules that fit single sentences.
@@ -345,12 +361,6 @@ NEEDS_LANGUAGE: Final = [
     ("en", "Check the doc.|Then call."),
 ]
 
-NEEDS_RUNS: Final = [
-    "What?!|That can't be.",
-    "I like React.js and Node.js best.|And you?",
-    "Read main.py first.|It's short.",
-]
-
 GLUED: Final = {"glued", "wide", "zh", "ja"}  # kinds and languages without white space between sentences
 
 
@@ -373,9 +383,3 @@ def test_replies_are_cut_where_sentences_end(language: str, table: str, cut: str
 def test_what_only_its_language_tells_is_cut_rightly_with_it(language: str, table: str, cut: str) -> None:
     """Where languages contradict each other the code decides."""
     assert cut_as(cut, table, " ", language) == [barred(table)]
-
-
-@pytest.mark.parametrize("table", NEEDS_RUNS)
-def test_what_a_model_gives_in_one_token_stays_together(table: str) -> None:
-    """?! and .js are one token each, so that the mark is not alone when it is judged."""
-    assert cut_as("tokens", table) == [barred(table)]

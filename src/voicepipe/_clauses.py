@@ -8,20 +8,22 @@ Rule 3: in doubt the first words wait for their sentence; the longest chunk wait
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 from unicodedata import category
 
-__all__ = ["FIRST_WORDS", "LONGEST", "Clauses"]
+if TYPE_CHECKING:
+    from voicepipe._languages import Words
+
+__all__ = ["FIRST_WORDS", "LONGEST", "LONGEST_WITH_MARKS", "SHORTEST", "Clauses"]
 
 LONGEST: Final = 300
-"""Characters held at most without a clause mark: some 20 s of speech."""
+"""Characters held at most since the latest clause mark that counts, or the beginning: some 20 s of speech."""
 
 LONGEST_WITH_MARKS: Final = 600
-"""Characters held at most, whatever they are; hardly a sentence is longer."""
+"""Characters held at most, whatever they are: written sentences of more than 300 exist, with commas, and end well."""
 
 SHORTEST: Final = 40
-"""A long chunk is cut at a clause mark that leaves at least so much in front of it, never after "Well,"."""
+"""A clause mark counts if so many characters are in front of it: no long chunk is cut after "Well,"."""
 
 FIRST_WORDS: Final = 12
 """Columns that the first words have at least, their mark included (a Chinese character has two), beside two words."""
@@ -31,7 +33,7 @@ class Clauses:
     """Follow a text character by character and know where it may be cut before its sentence ends.
 
     Args:
-        language: ISO 639-1 code, which decides what words begin a clause; None and unknown codes take those of all.
+        words: The language, which decides what begins a clause.
         first_words: Whether to look for the place where the first words of the text may leave.
 
     Places are counted from the beginning of the text, answers from the latest cut.
@@ -40,8 +42,8 @@ class Clauses:
         first: How many of the held characters may leave as the first words; 0 if none, and after any cut.
     """
 
-    def __init__(self, language: str | None = None, *, first_words: bool = False) -> None:
-        self._words = _words_for(language)
+    def __init__(self, words: Words, *, first_words: bool = False) -> None:
+        self._words = words
         self._start = self._at = 0  # where what is held begins and ends
         self._clause = self._conjunction = self._space = self._between = self._safe = 0  # where it may be cut
         self._last = self._word = ""  # of the latest word, as many characters as matter
@@ -80,7 +82,8 @@ class Clauses:
             self._is_unspaced = False
         else:
             self._note_script(character, last)
-        is_long = self._at - max(self._start, self._clause) >= LONGEST or self._at - self._start >= LONGEST_WITH_MARKS
+        place = self._clause if self._clause - self._start >= SHORTEST else self._start
+        is_long = self._at - place >= LONGEST or self._at - self._start >= LONGEST_WITH_MARKS
         return self._best() if is_long else 0
 
     def cut(self, count: int) -> None:
@@ -124,11 +127,13 @@ class Clauses:
         if stem in self._words.conjunctions or stem in self._words.joining:
             self._conjunction = self._space
         if self._mark:
-            if stem in self._words.joining:
-                is_pause = not self._may_be_list
-            else:
-                is_pause = stem in self._words.opening or (self._mark in _DASHES and word[0].islower())
-            self._decide(is_pause=is_pause)
+            self._decide(is_pause=self._opens(stem) or (self._mark in _DASHES and word[0].islower()))
+
+    def _opens(self, word: str) -> bool:
+        """Return whether a word after a clause mark begins a clause."""
+        if word in self._words.joining:
+            return not self._may_be_list
+        return word in self._words.opening or word in self._words.conjunctions
 
     def _note_mark(self, mark: str, last: str, *, in_quotes: bool) -> None:
         before = self._word if len(self._word) < _KEPT else last
@@ -165,8 +170,8 @@ class Clauses:
     def _best(self) -> int:
         """Return how many characters leave when no more may be held.
 
-        The latest clause mark; or else conjunction, or else white space in the second half; or else the latest place
-        between two words at all. A single word this long, an address say, leaves in pieces.
+        The latest clause mark that counts; or else the latest conjunction or else white space in the second half; or
+        else the latest place between two words at all. A single word this long, an address say, leaves in pieces.
         """
         if self._clause - self._start >= SHORTEST:
             return self._clause - self._start
@@ -207,95 +212,3 @@ _JOINED_KINDS: Final = frozenset(("Cf", "Lm", "Sk"))  # Unicode categories: join
 _CLING: Final = frozenset("ะาำぁぃぅぇぉっゃゅょァィゥェォッャュョ")  # letters that never begin a syllable
 _LEAD: Final = frozenset("เแโใไ")  # Thai vowels written before their consonant
 _FLAGS: Final = frozenset(map(chr, range(0x1F1E6, 0x1F200)))
-
-
-class _ClauseWords(NamedTuple):
-    """What a language begins a clause with. Lower case, or as written if it is always a capital: "I", "Sie".
-
-    Attributes:
-        joining: "and", "or": begin a clause, but also the last item of a list.
-        conjunctions: Begin a clause wherever they stand.
-        opening: Begin a clause after a comma, as hardly an item of a list does: pronouns, articles, prepositions.
-    """
-
-    joining: frozenset[str]
-    conjunctions: frozenset[str]
-    opening: frozenset[str]
-
-
-def _clause_words(joining: str, conjunctions: str, opening: str) -> _ClauseWords:
-    return _ClauseWords(
-        frozenset(joining.split()), frozenset(conjunctions.split()), frozenset(f"{conjunctions} {opening}".split())
-    )
-
-
-_LANGUAGES: Final = {
-    "en": _clause_words(
-        "and or nor plus",
-        "but so because which who whom whose when where while whereas if although though since until unless as then",
-        "I i.e. e.g. you we he she it they this that these those there here what how why can could would should shall "
-        "will do does did is are was were have has had may might must please just let thanks thank not no yes only "
-        "even also the a an my our your his her their its to for of with without on at in from by before after about "
-        "including such starting depending especially usually however otherwise instead maybe perhaps either both "
-        "once now okay",
-    ),
-    "de": _clause_words(
-        "und oder sowie",
-        "aber denn weil dass wenn ob als da damit obwohl während bevor nachdem sondern doch bis sobald",
-        "ich du er sie es wir ihr Sie Ihr Ihre Ihnen der die das den dem deren dessen welche welcher welches man "
-        "bitte dann also jedoch was wo wer wann warum wie ein eine einen mit ohne um für auf in im am an zu zum zur "
-        "bei vom von nach nicht nur auch kann können möchte möchten soll ist sind hat haben wird werden danke",
-    ),
-    "es": _clause_words(
-        "y e o u ni",
-        "pero porque que cuando donde mientras si aunque así pues sino entonces para",
-        "yo tú usted él ella ellos lo la los las le les se me te nos un una el mi tu su mis esto eso este esta ese "
-        "esa hay es son está están puede puedo podemos tiene tengo como por con sin en de desde hasta ya no sí "
-        "también además gracias solo luego después quien quién qué cómo cuándo dónde cuál",
-    ),
-    "fr": _clause_words(
-        "et ou ni",
-        "mais car donc que qui quand lorsque si puisque parce où dont afin alors puis",
-        "je j tu il elle on nous vous ils elles c ce cet cette ces ça l le la les un une des mon ma mes votre vos "
-        "notre nos son sa ses d de du au aux en pour avec sans dans sur par chez comme est sont avez pouvez merci "
-        "bien voici voilà y n ne pas se s m",
-    ),
-    "it": _clause_words(
-        "e ed o oppure",
-        "ma perché che quando dove mentre se quindi però poiché anche affinché",
-        "io tu lei lui noi voi si mi ti ci vi lo la li le l il i gli un uno una mio mia suo sua questo questa quello "
-        "quella c è sono ha ho può posso possiamo come per con senza in di a da dal su nel non sì già poi allora "
-        "grazie",
-    ),
-    "pt": _clause_words(
-        "e ou nem",
-        "mas porque que quando onde enquanto se embora pois então",
-        "eu você nós ele ela eles o a os as um uma meu minha seu sua isso este esta esse essa é são está estão há "
-        "posso pode podemos tem temos como por para com sem em de do da no na não sim já também obrigado obrigada só "
-        "depois",
-    ),
-    "nl": _clause_words(
-        "en of",
-        "maar want omdat dat die als toen terwijl hoewel zodat dus waar wanneer",
-        "ik jij je u hij zij ze wij we het de een dit deze er hier daar mijn uw ons onze kan kunnen wil zal is zijn "
-        "heeft hebben wordt met zonder op in aan bij van voor naar tot wat wie niet ook alleen dan graag",
-    ),
-    "hi": _clause_words(
-        "और या एवं",
-        "लेकिन पर मगर क्योंकि जो जब जहाँ अगर यदि तो कि ताकि इसलिए",
-        "मैं आप हम वह यह वे ये मेरा आपका हमारा क्या कैसे कब कृपया फिर अब",
-    ),
-    "ar": _clause_words(
-        "و أو",
-        "لكن ولكن لأن إذا عندما حيث بينما الذي التي ثم لذلك",
-        "أنا أنت نحن هو هي هذا هذه هل ما كيف متى يمكنني يمكنك سوف لا نعم من في على إلى وهو وهي",
-    ),
-}
-
-
-@cache
-def _words_for(language: str | None) -> _ClauseWords:
-    code = (language or "").replace("_", "-").partition("-")[0].lower()
-    if code in _LANGUAGES:
-        return _LANGUAGES[code]
-    return _ClauseWords(*(frozenset().union(*kind) for kind in zip(*_LANGUAGES.values(), strict=True)))

@@ -31,7 +31,12 @@ class Words:
         dates: Words that go on after an hour or a day: "9 a.m. Eastern", "12. Juni".
         starters: Words that begin sentences and are hardly ever names.
         links: Words that tie on to what was before, also with a capital: "Wait... And then".
+        joining: The same words, as they begin a clause and also the last item of a list.
+        conjunctions: Words that begin a clause wherever they stand; a capital counts, here and in `opening`.
+        opening: Words that begin a clause after a comma, as hardly an item of a list does.
         marks: What ends sentences in this language only: the Greek ";".
+        brands: Names that end with an exclamation mark: "Yahoo".
+        stems: Words that often go on with a dot, as files and products do: "config", "Node".
         has_ordinals: Whether "3." is how the language writes "3rd".
         prefixes: All beginnings of dates, starters and links, so that a word can be ruled out before it is complete.
     """
@@ -45,7 +50,12 @@ class Words:
     dates: frozenset[str] = _NO_WORDS
     starters: frozenset[str] = _NO_WORDS
     links: frozenset[str] = _NO_WORDS
+    joining: frozenset[str] = _NO_WORDS
+    conjunctions: frozenset[str] = _NO_WORDS
+    opening: frozenset[str] = _NO_WORDS
     marks: frozenset[str] = _NO_WORDS
+    brands: frozenset[str] = _NO_WORDS
+    stems: frozenset[str] = _NO_WORDS
     has_ordinals: bool = False
     prefixes: dict[frozenset[str], frozenset[str]] = field(init=False, repr=False, compare=False)
 
@@ -85,7 +95,8 @@ def _words(code: str) -> Words:
     )
     for name in ("leading", "either", "times"):
         lists[name] = lists.get(name, _NO_WORDS) | (common[name] - own)
-    return Words(**lists, has_ordinals=_has_ordinals(code))
+    lists |= {name: common[name] for name in ("brands", "stems")}
+    return Words(**lists, joining=lists.get("links", _NO_WORDS), has_ordinals=_has_ordinals(code))
 
 
 def _everything() -> Words:
@@ -105,6 +116,11 @@ def _everything() -> Words:
         dates=english.dates.union(*(words.dates for words in others)),
         starters=english.starters | (_NO_WORDS.union(*(words.starters for words in others)) - common["name_parts"]),
         links=english.links,
+        joining=english.joining.union(*(words.joining for words in others)),
+        conjunctions=english.conjunctions | (_NO_WORDS.union(*(words.conjunctions for words in others)) - known),
+        opening=english.opening | (_NO_WORDS.union(*(words.opening for words in others)) - known),
+        brands=english.brands,
+        stems=english.stems,
     )
 
 

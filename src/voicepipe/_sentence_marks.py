@@ -75,7 +75,8 @@ class Hold:
 CERTAIN: Final = Hold("the end", Needs.SPACE)  # not held beyond its delta, in which "?!" or ".)" may follow
 LIVELY: Final = Hold("more marks or an emoji may follow", Needs.SPACE)  # "No!!!" + "!!"
 NAME: Final = Hold("a name with a dot may go on", Needs.SPACE)  # "Visit example." + "com"
-BRAND: Final = Hold("the mark may be part of a name", Needs.CAPITAL)  # "She is at Yahoo!" + " now"
+BRAND: Final = Hold("the mark may be part of a name", Needs.CAPITAL)  # "I saw it at Wham!" + " last week"
+BRANDED: Final = Hold("the mark is part of a name", Needs.STARTER)  # "Yahoo!" + " Mail"
 NUMBER: Final = Hold("a number may go on", Needs.CAPITAL)  # "It's $3." + "50"
 DAY: Final = Hold("a number may go on", Needs.NO_DATE)  # as above, and "am 12." + " Juni"
 ORDINAL: Final = Hold("a number may go on", Needs.STARTER)  # as above, and "die 5." + " Klasse"
@@ -121,15 +122,25 @@ _CODE: Final = frozenset("@/\\_:=&#")
 _STREET: Final = "str"  # German compounds: "Parkstr. 5"
 _ROMAN: Final = frozenset("IVX")
 _ARTICLES: Final = _words("the a my your our his her their")
+_DETERMINERS: Final = _ARTICLES | _words("an this that these those its any some each every no another")
 _FRONTED: Final = _words("at by around before after until from since")
 _BEFORE_BRANDS: Final = _words("at by for from in of on the to use via with")
 _BEFORE_SITES: Final = _words("address called contact domain email file named site url visit website")
-_BEFORE_FILES: Final = _words("check edit load open read run save")
+_BEFORE_FILES: Final = _words("attach check delete download edit import load open read rename run save upload")
 _URGING: Final = frozenset(("", "and", "or", "please", "then", "to"))  # before the verb of a request
-_BEFORE_AT: Final = _words("us me them online out go head log in on over back write email mail send")
+_BEFORE_AT: Final = _words("us me them it this online out go head log in on over back write email mail send")
+_BETWEEN_NAMES: Final = _words("and by from into or than to via with")
+_ASTONISHED: Final = _words(
+    "what really seriously huh why cómo qué serio verdad quoi vraiment cosa davvero echt wirklich wat "
+    "क्या सच 什么 真的 真的吗 是吗 え えっ 本当 本当ですか"
+)
 _BEFORE_NAMES: Final = _words("tried try use using on via from with check like")
 _BEFORE_ORDINALS: Final = _words("der die das den dem des im vom zum zur")  # German
 _BEFORE_YEARS: Final = _words("in since of by until from for year before after en de desde depuis nel dal em")
+_MONTHS: Final = _words(
+    "january february march april may june july august september october november december "
+    "jan feb mar apr jun jul aug sep sept oct nov dec"
+)
 _BEFORE_TIMES: Final = _words("at um ab bis alle las às vers om kl")
 # "Blvd." and "Rd.", but not "TV." and "Hmm."
 _VOWELLESS: Final = re.compile(r"(?!(?i:[hmsz]+)$)[B-DF-HJ-NP-TV-XZb-df-hj-np-tv-xz][b-df-hj-np-tv-xz]{1,4}")
@@ -137,6 +148,7 @@ _VOWELLESS: Final = re.compile(r"(?!(?i:[hmsz]+)$)[B-DF-HJ-NP-TV-XZb-df-hj-np-tv
 _WHOLE_NUMBER: Final = re.compile(
     r"[$€£¥₹]\d[\d,]*\.\d\d|\d{1,2}:\d\d(:\d\d)?|(\d[\d-]*-)?\d{3}-\d{4}|\d+(/\d+)+|\d{4}-\d\d-\d\d"
 )
+_DAY: Final = re.compile(r"[1-9]|[12]\d|3[01]")
 _YEAR: Final = re.compile(r"(19|20)\d\d")
 _CLOCK: Final = re.compile(r"([01]?\d|2[0-3])\.[0-5]\d")
 _WHOLE_WORD: Final = re.compile(r"\d+(st|nd|rd|th|s)|-?[\d.,]+°[CF]")  # "the 5th", "the 1990s", "20°C"
@@ -155,9 +167,10 @@ class Left:
         open: Kinds of quotes and brackets that wait for their other half, and when they were opened.
         is_fenced: Whether this is a block of code.
         is_lively: Whether the text has shown an emoji or marks that came late, so that more of them may come.
+        has_names: Whether the text has shown a name with a dot, so that another one may come.
     """
 
-    __slots__ = ("_count", "_ticks", "before", "is_fenced", "is_lively", "last", "open", "word")
+    __slots__ = ("_count", "_ticks", "before", "has_names", "is_fenced", "is_lively", "last", "open", "word")
 
     word: str
     before: tuple[str, str, str]
@@ -165,7 +178,7 @@ class Left:
     def __init__(self) -> None:
         self.last = ""
         self.open: dict[str, int] = {}
-        self.is_fenced = self.is_lively = False
+        self.is_fenced = self.is_lively = self.has_names = False
         self._count = self._ticks = 0
         self.begin_sentence()
 
@@ -225,8 +238,8 @@ def judge(mark: str, left: Left, known: Words) -> Hold | None:
         hold = _judge_dot(left, known)
     elif mark == "…":
         hold = None if left.last in "[(" else ELLIPSIS  # "[…]" leaves something out
-    elif mark in "!?":
-        hold = _judge_call(mark, left)
+    elif mark in "!?！？":
+        hold = _judge_call(mark, left, known)
     else:
         hold = CERTAIN
     if hold is CERTAIN and left.is_lively:
@@ -247,11 +260,17 @@ def joined_by(mark: str, hold: Hold, left: Left, count: int) -> Hold:
     return LIVELY if count > 1 or left.is_lively else CERTAIN  # who writes three writes more
 
 
-def _judge_call(mark: str, left: Left) -> Hold:
-    if "//" in left.word or ("/" in left.word and "." in left.word):
+def _judge_call(mark: str, left: Left, known: Words) -> Hold:
+    word = left.word
+    if "//" in word or ("/" in word and "." in word):
         return DOTTED  # "example.com/find?" may go on with a query
-    is_named = mark == "!" and left.word[:1].isupper() and left.before[-1].lower() in _BEFORE_BRANDS
-    return BRAND if is_named else CERTAIN
+    if mark in "?？":
+        return LIVELY if not left.before[0] and word.lower() in _ASTONISHED else CERTAIN  # "What?" + "!"
+    if word in known.brands:
+        return BRANDED
+    before, earlier = left.before[-1], left.before[-2]
+    is_named = before.lower() in _BEFORE_BRANDS or (before[:1].isupper() and earlier in _BEFORE_BRANDS)
+    return BRAND if word[:1].isupper() and is_named else CERTAIN
 
 
 def _judge_dot(left: Left, known: Words) -> Hold | None:
@@ -305,7 +324,10 @@ def _judge_number(word: str, left: Left, known: Words) -> Hold:
     before = left.before[-1].lower()
     if _WHOLE_NUMBER.fullmatch(word):
         return CERTAIN
-    if _YEAR.fullmatch(word) and (before in _BEFORE_YEARS or before in known.dates or before.endswith(",")):
+    is_dated = before.rstrip(".") in _MONTHS
+    if is_dated and _DAY.fullmatch(word):
+        return CERTAIN  # "on Jan. 14."
+    if _YEAR.fullmatch(word) and (is_dated or before in _BEFORE_YEARS or before in known.dates or before.endswith(",")):
         return CERTAIN
     if (_CLOCK.fullmatch(word) and before in _BEFORE_TIMES) or (before == "h" and len(word) == 2):
         return CERTAIN  # "alle 16.30", "à 15 h 30"
@@ -313,7 +335,8 @@ def _judge_number(word: str, left: Left, known: Words) -> Hold:
         return NUMBER
     if not before or (before.endswith(":") and word == "1"):
         return ITEM  # "1. Tea", "Choose one: 1. Tea"
-    return ORDINAL if known.has_ordinals or before in _BEFORE_ORDINALS else DAY
+    is_ordinal = known.has_ordinals or before in _BEFORE_ORDINALS or before.endswith(",")  # "Parkstr. 8, 2. Stock"
+    return ORDINAL if is_ordinal else DAY
 
 
 def _judge_unknown(word: str, left: Left, known: Words) -> Hold:
@@ -333,11 +356,26 @@ def _judge_unknown(word: str, left: Left, known: Words) -> Hold:
         return DOTTED
     if _VOWELLESS.fullmatch(word) or word.endswith(_STREET):
         return CLIPPED
-    before, earlier, lower = left.before[-1].lower(), left.before[-2].lower(), word.lower()
-    is_site = (
+    lower = word.lower()
+    return NAME if _is_name(word, left, known) and lower not in known.dates and lower not in known.starters else CERTAIN
+
+
+def _is_name(word: str, left: Left, known: Words) -> bool:
+    """Return whether a word may be the first half of the name of a site, a file or a product."""
+    before, earlier = left.before[-1].lower(), left.before[-2].lower()
+    if word[-1].isascii() and (_is_uncased(word) or _is_uncased(before)):
+        return True  # Latin letters among others, whose sentences end otherwise: "फ़ाइल report." + "pdf"
+    if not before:
+        return word.islower() and word.isascii()  # "example." + "com": else a text begins with a capital
+    return (
         before in _BEFORE_SITES
         or (before in _BEFORE_FILES and earlier in _URGING)
-        or (before in ("at", "to") and earlier in _BEFORE_AT)
+        or (before in ("as", "at", "to") and earlier in _BEFORE_AT)
         or (before in _BEFORE_NAMES and word[0].isupper())
+        or (left.has_names and before in _BETWEEN_NAMES)
+        or (before not in _DETERMINERS and (word in known.stems or word.lower() in known.stems))
     )
-    return NAME if is_site and lower not in known.dates and lower not in known.starters else CERTAIN
+
+
+def _is_uncased(word: str) -> bool:
+    return word[:1] > "\u0590" and word[0].isalpha() and word[0].lower() == word[0].upper()

@@ -53,8 +53,8 @@ class SentenceSplitter:
         first_words: Whether the first chunk of a text may be its first words instead of its first sentence: at least
             two words and 12 characters, up to a mark at which a speaker would pause ("Good morning,").
 
-    Of text without an end at most 300 characters are held: then the best part of them leaves, cut at a clause mark, a
-    conjunction or white space, and in no case inside a word that is shorter than that.
+    Of text without an end at most 300 characters are held, or 600 if there are clause marks in it: then the best part
+    of them leaves, cut at a clause mark, a conjunction or white space, and inside no word that is shorter than that.
 
     A splitter serves one text at a time; after `flush` it is as new. It raises nothing.
 
@@ -73,8 +73,8 @@ class SentenceSplitter:
 
     def __init__(self, language: str | None = None, *, first_words: bool = False) -> None:
         self._words = words_for(language)
-        self._language, self._first_words = language, first_words
-        self._clauses = Clauses(language, first_words=first_words)
+        self._first_words = first_words
+        self._clauses = Clauses(self._words, first_words=first_words)
         self._marks = MARKS | self._words.marks
         self._out: list[str] = []
         self._pending: list[str] = []  # the sentence's characters, up to the held mark if there is one
@@ -82,7 +82,7 @@ class SentenceSplitter:
         self._held = 0  # how many characters have come since the held mark
         self._tail: list[str] = []  # those of them that did not join it
         self._left = Left()
-        self._letters = 0  # how many deltas in a row were one character
+        self._letters = 0  # how many letters came alone since the last delta of more than one character
         self._begin_sentence()
 
     def feed(self, delta: str) -> list[str]:
@@ -94,7 +94,7 @@ class SentenceSplitter:
             self._take(character)
             if count := self._clauses.take(character, in_quotes=bool(self._left.open)):
                 self._cut_inside(count)
-        self._letters = self._letters + 1 if len(delta) == 1 else 0
+        self._letters = self._letters + delta.isalpha() if len(delta) == 1 else 0
         if self._hold is CERTAIN:
             if self._letters > _SPELLED and delta in ".!?*_":
                 self._hold = LIVELY  # a stream that comes letter by letter brings what follows at once
@@ -127,7 +127,7 @@ class SentenceSplitter:
         if self._pending:
             self._cut(len(self._pending))
         self._left, self._letters = Left(), 0
-        self._clauses = Clauses(self._language, first_words=self._first_words)
+        self._clauses = Clauses(self._words, first_words=self._first_words)
         return self._handed_out()
 
     def __repr__(self) -> str:
@@ -219,12 +219,13 @@ class SentenceSplitter:
             self._visible = len(self._pending) - 1
             self._has_words = True
         is_first = not left.before[-1] or left.before[-1].endswith(":")
-        is_marker = is_first and _MARKER.fullmatch(word)
+        is_marker = is_first and self._pending[-len(word) - 2 : -len(word) - 1] != ["("] and _MARKER.fullmatch(word)
         if is_marker and not (self._words.has_ordinals and word.endswith(".")):
             self._next_marker = _successor(word)
             self._has_content = False
         if self._has_words:
             left.before = (*left.before[1:], word)
+        left.has_names = left.has_names or ("." in word and _DOTTED_NAME.match(word) is not None)
         left.word = ""
 
     # --- deciding about a held mark by what follows -------------------------------------------------------------------
@@ -281,6 +282,8 @@ class SentenceSplitter:
             return False if character in self._marks else None  # after a quote, a dash, a bullet the next one tells
         if hold.needs is Needs.NEWLINE or character.islower():
             return False
+        if self._left.last in DOTS and ("\u0900" <= character <= "\u0fff" or character >= _CJK):
+            return False  # sentences of these scripts end with marks of their own
         if character.isdigit():
             return hold.needs in (Needs.CAPITAL, Needs.NO_LINK) and hold is not COUNTED
         if hold.needs is Needs.CAPITAL:
@@ -368,10 +371,11 @@ def _successor(marker: str) -> str:
 _BULLETS: Final = frozenset("-–—•‣⁃◦▪*+#>")
 _ITEM_BULLETS: Final = frozenset("•‣⁃◦▪")  # unlike the others these have no other meaning within a line
 _MARKER: Final = re.compile(r"([0-9]{1,2}|[a-y])[.)]{1,2}")
+_DOTTED_NAME: Final = re.compile(r"[^\W\d][\w-]{2,}\.\w{2,}")
 _COUNTING: Final = frozenset(("and", "or", "to", "press", "dial", "number", "option", "step", "no.", "line", "room"))
 _QUOTATIVE: Final = frozenset("とっ")  # Japanese goes on after a quotation: "...」と言いました。"
 _CJK: Final = "\u2e80"  # from here on scripts write no spaces
 _LONGEST: Final = 40  # characters of a word that are kept; no abbreviation is longer
 _PATIENCE: Final = 40  # characters after a mark within which it is decided: a hold has an end, whatever follows
-_SPELLED: Final = 2  # deltas of one character in a row that are no chance
+_SPELLED: Final = 1  # letters alone in a row that are no chance
 _SHOWN: Final = 60  # characters in a repr

@@ -31,7 +31,8 @@ class SentenceChunker(Stage[TextDelta, Sentence]):
             "Well," alone. All that follows is whole sentences.
 
     It never waits in vain. A mark that may end a sentence or not ("9 a.m.") does so when no text has come for 80 ms; a
-    sentence of more than 300 characters leaves in pieces; the end of the reply or of its segment hands on everything.
+    sentence leaves in pieces after 300 characters without a clause mark, or 600 in all; the end of the reply or of its
+    segment hands on everything.
 
     Where texts are cut is decided by `SentenceSplitter`; this stage moves text and keeps time. Cancelled with its turn
     at any time: what it holds is gone.
