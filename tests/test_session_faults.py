@@ -301,3 +301,64 @@ async def test_two_failing_requests_leave_one_event_each() -> None:
             await session.user_says("One?")
             await session.user_says("Two?")
     assert [type(event) for event in await ended(session)] == [vp.TurnFailed, vp.TurnFailed]
+
+
+async def test_a_stage_in_front_that_hangs_does_not_hold_its_turn() -> None:
+    """A turn has so many seconds, whoever uses them up: then the caller hears the fallback, and may ask again."""
+
+    class Hanging(vp.Stage[vp.Transcript, vp.Transcript]):
+        async def run(self, inbox: vp.Inbox[vp.Transcript], outbox: vp.Outbox[vp.Transcript], turn: vp.Turn) -> None:
+            async for transcript in inbox:
+                if transcript.text == "Hang":
+                    await anyio.sleep_forever()
+                await outbox.send(transcript)
+
+    voice = ScriptedVoice(character_s=0.0)
+    pipeline = vp.Pipeline(
+        Hanging(), ScriptedModel([Says("Fine.")]), vp.ToolRouter([], turn_s=5.0), vp.SentenceChunker(), voice
+    )
+    async with pipeline.session(output=RecordingOutput()) as session:
+        failed = await session.user_says("Hang")
+        await session.user_says("How are you?")
+
+    assert "did not reach the model within 5 s" in str(failed.failure)
+    assert [(round(at_s, 3), text) for at_s, text in voice.sentences] == [
+        (5.0, "Sorry, I cannot answer that right now."),
+        (5.0, " Please try again."),
+        (5.0, "Fine."),
+    ]
+
+
+@pytest.mark.parametrize("words", ["", "Wait!"])
+async def test_last_words_are_heard_to_their_end(words: str) -> None:
+    """Once the session was told to end after its reply, neither a cough nor words of the caller cut the goodbye."""
+    user = ScriptedUser().says("Bye", at_s=0.0).interrupts(at_s=0.5)
+    if words:
+        user.says(words, at_s=1.0, speech_s=0.4)
+    agent = row(ScriptedModel([Says("Good-bye, and thank you for calling.")]), user=user)
+    async with agent.session(output=RecordingOutput()) as session:
+        await anyio.sleep(0.1)
+        session.end(after_reply=True)
+        with pytest.raises(vp.ConfigurationError, match="was told to end"):
+            await session.user_says("Wait!")
+        await session.ended.wait()
+
+    assert session.history[-1].text == "Good-bye, and thank you for calling."
+    assert [type(event) for event in await ended(session)] == [vp.TurnCompleted]
+
+
+async def test_the_log_does_not_quote_what_a_part_raised(caplog: pytest.LogCaptureFixture) -> None:
+    """What an exception of the application says may be the caller's own words; the log has its class and place."""
+
+    class Looking(vp.Stage[vp.Transcript, vp.Transcript]):
+        async def run(self, inbox: vp.Inbox[vp.Transcript], outbox: vp.Outbox[vp.Transcript], turn: vp.Turn) -> None:
+            async for transcript in inbox:
+                raise KeyError(transcript.text)
+
+    pipeline = vp.Pipeline(Looking(), ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice())
+    async with pipeline.session(output=RecordingOutput()) as session:
+        turn = await session.user_says("My card is 4111 1111")
+
+    assert "4111" in str(turn.failure)
+    assert "4111" not in caplog.text
+    assert "Looking raised KeyError at test_session_faults.py:" in caplog.text

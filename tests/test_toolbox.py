@@ -188,6 +188,36 @@ def test_what_is_no_tool_is_refused(found: Any, words: str) -> None:
         Toolset([found])
 
 
+def test_a_tool_cannot_take_the_place_of_what_a_toolbox_has() -> None:
+    """A tool called `open` would keep the toolbox from being opened; the name for the model may be that."""
+    with pytest.raises(ConfigurationError, match=r'Door.open has the name .* @tool\(name="open"\)'):
+
+        class Door(Toolbox):
+            @tool
+            async def open(self) -> str:  # type: ignore[override]
+                """Open the door."""
+                return "open"
+
+
+def test_a_toolbox_without_tools_is_refused() -> None:
+    """Somebody has forgotten to decorate its methods."""
+
+    class Bare(Toolbox):
+        async def find(self) -> str:
+            """Find it."""
+            return ""
+
+    with pytest.raises(ConfigurationError, match="Bare has no tools; decorate"):
+        vp.ToolRouter([Bare()])
+
+
+@pytest.mark.parametrize("alone", [ping, Shelf("Oslo")])
+def test_a_router_takes_a_list(alone: Any) -> None:
+    """A single tool that is not in a list is refused with what to write."""
+    with pytest.raises(ConfigurationError, match=r"takes a list of tools; write ToolRouter\(\["):
+        vp.ToolRouter(alone)
+
+
 def test_a_toolset_changes_as_a_whole_or_not_at_all() -> None:
     """Adding or removing several tools of which one cannot be, changes nothing."""
     tools = Toolset([ping])

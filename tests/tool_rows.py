@@ -35,6 +35,7 @@ class Row:
     tools: Sequence[Tool[Any, Any] | Toolbox]
     user: ScriptedUser | None = None
     voice: ScriptedVoice = field(default_factory=lambda: ScriptedVoice(character_s=0.0))
+    fallback: str = ""
     events: list[tuple[float, vp.Event]] = field(default_factory=list)
 
     def pipeline(self) -> vp.Pipeline:
@@ -46,7 +47,7 @@ class Row:
             vp.SentenceChunker(),
             self.voice,
             output=RecordingOutput(),
-            fallback="",
+            fallback=self.fallback,
         )
 
     @asynccontextmanager

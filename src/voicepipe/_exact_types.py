@@ -27,50 +27,63 @@ TYPES: Final[dict[str, type | tuple[type, ...]]] = {
 NUMBER: Final = re.compile(r"\s*[+-]?[\d.]+\s*")
 
 
-def guessed(value: object, schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> str | None:
+def guessed(value: object, schema: Mapping[str, Any]) -> str | None:
     """Return the path of the first value that would have to be guessed, e.g. "guests.0.day"; None if there is none.
 
     Args:
         value: Parsed JSON.
         schema: What it should be, as pydantic describes it. What it does not describe is left to pydantic.
-        root: Where its `$ref`s point into; the schema itself unless told otherwise.
     """
-    return next(_paths(value, schema, schema if root is None else root), None)
+    return _Search(schema).path(value, schema)
 
 
-def _paths(value: object, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the path of each value that would have to be guessed; "" is the value itself."""
-    schema = _resolved(schema, root)
-    alternatives = [_resolved(one, root) for key in ("anyOf", "oneOf") for one in schema.get(key, ())]
-    found = [next(_paths(value, one, root), None) for one in alternatives if _may_be(value, one)]
-    if found and None not in found:
-        yield found[0] or ""
-    named = _named(schema)
-    if value in named and not any(_same(value, one) for one in named):
-        yield ""
-    if isinstance(value, str) and schema.get("format") in DATES and NUMBER.fullmatch(value):
-        yield ""
-    for part in schema.get("allOf", ()):
-        yield from _paths(value, part, root)
-    for name, inner, kind in _inner(value, schema):
-        for path in _paths(inner, kind, root):
-            yield f"{name}.{path}".rstrip(".")
+class _Search:
+    """Looks through a value once: what has been looked at is remembered, also where kinds refer to each other."""
 
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._known: dict[tuple[int, int], str | None] = {}
 
-def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    if reference := schema.get("$ref"):
-        return {**root["$defs"][reference.rpartition("/")[2]], **schema}
-    return schema
+    def path(self, value: object, schema: Mapping[str, Any]) -> str | None:
+        """Return the path of the first value that would have to be guessed; "" is the value itself."""
+        key = id(value), id(schema)
+        if key not in self._known:
+            self._known[key] = None  # as long as it is looked at: a kind may refer to itself
+            self._known[key] = next(self._paths(value, self._resolved(schema)), None)
+        return self._known[key]
 
+    def _paths(self, value: object, schema: Mapping[str, Any]) -> Iterator[str]:
+        alternatives = [one for key in ("anyOf", "oneOf") for one in schema.get(key, ()) if self._may_be(value, one)]
+        found = [self.path(value, one) for one in alternatives]
+        if found and None not in found:
+            yield found[0] or ""
+        named = _named(schema)
+        if value in named and not any(_same(value, one) for one in named):
+            yield ""
+        if isinstance(value, str) and schema.get("format") in DATES and NUMBER.fullmatch(value):
+            yield ""
+        for part in schema.get("allOf", ()):
+            if (path := self.path(value, part)) is not None:
+                yield path
+        for name, inner, kind in _inner(value, schema):
+            if (path := self.path(inner, kind)) is not None:
+                yield f"{name}.{path}".rstrip(".")
 
-def _may_be(value: object, schema: Mapping[str, Any]) -> bool:
-    """Return whether a value may be of one kind among several: by its type, and by the tags of an object."""
-    if not isinstance(value, TYPES.get(schema.get("type", ""), object)):
-        return False
-    if not isinstance(value, dict):
-        return True
-    tags = ((value.get(name), _named(inner)) for name, inner in schema.get("properties", {}).items())
-    return all(tag in named for tag, named in tags if named)
+    def _may_be(self, value: object, schema: Mapping[str, Any]) -> bool:
+        """Return whether a value may be of one kind among several: by its type, and by the tags of an object."""
+        schema = self._resolved(schema)
+        kinds = schema.get("type", [])
+        if kinds and not any(isinstance(value, TYPES[one]) for one in ([kinds] if isinstance(kinds, str) else kinds)):
+            return False
+        if not isinstance(value, dict):
+            return True
+        tags = ((value.get(name), _named(inner)) for name, inner in schema.get("properties", {}).items())
+        return all(tag in named for tag, named in tags if named)
+
+    def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        if reference := schema.get("$ref"):
+            return {**self._root["$defs"][reference.rpartition("/")[2]], **schema}
+        return schema
 
 
 def _named(schema: Mapping[str, Any]) -> list[object]:

@@ -7,7 +7,9 @@ Rule 2: leaving is shielded and bounded: a part may say good-bye to its vendor, 
 
 from __future__ import annotations
 
+import traceback
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from voicepipe.channel import Channel
     from voicepipe.session import Session
 
-__all__ = ["attached", "joined", "named", "opened", "single_error"]
+__all__ = ["attached", "for_log", "joined", "named", "opened", "single_error"]
 
 CLOSE_S: Final = 1.0
 """How long a part may take to leave `open` or `attach`. A session ends within 3 s: its writing tools have one, `attach`
@@ -133,6 +135,16 @@ def named(part_name: str) -> Generator[None]:
 
 def _stage_error(part_name: str, error: BaseException) -> StageError:
     return StageError(f"{part_name} raised {type(error).__name__}: {error}", part=part_name)
+
+
+def for_log(error: VoicepipeError) -> str:
+    """Return an error for a log. Of what a part of the application raised, which may quote the caller, the place."""
+    cause = error.__cause__
+    if not isinstance(error, StageError) or cause is None:
+        return str(error)
+    place = traceback.extract_tb(cause.__traceback__)[-1:]
+    where = f" at {Path(place[0].filename).name}:{place[0].lineno}" if place else ""
+    return f"{error.part} raised {type(cause).__name__}{where}"
 
 
 @contextmanager

@@ -14,7 +14,8 @@
     │   └── ToolRetry             a tool wants other arguments: the model may call it once more
     └── LeaseRevoked              audio was written after its turn lost the output: stop writing
 
-Anything else that escapes is a bug of ours. Keys, transcripts and audio never appear in a message.
+Anything else that escapes is a bug of ours. Keys, transcripts and audio never appear in a message of ours; a
+`StageError` quotes what the application's own part raised, and is logged without that.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import anyio
 
 from voicepipe._event_log import EventLog
 from voicepipe._hearing import heard
-from voicepipe._lifetimes import attached, opened, single_error
+from voicepipe._lifetimes import attached, for_log, opened, single_error
 from voicepipe._policy import Commit, Decision, Interrupt, RollBack, Start, Tick, TurnPolicy
 from voicepipe._reply import run_reply
 from voicepipe.audio.resample import resampler
@@ -133,7 +133,8 @@ class Session:
         """End the session.
 
         Args:
-            after_reply: Let the current reply, and what waits to be said, be heard first.
+            after_reply: Let the current reply, and what waits to be said, be heard first. The caller cannot interrupt
+                these last words any more; `interrupt` can.
             result: Kept as `Session.result`; the first one counts.
         """
         self.result = result if self.result is None else self.result
@@ -148,15 +149,15 @@ class Session:
         Cancelling stops the waiting, not the turn.
 
         Raises:
-            ConfigurationError: The text is blank, or the session has ended.
+            ConfigurationError: There is no word in the text, or the session has ended.
         """
-        if not text.strip():
-            raise ConfigurationError("user_says needs words, not a blank text")
-        now = anyio.current_time()
+        if not any(map(str.isalnum, text)):
+            raise ConfigurationError(f"user_says needs words, not {text!r}")
+        now, before = anyio.current_time(), self._turn
         if not self.ended.is_set():
             self._hear(Transcript(text, now, now))
-        if (turn := self._turn) is None:
-            raise ConfigurationError("user_says after the session has ended")
+        if (turn := self._turn) is None or (turn is before and self._ends_when_idle):
+            raise ConfigurationError("user_says after the session has ended, or was told to end")
         await turn.settled.wait()
         return turn
 
@@ -284,6 +285,8 @@ class Session:
         self._go_on()  # a draft may have been dropped with nothing in its place
 
     def _carry_out(self, decision: Decision) -> None:
+        if self._ends_when_idle and isinstance(decision, Start | Interrupt):
+            return  # nothing is answered any more, and the last words are heard to their end
         match decision:
             case Start(transcript=transcript, is_draft=is_draft):
                 self._start(self._new_turn(transcript, is_draft=is_draft))
@@ -365,7 +368,9 @@ class Session:
         if turn.is_over:
             return
         if state is TurnState.FAILED:
-            log.warning("turn %d failed: %s", turn.turn_id, turn.failure)
+            log.warning("turn %d failed: %s", turn.turn_id, for_log(turn.failure) if turn.failure else "")
+            if not turn.is_silent:  # it was cut by an error: what follows must not be taken for the next turn's
+                self._playout.flush()
         self.tell(turn.settle(state))
         if self._turn is turn:
             self._turn = None

@@ -91,6 +91,7 @@ class Question(Generic[T]):
 
     Attributes:
         name: The class, as the model is told it.
+        deadline_s: Seconds for an answer.
     """
 
     def __init__(self, output: type[T], *, instructions: str, form: Form, deadline_s: float) -> None:
@@ -103,7 +104,7 @@ class Question(Generic[T]):
         self._output = output
         self._plain = output.model_json_schema()
         self._form = form
-        self._deadline_s = deadline_s
+        self.deadline_s = deadline_s
         self._request = replace(self._asking(schema), system=instructions or None)
 
     def _asking(self, schema: dict[str, Any]) -> Request:
@@ -121,10 +122,10 @@ class Question(Generic[T]):
         Raises:
             VendorError: It took longer.
         """
-        with anyio.move_on_after(self._deadline_s) as limit:
+        with anyio.move_on_after(self.deadline_s) as limit:
             yield limit
         if limit.cancelled_caught:
-            waited = f"{llm.name} gave no {self.name} within {self._deadline_s:g} s"
+            waited = f"{llm.name} gave no {self.name} within {self.deadline_s:g} s"
             raise VendorError(waited, vendor=llm.name, retryable=True)
 
     async def ask(self, llm: Model, messages: Iterable[Message]) -> T:

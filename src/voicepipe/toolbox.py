@@ -29,8 +29,20 @@ class Toolbox(Part):
 
         vp.ToolRouter([Orders(shop), other_tool])
 
+    Names of a part (`open`, `attach`, `name`, `tools`) cannot be names of its methods; write `@vp.tool(name="open")`.
+
     It is a part like any other: `open` may set up what all calls share, `attach` what belongs to one call.
     """
+
+    def __init_subclass__(cls, **options: object) -> None:
+        """Refuse tools that would take the place of what every toolbox has."""
+        super().__init_subclass__(**options)
+        for name, value in vars(cls).items():
+            if isinstance(value, Tool) and hasattr(Toolbox, name):
+                raise ConfigurationError(
+                    f"{cls.__name__}.{name} has the name of something that every Toolbox has; write "
+                    f'@tool(name="{name}") and call the method otherwise'
+                )
 
     def tools(self) -> list[Tool[..., Any]]:
         """Return the tools of this object, in the order in which they are written, those of base classes first."""
@@ -59,7 +71,7 @@ class Toolset(Mapping[str, Tool[..., Any]]):
         self.definitions: tuple[dict[str, Any], ...] = ()
         """The `tools` of a chat completion request. Not to be changed."""
         for one in tools:
-            self.add(*(one.tools() if isinstance(one, Toolbox) else [one]))
+            self.add(*(_tools_of(one) if isinstance(one, Toolbox) else [one]))
 
     def add(self, *tools: Tool[..., Any]) -> None:
         """Allow further tools, from the next request on. Those of a `Toolbox` are added by `add(*toolbox.tools())`.
@@ -106,6 +118,12 @@ class Toolset(Mapping[str, Tool[..., Any]]):
     def __repr__(self) -> str:
         """Show the names."""
         return f"<Toolset {' '.join(self._tools)}>"
+
+
+def _tools_of(box: Toolbox) -> list[Tool[..., Any]]:
+    if found := box.tools():
+        return found
+    raise ConfigurationError(f"{box.name} has no tools; decorate methods with @tool, plain ones without @staticmethod")
 
 
 def _check_tool(found: object) -> None:

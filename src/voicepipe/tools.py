@@ -191,6 +191,11 @@ class Tool(Generic[P, R]):
         values = {name: getattr(found, name) for name in self._signature.names}
         return {name: value for name, value in values.items() if value is not NOT_GIVEN}
 
+    def with_defaults(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of all parameters that a model knows, so that two ways to write one call are equal."""
+        parameters = inspect.signature(self._function).parameters
+        return {name: values.get(name, parameters[name].default) for name in self._signature.names}
+
     async def call(self, values: Mapping[str, Any], context: ToolContext[Any]) -> Any:  # noqa: ANN401 - the tool's own
         """Run the function: an async one here, a plain one in a daemon thread.
 
@@ -319,7 +324,7 @@ def _is_method(function: object) -> bool:
         return False
     first = next(iter(inspect.signature(function).parameters.values()), None)
     in_class = "." in function.__qualname__.rpartition("<locals>.")[2]
-    return in_class and first is not None and first.name == "self" and first.annotation is first.empty
+    return in_class and first is not None and first.name == "self"
 
 
 def _grouped(error: BaseException) -> tuple[BaseException, ...]:

@@ -127,19 +127,14 @@ class Turn:
 
     @property
     def has_text(self) -> bool:
-        """Whether the reply had anything to pronounce."""
-        return any(message.synthesised for message in self.segments)
+        """Whether the reply had anything to pronounce, beside what was said around its calls of tools."""
+        return any(message.synthesised and not message.calls for message in self.segments)
 
     @property
     def is_silent(self) -> bool:
         """Whether all that this turn has given to TTS has been heard."""
         written_s = self.spoken.written_s
         return not self.unplayed and (self.lease is None or self.lease.played_s >= written_s - 1e-6)
-
-    def was_heard_after(self, message: AssistantMessage) -> bool:
-        """Return whether the caller heard anything of what came after a message of this turn."""
-        after = next((at for at, one in enumerate(self.segments) if one is message), len(self.segments))
-        return any(one.heard for one in self.segments[after:] if one is not message)
 
     @property
     def messages(self) -> tuple[Message, ...]:

@@ -681,3 +681,39 @@ def test_it_shows_what_it_does() -> None:
         "<Structured(Ticket) before the reply, from <Classifier>>",
     )
     assert repr(beside(Classifier(), yes)) == "<Structured(Ticket) beside the reply, from <Classifier>>"
+
+
+async def test_a_gate_that_does_not_return_is_passed() -> None:
+    """A gate has as long to decide as the question had; then the model replies, and the application is told."""
+
+    async def never(ticket: Ticket, turn: vp.Turn) -> bool:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    row = Row(Structured(Ticket, gate=never, llm=Classifier(), deadline_s=3.0))
+    async with row.session() as session:
+        await session.user_says("Cancel it")
+
+    (failed,) = [event for _, event in row.events if isinstance(event, StructuredFailed)]
+    assert "gate did not return within 3 s" in str(failed.error)
+    assert session.history[-1].text == REPLY
+
+
+@pytest.mark.parametrize("role", ["on_result", "gate"])
+def test_what_is_no_function_is_refused_when_it_is_given(role: str) -> None:
+    """Not in the first call."""
+    with pytest.raises(ConfigurationError, match=f"{role} must be a function, not 'x'"):
+        Structured(Ticket, llm=Classifier(), **{role: "x"})  # type: ignore[arg-type]
+
+
+async def test_data_that_comes_with_the_interruption_is_dropped() -> None:
+    """The caller says something else in the very step in which there is data: the data is not for them any more."""
+    user = ScriptedUser().says("Cancel it", at_s=0.0).says("No, keep it", at_s=0.5).hangs_up(at_s=9.0)
+    called: list[Ticket] = []
+    row = Row(
+        Structured(Ticket, on_result=lambda ticket, turn: called.append(ticket), llm=Classifier(after_s=0.5)), user
+    )
+    async with row.session() as session:
+        await session.ended.wait()
+
+    assert len(called) == 1  # that of the second turn

@@ -12,7 +12,7 @@ from tool_rows import DONE, calls_of, scripted
 import voicepipe as vp
 from voicepipe.errors import ConfigurationError, ToolError, ToolRetry
 from voicepipe.history import AssistantMessage
-from voicepipe.testing import Calls, Says, ScriptedUser, ScriptedVoice
+from voicepipe.testing import Calls, Refuses, Says, ScriptedUser, ScriptedVoice
 
 if TYPE_CHECKING:
     from voicepipe.testing import ChatRequest
@@ -116,6 +116,37 @@ async def test_a_draft_does_not_say_the_words_before_its_commit() -> None:
     assert row.voice.sentences == [(1.55, "One moment."), (3.0, "Done.")]  # it looks every 50 ms
 
 
+async def test_a_draft_s_waiting_is_not_the_tool_s() -> None:
+    """A writing tool that starts with the commit of a draft, and is quick, says nothing, however long the draft was."""
+    user = ScriptedUser().guesses("Write it down", at_s=0.0).says("Write it down", at_s=1.5).hangs_up(at_s=9.0)
+    row, _ = scripted([Calls("note", {}), DONE], slow("note", 0.2, effect="write"), user=user)
+    async with row.session() as session:
+        await session.ended.wait()
+
+    assert row.voice.sentences == [(1.7, "Done.")]
+
+
+async def test_the_words_are_said_once_a_turn() -> None:
+    """A second slow round does not say them again."""
+    row, _ = scripted([Calls("look", {}), Calls("look", {}), DONE], slow("look", 2.0))
+    async with row.session() as session:
+        await session.user_says("Where is it?")
+
+    assert row.voice.sentences == [(0.7, "One moment."), (4.0, "Done.")]
+
+
+@pytest.mark.parametrize("call", [Calls("look", {}), Calls("look", {}, say="Let me see. ")])
+async def test_words_without_an_answer_are_no_reply(call: Calls) -> None:
+    """When nothing follows what was said around a call, the caller hears the fallback instead of waiting for more."""
+    row, _ = scripted([call, Says("")], slow("look", 2.0))
+    row.fallback = "Sorry."
+    async with row.session() as session:
+        await session.user_says("Where is it?")
+
+    assert row.voice.sentences[-1] == (2.0, "Sorry.")
+    assert isinstance(row.events[-1][1], vp.TurnEmpty)
+
+
 async def test_a_barge_in_ends_the_words() -> None:
     """What was heard of the words is what history keeps of them."""
     row, _ = scripted([Calls("look", {}), DONE], slow("look", 9.0))
@@ -212,6 +243,59 @@ async def test_a_draft_neither_asks_nor_agrees() -> None:
     assert booked == [2]
 
 
+async def test_two_calls_of_one_reply_are_agreed_to_together() -> None:
+    """Two different calls of one tool are asked about in one question, and both run after one yes."""
+    booked: list[int] = []
+
+    def model(request: ChatRequest) -> Says | tuple[Calls, ...]:
+        results = request.tool_results.values()
+        if any("needs_confirmation" in result for result in results):
+            return Says("Both?")
+        return Says("Booked.") if results else (Calls("book", {"seats": 2}), Calls("book", {"seats": 3}))
+
+    row, _ = scripted(model, booking(booked))
+    async with row.session() as session:
+        await session.user_says("A table for two and one for three")
+        await session.user_says("Yes, both")
+
+    assert booked == [2, 3]
+
+
+async def test_the_fallback_is_no_question() -> None:
+    """When the reply that should have asked failed, nobody has asked."""
+    booked: list[int] = []
+    row, _ = scripted(
+        [Calls("book", {"seats": 2}), Refuses(400, "no"), Calls("book", {"seats": 2}), DONE], booking(booked)
+    )
+    row.fallback = "Sorry, I cannot answer that."
+    async with row.session() as session:
+        await session.user_says("A table for two")
+        await session.user_says("Hello? Are you there?")
+
+    assert booked == []
+
+
+async def test_a_tool_that_was_removed_meanwhile_does_not_run() -> None:
+    """A writing call of a draft runs with the commit, unless its tool is not allowed any more."""
+    booked: list[int] = []
+
+    @vp.tool
+    async def book(seats: int) -> str:
+        """Book a table."""
+        booked.append(seats)
+        return "booked"
+
+    user = ScriptedUser().guesses("Book", at_s=0.0).says("Book", at_s=1.0).hangs_up(at_s=5.0)
+    row, _ = scripted([Calls("book", {"seats": 2}), DONE], book, user=user)
+    async with row.session() as session:
+        await anyio.sleep(0.5)
+        session.tools.remove("book")
+        await session.ended.wait()
+
+    assert booked == []
+    assert "removed" in calls_of(session)[0].result
+
+
 # --- arguments that a tool cannot take --------------------------------------------------------------------------------
 
 
@@ -268,6 +352,18 @@ async def test_one_refusal_each_is_not_too_much() -> None:
         await session.user_says("Both")
 
     assert model.requests[1].tools == ("order", "other")
+
+
+async def test_two_wrong_calls_of_one_reply_count_once() -> None:
+    """The model has seen no error when it makes them, so it may try once more."""
+    row, model = scripted(
+        [(Calls("order", {"number": 1}), Calls("order", {"number": 2})), Calls("order", {"number": 12}), DONE], order
+    )
+    async with row.session() as session:
+        await session.user_says("Both")
+
+    assert results_of(session)[-1] == "order 12"
+    assert model.requests[1].tools == ("order",)
 
 
 async def test_a_tool_that_cannot_is_not_asked_for_better_arguments() -> None:

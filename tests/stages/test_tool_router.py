@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import pytest
+from pydantic import WithJsonSchema
 from tool_rows import DONE, PieceModel, Row, calls_of, scripted, sleeper
 
 import voicepipe as vp
@@ -268,6 +269,46 @@ async def test_what_follows_a_closed_object_is_ignored() -> None:
         await session.user_says("Rome?")
 
     assert [(call.arguments, call.result) for call in calls_of(session)] == [('{"city": "Rome"}', "sunny in Rome")]
+
+
+async def test_an_empty_object_waits_for_what_follows() -> None:
+    """Some services open a call with `{}` and send its arguments after that: a tool with parameters waits for them."""
+    opening = ToolCallDelta(index=0, call_id="c", name="weather", arguments="{}")
+    model = PieceModel([opening, ToolCallDelta(index=0, arguments='{"city": "Oslo"}'), END], [END])
+    row = Row(model, [weather])
+    async with row.session() as session:
+        await session.user_says("Oslo?")
+
+    assert [call.status for call in calls_of(session)] == [
+        "failed"
+    ]  # `{}{"city": "Oslo"}` is no JSON, and nobody guesses
+
+
+async def test_a_tool_without_parameters_starts_at_once() -> None:
+    """For such a tool an empty object is all there can be, so nothing is waited for."""
+    row, _ = scripted(
+        [(Calls("look", {}), Calls("weather", {"city": "Rome"}, token_s=0.1)), DONE], sleeper("look", 0.1), weather
+    )
+    async with row.session() as session:
+        await session.user_says("Look")
+
+    assert row.tool_table[0] == (0.0, "look", "started")
+
+
+async def test_arguments_that_cannot_be_checked_are_refused() -> None:
+    """A schema of the application that our own check stumbles over leaves no call without a result."""
+
+    @vp.tool(effect="read")
+    async def odd(what: Annotated[str, WithJsonSchema({"anyOf": [{"type": "unheard of"}]})]) -> str:
+        """Do something odd."""
+        return what
+
+    row, _ = scripted([Calls("odd", {"what": "x"}), DONE], odd)
+    async with row.session() as session:
+        await session.user_says("Do it")
+
+    assert [call.status for call in calls_of(session)] == ["failed"]
+    assert row.voice.sentences == [(0.0, "Done.")]
 
 
 # --- ids --------------------------------------------------------------------------------------------------------------

@@ -1,14 +1,14 @@
 """One call of a tool while it runs.
 
 Rule 1: it runs beside the turns, so that no tool can hold one, and its own turn waits for it.
-Rule 2: whatever happens, the call gets exactly one result, at most one run, and one `ToolFinished`.
+Rule 2: whatever happens, the call gets exactly one result and at most one run. The result "unknown" of a tool that
+        overran its time is replaced by the true one when that comes, which is told as well.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,18 +17,20 @@ import anyio
 from voicepipe.errors import ToolError, ToolRetry
 from voicepipe.events import ToolFinished, ToolStarted
 from voicepipe.tools import Tool, ToolContext, describe_failure
+from voicepipe.turn import TurnState
 
 if TYPE_CHECKING:
     from voicepipe._confirmations import Confirmations
     from voicepipe.history import AssistantMessage, CallStatus, ToolCall
+    from voicepipe.toolbox import Toolset
     from voicepipe.turn import Turn
 
-__all__ = ["Refusals", "RunningCall", "refuse"]
+__all__ = ["RunningCall", "TurnCalls", "failure", "refuse"]
 
 log = logging.getLogger("voicepipe")
 
 MAX_REFUSALS: Final = 2
-"""Calls of one tool with arguments that it cannot take, in one turn: one, and one more that knows the error."""
+"""Replies of one turn with arguments that a tool cannot take: one, and one more that knows the error."""
 
 ASK_FIRST: Final = json.dumps(
     {
@@ -42,20 +44,27 @@ GIVE_UP: Final = "; do not call it again, tell the caller that it did not work"
 
 
 @dataclass(slots=True)
-class Refusals:
-    """How often each tool refused its arguments in one turn."""
+class TurnCalls:
+    """What the calls of one turn have in common.
 
-    counts: Counter[str] = field(default_factory=Counter[str])
+    Attributes:
+        has_filled: Whether a tool has said its words while it took its time.
+        refused: In which of the model's replies each tool refused its arguments.
+    """
+
+    has_filled: bool = False
+    refused: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
 
     @property
-    def are_too_many(self) -> bool:
+    def are_hopeless(self) -> bool:
         """Whether the model must answer without tools now: it was told what was wrong, and has not understood."""
-        return any(count >= MAX_REFUSALS for count in self.counts.values())
+        return any(len(steps) >= MAX_REFUSALS for steps in self.refused.values())
 
-    def told(self, tool_name: str, error: ToolError) -> ToolError:
-        """Count a refusal, and return what to tell the model."""
-        self.counts[tool_name] += 1
-        return error if self.counts[tool_name] < MAX_REFUSALS else ToolError(f"{error}{GIVE_UP}")
+    def refuse(self, tool_name: str, error: ToolError, step: int) -> ToolError:
+        """Note a refusal, and return what to tell the model."""
+        steps = self.refused.setdefault(tool_name, set())
+        steps.add(step)
+        return error if len(steps) < MAX_REFUSALS else ToolError(f"{error}{GIVE_UP}")
 
 
 def refuse(call: ToolCall, error: ToolError, turn: Turn) -> None:
@@ -84,10 +93,13 @@ class RunningCall:
         call: Its place in history.
         message: The message that holds the call.
         turn: Who waits for it.
+        step: Which of the turn's replies made it.
+        tools: What may be called.
         confirmations: What the caller has been asked.
-        refusals: Where a `ToolRetry` is counted.
+        calls: What it has in common with the turn's other calls.
 
     Attributes:
+        has_started: Set when the tool runs, or never will.
         has_result: Set when the call has its result, or is left to itself.
     """
 
@@ -99,17 +111,22 @@ class RunningCall:
         message: AssistantMessage,
         turn: Turn,
         *,
+        step: int,
+        tools: Toolset,
         confirmations: Confirmations,
-        refusals: Refusals,
+        calls: TurnCalls,
     ) -> None:
+        self.has_started = anyio.Event()
         self.has_result = anyio.Event()
         self._tool = tool
         self._values = values
         self._call = call
         self._message = message
         self._turn = turn
+        self._step = step
+        self._tools = tools
         self._confirmations = confirmations
-        self._refusals = refusals
+        self._calls = calls
         self._scope = anyio.CancelScope()
 
     async def run(self) -> None:
@@ -117,11 +134,15 @@ class RunningCall:
         try:
             if self._tool.confirm or self._tool.effect == "write":
                 await self._wait_committed()
-            if self._tool.confirm and not self._caller_agreed():
-                settle(self._call, "unconfirmed", ASK_FIRST, self._turn)
-                return
-            await self._run()
+            if self._tools.get(self._tool.name) is not self._tool:
+                self._settle("failed", failure(ToolError("the tool was removed before it was run")))
+            elif self._tool.confirm and not self._caller_agreed():
+                self._settle("unconfirmed", ASK_FIRST)
+            else:
+                self.has_started.set()
+                await self._run()
         finally:
+            self.has_started.set()
             self.has_result.set()
 
     async def _run(self) -> None:
@@ -148,13 +169,13 @@ class RunningCall:
             raise
 
     def _caller_agreed(self) -> bool:
-        turn, message = self._turn, self._message
+        turn = self._turn
         return self._confirmations.agreed(
-            self._tool.name,
-            self._call.arguments,
-            turn_id=turn.turn_id,
-            user_text=turn.user_text,
-            was_heard=lambda: turn.was_heard_after(message),
+            self._tool,
+            self._tool.with_defaults(self._values),
+            message=self._message,
+            messages=turn.messages,
+            ended_well=lambda: turn.failure is None and turn.state is not TurnState.EMPTY,
         )
 
     def _give_up(self, reason: str) -> None:
@@ -175,7 +196,7 @@ class RunningCall:
                 self._settle("unknown", failure(ToolError("the call ended before the tool did; it may have happened")))
                 raise
             except ToolRetry as error:
-                self._settle("failed", failure(self._refusals.told(call.name, error)))
+                self._settle("failed", failure(self._calls.refuse(call.name, error, self._step)))
             except Exception as error:
                 if not isinstance(error, ToolError):  # that one was meant for the model; this one is for a developer
                     log.warning("the tool %s raised %s", call.name, type(error).__name__, exc_info=error)

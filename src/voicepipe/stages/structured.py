@@ -61,7 +61,7 @@ class Structured(Stage[Transcript, Transcript]):
         llm: Who is asked, warm as long as the pipeline is open; `LLMStreamStage()` by default.
         instructions: The system prompt; "" for the model's own.
         form: See `structured`.
-        deadline_s: Seconds for the result, a second try included.
+        deadline_s: Seconds for the result, a second try included; a gate then has as long again to decide.
         survives_interruption: With `on_result`: whether to go on when the caller interrupts before there is a result.
 
     Raises:
@@ -86,6 +86,9 @@ class Structured(Stage[Transcript, Transcript]):
             )
         if gate is not None and survives_interruption:
             raise ConfigurationError("Structured: a gate ends with its turn; survives_interruption goes with on_result")
+        for role, function in (("on_result", on_result), ("gate", gate)):
+            if function is not None and not callable(function):
+                raise ConfigurationError(f"Structured: {role} must be a function, not {function!r}")
         self._question = Question(output, instructions=instructions, form=form, deadline_s=deadline_s)
         self._on_result: Callable[[Any, Turn], object] | None = on_result
         self._gate: Callable[[Any, Turn], object] | None = gate
@@ -123,9 +126,13 @@ class Structured(Stage[Transcript, Transcript]):
             return result
         await turn.committed.wait()
         turn.tell(StructuredDone(turn_id=turn.turn_id, result=result))
-        answer = await self._called("gate", gate, result, turn)
+        answer: object = None
+        with anyio.move_on_after(self._question.deadline_s) as limit:
+            answer = await self._called("gate", gate, result, turn)
         if isinstance(answer, (bool, StageError)):
             return answer
+        if limit.cancelled_caught:
+            return self._error(f"gate did not return within {self._question.deadline_s:g} s")
         return self._error(f"gate returned {type(answer).__name__}; return True to let the model reply, or False")
 
     # --- beside the reply ---------------------------------------------------------------------------------------------
@@ -154,17 +161,21 @@ class Structured(Stage[Transcript, Transcript]):
             tasks.start_soon(self._stop_with, turn, tasks.cancel_scope)
             result = await self._result(messages)
             await turn.committed.wait()  # never returns for a turn that was dropped in this very step
-            kept = result
+            if not self._is_dropped(turn):
+                kept = result
             tasks.cancel_scope.cancel()
         return kept
 
     async def _stop_with(self, turn: Turn, scope: anyio.CancelScope) -> None:
-        """Cancel `scope` when the turn is dropped: by a roll-back, or by the caller, who said something else."""
         await turn.settled.wait()
+        if self._is_dropped(turn):
+            scope.cancel()
+
+    def _is_dropped(self, turn: Turn) -> bool:
+        """Return whether the turn was dropped: by a roll-back, or by the caller, who said something else."""
         # The end of the session is no interruption: what runs then has the time that writing tools have.
         was_interrupted = turn.scope.cancel_called and not turn.session.ended.is_set()
-        if turn.state is TurnState.ROLLED_BACK or (was_interrupted and not self._survives_interruption):
-            scope.cancel()
+        return turn.state is TurnState.ROLLED_BACK or (was_interrupted and not self._survives_interruption)
 
     # --- both ---------------------------------------------------------------------------------------------------------
 

@@ -18,14 +18,14 @@ import anyio
 
 from voicepipe._confirmations import Confirmations
 from voicepipe._lifetimes import named, single_error
-from voicepipe.errors import ConfigurationError, IncompleteReply, ToolError, VoicepipeError
+from voicepipe.errors import ConfigurationError, IncompleteReply, StageError, ToolError, VoicepipeError
 from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta, Transcript
 from voicepipe.history import AssistantMessage, ToolCall
 from voicepipe.stage import Stage
-from voicepipe.stages._tool_call import Refusals, RunningCall, refuse
+from voicepipe.stages._tool_call import RunningCall, TurnCalls, failure, refuse
 from voicepipe.stages.model import Model, ReplyPart, Request
 from voicepipe.toolbox import Toolbox, Toolset
-from voicepipe.tools import MAX_ARGUMENT_BYTES
+from voicepipe.tools import MAX_ARGUMENT_BYTES, Tool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from voicepipe.channel import Inbox, Outbox
     from voicepipe.part import Part
     from voicepipe.session import Session
-    from voicepipe.tools import Tool
     from voicepipe.turn import Turn
 
 __all__ = ["ToolRouter"]
@@ -82,6 +81,8 @@ class ToolRouter(Stage[Transcript, TextDelta]):
     def __init__(
         self, tools: Iterable[Tool[Any, Any] | Toolbox], *, turn_s: float = TURN_S, say_after_s: float = SAY_AFTER_S
     ) -> None:
+        if isinstance(cast("object", tools), (Tool, Toolbox)):
+            raise ConfigurationError(f"ToolRouter takes a list of tools; write ToolRouter([{tools!r}])")
         if not turn_s > 0:
             raise ConfigurationError(f"ToolRouter: turn_s must be positive seconds, not {turn_s}")
         if not 0 <= say_after_s < math.inf:
@@ -120,31 +121,33 @@ class ToolRouter(Stage[Transcript, TextDelta]):
 
     async def run(self, inbox: Inbox[Transcript], outbox: Outbox[TextDelta], turn: Turn) -> None:
         """Answer the turn's transcript. A failure of the model is noted on the turn: what was said stays said."""
-        try:
-            transcript = await inbox.receive()
-        except anyio.EndOfStream:
-            turn.is_withheld = True  # a stage in front has kept it: there is nothing to answer
-            return
-        turn.understood(transcript.text)
-        model = cast("Model", self.model)  # the pipeline puts it there
+        model, transcript = cast("Model", self.model), None  # the pipeline puts the model there
         with anyio.move_on_after(self.turn_s) as limit:
             try:
+                transcript = await inbox.receive()
+                turn.understood(transcript.text)
                 await self._answer(model, outbox, turn)
+            except anyio.EndOfStream:
+                turn.is_withheld = True  # a stage in front has kept it: there is nothing to answer
             except VoicepipeError as error:
                 turn.fail(error)
+        if limit.cancelled_caught and transcript is None:
+            # Raised, not noted: whoever hangs there has to be cancelled, or the turn would never end.
+            waited = f"what the caller said did not reach the model within {self.turn_s:g} s"
+            raise StageError(f"{waited}; a stage in front of it waits for something", part=self.name)
         if limit.cancelled_caught:
             turn.fail(IncompleteReply(f"the reply was not whole after {self.turn_s:g} s", vendor=model.name))
 
     async def _answer(self, model: Model, outbox: Outbox[TextDelta], turn: Turn) -> None:
-        refusals = Refusals()
+        calls = TurnCalls()
         for step in range(MAX_STEPS + 1):
-            may_call = step < MAX_STEPS and not refusals.are_too_many
+            may_call = step < MAX_STEPS and not calls.are_hopeless
             offered = self.tools.definitions if may_call else ()
             request = Request(messages=turn.messages, tools=offered, step=step)
             message = turn.add_message()
             with single_error():
                 async with anyio.create_task_group() as tasks:
-                    reply = _Reply(self, request, message, refusals, outbox, turn, tasks)
+                    reply = _Reply(self, request, message, calls, outbox, turn, tasks)
                     try:
                         with named(model.name):
                             await model.reply(request, reply, turn)
@@ -164,7 +167,7 @@ class _Reply:
         router: ToolRouter,
         request: Request,
         message: AssistantMessage,
-        refusals: Refusals,
+        turn_calls: TurnCalls,
         outbox: Outbox[TextDelta],
         turn: Turn,
         tasks: TaskGroup,
@@ -172,7 +175,7 @@ class _Reply:
         self.message = message
         self._router = router
         self._tools = router.tools if request.tools else Toolset()
-        self._refusals = refusals
+        self._turn_calls = turn_calls
         self._outbox = outbox
         self._turn = turn
         self._tasks = tasks
@@ -181,7 +184,6 @@ class _Reply:
         self._started: set[int] = set()
         self._text_goes_on = True
         self._has_ended = False
-        self._has_filled = False
 
     async def send(self, item: ReplyPart, /) -> None:
         match item:
@@ -217,7 +219,8 @@ class _Reply:
         """The reply is over: what has started goes on, a call that is incomplete now must never run."""
         for index, call in self._calls.items():
             if index not in self._started:
-                call.settle("failed", "the call was cut off before its arguments were complete; it was not run")
+                cut = ToolError("the call was cut off before its arguments were complete; it was not run")
+                call.settle("failed", failure(cut))
 
     async def _text(self, delta: TextDelta) -> None:
         if not self._text_goes_on:
@@ -257,8 +260,17 @@ class _Reply:
         call.arguments += delta.arguments
         if len(call.arguments) > MAX_ARGUMENT_BYTES:
             raise IncompleteReply(f"a tool call has more than {MAX_ARGUMENT_BYTES} bytes of arguments", vendor="model")
-        if call.name and _is_object(call.arguments):
+        if call.name and self._is_complete(call):
             self._start(delta.index)
+
+    def _is_complete(self, call: ToolCall) -> bool:
+        """Return whether the arguments are whole: an object's last brace ends it, whatever may still be streaming.
+
+        Some services open with an empty object and send the arguments after it. So where a tool has parameters an
+        empty one is taken for whole only when the reply has ended.
+        """
+        tool = self._tools.get(call.name)
+        return _is_object(call.arguments, may_be_empty=tool is None or not tool.parameters.get("properties"))
 
     def _fresh_id(self, wanted: str, index: int) -> str:
         """Return an id that no other call of this session has: a tool may use it to do a thing once."""
@@ -283,33 +295,38 @@ class _Reply:
         try:
             values = tool.validate(call.arguments)
         except ToolError as error:
-            return refuse(call, self._refusals.told(call.name, error), turn)
+            return refuse(call, self._turn_calls.refuse(call.name, error, self._step), turn)
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not leave a call without a result
+            return refuse(call, ToolError(f"the arguments cannot be checked: {type(error).__name__}"), turn)
         running = RunningCall(
             tool,
             values,
             call,
             self.message,
             turn,
+            step=self._step,
+            tools=self._router.tools,
             confirmations=self._router._confirmations,
-            refusals=self._refusals,
+            calls=self._turn_calls,
         )
         self._tasks.start_soon(running.run)
         if tool.say:
-            self._tasks.start_soon(self._fill_silence, tool.say, running.has_result)
+            self._tasks.start_soon(self._fill_silence, tool.say, running)
         return None
 
-    async def _fill_silence(self, words: str, has_result: anyio.Event) -> None:
+    async def _fill_silence(self, words: str, running: RunningCall) -> None:
         """Say a tool's words if it takes its time, nothing else is being said, and no other tool has done so."""
         turn, pause_s = self._turn, self._router.say_after_s
+        await running.has_started.wait()
         while True:
             with anyio.move_on_after(pause_s):
-                await has_result.wait()
-            if has_result.is_set() or self._has_filled:
+                await running.has_result.wait()
+            if running.has_result.is_set() or self._turn_calls.has_filled:
                 return
             if turn.committed.is_set() and turn.is_silent and not self._text_goes_on:
                 break
             pause_s = LISTEN_S
-        self._has_filled = True
+        self._turn_calls.has_filled = True
         # A segment of the calling message, so that the model sees that the caller has been told.
         turn.segments.append(self.message)
         space = " " if self.message.generated else ""
@@ -317,11 +334,11 @@ class _Reply:
         await self._outbox.send(TextDelta(words, ends_segment=True))
 
 
-def _is_object(arguments: str) -> bool:
-    """Return whether the arguments are complete: an object's last brace ends it, whatever may still be streaming."""
+def _is_object(arguments: str, *, may_be_empty: bool) -> bool:
     if not arguments.rstrip().endswith("}"):
         return False
     try:
-        return isinstance(json.loads(arguments), dict)
+        found = json.loads(arguments)
     except (ValueError, RecursionError):
         return False
+    return isinstance(found, dict) and (may_be_empty or bool(cast("dict[str, Any]", found)))
