@@ -133,8 +133,10 @@ class TTSSink(Stage[Sentence, Never]):
                     raise self._failed("gave no audio for a sentence")  # noqa: TRY301 - travels like a vendor's own
             except Exception as error:  # noqa: BLE001 - travels with the clip: the player raises it, in its order
                 clip.error = error
-            finally:
                 clip.audio.close()
+            else:
+                clip.audio.close()  # not when cancelled: a player that still runs would take the clip for whole
+            finally:
                 with anyio.move_on_after(CLEANUP_S, shield=True):
                     await pieces.aclose()
 

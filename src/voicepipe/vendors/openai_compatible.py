@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CompletionParser", "Conversation", "messages_json", "needs_filler", "refusal", "unfinished"]
 
+TEXT: Final = -1
+"""Stands for the reply's words where a number stands for a call."""
+
 SHOWN_BODY_CHARACTERS = 200
 """How much of an error's body is put into the message."""
 
@@ -227,7 +230,7 @@ class CompletionParser:
         self.is_over = False
         self._vendor = vendor
         self._without_key = without_key
-        self._half = ""
+        self._halves: dict[int, str] = {}
         self._filler = filler
         self._held: dict[int, str] = {}
         self._calls: dict[int, str] = {}
@@ -280,7 +283,7 @@ class CompletionParser:
         piece = _object(delta)
         # A refusal is the model's own words to the caller.
         for written in (piece.get("content"), piece.get("refusal")):
-            if isinstance(written, str) and (text := self._whole_characters(written)):
+            if isinstance(written, str) and (text := self._whole_characters(TEXT, written)):
                 yield TextDelta(text)
         for call in _objects(piece.get("tool_calls") or choice.get("tool_calls")):
             yield from self._call(call)
@@ -289,13 +292,14 @@ class CompletionParser:
             yield from (ToolCallDelta(index=index, arguments=held) for index, held in self._held.items())
             yield ReplyEnd(finish_reason=reason)
 
-    def _whole_characters(self, text: str) -> str:
+    def _whole_characters(self, of: int, text: str) -> str:
         """Join surrogate pairs that were split between two deltas; a half without its other half becomes U+FFFD."""
-        if text.isascii() and not self._half:
+        half = self._halves.pop(of, "")
+        if text.isascii() and not half:
             return text
-        text, self._half = self._half + text, ""
+        text = half + text
         if "\ud800" <= text[-1:] <= "\udbff":
-            text, self._half = text[:-1], text[-1]
+            text, self._halves[of] = text[:-1], text[-1]
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     def _call(self, call: dict[str, Any]) -> Iterator[ToolCallDelta]:
@@ -310,6 +314,7 @@ class CompletionParser:
         is_new = index not in self._calls
         self._last_call = index
         self._calls[index] = self._calls.get(index) or call_id
+        arguments = self._whole_characters(index, arguments)
         if self._filler and (is_new or index in self._held):
             arguments = self._without_filler(index, arguments)
         yield ToolCallDelta(index=index, call_id=call_id, name=name, arguments=arguments)
