@@ -38,7 +38,7 @@ REPLIES = {
         "Can I help you with anything else today?",
     ),
     "tool": (
-        "It is on its way, and arrives on Thursday.",
+        "It is on its way and arrives on Thursday.",
         "Can I help you with anything else today?",
     ),
     "story": tuple(f"This is part {part} of a story that nobody will ever hear to its end." for part in range(1, 41)),

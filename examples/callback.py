@@ -1,6 +1,7 @@
 """Booking a callback: tools that share an appointment book, one of which runs only after the caller has agreed.
 
-The model is scripted, but asked over real HTTP server-sent events; change `base_url` and `model` for a real one.
+The model is scripted, but asked over HTTP server-sent events, on virtual time. Leave out `base_url` and `model` for
+AssemblyAI's LLM Gateway.
 """
 
 from datetime import UTC, datetime
@@ -9,7 +10,15 @@ import anyio
 from pydantic import BaseModel, Field
 
 import voicepipe as vp
-from voicepipe.testing import Calls, ChatRequest, RecordingOutput, Says, ScriptedGateway, ScriptedVoice
+from voicepipe.testing import (
+    Calls,
+    ChatRequest,
+    RecordingOutput,
+    Says,
+    ScriptedGateway,
+    ScriptedVoice,
+    run_on_virtual_time,
+)
 
 
 class Callback(BaseModel):
@@ -82,4 +91,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main)
+    run_on_virtual_time(main)  # anyio.run(main) with a real model

@@ -1,14 +1,21 @@
 """Another model for each request of a turn: one decides on tools, another one speaks.
 
-The models are scripted, but asked over real HTTP server-sent events; leave out `base_url` for AssemblyAI's LLM Gateway.
+The models are scripted, but asked over HTTP server-sent events, on virtual time. Leave out `base_url` and `model` for
+AssemblyAI's LLM Gateway.
 """
 
 from dataclasses import replace
 
-import anyio
-
 import voicepipe as vp
-from voicepipe.testing import Calls, ChatRequest, RecordingOutput, Says, ScriptedGateway, ScriptedVoice
+from voicepipe.testing import (
+    Calls,
+    ChatRequest,
+    RecordingOutput,
+    Says,
+    ScriptedGateway,
+    ScriptedVoice,
+    run_on_virtual_time,
+)
 
 
 @vp.tool(effect="read")
@@ -50,4 +57,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main)
+    run_on_virtual_time(main)  # anyio.run(main) with a real model

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import httpx
 from raw_server import Act, RawServer
 
 import voicepipe as vp
@@ -14,6 +15,8 @@ from voicepipe.testing import RecordingOutput, ScriptedVoice
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
+
+    import pytest
 
 
 @dataclass
@@ -72,3 +75,17 @@ async def ask_raw(*replies: Sequence[Act], **options: Any) -> tuple[Asked, RawSe
     server = RawServer(*replies)
     async with server.serve() as base_url:
         return await ask(base_url, **options), server
+
+
+def redirect_all(monkeypatch: pytest.MonkeyPatch, base_url: str) -> list[httpx.URL]:
+    """Let every request arrive at a server of this machine, and list where it was meant to go."""
+    send, port, meant = httpx.AsyncHTTPTransport.handle_async_request, httpx.URL(base_url).port, []
+
+    async def elsewhere(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        meant.append(request.url)
+        request.url = request.url.copy_with(scheme="http", host="127.0.0.1", port=port)
+        return await send(transport, request)
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", elsewhere)
+    monkeypatch.setenv("NO_PROXY", "*")
+    return meant

@@ -207,7 +207,9 @@ def check(trial: Trial) -> None:
     assert trial.second.session.history[-1] == AssistantMessage.said("Yes.")
 
 
-@pytest.mark.parametrize("over_http", [False, True], ids=["in process", "over HTTP"])
+@pytest.mark.parametrize(
+    "over_http", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["in process", "over HTTP"]
+)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_tool_turn_can_be_cancelled_at_every_step(way: str, over_http: bool) -> None:
     """Whoever cancels a tool turn, at whatever step: no task or socket is left, each call has its one result, and the

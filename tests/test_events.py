@@ -25,13 +25,13 @@ def test_a_fact_cannot_be_changed(cls: type) -> None:
 def test_times_are_seconds(cls: type) -> None:
     """A float is a number of seconds, and its name says so."""
     floats = [field.name for field in dataclasses.fields(cls) if field.type == "float"]
-    assert [name for name in floats if not name.endswith("_s") and name != "seconds"] == []
+    assert [name for name in floats if not name.endswith("_s") and name not in ("seconds", "confidence")] == []
 
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_each_event_belongs_somewhere(cls: type) -> None:
     """What is no piece of the flow between stages is heard or told: nothing is defined that nobody can get."""
-    flows = {"AudioFrame", "TextDelta", "ToolCallDelta", "ReplyEnd", "Sentence", "WordMark"}
+    flows = {"AudioFrame", "TextDelta", "ToolCallDelta", "ReplyEnd", "Sentence", "Word", "WordMark"}
     told = {kind for union in (Event, Hearing) for kind in typing.get_args(union)}
     assert cls.__name__ in flows or issubclass(cls, tuple(told))
 

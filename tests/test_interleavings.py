@@ -15,6 +15,7 @@ from random import Random
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Never, TypeAlias
 
 import anyio
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import Field
@@ -549,6 +550,7 @@ def check_call(plan: Plan) -> None:
     check_heard(outcome, record)
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=120)  # the machine may be busy
 @given(plans(over_http=False))
 @example(  # a draft that comes to nothing, while something waits to be said

@@ -78,6 +78,11 @@ MARKS = st.lists(
         pytest.param("Tom &amp; Jerry&#39;s", "Tom & Jerry's", id="entities"),
         pytest.param("Done 👍. Fine 👨‍👩‍👧 👍🏽 🇩🇪 ❤️ day", "Done. Fine day", id="emoji"),
         pytest.param("Done👍Next 1️⃣", "Done Next 1", id="emoji within words"),
+        pytest.param("Write to <ann.b+c@mail.example.com>.", "Write to ann.b+c@mail.example.com.", id="mail address"),
+        pytest.param("~~20~~15 dollars, ~~old~~new", "20 15 dollars, old new", id="struck out beside its successor"),
+        pytest.param("`12``34`, `5`6, `code`s", "12 34, 5 6, codes", id="code beside code"),
+        pytest.param("*see 12*, *12* and **34**, 2**10", "see 12, 12 and 34, 2 10", id="numbers in marks"),
+        pytest.param("Done<b class='x y'>now</b> a<b and c>!", "Done now a!", id="a tag beside words"),
         pytest.param("dial *67 or *82#, *5 apples*", "dial *67 or *82#, 5 apples", id="keys"),
     ],
 )
@@ -96,6 +101,8 @@ def test_markup_is_not_said(text: str, said: str) -> None:
         "1. milk\n2. eggs",
         "It is -5 °C – or +3.",
         "Press * or #. (*)",
+        "Dial *21*0170# now, *31*#, **61*123# or *#06#",
+        "Your code is 1234*",
         "AT&T, R&D; Q&A;",
         "key = value, 5 | 6, a || b",
         "see [1] and row[1][2]",
@@ -108,6 +115,11 @@ def test_markup_is_not_said(text: str, said: str) -> None:
 def test_what_only_looks_like_markup_stays(text: str) -> None:
     """Signs that are said, or that stand for themselves, are left alone."""
     assert spoken(text) == text
+
+
+def test_arithmetic_keeps_its_words() -> None:
+    """Signs of arithmetic between words are no tag; a space after "<" keeps them from ever being one."""
+    assert spoken("if x<y and y>z then") == "if x < y and y>z then"
 
 
 @given(WORDS)

@@ -19,7 +19,8 @@ import voicepipe as vp
 from voicepipe.stages.model import Model, ReplyPart, Request
 from voicepipe.testing import ChatRequest, RecordingOutput, ScriptedVoice, run_on_virtual_time
 from voicepipe.testing.request import parse_request
-from voicepipe.vendors.openai_compatible import CompletionParser, messages_json
+from voicepipe.vendors._completion import CompletionParser
+from voicepipe.vendors.openai_compatible import messages_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

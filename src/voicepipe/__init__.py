@@ -31,6 +31,9 @@ from voicepipe.events import (
     EarlyTranscript,
     Event,
     Hearing,
+    ModelUsage,
+    RateLimitNear,
+    RecogniserLost,
     ReplyEnd,
     RequestRetried,
     Sentence,
@@ -50,6 +53,7 @@ from voicepipe.events import (
     TurnFailed,
     TurnInterrupted,
     TurnStarted,
+    Word,
     WordMark,
 )
 from voicepipe.history import AssistantMessage, History, Message, ToolCall, UserMessage
@@ -70,10 +74,16 @@ from voicepipe.timeline import Timeline
 from voicepipe.toolbox import Toolbox
 from voicepipe.tools import Tool, ToolContext, tool
 from voicepipe.turn import Turn, TurnState
+from voicepipe.vendors.assemblyai.parameters import StreamingParameters
+from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
+from voicepipe.vendors.assemblyai.tts import AssemblyAITTS
 from voicepipe.vendors.espeak import EspeakTTS
+from voicepipe.vendors.openai_speech import OpenAITTS
 from voicepipe.vendors.pocketsphinx import PocketsphinxRecogniser
 
 __all__ = [
+    "AssemblyAIRecogniser",
+    "AssemblyAITTS",
     "AssistantMessage",
     "AudioDropped",
     "AudioError",
@@ -99,6 +109,8 @@ __all__ = [
     "Message",
     "MissingExtra",
     "Model",
+    "ModelUsage",
+    "OpenAITTS",
     "Outbox",
     "Output",
     "Part",
@@ -106,8 +118,10 @@ __all__ = [
     "PocketsphinxRecogniser",
     "PullOutput",
     "PushSource",
+    "RateLimitNear",
     "RateLimited",
     "Recogniser",
+    "RecogniserLost",
     "ReplyEnd",
     "ReplyPart",
     "Request",
@@ -124,6 +138,7 @@ __all__ = [
     "SpeechStarted",
     "Stage",
     "StageError",
+    "StreamingParameters",
     "Structured",
     "StructuredDone",
     "StructuredFailed",
@@ -157,6 +172,7 @@ __all__ = [
     "WavOutput",
     "WavSource",
     "Window",
+    "Word",
     "WordMark",
     "read_wav",
     "run",

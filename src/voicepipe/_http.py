@@ -9,17 +9,23 @@ Rule 4: a key goes into the headers of a request and nowhere else; `without_key`
 from __future__ import annotations
 
 import ipaddress
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections import Counter
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
+from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 import httpx
 from httpx_sse import EventSource, SSEError
 
+from voicepipe._http_body import Body
 from voicepipe.errors import ConfigurationError, VendorError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+
+    from anyio.abc import TaskGroup
 
 __all__ = ["HTTPClient", "HTTPResponse"]
 
@@ -29,16 +35,23 @@ CONNECT_S: Final = 2.0
 CLOSE_S: Final = 0.5
 """How long closing a response may take when its turn is dead."""
 
+REST_S: Final = 0.5
+"""How long a server may take to end a response of which nothing more is needed."""
+
+LINGER_S: Final = 0.05
+"""How long that is waited for: a little, because the next request wants the connection, and another one costs more."""
+
 MAX_EVENT_BYTES: Final = 1 << 20
 """The largest event of a stream. Within it a reply's own limits apply; beyond it the stream is broken."""
+
+WARM_BYTES: Final = 1 << 18
+"""The longest answer that is read to keep the connection on which it came."""
 
 BLOT: Final = "***"
 """Stands where a server repeated the key."""
 
-# One connection per session that speaks at this moment; idle ones are kept as long as servers usually keep theirs.
+# A connection for each session that speaks at this moment; idle ones are kept as long as servers keep theirs.
 LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=60.0)
-
-
 JSON: Final = {"content-type": "application/json"}
 
 
@@ -49,63 +62,76 @@ class HTTPResponse:
         status: HTTP status code.
         content_type: Media type in lower case without parameters; "" when there is none.
         event_name: Of the server-sent event that was read last; "message" unless the server names it.
+        is_whole: Whether `body` returned all that there was.
     """
 
-    def __init__(self, response: httpx.Response, vendor: str) -> None:
+    def __init__(self, response: httpx.Response, client: httpx.AsyncClient, vendor: str) -> None:
         self.status = response.status_code
         self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        self._response = response
         self.event_name = "message"
+        self.is_whole = False
+        self._is_handed_over = False
+        self._response = response
+        self._client = client
         self._vendor = vendor
+        response.stream = self._body = Body(response, vendor)
 
     def header(self, name: str) -> str | None:
         """Return a header's value, or None."""
-        value: str | None = self._response.headers.get(name)
-        return value
+        return cast("str | None", self._response.headers.get(name))
 
-    async def body(self, limit: int) -> bytes:
-        """Return the first `limit` bytes of the body."""
-        taken = bytearray()
+    async def begins(self, count: int) -> bytes:
+        """Return the first `count` bytes of the body, without byte order mark and blanks; they are not taken."""
         with _translated(self._vendor):
-            async for piece in self._response.aiter_bytes():
-                taken += piece
-                if len(taken) >= limit:
-                    break
+            return (await self._body.begins(count))[:count]
+
+    async def body(self, limit: int, *, until: float = float("inf")) -> bytes:
+        """Return the first `limit` bytes of the body, as far as they have come at the time `until`.
+
+        Raises:
+            VendorError: The connection broke, or the body is compressed. Of a refusal the part that came is returned.
+        """
+        taken = bytearray()
+        try:
+            with _translated(self._vendor), anyio.CancelScope(deadline=until):
+                async for piece in self._body:
+                    taken += piece
+                    if len(taken) > limit:
+                        break
+                else:
+                    self.is_whole = True
+        except VendorError:
+            if self.status == 200:
+                raise
         return bytes(taken[:limit])
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        """Yield the body as it comes.
+
+        Raises:
+            VendorError: The connection broke before the end, or the body is compressed.
+        """
+        with _translated(self._vendor):
+            async for piece in self._body:
+                yield piece
 
     async def events(self) -> AsyncGenerator[str]:
         """Yield the data of each server-sent event that has some; comments and empty events are no events.
 
         Raises:
-            VendorError: The stream broke, is no event stream, or holds an event beyond `MAX_EVENT_BYTES`.
+            VendorError: The stream broke, or holds an event beyond `MAX_EVENT_BYTES`.
         """
         with _translated(self._vendor):
-            body = _EventLimit(cast("httpx.AsyncByteStream", self._response.stream))
-            self._response.stream = body
+            await self._body.begins(1)
+            self._body.limit = MAX_EVENT_BYTES
+            # Such a stream is UTF-8, whatever its head says.
+            self._response.headers["content-type"] = "text/event-stream"
             async with aclosing(EventSource(self._response).aiter_sse()) as events:
                 async for event in events:
-                    body.since_event = 0
+                    self._body.since_event = 0
                     if event.data:
                         self.event_name = event.event
                         yield event.data
-
-
-class _EventLimit(httpx.AsyncByteStream):
-    """A body whose events have a limit: a server that never ends one must not fill the memory."""
-
-    def __init__(self, body: httpx.AsyncByteStream) -> None:
-        self.since_event = 0
-        self._body = body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self._body:
-            self.since_event += len(piece)
-            if self.since_event > MAX_EVENT_BYTES:
-                raise SSEError(f"an event is longer than {MAX_EVENT_BYTES} bytes")
-            yield piece
-
-    async def aclose(self) -> None:
-        await self._body.aclose()
 
 
 class HTTPClient:
@@ -131,29 +157,51 @@ class HTTPClient:
                     "typographic quote; copy the key again"
                 )
         self._client: httpx.AsyncClient | None = None
+        self._users = Counter[httpx.AsyncClient]()
+        self._new_client: Callable[[], httpx.AsyncClient]
+        self._tasks: TaskGroup
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Keep the pool as long as this lasts."""
-        timeout = httpx.Timeout(None, connect=CONNECT_S)  # every other wait has its own deadline, on data
-        # Compression would hold tokens back until a block is full.
-        headers = {**self._headers, "accept-encoding": "identity"}
         # A proxy of the environment is for other hosts: it must not see a key that goes to this machine.
         trusts = not _is_loopback(self.vendor)
-        async with httpx.AsyncClient(headers=headers, limits=LIMITS, timeout=timeout, trust_env=trusts) as self._client:
-            yield
-        self._client = None
+        self._new_client = partial(
+            httpx.AsyncClient,
+            # Compression would hold tokens back until a block is full.
+            headers={**self._headers, "accept-encoding": "identity"},
+            limits=LIMITS,
+            timeout=httpx.Timeout(None, connect=CONNECT_S),  # every other wait has its own deadline, on data
+            trust_env=trusts,
+            verify=httpx.create_ssl_context(trust_env=trusts),  # once: it takes as long as a handshake
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # one call must not be known by another's
+        )
+        self._client = self._new_client()
+        raised: Exception | None = None
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                try:
+                    yield
+                except Exception as error:  # noqa: BLE001 - raised below: the group would wrap it
+                    raised = error
+                self._tasks.cancel_scope.cancel()
+        finally:
+            clients, self._client = {self._client, *self._users}, None
+            for client in clients:
+                await client.aclose()
+        if raised is not None:
+            raise raised
 
     async def warm(self) -> None:
         """Make a connection ahead of the first request; failing to is not an error, the request will tell."""
         with anyio.move_on_after(CONNECT_S):
             try:
-                await self._opened.get(f"{self.base_url}/models")
-            except (httpx.HTTPError, httpx.InvalidURL):
+                async with self._request("GET", "/models", limit_s=CONNECT_S) as response:
+                    await response.body(WARM_BYTES)
+            except (VendorError, httpx.InvalidURL):
                 return
 
-    @asynccontextmanager
-    async def post(self, path: str, body: str, *, limit_s: float) -> AsyncGenerator[HTTPResponse]:
+    def post(self, path: str, body: str, *, limit_s: float) -> AbstractAsyncContextManager[HTTPResponse]:
         """Send a request, wait for the response's head, and close the response at the end, also when cancelled.
 
         Args:
@@ -164,19 +212,71 @@ class HTTPClient:
         Raises:
             VendorError: The service cannot be reached, breaks the connection, or is silent.
         """
-        url = f"{self.base_url}{path}"
-        content = body.encode("utf-8", "replace")
-        response = None
-        with _translated(self.vendor, url), anyio.move_on_after(limit_s):
-            request = self._opened.build_request("POST", url, content=content, headers=JSON)
-            response = await self._opened.send(request, stream=True)
-        if response is None:
-            raise VendorError(f"{self.vendor} did not answer within {limit_s:g} s", vendor=self.vendor, retryable=True)
+        return self._request("POST", path, limit_s=limit_s, content=body.encode("utf-8", "replace"))
+
+    @asynccontextmanager
+    async def _request(
+        self, method: str, path: str, *, limit_s: float, content: bytes | None = None
+    ) -> AsyncGenerator[HTTPResponse]:
+        client = self._opened
+        self._users[client] += 1
         try:
-            yield HTTPResponse(response, self.vendor)
+            response = await self._head(client, method, f"{self.base_url}{path}", content, limit_s)
+        except BaseException as error:
+            if isinstance(error, VendorError) and client is self._client:
+                # A connection that died unseen is seldom alone: the next request must not try one after the other.
+                self._client = self._new_client()
+            await self._release(client)
+            raise
+        try:
+            yield response
         finally:
-            with anyio.move_on_after(CLOSE_S, shield=True):
-                await response.aclose()
+            if not response._is_handed_over:
+                await self._close(response)
+
+    async def _head(
+        self, client: httpx.AsyncClient, method: str, url: str, content: bytes | None, limit_s: float
+    ) -> HTTPResponse:
+        with _translated(self.vendor, url), anyio.move_on_after(limit_s):
+            request = client.build_request(method, url, content=content, headers=JSON if content else None)
+            return HTTPResponse(await client.send(request, stream=True), client, self.vendor)
+        raise VendorError(f"{self.vendor} did not answer within {limit_s:g} s", vendor=self.vendor, retryable=True)
+
+    async def read_on(self, response: HTTPResponse, rest: Callable[[], Awaitable[None]]) -> None:
+        """Let the rest of a response be read beside its turn, so that its connection can be used again.
+
+        Args:
+            response: What `post` gave; it is closed with the end of `rest`, or after `REST_S`.
+            rest: Reads the rest. Raises nothing.
+        """
+        response._is_handed_over = True
+        has_ended = anyio.Event()
+
+        async def read() -> None:
+            try:
+                with anyio.move_on_after(REST_S):
+                    await rest()
+            finally:
+                await self._close(response)
+                has_ended.set()
+
+        self._tasks.start_soon(read)
+        with anyio.move_on_after(LINGER_S):
+            await has_ended.wait()
+
+    async def _close(self, response: HTTPResponse) -> None:
+        with anyio.move_on_after(CLOSE_S, shield=True):
+            await response._response.aclose()
+        await self._release(response._client)
+
+    async def _release(self, client: httpx.AsyncClient) -> None:
+        """A request of a client has ended; one that is used no more is closed with its last request."""
+        self._users[client] -= 1
+        if self._users[client] <= 0:
+            del self._users[client]
+            if client is not self._client:
+                with anyio.move_on_after(CLOSE_S, shield=True):
+                    await client.aclose()
 
     def without_key(self, text: str) -> str:
         """Return what a server sent, fit to be shown: services quote the key in their errors."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from itertools import pairwise
 from string import ascii_letters
 from typing import Final
 
@@ -79,8 +80,8 @@ def _cleaned(text: str) -> str:
     text = _RULE.sub("", text)
     text = _ROW.sub(_cells, text)
     text = _LINE_MARKS.sub(r"\1", text)
-    text = _TICKS.sub("", text)
-    text = _STARS.sub(_stars, text)
+    text = _TICKS.sub(_ticks, text)
+    text = _STARS.sub(_stars, _KEYED.sub(_keyed, text)).replace(_KEY_STAR, "*")
     return _UNDERSCORES.sub("", text)
 
 
@@ -104,8 +105,13 @@ def _without_tags(text: str) -> str:
         return text
     out: list[str] = []
     begins: list[int] = []  # where in `out` a tag may have begun
-    for piece in filter(None, _ANGLES.split(text)):
+    pieces = [*filter(None, _ANGLES.split(text)), ""]
+    for piece, following in pairwise(pieces):
         if piece == ">" and begins and _begins_tag(out[begins[-1] + 1 : begins[-1] + 2]):
+            if begins[-1] == len(out) - 2 and _is_compared("".join(out[-3:-2]), out[-1], following):
+                out[begins.pop()] = " < "  # so that it is never a tag
+                out.append(piece)
+                continue
             del out[begins.pop() :]
             if out[-1:] != ["<"]:  # what follows may make a tag of that
                 out.append(_TAKEN)
@@ -114,6 +120,11 @@ def _without_tags(text: str) -> str:
             begins.append(len(out))
         out.append(piece)
     return _LONE_TAG.sub(" ", _TAKEN_OUT.sub(_gap, "".join(out)))
+
+
+def _is_compared(before: str, between: str, after: str) -> bool:
+    """Return whether angles are signs of arithmetic: "x<y and y>z" has what no tag with words around it has."""
+    return before[-1:].isalnum() and after[:1].isalnum() and " " in between and not set("=\"'/") & set(between)
 
 
 def _begins_tag(following: list[str]) -> bool:
@@ -125,6 +136,20 @@ def _cells(match: re.Match[str]) -> str:
     line = match[0]
     indent = line[: len(line) - len(line.lstrip())]
     return indent + ", ".join(filter(None, (cell.strip() for cell in line.split("|"))))
+
+
+def _ticks(match: re.Match[str]) -> str:
+    """Return what is left of marks for code or for what is struck out; of two numbers never becomes one."""
+    start, end = match.span()
+    is_in_number = match.string[start - 1 : start].isdigit() and match.string[end : end + 1].isdigit()
+    return _gap(match) if is_in_number or end - start > 1 else ""
+
+
+def _keyed(match: re.Match[str]) -> str:
+    """Return keys of a telephone with their stars marked as such: "*21*0170#", "*31*#", "1234*"."""
+    keys = match[0]
+    is_last = _LAST_STAR.fullmatch(keys) and match.string.find("*", 0, match.start()) < 0  # else it ends "*see 12*"
+    return keys.replace("*", _KEY_STAR) if is_last or _CODE.fullmatch(keys) else keys
 
 
 def _stars(match: re.Match[str]) -> str:
@@ -158,7 +183,7 @@ _PICTURE: Final = (
 _EMOJI: Final = re.compile(rf"[{_PICTURE}][{_PICTURE}\ufe0e\ufe0f\u20e3]*+|[\ufe0e\ufe0f\u20e3]++")
 # With the space before it where there is another after it, or nothing that it would keep apart.
 _LAST_EMOJI: Final = re.compile(rf" ?(?:{_EMOJI.pattern})(?=[*_~`]*+(?:[\s.,;:!?)]|$))")
-_AUTOLINK: Final = re.compile(r"<((?:https?://|mailto:)[^<>\s]*+)>")
+_AUTOLINK: Final = re.compile(r"<((?:https?://|mailto:)[^<>\s]*+|[\w.+-]++@[\w-]++(?:\.[\w-]++)++)>")
 _ANGLES: Final = re.compile(r"([<>])")
 _TAG_BEGINS: Final = frozenset(ascii_letters + "/!?")
 _LONE_TAG: Final = re.compile(r"<(?=[A-Za-z/!?])")
@@ -177,6 +202,10 @@ _LINE_MARKS: Final = re.compile(
 )
 _TICKS: Final = re.compile(r"`+|~{2,}")
 _STARS: Final = re.compile(r"\*+")
+_KEYED: Final = re.compile(r"(?<![\w*#])[0-9*#]++(?![\w*#])")
+_CODE: Final = re.compile(r"\*{0,2}+#?+[0-9]*+(?:\*[0-9]*+)*+#|\*?[0-9]++(?:\*[0-9]++)++")
+_LAST_STAR: Final = re.compile(r"[0-9]++\*")
+_KEY_STAR: Final = "\x01"  # a star that stays, for as long as others are taken out; `printable` has left no other
 # At the edge of a word, and not inside of an address: "_so_", "__so__", but "snake_case" and "example.com/_so_".
 _UNDERSCORES: Final = re.compile(
     r"(?<![^\s(\[{\"'\u201c\u2018\u2014-])_+(?=[^\s_])|(?<=[^\s_])_+(?![^\s)\]}\"'\u201d\u2019\u2014.,;:!?-])"

@@ -7,13 +7,27 @@ Rule 2: times are seconds on the event loop's clock (`anyio.current_time()`); fi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-    from voicepipe.errors import VoicepipeError
-    from voicepipe.timeline import Timeline
+from voicepipe._told import (
+    AudioDropped,
+    CleanupOverran,
+    ModelUsage,
+    RateLimitNear,
+    RecogniserLost,
+    RequestRetried,
+    SentenceStarted,
+    StructuredDone,
+    StructuredFailed,
+    ToolFinished,
+    ToolStarted,
+    TurnCompleted,
+    TurnEmpty,
+    TurnEnded,
+    TurnFailed,
+    TurnInterrupted,
+    TurnStarted,
+)
 
 __all__ = [
     "AudioDropped",
@@ -22,6 +36,9 @@ __all__ = [
     "EarlyTranscript",
     "Event",
     "Hearing",
+    "ModelUsage",
+    "RateLimitNear",
+    "RecogniserLost",
     "ReplyEnd",
     "RequestRetried",
     "Sentence",
@@ -41,6 +58,7 @@ __all__ = [
     "TurnFailed",
     "TurnInterrupted",
     "TurnStarted",
+    "Word",
     "WordMark",
 ]
 
@@ -71,8 +89,10 @@ class AudioFrame:
 class SpeechStarted:
     """The caller began to speak.
 
+    When it comes depends on who listens: a detector on this machine tells it after 0.1 s, a service may take a second.
+
     Attributes:
-        at_s: Time of the first speech sample.
+        at_s: Time of the first speech sample, not of the report.
     """
 
     at_s: float
@@ -103,6 +123,23 @@ class EarlyTranscript:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a transcript.
+
+    Attributes:
+        text: As in the transcript, with its punctuation.
+        start_s: When it began; recognisers pad words, so do not cut audio by it.
+        end_s: When it ended.
+        confidence: How sure the recogniser is, 0 to 1.
+    """
+
+    text: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """What the caller said; it ends the caller's turn and will not change.
 
@@ -110,11 +147,13 @@ class Transcript:
         text: The words, never blank.
         speech_ended_s: Time of the last speech sample (for typed text: when it arrived).
         endpoint_s: When the end of the turn was decided (for typed text: when it arrived).
+        words: The words one by one, from recognisers that tell them.
     """
 
     text: str
     speech_ended_s: float
     endpoint_s: float
+    words: tuple[Word, ...] = ()
 
 
 Hearing: TypeAlias = SpeechStarted | SpeechEnded | EarlyTranscript | Transcript
@@ -192,165 +231,6 @@ class WordMark:
 
 # --- told: from the session to the application ------------------------------------------------------------------------
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnStarted:
-    """A reply is being prepared.
-
-    Attributes:
-        turn_id: Counts the turns of a session, from 1.
-        user_text: What the caller said; "" when the agent speaks on its own (a greeting, `Session.say`).
-    """
-
-    turn_id: int
-    user_text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SentenceStarted:
-    """The first frame of a sentence was handed to the output."""
-
-    turn_id: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolStarted:
-    """A tool was called with arguments that validate."""
-
-    turn_id: int
-    call_id: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolFinished:
-    """A call has its result.
-
-    Attributes:
-        status: "done", "failed" (the model was told why), "unconfirmed" (the caller is asked first) or "unknown" (a
-            writing tool that overran its timeout).
-    """
-
-    turn_id: int
-    call_id: str
-    name: str
-    status: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestRetried:
-    """A request to the model failed before anything of it was used, and is sent again."""
-
-    turn_id: int
-    error: VoicepipeError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StructuredDone:
-    """What the caller said was put into a model of the application, beside the spoken reply or before it.
-
-    Attributes:
-        turn_id: The caller's turn.
-        result: The validated model.
-    """
-
-    turn_id: int
-    result: BaseModel
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StructuredFailed:
-    """What the caller said could not be put into a model of the application; the model replies all the same.
-
-    Attributes:
-        turn_id: The caller's turn.
-        error: Why: `StructuredOutputError`, `VendorError`, or `StageError` when the application's function raised.
-    """
-
-    turn_id: int
-    error: VoicepipeError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnEnded:
-    """Base of the four ways a turn ends; each turn ends in exactly one of them.
-
-    Attributes:
-        turn_id: As in `TurnStarted`.
-        user_text: What the caller said.
-        heard: The part of the reply that the caller heard.
-        timeline: Where the time went.
-    """
-
-    turn_id: int
-    user_text: str
-    heard: str
-    timeline: Timeline
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnCompleted(TurnEnded):
-    """The reply was played to its end.
-
-    Attributes:
-        finish_reason: Why the model stopped, in the vendor's word; "length" means that the reply was cut there.
-    """
-
-    finish_reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnInterrupted(TurnEnded):
-    """The reply was cut short, by the caller or by `Session.interrupt`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnFailed(TurnEnded):
-    """The reply could not be given, or not whole.
-
-    Attributes:
-        error: Why.
-    """
-
-    error: VoicepipeError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnEmpty(TurnEnded):
-    """The model had nothing to say.
-
-    Attributes:
-        finish_reason: Why the model stopped, in the vendor's word, e.g. "content_filter".
-    """
-
-    finish_reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AudioDropped:
-    """The recogniser lagged, so the oldest waiting audio was dropped.
-
-    Attributes:
-        seconds: How much, since the last such event.
-    """
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CleanupOverran:
-    """A part of a dead turn was still cleaning up after the time allowed for it. Nothing waits for it.
-
-    Attributes:
-        part: Its name, e.g. "AcmeTTS".
-        after_s: The time allowed.
-    """
-
-    part: str
-    after_s: float
-
-
 Event: TypeAlias = (
     Hearing
     | TurnStarted
@@ -362,6 +242,9 @@ Event: TypeAlias = (
     | StructuredFailed
     | TurnEnded
     | AudioDropped
+    | RecogniserLost
     | CleanupOverran
+    | ModelUsage
+    | RateLimitNear
 )
 """What iterating over a session yields."""

@@ -21,15 +21,10 @@ from voicepipe._policy import Commit, Decision, Interrupt, RollBack, Start, Tick
 from voicepipe._reply import run_reply
 from voicepipe.audio.resample import resampler
 from voicepipe.errors import ConfigurationError, VoicepipeError
-from voicepipe.events import (
-    CleanupOverran,
-    Event,
-    Hearing,
-    TextDelta,
-    Transcript,
-)
+from voicepipe.events import CleanupOverran, Event, Hearing, TextDelta, Transcript
 from voicepipe.history import History, Message
 from voicepipe.stages.playback import Playout
+from voicepipe.stages.stt import recogniser_of
 from voicepipe.turn import Turn, TurnState
 
 if TYPE_CHECKING:
@@ -43,6 +38,7 @@ if TYPE_CHECKING:
     from voicepipe.audio.source import Source
     from voicepipe.part import Part
     from voicepipe.stages.playback import Lease
+    from voicepipe.stages.recogniser import Recogniser
     from voicepipe.toolbox import Toolset
 
 __all__ = ["Session"]
@@ -165,6 +161,11 @@ class Session:
     def tools(self) -> Toolset:
         """The tools that the model may call in this session: `add` and `remove` take effect with the next request."""
         return self._row.router.tools
+
+    @property
+    def recogniser(self) -> Recogniser:
+        """Who listens in this call; what a tool asks of it there is a hint, ignored where it has no meaning."""
+        return recogniser_of(self._row.hearing_stages)
 
     @property
     def is_busy(self) -> bool:
@@ -371,7 +372,10 @@ class Session:
             log.warning("turn %d failed: %s", turn.turn_id, for_log(turn.failure) if turn.failure else "")
             if not turn.is_silent:  # it was cut by an error: what follows must not be taken for the next turn's
                 self._playout.flush()
-        self.tell(turn.settle(state))
+        ended = turn.settle(state)
+        self.tell(ended)
+        if ended.heard:
+            self.recogniser.agent_said(ended.heard)
         if self._turn is turn:
             self._turn = None
         self._go_on()

@@ -8,9 +8,8 @@ import traceback
 from typing import Any
 
 import anyio
-import httpx
 import pytest
-from questions import agent, ask, calling
+from questions import agent, ask, calling, redirect_all
 from raw_server import END, HEAD, Act, RawServer, answer, data, text
 
 import voicepipe as vp
@@ -121,20 +120,6 @@ async def test_a_missing_key_is_told_before_any_request(value: str | None, monke
 
 
 # --- AssemblyAI's LLM Gateway -----------------------------------------------------------------------------------------
-
-
-def redirect_all(monkeypatch: pytest.MonkeyPatch, base_url: str) -> list[httpx.URL]:
-    """Let every request arrive at a server of this machine, and list where it was meant to go."""
-    send, port, meant = httpx.AsyncHTTPTransport.handle_async_request, httpx.URL(base_url).port, []
-
-    async def elsewhere(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-        meant.append(request.url)
-        request.url = request.url.copy_with(scheme="http", host="127.0.0.1", port=port)
-        return await send(transport, request)
-
-    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", elsewhere)
-    monkeypatch.setenv("NO_PROXY", "*")
-    return meant
 
 
 GATEWAY = "llm-gateway.assemblyai.com"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from questions import agent, ask, calling
+from questions import agent, ask, calling, redirect_all
 
 import voicepipe as vp
 from voicepipe._window import Window
@@ -203,18 +203,63 @@ async def test_schemas_are_written_as_the_service_wants_them() -> None:
     assert body["tools"][0]["function"]["parameters"]["required"] == ["where"]
 
 
-async def test_a_claude_never_reads_empty_arguments() -> None:
-    """A call without arguments is sent back to Claude with a filler; a call that Claude makes with it runs."""
+def sent_arguments(body: dict[str, Any]) -> list[str]:
+    """The arguments of the calls that a request tells of."""
+    calls = [call for message in body["messages"] for call in message.get("tool_calls", ())]
+    return [call["function"]["arguments"] for call in calls]
+
+
+async def test_a_claude_behind_the_gateway_never_reads_empty_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call without arguments is sent back to it with a filler; a call that it makes with the filler runs."""
     gateway = ScriptedGateway([Calls("look", {}), Calls("look", {"_": ""}), Says(WELL)])
     async with gateway.serve() as base_url:
-        stage = vp.LLMStreamStage(base_url=base_url, model="claude-sonnet-5")
+        redirect_all(monkeypatch, base_url)
+        stage = vp.LLMStreamStage(model="claude-sonnet-5", api_key="key")
         async with agent(stage, router=vp.ToolRouter([look])).session() as session:
             assert (await session.user_says("How are you?")).failure is None
 
-    *_, first, _, second, _ = chats(gateway)[-1]["messages"]
-    assert [one["tool_calls"][0]["function"]["arguments"] for one in (first, second)] == ['{"_":""}'] * 2
+    assert sent_arguments(chats(gateway)[-1]) == ['{"_":""}'] * 2
     calls = [call for message in session.history if isinstance(message, vp.AssistantMessage) for call in message.calls]
     assert [(call.status, call.result) for call in calls] == [("done", "nothing here")] * 2
+
+
+async def test_each_model_reads_empty_arguments_in_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one conversation the model that wants a filler is sent one, before and after another that wants none."""
+    models = ["gpt-5.2", "claude-sonnet-5", "not-claude", "claude-sonnet-5"]
+    gateway = ScriptedGateway([Calls("look", {}), *[Says(WELL)] * 4])
+    async with gateway.serve() as base_url:
+        redirect_all(monkeypatch, base_url)
+        asked = iter(["gpt-5.2", *models])
+        stage = vp.LLMStreamStage(api_key="key", adjust=lambda request, _turn: replace(request, model=next(asked)))
+        async with agent(stage, router=vp.ToolRouter([look])).session() as session:
+            for _ in models:
+                assert (await session.user_says("How are you?")).failure is None
+
+    assert [sent_arguments(body) for body in chats(gateway)[1:]] == [["{}"], ['{"_":""}'], ["{}"], ['{"_":""}']]
+
+
+async def test_the_gateways_routes_are_known_by_the_model() -> None:
+    """The gateway may stand behind another name, so what its routes want goes by the model that is asked."""
+    gateway = ScriptedGateway([Calls("look", {}), Says(WELL)])
+    async with (
+        gateway.serve() as base_url,
+        agent(
+            vp.LLMStreamStage(base_url=base_url, model="claude-sonnet-5"), router=vp.ToolRouter([look])
+        ).session() as session,
+    ):
+        assert (await session.user_says("How are you?")).failure is None
+    assert sent_arguments(chats(gateway)[-1]) == ['{"_":""}']
+
+
+async def test_an_error_names_the_stage_that_was_written() -> None:
+    """Who has a class of their own reads its name, wherever the setting is checked."""
+
+    class OurModel(vp.LLMStreamStage):
+        pass
+
+    for options in ({"max_tokens": 0}, {"schemas": "loose"}, {"base_url": "https://api.example.com/v1", "model": ""}):
+        with pytest.raises(ConfigurationError, match=r"^OurModel: "):
+            OurModel(**{"model": "m", "api_key": "key", **options})  # type: ignore[arg-type]
 
 
 def test_the_format_that_a_request_wants_goes_before_the_stages_own() -> None:

@@ -13,7 +13,7 @@ from voicepipe._window import Window
 from voicepipe.errors import ConfigurationError
 from voicepipe.history import AssistantMessage, CallStatus, Message, ToolCall, UserMessage
 from voicepipe.testing.script import parse_request
-from voicepipe.vendors.openai_compatible import CUT_MARK, FILLER, Conversation, messages_json, needs_filler
+from voicepipe.vendors.openai_compatible import CUT_MARK, Conversation, messages_json
 
 NOTHING: Any = None
 UNHEARD = AssistantMessage(generated="I wanted to say", is_settled=True, was_interrupted=True)
@@ -115,15 +115,6 @@ def test_a_conversation_renders_only_what_may_change() -> None:
     assert conversation.rendered("", messages) == whole
 
 
-def test_another_model_reads_the_same_conversation_in_its_own_way() -> None:
-    """What was rendered for one model is not sent to another that wants a filler."""
-    message = AssistantMessage(calls=[ToolCall(call_id="a", name="x", arguments="", status="done")], is_settled=True)
-    conversation = Conversation()
-    for _ in range(2):
-        assert '"arguments":"{}"' in conversation.rendered("", [message])
-        assert json.dumps(FILLER) in conversation.rendered("", [message], FILLER)
-
-
 @pytest.mark.parametrize(
     ("calls", "named"),
     [
@@ -192,13 +183,23 @@ def test_a_request_holds_its_fields_and_the_messages() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("model", "sent"),
-    [("claude-sonnet-5", '{"_":""}'), ("gpt-5.2", "{}"), ("not-claude", "{}")],
-)
+@pytest.mark.parametrize(("filler", "sent"), [("", "{}"), ('{"_":""}', '{"_":""}')])
 @pytest.mark.parametrize("arguments", ["", "{}", " { } ", "[1]", "{broken"])
-def test_empty_arguments_are_filled_where_they_are_refused(model: str, sent: str, arguments: str) -> None:
-    """Claude's routes refuse a history with empty arguments, so a call without any, or with broken ones, has some."""
+def test_empty_arguments_are_filled_where_they_are_refused(filler: str, sent: str, arguments: str) -> None:
+    """A call without arguments, or with broken ones, is sent with the filler of its service, if that wants one."""
     message = AssistantMessage(calls=[ToolCall(call_id="a", name="look", arguments=arguments)])
-    rendered = json.loads(Conversation().rendered("", [message], FILLER if needs_filler(model) else "{}"))
+    rendered = json.loads(Conversation(filler=filler).rendered("", [message]))
     assert rendered[0]["tool_calls"][0]["function"]["arguments"] == sent
+
+
+def test_a_long_name_is_cut_to_what_services_take() -> None:
+    """A name that a model made up is sent with at most 64 characters: every later request would be refused for it."""
+    message = AssistantMessage(calls=[ToolCall(call_id="a", name="x" * 65, arguments="{}")])
+    assert messages_json("", [message])[0]["tool_calls"][0]["function"]["name"] == "x" * 64
+
+
+def test_of_a_cut_message_without_words_only_the_calls_are_sent() -> None:
+    """An interrupted message of which nothing was heard has no words, and so no mark of where they were cut."""
+    call = ToolCall(call_id="a", name="look", arguments="{}", status="done")
+    message = AssistantMessage(generated="Let me", calls=[call], is_settled=True, was_interrupted=True)
+    assert messages_json("", [message])[0]["content"] is None

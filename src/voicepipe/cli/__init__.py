@@ -47,6 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
+        if options.command == "simulate":
+            from voicepipe.cli.simulate import simulate  # noqa: PLC0415 - Rule 2
+
+            return simulate(options.service, port=options.port, say=options.say)
         from voicepipe.cli.demo import demo  # noqa: PLC0415 - Rule 2
 
         return demo(options.out, as_json=options.json)
@@ -81,4 +85,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--out", type=Path, default=Path("conversation"), metavar="DIR", help="where to (%(default)s)")
     demo.add_argument("--json", action="store_true", help="print conversation.json, and nothing else")
+    simulate = commands.add_parser(
+        "simulate",
+        help="run a simulated speech service on this machine",
+        description="Run a simulated speech service on this machine, without key or network, until Ctrl-C. Prints its "
+        "URL, and the line of a program that uses it.",
+    )
+    simulate.add_argument("service", metavar="SERVICE", help="which one: stt (streaming recognition)")
+    simulate.add_argument("--port", type=_port, default=0, metavar="N", help="where to listen; 0 takes a free port")
+    simulate.add_argument("--say", action="append", default=[], metavar="TEXT", help="what is said; may be repeated")
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
+    return int(text)

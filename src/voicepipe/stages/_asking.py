@@ -16,6 +16,7 @@ import anyio
 from voicepipe.errors import ConfigurationError, IncompleteReply, RateLimited, VendorError
 from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta
 from voicepipe.stages.model import Completion, ReplyPart, Request
+from voicepipe.vendors._completion import CUT_REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,51 +34,48 @@ waits; then a little later, because many callers may wait."""
 OWN_FIELDS: Final = {"messages", "stream", "tools", "model"}
 """Fields of a body that have a setting of their own."""
 
-CUT_REASONS: Final = {
-    "length": "raise max_tokens, or ask for less",
-    "max_tokens": "raise max_tokens, or ask for less",
-    "content_filter": "the service refuses what it would say; ask for something else",
-}
-"""Finish reasons of an answer that is not whole, and what to do."""
-
 MAX_ANSWER_CHARACTERS: Final = 1 << 18
 """The longest whole answer that is taken from a stream."""
 
 
-def check_settings(request: Request) -> None:
+def check_settings(request: Request, part: str) -> None:
     """Refuse settings that cannot be meant.
+
+    Args:
+        request: Holds them.
+        part: Whose they are; named in the error.
 
     Raises:
         ConfigurationError: Names the field.
     """
     model, system, extra = (cast("object", value) for value in (request.model, request.system, request.extra_body))
     if not isinstance(model, str) or not model.strip():
-        raise ConfigurationError(f"LLMStreamStage: model must name a model of the service, not be {model!r}")
+        raise ConfigurationError(f"{part}: model must name a model of the service, not be {model!r}")
     if system is not None and not isinstance(system, str):
-        raise ConfigurationError(f"LLMStreamStage: system must be text, not {type(system).__name__}")
+        raise ConfigurationError(f"{part}: system must be text, not {type(system).__name__}")
     if request.max_tokens is not None and (type(request.max_tokens) is not int or request.max_tokens < 1):
-        raise ConfigurationError(f"LLMStreamStage: max_tokens must be at least 1, not {request.max_tokens!r}")
+        raise ConfigurationError(f"{part}: max_tokens must be at least 1, not {request.max_tokens!r}")
     temperature: Any = request.temperature
     if temperature is not None and not (type(temperature) in (int, float) and 0 <= temperature <= 2):
-        raise ConfigurationError(f"LLMStreamStage: temperature must be 0 to 2, not {temperature!r}")
+        raise ConfigurationError(f"{part}: temperature must be 0 to 2, not {temperature!r}")
     if extra:
-        _check_extra(extra)
+        _check_extra(extra, part)
     if request.must_call and request.must_call not in _names(request):
         offered = ", ".join(_names(request)) or "none"
         raise ConfigurationError(
-            f"LLMStreamStage: must_call names {request.must_call!r}, which is not among the tools: {offered}"
+            f"{part}: must_call names {request.must_call!r}, which is not among the tools: {offered}"
         )
 
 
-def _check_extra(extra: object) -> None:
+def _check_extra(extra: object, part: str) -> None:
     if not isinstance(extra, Mapping):
-        raise ConfigurationError(f"LLMStreamStage: extra_body must be a dict of fields, not {type(extra).__name__}")
+        raise ConfigurationError(f"{part}: extra_body must be a dict of fields, not {type(extra).__name__}")
     if taken := OWN_FIELDS & set(extra):
-        raise ConfigurationError(f"LLMStreamStage: extra_body may not set {', '.join(sorted(map(str, taken)))}")
+        raise ConfigurationError(f"{part}: extra_body may not set {', '.join(sorted(map(str, taken)))}")
     try:
         json.dumps(dict(extra), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"LLMStreamStage: extra_body must be what JSON can hold: {error}") from None
+        raise ConfigurationError(f"{part}: extra_body must be what JSON can hold: {error}") from None
 
 
 def _names(request: Request) -> list[str]:

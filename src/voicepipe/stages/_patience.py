@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from voicepipe.errors import ConfigurationError
-from voicepipe.events import TextDelta
+from voicepipe.events import TextDelta, ToolCallDelta
 from voicepipe.sentences import SentenceSplitter
+from voicepipe.vendors._completion import is_object
 
 if TYPE_CHECKING:
     from voicepipe.stages.model import ReplyPart
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Deadlines", "Patience"]
 
 SENTENCE_CHARACTERS: Final = 200
-"""Text of this length counts as a sentence where no mark ends one: not every script has such marks."""
-
-AFTER_END_S: Final = 0.5
-"""How long a server may take to close the stream after the last piece."""
+"""Text of this length counts as a sentence where no mark ends one, and arguments of it as a call: a steady reply is no
+dribble, and not every script has such marks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +31,7 @@ class Deadlines:
     Attributes:
         first_token_s: From sending a request to its first data event.
         gap_s: Between two data events.
-        first_sentence_s: From sending a request to the end of its first sentence, if it is words that come: they may
+        first_sentence_s: From sending a request to the end of its first sentence, or of its first call: they may
             dribble. A model that thinks before it speaks needs more.
     """
 
@@ -66,24 +65,31 @@ class Patience:
         self._limits = limits
         self._sentence_due = asked_s + limits.first_sentence_s
         self._splitter = SentenceSplitter()
-        self._characters = 0
-        self._is_over = False
+        self._words = self._written = 0
+        self._calls: dict[int, str] = {}
 
     def saw(self, part: ReplyPart) -> None:
-        """Take note of a piece: the first sentence, or a call instead, is not waited for any more."""
+        """Take note of a piece: once the caller can hear something, or a tool can run, the sentence is there."""
         if self._sentence_due == math.inf:
             return
-        if isinstance(part, TextDelta):
-            self._characters += len(part.text)
-            if not self._splitter.feed(part.text) and self._characters < SENTENCE_CHARACTERS:
-                return
-        self._sentence_due = math.inf
+        match part:
+            case TextDelta(text=text):
+                self._words += len(text.strip())
+                is_there = bool(self._splitter.feed(text)) or self._words >= SENTENCE_CHARACTERS
+            case ToolCallDelta(index=index, arguments=piece):
+                arguments = self._calls[index] = self._calls.get(index, "") + piece
+                self._written += len(piece)
+                # Words before a call are spoken at once.
+                is_there = self._words > 0 or is_object(arguments) or self._written >= SENTENCE_CHARACTERS
+            case _:
+                is_there = True
+        if is_there:
+            self._sentence_due = math.inf
 
-    def renew(self, now: float, *, is_over: bool) -> None:
-        """A data event has come. The end of the stream is waited for once, whatever still comes."""
-        if is_over and not self._is_over:
-            self.until, self._is_over = now + AFTER_END_S, True
-        elif not is_over and self._sentence_due < now + self._limits.gap_s:
+    def renew(self, now: float, *, held_s: float) -> None:
+        """A data event has come, and whoever took its pieces has held it up for some time."""
+        self._sentence_due += held_s
+        if self._sentence_due < now + self._limits.gap_s:
             self.until, self.waits_for = self._sentence_due, f"the first sentence ({self._limits.first_sentence_s:g} s)"
-        elif not is_over:
+        else:
             self.until, self.waits_for = now + self._limits.gap_s, f"the next piece ({self._limits.gap_s:g} s)"

@@ -13,6 +13,7 @@ import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
@@ -21,14 +22,16 @@ import anyio
 from voicepipe._http import HTTPClient, checked_host
 from voicepipe._window import Window
 from voicepipe.errors import AuthenticationError, ConfigurationError, IncompleteReply, VendorError
-from voicepipe.events import RequestRetried
+from voicepipe.events import ModelUsage, RateLimitNear, RequestRetried
 from voicepipe.stages._asking import Collected, Counted, body_fields, check_settings, persist
 from voicepipe.stages._exchange import exchange, silent
 from voicepipe.stages._patience import Deadlines
 from voicepipe.stages.model import Completion, Model, ReplyPart, Request
+from voicepipe.vendors._completion import CompletionParser
 from voicepipe.vendors._llm_gateway import GATEWAY_URL, service_at
 from voicepipe.vendors._schema_forms import SchemaForm, SchemaTexts
-from voicepipe.vendors.openai_compatible import FILLER, Conversation, needs_filler
+from voicepipe.vendors._service_facts import ServiceFacts
+from voicepipe.vendors.openai_compatible import Conversation
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -85,6 +88,8 @@ class LLMStreamStage(Model):
             service can hold the model to them ("strict"), or without the keywords that some services refuse
             ("reduced").
         window: How much of the conversation a request holds; None for all of it.
+        streams: Whether to ask for the reply in pieces. False is for a model that cannot: a reply then has 10 s to come
+            as a whole instead of `deadlines`, and is spoken sentence by sentence all the same.
 
     Raises:
         ConfigurationError: A value cannot be meant; raised here or when the pipeline is opened. What `adjust` returns
@@ -109,6 +114,7 @@ class LLMStreamStage(Model):
         adjust: Adjust | None = None,
         schemas: SchemaForm = "plain",
         window: Window | None = Window(),  # noqa: B008 - frozen
+        streams: bool = True,
     ) -> None:
         if api_key is not None and api_key_env is not None:
             raise ConfigurationError("LLMStreamStage: give api_key or api_key_env, not both")
@@ -118,7 +124,7 @@ class LLMStreamStage(Model):
         if self._api_key is not None and not self._api_key.get_secret_value().strip():
             raise ConfigurationError("LLMStreamStage: api_key is empty; leave it out for a service without keys")
         host = checked_host(base_url, has_key=False)
-        self._service = service_at(host, model=model)
+        self._service = service_at(host, model=model, part=self.name)
         self._api_key_env = api_key_env if self._api_key or api_key_env is not None else self._service.key_env
         checked_host(base_url, has_key=self._api_key is not None or self._api_key_env is not None)
         if window is not None and not isinstance(cast("object", window), Window):
@@ -130,10 +136,11 @@ class LLMStreamStage(Model):
         self.model = model or self._service.model
         self.deadlines = deadlines or Deadlines()
         self.window = window
+        self.streams = streams
         self._adjust = adjust
-        self._schemas = SchemaTexts(schemas)
+        self._schemas = SchemaTexts(schemas, self.name)
         own = Request(messages=(), max_tokens=max_tokens, temperature=temperature, extra_body=extra_body or {})
-        check_settings(replace(own, model=self.model, system=None if callable(system) else system))
+        check_settings(replace(own, model=self.model, system=None if callable(system) else system), self.name)
         self._own = replace(own, extra_body=self._service.extra_body(own.extra_body))
         self._http: HTTPClient
 
@@ -143,8 +150,8 @@ class LLMStreamStage(Model):
         key = self._key()
         headers = {"authorization": f"{self._service.scheme}{key.get_secret_value().strip()}"} if key else {}
         self._http = HTTPClient(self.base_url, headers)
-        self._schemas = SchemaTexts(self._schemas.form)
-        self._conversations: WeakKeyDictionary[Session, Conversation] = WeakKeyDictionary()
+        self._schemas = SchemaTexts(self._schemas.form, self.name)
+        self._conversations: WeakKeyDictionary[Session, dict[str, Conversation]] = WeakKeyDictionary()
         async with self._http.open(), anyio.create_task_group() as tasks:
             tasks.start_soon(self._http.warm)
             yield
@@ -167,15 +174,21 @@ class LLMStreamStage(Model):
     async def reply(self, request: Request, outbox: Outbox[ReplyPart], turn: Turn) -> None:
         """Ask, and ask again while nothing of the reply was used. See `Model.reply`."""
         asked = self._filled(request, turn)
-        if turn.session not in self._conversations:
-            self._conversations[turn.session] = Conversation(self.window)
-        body = self._body(asked, self._conversations[turn.session], stream=True)
+        filler = self._service.filler(asked.model)
+        conversations = self._conversations.setdefault(turn.session, {})
+        if filler not in conversations:
+            conversations[filler] = Conversation(self.window, filler)
+        body = self._body(asked, conversations[filler], stream=self.streams)
 
         async def ask() -> None:
-            sent = Counted(outbox)
+            sent, facts = Counted(outbox), ServiceFacts()
             turn.timeline.mark_again("llm_request")
             try:
-                await exchange(self._http, body, sent, self.deadlines, _filler(asked))
+                if self.streams:
+                    parser, told = self._parser(filler), partial(_tell, facts, asked, turn)
+                    await exchange(self._http, body, parser, sent, self.deadlines, facts, told)
+                else:
+                    await self._whole(filler, body, sent, facts, partial(_tell, facts, asked, turn))
             except VendorError as error:
                 if sent.count:
                     raise IncompleteReply(f"the reply was cut: {error}", vendor=error.vendor) from error
@@ -196,16 +209,24 @@ class LLMStreamStage(Model):
             IncompleteReply: The answer was cut, by the service or at `max_tokens`.
         """
         asked = self._filled(request, None)
-        body = self._body(asked, Conversation(self.window), stream=False)
+        filler = self._service.filler(asked.model)
+        body = self._body(asked, Conversation(self.window, filler), stream=False)
 
         async def ask() -> Completion:
             answer = Collected(self._http.vendor)
-            with anyio.move_on_after(COMPLETION_S):
-                await exchange(self._http, body, answer, WHOLE, _filler(asked))
-                return answer.completion()
-            raise silent(self._http, f"the whole answer ({COMPLETION_S:g} s)")
+            await self._whole(filler, body, answer, ServiceFacts(), lambda: None)
+            return answer.completion()
 
         return await persist(ask, RETRY_WITHIN * self.deadlines.first_token_s, lambda _error: None)
+
+    async def _whole(
+        self, filler: str, body: str, outbox: Outbox[ReplyPart], facts: ServiceFacts, told: Callable[[], None]
+    ) -> None:
+        """Ask for an answer that is not streamed, and pass it on."""
+        with anyio.move_on_after(COMPLETION_S):
+            await exchange(self._http, body, self._parser(filler), outbox, WHOLE, facts, told)
+            return
+        raise silent(self._http, f"the whole answer ({COMPLETION_S:g} s)")
 
     def _filled(self, request: Request, turn: Turn | None) -> Request:
         """Return the request with this stage's settings where it has none of its own, as `adjust` wants it."""
@@ -231,7 +252,7 @@ class LLMStreamStage(Model):
                     f"LLMStreamStage: adjust must return a Request, not {type(filled).__name__}; "
                     "write return replace(request, ...)"
                 )
-        check_settings(filled)
+        check_settings(filled, self.name)
         return filled
 
     def _body(self, asked: Request, conversation: Conversation, *, stream: bool) -> str:
@@ -240,14 +261,23 @@ class LLMStreamStage(Model):
             asked.system or "",
             asked.messages,
             schemas=self._schemas.text(asked.tools, asked.response_format),
-            filler=_filler(asked) or "{}",
         )
+
+    def _parser(self, filler: str) -> CompletionParser:
+        return CompletionParser(self._http.vendor, self._http.without_key, filler)
 
     def __repr__(self) -> str:
         """Show the model and where it is; never the key."""
         return f"<LLMStreamStage {self.model} at {self.base_url}>"
 
 
-def _filler(asked: Request) -> str:
-    """Return what stands for empty arguments in what is sent and received; "" where they may be empty."""
-    return FILLER if needs_filler(asked.model) else ""
+def _tell(facts: ServiceFacts, asked: Request, turn: Turn) -> None:
+    """Tell the application what a service said beside its reply."""
+    if turn.is_over:
+        return  # with its terminal event all was told
+    if (usage := facts.usage) is not None:
+        counts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+        turn.tell(ModelUsage(turn_id=turn.turn_id, model=usage.model or asked.model, **counts))
+    if (limit := facts.rate_limit) is not None and limit.is_near:
+        left = {"remaining": limit.remaining, "limit": limit.limit}
+        turn.tell(RateLimitNear(turn_id=turn.turn_id, reset_s=limit.reset_s, **left))

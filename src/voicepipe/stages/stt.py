@@ -2,58 +2,40 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.events import AudioFrame, Hearing
-from voicepipe.part import Part
 from voicepipe.stage import SessionStage
+from voicepipe.stages.recogniser import NoRecogniser, Recogniser
+from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from voicepipe.channel import Inbox, Outbox
     from voicepipe.session import Session
 
-__all__ = ["Recogniser", "STTStage"]
+__all__ = ["Recogniser", "STTStage", "recogniser_of"]
 
-
-class Recogniser(Part):
-    """Base of speech recognisers; a vendor writes `recognise`.
-
-    Attributes:
-        sample_rate: What it hears, in samples per second; audio of another rate is resampled before.
-    """
-
-    sample_rate: int = 16_000
-
-    @abstractmethod
-    async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: Session) -> None:
-        """Turn audio into what was heard, for a whole call.
-
-        Args:
-            inbox: 16-bit mono PCM at `self.sample_rate`, frames of any length up to 20 ms. Its end is a hang-up.
-            outbox: `SpeechStarted`, `SpeechEnded` and `EarlyTranscript` as they come; exactly one `Transcript` for each
-                of the caller's turns.
-            session: The call.
-
-        Cancelled with the session. An error raised here ends the session under this recogniser's name.
-        """
+NOBODY: Final = NoRecogniser()
 
 
 class STTStage(SessionStage[AudioFrame, Hearing]):
     """Audio in, transcripts out.
 
     Args:
-        recogniser: Who listens, e.g. `PocketsphinxRecogniser(grammar)`.
+        recogniser: Who listens, e.g. `PocketsphinxRecogniser(grammar)`; `AssemblyAIRecogniser()` unless another one is
+            given.
     """
 
-    def __init__(self, recogniser: Recogniser) -> None:
-        if not isinstance(cast("object", recogniser), Recogniser):
+    def __init__(self, recogniser: Recogniser | None = None) -> None:
+        self.recogniser: Recogniser = AssemblyAIRecogniser() if recogniser is None else recogniser
+        if not isinstance(cast("object", self.recogniser), Recogniser):
             raise ConfigurationError(
                 f"STTStage needs a Recogniser, not {type(recogniser).__name__}; "
                 "write STTStage(PocketsphinxRecogniser(grammar)) or derive a class from Recogniser"
             )
-        self.recogniser = recogniser
 
     async def run(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: Session) -> None:
         """Let the recogniser listen. See `Recogniser.recognise`."""
@@ -62,3 +44,8 @@ class STTStage(SessionStage[AudioFrame, Hearing]):
     def __repr__(self) -> str:
         """Show who listens."""
         return f"<STTStage {self.recogniser!r}>"
+
+
+def recogniser_of(stages: Iterable[SessionStage[Any, Any]]) -> Recogniser:
+    """Return the recogniser of a row, or one that hears nothing."""
+    return next((stage.recogniser for stage in stages if isinstance(stage, STTStage)), NOBODY)

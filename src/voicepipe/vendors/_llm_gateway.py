@@ -20,6 +20,11 @@ GATEWAY_URL: Final = "https://llm-gateway.assemblyai.com/v1"
 GATEWAY_HOSTS: Final = ("llm-gateway.assemblyai.com", "llm-gateway.eu.assemblyai.com")
 
 
+FILLERS: Final = {"claude": '{"_":""}'}
+"""The gateway's routes to Claude answer 400 or 500 to a history with empty arguments; its command line client sends
+this. By the model's id and not by the host, because the gateway may stand behind another name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """What differs between services that speak the same format.
@@ -29,16 +34,22 @@ class Service:
         key_env: The environment variable that its key is in; None when there is no such custom.
         scheme: What stands before the key in the authorization header.
         body: Fields of every request, unless the application sets them.
+        fillers: What must be sent for the arguments of a call that has none, by how a model's id begins.
     """
 
     model: str = ""
     key_env: str | None = None
     scheme: str = "Bearer "
     body: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    fillers: Mapping[str, str] = field(default_factory=lambda: FILLERS)
 
     def extra_body(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the further fields of a body; an application that names fallbacks decides about retries, too."""
         return {**({} if "fallbacks" in given else self.body), **given}
+
+    def filler(self, model: str) -> str:
+        """Return what stands for empty arguments, in what is sent and received; "" where they may be empty."""
+        return next((filler for start, filler in self.fillers.items() if model.startswith(start)), "")
 
 
 OTHER: Final = Service()
@@ -52,13 +63,18 @@ GATEWAY: Final = Service(
 )
 
 
-def service_at(host: str, *, model: str) -> Service:
+def service_at(host: str, *, model: str, part: str) -> Service:
     """Return what is known of the service at a host.
+
+    Args:
+        host: Where it is.
+        model: The model that was named, or "".
+        part: Who asks; named in errors.
 
     Raises:
         ConfigurationError: No model is named, and none is the custom there.
     """
     service = GATEWAY if host in GATEWAY_HOSTS else OTHER
     if not model and not service.model:
-        raise ConfigurationError(f"LLMStreamStage: model must name a model of {host}, not be empty")
+        raise ConfigurationError(f"{part}: model must name a model of {host}, not be empty")
     return service

@@ -28,12 +28,13 @@ class SchemaTexts:
 
     Args:
         form: How schemas are written.
+        part: Whose setting that is; named in errors.
     """
 
-    def __init__(self, form: SchemaForm = "plain") -> None:
+    def __init__(self, form: SchemaForm = "plain", part: str = "SchemaTexts") -> None:
         if form not in get_args(SchemaForm):
             known = ", ".join(map(repr, get_args(SchemaForm)))
-            raise ConfigurationError(f"LLMStreamStage: schemas must be one of {known}, not {form!r}")
+            raise ConfigurationError(f"{part}: schemas must be one of {known}, not {form!r}")
         self.form: SchemaForm = form
         self._known: dict[tuple[int, ...], tuple[object, str]] = {}  # with the objects, so that ids stay theirs
 

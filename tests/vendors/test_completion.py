@@ -1,43 +1,22 @@
-"""The chat-completions format, without a network: replies. Requests are in `test_conversation.py`."""
+"""The chat-completions format, without a network: replies."""
 
 from __future__ import annotations
 
 import json
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from completions import call, chunk, read
 from hypothesis import given
 from hypothesis import strategies as st
 
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
 from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta
-from voicepipe.vendors.openai_compatible import (
-    FILLER,
-    CompletionParser,
-    refusal,
-)
+from voicepipe.vendors._completion import CompletionParser, refusal
 
 if TYPE_CHECKING:
     from voicepipe.stages.model import ReplyPart
-
-
-def read(*events: Any) -> list[ReplyPart]:
-    """Feed events, given as objects or as text, to a parser."""
-    parser = CompletionParser("vendor")
-    texts = [event if isinstance(event, str) else json.dumps(event) for event in events]
-    return [part for text in texts for part in parser.feed(text)]
-
-
-def chunk(finish_reason: str | None = None, **delta: Any) -> dict[str, Any]:
-    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
-
-
-def call(
-    index: int | None, *, call_id: str | None = None, name: str | None = None, arguments: Any = ""
-) -> dict[str, Any]:
-    piece: dict[str, Any] = {"function": {"name": name, "arguments": arguments}, "id": call_id, "index": index}
-    return chunk(tool_calls=[piece])
 
 
 # --- a reply in pieces ------------------------------------------------------------------------------------------------
@@ -79,6 +58,22 @@ def call(
             [ToolCallDelta(index=1, call_id="f", name="look")],
             id="id inside the function",
         ),
+        pytest.param(chunk(role="user", content="Hi"), [], id="words of another role"),
+        pytest.param(chunk(content=[{"type": "text", "text": "Hi"}]), [TextDelta("Hi")], id="a list of parts"),
+        pytest.param(
+            chunk(content=[{"text": "H"}, {"text": "i"}, 3, {"text": 4}]), [TextDelta("Hi")], id="plain parts"
+        ),
+        pytest.param(
+            chunk(content=[{"type": "thinking", "text": "Hm"}, {"type": "text", "text": "Hi"}]),
+            [TextDelta("Hi")],
+            id="thoughts are no words",
+        ),
+        pytest.param({"choices": [{"message": {"content": "Hi"}}]}, [TextDelta("Hi")], id="a message for a delta"),
+        pytest.param(
+            {"choices": [{"delta": {}, "tool_calls": [{"index": 0, "id": "a", "function": {"name": "look"}}]}]},
+            [ToolCallDelta(index=0, call_id="a", name="look")],
+            id="calls beside the delta",
+        ),
         pytest.param(
             call(0, call_id="a", name="look", arguments={"city": "Rome"}),
             [ToolCallDelta(index=0, call_id="a", name="look", arguments='{"city": "Rome"}')],
@@ -91,60 +86,19 @@ def test_an_event_becomes_our_parts(event: object, parts: list[ReplyPart]) -> No
     assert read(event) == parts
 
 
-@pytest.mark.parametrize(
-    ("pieces", "calls"),
-    [
-        pytest.param(
-            [call(0, call_id="a", name="x", arguments="1"), call(0, arguments="2"), call(1, call_id="b", name="y")],
-            [(0, "a", "x", "12"), (1, "b", "y", "")],
-            id="indices",
-        ),
-        pytest.param(
-            [
-                call(None, call_id="a", name="x"),
-                call(None, arguments="1"),
-                call(None, name="y"),
-                call(None, arguments="2"),
-            ],
-            [(0, "a", "x", "1"), (1, "", "y", "2")],
-            id="no indices",
-        ),
-        pytest.param(
-            [call(0, call_id="a", name="x", arguments="1"), call(0, call_id="b", name="y"), call(0, arguments="2")],
-            [(0, "a", "x", "1"), (1, "b", "y", "2")],
-            id="every index 0",
-        ),
-        pytest.param(
-            [call(0, call_id="a", name="x", arguments="1"), call(0, call_id="a", name="x", arguments="2")],
-            [(0, "a", "x", "12")],
-            id="id and name in every piece",
-        ),
-        pytest.param(
-            [
-                call(3, call_id="a", name="x"),
-                call(7, call_id="b", name="y"),
-                call(3, arguments="1"),
-                call(7, arguments="2"),
-            ],
-            [(3, "a", "x", "1"), (7, "b", "y", "2")],
-            id="gaps, interleaved",
-        ),
-        pytest.param(
-            [call(0, call_id="a", name="x"), call(1, call_id="a", name="y")],
-            [(0, "a", "x", ""), (1, "a", "y", "")],
-            id="the same id twice",
-        ),
-    ],
-)
-def test_pieces_of_calls_are_told_apart(pieces: list[object], calls: list[tuple[int, str, str, str]]) -> None:
-    """Each piece goes to its call, also where a service leaves out indices, repeats them, or numbers every call 0."""
-    found: dict[int, tuple[int, str, str, str]] = {}
-    for part in read(*pieces):
-        assert isinstance(part, ToolCallDelta)
-        _, call_id, name, arguments = found.get(part.index, (part.index, "", "", ""))
-        found[part.index] = (part.index, call_id or part.call_id, name or part.name, arguments + part.arguments)
+def test_a_message_after_its_pieces_is_not_said_again() -> None:
+    """Some services repeat the whole message at the end of a stream of its pieces."""
+    again = {"choices": [{"delta": {}, "message": {"content": "Hi"}, "finish_reason": "stop"}]}
+    assert read(chunk(content="Hi"), again) == [TextDelta("Hi"), ReplyEnd(finish_reason="stop")]
 
-    assert list(found.values()) == calls
+
+@pytest.mark.parametrize("data", ["hello", "", "3"])
+def test_an_event_of_another_name_may_hold_anything(data: str) -> None:
+    """What a service names otherwise, such as a ping, is left out unless it is JSON; unnamed it would be broken."""
+    assert list(CompletionParser("vendor").feed(data, "ping")) == []
+    assert list(CompletionParser("vendor").feed(json.dumps(chunk(content="Hi")), "chunk")) == [TextDelta("Hi")]
+    with pytest.raises(VendorError, match="no JSON"):
+        list(CompletionParser("vendor").feed(data))
 
 
 @pytest.mark.parametrize("end", ["[DONE]", chunk("stop")], ids=["done", "finish reason"])
@@ -173,6 +127,10 @@ def test_only_a_finish_reason_ends_a_reply() -> None:
         ('{"code": "overloaded", "message": "on fire"}', "reported an error"),
         ('{"type": "error", "message": "on fire"}', "reported an error"),
         ('{"object": "error", "detail": "on fire"}', "reported an error"),
+        ('{"detail": "on fire"}', "reported an error"),
+        ('{"errors": ["on fire"]}', "reported an error"),
+        ('{"status": 500, "message": "on fire"}', "reported an error"),
+        ('[{"error": "on fire"}]', "reported an error"),
         ('{"choices": [{"del', "no JSON"),
         ("<html>", "no JSON"),
         ("[" * 100_000, "no JSON"),
@@ -186,6 +144,26 @@ def test_what_cannot_be_a_piece_is_an_error(data: str, told: str) -> None:
         read(data)
     assert (data[:20] in str(raised.value)) == (told == "reported an error")
     assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize("where", ["beside the choice", "in it"])
+def test_an_error_is_quoted_without_the_reply(where: str) -> None:
+    """Of an event that holds words and an error the error alone is quoted."""
+    event = chunk(content="Your balance is 4711.")
+    (event if where == "beside the choice" else event["choices"][0])["error"] = {"message": "on fire"}
+
+    with pytest.raises(VendorError, match=r"reported an error: .*on fire") as raised:
+        read(event)
+    assert "4711" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [{"status": "ok", "message": "x"}, {"status": 200, "message": "x"}, {"status": 500, **chunk()}, {"detail": ""}],
+)
+def test_what_only_looks_like_an_error_is_none(event: object) -> None:
+    """A status that is none, or a field that says nothing, is an object like any other."""
+    assert read(event) == []
 
 
 def test_an_error_does_not_quote_the_key() -> None:
@@ -247,36 +225,21 @@ def test_a_whole_completion_is_read() -> None:
     ]
 
 
+def test_a_whole_completion_may_name_its_calls_alike() -> None:
+    """Each call of a whole completion is one, without an index, with the same id, or without arguments."""
+    calls = [{"id": "a", "function": {"name": "look"}}] * 2
+    for choice in ({"message": {"tool_calls": calls}}, {"message": {}, "tool_calls": calls}):
+        parts = list(CompletionParser("vendor").whole(json.dumps({"choices": [choice]})))
+        assert parts == [ToolCallDelta(index=index, call_id="a", name="look") for index in (0, 1)]
+
+
 def test_json_that_is_no_completion_is_an_error() -> None:
-    """A body without choices is told with its beginning."""
-    with pytest.raises(VendorError, match=r"JSON that is no completion: \{\}"):
+    """Of a body without choices the names of its fields are told."""
+    with pytest.raises(VendorError, match="JSON that is no completion: it holds: nothing"):
         list(CompletionParser("vendor").whole("{}"))
-
-
-# --- a filler for empty arguments -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("pieces", "arguments"),
-    [
-        (['{"_":""}'], "{}"),
-        (["{", '"_"', ": ", '""', " }"], "{}"),
-        (["{}"], "{}"),
-        (['{"_": "x"}'], '{"_": "x"}'),
-        (["{", '"city"', ': "Rome"}'], '{"city": "Rome"}'),
-        (['{"_":""}', '{"_":""}'], '{}{"_":""}'),
-        (["{"], "{"),
-        ([], ""),
-    ],
-)
-def test_a_filler_that_comes_back_means_none(pieces: list[str], arguments: str) -> None:
-    """A model that calls a tool with what stood for empty arguments calls it with none; all else is as it wrote it."""
-    parser = CompletionParser("vendor", filler=FILLER)
-    events = [call(0, call_id="a", name="look"), *(call(0, arguments=piece) for piece in pieces), chunk("tool_calls")]
-    parts = [part for event in events for part in parser.feed(json.dumps(event))]
-
-    assert "".join(part.arguments for part in parts if isinstance(part, ToolCallDelta)) == arguments
-    assert isinstance(parts[-1], ReplyEnd)
+    with pytest.raises(VendorError, match="it holds: id, text") as raised:
+        list(CompletionParser("vendor").whole('{"id": 4711, "text": "Hi"}'))
+    assert "4711" not in str(raised.value)
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
@@ -304,13 +267,36 @@ def test_a_status_says_whether_to_try_again(status: int, kind: type[VendorError]
     assert f"vendor answered HTTP {status}: a body" in str(error)
 
 
+SENT = "Wed, 21 Oct 2026 07:27:30 GMT"
+
+
 @pytest.mark.parametrize(
-    ("header", "seconds"),
-    [(None, None), ("", None), ("2", 2.0), ("0.5", 0.5), ("-1", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None)],
+    ("header", "date", "seconds"),
+    [
+        (None, SENT, None),
+        ("", SENT, None),
+        ("2", None, 2.0),
+        ("0.5", None, 0.5),
+        ("-1", None, 0.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", SENT, 30.0),
+        ("Wed, 21 Oct 2026 07:27:00 GMT", SENT, 0.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None, None),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "yesterday", None),
+        ("Wed, 21 Oct 2026 07:28:00", SENT, None),
+        ("soon", SENT, None),
+    ],
 )
-def test_retry_after_is_read_in_seconds(header: str | None, seconds: float | None) -> None:
-    """Seconds are understood; a date or nonsense is as if there were none."""
-    error = refusal("vendor", 429, "", header)
+def test_retry_after_is_read_in_seconds(header: str | None, date: str | None, seconds: float | None) -> None:
+    """Seconds are understood, and a date by the service's own clock; nonsense is as if there were none."""
+    error = refusal("vendor", 429, "", header, date)
 
     assert isinstance(error, RateLimited)
     assert error.retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds"), [(408, 2.0), (429, 2.0), (500, 2.0), (503, 2.0), (400, None), (401, None), (302, None)]
+)
+def test_whoever_may_be_asked_again_may_say_when(status: int, seconds: float | None) -> None:
+    """A time to wait counts with every refusal that may pass, and with no other."""
+    assert getattr(refusal("vendor", status, "", "2"), "retry_after_s", None) == seconds

@@ -1,0 +1,241 @@
+"""What an application is told while a session runs; `events` has the whole list.
+
+Rule 1: everything here is immutable, and named after what happened.
+Rule 2: times are seconds on the event loop's clock (`anyio.current_time()`); field names carry the unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from voicepipe.errors import VoicepipeError
+    from voicepipe.timeline import Timeline
+
+__all__ = [
+    "AudioDropped",
+    "CleanupOverran",
+    "ModelUsage",
+    "RateLimitNear",
+    "RecogniserLost",
+    "RequestRetried",
+    "SentenceStarted",
+    "StructuredDone",
+    "StructuredFailed",
+    "ToolFinished",
+    "ToolStarted",
+    "TurnCompleted",
+    "TurnEmpty",
+    "TurnEnded",
+    "TurnFailed",
+    "TurnInterrupted",
+    "TurnStarted",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnStarted:
+    """A reply is being prepared.
+
+    Attributes:
+        turn_id: Counts the turns of a session, from 1.
+        user_text: What the caller said; "" when the agent speaks on its own (a greeting, `Session.say`).
+    """
+
+    turn_id: int
+    user_text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentenceStarted:
+    """The first frame of a sentence was handed to the output."""
+
+    turn_id: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolStarted:
+    """A tool was called with arguments that validate."""
+
+    turn_id: int
+    call_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolFinished:
+    """A call has its result.
+
+    Attributes:
+        status: "done", "failed" (the model was told why), "unconfirmed" (the caller is asked first) or "unknown" (a
+            writing tool that overran its timeout).
+    """
+
+    turn_id: int
+    call_id: str
+    name: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRetried:
+    """A request to the model failed before anything of it was used, and is sent again."""
+
+    turn_id: int
+    error: VoicepipeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StructuredDone:
+    """What the caller said was put into a model of the application, beside the spoken reply or before it.
+
+    Attributes:
+        turn_id: The caller's turn.
+        result: The validated model.
+    """
+
+    turn_id: int
+    result: BaseModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StructuredFailed:
+    """What the caller said could not be put into a model of the application; the model replies all the same.
+
+    Attributes:
+        turn_id: The caller's turn.
+        error: Why: `StructuredOutputError`, `VendorError`, or `StageError` when the application's function raised.
+    """
+
+    turn_id: int
+    error: VoicepipeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnEnded:
+    """Base of the four ways a turn ends; each turn ends in exactly one of them.
+
+    Attributes:
+        turn_id: As in `TurnStarted`.
+        user_text: What the caller said.
+        heard: The part of the reply that the caller heard.
+        timeline: Where the time went.
+    """
+
+    turn_id: int
+    user_text: str
+    heard: str
+    timeline: Timeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnCompleted(TurnEnded):
+    """The reply was played to its end.
+
+    Attributes:
+        finish_reason: Why the model stopped, in the vendor's word; "length" means that the reply was cut there.
+    """
+
+    finish_reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnInterrupted(TurnEnded):
+    """The reply was cut short, by the caller or by `Session.interrupt`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnFailed(TurnEnded):
+    """The reply could not be given, or not whole.
+
+    Attributes:
+        error: Why.
+    """
+
+    error: VoicepipeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnEmpty(TurnEnded):
+    """The model had nothing to say.
+
+    Attributes:
+        finish_reason: Why the model stopped, in the vendor's word, e.g. "content_filter".
+    """
+
+    finish_reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioDropped:
+    """The recogniser lagged, so the oldest waiting audio was dropped.
+
+    Attributes:
+        seconds: How much, since the last such event.
+    """
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecogniserLost:
+    """The recogniser's connection broke, and is made anew; what was said meanwhile is heard then.
+
+    When it cannot be made anew, the session ends with an error.
+
+    Attributes:
+        error: Why.
+    """
+
+    error: VoicepipeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanupOverran:
+    """A part of a dead turn was still cleaning up after the time allowed for it. Nothing waits for it.
+
+    Attributes:
+        part: Its name, e.g. "AcmeTTS".
+        after_s: The time allowed.
+    """
+
+    part: str
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUsage:
+    """A request to the model has been counted by its service. Told when its reply has ended, not when it was cut off.
+
+    Attributes:
+        turn_id: The turn that asked; one with tools asks several times.
+        model: The model that replied, in the service's word.
+        input_tokens: Tokens of the request.
+        output_tokens: Tokens of the reply.
+    """
+
+    turn_id: int
+    model: str
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimitNear:
+    """The model's service will soon ask to slow down: less than a fifth of its limit is left, or at most 3 requests.
+
+    Attributes:
+        turn_id: The turn that asked.
+        remaining: Requests left.
+        limit: Requests of the whole window.
+        reset_s: Seconds until the window begins anew; None when the service did not say.
+    """
+
+    turn_id: int
+    remaining: int
+    limit: int
+    reset_s: float | None

@@ -1,0 +1,130 @@
+"""What a model's service tells beside its reply: the tokens it counted, and how many requests are left. Pure.
+
+Rule 1: it is read where a service tells it, never asked for, and never a reason to fail: what is odd is left out.
+
+Source: OpenAI's API reference, "Chat completions" and "Rate limits", and AssemblyAI's reference of the LLM Gateway,
+read 2026-11-22.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["RateLimit", "ServiceFacts", "Usage"]
+
+NEAR: Final = 0.2
+"""Which part of a limit counts as little left, ..."""
+
+NEAR_REQUESTS: Final = 3
+"""... and how many requests do, whatever the limit: a turn with a tool takes two."""
+
+KINDS: Final = ("", "-requests")
+"""How limits on requests are called: AssemblyAI's gateway has only those, OpenAI also has some on tokens."""
+
+DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+
+LONGEST_S: Final = 1e6
+"""A larger number of seconds is a date, and this library has no calendar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one request was counted as.
+
+    Attributes:
+        model: The model that replied, in the service's word.
+        input_tokens: Tokens of the request.
+        output_tokens: Tokens of the reply.
+    """
+
+    model: str
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """How many requests are left.
+
+    Attributes:
+        remaining: Requests left.
+        limit: Requests of the whole window.
+        reset_s: Seconds until the window begins anew; None when the service did not say.
+    """
+
+    remaining: int
+    limit: int
+    reset_s: float | None
+
+    @property
+    def is_near(self) -> bool:
+        """Whether little is left."""
+        return self.remaining < NEAR * self.limit or self.remaining <= NEAR_REQUESTS
+
+
+class ServiceFacts:
+    """Collects the facts of one request.
+
+    Attributes:
+        usage: What it was counted as, as far as it was told; the last word counts.
+        rate_limit: How many requests are left, if that was told.
+    """
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.rate_limit: RateLimit | None = None
+
+    def read_headers(self, header: Callable[[str], str | None]) -> None:
+        """Read the head of a response."""
+        for kind in KINDS:
+            limit, remaining = (_count(header(f"x-ratelimit-{name}{kind}")) for name in ("limit", "remaining"))
+            if limit is not None and remaining is not None:
+                reset_s = _seconds(header(f"x-ratelimit-reset{kind}"))
+                self.rate_limit = RateLimit(remaining=remaining, limit=limit, reset_s=reset_s)
+                return
+
+    def read(self, data: str) -> None:
+        """Read an event of a stream, or a whole answer."""
+        if '"usage"' not in data:  # within a text the quotes would be escaped, so nearly all events end here
+            return
+        try:
+            chunk: Any = json.loads(data)
+        except (ValueError, RecursionError):
+            return
+        usage = _object(_object(chunk).get("usage"))
+        written, read = (
+            _first(usage.get(f"{kind}_tokens") for kind in names)
+            for names in (("completion", "output"), ("prompt", "input"))
+        )
+        if written is not None and read is not None:
+            model = chunk.get("model")
+            self.usage = Usage(model=model if isinstance(model, str) else "", input_tokens=read, output_tokens=written)
+
+
+def _first(counts: Any) -> int | None:  # noqa: ANN401 - any JSON
+    return next((count for count in counts if type(count) is int and count >= 0), None)
+
+
+def _object(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _count(text: str | None) -> int | None:
+    return int(text) if text and re.fullmatch(r"[0-9]{1,15}", text) else None
+
+
+def _seconds(text: str | None) -> float | None:
+    """Return what "12", "0.5", "6m0s" or "120ms" says."""
+    text = (text or "").strip()
+    if re.fullmatch(r"[0-9]{1,15}(\.[0-9]+)?", text):
+        return seconds if (seconds := float(text)) < LONGEST_S else None
+    if not text or not (found := DURATION.fullmatch(text)):
+        return None
+    hours, minutes, seconds, milliseconds = (float(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000

@@ -1,0 +1,1 @@
+"""AssemblyAI: streaming speech to text, and text to speech, each over one websocket."""

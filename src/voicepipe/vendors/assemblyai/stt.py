@@ -1,0 +1,157 @@
+"""The recogniser of AssemblyAI: Universal-3 Pro Streaming, and its relatives."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from voicepipe.errors import ConfigurationError
+from voicepipe.stages.recogniser import Recogniser
+from voicepipe.vendors.assemblyai._key import KEY_ENV, given_key, resolved_key, socket_url
+from voicepipe.vendors.assemblyai._stt_call import Call
+from voicepipe.vendors.assemblyai.parameters import StreamingParameters, is_word_by_word
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from pydantic import SecretStr
+
+    from voicepipe.channel import Inbox, Outbox
+    from voicepipe.events import AudioFrame, Hearing
+    from voicepipe.session import Session
+
+__all__ = ["AssemblyAIRecogniser"]
+
+HOSTS: Final = {
+    None: "streaming.assemblyai.com",
+    "us": "streaming.us.assemblyai.com",
+    "eu": "streaming.eu.assemblyai.com",
+}
+
+PATH: Final = "/v3/ws"
+
+REMEMBERED_CHARACTERS: Final = 1500
+"""So much of what the agent said is of use to the service, which keeps about as much."""
+
+
+class AssemblyAIRecogniser(Recogniser):
+    """Recognises speech with AssemblyAI's streaming service.
+
+    The connection is made when a call begins, and made anew within a second when it breaks: the audio since the last
+    final transcript, up to 5 s, is sent again, and the application is told by `RecogniserLost`. A service that falls
+    silent is noticed within 5 s. A session is renewed before it is three hours old.
+
+    `SpeechStarted` comes late, half a second to more than a second after the caller began: for a quick barge-in put a
+    detector on this machine beside it. An early transcript is stable when it ends like a sentence, came twice, is
+    vouched for by the service, or is probably the end of the turn.
+
+    Args:
+        api_key: The key.
+        api_key_env: Name of the environment variable that holds the key otherwise, read when the pipeline is opened.
+        region: Where audio is processed; the nearest place unless it is "us" or "eu".
+        host: Another host instead, perhaps with its port.
+        url: Another URL instead, e.g. "ws://127.0.0.1:8098"; ws:// reaches only this machine.
+        speech_model: The model, any name that the service knows.
+        parameters: The settings.
+        sends_agent_context: Whether the service is told what the caller heard the agent say, which helps it to
+            understand the answer. It is not told to the models before Universal-3.
+
+    Raises:
+        ConfigurationError: A value cannot be meant, or the service refuses it.
+        AuthenticationError: There is no key, or it is refused.
+        VendorError: The service cannot be reached, or broke and cannot be reached again.
+
+    Source: the vendor's streaming reference and its Python SDK 1.8.2, read 2026-11-22.
+    """
+
+    _key: SecretStr
+
+    def __init__(
+        self,
+        *,
+        api_key: str | SecretStr | None = None,
+        api_key_env: str = KEY_ENV,
+        region: Literal["us", "eu"] | None = None,
+        host: str | None = None,
+        url: str | None = None,
+        speech_model: str = "u3-rt-pro",
+        parameters: StreamingParameters | None = None,
+        sends_agent_context: bool = True,
+    ) -> None:
+        if not isinstance(cast("object", speech_model), str) or not speech_model.strip():
+            raise ConfigurationError(f"{self.name}: speech_model must name a model, e.g. 'u3-rt-pro'")
+        if parameters is not None and not isinstance(cast("object", parameters), StreamingParameters):
+            raise ConfigurationError(f"{self.name}: parameters must be StreamingParameters(...), not {parameters!r}")
+        self.url = socket_url(self.name, PATH, HOSTS, region=region, host=host, url=url)
+        self.speech_model = speech_model
+        self.parameters = parameters or StreamingParameters()
+        self.sample_rate = self.parameters.sample_rate
+        self.sends_agent_context = sends_agent_context
+        self._api_key = given_key(self.name, api_key)
+        self._api_key_env = api_key_env
+        self._call: Call | None = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Find the key."""
+        self._key = resolved_key(self.name, self._api_key, self._api_key_env)
+        yield
+
+    @asynccontextmanager
+    async def attach(self, session: Session) -> AsyncGenerator[None]:
+        """Connect, and end the service's session with the call."""
+        call = Call(self.url, self._key, self.speech_model, self.parameters, session)
+        await call.open()
+        self._call = call
+        try:
+            yield
+        finally:
+            await call.close()
+
+    async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: Session) -> None:
+        """Turn audio into what was heard. See `Recogniser.recognise`."""
+        del session
+        assert self._call is not None  # noqa: S101 - `attach` comes first
+        await self._call.run(inbox, outbox)
+
+    def update(self, **changes: Any) -> None:  # noqa: ANN401 - each recogniser has its own
+        """Change settings from now on, on this connection and on later ones.
+
+        Args:
+            changes: Fields of `StreamingParameters` that are marked as changeable there.
+
+        Raises:
+            ConfigurationError: A name is unknown or fixed for the call, or a value out of range.
+        """
+        self.parameters = self.parameters.changed(changes)
+        if self._call is not None:
+            self._call.parameters = self.parameters
+            self._call.refresh()
+
+    @asynccontextmanager
+    async def updated(self, **changes: Any) -> AsyncGenerator[None]:  # noqa: ANN401
+        """Change settings for as long as the block lasts, then set them back. See `update`.
+
+        Raises:
+            ConfigurationError: As for `update`; or what to go back to is neither set nor documented.
+        """
+        before = self.parameters.restoring(list(changes), self.speech_model)
+        self.update(**changes)
+        try:
+            yield
+        finally:
+            self.update(**before)
+
+    def force_endpoint(self) -> None:
+        """End the caller's turn with the audio so far; without speech in it nothing happens. Never waits."""
+        if self._call is not None:
+            self._call.force_endpoint()
+
+    def agent_said(self, text: str) -> None:
+        """Tell the service the end of what the caller has heard."""
+        if self.sends_agent_context and not is_word_by_word(self.speech_model):
+            self.update(agent_context=text[-REMEMBERED_CHARACTERS:])
+
+    def __repr__(self) -> str:
+        """Show the model and where it is; never the key."""
+        return f"<{self.name} {self.speech_model} at {self.url}>"

@@ -1,0 +1,179 @@
+"""Speech from AssemblyAI's streaming text-to-speech.
+
+Rule 1: a sentence is one request (a very long one a few); its audio is handed on as it comes.
+Rule 2: a generator that is closed early takes its request back, synchronously; the socket stays for the next turn.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import urlencode
+
+import anyio
+
+from voicepipe.errors import ConfigurationError
+from voicepipe.stages.tts_sink import TTSSink
+from voicepipe.vendors.assemblyai._key import KEY_ENV, given_key, resolved_key, socket_url
+from voicepipe.vendors.assemblyai._tts_line import SpeechLine
+from voicepipe.vendors.assemblyai._tts_text import parts_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from pydantic import SecretStr
+
+    from voicepipe.events import Sentence, WordMark
+    from voicepipe.session import Session
+
+__all__ = ["AssemblyAITTS"]
+
+REGIONS: Final[dict[str | None, str]] = {
+    None: "tts.us.assemblyai.com",
+    "us": "tts.us.assemblyai.com",
+    "eu": "tts.eu.assemblyai.com",
+}
+
+PATH: Final = "/v1/ws"
+
+SAMPLE_RATES: Final = (8_000, 16_000, 22_050, 24_000, 44_100, 48_000)
+
+MARKS_S: Final = 0.5
+"""How long word times are waited for, at most: they come after the audio, or not at all."""
+
+BEFORE_SILENCE_S: Final = 0.1
+"""Word times are not waited for so long that the output might run dry."""
+
+
+class AssemblyAITTS(TTSSink):
+    """Speaks with a voice of AssemblyAI, over a websocket that is opened before the first turn and kept for all.
+
+    AssemblyAITTS()                                                       # the key is in ASSEMBLYAI_API_KEY
+    AssemblyAITTS("aai-michael", language="german", region="eu")
+
+    A session with the service that ends, by its age, by a restart or by a broken connection, is replaced; a sentence
+    that had no audio yet is asked for again. At a barge-in the service is told to stop, and the socket stays.
+
+    Args:
+        voice_id: A built-in voice ("aai-" and alba, anna, charles, eve, george, jane, jean, mary, michael, paul or
+            vera), or the id of one of the account's. A voice belongs to a region.
+        language: In English, e.g. "spanish"; None for the voice's own.
+        sample_rate: Samples per second: 8000, 16000, 22050, 24000, 44100 or 48000.
+        model_id: None for the service's own choice.
+        region: Where the text is spoken: "us" or "eu"; "us" without any of these three.
+        host: Another host, over TLS.
+        url: Another URL, e.g. "wss://tts.example.com"; "ws://" is for this machine alone.
+        api_key: The key.
+        api_key_env: Name of the environment variable that holds the key, read when the pipeline is opened.
+        word_boundaries: Whether to ask when words end; else what was heard of a cut sentence is estimated.
+        inactivity_timeout_s: After so long without a sign of life the service ends a session, 5 to 120 s; signs are
+            sent twice as often.
+
+    Raises:
+        ConfigurationError: A value cannot be meant; raised here, or when a session starts and the service refuses it.
+        AuthenticationError: There is no key, or it is refused; raised when the pipeline is opened or a session starts.
+        VendorError: The service cannot be reached when a session starts.
+
+    Source: the service's streaming reference and its Python SDK 1.8.2 (`tts/v1`), read 2026-11-22.
+    """
+
+    _key: SecretStr
+    _line: SpeechLine
+
+    def __init__(
+        self,
+        voice_id: str = "aai-jane",
+        *,
+        language: str | None = None,
+        sample_rate: int = 24_000,
+        model_id: str | None = None,
+        region: Literal["us", "eu"] | None = None,
+        host: str | None = None,
+        url: str | None = None,
+        api_key: str | SecretStr | None = None,
+        api_key_env: str = KEY_ENV,
+        word_boundaries: bool = True,
+        inactivity_timeout_s: int = 120,
+    ) -> None:
+        super().__init__()
+        if not voice_id.strip():
+            raise ConfigurationError('AssemblyAITTS: voice_id is empty; write for example "aai-jane"')
+        if sample_rate not in SAMPLE_RATES:
+            known = ", ".join(map(str, SAMPLE_RATES))
+            raise ConfigurationError(f"AssemblyAITTS: sample_rate must be one of {known}, not {sample_rate}")
+        if not 5 <= inactivity_timeout_s <= 120:
+            raise ConfigurationError(
+                f"AssemblyAITTS: inactivity_timeout_s must be between 5 and 120, not {inactivity_timeout_s}"
+            )
+        self.voice_id = voice_id
+        self.language = language
+        self.sample_rate = sample_rate
+        self.model_id = model_id
+        self.word_boundaries = word_boundaries
+        self.inactivity_timeout_s = inactivity_timeout_s
+        self.url = socket_url("AssemblyAITTS", PATH, REGIONS, region=region, host=host, url=url)
+        self._api_key = given_key("AssemblyAITTS", api_key)
+        self._api_key_env = api_key_env
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Find the key, so that a missing one is told before the first call."""
+        self._key = resolved_key(self.name, self._api_key, self._api_key_env)
+        yield
+
+    @asynccontextmanager
+    async def attach(self, session: Session) -> AsyncGenerator[None]:
+        """Hold a session with the service while the call lasts."""
+        del session
+        self._line = SpeechLine(self._socket_url(), self._key, sample_rate=self.sample_rate)
+        async with self._line.open():
+            yield
+
+    async def synthesize(self, sentence: Sentence) -> AsyncGenerator[bytes | WordMark]:
+        """Yield the audio as it comes, and the word times when they come. See `TTSSink.synthesize`."""
+        before_s = 0.0
+        for part in parts_of(sentence.text):
+            request = self._line.ask(part.text)
+            first_s = last_s = math.inf  # when its first piece was handed on, until when word times are waited for
+            has_marks = not self.word_boundaries
+            now = anyio.current_time()
+            try:
+                while True:
+                    news = self._line.news
+                    audio_s = request.came_bytes / 2 / self.sample_rate
+                    if request.is_done and request.words is not None and not has_marks:
+                        has_marks = True
+                        for mark in part.marks(request.words, audio_s=audio_s, start_s=before_s):
+                            yield mark
+                    elif request.audio:
+                        first_s = min(first_s, anyio.current_time())
+                        yield request.audio.popleft()
+                    elif request.error is not None:
+                        raise request.error
+                    elif request.is_done and (has_marks or not audio_s or now >= last_s):
+                        break
+                    else:
+                        if request.is_done:
+                            heard_s = first_s + audio_s - BEFORE_SILENCE_S
+                            last_s = min(last_s, anyio.current_time() + MARKS_S, heard_s)
+                        now = await self._line.changed(news, last_s)
+            finally:
+                self._line.drop(request)
+            before_s += audio_s
+
+    def _socket_url(self) -> str:
+        wanted = {
+            "voice_id": self.voice_id,
+            "language": self.language,
+            "model_id": self.model_id,
+            "sample_rate": str(self.sample_rate),
+            "encoding": "pcm_s16le",
+            "word_boundaries": "true" if self.word_boundaries else "false",
+            "inactivity_timeout": str(self.inactivity_timeout_s),
+        }
+        return f"{self.url}?{urlencode({name: value for name, value in wanted.items() if value})}"
+
+    def __repr__(self) -> str:
+        """Show voice, rate and where the service is; never the key."""
+        return f"<{self.name} {self.voice_id} {self.sample_rate} Hz at {self.url}>"

@@ -1,0 +1,102 @@
+"""`voicepipe simulate`: a simulated service in a process of its own, asked over a real socket."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.sync.client import connect
+
+from voicepipe.cli import main
+from voicepipe.testing.simulators.stt import STTSimulator
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+RUN = "from voicepipe.cli import main\nraise SystemExit(main())"
+
+
+@contextmanager
+def simulated(*arguments: str) -> Generator[tuple[subprocess.Popen[str], list[str]]]:
+    """Run the command, and give its process and the three lines it prints."""
+    program = [sys.executable, "-W", "error", "-c", RUN, "simulate", *arguments]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process, [process.stdout.readline().rstrip() for _ in range(3)]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_stt_says_what_it_is_told() -> None:
+    """`simulate stt --say` tells its URL and its use, says the texts in turns, and ends with Ctrl-C."""
+    with simulated("stt", "--say", "Hello there.", "--say", "Good bye.") as (process, lines):
+        with connect(f"{lines[0]}/v3/ws?sample_rate=16000", proxy=None, compression=None) as socket:
+            for _ in range(28):  # 2.8 s of audio at once: the first text, which is over at 1.7 s, is heard in real time
+                socket.send(bytes(3200))
+            socket.send(json.dumps({"type": "ForceEndpoint"}))
+            turns: list[str] = []
+            while not turns:
+                message = json.loads(socket.recv(timeout=30))
+                turns += [message["transcript"]] if message.get("end_of_turn") else []
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert turns == ["Hello there."]
+    assert lines[1:] == [
+        f"use it: vp.STTStage(vp.AssemblyAIRecogniser(url='{lines[0]}', api_key='any'))",
+        "end it: Ctrl-C",
+    ]
+    assert (process.returncode, out, err) == (130, "", "")
+
+
+def test_the_line_to_use_is_valid() -> None:
+    """The printed line, put into a program, makes a part."""
+    import voicepipe as vp
+
+    with simulated("stt") as (_, lines):
+        use = lines[1].removeprefix("use it: ")
+    assert isinstance(eval(use, {"vp": vp}), vp.STTStage)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["dance"], "voicepipe: there is no simulator of 'dance'; choose from stt"),
+        (["stt", "--say", " "], "voicepipe: what is spoken needs words and an end after its beginning"),
+    ],
+)
+def test_what_cannot_be_simulated_is_told(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown service or an empty text brings one line on stderr, and exit status 2."""
+    assert main(["simulate", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(said)
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http"])
+def test_a_port_must_be_one(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no port is told in one line before anything is started."""
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate", "stt", f"--port={port}"])
+    assert ended.value.code == 2
+    assert f"a port is a number from 0 to 65535, not '{port}'" in capsys.readouterr().err
+
+
+@pytest.mark.anyio
+async def test_a_port_in_use_is_told() -> None:
+    """A port that somebody else has brings one line with what to do, and exit status 2."""
+    async with STTSimulator().serve() as url:
+        port = url.rpartition(":")[2]
+        program = [sys.executable, "-c", RUN, "simulate", "stt", "--port", port]
+        ended = subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: ASYNC221 - nothing else runs
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        f"voicepipe: 127.0.0.1:{port} cannot be listened on: Address already in use; "
+        "choose another port, or 0 for a free one\n"
+    )

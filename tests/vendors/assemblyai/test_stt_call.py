@@ -1,0 +1,268 @@
+"""One call over several connections: whatever breaks, each of the caller's turns is heard once, when it was said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import anyio
+import pytest
+from stt_server import KEY, Act, Caller, EarServer, Peer, Told, agent, call, closing, good, text_of
+
+import voicepipe as vp
+from voicepipe.errors import AuthenticationError, RateLimited, VendorError
+from voicepipe.testing import RecordingOutput
+from voicepipe.testing.simulators.stt import Closes, Drops, HangsUp, Stalls, STTSimulator, TurnsDeaf
+
+pytestmark = pytest.mark.anyio
+
+
+async def held(*acts: Act | int, caller: Caller, during: Callable[[vp.Session], Any] | None = None, **settings: Any):
+    """Hold a call with a server that does these acts."""
+    server = EarServer(*acts)
+    async with server.serve() as url:
+        told = await call(url, caller, during, **settings)
+    return told, server.peers
+
+
+def said_when(told: Told) -> list[tuple[str, list[float]]]:
+    """What was said, and when each word began."""
+    return [(event.text, [round(word.start_s, 2) for word in event.words]) for _, event in told.of(vp.Transcript)]
+
+
+async def dropping(peer: Peer) -> None:
+    """Break the connection without a word, in the middle of an utterance."""
+    await peer.begin()
+    await peer.listen(until_s=1.5)
+    peer.connection.transport.abort()
+
+
+async def terminating(peer: Peer) -> None:
+    """End the session in form, though nobody asked for it."""
+    await peer.begin()
+    await peer.listen(until_s=1.5)
+    await peer.send("Termination", audio_duration_seconds=1, session_duration_seconds=1)
+    await peer.connection.close(1000, "Session Ended")
+
+
+async def erring(peer: Peer) -> None:
+    """Report an error and stay."""
+    await peer.begin()
+    await peer.listen(until_s=1.5)
+    await peer.send("Error", error_code=3005, error="bad")
+    await peer.connection.wait_closed()
+
+
+async def huge(peer: Peer) -> None:
+    """Send a message that nobody can want."""
+    await peer.begin()
+    await peer.listen(until_s=1.5)
+    await peer.send("Turn", transcript="word " * 300_000, end_of_turn=True)
+    await peer.listen()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        *(pytest.param(closing(code, at_s=1.5), id=str(code)) for code in (1000, 1001, 1011, 1012, 1013, 3005, 3008)),
+        *(pytest.param(closing(code, at_s=1.5, error=True), id=f"error {code}") for code in (3005, 3008)),
+        *(pytest.param(act, id=act.__name__) for act in (dropping, terminating, erring, huge)),
+    ],
+)
+async def test_a_connection_that_breaks_is_made_anew(act: Act) -> None:
+    """In mid-word or not: within a second another one hears what was said, once, and with its true times."""
+    told, peers = await held(act, good, caller=Caller(1.0, 5.0, hangs_up_s=8.0))
+
+    ((lost_s, _),) = told.lost
+    assert peers[1].at_s - lost_s <= 1.0
+    assert said_when(told) == [(text_of(0), [1.0, 1.4, 1.8]), (text_of(1), [5.0, 5.4, 5.8])]
+    assert told.error is None
+    assert [len(peers), peers[1].kinds[-1]] == [2, "Terminate"]
+
+
+@pytest.mark.parametrize("at_s", [round(0.5 + 0.15 * step, 2) for step in range(20)])
+async def test_it_may_break_at_any_time(at_s: float) -> None:
+    """Before, during, or after an utterance, before or after its transcript: it is told once."""
+    told, _ = await held(closing(1011, at_s=at_s), good, caller=Caller(1.0, hangs_up_s=5.0))
+    assert said_when(told) == [(text_of(0), [1.0, 1.4, 1.8])]
+
+
+async def test_a_turn_begins_once() -> None:
+    """Speech that was reported before the break is not reported again after it."""
+    told, _ = await held(closing(1011, at_s=1.5), good, caller=Caller(1.0, hangs_up_s=4.0))
+    assert [round(event.at_s, 2) for _, event in told.of(vp.SpeechStarted)] == [1.0]
+
+
+async def test_a_long_turn_is_not_cut_short() -> None:
+    """Words older than the 5 s that are sent again were understood before, and stand in front of the rest."""
+    caller = Caller(*[1.2 * step for step in range(8)], hangs_up_s=12.0)
+    told, _ = await held(closing(1011, at_s=8.0), good, caller=caller)
+    assert told.transcripts == [" ".join(text_of(number) for number in range(8))]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(1008, AuthenticationError), (3006, VendorError), (3007, VendorError), (1009, VendorError), (4001, VendorError)],
+)
+async def test_a_refusal_in_mid_call_ends_it(code: int, kind: type[VendorError]) -> None:
+    """What another connection would not mend ends the session at once, under its stage's name."""
+    told, peers = await held(closing(code, at_s=1.5, error=True), good, caller=Caller(1.0, hangs_up_s=8.0))
+    assert isinstance(told.error, kind)
+    assert (len(peers), str(code) in str(told.error)) == (1, True)
+    assert "in STTStage" in told.error.__notes__
+    assert told.ended_s < 2.5
+
+
+async def test_a_service_that_always_breaks_is_given_up() -> None:
+    """It is asked a few times, ever later, and no more often than the smallest account may."""
+    told, peers = await held(closing(1011, at_s=0.05), caller=Caller(hangs_up_s=60.0))
+    waited = [round(after.at_s - before.at_s, 1) for before, after in pairwise(peers)]
+    assert waited == pytest.approx([0.1, 0.5, 1.0, 2.0, 4.0], abs=0.11)
+    assert isinstance(told.error, VendorError)
+    assert len(told.lost) == 6
+
+
+async def test_a_service_that_asks_to_slow_down_gets_a_pause() -> None:
+    """It is asked 5 s later, then 10 s later, and then the caller has waited long enough."""
+    told, peers = await held(closing(3009, at_s=0.05), caller=Caller(hangs_up_s=60.0))
+    assert [round(peer.at_s) for peer in peers] == [0, 5, 15]
+    assert isinstance(told.error, RateLimited)
+
+
+async def test_audio_that_had_to_wait_too_long_is_counted() -> None:
+    """While there is no connection 5 s are kept; what was older is gone, and the application is told how much."""
+    told, _ = await held(closing(3009, at_s=0.5), 503, 503, good, caller=Caller(1.0, 9.5, hangs_up_s=12.0))
+    dropped_s = sum(event.seconds for _, event in told.of(vp.AudioDropped))
+    outage_s = 5.0 + 0.5 + 1.0
+    assert dropped_s == pytest.approx(outage_s - 5.0, abs=0.5)
+    assert said_when(told)[-1] == (text_of(1), [9.5, 9.9, 10.3])
+
+
+async def silent(peer: Peer) -> None:
+    """Begin, and say nothing more, though audio is read and pings are answered."""
+    await peer.begin()
+    await peer.connection.wait_closed()
+
+
+async def deaf_in_mid_word(peer: Peer) -> None:
+    """Hear half an utterance, then nothing; the connection stays."""
+    await peer.begin()
+    await peer.listen(until_s=1.5)
+    peer.connection.transport.pause_reading()
+    await anyio.sleep(60.0)
+
+
+@pytest.mark.parametrize("act", [silent, deaf_in_mid_word])
+async def test_a_service_that_falls_silent_is_noticed(act: Act) -> None:
+    """Within 5 s of its last word another connection is made, and nothing that was said meanwhile is lost."""
+    told, _ = await held(act, good, caller=Caller(1.0, 6.4, hangs_up_s=10.0))
+    ((lost_s, why),) = told.lost
+    assert lost_s - (1.46 if act is deaf_in_mid_word else 0.0) <= 5.0
+    assert "says nothing any more" in why
+    assert said_when(told) == [(text_of(0), [1.0, 1.4, 1.8]), (text_of(1), [6.4, 6.8, 7.2])]
+
+
+async def test_the_service_may_be_slow_to_be_read() -> None:
+    """An application that holds up what was heard for long does not make the service look dead."""
+
+    class Slow(vp.SessionStage[vp.Hearing, vp.Hearing]):
+        async def run(self, inbox: Any, outbox: Any, session: vp.Session) -> None:
+            await anyio.sleep(20.0)
+            async for event in inbox:
+                await outbox.send(event)
+
+    server = EarServer(good)
+    async with server.serve() as url:
+        row = agent(url, Caller(*range(0, 40, 2), hangs_up_s=60.0)).parts
+        slow = vp.Pipeline(row[0], row[1], Slow(), *row[2:], output=RecordingOutput())
+        async with slow.session() as session:
+            events = [event async for event in session]
+    assert len(server.peers) == 1
+    assert len([event for event in events if isinstance(event, vp.Transcript)]) == 20
+
+
+async def test_settings_outlive_a_connection() -> None:
+    """What was changed, and what the agent said, holds on the next connection too."""
+
+    async def during(session: vp.Session) -> None:
+        session.recogniser.update(min_turn_silence_s=0.5, prompt="A bank.")
+        session.say("Hello!")
+
+    _, (_, peer) = await held(closing(1011, at_s=1.5), good, caller=Caller(hangs_up_s=3.0), during=during)
+    assert (peer.query["min_turn_silence"], peer.query["prompt"]) == ("500", "A bank.")
+    assert [message for _, message in peer.controls][:-1] == [
+        {"type": "UpdateConfiguration", "agent_context": "Hello!"}
+    ]
+
+
+async def test_a_service_that_is_behind_catches_up() -> None:
+    """After a break in silence hardly anything is sent again: the next words are heard as they are said."""
+    told, peers = await held(closing(1011, at_s=4.0), good, caller=Caller(6.0, hangs_up_s=9.0))
+    first_s, early = told.of(vp.EarlyTranscript)[0]
+    assert (early.text, round(first_s, 2)) == ("0a", 6.06)
+    assert peers[1].audio_ms < 6_000
+
+
+# --- age --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_session_is_renewed_before_it_is_too_old() -> None:
+    """When nobody speaks a new session takes over, the old one is terminated, and no turn is lost or told twice."""
+    caller = Caller(1.0, 5.0, 9.0, hangs_up_s=12.0, pauses={3.0: 9_899.0})
+    told, peers = await held(good, good, caller=caller)
+    assert told.transcripts == [text_of(0), text_of(1), text_of(2)]
+    assert (told.lost, told.error) == ([], None)
+    assert [peer.kinds[-1] for peer in peers] == ["Terminate", "Terminate"]
+    assert 9_900.0 <= peers[1].at_s <= 9_906.0
+
+
+async def test_a_session_is_not_renewed_while_somebody_speaks() -> None:
+    """It waits for the end of the turn."""
+    caller = Caller(3.0, hangs_up_s=12.0, pauses={3.0: 9_899.0})
+    told, peers = await held(good, good, caller=caller)
+    assert told.transcripts == [text_of(0)]
+    assert peers[1].at_s > told.of(vp.Transcript)[0][0]
+
+
+async def test_a_refused_renewal_does_not_end_the_call() -> None:
+    """The old session goes on, and a new one is asked for later."""
+    caller = Caller(5.0, 9.0, hangs_up_s=75.0, pauses={3.0: 9_899.0})
+    told, peers = await held(good, 503, good, caller=caller)
+    assert (told.transcripts, told.error) == ([text_of(0), text_of(1)], None)
+    assert [round(peer.at_s, -1) for peer in peers] == [0.0, 9_960.0]
+
+
+# --- against the simulated service, which is nobody's friend ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [Closes(1013, 2.0), Drops(2.0), HangsUp(2.0), Stalls(2.0), TurnsDeaf(2.0)])
+async def test_the_simulated_service_may_fail_in_every_way(fault: Any) -> None:
+    """Each fault of the simulated service is survived and told, and its rules are kept by what is sent again."""
+    simulator = STTSimulator(api_key=KEY, faults={1: fault}, max_lead_s=5.0)
+    async with simulator.serve() as url:
+        told = await call(url, Caller(1.0, hangs_up_s=12.0))
+    assert (len(told.lost), told.error) == (1, None)
+    assert told.lost[0][0] <= 2.0 + 5.0
+    assert [session.error for session in simulator.sessions] == ["", ""]
+    assert set(simulator.sessions[1].frames) == {1600}
+
+
+# --- long calls -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+async def test_an_hour_of_breaks() -> None:
+    """An hour with a break every few minutes: each turn once, each at its time, nothing that grows, nothing left."""
+    tasks = {task.id for task in anyio.get_running_tasks()}
+    starts_s = [float(start_s) for start_s in range(5, 3600, 15)]
+    codes = (1001, 1006, 1011, 1012, 1013, 3005, 3008, 1000)
+    acts = [dropping if code == 1006 else closing(code, at_s=400.0) for code in codes]
+    told, peers = await held(*acts, good, caller=Caller(*starts_s, hangs_up_s=3600.0, frame_s=0.05))
+
+    assert told.error is None
+    assert len(peers) == len(codes) + 1
+    assert said_when(told) == [
+        (text_of(number), [start_s, start_s + 0.4, start_s + 0.8]) for number, start_s in enumerate(starts_s)
+    ]
+    assert {task.id for task in anyio.get_running_tasks()} == tasks

@@ -1,0 +1,193 @@
+"""Settings of streaming recognition: checked here, in the service's names on the wire."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicepipe.errors import ConfigurationError
+from voicepipe.vendors.assemblyai.parameters import CHANGEABLE, WIRES, StreamingParameters, query
+
+MODEL = "u3-rt-pro"
+OLDER = "universal-streaming-english"
+SIGNS = {"session_heartbeat": True, "acknowledge_silence": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sent"),
+    [
+        ("mode", "min_latency", {"mode": "min_latency"}),
+        ("min_turn_silence_s", 0.1, {"min_turn_silence": 100}),
+        ("max_turn_silence_s", 2.5, {"max_turn_silence": 2500}),
+        ("end_of_turn_confidence_threshold", 0.4, {"end_of_turn_confidence_threshold": 0.4}),
+        ("format_turns", True, {"format_turns": True}),
+        ("vad_threshold", 1, {"vad_threshold": 1.0}),
+        ("keyterms_prompt", ["IBAN", "Ozeki"], {"keyterms_prompt": ["IBAN", "Ozeki"]}),
+        ("keyterms_prompt", [], {"keyterms_prompt": []}),
+        ("prompt", "A bank.", {"prompt": "A bank."}),
+        ("agent_context", "Your number?", {"agent_context": "Your number?"}),
+        ("previous_context_n_turns", 3, {"previous_context_n_turns": 3}),
+        ("interruption_delay_s", 0, {"interruption_delay": 0}),
+        ("turn_left_pad_s", 0.25, {"turn_left_pad_ms": 250}),
+        ("language_codes", ["en", "de"], {"language_codes": ["en", "de"]}),
+        ("inactivity_timeout_s", 30, {"inactivity_timeout": 30}),
+        ("speaker_labels_revision_interval_s", 120, {"speaker_labels_revision_interval_ms": 120_000}),
+        ("voice_focus", "near-field", {"voice_focus": "near-field"}),
+        ("redact_pii_sub", "hash", {"redact_pii_sub": "hash"}),
+        ("session_heartbeat", False, {"session_heartbeat": False}),
+    ],
+)
+def test_a_setting_is_sent_in_the_services_name_and_unit(name: str, value: object, sent: dict[str, object]) -> None:
+    """What is set goes out under the service's name, in its unit; what is not set stays at home."""
+    settings: Any = {name: value}
+    assert StreamingParameters(**settings).on_the_wire(MODEL) == {"sample_rate": 16_000, **SIGNS, **sent}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"sample_rate": 7_999}, "sample_rate must be a whole number from 8000 to 96000, not 7999"),
+        ({"sample_rate": None}, "sample_rate must be a whole number"),
+        ({"sample_rate": 16_000.0}, "sample_rate must be a whole number"),
+        ({"mode": "fast"}, "mode must be one of 'min_latency', 'balanced', 'max_accuracy'"),
+        ({"min_turn_silence_s": 100}, "min_turn_silence_s must be a number from 0.05 to 10, not 100"),
+        ({"min_turn_silence_s": 0.049}, "min_turn_silence_s"),
+        ({"max_turn_silence_s": float("nan")}, "max_turn_silence_s"),
+        ({"max_turn_silence_s": True}, "max_turn_silence_s must be a number"),
+        ({"min_turn_silence_s": 2, "max_turn_silence_s": 1}, "(2) must not exceed max_turn_silence_s (1)"),
+        ({"vad_threshold": 1.01}, "vad_threshold must be a number from 0 to 1"),
+        ({"format_turns": 1}, "format_turns must be True or False"),
+        ({"keyterms_prompt": ["x"] * 101}, "at most 100 texts of 1 to 50 characters"),
+        ({"keyterms_prompt": ["x" * 51]}, "at most 100 texts of 1 to 50 characters"),
+        ({"keyterms_prompt": [""]}, "keyterms_prompt"),
+        ({"keyterms_prompt": "IBAN"}, "keyterms_prompt must be a list"),
+        ({"prompt": "x" * 1751}, "prompt must be a text of at most 1750 characters, which this text is not"),
+        ({"agent_context": "x" * 1751}, "agent_context"),
+        ({"previous_context_n_turns": 101}, "previous_context_n_turns"),
+        ({"interruption_delay_s": 1.1}, "interruption_delay_s"),
+        ({"language_codes": ["en"] * 11}, "language_codes must be a list of at most 10"),
+        ({"inactivity_timeout_s": 4}, "inactivity_timeout_s"),
+        ({"max_speakers": 11}, "max_speakers"),
+        ({"voice_focus": "near"}, "voice_focus must be one of"),
+    ],
+)
+def test_what_the_service_would_refuse_is_refused_here(settings: dict[str, Any], said: str) -> None:
+    """A value out of range is told before anything is connected, with the field's name and its range."""
+    with pytest.raises(ConfigurationError) as raised:
+        StreamingParameters(**settings)
+    assert said in str(raised.value)
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    """A misspelt name, which the service would ignore without a word, is an error."""
+    settings: Any = {"min_turn_silence": 100}
+    with pytest.raises(TypeError, match="min_turn_silence"):
+        StreamingParameters(**settings)
+
+
+def test_a_text_is_not_repeated_in_the_error() -> None:
+    """What was to be said to the model may be private, so an error about it does not quote it."""
+    with pytest.raises(ConfigurationError) as raised:
+        StreamingParameters(prompt="secret " * 300)
+    assert "secret" not in str(raised.value)
+
+
+def test_secrets_and_speech_are_not_shown() -> None:
+    """Neither the header of a webhook nor what the agent said is part of the repr."""
+    shown = repr(StreamingParameters(webhook_auth_header_value="s3cret", agent_context="You owe 40 euros."))
+    assert "s3cret" not in shown
+    assert "40 euros" not in shown
+
+
+def test_a_list_is_kept_as_it_was() -> None:
+    """Settings do not change with the list they were made of."""
+    terms = ["IBAN"]
+    parameters = StreamingParameters(keyterms_prompt=terms)
+    terms.append("BIC")
+    assert parameters.keyterms_prompt == ("IBAN",)
+
+
+def test_the_query_holds_each_name_once() -> None:
+    """Lists travel as JSON in one value and booleans in small letters, because repeated names are refused."""
+    parameters = StreamingParameters(keyterms_prompt=["a b", "é"], filter_profanity=True, prompt="x & y=z")
+    sent = parse_qsl(urlencode(query(parameters.on_the_wire(MODEL))))
+
+    values = dict(sent)
+    assert len(values) == len(sent)
+    assert json.loads(values["keyterms_prompt"]) == ["a b", "é"]
+    assert (values["filter_profanity"], values["prompt"], values["sample_rate"]) == ("true", "x & y=z", "16000")
+
+
+def test_models_before_u3_are_not_asked_to_acknowledge_silence() -> None:
+    """What only newer models know is not asked of older ones."""
+    assert StreamingParameters().on_the_wire(OLDER) == {"sample_rate": 16_000, "session_heartbeat": True}
+
+
+def test_what_may_change_is_what_the_service_lets_change() -> None:
+    """The names that may change in mid-call are the service's own list."""
+    assert {
+        "min_turn_silence", "max_turn_silence", "end_of_turn_confidence_threshold", "format_turns", "vad_threshold",
+        "keyterms_prompt", "prompt", "agent_context", "interruption_delay", "continuous_partials", "turn_left_pad_ms",
+        "language_codes", "filter_profanity", "session_heartbeat", "acknowledge_silence",
+    } == CHANGEABLE  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sample_rate": 8_000}, "sample_rate is fixed for the call; what may change is min_turn_silence_s"),
+        ({"min_silence": 1.0}, "min_silence is unknown"),
+        ({"prompt": None}, "prompt needs a value"),
+        ({"vad_threshold": 2}, "vad_threshold must be"),
+    ],
+)
+def test_a_change_is_checked_likewise(changes: dict[str, object], said: str) -> None:
+    """What may not change, is unknown, or is out of range is refused, and nothing has changed."""
+    parameters = StreamingParameters(vad_threshold=0.5)
+    with pytest.raises(ConfigurationError) as raised:
+        parameters.changed(changes)
+    assert said in str(raised.value)
+    assert parameters == StreamingParameters(vad_threshold=0.5)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "model", "names", "before"),
+    [
+        (StreamingParameters(), MODEL, ["min_turn_silence_s"], {"min_turn_silence_s": 0.1}),
+        (StreamingParameters(), OLDER, ["min_turn_silence_s"], {"min_turn_silence_s": 0.4}),
+        (StreamingParameters(prompt="A bank."), MODEL, ["prompt"], {"prompt": "A bank."}),
+        (StreamingParameters(), MODEL, ["prompt", "keyterms_prompt"], {"prompt": "", "keyterms_prompt": ()}),
+    ],
+)
+def test_a_change_can_be_taken_back(
+    parameters: StreamingParameters, model: str, names: list[str], before: dict[str, object]
+) -> None:
+    """What was set is set again; what was not is set to the service's documented default."""
+    assert parameters.restoring(names, model) == before
+    parameters.changed(before)  # and that is something that may be sent
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [(StreamingParameters(), "language_codes"), (StreamingParameters(mode="min_latency"), "min_turn_silence_s")],
+)
+def test_what_cannot_be_taken_back_is_not_changed(parameters: StreamingParameters, name: str) -> None:
+    """Where no default is documented, the application has to say what to return to."""
+    with pytest.raises(ConfigurationError, match=f"what {name} is by default is not documented"):
+        parameters.restoring([name], MODEL)
+
+
+@given(st.sampled_from(sorted(WIRES)), st.one_of(st.text(), st.integers(), st.floats(), st.none(), st.lists(st.text())))
+def test_any_value_is_sent_or_refused(name: str, value: object) -> None:
+    """Whatever an application sets, it is either refused as such or makes a query that can be sent."""
+    settings: Any = {name: value}
+    try:
+        parameters = StreamingParameters(**settings)
+    except ConfigurationError:
+        return
+    assert urlencode(query(parameters.on_the_wire(MODEL)), errors="replace").isascii()

@@ -1,0 +1,379 @@
+"""The service's messages, without a network: what was heard, and when it was."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicepipe.events import EarlyTranscript, Hearing, SpeechStarted, Transcript, Word
+from voicepipe.vendors.assemblyai._stt_audio import AudioClock, Piece
+from voicepipe.vendors.assemblyai._stt_protocol import TurnReader, Watch, error_in, parsed, update_message
+
+RATE = 16_000
+
+
+def clock_from(start_s: float, seconds: float = 60.0) -> AudioClock:
+    """A clock of audio that was sent from `start_s` on."""
+    clock = AudioClock(RATE)
+    clock.add(Piece(bytes(int(2 * RATE * seconds)), start_s, start_s + seconds, is_loud=False))
+    return clock
+
+
+def turn(text: str, *, order: int = 0, end: bool = False, start_ms: int = 1000, **more: Any) -> dict[str, Any]:
+    """A message of a turn, each word 300 ms long."""
+    words = [
+        {"text": word, "start": start_ms + 300 * n, "end": start_ms + 300 * (n + 1), "confidence": 0.9}
+        for n, word in enumerate(text.split())
+    ]
+    return {"type": "Turn", "turn_order": order, "end_of_turn": end, "transcript": text, "words": words, **more}
+
+
+class Reader(TurnReader):
+    """A reader that is connected, on a clock that begins at 100 s."""
+
+    def __init__(self, *, waits_for_format: bool = False) -> None:
+        super().__init__(waits_for_format=waits_for_format)
+        self.connect(clock_from(100.0), oldest_s=100.0, newest_s=100.0)
+
+    def read(self, *messages: dict[str, Any], now: float = 110.0) -> list[Hearing]:
+        return [event for message in messages for event in self.receive(message, now)]
+
+    def finals(self, *messages: dict[str, Any], now: float = 110.0) -> list[str]:
+        return [event.text for event in self.read(*messages, now=now) if isinstance(event, Transcript)]
+
+
+def test_a_turn_becomes_one_transcript_on_the_loops_clock() -> None:
+    """The end of a turn gives its text, when speech ended, when that was known, and each word's time."""
+    assert Reader().read(turn("Four two.", end=True, start_ms=2000), now=103.1) == [
+        Transcript(
+            "Four two.",
+            speech_ended_s=102.6,
+            endpoint_s=103.1,
+            words=(Word("Four", 102.0, 102.3, 0.9), Word("two.", 102.3, 102.6, 0.9)),
+        )
+    ]
+
+
+def test_speech_does_not_end_in_the_future() -> None:
+    """The last word is padded by the service, and may seem to end after its message came."""
+    (final,) = Reader().read(turn("Hi.", end=True, start_ms=1000), now=101.2)
+    assert isinstance(final, Transcript)
+    assert (final.speech_ended_s, final.endpoint_s) == (101.2, 101.2)
+
+
+def test_words_without_times_end_now() -> None:
+    """A turn that does not say when its words were is taken to have ended when it came."""
+    assert Reader().read({"type": "Turn", "end_of_turn": True, "transcript": "Hi."}, now=104.0) == [
+        Transcript("Hi.", speech_ended_s=104.0, endpoint_s=104.0)
+    ]
+
+
+def test_partials_are_early_transcripts() -> None:
+    """What has been said so far is told as it grows, and a partial that says nothing new is not."""
+    reader = Reader()
+    assert reader.read(turn(""), turn("My"), turn("My order number")) == [
+        EarlyTranscript("My"),
+        EarlyTranscript("My order number"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "is_stable"),
+    [
+        (turn("My order number is"), False),
+        (turn("My order number is four two."), True),
+        (turn("Really?"), True),
+        (turn("本当ですか\uff1f"), True),
+        (turn('He said "no."'), True),
+        (turn("It costs 3.5"), False),
+        (turn("Four two", utterance="Four two"), True),
+        (turn("Four two", utterance=""), False),
+        (turn("Four two", end_of_turn_confidence=0.85), True),
+        (turn("Four two", end_of_turn_confidence=0.5), False),
+        (turn("Four two", end_of_turn_confidence=1.0), False),
+        (turn("Four two", end_of_turn_confidence=0), False),
+    ],
+)
+def test_an_early_transcript_is_stable_when_a_reply_may_be_drafted(message: dict[str, Any], is_stable: bool) -> None:
+    """It ends like a sentence, the service vouches for it, or the end of the turn is likely; 0 and 1 say nothing."""
+    assert Reader().read(message) == [EarlyTranscript(message["transcript"], stable=is_stable)]
+
+
+def test_what_came_twice_is_stable() -> None:
+    """Text that a second partial has not changed is worth a draft, told once."""
+    assert Reader().read(turn("Four two"), turn("Four two"), turn("Four two")) == [
+        EarlyTranscript("Four two"),
+        EarlyTranscript("Four two", stable=True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("messages", "texts"),
+    [
+        pytest.param([turn("Yes.", end=True)] * 3, ["Yes."], id="sent three times"),
+        pytest.param([turn("Yes.", end=True), turn("Yes.")], ["Yes."], id="a partial that comes late"),
+        pytest.param(
+            [turn("Yes.", end=True), turn("Yes.", end=True, order=1, start_ms=3000)], ["Yes.", "Yes."], id="said twice"
+        ),
+        pytest.param(
+            [turn("Yes.", end=True), turn("No.", end=True, start_ms=3000)], ["Yes.", "No."], id="numbers begin again"
+        ),
+        pytest.param([turn("", end=True), turn("  ", end=True, order=1)], [], id="nothing was said"),
+    ],
+)
+def test_each_turn_is_told_once(messages: list[dict[str, Any]], texts: list[str]) -> None:
+    """A final that is sent again is no second turn; the same words said again are."""
+    assert Reader().finals(*messages) == texts
+
+
+def test_speech_is_told_when_it_began() -> None:
+    """The report is late, its time is not; the same report twice is one."""
+    reader = Reader()
+    started = {"type": "SpeechStarted", "timestamp": 1480, "confidence": 0.93}
+    assert reader.read(started, started, now=103.0) == [SpeechStarted(at_s=101.48)]
+    assert reader.is_open
+
+
+def test_a_formatted_turn_is_waited_for() -> None:
+    """Where formatting was asked for, the plain text is early, and the formatted one ends the turn."""
+    reader = Reader(waits_for_format=True)
+    plain = turn("four two", end=True, turn_is_formatted=False)
+    assert reader.read(plain) == [EarlyTranscript("four two", stable=True)]
+    assert reader.finals(turn("Four two.", end=True, turn_is_formatted=True)) == ["Four two."]
+    assert reader.flush() == []
+
+
+@pytest.mark.parametrize(
+    ("message", "now", "texts"),
+    [
+        pytest.param(turn("next", order=1, start_ms=4000), 110.0, ["four two"], id="the next turn comes"),
+        pytest.param({"type": "Heartbeat"}, 110.5, ["four two"], id="half a second has passed"),
+        pytest.param({"type": "Heartbeat"}, 110.4, [], id="it may still come"),
+    ],
+)
+def test_a_formatted_turn_is_not_waited_for_in_vain(message: dict[str, Any], now: float, texts: list[str]) -> None:
+    """A turn whose formatted text does not come is told as it is, once."""
+    reader = Reader(waits_for_format=True)
+    reader.read(turn("four two", end=True, turn_is_formatted=False))
+    assert reader.finals(message, now=now) == texts
+    late = reader.finals(turn("Four two.", end=True, turn_is_formatted=True), now=now)
+    assert late == ([] if texts else ["Four two."])
+
+
+def test_the_last_words_are_not_lost_with_the_connection() -> None:
+    """A turn that waits for its formatted text when the call ends is told as it is."""
+    reader = Reader(waits_for_format=True)
+    reader.read(turn("bye", end=True, turn_is_formatted=False))
+    assert [event.text for event in reader.flush() if isinstance(event, Transcript)] == ["bye"]
+    assert reader.flush() == []
+
+
+def test_a_new_connection_goes_on_in_the_same_turn() -> None:
+    """Numbers and times of a new connection begin again; what is told of it goes on."""
+    reader = Reader()
+    reader.read({"type": "SpeechStarted", "timestamp": 2000}, turn("My order", start_ms=2000), now=103.0)
+    reader.connect(clock_from(101.5), oldest_s=101.5, newest_s=103.0)
+
+    assert reader.read(
+        {"type": "SpeechStarted", "timestamp": 500},
+        turn("My order number is four.", end=True, start_ms=500),
+        now=106.0,
+    ) == [
+        Transcript(
+            "My order number is four.",
+            speech_ended_s=pytest.approx(103.5),
+            endpoint_s=106.0,
+            words=tuple(
+                Word(word, pytest.approx(102 + 0.3 * n), pytest.approx(102.3 + 0.3 * n), 0.9)
+                for n, word in enumerate(["My", "order", "number", "is", "four."])
+            ),
+        )
+    ]
+
+
+def test_new_speech_on_a_new_connection_is_told() -> None:
+    """Only speech that was told of before is not told again."""
+    reader = Reader()
+    reader.read({"type": "SpeechStarted", "timestamp": 2000}, now=103.0)
+    reader.connect(clock_from(101.5), oldest_s=101.5, newest_s=103.0)
+    assert reader.read({"type": "SpeechStarted", "timestamp": 3500}, now=106.0) == [SpeechStarted(at_s=105.0)]
+
+
+def test_words_too_old_to_be_sent_again_are_kept() -> None:
+    """Of a long turn that is cut, the words before the audio that is sent again stand in front of the rest."""
+    reader = Reader()
+    reader.read(turn("one two three four", start_ms=1000), now=103.0)
+    reader.connect(clock_from(101.6), oldest_s=101.6, newest_s=103.0)
+    assert reader.finals(turn("three four five.", end=True, start_ms=0), now=106.0) == ["one two three four five."]
+    assert reader.finals(turn("Six.", end=True, order=1, start_ms=5000), now=108.0) == ["Six."]
+
+
+def test_audio_is_done_with_up_to_the_last_final_word() -> None:
+    """What follows the last word of a finished turn would be sent again, nothing before it; it never goes back."""
+    reader = Reader()
+    reader.read(turn("Yes.", end=True, start_ms=3000))
+    assert reader.settled_s == pytest.approx(103.3)
+    reader.read(turn("No.", end=True, order=1, start_ms=1000))
+    assert reader.settled_s == pytest.approx(103.3)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"not json {", b"42", b"null", b'"Turn"', b"[1]", b"\xff\xfe", b"[" * 100_000, b'{"type": ["Turn"]}'],
+)
+def test_what_is_no_message_is_no_event(raw: bytes) -> None:
+    """Broken JSON, JSON of another kind and broken UTF-8 are dropped, and the next message is read."""
+    reader = Reader()
+    assert reader.receive(parsed(raw), 110.0) == []
+    assert reader.finals(turn("Yes.", end=True)) == ["Yes."]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+word_values = st.fixed_dictionaries({}, optional=dict.fromkeys(("text", "start", "end", "confidence"), json_values))
+
+
+@given(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["Turn", "SpeechStarted", "Silence", "Error", "Begin"])},
+        optional={
+            "turn_order": json_values,
+            "end_of_turn": json_values,
+            "transcript": json_values | st.just("Yes."),
+            "words": json_values | st.lists(word_values, max_size=3),
+            "timestamp": json_values,
+            "end_of_turn_confidence": json_values,
+            "utterance": json_values,
+            "error_code": json_values,
+            "error": json_values,
+        },
+    )
+)
+def test_no_field_breaks_the_reader(message: dict[str, Any]) -> None:
+    """Fields of any kind, missing or of another type, give events with times that have been, or none."""
+    message = dict(parsed(json.dumps(message).encode()))
+    reader = Reader()
+    for event in reader.receive(message, 110.0):
+        if isinstance(event, Transcript):
+            assert event.speech_ended_s <= 110.0
+            assert event.text.strip()
+            assert all(word.start_s <= word.end_s <= 110.0 for word in event.words)
+    error_in(message)
+    reader.receive(turn("Yes.", end=True, order=7, start_ms=8000), 120.0)
+
+
+def test_memory_does_not_grow_with_the_call() -> None:
+    """After ten thousand turns the reader remembers a few."""
+    reader = Reader()
+    for number in range(10_000):
+        reader.read(turn("Yes.", end=True, order=number, start_ms=number))
+    assert len(reader._ended) <= 64
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        ({"type": "Error", "error_code": 3007, "error": "too short"}, (3007, "too short")),
+        ({"type": "Error", "error_code": 3005}, (3005, "")),
+        ({"type": "Error", "error": {"a": 1}}, (None, "")),
+        ({"error": "not authorized"}, (None, "not authorized")),
+        ({"type": "Turn", "error": "x"}, None),
+        ({}, None),
+    ],
+)
+def test_an_error_is_read_in_both_shapes(message: dict[str, Any], error: object) -> None:
+    """An error is told by its type, or by being nothing else."""
+    assert error_in(message) == error
+
+
+def test_changes_are_sent_as_one_message() -> None:
+    """Changed settings travel together, typed."""
+    sent = json.loads(update_message({"min_turn_silence": 1000, "keyterms_prompt": ["é"]}))
+    assert sent == {"type": "UpdateConfiguration", "min_turn_silence": 1000, "keyterms_prompt": ["é"]}
+
+
+class Room:
+    """A call of 50 ms pieces, in which the service says something at some times."""
+
+    def __init__(self, *, acknowledges: bool = True, sends_partials: bool = True) -> None:
+        self.watch = Watch(acknowledges=acknowledges, sends_partials=sends_partials)
+        self.now = 0.0
+        self.watch.connected(0.0)
+
+    def gone_after(
+        self, seconds: float, *, loud: bool = False, kind: str = "", every_s: float = 1.0, from_s: float = 0.0
+    ) -> float | None:
+        """Return when the service was given up within this time, if it was."""
+        began_s, next_s = self.now, self.now + every_s
+        while self.now < began_s + seconds:
+            self.now = round(self.now + 0.05, 2)
+            if kind and self.now >= next_s:
+                self.watch.received({"type": kind}, self.now)
+                next_s += every_s
+            self.watch.sent(0.05, self.now, is_loud=loud and self.now > from_s)
+            if self.watch.is_gone(self.now):
+                gone_s = round(self.now - began_s, 2)
+                self.watch.lost()
+                self.watch.connected(self.now)
+                return gone_s
+        return None
+
+
+@pytest.mark.parametrize(
+    ("room", "hears", "gone_s"),
+    [
+        pytest.param(Room(), {}, 4.5, id="silence is not acknowledged"),
+        pytest.param(Room(), {"loud": True}, 4.5, id="nor is speech"),
+        pytest.param(Room(), {"kind": "Silence"}, None, id="silence is acknowledged"),
+        pytest.param(Room(), {"kind": "Turn", "every_s": 3.0, "loud": True}, None, id="partials come"),
+        pytest.param(Room(acknowledges=False), {}, None, id="an older model says nothing in silence"),
+        pytest.param(Room(acknowledges=False), {"loud": True}, 4.55, id="but it answers speech"),
+        pytest.param(Room(acknowledges=False), {"loud": True, "from_s": 20.0}, 24.55, id="whenever it begins"),
+        pytest.param(Room(sends_partials=False), {"loud": True}, 12.0, id="without partials there is less to go by"),
+        pytest.param(
+            Room(sends_partials=False), {"loud": True, "kind": "Heartbeat", "every_s": 5.0}, None, id="but a heartbeat"
+        ),
+    ],
+)
+def test_a_silent_service_is_noticed(room: Room, hears: dict[str, Any], gone_s: float | None) -> None:
+    """Within 5 s, wherever the service owes a word; never where it has said one."""
+    assert room.gone_after(30.0, **hears) == gone_s
+
+
+def test_a_service_that_never_acknowledges_costs_one_connection() -> None:
+    """When the next connection says as little in silence, that is its nature."""
+    room = Room()
+    assert room.gone_after(30.0) == 4.5
+    assert room.gone_after(3600.0) is None
+
+
+def test_patience_grows_until_something_is_understood() -> None:
+    """In a noise that a service neither hears as silence nor understands, each loss is waited for twice as long."""
+    room = Room()
+    room.watch.received({"type": "Silence"}, 0.0)
+    assert [room.gone_after(600.0) for _ in range(6)] == [4.5, 9.0, 18.0, 36.0, 60.0, 60.0]
+    room.watch.received({"type": "Turn"}, room.now)
+    assert room.gone_after(600.0) == 4.5
+
+
+def test_nothing_is_owed_for_audio_that_was_not_sent() -> None:
+    """A source that paused does not make the service look dead when it goes on."""
+    room = Room()
+    room.watch.received({"type": "Silence"}, 0.0)
+    room.now = 100.0
+    assert room.gone_after(4.0) is None
+
+
+def test_a_cough_is_no_speech() -> None:
+    """A short noise needs no answer, and does not count for the next one."""
+    room = Room(acknowledges=False)
+    for _ in range(20):
+        assert room.gone_after(0.2, loud=True) is None
+        assert room.gone_after(9.2) is None

@@ -1,0 +1,67 @@
+"""The service's codes: who has to act, and when a call may connect again."""
+
+from __future__ import annotations
+
+import pytest
+
+from voicepipe.errors import AuthenticationError, RateLimited, VendorError
+from voicepipe.vendors.assemblyai._stt_refusals import Attempts, refusal
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1006, 1011, 1012, 1013, 3005, 3008, None])
+def test_a_broken_connection_is_made_anew(code: int | None) -> None:
+    """What the service or the network did is no reason to give a call up."""
+    error = refusal(code, "")
+    assert (type(error), error.retryable) == (VendorError, True)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "remedy"),
+    [
+        (1008, AuthenticationError, "check the key"),
+        (4001, AuthenticationError, "check the key"),
+        (4002, VendorError, "top up"),
+        (1009, VendorError, "shorten prompt"),
+        (3006, VendorError, "check StreamingParameters"),
+        (3007, VendorError, "pace of speech"),
+        (4029, VendorError, "pace of speech"),
+        (4102, VendorError, "too many sessions"),
+        (4999, VendorError, "list of codes"),
+    ],
+)
+def test_a_refusal_is_final(code: int, kind: type[VendorError], remedy: str) -> None:
+    """What would be refused again is not tried again, and the message holds code, words and remedy."""
+    error = refusal(code, "so it said")
+    assert (type(error), error.retryable, error.vendor) == (kind, False, "AssemblyAI")
+    assert all(part in str(error) for part in (str(code), "so it said", remedy))
+
+
+def test_too_many_sessions_are_worth_a_pause() -> None:
+    """The service asks to slow down, which is an error of its own."""
+    assert isinstance(refusal(3009, ""), RateLimited)
+
+
+def delays(error: VendorError, times: list[float]) -> list[float | None]:
+    attempts = Attempts()
+    return [attempts.delay_s(error, now) for now in times]
+
+
+@pytest.mark.parametrize(
+    ("code", "times", "waits"),
+    [
+        pytest.param(1011, [0, 1, 2, 4, 8, 16], [0, 0.5, 1, 2, 4, None], id="a few times, ever later"),
+        pytest.param(1011, [0, 61, 122], [0, 0, 0], id="at once when the last time is long ago"),
+        pytest.param(1011, [0, 1, 2, 4, 8, 73], [0, 0.5, 1, 2, 4, 0], id="a minute later again"),
+        pytest.param(3009, [0, 5, 15], [5, 10, None], id="after a pause"),
+        pytest.param(1008, [0], [None], id="never with a refused key"),
+    ],
+)
+def test_a_call_connects_again_in_measure(code: int, times: list[float], waits: list[float | None]) -> None:
+    """At once the first time, then ever later, and never more often than the smallest account may."""
+    assert delays(refusal(code, ""), times) == waits
+
+
+@pytest.mark.parametrize(("asked_s", "wait_s"), [(2.0, 2.0), (10.0, 10.0), (11.0, None)])
+def test_a_pause_that_is_asked_for_is_kept(asked_s: float, wait_s: float | None) -> None:
+    """The service's own pause counts, unless no caller would wait that long."""
+    assert delays(RateLimited("", vendor="AssemblyAI", retry_after_s=asked_s), [0]) == [wait_s]

@@ -1,0 +1,466 @@
+"""One warm session with the service: how it is had, lost, had again and left."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from pydantic import SecretStr
+from tts_server import FRAME, Peer, Script, SpeechServer, good
+
+from voicepipe._lifetimes import single_error
+from voicepipe.errors import AuthenticationError, ConfigurationError, RateLimited, VendorError
+from voicepipe.vendors.assemblyai._tts_line import SpeechLine
+from voicepipe.vendors.assemblyai._tts_protocol import SpeechRequest
+
+pytestmark = pytest.mark.anyio
+
+KEY = "canary-5d1f"
+
+
+@asynccontextmanager
+async def calling(server: SpeechServer) -> AsyncGenerator[SpeechLine]:
+    async with server.serve() as url:
+        line = SpeechLine(f"{url}/v1/ws?voice_id=aai-jane", SecretStr(KEY), sample_rate=24_000)
+        with single_error():
+            async with line.open():
+                yield line
+
+
+async def finished(line: SpeechLine, request: SpeechRequest) -> bytes:
+    """Wait for the end of a request, and return its audio."""
+    while not (request.is_done or request.error):
+        await line.news.wait()
+    return b"".join(request.audio)
+
+
+async def spoken(line: SpeechLine, text: str) -> bytes:
+    return await finished(line, line.ask(text))
+
+
+def closes(code: int, *, after: str = "Flush", audio: bool = False, steady: bool = True) -> Script:
+    """A service that closes after it has been sent something, once the session is some seconds old."""
+
+    async def script(peer: Peer) -> None:
+        await peer.begin()
+        if steady:
+            await peer.read_until(after)
+        if audio:
+            await peer.audio(0)
+        await peer.connection.close(code, "why")
+
+    return script
+
+
+def refuses(code: int, **fields: object) -> Script:
+    """A service that takes the handshake and then says no."""
+
+    async def script(peer: Peer) -> None:
+        await peer.error(code, **fields)
+
+    return script
+
+
+async def breaks(peer: Peer) -> None:
+    await peer.begin()
+    await peer.read_until("Flush")
+    peer.connection.transport.abort()
+
+
+async def says_nothing(peer: Peer) -> None:
+    await peer.connection.wait_closed()
+
+
+async def never_speaks(peer: Peer) -> None:
+    await peer.begin()
+    while True:
+        await peer.read()
+
+
+async def test_a_session_is_open_before_anything_is_asked() -> None:
+    """Opening waits for `Begin`; leaving says `Terminate`; the key goes bare into the handshake."""
+    server = SpeechServer(good)
+    async with calling(server) as line:
+        assert repr(line).endswith("open>")
+    (peer,) = server.peers
+
+    assert peer.kinds == ["Terminate"]
+    assert peer.headers["Authorization"] == KEY
+    assert KEY not in peer.path
+    assert peer.connection.close_code == 1000
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "words"),
+    [
+        (refuses(1008, error="Invalid API key"), AuthenticationError, "Invalid API key"),
+        (refuses(3006, error_type="voice_not_found", error="no voice"), ConfigurationError, "voice_id"),
+        (refuses(3009, retry_after_seconds=7), RateLimited, "code 3009"),
+        (closes(1011, steady=False), None, ""),
+        (says_nothing, VendorError, "did not begin within 5 s"),
+        (401, AuthenticationError, "HTTP 401"),
+        (402, VendorError, "HTTP 402"),
+        (404, VendorError, "HTTP 404"),
+        (429, RateLimited, "HTTP 429"),
+        (503, VendorError, "HTTP 503"),
+    ],
+)
+async def test_a_session_that_cannot_be_had_is_an_error(
+    script: Script | int, error: type[Exception] | None, words: str
+) -> None:
+    """Whatever keeps the first session from beginning is raised, typed; one that began is replaced."""
+    server = SpeechServer(script, good)
+    if error is None:
+        async with calling(server) as line:
+            assert await spoken(line, "One.") == FRAME
+        return
+    with pytest.raises(error, match=words):
+        async with calling(server):
+            raise AssertionError("it opened")
+    assert len(server.peers) + server.refused == 1
+
+
+async def test_an_unreachable_service_is_an_error() -> None:
+    """A refused connection is told with its host, and may be tried again later."""
+    async with SpeechServer(good).serve() as url:
+        pass
+    with pytest.raises(VendorError, match="cannot connect to 127") as raised, single_error():
+        async with SpeechLine(url, SecretStr(KEY), sample_rate=24_000).open():
+            raise AssertionError("it opened")
+    assert raised.value.retryable
+
+
+async def test_a_handshake_that_hangs_is_given_up() -> None:
+    """A host that takes the connection and says nothing is told after four seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        line = SpeechLine(f"ws://127.0.0.1:{silent.getsockname()[1]}", SecretStr(KEY), sample_rate=24_000)
+        with pytest.raises(VendorError, match="did not answer the handshake within 4 s"), single_error():
+            async with line.open():
+                raise AssertionError("it opened")
+    assert anyio.current_time() == 4.0
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    """The key is for the host that it was given for."""
+    other = SpeechServer(good)
+    async with other.serve() as elsewhere:
+        server = SpeechServer(307, headers={"Location": elsewhere})
+        with pytest.raises(VendorError, match="HTTP 307"):
+            async with calling(server):
+                raise AssertionError("it opened")
+    assert (server.refused, other.peers) == (1, [])
+
+
+RETRYABLE = [1000, 1001, 1011, 1012, 1013, 3005, 3008]
+
+
+@pytest.mark.parametrize("script", [*map(closes, RETRYABLE), breaks], ids=[*map(str, RETRYABLE), "1006"])
+async def test_a_sentence_without_audio_is_said_on_another_socket(
+    script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When a connection is lost it is replaced within the same moment, and the sentence is asked for once more."""
+    server = SpeechServer(script, good)
+    async with calling(server) as line:
+        await anyio.sleep(60)
+        assert await spoken(line, "One.") == FRAME
+
+    assert [peer.kinds for peer in server.peers] == [["One.", "Flush"], ["One.", "Flush", "Terminate"]]
+    assert server.peers[1].at_s == 60.0
+    assert caplog.messages[0].startswith("text-to-speech was lost: ")
+
+
+@pytest.mark.parametrize("code", [1011, 3006])
+async def test_a_sentence_with_audio_is_not_said_twice(code: int) -> None:
+    """What had come stays, and the rest is an error."""
+    server = SpeechServer(closes(code, audio=True), good)
+    async with calling(server) as line:
+        request = line.ask("One.")
+        audio = await finished(line, request)
+        after = await spoken(line, "Two.")
+
+    assert (audio, after) == (FRAME, FRAME)
+    assert isinstance(request.error, VendorError)
+    assert [peer.kinds[0] for peer in server.peers] == ["One.", "Two."]
+
+
+@pytest.mark.parametrize("code", [1008, 1009, 3006, 3010, 3011, 3012, 3014])
+async def test_a_refused_sentence_is_not_sent_again(code: int) -> None:
+    """It gets the typed error at once; another session is made when somebody speaks again, not before."""
+    server = SpeechServer(closes(code), good)
+    async with calling(server) as line:
+        request = line.ask("One.")
+        assert await finished(line, request) == b""
+        await anyio.sleep(100)
+        sessions_before = len(server.peers)
+        assert await spoken(line, "Two.") == FRAME
+
+    assert f"code {code}" in str(request.error)
+    assert sessions_before == 1
+    assert server.peers[1].kinds == ["Two.", "Flush", "Terminate"]
+
+
+async def test_a_rate_limit_is_waited_out() -> None:
+    """After 3009 nothing is tried before the time the service named, and who wants to speak is told at once."""
+    server = SpeechServer(closes(1012), refuses(3009, retry_after_seconds=20), good)
+    async with calling(server) as line:
+        first, second = line.ask("One."), SpeechRequest("")
+        await finished(line, first)
+        second = line.ask("Two.")
+        await finished(line, second)
+        told_s = anyio.current_time()
+        await anyio.sleep(30)
+        assert await spoken(line, "Three.") == FRAME
+
+    assert (type(first.error), type(second.error), told_s) == (RateLimited, RateLimited, 0.0)
+    assert [peer.at_s for peer in server.peers] == [0.0, 0.0, 20.0]
+
+
+async def test_a_short_rate_limit_delays_a_sentence() -> None:
+    """A wait that fits is waited."""
+    server = SpeechServer(closes(1012), refuses(3009, retry_after_seconds=2), good)
+    async with calling(server) as line:
+        assert await spoken(line, "One.") == FRAME
+        assert anyio.current_time() == 2.0
+
+
+async def test_a_service_that_is_down_is_tried_less_and_less() -> None:
+    """Tries become rare; who waits is told after the second; somebody who speaks later is a reason to try at once."""
+    times: list[float] = []
+
+    async def refused(peer: Peer) -> None:
+        times.append(anyio.current_time())
+        await peer.connection.close(1011)
+
+    server = SpeechServer(closes(1011), *[refused] * 7, good)
+    async with calling(server) as line:
+        request = line.ask("One.")
+        await finished(line, request)
+        told_s = anyio.current_time()
+        await anyio.sleep_until(110)
+        assert await spoken(line, "Two.") == FRAME
+        assert anyio.current_time() == 110.0
+
+    assert told_s == 0.5
+    assert server.peers[-1].kinds == ["Two.", "Flush", "Terminate"]
+    assert "code 1011" in str(request.error)
+    assert times == [0.0, 0.5, 4.5, 19.5, 49.5, 79.5, 109.5]
+
+
+async def test_a_service_that_dies_at_once_is_not_stormed() -> None:
+    """A session that begins and ends counts as a failed try, so that they become rare."""
+    server = SpeechServer(closes(1011, steady=False))
+    async with calling(server):
+        await anyio.sleep(60)
+    assert [peer.at_s for peer in server.peers] == [0.0, 0.0, 0.5, 4.5, 19.5, 49.5]
+
+
+async def test_a_silent_service_is_given_up_in_time_for_another() -> None:
+    """No audio for 2.5 s: the sentence is asked for on a second socket, and its audio still comes before 5 s."""
+    server = SpeechServer(never_speaks, good)
+    async with calling(server) as line:
+        await anyio.sleep(10)
+        assert await spoken(line, "One.") == FRAME
+        assert anyio.current_time() == 12.5
+
+
+async def test_a_cancel_that_is_not_answered_costs_the_socket() -> None:
+    """The next turn speaks on another socket after a second."""
+    server = SpeechServer(never_speaks, good)
+    async with calling(server) as line:
+        await anyio.sleep(10)
+        line.drop(line.ask("One."))
+        dead = line.ask("Two.")
+        await anyio.sleep(0.1)
+        line.drop(dead)
+        assert await spoken(line, "Three.") == FRAME
+        assert anyio.current_time() == 11.1
+
+    assert [peer.kinds for peer in server.peers] == [["Two.", "Flush", "Cancel"], ["Three.", "Flush", "Terminate"]]
+
+
+async def test_a_session_is_replaced_before_it_ends() -> None:
+    """A minute before its end another takes over; what is being spoken goes on, and then the old one is left."""
+
+    async def slow(peer: Peer) -> None:
+        await peer.begin(session_ttl_sec=3600, inactivity_timeout=120)
+        await peer.read_until("Flush")
+        await peer.audio(0)
+        await anyio.sleep(2)
+        await peer.audio(0)
+        await peer.done(0)
+        await peer.serve(number=1)
+
+    server = SpeechServer(slow, good)
+    async with calling(server) as line:
+        await anyio.sleep(3539)
+        request = line.ask("One.")
+        await anyio.sleep(1.5)
+        after = await spoken(line, "Two.")
+        assert await finished(line, request) == FRAME * 2
+        await anyio.sleep(1)
+        old_code = server.peers[0].connection.close_code
+
+    old, new = server.peers
+    assert (after, old_code, new.at_s) == (FRAME, 1000, 3540.0)
+    assert old.kinds == [*["KeepAlive"] * 58, "One.", "Flush", "Terminate"]
+    assert new.kinds == ["Two.", "Flush", "Terminate"]
+
+
+async def test_each_loss_of_a_good_session_is_made_good_at_once() -> None:
+    """However often it happens: what counts are failures in a row."""
+
+    async def restarts(peer: Peer) -> None:
+        await peer.begin()
+        await anyio.sleep(60)
+        await peer.connection.close(1012)
+
+    server = SpeechServer(*[restarts] * 4, good)
+    async with calling(server):
+        await anyio.sleep(300)
+    assert [peer.at_s for peer in server.peers] == [0.0, 60.0, 120.0, 180.0, 240.0]
+
+
+async def test_a_request_of_a_session_that_was_replaced_is_not_lost() -> None:
+    """The old session breaks after another has taken over: what it still owed is said on the new one."""
+
+    async def short(peer: Peer) -> None:
+        await peer.begin(session_ttl_sec=100, inactivity_timeout=120)
+        await peer.read_until("Flush")
+        await anyio.sleep(1)
+        peer.connection.transport.abort()
+
+    server = SpeechServer(short, good)
+    async with calling(server) as line:
+        await anyio.sleep(49.5)
+        assert await spoken(line, "One.") == FRAME
+    assert [peer.at_s for peer in server.peers] == [0.0, 50.0]
+    assert server.peers[1].kinds == ["One.", "Flush", "Terminate"]
+
+
+async def test_what_is_dropped_while_there_is_no_session_is_never_asked_for() -> None:
+    """A request that waits for a socket is forgotten when nobody wants it any more."""
+
+    async def late(peer: Peer) -> None:
+        await anyio.sleep(1)
+        await good(peer)
+
+    server = SpeechServer(closes(1012), late)
+    async with calling(server) as line:
+        first = line.ask("One.")
+        await anyio.sleep(0.5)
+        line.drop(first)
+        assert await spoken(line, "Two.") == FRAME
+    assert server.peers[1].kinds == ["Two.", "Flush", "Terminate"]
+
+
+async def test_leaving_waits_for_the_answer_to_a_cancel() -> None:
+    """A call that ends with a barge-in ends its session properly all the same."""
+
+    async def slow(peer: Peer) -> None:
+        await peer.begin()
+        await peer.read_until("Cancel")
+        await anyio.sleep(0.2)
+        await peer.send("Cancelled")
+        await peer.serve()
+
+    server = SpeechServer(slow)
+    async with calling(server) as line:
+        request = line.ask("One.")
+        await anyio.sleep(0.1)
+        line.drop(request)
+    assert server.peers[0].kinds == ["One.", "Flush", "Cancel", "Terminate"]
+    assert server.peers[0].connection.close_code == 1000
+
+
+async def test_a_renewal_that_fails_leaves_the_old_session() -> None:
+    """While the old session lasts nobody notices that no new one can be had, and it is tried again."""
+
+    async def short(peer: Peer) -> None:
+        await peer.begin(session_ttl_sec=200)
+        await peer.serve()
+
+    server = SpeechServer(short, 503, 503, good)
+    async with calling(server) as line:
+        await anyio.sleep(140.2)
+        assert await spoken(line, "One.") == FRAME
+        await anyio.sleep(10)
+        assert await spoken(line, "Two.") == FRAME
+
+    assert [peer.kinds for peer in server.peers] == [
+        ["KeepAlive", "KeepAlive", "One.", "Flush", "Terminate"],
+        ["Two.", "Flush", "Terminate"],
+    ]
+    assert server.refused == 2
+
+
+async def test_an_idle_hour_costs_one_socket_a_session() -> None:
+    """Three hours of silence: signs of life, one renewal an hour, nothing else."""
+    server = SpeechServer(good)
+    async with calling(server):
+        await anyio.sleep(3 * 3600)
+    assert [peer.at_s for peer in server.peers] == [0.0, 3540.0, 7080.0, 10620.0]
+    assert {kind for peer in server.peers for kind in peer.kinds} == {"KeepAlive", "Terminate"}
+
+
+@pytest.mark.parametrize(
+    "ignores", [("Terminate",), ("Terminate", "close")], ids=["Terminate ignored", "close ignored, too"]
+)
+async def test_leaving_takes_no_longer_than_a_second(ignores: Sequence[str]) -> None:
+    """A service that does not answer the good-bye cannot hold the exit."""
+
+    async def stubborn(peer: Peer) -> None:
+        await peer.begin()
+        await peer.read_until("Terminate")
+        if "close" in ignores:
+            peer.connection.transport.pause_reading()
+        await anyio.sleep(3)
+
+    async with SpeechServer(stubborn).serve() as url:
+        line = SpeechLine(url, SecretStr(KEY), sample_rate=24_000)
+        async with line.open():
+            left_s = anyio.current_time()
+        assert anyio.current_time() - left_s <= 1.0
+
+
+async def test_what_is_wanted_while_there_is_no_session_is_asked_in_order() -> None:
+    """Requests wait for the new session and are sent in the order in which they were made; a dropped one is not."""
+    server = SpeechServer(closes(1012, after="One."), good)
+    async with calling(server) as line:
+        requests = [line.ask(text) for text in ("One.", "Two.", "Three.", "Four.")]
+        line.drop(requests[2])
+        assert [await finished(line, requests[at]) for at in (0, 1, 3)] == [FRAME] * 3
+    assert server.peers[1].kinds == ["One.", "Flush", "Two.", "Flush", "Four.", "Flush", "Terminate"]
+
+
+async def test_an_oversized_message_costs_only_the_socket() -> None:
+    """A message beyond the limit ends the connection, not the call."""
+
+    async def huge(peer: Peer) -> None:
+        await peer.begin()
+        await peer.read_until("Flush")
+        await peer.send("News", text="x" * (1 << 21))
+
+    server = SpeechServer(huge, good)
+    async with calling(server) as line:
+        assert await spoken(line, "One.") == FRAME
+    assert len(server.peers) == 2
+
+
+async def test_strange_messages_and_parameters_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """What the service does not know, and what we cannot read, is said once a session."""
+
+    async def strange(peer: Peer) -> None:
+        await peer.begin(unknown_params=["voice_id"])
+        await peer.connection.send("{")
+        await peer.connection.send(b"\xff")
+        await peer.serve()
+
+    async with calling(SpeechServer(strange)) as line:
+        assert await spoken(line, "One.") == FRAME
+    assert caplog.messages == [
+        "AssemblyAI text-to-speech does not know voice_id; ignored",
+        "AssemblyAI text-to-speech sent 2 unreadable messages",
+    ]
