@@ -63,7 +63,11 @@ def check_json(text: str, what: str, limit: int, schema: Mapping[str, Any]) -> N
         raise ToolError(f"{what}: a number is too long") from None
     if not isinstance(found, dict):
         raise ToolError(f"{what}: must be one JSON object, e.g. {{}}")
-    if (path := guessed(found, schema)) is not None:
+    try:
+        path = guessed(found, schema)
+    except RecursionError:
+        raise ToolError(f"{what}: nested too deeply") from None
+    if path is not None:
         raise ToolError(f"{path[:MAX_PATH_CHARACTERS]}: not of the type that the schema says")
 
 

@@ -97,6 +97,7 @@ class Peer:
         at_s: When it was made.
         query: What the client asked for.
         pieces: How many pieces of audio came of each length in bytes.
+        arrivals_s: When each came.
         audio_ms: How much audio came.
         controls: The client's messages, with the time.
     """
@@ -106,6 +107,7 @@ class Peer:
     query: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     pieces: dict[int, int] = field(default_factory=dict)
+    arrivals_s: list[float] = field(default_factory=list)
     audio_ms: int = 0
     controls: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     words: list[Word] = field(default_factory=list)
@@ -138,6 +140,7 @@ class Peer:
         return [message["type"] for _, message in self.controls]
 
     async def hear(self, pcm: bytes) -> None:
+        self.arrivals_s.append(anyio.current_time())
         self.pieces[len(pcm)] = self.pieces.get(len(pcm), 0) + 1
         start_ms, self.audio_ms = self.audio_ms, self.audio_ms + len(pcm) * 1000 // 2 // RATE
         height = int.from_bytes(pcm[:2], "little")

@@ -14,6 +14,7 @@ import voicepipe as vp
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
 from voicepipe.testing import RecordingOutput
 from voicepipe.testing.simulators.stt import Closes, Drops, HangsUp, Stalls, STTSimulator, TurnsDeaf
+from voicepipe.vendors.assemblyai.parameters import StreamingParameters
 
 pytestmark = pytest.mark.anyio
 
@@ -204,6 +205,42 @@ async def test_a_service_that_is_behind_catches_up() -> None:
     assert peers[1].audio_ms < 6_000
 
 
+async def test_what_is_sent_again_is_sent_in_measure() -> None:
+    """Waiting audio goes out at twice the pace of speech and no faster: faster would end the session for good."""
+    _, (_, peer) = await held(closing(1011, at_s=2.0), good, caller=Caller(0.2, hangs_up_s=3.0))
+    gaps_s = [after - before for before, after in pairwise(peer.arrivals_s)]
+    assert min(gaps_s) == pytest.approx(0.025)
+    assert sum(gap_s < 0.03 for gap_s in gaps_s) > 10
+
+
+async def test_a_local_end_of_turn_waits_for_the_audio_before_it() -> None:
+    """When audio still waits to be sent, the turn ends where it was said to end, not where the service has got to."""
+
+    async def during(session: vp.Session) -> None:
+        await anyio.sleep_until(2.7)  # 1.9 has been sent again by now
+        session.recogniser.force_endpoint()
+
+    caller = Caller(1.0, hangs_up_s=5.0)
+    told, _ = await held(closing(1011, at_s=2.15), good, caller=caller, during=during)
+    assert told.transcripts == [text_of(0)]
+
+
+async def test_the_last_turn_need_not_be_formatted() -> None:
+    """A text that waits to be formatted when the call ends is told as it is."""
+    parameters = StreamingParameters(format_turns=True)
+
+    async def act(peer: Peer) -> None:
+        await peer.begin()
+        await peer.connection.recv()
+        await peer.send("Turn", turn_order=0, turn_is_formatted=False, end_of_turn=True, transcript="bye", words=[])
+        await peer.listen()
+
+    told, _ = await held(
+        act, caller=Caller(hangs_up_s=0.3), speech_model="universal-streaming-english", parameters=parameters
+    )
+    assert told.transcripts == ["bye"]
+
+
 # --- age --------------------------------------------------------------------------------------------------------------
 
 
@@ -231,6 +268,51 @@ async def test_a_refused_renewal_does_not_end_the_call() -> None:
     told, peers = await held(good, 503, good, caller=caller)
     assert (told.transcripts, told.error) == ([text_of(0), text_of(1)], None)
     assert [round(peer.at_s, -1) for peer in peers] == [0.0, 9_960.0]
+
+
+async def test_an_old_session_is_closed_whatever_it_does() -> None:
+    """A service that says good-bye and stays is left, so that no connection is held twice."""
+    left: list[float] = []
+
+    async def lingering(peer: Peer) -> None:
+        await good(peer)
+        await peer.connection.wait_closed()
+        left.append(anyio.current_time())
+
+    caller = Caller(hangs_up_s=12.0, pauses={3.0: 9_899.0})
+    told, peers = await held(lingering, good, caller=caller)
+    assert (len(peers), told.error) == (2, None)
+    assert left[0] < told.ended_s - 5.0
+
+
+async def test_a_call_that_ends_during_a_renewal_ends_both_sessions() -> None:
+    """Neither the old session nor the new one is left to be paid for."""
+
+    async def stubborn(peer: Peer) -> None:
+        await peer.begin()
+        while True:
+            await peer.connection.recv()
+
+    server = EarServer(stubborn, good)
+    async with server.serve() as url:
+        async with agent(url, Caller(hangs_up_s=60.0, pauses={3.0: 9_899.0})).session():
+            await anyio.sleep_until(9_902.5)
+            assert [len(server.peers), server.peers[1].audio_ms] == [2, 0]
+    assert server.peers[1].kinds == ["Terminate"]
+
+
+async def test_a_renewal_that_comes_too_late_is_dropped() -> None:
+    """When the old session breaks while the new one is slow to begin, another one takes over, and the slow one ends."""
+
+    async def slow(peer: Peer) -> None:
+        await anyio.sleep(2.0)
+        await good(peer)
+
+    caller = Caller(5.0, hangs_up_s=9.0, pauses={3.0: 9_899.0})
+    told, peers = await held(closing(1011, at_s=3.5), slow, good, caller=caller)
+    assert told.transcripts == [text_of(0)]
+    assert [(peer.audio_ms, peer.kinds[-1]) for peer in peers[1:2]] == [(0, "Terminate")]
+    assert len(peers) == 3
 
 
 # --- against the simulated service, which is nobody's friend ----------------------------------------------------------

@@ -151,6 +151,8 @@ class Call:
                 else:
                     break
             self._tasks.cancel_scope.cancel()
+        for event in self._turns.flush():
+            await outbox.send(event)
 
     async def _reconnected(self, loss: VendorError) -> Link:
         while (delay_s := self._attempts.delay_s(loss, anyio.current_time())) is not None:
