@@ -64,8 +64,6 @@ async def exchange(
     try:
         async with http.post("/chat/completions", body, limit_s=limits.first_token_s) as response:
             facts.read_headers(response.header)
-            if response.status != 200:
-                raise await _refused(http, response, patience.until)
             kind = await _kind(http, response, patience)
             if kind == "stream":
                 events = response.events()
@@ -90,7 +88,13 @@ async def exchange(
 
 
 async def _kind(http: HTTPClient, response: HTTPResponse, patience: Patience) -> Literal["stream", "whole", "page"]:
-    """Return what an answer is: events, JSON, or anything else."""
+    """Return what an answer is: events, JSON, or anything else.
+
+    Raises:
+        VendorError: It is a refusal.
+    """
+    if response.status != 200:
+        raise await _refused(http, response, patience.until)
     with anyio.CancelScope(deadline=patience.until):
         first = await response.begins(1)
         if first in (b"{", b"["):
