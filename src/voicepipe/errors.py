@@ -89,7 +89,7 @@ class AuthenticationError(VendorError):
 
 
 class RateLimited(VendorError):  # noqa: N818 - the field's word for HTTP 429
-    """The service asks to slow down.
+    """The service asks to slow down: HTTP 429, or another refusal that says when to come again.
 
     Attributes:
         retry_after_s: Seconds the service asked to wait, or None when it did not say.
