@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AudioDropped",
     "CleanupOverran",
+    "MicrophoneLost",
     "ModelUsage",
     "RateLimitNear",
     "RecogniserLost",
@@ -179,6 +180,19 @@ class AudioDropped:
     """
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MicrophoneLost:
+    """The microphone went away, and is opened again when it comes back; what is said meanwhile is lost.
+
+    When it does not come back, the session ends with an error.
+
+    Attributes:
+        error: How it went.
+    """
+
+    error: VoicepipeError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

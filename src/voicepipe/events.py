@@ -12,6 +12,7 @@ from typing import TypeAlias
 from voicepipe._told import (
     AudioDropped,
     CleanupOverran,
+    MicrophoneLost,
     ModelUsage,
     RateLimitNear,
     RecogniserLost,
@@ -36,6 +37,7 @@ __all__ = [
     "EarlyTranscript",
     "Event",
     "Hearing",
+    "MicrophoneLost",
     "ModelUsage",
     "RateLimitNear",
     "RecogniserLost",
@@ -242,6 +244,7 @@ Event: TypeAlias = (
     | StructuredFailed
     | TurnEnded
     | AudioDropped
+    | MicrophoneLost
     | RecogniserLost
     | CleanupOverran
     | ModelUsage

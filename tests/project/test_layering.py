@@ -16,9 +16,10 @@ SOURCE = Path(__file__).parents[2] / "src"
 LAYERS = (
     ("errors", "_told", "_exact_types", "_languages", "_clauses", "_spoken"),
     ("channel", "timeline", "part", "_http_body", "_sentence_marks", "_threads", "_worker", "_event_log"),
-    ("sentences", "_complaints", "_json_schema", "_docstrings", "audio.pcm"),
-    ("events", "audio.source", "audio.output", "audio.resample"),
-    ("stage", "history", "_policy", "_heard", "_tool_schema", "_http", "_lifetimes", "audio.wav"),
+    ("sentences", "_complaints", "_json_schema", "_docstrings", "audio.pcm", "audio._lag", "audio._played"),
+    ("events", "audio.source", "audio.output", "audio.resample", "audio.devices", "audio._device_line"),
+    ("stage", "history", "_policy", "_heard", "_tool_schema", "_http", "_lifetimes", "audio.wav", "audio._portaudio"),
+    ("audio.microphone", "audio.speaker"),
     (
         "tools",
         "turn",
