@@ -123,6 +123,19 @@ async def test_a_spoken_question_gets_a_spoken_answer(pulse: PulseDaemon, tmp_pa
     assert await understood(recording.pcm, tmp_path / "answer.wav") == ["we open at nine"]
 
 
+async def test_who_speaks_into_the_microphone_hears_the_loudspeaker(pulse: PulseDaemon, tmp_path: Path) -> None:
+    """A row that begins with `MicSource` needs no output: the agent speaks through the default loudspeaker."""
+    agent = Pipeline(
+        MicSource(), STTStage(ScriptedRecogniser()), ScriptedModel([]), SentenceChunker(), EspeakTTS("en-us")
+    )
+    with pulse.recording() as recording:
+        async with agent.session(greeting="We open at nine.") as session:
+            session.end(after_reply=True)
+            await session.ended.wait()
+            await anyio.sleep(0.3)  # what the recorder still holds
+    assert await understood(recording.pcm, tmp_path / "greeting.wav") == ["we open at nine"]
+
+
 async def test_two_calls_on_two_devices_do_not_mix(pulse: PulseDaemon, tmp_path: Path) -> None:
     """Two sessions in one process, each with a microphone and a loudspeaker of its own, at the same time."""
     lines = [("line_one", "", "what time do you open"), ("line_two", "2", "where is my order")]
