@@ -3,6 +3,7 @@
 Everything public is here; `voicepipe.testing` holds what tests of applications need. See the README for a first agent.
 """
 
+from voicepipe import audio
 from voicepipe._policy import TurnRules
 from voicepipe._window import Window
 from voicepipe.audio.output import ClockedOutput, Output, PullOutput
@@ -174,6 +175,7 @@ __all__ = [
     "Window",
     "Word",
     "WordMark",
+    "audio",
     "read_wav",
     "run",
     "stage",

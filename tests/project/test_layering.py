@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 LAYERS = (
     ("errors", "_told", "_exact_types", "_languages", "_clauses", "_spoken"),
     ("channel", "timeline", "part", "_http_body", "_sentence_marks", "_threads", "_worker", "_event_log"),
-    ("sentences", "_complaints", "_json_schema", "_docstrings", "audio.pcm"),
+    ("sentences", "_complaints", "_json_schema", "_docstrings", "audio.pcm", "audio.g711"),
     ("events", "audio.source", "audio.output", "audio.resample"),
     ("stage", "history", "_policy", "_heard", "_tool_schema", "_http", "_lifetimes", "audio.wav"),
     (

@@ -102,6 +102,7 @@ NAMES = (
     "Window",
     "Word",
     "WordMark",
+    "audio",
     "read_wav",
     "run",
     "stage",
