@@ -7,6 +7,7 @@ from voicepipe import audio
 from voicepipe._policy import TurnRules
 from voicepipe._window import Window
 from voicepipe.audio.output import ClockedOutput, Output, PullOutput
+from voicepipe.audio.paced import PacedOutput, PacingStatistics
 from voicepipe.audio.source import PushSource, Source
 from voicepipe.audio.wav import WavOutput, WavSource, read_wav, write_wav
 from voicepipe.channel import Channel, ChannelStatistics, Inbox, Outbox
@@ -114,6 +115,8 @@ __all__ = [
     "OpenAITTS",
     "Outbox",
     "Output",
+    "PacedOutput",
+    "PacingStatistics",
     "Part",
     "Pipeline",
     "PocketsphinxRecogniser",

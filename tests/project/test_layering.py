@@ -17,8 +17,8 @@ LAYERS = (
     ("errors", "_told", "_exact_types", "_languages", "_clauses", "_spoken"),
     ("channel", "timeline", "part", "_http_body", "_sentence_marks", "_threads", "_worker", "_event_log"),
     ("sentences", "_complaints", "_json_schema", "_docstrings", "audio.pcm", "audio.g711"),
-    ("events", "audio.source", "audio.output", "audio.resample"),
-    ("stage", "history", "_policy", "_heard", "_tool_schema", "_http", "_lifetimes", "audio.wav"),
+    ("events", "audio.source", "audio.output", "audio.resample", "audio._beat", "audio._pacing"),
+    ("stage", "history", "_policy", "_heard", "_tool_schema", "_http", "_lifetimes", "audio.wav", "audio.paced"),
     (
         "tools",
         "turn",

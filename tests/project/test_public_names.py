@@ -41,6 +41,8 @@ NAMES = (
     "OpenAITTS",
     "Outbox",
     "Output",
+    "PacedOutput",
+    "PacingStatistics",
     "Part",
     "Pipeline",
     "PocketsphinxRecogniser",

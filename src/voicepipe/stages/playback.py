@@ -105,7 +105,8 @@ class Lease:
         pause = 0.0
         # A microsecond: sums of frame lengths are not exact.
         while (left := written_s - self.played_s) > 1e-6:
-            await anyio.sleep(max(left, pause))
+            # Not until all could have been played: an output that reports nothing must be found out before.
+            await anyio.sleep(min(max(left, pause), STALLED_OUTPUT_S + 0.005))
             pause = 0.005  # an output that is a little behind must not be asked all the time
             self.check()
             now = anyio.current_time()
