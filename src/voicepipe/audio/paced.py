@@ -19,7 +19,7 @@ import anyio
 
 from voicepipe.audio._beat import Beat, current_beat
 from voicepipe.audio._pacing import Pacing
-from voicepipe.audio.output import Output
+from voicepipe.audio.output import STALLED_OUTPUT_S, Output, stalled
 from voicepipe.audio.pcm import FRAME_S
 from voicepipe.errors import AudioError, ConfigurationError
 
@@ -76,9 +76,10 @@ class PacedOutput(Output):
     _beat: Beat
     _scope: anyio.CancelScope
     _idle: asyncio.Future[None] | None = None
-    _room: anyio.Event | None = None
+    _writers: list[tuple[int, asyncio.Future[None]]]  # who waits for room, since which tick
     _busy_since: int | None = None
     _is_leaving = False
+    _watches_itself = True
 
     @abstractmethod
     async def send(self, pcm: bytes) -> None:
@@ -137,6 +138,7 @@ class PacedOutput(Output):
             )
         self._beat = current_beat()
         self._is_leaving = False
+        self._writers = []
         has_marks = type(self).mark is not PacedOutput.mark
         with self._beat.joined(self._on_tick):
             self._pacing = Pacing(rate, has_marks=has_marks, tick=self._beat.number)
@@ -149,7 +151,11 @@ class PacedOutput(Output):
                     self._wake()
 
     async def write(self, pcm: bytes) -> None:
-        """Take a piece of audio, of any length. See `Output.write`."""
+        """Take a piece of audio, of any length. See `Output.write`.
+
+        Raises:
+            AudioError: There has been no room for 2 s, or the bytes are no whole samples.
+        """
         pacing = self._pacing
         if pacing is None:
             raise AudioError(f"{self.name} is not in a session; give it to host.session(output=...)")
@@ -157,8 +163,7 @@ class PacedOutput(Output):
             raise AudioError(f"{self.name} takes whole 16-bit samples, an even number of bytes, not {len(pcm)}")
         flushes = pacing.flushes
         while not pacing.has_room(len(pcm)):
-            self._room = self._room or anyio.Event()
-            await self._room.wait()
+            await self._wait_for_room()
             if pacing.flushes != flushes:
                 return
         if pacing.put(pcm, self._beat.number):
@@ -178,9 +183,15 @@ class PacedOutput(Output):
 
     def _on_tick(self, tick: int) -> None:
         assert self._pacing is not None  # noqa: S101 - it is told of ticks while it is attached
-        # Watched from here: a timeout around each message would cost more than the message.
-        if self._busy_since is not None and (tick - self._busy_since) * FRAME_S > SEND_S:
+        # Both waits are watched from here: a timeout around each would cost more than the frame.
+        # Ticks are counted, not seconds: a loop that stood still has not seen the peer fail.
+        ticks = self._beat.ticks
+        if self._busy_since is not None and (ticks - self._busy_since) * FRAME_S > SEND_S:
             self._scope.cancel()
+        if self._writers and (ticks - self._writers[0][0]) * FRAME_S >= STALLED_OUTPUT_S:
+            _, writer = self._writers.pop(0)
+            if not writer.done():
+                writer.set_exception(stalled(self))
         if self._pacing.tick(tick):
             self._wake()
 
@@ -188,7 +199,7 @@ class PacedOutput(Output):
         """Carry out what the rules ask for, one thing after the other."""
         with anyio.CancelScope() as self._scope:
             while True:
-                self._busy_since = self._beat.number
+                self._busy_since = self._beat.ticks
                 if pacing.take_clear():
                     await self.clear()
                 elif self._is_leaving:
@@ -215,10 +226,16 @@ class PacedOutput(Output):
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
+    async def _wait_for_room(self) -> None:
+        writer = asyncio.get_running_loop().create_future()
+        self._writers.append((self._beat.ticks, writer))
+        await writer
+
     def _tell_room(self) -> None:
-        if self._room is not None:
-            self._room.set()
-            self._room = None
+        for _, writer in self._writers:
+            if not writer.done():  # it may have been cancelled
+                writer.set_result(None)
+        self._writers.clear()
 
     def __repr__(self) -> str:
         """Show the rate and how much was sent."""
