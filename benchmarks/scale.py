@@ -39,6 +39,7 @@ LATE_S = 0.01
 SETTLE_S = 5.0  # until all calls speak
 MEASURED_S = 8.0  # two turns of each
 PROMISED = 100
+TRIES = 2  # a number fails twice: others on the machine share its caches, and a frame may cost twice as much then
 SILENT_FRAMES = 25  # the caller waits half a second before asking again
 REPLY = "Your parcel left our depot this morning. It is on the road to you now, as we speak."
 
@@ -252,11 +253,14 @@ async def _most(name: str, first: int, step: int) -> Measured:
     """Return what was measured with the largest number of calls that holds."""
     best = Measured(0, 0.0, 0.0, 0.0)
     for count in itertools.count(first, step):
-        found = await _measured(name, count)
-        print(f"{name} {found}", file=sys.stderr, flush=True)
-        if found.late_ms > LATE_S * 1e3:
+        for _ in range(TRIES):
+            found = await _measured(name, count)
+            print(f"{name} {found}", file=sys.stderr, flush=True)
+            if found.late_ms <= LATE_S * 1e3:
+                best = found
+                break
+        else:
             return best
-        best = found
     raise AssertionError
 
 

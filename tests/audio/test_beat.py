@@ -124,6 +124,28 @@ def test_a_loop_that_stood_still_for_long_owes_half_a_second() -> None:
     assert (len(at_once), len(line.log)) == (26, 59)
 
 
+def test_a_loop_that_stood_still_has_not_seen_its_peer_fail() -> None:
+    """A loop that stands still for 10 s, with one message under way and a writer that waits, fails neither."""
+
+    async def main() -> Line:
+        line = Line()
+        line.sends_s = 0.05
+        async with playing(line), anyio.create_task_group() as tasks:
+
+            async def speak() -> None:
+                for sample in range(1, 6):
+                    await line.write(frame(sample))
+
+            tasks.start_soon(speak)
+            await anyio.sleep(0.03)
+            freeze(10.0)
+            await anyio.sleep(1.0)
+        return line
+
+    line = anyio.run(main, backend_options={"loop_factory": FreezingLoop})
+    assert [what for _, what in line.log] == ["1", "2", "3", "4", "5"]
+
+
 def test_silence_is_owed_to_nobody() -> None:
     """A peer that was sent nothing because there was nothing is sent the next speech frame by frame."""
 

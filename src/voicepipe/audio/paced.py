@@ -78,7 +78,7 @@ class PacedOutput(Output):
     _idle: asyncio.Future[None] | None = None
     _writers: list[tuple[int, asyncio.Future[None]]]  # who waits for room, since which tick
     _busy_since: int | None = None
-    _is_leaving = False
+    _is_attached = _is_leaving = False
     _watches_itself = True
 
     @abstractmethod
@@ -128,7 +128,7 @@ class PacedOutput(Output):
         """Join the tick, and send until the session ends; a `clear` that is owed then is still sent.
 
         Raises:
-            ConfigurationError: `sample_rate` gives no frame of 20 ms.
+            ConfigurationError: `sample_rate` gives no frame of 20 ms, or the output is in another session.
         """
         del session
         rate = self.sample_rate
@@ -136,19 +136,25 @@ class PacedOutput(Output):
             raise ConfigurationError(
                 f"{self.name}: sample_rate must be 8000 to 192000 and a multiple of 50, not {rate}; e.g. 8000 or 24000"
             )
+        if self._is_attached:
+            raise ConfigurationError(f"{self.name} is in a session already; make one for each call")
+        self._is_attached = True
         self._beat = current_beat()
         self._is_leaving = False
         self._writers = []
         has_marks = type(self).mark is not PacedOutput.mark
         with self._beat.joined(self._on_tick):
             self._pacing = Pacing(rate, has_marks=has_marks, tick=self._beat.number)
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._send_all, self._pacing, name=f"voicepipe {self.name} sends")
-                try:
-                    yield
-                finally:
-                    self._is_leaving = True
-                    self._wake()
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._send_all, self._pacing, name=f"voicepipe {self.name} sends")
+                    try:
+                        yield
+                    finally:
+                        self._is_leaving = True
+                        self._wake()
+            finally:
+                self._is_attached = False
 
     async def write(self, pcm: bytes) -> None:
         """Take a piece of audio, of any length. See `Output.write`.
