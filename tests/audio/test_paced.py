@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import anyio
@@ -237,6 +238,34 @@ async def test_an_interruption_is_silence_at_once() -> None:
         session.end()
     assert line.log[interrupted:] == [(510, "clear")]
     assert session.history[-1].text == "One two"
+
+
+@pytest.mark.parametrize("sends_s", [0.0, 0.007])
+@pytest.mark.parametrize("at_ms", range(1, 100, 7))
+async def test_an_interruption_at_any_time(at_ms: int, sends_s: float) -> None:
+    """Whenever a caller interrupts, and the next reply comes at once: old frames, `clear`, new frames; never mixed."""
+
+    class Voice(vp.TTSSink):
+        sample_rate = RATE
+
+        async def synthesize(self, sentence: vp.Sentence) -> AsyncGenerator[bytes]:
+            yield frame(1 if "old" in sentence.text else 2, 3 * FRAME + 10)
+
+    line = ClearingLine()
+    line.sends_s = sends_s
+    row = vp.Pipeline(ScriptedModel([Says("The old one."), Says("The new one.")]), vp.SentenceChunker(), Voice())
+    async with row.session(output=line) as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(session.user_says, "First?")
+        await anyio.sleep(at_ms / 1_000)
+        played_s, began = line.played_s, len(line.log)
+        turn = await session.user_says("Second?")  # interrupts, unless the first one has ended
+        assert turn.state is vp.TurnState.DONE
+        assert round(line.played_s - played_s, 6) == 0.06125
+    before, after = [what for _, what in line.log[:began]], [what for _, what in line.log[began:]]
+    assert before == ["1", "1", "1", "1 0"][: len(before)]
+    assert after in (["clear", "2", "2", "2", "2 0"], ["2", "2", "2", "2 0"])
+    was_heard = at_ms > 81.25 + 1_000 * sends_s  # then nothing was interrupted
+    assert (after[0] == "clear") != was_heard
 
 
 async def test_an_end_in_mid_speech_still_clears() -> None:
