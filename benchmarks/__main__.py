@@ -15,11 +15,13 @@ from benchmarks.framework import framework
 from benchmarks.interrupt import interrupt
 from benchmarks.listening import idle, memory
 from benchmarks.package import imports, installed, size
+from benchmarks.scale import scale
 from benchmarks.sentences import sentences
 from benchmarks.tools import tools
 
 BENCHMARKS = {
-    run.__name__: run for run in (framework, tools, added, interrupt, idle, memory, sentences, imports, installed, size)
+    run.__name__: run
+    for run in (framework, tools, added, interrupt, idle, memory, scale, sentences, imports, installed, size)
 }
 
 

@@ -21,16 +21,20 @@ class Figure:
         value: The result, in `unit`.
         unit: "ms", "KiB", ...
         bar: The largest value that keeps the promise; None when there is no promise, only the number.
+        at_least: The smallest value that keeps the promise, where more is better.
     """
 
     name: str
     value: float
     unit: str = ""
     bar: float | None = None
+    at_least: float | None = None
 
     def cells(self) -> tuple[str, str, str, str]:
         """Return the line as text."""
         value = f"{_short(self.value)} {self.unit}".strip()
+        if self.at_least is not None:
+            return self.name, value, f"≥ {_short(self.at_least)}", "yes" if self.value >= self.at_least else "**no**"
         if self.bar is None:
             return self.name, value, "-", "-"
         return self.name, value, f"≤ {_short(self.bar)}", "yes" if self.value <= self.bar else "**no**"

@@ -3,12 +3,14 @@
 Everything public is here; `voicepipe.testing` holds what tests of applications need. See the README for a first agent.
 """
 
+from voicepipe import audio
 from voicepipe._policy import TurnRules
 from voicepipe._window import Window
 from voicepipe.audio._portaudio import devices
 from voicepipe.audio.devices import AudioDevice
 from voicepipe.audio.microphone import MicSource
 from voicepipe.audio.output import ClockedOutput, Output, PullOutput
+from voicepipe.audio.paced import PacedOutput, PacingStatistics
 from voicepipe.audio.source import PushSource, Source
 from voicepipe.audio.speaker import Speaker
 from voicepipe.audio.wav import WavOutput, WavSource, read_wav, write_wav
@@ -125,6 +127,8 @@ __all__ = [
     "OpenAITTS",
     "Outbox",
     "Output",
+    "PacedOutput",
+    "PacingStatistics",
     "Part",
     "Pipeline",
     "PocketsphinxRecogniser",
@@ -187,6 +191,7 @@ __all__ = [
     "Window",
     "Word",
     "WordMark",
+    "audio",
     "devices",
     "read_wav",
     "run",

@@ -1,1 +1,5 @@
-"""Where audio comes from and goes to."""
+"""Where audio comes from and goes to, and the codes of telephone lines: `voicepipe.audio.to_ulaw(pcm)`."""
+
+from voicepipe.audio.g711 import from_alaw, from_ulaw, to_alaw, to_ulaw
+
+__all__ = ["from_alaw", "from_ulaw", "to_alaw", "to_ulaw"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from voicepipe.errors import ConfigurationError
+from voicepipe.errors import AudioError, ConfigurationError
 from voicepipe.part import Part
 
 if TYPE_CHECKING:
@@ -23,10 +23,21 @@ if TYPE_CHECKING:
 
     from voicepipe.session import Session
 
-__all__ = ["ClockedOutput", "Output", "PullOutput"]
+__all__ = ["STALLED_OUTPUT_S", "ClockedOutput", "Output", "PullOutput", "stalled"]
 
 BUFFERED_S = 0.04
 """Two 20 ms frames: enough to hide the loop's jitter, little enough to throw away."""
+
+STALLED_OUTPUT_S = 2.0
+"""An output that plays nothing for this long while it holds audio has failed."""
+
+
+def stalled(output: Output) -> AudioError:
+    """Return the error of an output that holds audio and plays none."""
+    return AudioError(
+        f"{output.name} played nothing for {STALLED_OUTPUT_S:g} s although it holds audio; "
+        "the device is gone, or nobody reads the output"
+    )
 
 
 class Output(Part):
@@ -37,6 +48,8 @@ class Output(Part):
     """
 
     sample_rate: int = 24_000
+
+    _watches_itself = False  # whether `write` raises `stalled` by itself, which spares the writer a timer a frame
 
     @abstractmethod
     async def write(self, pcm: bytes) -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from voicepipe.audio.output import STALLED_OUTPUT_S, stalled
 from voicepipe.audio.pcm import frames_of
-from voicepipe.errors import AudioError, LeaseRevoked
+from voicepipe.errors import LeaseRevoked
 from voicepipe.events import SentenceStarted
 from voicepipe.turn import TurnState
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from voicepipe.turn import Turn
 
 __all__ = ["Lease", "Playback", "Playout"]
-
-STALLED_OUTPUT_S = 2.0
-"""An output that plays nothing for this long while it holds audio has failed."""
 
 
 class Playout:
@@ -85,10 +83,13 @@ class Lease:
             LeaseRevoked: The turn has lost the output, before or while it waited.
         """
         self.check()
-        with anyio.move_on_after(STALLED_OUTPUT_S) as limit:
+        if self._output._watches_itself:
             await self._output.write(pcm)
-        if limit.cancelled_caught:
-            raise self._stalled()
+        else:
+            with anyio.move_on_after(STALLED_OUTPUT_S) as limit:
+                await self._output.write(pcm)
+            if limit.cancelled_caught:
+                raise stalled(self._output)
         if self.is_revoked:
             # An output that was waiting for room when it was flushed may have taken the frame in after all.
             self._output.flush()
@@ -105,20 +106,15 @@ class Lease:
         pause = 0.0
         # A microsecond: sums of frame lengths are not exact.
         while (left := written_s - self.played_s) > 1e-6:
-            await anyio.sleep(max(left, pause))
+            # Not until all could have been played: an output that reports nothing must be found out before.
+            await anyio.sleep(min(max(left, pause), STALLED_OUTPUT_S + 0.005))
             pause = 0.005  # an output that is a little behind must not be asked all the time
             self.check()
             now = anyio.current_time()
             if self.played_s > reached:
                 reached, since = self.played_s, now
             elif now - since > STALLED_OUTPUT_S:
-                raise self._stalled()
-
-    def _stalled(self) -> AudioError:
-        return AudioError(
-            f"{self._output.name} played nothing for {STALLED_OUTPUT_S:g} s although it holds audio; "
-            "the device is gone, or nobody reads the output"
-        )
+                raise stalled(self._output)
 
     def check(self) -> None:
         """Raise `LeaseRevoked` if the turn has lost the output."""

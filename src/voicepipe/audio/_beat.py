@@ -1,0 +1,108 @@
+"""One tick of 20 ms for all paced outputs of an event loop.
+
+Rule 1: tick k is due k x 20 ms after the first one, whatever came late before it: nothing adds up.
+Rule 2: a tick that comes late stands for those that were missed: its number says so.
+Rule 3: there is a timer while somebody listens, and none when the last one has left.
+
+A timer for each output would cost a loop that holds hundreds of calls more than what the outputs do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import math
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio.lowlevel import RunVar
+
+from voicepipe.audio.pcm import FRAME_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+__all__ = ["Beat", "current_beat"]
+
+LATE_S: Final = 0.01
+"""A tick that comes later than this counts as late: peers keep a few tens of milliseconds in store."""
+
+
+class Beat:
+    """The tick of one event loop.
+
+    Attributes:
+        number: Of the newest tick; 0 is when the first listener joined.
+        ticks: How many there were, since this loop's first.
+        late: How many of them came more than 10 ms late.
+        worst_late_s: By how much the latest one was late.
+    """
+
+    def __init__(self) -> None:
+        self.number = self.ticks = self.late = 0
+        self.worst_late_s = 0.0
+        self._began_s = 0.0
+        self._listeners: dict[object, Callable[[int], None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def listeners(self) -> int:
+        """How many are told of each tick."""
+        return len(self._listeners)
+
+    @contextmanager
+    def joined(self, on_tick: Callable[[int], None]) -> Generator[None]:
+        """Tell `on_tick` the number of each tick while the block lasts; it must neither wait nor raise."""
+        if not self._listeners:
+            self._began_s, self.number = anyio.current_time(), 0
+            self._wait()
+        key = object()
+        self._listeners[key] = on_tick
+        try:
+            yield
+        finally:
+            del self._listeners[key]
+            if not self._listeners and self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def _wait(self) -> None:
+        due_s = self._began_s + (self.number + 1) * FRAME_S
+        self._timer = asyncio.get_running_loop().call_at(due_s, self._tick, due_s, context=_context())
+
+    def _tick(self, due_s: float) -> None:
+        now = anyio.current_time()
+        # A millionth of a tick: the quotient of two times is not exact.
+        self.number = max(self.number + 1, math.floor((now - self._began_s) / FRAME_S + 1e-6))
+        self.ticks += 1
+        self.late += now - due_s > LATE_S
+        self.worst_late_s = max(self.worst_late_s, now - due_s)
+        self._wait()
+        for on_tick in self._listeners.values():
+            on_tick(self.number)
+
+
+_beats: RunVar[Beat] = RunVar("voicepipe beat")
+
+
+def current_beat() -> Beat:
+    """Return the tick of the running event loop."""
+    try:
+        return _beats.get()
+    except LookupError:
+        made = Beat()
+        _beats.set(made)
+        return made
+
+
+def _context() -> contextvars.Context:
+    """Return an empty context, not that of the call which happened to be the first: it would be kept alive.
+
+    In a callback nothing but this variable tells anyio where it runs.
+    """
+    context = contextvars.Context()
+    if sniffio := sys.modules.get("sniffio"):
+        context.run(sniffio.current_async_library_cvar.set, "asyncio")
+    return context

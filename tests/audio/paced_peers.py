@@ -1,0 +1,68 @@
+"""Peers of a paced output, and a session in which nobody speaks but the test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+
+import voicepipe as vp
+from voicepipe.testing import ScriptedModel, ScriptedVoice
+
+RATE = 8_000
+FRAME = 160  # samples of 20 ms
+
+
+def frame(sample: int, samples: int = FRAME) -> bytes:
+    return sample.to_bytes(2, "little") * samples
+
+
+def shown(pcm: bytes) -> str:
+    """Return audio as text: its values in order, e.g. "1" or "1 2" or "1 0"."""
+    values = [int.from_bytes(pcm[at : at + 2], "little") for at in range(0, len(pcm), 2)]
+    return " ".join(str(value) for at, value in enumerate(values) if at == 0 or values[at - 1] != value)
+
+
+class Line(vp.PacedOutput):
+    """A peer that takes everything at once, and notes when it came.
+
+    Attributes:
+        log: (time in ms, what came): frames as their samples' values, "clear", and marks as "mark 1".
+        sends_s: How long each message takes; 0 is not even a step of the loop.
+    """
+
+    sample_rate = RATE
+
+    def __init__(self) -> None:  # without super().__init__(): a subclass need not know that there is one
+        self.log: list[tuple[float, str]] = []
+        self.sends_s = 0.0
+
+    def note(self, what: str) -> None:
+        self.log.append((round(anyio.current_time() * 1_000, 3), what))
+
+    async def send(self, pcm: bytes) -> None:
+        assert len(pcm) == self.sample_rate // 50 * 2
+        self.note(shown(pcm))
+        if self.sends_s:
+            await anyio.sleep(self.sends_s)
+
+
+class ClearingLine(Line):
+    async def clear(self) -> None:
+        self.note("clear")
+
+
+class MarkingLine(ClearingLine):
+    """Also asks for reports; the test gives them."""
+
+    async def mark(self, name: str) -> None:
+        self.note(f"mark {name}")
+
+
+@asynccontextmanager
+async def playing(output: vp.Output) -> AsyncGenerator[vp.Session]:
+    """Let an output live in a session in which nobody speaks but the test."""
+    row = vp.Pipeline(ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice(sample_rate=output.sample_rate))
+    async with row.session(output=output) as session:
+        yield session
