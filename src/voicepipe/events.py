@@ -12,6 +12,7 @@ from typing import TypeAlias
 from voicepipe._told import (
     AudioDropped,
     CleanupOverran,
+    EchoIgnored,
     ModelUsage,
     RateLimitNear,
     RecogniserLost,
@@ -34,6 +35,7 @@ __all__ = [
     "AudioFrame",
     "CleanupOverran",
     "EarlyTranscript",
+    "EchoIgnored",
     "Event",
     "Hearing",
     "ModelUsage",
@@ -242,6 +244,7 @@ Event: TypeAlias = (
     | StructuredFailed
     | TurnEnded
     | AudioDropped
+    | EchoIgnored
     | RecogniserLost
     | CleanupOverran
     | ModelUsage

@@ -25,6 +25,7 @@ NAMES = (
     "ConfigurationError",
     "Deadlines",
     "EarlyTranscript",
+    "EchoIgnored",
     "EspeakTTS",
     "Event",
     "Hearing",
