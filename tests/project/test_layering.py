@@ -15,7 +15,18 @@ SOURCE = Path(__file__).parents[2] / "src"
 # package whose modules may import each other. "" is the package itself, which only re-exports.
 LAYERS = (
     ("errors", "_told", "_exact_types", "_languages", "_clauses", "_spoken"),
-    ("channel", "timeline", "part", "_http_body", "_sentence_marks", "_threads", "_worker", "_event_log", "_new_words"),
+    (
+        "channel",
+        "timeline",
+        "part",
+        "_http_body",
+        "audio._round_trip",
+        "_sentence_marks",
+        "_threads",
+        "_worker",
+        "_event_log",
+        "_new_words",
+    ),
     ("sentences", "_complaints", "_json_schema", "_docstrings", "audio.pcm"),
     ("events", "audio.source", "audio.output", "audio.resample"),
     ("stage", "history", "_echo", "_heard", "_tool_schema", "_http", "_lifetimes", "audio.wav"),
