@@ -23,6 +23,7 @@ import anyio
 
 import voicepipe as vp
 from voicepipe.audio.resample import Resampler
+from voicepipe.cli._aloud import Aloud
 from voicepipe.cli._demo_script import CALLER, GRAMMAR, LINES, NOTES, SYSTEM, TOOLS, answer, problems
 from voicepipe.testing.gateway import ScriptedGateway
 
@@ -123,7 +124,7 @@ class Tap(vp.SessionStage[vp.AudioFrame, vp.AudioFrame]):
     def __init__(self, call: Call) -> None:
         self.call = call
         # A part that a part holds is opened with it.
-        self.loudspeaker = vp.Speaker(call.device, sample_rate=LISTEN_RATE) if call.plays else None
+        self.aloud = Aloud(call.device, LISTEN_RATE) if call.plays else None
 
     async def run(self, inbox: vp.Inbox[vp.AudioFrame], outbox: vp.Outbox[vp.AudioFrame], session: vp.Session) -> None:
         """See `SessionStage.run`."""
@@ -131,8 +132,8 @@ class Tap(vp.SessionStage[vp.AudioFrame, vp.AudioFrame]):
         async for frame in inbox:
             self.call.heard.append(frame)
             await outbox.send(frame)
-            if self.loudspeaker is not None:
-                await self.loudspeaker.write(frame.pcm)
+            if self.aloud is not None:
+                await self.aloud.play(frame.pcm)
 
 
 class Ear(vp.ClockedOutput):
@@ -159,16 +160,16 @@ class PlayedEar(Ear):
 
     def __init__(self, call: Call) -> None:
         super().__init__(call)
-        self.loudspeaker = vp.Speaker(call.device, sample_rate=SPEAK_RATE)
+        self.aloud = Aloud(call.device, SPEAK_RATE)
 
     async def write(self, pcm: bytes) -> None:
         """See `Output.write`."""
-        await self.loudspeaker.write(pcm)
+        await self.aloud.play(pcm)
         await super().write(pcm)
 
     def flush(self) -> None:
         """See `Output.flush`."""
-        self.loudspeaker.flush()
+        self.aloud.flush()
         super().flush()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.util import find_spec
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -100,7 +101,7 @@ async def _show_level(options: argparse.Namespace) -> int:
             with anyio.move_on_after(options.seconds or math.inf):
                 async for pcm in source.frames():
                     samples.frombytes(pcm)
-                    if len(samples) < shown_s * RATE:
+                    if len(samples) < shown_s * source.sample_rate:
                         continue
                     is_silent = is_silent and not any(samples)
                     line = _level_line(samples)
@@ -131,23 +132,22 @@ def _decibels(amplitude: float) -> float:
 
 
 async def _measure(options: argparse.Namespace) -> int:
-    try:
-        sound = chirp(RATE)
-    except ImportError as error:
-        raise MissingExtra("voicepipe devices --loopback", "numpy", "local") from error
+    if find_spec("numpy") is None:
+        raise MissingExtra("voicepipe devices --loopback", "numpy", "local")
     source, output = vp.MicSource(options.input, sample_rate=RATE), vp.Speaker(options.output, sample_rate=RATE)
     ear, played_s = _Ear(), list[float]()
     async with opened(source, output), anyio.create_task_group() as tasks:
         tasks.start_soon(ear.listen, source)
         await ear.hears.wait()
         await anyio.sleep(SETTLE_S)
+        sound, frame = chirp(output.sample_rate), 2 * round(0.02 * output.sample_rate)
         for _ in range(CHIRPS):
             played_s.append(anyio.current_time())
-            for at in range(0, len(sound), 640):  # 20 ms
-                await output.write(sound[at : at + 640])
+            for at in range(0, len(sound), frame):
+                await output.write(sound[at : at + frame])
             await anyio.sleep(LONGEST_S + SETTLE_S)
         tasks.cancel_scope.cancel()
-    trips = round_trips(bytes(ear.pcm), RATE, [at_s - ear.began_s for at_s in played_s])
+    trips = round_trips(bytes(ear.pcm), source.sample_rate, [at_s - ear.began_s for at_s in played_s])
     heard = [trip for trip in trips if trip is not None]
     if len(heard) <= CHIRPS / 2:
         print(
