@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "converse", "spoken_call", "talk"]
 
-TYPED: Final = "you: what you type; each line interrupts, Ctrl-D ends the call after the reply"
+TYPED: Final = "you: what you type; a line interrupts, and Ctrl-D ends the call after the reply"
+PIPED: Final = "you: line by line from the standard input, each after the reply to the one before it"
 SPOKEN: Final = "end the call: Ctrl-C"
 HALF: Final = (
     "half duplex: while the agent speaks, only words that it does not say itself interrupt it, because the microphone "
@@ -101,7 +102,7 @@ def spoken_call(agent: vp.Pipeline, options: argparse.Namespace) -> Call:
         is_closed = recogniser is not None and recogniser.is_closed
         mode = CLOSED.format(recogniser=recogniser.name) if recogniser and is_closed else HALF
     else:
-        mode = "half duplex" if turns.loudspeaker else FULL
+        mode = f"{'half' if turns.loudspeaker else 'full'} duplex, as the application says"
     notes = (
         f"you: {_told(own_source or source, options.input, 'microphone')}",
         f"agent: {_told(own_output or output, options.output, 'loudspeaker')}",
@@ -121,7 +122,7 @@ def typed_call(agent: vp.Pipeline, options: argparse.Namespace) -> Call:
         output = vp.ClockedOutput(_voice_rate(agent))
     told = "nobody hears it; --play plays it" if type(output) is vp.ClockedOutput else ""
     told = told or _told(output or agent._output, options.output, "loudspeaker")
-    notes = (TYPED, f"agent: shown as it speaks; {told}")
+    notes = (TYPED if os.isatty(0) else PIPED, f"agent: shown as it speaks; {told}")
     return Call(agent=_with(agent, parts, agent._turns), output=output, is_typed=True, notes=notes)
 
 
@@ -143,7 +144,7 @@ def _voice_rate(agent: vp.Pipeline) -> int:
 
 def _told(part: vp.Part | None, device: int | str | None, role: str) -> str:
     if isinstance(part, vp.MicSource | vp.Speaker):
-        return f"{role} {'by default' if device is None else device!r}"
+        return f"the default {role}" if device is None else f"{role} {device!r}"
     return f"{part.name}, as the application says" if part else ""
 
 
