@@ -6,6 +6,8 @@ import pytest
 
 from voicepipe import errors
 from voicepipe.errors import (
+    AudioDeviceError,
+    AudioDeviceLost,
     AudioError,
     AuthenticationError,
     ConfigurationError,
@@ -25,7 +27,9 @@ PARENTS = [
     (VoicepipeError, Exception),
     (ConfigurationError, VoicepipeError),
     (MissingExtra, ConfigurationError),
+    (AudioDeviceError, ConfigurationError),
     (AudioError, VoicepipeError),
+    (AudioDeviceLost, AudioError),
     (VendorError, VoicepipeError),
     (AuthenticationError, VendorError),
     (RateLimited, VendorError),

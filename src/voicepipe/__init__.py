@@ -5,11 +5,17 @@ Everything public is here; `voicepipe.testing` holds what tests of applications 
 
 from voicepipe._policy import TurnRules
 from voicepipe._window import Window
+from voicepipe.audio._portaudio import devices
+from voicepipe.audio.devices import AudioDevice
+from voicepipe.audio.microphone import MicSource
 from voicepipe.audio.output import ClockedOutput, Output, PullOutput
 from voicepipe.audio.source import PushSource, Source
+from voicepipe.audio.speaker import Speaker
 from voicepipe.audio.wav import WavOutput, WavSource, read_wav, write_wav
 from voicepipe.channel import Channel, ChannelStatistics, Inbox, Outbox
 from voicepipe.errors import (
+    AudioDeviceError,
+    AudioDeviceLost,
     AudioError,
     AuthenticationError,
     ConfigurationError,
@@ -32,6 +38,7 @@ from voicepipe.events import (
     EchoIgnored,
     Event,
     Hearing,
+    MicrophoneLost,
     ModelUsage,
     RateLimitNear,
     RecogniserLost,
@@ -86,6 +93,9 @@ __all__ = [
     "AssemblyAIRecogniser",
     "AssemblyAITTS",
     "AssistantMessage",
+    "AudioDevice",
+    "AudioDeviceError",
+    "AudioDeviceLost",
     "AudioDropped",
     "AudioError",
     "AudioFrame",
@@ -109,6 +119,8 @@ __all__ = [
     "LLMStreamStage",
     "LeaseRevoked",
     "Message",
+    "MicSource",
+    "MicrophoneLost",
     "MissingExtra",
     "Model",
     "ModelUsage",
@@ -136,6 +148,7 @@ __all__ = [
     "Session",
     "SessionStage",
     "Source",
+    "Speaker",
     "SpeechEnded",
     "SpeechStarted",
     "Stage",
@@ -176,6 +189,7 @@ __all__ = [
     "Window",
     "Word",
     "WordMark",
+    "devices",
     "read_wav",
     "run",
     "stage",

@@ -19,6 +19,7 @@ __all__ = [
     "AudioDropped",
     "CleanupOverran",
     "EchoIgnored",
+    "MicrophoneLost",
     "ModelUsage",
     "RateLimitNear",
     "RecogniserLost",
@@ -193,6 +194,19 @@ class EchoIgnored:
     """
 
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MicrophoneLost:
+    """The microphone went away, and is opened again when it comes back; what is said meanwhile is lost.
+
+    When it does not come back, the session ends with an error.
+
+    Attributes:
+        error: How it went.
+    """
+
+    error: VoicepipeError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

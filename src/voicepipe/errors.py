@@ -2,8 +2,10 @@
 
     VoicepipeError
     ├── ConfigurationError        wired or configured wrongly: change the program
-    │   └── MissingExtra          an optional package is not installed: install it
+    │   ├── MissingExtra          an optional package is not installed: install it
+    │   └── AudioDeviceError      there is no such microphone or loudspeaker, or it cannot be opened: choose another
     ├── AudioError                audio is empty, damaged or of another format: mend the audio
+    │   └── AudioDeviceLost       a microphone or loudspeaker went away during the call: plug it in again
     ├── VendorError               a speech or language service failed: `retryable` says whether later may help
     │   ├── AuthenticationError   the key is missing or refused: change the key
     │   ├── RateLimited           too many requests: slow down
@@ -21,6 +23,8 @@ Anything else that escapes is a bug of ours. Keys, transcripts and audio never a
 from __future__ import annotations
 
 __all__ = [
+    "AudioDeviceError",
+    "AudioDeviceLost",
     "AudioError",
     "AuthenticationError",
     "ConfigurationError",
@@ -63,8 +67,16 @@ class MissingExtra(ConfigurationError):  # noqa: N818 - it names what is missing
         self.extra = extra
 
 
+class AudioDeviceError(ConfigurationError):
+    """A microphone or loudspeaker cannot be opened: it is not there, in use, forbidden, or not able to do this."""
+
+
 class AudioError(VoicepipeError):
     """Audio is empty, damaged or not of the format that was promised."""
+
+
+class AudioDeviceLost(AudioError):  # noqa: N818 - names what happened to the device
+    """A microphone or loudspeaker was unplugged or fell silent during the call."""
 
 
 class VendorError(VoicepipeError):

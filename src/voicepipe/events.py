@@ -13,6 +13,7 @@ from voicepipe._told import (
     AudioDropped,
     CleanupOverran,
     EchoIgnored,
+    MicrophoneLost,
     ModelUsage,
     RateLimitNear,
     RecogniserLost,
@@ -38,6 +39,7 @@ __all__ = [
     "EchoIgnored",
     "Event",
     "Hearing",
+    "MicrophoneLost",
     "ModelUsage",
     "RateLimitNear",
     "RecogniserLost",
@@ -245,6 +247,7 @@ Event: TypeAlias = (
     | TurnEnded
     | AudioDropped
     | EchoIgnored
+    | MicrophoneLost
     | RecogniserLost
     | CleanupOverran
     | ModelUsage

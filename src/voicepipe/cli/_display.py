@@ -81,6 +81,8 @@ class Display:
                 self._end_of_turn(at_s, event)
             case vp.AudioDropped(seconds=seconds):
                 self._line(at_s, "failed", f"the recogniser lags: {seconds:.1f} s of audio dropped")
+            case vp.MicrophoneLost(error=error):
+                self._line(at_s, "failed", f"{error}; it is waited for")
             case vp.RecogniserLost(error=error):
                 self._line(at_s, "failed", f"the recogniser is connected anew: {error}")
             case vp.RequestRetried(error=error):

@@ -17,7 +17,6 @@ from rich.text import Text
 
 import voicepipe as vp
 from voicepipe._echo import ECHO_S
-from voicepipe.audio import devices as audio_devices
 from voicepipe.audio._round_trip import LONGEST_S, chirp, round_trips
 from voicepipe.errors import AudioDeviceError, MissingExtra
 
@@ -55,7 +54,7 @@ def devices(options: argparse.Namespace) -> int:
         return anyio.run(_show_level, options)
     if options.loopback:
         return anyio.run(_measure, options)
-    listed = anyio.run(audio_devices.devices)
+    listed = anyio.run(vp.devices)
     if not listed:
         raise AudioDeviceError("there is no sound device; plug one in, or start the sound server")
     _print_list(listed)
