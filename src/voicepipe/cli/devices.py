@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from array import array
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from statistics import median
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 from rich.console import Console
@@ -17,6 +17,7 @@ from rich.text import Text
 
 import voicepipe as vp
 from voicepipe._echo import ECHO_S
+from voicepipe._lifetimes import attached, opened, single_error
 from voicepipe.audio._round_trip import LONGEST_S, chirp, round_trips
 from voicepipe.errors import AudioDeviceError, MissingExtra
 
@@ -95,7 +96,8 @@ async def _show_level(options: argparse.Namespace) -> int:
     is_silent = True
     shown_s = SHOWN_S if console.is_terminal else PRINTED_S
     with Live(Text(), console=console, auto_refresh=False, transient=True) as live:
-        async with opened(vp.MicSource(options.input, sample_rate=RATE)) as (source,):
+        source = vp.MicSource(options.input, sample_rate=RATE)
+        async with plugged(source):
             samples = array("h")
             with anyio.move_on_after(options.seconds or math.inf):
                 async for pcm in source.frames():
@@ -135,7 +137,7 @@ async def _measure(options: argparse.Namespace) -> int:
         raise MissingExtra("voicepipe devices --loopback", "numpy", "local")
     source, output = vp.MicSource(options.input, sample_rate=RATE), vp.Speaker(options.output, sample_rate=RATE)
     ear, played_s = _Ear(), list[float]()
-    async with opened(source, output), anyio.create_task_group() as tasks:
+    async with plugged(source, output), anyio.create_task_group() as tasks:
         tasks.start_soon(ear.listen, source)
         await ear.hears.wait()
         await anyio.sleep(SETTLE_S)
@@ -187,10 +189,8 @@ class _Ear:
 
 
 @asynccontextmanager
-async def opened(*parts: Any) -> AsyncGenerator[tuple[Any, ...]]:  # noqa: ANN401 - a source and an output, in any order
+async def plugged(*parts: vp.Part) -> AsyncGenerator[None]:
     """Use devices without a call."""
-    async with AsyncExitStack() as stack:
-        for part in parts:
-            await stack.enter_async_context(part.open())
-            await stack.enter_async_context(part.attach(cast("vp.Session", None)))
-        yield parts
+    with single_error():
+        async with opened(parts), attached(parts, cast("vp.Session", None)):
+            yield
