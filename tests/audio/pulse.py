@@ -74,15 +74,22 @@ class PulseDaemon:
                     into += raw.read()
 
     @contextmanager
-    def echo(self) -> Iterator[None]:
+    def echo(self, volume: str = "100%") -> Iterator[None]:
         """Let the microphone hear the loudspeaker while the block runs, as it does in a room."""
         module = self._call(
             "pactl", "load-module", "module-loopback", "source=speaker.monitor", "sink=micfeed", "latency_msec=20"
         ).strip()
+        self._set_volume(module, volume)
         try:
             yield
         finally:
             self._call("pactl", "unload-module", module)
+
+    def _set_volume(self, module: str, volume: str) -> None:
+        """Set how loud the stream is that a module plays."""
+        for stream in self._call("pactl", "list", "sink-inputs").split("Sink Input #")[1:]:
+            if f"Owner Module: {module}\n" in stream:
+                self._call("pactl", "set-sink-input-volume", stream.split()[0], volume)
 
     def _call(self, *program: str) -> str:
         ended = subprocess.run(program, env=self.env, capture_output=True, text=True, check=False, timeout=30)

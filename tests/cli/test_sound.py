@@ -44,6 +44,14 @@ public <request> = when are you open | where is my order | {HOURS.lower().rstrip
 """
 
 
+BARGE_IN = """#JSGF V1.0;
+grammar shop;
+public <request> = <stop> | <own> | <own> <stop>;
+<stop> = stop please;
+<own> = we [are [open [from [nine [to [five [on [weekdays [and [from [ten [to [four [on [saturdays]]]]]]]]]]]]]]];
+"""
+
+
 class OpenRecogniser(vp.PocketsphinxRecogniser):
     "Knows what the agent says, so that its words are evidence, as those of a recogniser for free speech are."
 
@@ -57,6 +65,7 @@ def row(recogniser):
 
 agent = row(vp.PocketsphinxRecogniser(GRAMMAR))
 open_agent = row(OpenRecogniser(GRAMMAR))
+interruptible = row(OpenRecogniser(BARGE_IN))
 '''
 
 READ_BACK = f"""#JSGF V1.0;
@@ -171,6 +180,15 @@ def test_with_headphones_it_would(agent: str, pulse: PulseDaemon, folder: Path) 
     ):
         assert "full duplex: whatever the microphone hears" in until(process, f"agent   {HOURS}")
         until(process, "cut     the caller cuts in")
+
+
+def test_the_caller_can_interrupt_it(pulse: PulseDaemon, folder: Path) -> None:
+    """Over the fainter echo of its own voice, the caller's words are heard, cut the agent off, and are answered."""
+    with pulse.echo("20%"), command(pulse, folder, "talk", "app.py:interruptible", "--greeting", HOURS) as process:
+        until(process, f"agent   {HOURS}")
+        pulse.play(caller(folder, "stop please"))
+        assert "cut     the caller cuts in" in until(process, "stop please")
+        interrupted(process)
 
 
 def test_typed_words_are_answered_aloud(pulse: PulseDaemon, folder: Path) -> None:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from voicepipe.cli._arguments import add_device_options, add_devices, add_talk
+from voicepipe.cli._arguments import add_device_options, add_devices, add_talk, check
 from voicepipe.errors import ConfigurationError, MissingExtra, VoicepipeError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    check(options)
     try:
         if options.command == "simulate":
             from voicepipe.cli.simulate import simulate  # noqa: PLC0415 - Rule 2

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from voicepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["add_device_options", "add_devices", "add_talk"]
+__all__ = ["add_device_options", "add_devices", "add_talk", "check"]
+
+NEEDS: Final = {
+    ("talk", "play"): "text",
+    ("devices", "seconds"): "level",
+    ("demo", "input"): "mic",
+    ("demo", "headphones"): "mic",
+}
+EXCLUDES: Final = {
+    ("talk", "input"): "text",
+    ("talk", "headphones"): "text",
+    ("demo", "json"): "mic",
+    ("demo", "play"): "mic",
+}
+"""Options that mean nothing without another one, or beside it."""
 
 
 def add_talk(commands: Any) -> None:  # noqa: ANN401 - argparse does not export what it returns
@@ -55,6 +71,23 @@ def add_device_options(parser: argparse.ArgumentParser, *, headphones: bool = Tr
             action="store_true",
             help="full duplex: the microphone does not hear the agent, so whatever it hears may interrupt",
         )
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse options that would be ignored.
+
+    Raises:
+        ConfigurationError: Says which, and why.
+    """
+    given = {name for name, value in vars(options).items() if value is not None and value is not False}
+    for (command, name), other in NEEDS.items():
+        if command == options.command and name in given and other not in given:
+            raise ConfigurationError(f"--{name} does nothing without --{other}; see voicepipe {command} --help")
+    for (command, name), other in EXCLUDES.items():
+        if command == options.command and {name, other} <= given:
+            raise ConfigurationError(f"--{name} does nothing with --{other}; see voicepipe {command} --help")
+    if options.command == "demo" and "output" in given and not {"mic", "play"} & given:
+        raise ConfigurationError("--output does nothing without --mic or --play; see voicepipe demo --help")
 
 
 def _device(text: str) -> int | str:
