@@ -1,4 +1,9 @@
-"""A private PulseAudio daemon with null sinks: a microphone that hears files, a loudspeaker that can be recorded."""
+"""A sound server of the test's own: PulseAudio with devices that are only software.
+
+What is played into the sink `micfeed` is heard by the microphone `mic`, and what `speaker` plays can be recorded; the
+same again with a 2 behind the names. ALSA knows the pairs as `line_one` (the default) and `line_two`. No sound card, no
+other sound server and no user's settings are touched.
+"""
 
 from __future__ import annotations
 
@@ -6,92 +11,149 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from ctypes.util import find_library
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+import pytest
 
-NEEDED = ("pulseaudio", "pactl", "paplay", "parec")
+from voicepipe import read_wav
 
-MODULES = """
+MISSING = [name for name in ("pulseaudio", "pactl", "paplay", "parec") if shutil.which(name) is None]
+MISSING += [] if find_library("portaudio") else ["PortAudio"]
+
+needs_pulse = pytest.mark.skipif(
+    bool(MISSING) and os.environ.get("VOICEPIPE_TEST_ALL") != "1", reason=f"not installed: {', '.join(MISSING)}"
+)
+
+SERVER = """
 load-module module-native-protocol-unix
 load-module module-null-sink sink_name=speaker rate=24000 channels=1
 load-module module-null-sink sink_name=micfeed rate=16000 channels=1
 load-module module-remap-source source_name=mic master=micfeed.monitor
+load-module module-null-sink sink_name=speaker2 rate=24000 channels=1
+load-module module-null-sink sink_name=micfeed2 rate=16000 channels=1
+load-module module-remap-source source_name=mic2 master=micfeed2.monitor
 set-default-sink speaker
 set-default-source mic
 """
 
+ALSA = """
+</usr/share/alsa/alsa.conf>
+pcm.!default { type asym playback.pcm { type pulse } capture.pcm { type pulse } }
+pcm.line_one {
+    type asym playback.pcm { type pulse device speaker } capture.pcm { type pulse device mic }
+    hint { show on description "first line" }
+}
+pcm.line_two {
+    type asym playback.pcm { type pulse device speaker2 } capture.pcm { type pulse device mic2 }
+    hint { show on description "second line" }
+}
+"""
 
-def missing() -> str:
-    """Return what a test of real devices lacks on this machine; "" for nothing."""
-    return ", ".join(name for name in NEEDED if shutil.which(name) is None)
+TRIES = 500
+"""How often the server is asked whether it is there; asking takes some 10 ms."""
 
 
-@dataclass
 class PulseDaemon:
-    """The daemon, while it runs.
+    """A running server; `env` is what other programs need to find it."""
 
-    Attributes:
-        env: What a process needs in its environment to use it.
-    """
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "server.pa").write_text(SERVER)
+        (folder / "asound.conf").write_text(ALSA)
+        (folder / "run").mkdir(mode=0o700)
+        self.settings = {
+            "XDG_RUNTIME_DIR": str(folder / "run"),
+            "PULSE_RUNTIME_PATH": str(folder / "run" / "pulse"),
+            "PULSE_STATE_PATH": str(folder / "state"),
+            "PULSE_COOKIE": str(folder / "cookie"),
+            "ALSA_CONFIG_PATH": str(folder / "asound.conf"),
+        }
+        self.env = {**os.environ, **self.settings}
+        self.start()
 
-    env: dict[str, str] = field(default_factory=dict)
+    def start(self) -> None:
+        """Start it, or start it again."""
+        command = ["pulseaudio", "-n", "-F", str(self.folder / "server.pa"), "--daemonize=no", "--exit-idle-time=-1"]
+        self._server = subprocess.Popen([*command, "--log-target=null"], env=self.env, stderr=subprocess.DEVNULL)
+        for _ in range(TRIES):
+            if not subprocess.run(["pactl", "info"], env=self.env, capture_output=True, check=False).returncode:
+                return
+            assert self._server.poll() is None, "pulseaudio ended at once"
+        raise AssertionError("pulseaudio does not answer")
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self._server.kill()
+        self._server.wait()
+
+    def pactl(self, *arguments: str) -> str:
+        """Ask it for something."""
+        return subprocess.run(
+            ["pactl", *arguments], env=self.env, check=True, capture_output=True, text=True, timeout=10
+        ).stdout
+
+    def play(self, wav: Path, sink: str = "micfeed") -> subprocess.Popen[bytes]:
+        """Play a file into a sink, and return at once."""
+        return subprocess.Popen(["paplay", f"--device={sink}", str(wav)], env=self.env)
+
+    def recorder(self, sink: str = "speaker", rate: int = 16_000) -> list[str]:
+        """Return the command that writes what a sink plays, as s16 mono, to its standard output."""
+        sound = ["--format=s16le", f"--rate={rate}", "--channels=1", "--raw", "--latency-msec=10"]
+        return ["parec", f"--device={sink}.monitor", *sound]
 
     @contextmanager
-    def run(self) -> Iterator[PulseDaemon]:
-        """Serve while the block runs."""
-        with tempfile.TemporaryDirectory(prefix="vp-pulse-") as runtime:
-            script = Path(runtime, "ci.pa")
-            script.write_text(MODULES, encoding="utf-8")
-            self.env = {**os.environ, "XDG_RUNTIME_DIR": runtime, "PULSE_RUNTIME_PATH": f"{runtime}/pulse"}
-            self.env.pop("PULSE_SERVER", None)
-            self._call("pulseaudio", "-n", "-F", str(script), "--daemonize=yes", "--exit-idle-time=-1")
+    def recording(self, sink: str = "speaker", rate: int = 16_000) -> Iterator[Recording]:
+        """Record what a sink plays."""
+        recording = Recording(self.folder / f"{sink}.raw")
+        with recording.path.open("wb") as file:
+            process = subprocess.Popen(self.recorder(sink, rate), env=self.env, stdout=file)
             try:
-                yield self
+                yield recording
             finally:
-                self._call("pulseaudio", "--kill")
+                process.terminate()
+                process.wait()
 
-    def play(self, wav: Path) -> None:
-        """Let the virtual microphone hear a file, and return when it has."""
-        self._call("paplay", "--device=micfeed", str(wav))
 
-    @contextmanager
-    def record(self, into: bytearray, *, rate: int = 16_000) -> Iterator[None]:
-        """Record what the loudspeaker plays while the block runs, as 16-bit mono."""
-        with tempfile.TemporaryFile() as raw:
-            program = ["parec", "-d", "speaker.monitor", "--format=s16le", f"--rate={rate}", "--channels=1"]
-            with subprocess.Popen(program, stdout=raw, env=self.env) as recorder:
-                try:
-                    yield
-                finally:
-                    recorder.terminate()
-                    recorder.wait(5)
-                    raw.seek(0)
-                    into += raw.read()
+class Recording:
+    """What was recorded so far."""
 
-    @contextmanager
-    def echo(self, volume: str = "100%") -> Iterator[None]:
-        """Let the microphone hear the loudspeaker while the block runs, as it does in a room."""
-        module = self._call(
-            "pactl", "load-module", "module-loopback", "source=speaker.monitor", "sink=micfeed", "latency_msec=20"
-        ).strip()
-        self._set_volume(module, volume)
-        try:
-            yield
-        finally:
-            self._call("pactl", "unload-module", module)
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
-    def _set_volume(self, module: str, volume: str) -> None:
-        """Set how loud the stream is that a module plays."""
-        for stream in self._call("pactl", "list", "sink-inputs").split("Sink Input #")[1:]:
-            if f"Owner Module: {module}\n" in stream:
-                self._call("pactl", "set-sink-input-volume", stream.split()[0], volume)
+    @property
+    def pcm(self) -> bytes:
+        pcm = self.path.read_bytes()
+        return pcm[: len(pcm) & ~1]
 
-    def _call(self, *program: str) -> str:
-        ended = subprocess.run(program, env=self.env, capture_output=True, text=True, check=False, timeout=30)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
+
+@contextmanager
+def daemon() -> Iterator[PulseDaemon]:
+    """Run a server, and let this process use it."""
+    folder = Path(tempfile.mkdtemp(prefix="vp-pulse-"))
+    before = dict(os.environ)
+    server = PulseDaemon(folder)
+    os.environ.update(server.settings)
+    try:
+        import sounddevice
+
+        sounddevice._terminate()  # its list of devices is another server's, or nobody's
+        sounddevice._initialize()
+        yield server
+    finally:
+        server.kill()
+        os.environ.clear()
+        os.environ.update(before)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def loud_from(pcm: bytes, threshold: int = 300) -> int | None:
+    """Return the first sample that is louder than the threshold."""
+    samples = memoryview(pcm).cast("h")
+    return next((at for at, sample in enumerate(samples) if abs(sample) > threshold), None)
+
+
+def wav_pcm(path: Path) -> bytes:
+    return read_wav(path)[0]

@@ -1,8 +1,8 @@
 """A sound card on the event loop's clock, for tests on virtual time: it drifts, and can be unplugged and suspended.
 
-Stands where `voicepipe.audio._portaudio.PortAudio` stands, with its methods, and calls back as that does: an input gives
-a block of 20 ms when its last sample was recorded; an output fills its buffer of four blocks of 10 ms when it is opened,
-and asks for the next block whenever one has been played.
+Stands where `voicepipe.audio._portaudio.PortAudio` stands, with its methods, and calls back as that does: an input
+gives a block of 20 ms when its last sample was recorded; an output fills its buffer of four blocks of 10 ms when it is
+opened, and asks for the next block whenever one has been played.
 """
 
 from __future__ import annotations

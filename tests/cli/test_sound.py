@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from audio.pulse import PulseDaemon, missing
 
 import voicepipe as vp
+from tests.audio.pulse import PulseDaemon, needs_pulse
 from voicepipe.audio.resample import Resampler
 from voicepipe.vendors._grammar import load_grammar
 from voicepipe.vendors.pocketsphinx import _Ear
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(missing()), reason=f"needs {missing()}, of PulseAudio"),
-]
+pytestmark = [pytest.mark.slow, needs_pulse]
 
 PROGRAM = [sys.executable, "-u", "-W", "error", "-c", "from voicepipe.cli import main\nraise SystemExit(main())"]
 
@@ -75,9 +72,24 @@ public <reply> = [hello] {HOURS.lower().rstrip(".")} | we are open from nine to 
 
 
 @pytest.fixture(scope="module")
-def pulse() -> Iterator[PulseDaemon]:
-    with PulseDaemon().run() as daemon:
-        yield daemon
+def pulse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulseDaemon]:
+    server = PulseDaemon(tmp_path_factory.mktemp("pulse"))
+    yield server
+    server.kill()
+
+
+@contextmanager
+def echo(pulse: PulseDaemon, volume: str = "100%") -> Iterator[None]:
+    """Let the microphone hear the loudspeaker while the block runs, as it does in a room."""
+    loop = "module-loopback", "source=speaker.monitor", "sink=micfeed", "latency_msec=20"
+    module = pulse.pactl("load-module", *loop).strip()
+    for stream in pulse.pactl("list", "sink-inputs").split("Sink Input #")[1:]:
+        if f"Owner Module: {module}\n" in stream:
+            pulse.pactl("set-sink-input-volume", stream.split()[0], volume)
+    try:
+        yield
+    finally:
+        pulse.pactl("unload-module", module)
 
 
 @pytest.fixture
@@ -145,22 +157,20 @@ def understood(recording: bytes) -> str:
 
 def test_a_call_by_microphone_and_loudspeaker(pulse: PulseDaemon, folder: Path) -> None:
     """A question that the microphone hears is answered aloud, with a waterfall; Ctrl-C ends the call within 3 s."""
-    recording = bytearray()
-    with pulse.record(recording), command(pulse, folder, "talk", "app.py", "--greeting", "Hello.") as process:
+    with pulse.recording() as recording, command(pulse, folder, "talk", "app.py", "--greeting", "Hello.") as process:
         shown = until(process, "agent   Hello.")
         assert "half duplex: while the agent speaks you are not heard" in shown
-        pulse.play(caller(folder, "when are you open"))
+        pulse.play(caller(folder, "when are you open")).wait()
         shown = until(process, "waited")
         interrupted(process)
     assert "caller  when are you open\n" in shown
-    assert understood(bytes(recording)) == f"hello {HOURS.lower().rstrip('.')}"
+    assert understood(recording.pcm) == f"hello {HOURS.lower().rstrip('.')}"
 
 
 @pytest.mark.parametrize("agent", ["agent", "open_agent"])
 def test_it_does_not_interrupt_itself(agent: str, pulse: PulseDaemon, folder: Path) -> None:
     """The loudspeaker is heard by the microphone, and the agent says its sentence to the end, once."""
-    recording = bytearray()
-    with pulse.echo(), pulse.record(recording):
+    with echo(pulse), pulse.recording() as recording:
         with command(pulse, folder, "talk", f"app.py:{agent}", "--greeting", HOURS) as process:
             until(process, f"agent   {HOURS}")
             anyio.run(anyio.sleep, 8.0)  # the sentence takes 5 s
@@ -168,14 +178,14 @@ def test_it_does_not_interrupt_itself(agent: str, pulse: PulseDaemon, folder: Pa
     assert re.findall(r"  (caller|agent|cut|failed) ", shown) == []
     ignored = f"the agent's own voice, ignored: {HOURS.lower().rstrip('.')}\n"
     assert (ignored in shown) is (agent == "open_agent")  # the other one hears silence meanwhile
-    assert understood(bytes(recording)) == HOURS.lower().rstrip(".")
+    assert understood(recording.pcm) == HOURS.lower().rstrip(".")
 
 
 @pytest.mark.parametrize("agent", ["agent", "open_agent"])
 def test_with_headphones_it_would(agent: str, pulse: PulseDaemon, folder: Path) -> None:
     """The same echo in full duplex cuts the sentence off: it is the guard that kept it whole."""
     with (
-        pulse.echo(),
+        echo(pulse),
         command(pulse, folder, "talk", f"app.py:{agent}", "--headphones", "--greeting", HOURS) as process,
     ):
         assert "full duplex: whatever the microphone hears" in until(process, f"agent   {HOURS}")
@@ -184,17 +194,16 @@ def test_with_headphones_it_would(agent: str, pulse: PulseDaemon, folder: Path) 
 
 def test_the_caller_can_interrupt_it(pulse: PulseDaemon, folder: Path) -> None:
     """Over the fainter echo of its own voice, the caller's words are heard, cut the agent off, and are answered."""
-    with pulse.echo("20%"), command(pulse, folder, "talk", "app.py:interruptible", "--greeting", HOURS) as process:
+    with echo(pulse, "20%"), command(pulse, folder, "talk", "app.py:interruptible", "--greeting", HOURS) as process:
         until(process, f"agent   {HOURS}")
-        pulse.play(caller(folder, "stop please"))
+        pulse.play(caller(folder, "stop please")).wait()
         assert "cut     the caller cuts in" in until(process, "stop please")
         interrupted(process)
 
 
 def test_typed_words_are_answered_aloud(pulse: PulseDaemon, folder: Path) -> None:
     """`--text --play` takes what is typed and says the reply through the loudspeaker."""
-    recording = bytearray()
-    with pulse.record(recording):
+    with pulse.recording() as recording:
         ended = subprocess.run(
             [*PROGRAM, "talk", "app.py", "--text", "--play"],
             input="when are you open\n",
@@ -206,13 +215,13 @@ def test_typed_words_are_answered_aloud(pulse: PulseDaemon, folder: Path) -> Non
             timeout=60,
         )
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert understood(bytes(recording)) == HOURS.lower().rstrip(".")
+    assert understood(recording.pcm) == HOURS.lower().rstrip(".")
 
 
 @pytest.mark.parametrize("hears", [True, False])
 def test_the_round_trip_is_measured(hears: bool, pulse: PulseDaemon, folder: Path) -> None:
     """With an echo the round trip is told in milliseconds; without one, that nothing was heard and what to do."""
-    with pulse.echo() if hears else nullcontext(), command(pulse, folder, "devices", "--loopback") as process:
+    with echo(pulse) if hears else nullcontext(), command(pulse, folder, "devices", "--loopback") as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0 if hears else 1, "")
     if not hears:
@@ -237,7 +246,7 @@ def test_the_level_is_shown(pulse: PulseDaemon, folder: Path) -> None:
     """Speech is loud, silence is not, and a microphone that gives only zeros is told."""
     with command(pulse, folder, "devices", "--level", "--seconds", "8") as process:
         until(process, "dB")
-        pulse.play(caller(folder, "when are you open"))
+        pulse.play(caller(folder, "when are you open")).wait()
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     levels = [float(level) for level in re.findall(r"(-?\d+\.\d) dB, peak", out)]
@@ -250,14 +259,14 @@ def test_the_level_is_shown(pulse: PulseDaemon, folder: Path) -> None:
 
 def test_the_demo_by_microphone(pulse: PulseDaemon, folder: Path) -> None:
     """`demo --mic` says which phrases it knows, answers one of them, and ends with the good-bye."""
-    with pulse.echo(), command(pulse, folder, "demo", "--mic") as process:
+    with echo(pulse), command(pulse, folder, "demo", "--mic") as process:
         shown = until(process, "agent   Hello, this is the shop.")
         assert "    where is my order one two three four five\n" in shown
         anyio.run(anyio.sleep, 3.5)
-        pulse.play(caller(folder, "when are you open"))
+        pulse.play(caller(folder, "when are you open")).wait()
         shown = until(process, "waited")
         anyio.run(anyio.sleep, 3.5)
-        pulse.play(caller(folder, "thank you and goodbye"))
+        pulse.play(caller(folder, "thank you and goodbye")).wait()
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert "agent   We are open from nine to five.\n" in shown
@@ -267,14 +276,13 @@ def test_the_demo_by_microphone(pulse: PulseDaemon, folder: Path) -> None:
 def test_the_demo_can_be_heard(pulse: PulseDaemon, folder: Path) -> None:
     """`demo --play` says to the loudspeaker what it writes to the recording, caller and agent."""
     np = pytest.importorskip("numpy")
-    heard = bytearray()
-    with pulse.record(heard, rate=22_050), command(pulse, folder, "demo", "--play", "--json") as process:
+    with pulse.recording(rate=22_050) as heard, command(pulse, folder, "demo", "--play", "--json") as process:
         out, err = process.communicate(timeout=100)
     assert (process.returncode, err) == (0, "")
     assert json.loads(out)["problems"] == []
     with wave.open(str(folder / "conversation" / "conversation.wav")) as wav:
         both = np.frombuffer(wav.readframes(wav.getnframes()), "<i2").astype(float)
-    recorded = np.frombuffer(bytes(heard), "<i2").astype(float)
+    recorded = np.frombuffer(heard.pcm, "<i2").astype(float)
     for track, second in ((both[0::2], 0.4), (both[1::2], 2.0)):  # the caller's first words, and the agent's
         piece = track[round(second * 22_050) : round((second + 1.0) * 22_050)]
         begin = int(np.argmax(np.abs(piece) > 1_000))

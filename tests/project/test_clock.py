@@ -80,6 +80,9 @@ def uses(text: str, *, may_read_loop: bool = False) -> list[str]:
     return clocks.found
 
 
+# Called on threads of the sound system, where anyio knows of no loop: they read the loop's own time().
+ON_OTHER_THREADS = ("audio/_device_line.py", "audio/microphone.py", "audio/speaker.py")
+
 FILES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
@@ -87,7 +90,7 @@ FILES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py")
 def test_only_the_loop_tells_the_time(file: str) -> None:
     """A module of the library uses no clock, no sleep and no task that anyio does not know."""
     text = (PACKAGE / file).read_text(encoding="utf-8")
-    assert uses(text, may_read_loop=file.startswith("testing")) == []
+    assert uses(text, may_read_loop=file.startswith("testing") or file in ON_OTHER_THREADS) == []
 
 
 @pytest.mark.parametrize(

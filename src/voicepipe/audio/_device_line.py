@@ -59,13 +59,13 @@ class DeviceWatch:
 
     def __post_init__(self) -> None:
         """Begin to wait for the first sign."""
+        self._news = anyio.Event()
         self.restart()
 
     def restart(self) -> None:
         """The device was opened just now."""
         self.has_begun = False
         self._last_sign_s = self.loop.time()
-        self._news = anyio.Event()
         self._is_ended = False
         self._generation += 1
 
