@@ -67,7 +67,7 @@ interruptible = row(OpenRecogniser(BARGE_IN))
 
 READ_BACK = f"""#JSGF V1.0;
 grammar reply;
-public <reply> = [hello] {HOURS.lower().rstrip(".")} | we are open from nine to five | we are | when are you open;
+public <reply> = {HOURS.lower().rstrip(".")} | we are open from nine to five | we are | when are you open;
 """
 
 
@@ -150,7 +150,19 @@ def interrupted(process: subprocess.Popen[str]) -> str:
     return process.stdout.read()
 
 
+def own(stderr: str) -> str:
+    """Return what the command itself wrote: the sound system complains of a busy machine on its own."""
+    return "".join(line for line in stderr.splitlines(keepends=True) if not line.startswith("ALSA lib "))
+
+
 def understood(recording: bytes) -> str:
+    """Return the words of the last thing that was said: what follows a second of silence, if there is one."""
+    tenth = 3_200
+    loud = [max(memoryview(recording[at : at + tenth]).cast("h")) > 300 for at in range(0, len(recording), tenth)]
+    last = max(at for at, is_loud in enumerate(loud) if is_loud)
+    while any(loud[max(0, last - 10) : last]):
+        last -= 1
+    recording = recording[max(0, last - 1) * tenth :]
     ear = _Ear(load_grammar(READ_BACK), 30.0)
     return ear.finish(deque([ear.with_noise(bytes(9_600) + recording + bytes(9_600))]))
 
@@ -164,7 +176,7 @@ def test_a_call_by_microphone_and_loudspeaker(pulse: PulseDaemon, folder: Path) 
         shown = until(process, "waited")
         interrupted(process)
     assert "caller  when are you open\n" in shown
-    assert understood(recording.pcm) == f"hello {HOURS.lower().rstrip('.')}"
+    assert understood(recording.pcm) == HOURS.lower().rstrip(".")
 
 
 @pytest.mark.parametrize("agent", ["agent", "open_agent"])
@@ -214,7 +226,7 @@ def test_typed_words_are_answered_aloud(pulse: PulseDaemon, folder: Path) -> Non
             check=False,
             timeout=60,
         )
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (ended.returncode, own(ended.stderr)) == (0, "")
     assert understood(recording.pcm) == HOURS.lower().rstrip(".")
 
 
@@ -223,7 +235,7 @@ def test_the_round_trip_is_measured(hears: bool, pulse: PulseDaemon, folder: Pat
     """With an echo the round trip is told in milliseconds; without one, that nothing was heard and what to do."""
     with echo(pulse) if hears else nullcontext(), command(pulse, folder, "devices", "--loopback") as process:
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0 if hears else 1, "")
+    assert (process.returncode, own(err)) == (0 if hears else 1, "")
     if not hears:
         assert out.startswith("heard 0 of 5 chirps: turn the loudspeaker and the microphone up")
         return
@@ -236,7 +248,7 @@ def test_devices_are_listed(pulse: PulseDaemon, folder: Path) -> None:
     """Each device is a line, and the defaults are marked."""
     with command(pulse, folder, "devices") as process:
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, own(err)) == (0, "")
     head, *lines = out.splitlines()
     assert head.split() == ["name", "system", "in", "out", "Hz", "default"]
     assert sum(line.endswith("microphone, loudspeaker") for line in lines) == 1
@@ -248,12 +260,12 @@ def test_the_level_is_shown(pulse: PulseDaemon, folder: Path) -> None:
         until(process, "dB")
         pulse.play(caller(folder, "when are you open")).wait()
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, own(err)) == (0, "")
     levels = [float(level) for level in re.findall(r"(-?\d+\.\d) dB, peak", out)]
     assert max(levels) > -30 > -79 > min(levels)
     with command(pulse, folder, "devices", "--level", "--seconds", "1.5") as process:
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (1, "")
+    assert (process.returncode, own(err)) == (1, "")
     assert out.endswith("nothing but zeros: the microphone is muted, or this program may not use it\n")
 
 
@@ -268,7 +280,7 @@ def test_the_demo_by_microphone(pulse: PulseDaemon, folder: Path) -> None:
         anyio.run(anyio.sleep, 3.5)
         pulse.play(caller(folder, "thank you and goodbye")).wait()
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, own(err)) == (0, "")
     assert "agent   We are open from nine to five.\n" in shown
     assert "agent   You are very welcome.\n" in out
 
@@ -278,7 +290,7 @@ def test_the_demo_can_be_heard(pulse: PulseDaemon, folder: Path) -> None:
     np = pytest.importorskip("numpy")
     with pulse.recording(rate=22_050) as heard, command(pulse, folder, "demo", "--play", "--json") as process:
         out, err = process.communicate(timeout=100)
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, own(err)) == (0, "")
     assert json.loads(out)["problems"] == []
     with wave.open(str(folder / "conversation" / "conversation.wav")) as wav:
         both = np.frombuffer(wav.readframes(wav.getnframes()), "<i2").astype(float)
