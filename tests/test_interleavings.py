@@ -570,6 +570,7 @@ def test_any_call_keeps_the_promises(plan: Plan) -> None:
     check_call(plan)
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=30)
 @given(plans(over_http=True))
 def test_any_call_over_http_keeps_the_promises(plan: Plan) -> None:

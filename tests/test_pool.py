@@ -90,6 +90,7 @@ async def moment(number: int) -> None:
         await anyio.lowlevel.checkpoint()
 
 
+@pytest.mark.slow
 async def test_a_thousand_interruptions_leave_every_connection_free() -> None:
     """After 1,000 turns, each interrupted twice at any moment, no connection is lost and the next turn is answered."""
     service = gateway()
@@ -114,6 +115,7 @@ async def test_a_thousand_interruptions_leave_every_connection_free() -> None:
     assert seen.total() < BARGE_INS  # the others were stopped before they were sent
 
 
+@pytest.mark.slow
 async def test_a_thousand_requests_cancelled_twice_leave_every_connection_free() -> None:
     """A request cancelled from two scopes, one a step after the other, gives its connection back."""
     service = gateway()

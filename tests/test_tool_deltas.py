@@ -10,6 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
@@ -216,6 +217,7 @@ def test_calls_come_out_as_they_were_meant(stream: Stream) -> None:
     check(stream, ran, model.asked)
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=50)
 @given(streams(), st.integers(0, 2**32))
 def test_calls_come_out_of_bytes_as_they_were_meant(stream: Stream, seed: int) -> None:

@@ -15,8 +15,10 @@ import anyio
 from voicepipe._lifetimes import opened
 from voicepipe._policy import TurnRules
 from voicepipe._wiring import check, compiled, expect
+from voicepipe.audio.microphone import MicSource
 from voicepipe.audio.output import Output
 from voicepipe.audio.source import Source
+from voicepipe.audio.speaker import Speaker
 from voicepipe.errors import ConfigurationError
 from voicepipe.session import Session
 
@@ -40,6 +42,7 @@ class Pipeline:
         parts: `[Source] [SessionStage ...] [Stage ...] Model [ToolRouter] [Stage ...] TTSSink`. What each stage reads
             must be what the one before it sends.
         output: Where the agent's audio goes, copied for each session; or give one per session, which is used as it is.
+            Where there is none, a caller at a `MicSource` hears the agent through a `Speaker()`.
         turns: How turns are taken.
         fallback: Spoken when a turn fails or the model has nothing to say; "" turns it off.
 
@@ -171,6 +174,8 @@ class Host:
         row = self._row.copied()
         source = source or (row.source._copied() if row.source else None)
         output = output or (self._output._copied() if self._output else None)
+        if output is None and isinstance(source, MicSource):
+            output = Speaker()  # who speaks into this machine listens to it
         if output is None:
             raise ConfigurationError(
                 "nothing takes the agent's audio; write Pipeline(..., output=WavOutput('agent.wav')) "

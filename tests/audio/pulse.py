@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -88,6 +89,14 @@ class PulseDaemon:
         """End it at once, as a crash would."""
         self._server.kill()
         self._server.wait()
+
+    def hang(self) -> None:
+        """Stop it, so that it answers nothing any more."""
+        self._server.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it answer again."""
+        self._server.send_signal(signal.SIGCONT)
 
     def pactl(self, *arguments: str) -> str:
         """Ask it for something."""

@@ -37,6 +37,7 @@ from voicepipe import (
     devices,
     write_wav,
 )
+from voicepipe.audio import _portaudio
 from voicepipe.audio.resample import Resampler
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
 
@@ -121,6 +122,19 @@ async def test_a_spoken_question_gets_a_spoken_answer(pulse: PulseDaemon, tmp_pa
     assert isinstance(heard[-1], TurnCompleted)
     assert heard[-1].heard == "We open at nine."
     assert await understood(recording.pcm, tmp_path / "answer.wav") == ["we open at nine"]
+
+
+async def test_who_speaks_into_the_microphone_hears_the_loudspeaker(pulse: PulseDaemon, tmp_path: Path) -> None:
+    """A row that begins with `MicSource` needs no output: the agent speaks through the default loudspeaker."""
+    agent = Pipeline(
+        MicSource(), STTStage(ScriptedRecogniser()), ScriptedModel([]), SentenceChunker(), EspeakTTS("en-us")
+    )
+    with pulse.recording() as recording:
+        async with agent.session(greeting="We open at nine.") as session:
+            session.end(after_reply=True)
+            await session.ended.wait()
+            await anyio.sleep(0.3)  # what the recorder still holds
+    assert await understood(recording.pcm, tmp_path / "greeting.wav") == ["we open at nine"]
 
 
 async def test_two_calls_on_two_devices_do_not_mix(pulse: PulseDaemon, tmp_path: Path) -> None:
@@ -291,3 +305,31 @@ async def test_a_server_that_is_gone_is_told_in_words(pulse: PulseDaemon) -> Non
     with pytest.raises(AudioDeviceError, match=r"it cannot be opened .*; plug it in again, or choose another device"):
         async with silent().session(source=MicSource("line_one"), output=RecordingOutput()):
             raise AssertionError("a session began")
+
+
+async def test_a_server_that_hangs_is_waited_for_five_seconds(pulse: PulseDaemon) -> None:
+    """Opening is given up in words; the stream that the server opens after all is closed again."""
+    pulse.hang()
+    began_s = anyio.current_time()
+    with pytest.raises(AudioDeviceError, match="the sound system did not answer within 5 s; restart the sound server"):
+        async with silent().session(source=MicSource("line_one"), output=RecordingOutput()):
+            raise AssertionError("a session began")
+    assert anyio.current_time() - began_s < 6.0
+    pulse.go_on()
+    async with silent().session(source=MicSource("line_one"), output=RecordingOutput()) as session:
+        await running(session)
+        assert _portaudio._open_streams == 1
+    assert _portaudio._open_streams == 0
+
+
+async def test_a_microphone_whose_server_hangs_is_lost_within_a_second(pulse: PulseDaemon) -> None:
+    """A server that is stopped in the middle of a call holds neither the error nor the end of the session."""
+    began_s = 0.0
+    with pytest.raises(AudioDeviceLost, match="gave no sign"):
+        async with silent().session(output=RecordingOutput()) as session:
+            await running(session)
+            pulse.hang()
+            began_s = anyio.current_time()
+            await session.ended.wait()
+    assert anyio.current_time() - began_s < 3.0
+    pulse.go_on()

@@ -59,6 +59,7 @@ def test_a_wrong_call_is_told_in_one_line(arguments: list[str], said: str, capsy
     assert err.startswith(said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

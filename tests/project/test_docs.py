@@ -152,6 +152,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in files if not (page.parent / link).exists()] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
 def test_an_example_runs(example: Path, tmp_path: Path) -> None:
     """An example runs as a script to its end within a minute, and writes nothing to stderr."""

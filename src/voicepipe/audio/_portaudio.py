@@ -154,20 +154,29 @@ async def devices() -> list[AudioDevice]:
 
 
 async def _answered(ask: Callable[..., T], *arguments: object) -> T:
+    """Ask on a thread of its own. A stream that is opened when nobody waits for it any more is closed again."""
     gone = threading.Event()
+    opened: list[OpenStream] = []  # whoever pops it closes it
 
     def work() -> T:
         with _one_at_a_time:
             result = ask(*arguments)
-        if gone.is_set() and isinstance(result, OpenStream):
-            _close(result._stream)  # nobody waits for it any more
+        if isinstance(result, OpenStream):
+            opened.append(result)
+            if gone.is_set():
+                with suppress(IndexError):
+                    _close(opened.pop()._stream)
         return result
 
     try:
         with anyio.move_on_after(ANSWER_S):
-            return await run_in_daemon_thread(work, name="voicepipe asking the sound system")
+            result = await run_in_daemon_thread(work, name="voicepipe asking the sound system")
+            opened.clear()
+            return result
     finally:
         gone.set()
+        with suppress(IndexError):
+            await opened.pop().close()  # cancelled in the very step in which it was opened
     raise AudioDeviceError(
         f"the sound system did not answer within {ANSWER_S:g} s; restart the sound server, or unplug the device"
     )

@@ -239,6 +239,7 @@ async def test_a_barge_in_before_any_audio_cancels_too() -> None:
     assert call.heard == "Fine."
 
 
+@pytest.mark.slow
 async def test_a_storm_of_barge_ins_costs_one_socket() -> None:
     """A hundred interrupted replies at all moments: one session, nothing refused or left over, then a reply."""
     simulator = TTSSimulator(api_key=KEY, speed=4.0)
