@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicepipe._policy import Commit, Decision, Interrupt, RollBack, Start, Tick, TurnPolicy, TurnRules
+from voicepipe._echo import EchoGuard
+from voicepipe._policy import Commit, Decision, Ignore, Interrupt, RollBack, Start, Tick, TurnPolicy, TurnRules
 from voicepipe.errors import ConfigurationError
 from voicepipe.events import EarlyTranscript, Hearing, SpeechEnded, SpeechStarted, Transcript
 
@@ -18,9 +19,9 @@ Phase: TypeAlias = Literal["none", "draft", "live"]
 class World:
     """What a session does with the decisions, reduced to the phase of the current turn."""
 
-    def __init__(self, phase: Phase = "none", *, rules: TurnRules | None = None) -> None:
+    def __init__(self, phase: Phase = "none", *, rules: TurnRules | None = None, echo: EchoGuard | None = None) -> None:
         self.phase: Phase = phase
-        self.policy = TurnPolicy(rules or TurnRules(), lambda: self.phase)
+        self.policy = TurnPolicy(rules or TurnRules(), lambda: self.phase, echo)
 
     def hears(self, event: Hearing | Tick, at_s: float) -> list[Decision]:
         decisions = self.policy.handle(event, at_s)
@@ -180,6 +181,71 @@ def test_rules_that_cannot_be_meant_are_refused(min_speech_s: float) -> None:
         TurnRules(min_speech_s=min_speech_s)
 
 
+# --- with a loudspeaker -----------------------------------------------------------------------------------------------
+
+SAID = "we are open from nine to five"
+
+
+def speaks_aloud(phase: Phase, *, until_s: float = 6.0) -> World:
+    """A world whose agent has said SAID from 4.0 s on, and can be heard by the microphone."""
+    guard = EchoGuard(lambda: until_s)
+    guard.says(SAID, 4.0)
+    return World(phase, echo=guard)
+
+
+OWN = EarlyTranscript("we are open", stable=True)
+OTHER = EarlyTranscript("we are open stop please", stable=True)
+HIS_OWN = Transcript("We are open.", 4.9, 5.0)
+ANOTHERS = Transcript("We are open. Stop, please!", 4.9, 5.0)
+
+WITH_A_LOUDSPEAKER: list[tuple[str, Phase, Hearing, list[Decision]]] = [
+    ("speech does not interrupt", "live", SpeechStarted(at_s=4.1), []),
+    ("its own words do not interrupt", "live", OWN, [Ignore()]),
+    ("its own words start no draft", "none", OWN, [Ignore()]),
+    ("its own words leave a draft", "draft", OWN, [Ignore()]),
+    ("its own words in the end do not interrupt", "live", HIS_OWN, [Ignore()]),
+    ("its own words in the end start nothing", "none", HIS_OWN, [Ignore()]),
+    ("its own words in the end drop a draft", "draft", HIS_OWN, [RollBack(), Ignore()]),
+    ("others interrupt", "live", OTHER, [Interrupt()]),
+    ("others start a draft", "none", OTHER, [draft(OTHER.text, 5.0)]),
+    ("others in the end interrupt and start", "live", ANOTHERS, [Interrupt(), Start(ANOTHERS)]),
+    ("others in the end start", "none", ANOTHERS, [Start(ANOTHERS)]),
+]
+
+
+@pytest.mark.parametrize(
+    ("phase", "event", "decisions"), [row[1:] for row in WITH_A_LOUDSPEAKER], ids=[row[0] for row in WITH_A_LOUDSPEAKER]
+)
+def test_the_table_with_a_loudspeaker(phase: Phase, event: Hearing, decisions: list[Decision]) -> None:
+    """Each row: what is heard at 5.0 s, while the agent can be heard since 4.0 s, leads to which decisions."""
+    world = speaks_aloud(phase)
+    assert world.hears(event, 5.0) == decisions
+    assert world.policy.wake_at is None
+
+
+def test_what_was_typed_is_no_echo() -> None:
+    """Typed words are the caller's, whatever the agent says meanwhile."""
+    typed = Transcript(SAID, 5.0, 5.0)
+    assert speaks_aloud("live").policy.handle(typed, 5.0, is_typed=True) == [Interrupt(), Start(typed)]
+
+
+def test_a_cough_before_the_agent_speaks_does_not_interrupt_it() -> None:
+    """Speech that began in silence waits for `min_speech_s`; by then a detector hears the agent."""
+    guard = EchoGuard(lambda: 6.0)
+    world = World("live", echo=guard)
+    assert world.hears(SpeechStarted(at_s=3.8), 3.9) == []
+    assert world.policy.wake_at == 4.1
+    guard.says(SAID, 4.0)
+    assert world.hears(Tick(), 4.1) == []
+
+
+def test_an_agent_that_thinks_is_interrupted_by_speech() -> None:
+    """With a loudspeaker too, speech alone interrupts a reply of which nothing can be heard."""
+    world = speaks_aloud("live", until_s=6.0)
+    assert world.hears(SpeechStarted(at_s=6.5), 6.6) == []
+    assert world.hears(Tick(), 6.8) == [Interrupt()]
+
+
 TEXTS = st.sampled_from(["hello", "Hello.", "hello there", "", "..."])
 HEARD = st.one_of(
     st.builds(SpeechStarted, at_s=st.floats(0, 10)),
@@ -192,12 +258,17 @@ HEARD = st.one_of(
 )
 
 
-@given(events=st.lists(HEARD, max_size=40), step_s=st.floats(0.0, 0.5))
-def test_no_sequence_makes_it_contradict_itself(events: list[Hearing | Tick | str], step_s: float) -> None:
+@given(events=st.lists(HEARD, max_size=40), step_s=st.floats(0.0, 0.5), with_guard=st.booleans())
+def test_no_sequence_makes_it_contradict_itself(
+    events: list[Hearing | Tick | str], step_s: float, with_guard: bool
+) -> None:
     """Whatever is heard: no interruption without a reply, no second turn beside the first, no draft confused."""
-    world, now = World(), 0.0
+    guard, now = EchoGuard(lambda: now), 0.0
+    world = World(echo=guard if with_guard else None)
     for event in events:
         now += step_s
+        if world.phase == "live":
+            guard.says("Hello.", now)
         if event == "the turn ends by itself":
             world.phase = "none"
         elif event == "the agent speaks on its own":

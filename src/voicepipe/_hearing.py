@@ -18,7 +18,7 @@ from voicepipe.errors import AudioError
 from voicepipe.events import AudioDropped, AudioFrame
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from voicepipe.audio.source import Source
     from voicepipe.channel import Inbox
@@ -47,15 +47,27 @@ CLOCK_SLIP_S: Final = 0.1
 
 @asynccontextmanager
 async def heard(
-    session: Session, stages: Sequence[SessionStage[Any, Any]], source: Source | None, rate: int
+    session: Session,
+    stages: Sequence[SessionStage[Any, Any]],
+    source: Source | None,
+    rate: int,
+    is_deaf: Callable[[float], bool] | None = None,
 ) -> AsyncGenerator[Inbox[Hearing]]:
-    """Run the listening stages, which take audio at `rate`; what is yielded ends when the caller hangs up."""
+    """Run the listening stages; what is yielded ends when the caller hangs up.
+
+    Args:
+        session: Whose stages they are.
+        stages: From audio to what was heard.
+        source: Where the audio comes from.
+        rate: Samples per second that the stages take.
+        is_deaf: Tells when silence is heard in place of what the source gives; None for never.
+    """
     async with anyio.create_task_group() as tasks:
         inbox = Channel[Any](WAITING_FRAMES + LARGEST_PIECE)
         if source is None:
             inbox.close()
         else:
-            tasks.start_soon(_pump, session, source, rate, inbox, name=f"voicepipe {source.name}")
+            tasks.start_soon(_pump, session, source, rate, inbox, is_deaf, name=f"voicepipe {source.name}")
         for stage in stages:
             outbox = Channel[Any](EDGE)
             tasks.start_soon(_run_stage, stage, inbox, outbox, session, name=f"voicepipe {stage.name}")
@@ -71,10 +83,16 @@ async def _run_stage(
         await stage.run(inbox, outbox, session)
 
 
-async def _pump(session: Session, source: Source, rate: int, outbox: Channel[AudioFrame]) -> None:
+async def _pump(
+    session: Session,
+    source: Source,
+    rate: int,
+    outbox: Channel[AudioFrame],
+    is_deaf: Callable[[float], bool] | None,
+) -> None:
     try:
         with named(source.name):
-            intake = _Intake(session, source, rate, outbox)
+            intake = _Intake(session, source, rate, outbox, is_deaf)
             await source.pump(intake)
             intake.flush()
     finally:
@@ -84,8 +102,16 @@ async def _pump(session: Session, source: Source, rate: int, outbox: Channel[Aud
 class _Intake:
     """Takes a source's audio: stamps it, cuts it into frames of 20 ms, and never waits."""
 
-    def __init__(self, session: Session, source: Source, rate: int, outbox: Channel[AudioFrame]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        source: Source,
+        rate: int,
+        outbox: Channel[AudioFrame],
+        is_deaf: Callable[[float], bool] | None,
+    ) -> None:
         self._session = session
+        self._is_deaf = is_deaf
         self._source = source
         self._rate = rate
         self._outbox = outbox
@@ -103,6 +129,8 @@ class _Intake:
             raise AudioError(f"{self._source.name} must give whole 16-bit samples, got {len(pcm)} bytes")
         if self._resampler is not None:
             pcm = self._resampler.feed(pcm)
+        if self._is_deaf is not None and self._is_deaf(anyio.current_time()):
+            pcm = bytes(len(pcm))
         pcm = self._rest + pcm
         arrived_s = anyio.current_time() - len(pcm) / 2 / self._rate
         if abs(arrived_s - self._next_s) > CLOCK_SLIP_S:

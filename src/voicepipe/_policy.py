@@ -8,6 +8,15 @@ Rule 2: the table below is the whole rule; `TurnPolicy` is its transcription.
 | early transcript, stable | start a draft | same text: keep; else roll back and start anew | as speech |
 | final transcript | start, committed | same text: commit; else roll back and start | interrupt and start |
 | speech started | nothing | nothing | interrupt once it lasted `min_speech_s` or a word was recognised |
+
+With `TurnRules(loudspeaker=True)` the microphone hears the agent. Of speech that began while the agent could be heard,
+`EchoGuard` says which is the agent's own; the table above holds for what is not:
+
+| heard | its words are the agent's | enough words are not |
+|---|---|---|
+| early transcript | nothing | as above |
+| final transcript | roll back a draft, start nothing | as above |
+| speech started, lasting | nothing, for as long as the agent can be heard | - |
 """
 
 from __future__ import annotations
@@ -22,7 +31,9 @@ from voicepipe.events import EarlyTranscript, Hearing, SpeechEnded, SpeechStarte
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Commit", "Decision", "Interrupt", "RollBack", "Start", "Tick", "TurnPolicy", "TurnRules"]
+    from voicepipe._echo import EchoGuard
+
+__all__ = ["Commit", "Decision", "Ignore", "Interrupt", "RollBack", "Start", "Tick", "TurnPolicy", "TurnRules"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +43,15 @@ class TurnRules:
     Attributes:
         min_speech_s: While the agent speaks, speech without a recognised word interrupts after this many seconds.
         drafts: Whether a stable early transcript starts a draft reply.
+        loudspeaker: Whether the microphone hears the agent, as it does with a loudspeaker and without headphones or
+            echo cancellation. The agent then does not interrupt itself: while it can be heard, speech alone does not
+            interrupt it, and words do if the agent did not just say them itself. False is for lines without echo:
+            telephones, browsers, headphones.
     """
 
     min_speech_s: float = 0.3
     drafts: bool = True
+    loudspeaker: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -68,7 +84,12 @@ class Interrupt:
     """The caller wants the word: be silent."""
 
 
-Decision: TypeAlias = Start | Commit | RollBack | Interrupt
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """What was heard is the agent itself."""
+
+
+Decision: TypeAlias = Start | Commit | RollBack | Interrupt | Ignore
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +103,15 @@ class TurnPolicy:
     Args:
         rules: The settings.
         phase: Tells what the current turn is doing: nothing, a draft, or a committed or speaking reply.
+        echo: Knows what the agent has just said, where the microphone hears it.
     """
 
-    def __init__(self, rules: TurnRules, phase: Callable[[], Literal["none", "draft", "live"]]) -> None:
+    def __init__(
+        self, rules: TurnRules, phase: Callable[[], Literal["none", "draft", "live"]], echo: EchoGuard | None = None
+    ) -> None:
         self._rules = rules
         self._phase = phase
+        self._echo = echo
         self._draft_text = ""
         self._wake_at: float | None = None
 
@@ -95,8 +120,10 @@ class TurnPolicy:
         """When a `Tick` is wanted, if nothing is heard before."""
         return self._wake_at
 
-    def handle(self, event: Hearing | Tick, now: float) -> list[Decision]:
-        """Return what to do about an event that happened at `now`, in order."""
+    def handle(self, event: Hearing | Tick, now: float, *, is_typed: bool = False) -> list[Decision]:
+        """Return what to do about an event that happened at `now`, in order; what was typed is no echo."""
+        if self._echo and not is_typed and not isinstance(event, Tick) and self._echo.is_echo(event, now):
+            return self._own_voice(event)
         match event:
             case SpeechStarted():
                 # Measured from the first speech sample: a detector that reports late must not add its own delay.
@@ -121,7 +148,17 @@ class TurnPolicy:
         if self._wake_at is None or now < self._wake_at:
             return []
         self._wake_at = None
+        if self._echo and self._echo.is_audible(now):
+            return []  # it began to speak meanwhile: from here on a detector hears the agent
         return [Interrupt()] if self._phase() == "live" else []
+
+    def _own_voice(self, event: Hearing) -> list[Decision]:
+        if isinstance(event, EarlyTranscript):
+            return [Ignore()]
+        self._wake_at = None
+        if isinstance(event, Transcript):
+            return [RollBack(), Ignore()] if self._phase() == "draft" else [Ignore()]
+        return []
 
     def _early(self, event: EarlyTranscript, now: float) -> list[Decision]:
         has_word = any(c.isalnum() for c in event.text)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AudioDropped",
     "CleanupOverran",
+    "EchoIgnored",
     "MicrophoneLost",
     "ModelUsage",
     "RateLimitNear",
@@ -180,6 +181,19 @@ class AudioDropped:
     """
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EchoIgnored:
+    """What the recogniser understood was taken for the agent's own voice, so that nothing answers it.
+
+    Told in place of a `Transcript`, with `TurnRules(loudspeaker=True)` only.
+
+    Attributes:
+        text: What was understood.
+    """
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

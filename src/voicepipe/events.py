@@ -12,6 +12,7 @@ from typing import TypeAlias
 from voicepipe._told import (
     AudioDropped,
     CleanupOverran,
+    EchoIgnored,
     MicrophoneLost,
     ModelUsage,
     RateLimitNear,
@@ -35,6 +36,7 @@ __all__ = [
     "AudioFrame",
     "CleanupOverran",
     "EarlyTranscript",
+    "EchoIgnored",
     "Event",
     "Hearing",
     "MicrophoneLost",
@@ -244,6 +246,7 @@ Event: TypeAlias = (
     | StructuredFailed
     | TurnEnded
     | AudioDropped
+    | EchoIgnored
     | MicrophoneLost
     | RecogniserLost
     | CleanupOverran

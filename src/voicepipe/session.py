@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
 
+from voicepipe._echo import EchoGuard
 from voicepipe._event_log import EventLog
 from voicepipe._hearing import heard
 from voicepipe._lifetimes import attached, for_log, opened, single_error
-from voicepipe._policy import Commit, Decision, Interrupt, RollBack, Start, Tick, TurnPolicy
+from voicepipe._policy import Commit, Decision, Ignore, Interrupt, RollBack, Start, Tick, TurnPolicy
 from voicepipe._reply import run_reply
 from voicepipe.audio.resample import resampler
 from voicepipe.errors import ConfigurationError, VoicepipeError
-from voicepipe.events import CleanupOverran, Event, Hearing, TextDelta, Transcript
+from voicepipe.events import EchoIgnored, Event, Hearing, SentenceStarted, TextDelta, Transcript
 from voicepipe.history import History, Message
 from voicepipe.stages.playback import Playout
 from voicepipe.stages.stt import recogniser_of
@@ -48,9 +49,6 @@ FINISH_CALLS_S: Final = 1.0
 
 DRAFT_S: Final = 5.0
 """A draft whose final transcript has not come by then is dropped: the caller did not end their turn after all."""
-
-CLEANUP_S: Final = 0.5
-"""A part that still cleans up this long after its turn was interrupted is reported."""
 
 log = logging.getLogger("voicepipe")
 
@@ -86,7 +84,8 @@ class Session:
         self._output = output
         self._playout = Playout(output)
         self._events = EventLog()
-        self._policy = TurnPolicy(row.turns, self._phase)
+        self._echo = EchoGuard(lambda: self._playout.audible_until_s) if row.turns.loudspeaker else None
+        self._policy = TurnPolicy(row.turns, self._phase, self._echo)
         self._turn: Turn | None = None
         self._to_say: deque[str] = deque()
         self._turns_so_far = 0
@@ -122,7 +121,7 @@ class Session:
         finally:  # a device that is gone must not keep the turn alive
             turn.scope.cancel()
             if not self.ended.is_set():
-                self._work.start_soon(self._watch_cleanup, turn)
+                self._work.start_soon(turn.watch_cleanup)
             self._settle(turn, TurnState.FAILED if turn.failure else TurnState.INTERRUPTED)
 
     def end(self, *, after_reply: bool = False, result: object = None) -> None:
@@ -151,7 +150,7 @@ class Session:
             raise ConfigurationError(f"user_says needs words, not {text!r}")
         now, before = anyio.current_time(), self._turn
         if not self.ended.is_set():
-            self._hear(Transcript(text, now, now))
+            self._hear(Transcript(text, now, now), is_typed=True)
         if (turn := self._turn) is None or (turn is before and self._ends_when_idle):
             raise ConfigurationError("user_says after the session has ended, or was told to end")
         await turn.settled.wait()
@@ -191,6 +190,8 @@ class Session:
     def tell(self, event: Event) -> None:
         """Tell the application. Never waits."""
         self._events.put(event)
+        if self._echo is not None and isinstance(event, SentenceStarted):
+            self._echo.says(event.text, anyio.current_time())
 
     def lease(self, turn: Turn) -> Lease:
         """Give the output to a turn."""
@@ -265,7 +266,8 @@ class Session:
     async def _listen(self) -> None:
         """Hear until the caller hangs up."""
         row = self._row
-        async with heard(self, row.hearing_stages, self._source, row.hearing_rate) as hearing:
+        is_deaf = self._echo.is_audible if self._echo and self.recogniser.is_closed else None
+        async with heard(self, row.hearing_stages, self._source, row.hearing_rate, is_deaf) as hearing:
             while True:
                 wake_at = self._policy.wake_at
                 event: Hearing | Tick = Tick()
@@ -277,10 +279,13 @@ class Session:
                 self._hear(event)
         self._end()
 
-    def _hear(self, event: Hearing | Tick) -> None:
-        if not isinstance(event, Tick):
+    def _hear(self, event: Hearing | Tick, *, is_typed: bool = False) -> None:
+        decisions = self._policy.handle(event, anyio.current_time(), is_typed=is_typed)
+        if Ignore() not in decisions and not isinstance(event, Tick):
             self.tell(event)
-        for decision in self._policy.handle(event, anyio.current_time()):
+        elif isinstance(event, Transcript):
+            self.tell(EchoIgnored(text=event.text))
+        for decision in decisions:
             if not self.ended.is_set():  # an interruption may have ended it
                 self._carry_out(decision)
         self._go_on()  # a draft may have been dropped with nothing in its place
@@ -300,6 +305,8 @@ class Session:
                 self._roll_back(self._turn)
             case Interrupt():
                 self.interrupt()
+            case Ignore():
+                pass
 
     def _phase(self) -> Literal["none", "draft", "live"]:
         if self._turn is None:
@@ -379,11 +386,6 @@ class Session:
         if self._turn is turn:
             self._turn = None
         self._go_on()
-
-    async def _watch_cleanup(self, turn: Turn) -> None:
-        await anyio.sleep(CLEANUP_S)
-        for part in turn.at_work:
-            self.tell(CleanupOverran(part=part, after_s=CLEANUP_S))
 
     def _end(self) -> None:
         if self.ended.is_set():

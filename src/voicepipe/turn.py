@@ -14,7 +14,15 @@ import anyio
 
 from voicepipe._heard import HeardText
 from voicepipe._spoken import spoken
-from voicepipe.events import TurnCompleted, TurnEmpty, TurnEnded, TurnFailed, TurnInterrupted, TurnStarted
+from voicepipe.events import (
+    CleanupOverran,
+    TurnCompleted,
+    TurnEmpty,
+    TurnEnded,
+    TurnFailed,
+    TurnInterrupted,
+    TurnStarted,
+)
 from voicepipe.history import AssistantMessage, Message, UserMessage
 from voicepipe.timeline import Timeline
 
@@ -27,6 +35,9 @@ if TYPE_CHECKING:
     from voicepipe.stages.playback import Lease
 
 __all__ = ["TRANSITIONS", "Turn", "TurnState"]
+
+CLEANUP_S: Final = 0.5
+"""A part that still cleans up this long after its turn was interrupted is reported."""
 
 
 class TurnState(Enum):
@@ -220,6 +231,12 @@ class Turn:
             yield
         finally:
             self._at_work.remove(part_name)
+
+    async def watch_cleanup(self) -> None:
+        """Wait as long as parts may clean up after an interruption, then tell which ones still do."""
+        await anyio.sleep(CLEANUP_S)
+        for part in self.at_work:
+            self.session.tell(CleanupOverran(part=part, after_s=CLEANUP_S))
 
     def settle(self, state: TurnState) -> TurnEnded:
         """End the turn: write into its messages what was heard of them, and return its terminal event."""

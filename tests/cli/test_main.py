@@ -22,7 +22,7 @@ def command(*arguments: str, before: str = "") -> subprocess.CompletedProcess[st
     return subprocess.run(program, capture_output=True, text=True, encoding="utf-8", check=False)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"], ["talk", "--help"], ["devices", "--help"]])
 def test_help_is_on_stdout(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Asked for help, the command prints it on stdout and exits with 0."""
     with pytest.raises(SystemExit) as ended:
@@ -30,13 +30,14 @@ def test_help_is_on_stdout(arguments: list[str], capsys: pytest.CaptureFixture[s
     out, err = capsys.readouterr()
     assert (ended.value.code, err) == (0, "")
     assert out.startswith("usage: voicepipe")
-    assert "demo" in out
+    assert arguments[0].removeprefix("--help") in out
 
 
-def test_help_needs_no_extra() -> None:
+@pytest.mark.parametrize("name", ["demo", "talk", "devices"])
+def test_help_needs_no_extra(name: str) -> None:
     """Help works where no optional package is installed."""
-    blocked = "rich", "h11", "pocketsphinx", "espeakng_loader", "soxr", "numpy"
-    ended = command("demo", "--help", before=f"sys.modules.update(dict.fromkeys({blocked}))")
+    blocked = "rich", "h11", "pocketsphinx", "espeakng_loader", "soxr", "numpy", "sounddevice"
+    ended = command(name, "--help", before=f"sys.modules.update(dict.fromkeys({blocked}))")
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
@@ -59,6 +60,48 @@ def test_a_wrong_call_is_told_in_one_line(arguments: list[str], said: str, capsy
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["talk", "app.py", "--play"], "--play does nothing without --text; see voicepipe talk --help"),
+        (["talk", "app.py", "--text", "--headphones"], "--headphones does nothing with --text"),
+        (["talk", "app.py", "--text", "--input", "0"], "--input does nothing with --text"),
+        (["devices", "--seconds", "3"], "--seconds does nothing without --level"),
+        (["devices", "--loopback", "--seconds", "3"], "--seconds does nothing without --level"),
+        (["demo", "--input", "0"], "--input does nothing without --mic"),
+        (["demo", "--output", "0"], "--output does nothing without --mic or --play"),
+        (["demo", "--mic", "--json"], "--json does nothing with --mic"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An option without the one it belongs to, or beside one that makes it void, is told in one line."""
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"voicepipe: {said}")
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "inf", "nan", "soon"])
+def test_seconds_are_seconds(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A time that nobody can wait for is refused when the command is called."""
+    with pytest.raises(SystemExit):
+        main(["devices", "--level", f"--seconds={seconds}"])
+    assert f"expected a number of seconds above 0, not {seconds!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["talk", "app.py"], ["devices"], ["demo", "--mic"]])
+def test_the_other_commands_need_the_terminal_package_too(arguments: list[str]) -> None:
+    """Where rich is not installed each command that draws says so in one line."""
+    ended = command(*arguments, before="sys.modules['rich'] = None")
+    assert ended.stderr == (
+        f"voicepipe: voicepipe {arguments[0]} needs the package rich, which is not installed; "
+        "run: pip install 'voicepipe[cli]'\n"
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+
+
 @pytest.mark.parametrize(
     ("package", "arguments", "who", "extra"),
     [

@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 # package whose modules may import each other. "" is the package itself, which only re-exports.
 LAYERS = (
     ("errors", "_told", "_exact_types", "_languages", "_clauses", "_spoken"),
-    ("channel", "timeline", "part", "_http_body", "_sentence_marks", "_threads", "_worker", "_event_log"),
+    ("channel", "timeline", "part", "_http_body", "_sentence_marks", "_threads", "_worker", "_event_log", "_new_words"),
     (
         "sentences",
         "_complaints",
@@ -25,6 +25,7 @@ LAYERS = (
         "audio.g711",
         "audio._lag",
         "audio._played",
+        "audio._round_trip",
     ),
     (
         "events",
@@ -36,12 +37,13 @@ LAYERS = (
         "audio.devices",
         "audio._device_line",
     ),
-    ("stage", "history", "_policy", "_heard", "_tool_schema", "_http", "_lifetimes"),
+    ("stage", "history", "_echo", "_heard", "_tool_schema", "_http", "_lifetimes"),
     ("audio.wav", "audio.paced", "audio._portaudio"),
     ("audio.microphone", "audio.speaker"),
     (
         "tools",
         "turn",
+        "_policy",
         "_window",
         "_confirmations",
         "vendors._llm_gateway",

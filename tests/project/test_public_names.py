@@ -28,6 +28,7 @@ NAMES = (
     "ConfigurationError",
     "Deadlines",
     "EarlyTranscript",
+    "EchoIgnored",
     "EspeakTTS",
     "Event",
     "Hearing",

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from voicepipe.cli._arguments import add_device_options, add_devices, add_talk, check
 from voicepipe.errors import ConfigurationError, MissingExtra, VoicepipeError
 
 if TYPE_CHECKING:
@@ -46,14 +47,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    check(options)
     try:
         if options.command == "simulate":
             from voicepipe.cli.simulate import simulate  # noqa: PLC0415 - Rule 2
 
             return simulate(options.service, port=options.port, say=options.say)
+        if options.command == "talk":
+            from voicepipe.cli.talk import talk  # noqa: PLC0415 - Rule 2
+
+            return talk(options)
+        if options.command == "devices":
+            from voicepipe.cli.devices import devices  # noqa: PLC0415 - Rule 2
+
+            return devices(options)
+        if options.mic:
+            from voicepipe.cli._demo_mic import demo_by_microphone  # noqa: PLC0415 - Rule 2
+
+            return demo_by_microphone(options)
         from voicepipe.cli.demo import demo  # noqa: PLC0415 - Rule 2
 
-        return demo(options.out, as_json=options.json)
+        return demo(options.out, as_json=options.json, plays=options.play, device=options.output)
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
@@ -85,6 +99,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--out", type=Path, default=Path("conversation"), metavar="DIR", help="where to (%(default)s)")
     demo.add_argument("--json", action="store_true", help="print conversation.json, and nothing else")
+    demo.add_argument("--play", action="store_true", help="let both be heard through the loudspeaker as well")
+    demo.add_argument("--mic", action="store_true", help="be the caller yourself, by microphone; writes no files")
+    add_device_options(demo)
+    add_talk(commands)
+    add_devices(commands)
     simulate = commands.add_parser(
         "simulate",
         help="run a simulated speech service on this machine",

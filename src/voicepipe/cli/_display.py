@@ -1,7 +1,7 @@
-"""The demo on the terminal: the conversation as it comes, and where the time went.
+"""A call on the terminal: the conversation as it comes, and where the time went.
 
-Rule 1: on a terminal the caller's early words stand in the last line until they are sure; anywhere else there are only
-        lines that stay.
+Rule 1: on a terminal the caller's early words stand in the last line until they are sure; anywhere else, and where the
+        caller types into the last line, there are only lines that stay.
 """
 
 from __future__ import annotations
@@ -25,25 +25,37 @@ __all__ = ["Display"]
 BAR: Final = 40
 """Characters for the whole wait of a turn."""
 
-STYLES: Final = {"caller": "cyan", "agent": "green", "tool": "yellow", "cut": "magenta", "failed": "bold red"}
+STYLES: Final = {
+    "caller": "cyan",
+    "agent": "green",
+    "tool": "yellow",
+    "cut": "magenta",
+    "failed": "bold red",
+    "echo": "dim",
+}
 
 
 class Display:
-    """Shows one conversation."""
+    """Shows one conversation.
 
-    def __init__(self) -> None:
+    Args:
+        is_typed: The caller types on this terminal, so their words stand there already.
+    """
+
+    def __init__(self, *, is_typed: bool = False) -> None:
+        self._is_typed = is_typed
         self._console = _Console(highlight=False, markup=False, soft_wrap=True)
         # Refreshed by hand: a thread that redraws would take time from what is being measured.
         self._live = Live(Text(), console=self._console, auto_refresh=False, transient=True)
 
     @contextmanager
-    def open(self, notes: Sequence[str]) -> Generator[None]:
+    def open(self, title: str, notes: Sequence[str]) -> Generator[None]:
         """Say what is to be known first, and keep the last line for words that are not sure yet."""
-        self._print("A conversation without key, network or sound card.", "bold")
+        self._print(title, "bold")
         for note in notes:
             self._print(f"  {note}")
         self._print()
-        if not self._console.is_terminal:
+        if not self._has_unsure_line:
             yield
             return
         with self._live:
@@ -56,7 +68,11 @@ class Display:
                 self._unsure(f"{at_s:6.2f}  caller  {text} ...")
             case vp.TurnStarted(user_text=text):
                 self._unsure("")
-                self._line(at_s, "caller", text)
+                if text and not self._is_typed:
+                    self._line(at_s, "caller", text)
+            case vp.EchoIgnored(text=text):
+                self._unsure("")
+                self._line(at_s, "echo", f"the agent's own voice, ignored: {text}")
             case vp.SentenceStarted(text=text):
                 self._line(at_s, "agent", text)
             case vp.ToolFinished(name=name, status=status):
@@ -65,6 +81,12 @@ class Display:
                 self._end_of_turn(at_s, event)
             case vp.AudioDropped(seconds=seconds):
                 self._line(at_s, "failed", f"the recogniser lags: {seconds:.1f} s of audio dropped")
+            case vp.MicrophoneLost(error=error):
+                self._line(at_s, "failed", f"{error}; it is waited for")
+            case vp.RecogniserLost(error=error):
+                self._line(at_s, "failed", f"the recogniser is connected anew: {error}")
+            case vp.RequestRetried(error=error):
+                self._line(at_s, "failed", f"the model is asked again: {error}")
             case _:
                 pass
 
@@ -94,8 +116,12 @@ class Display:
 
     def _unsure(self, text: str) -> None:
         """Put a text into the last line, where it stays until the next one."""
-        if self._console.is_terminal:
+        if self._has_unsure_line:
             self._live.update(Text(text, f"dim {STYLES['caller']}"), refresh=True)
+
+    @property
+    def _has_unsure_line(self) -> bool:
+        return self._console.is_terminal and not self._is_typed
 
     def _line(self, at_s: float, who: str, text: str) -> None:
         self._print(f"{at_s:6.2f}  {who:6}  {text}", STYLES[who])

@@ -23,6 +23,7 @@ import anyio
 
 import voicepipe as vp
 from voicepipe.audio.resample import Resampler
+from voicepipe.cli._aloud import Aloud
 from voicepipe.cli._demo_script import CALLER, GRAMMAR, LINES, NOTES, SYSTEM, TOOLS, answer, problems
 from voicepipe.testing.gateway import ScriptedGateway
 
@@ -48,18 +49,20 @@ ON_THE_CLOCK: Final = {"at_s", "speech_ended_s", "endpoint_s"}
 """Fields of events that are times; in the file they count from the beginning of the session."""
 
 
-def demo(out: Path, *, as_json: bool) -> int:
+def demo(out: Path, *, as_json: bool, plays: bool = False, device: int | str | None = None) -> int:
     """Hold the conversation, show it, write it down, and return 0 if it went as scripted, else 1.
 
     Args:
         out: The directory for `conversation.wav` and `conversation.json`; made if it does not exist.
         as_json: Print what `conversation.json` holds, and nothing else.
+        plays: Let caller and agent be heard through a loudspeaker as well.
+        device: Which loudspeaker; None for the default.
 
     Raises:
         ConfigurationError: The directory cannot be written, or an optional package is missing.
         VoicepipeError: The conversation could not be held.
     """
-    call = Call()
+    call = Call(plays=plays, device=device)
     with _drafts(out) as drafts:
         if as_json:
             anyio.run(_hold, call, _ignore)
@@ -70,7 +73,7 @@ def demo(out: Path, *, as_json: bool) -> int:
         from voicepipe.cli._display import Display  # noqa: PLC0415 - the only part that needs rich
 
         display = Display()
-        with display.open(NOTES):
+        with display.open("A conversation without key, network or sound card.", NOTES):
             anyio.run(_hold, call, display.show)
         display.summarise(call.turns, call.problems, _save(call, drafts, out))
         return 1 if call.problems else 0
@@ -88,6 +91,8 @@ class Call:
     """What there is to know of the call, afterwards.
 
     Attributes:
+        plays: Whether it is heard through a loudspeaker as well.
+        device: Which one.
         began_s: Beginning of the recording, on the loop's clock.
         heard: The caller's audio, as the recogniser got it.
         played: The agent's audio from `began_s` on, without gaps.
@@ -97,6 +102,8 @@ class Call:
         problems: How it differs from the script.
     """
 
+    plays: bool = False
+    device: int | str | None = None
     began_s: float = 0.0
     heard: list[vp.AudioFrame] = field(default_factory=list)
     played: bytearray = field(default_factory=bytearray)
@@ -116,6 +123,8 @@ class Tap(vp.SessionStage[vp.AudioFrame, vp.AudioFrame]):
 
     def __init__(self, call: Call) -> None:
         self.call = call
+        # A part that a part holds is opened with it.
+        self.aloud = Aloud(call.device, LISTEN_RATE) if call.plays else None
 
     async def run(self, inbox: vp.Inbox[vp.AudioFrame], outbox: vp.Outbox[vp.AudioFrame], session: vp.Session) -> None:
         """See `SessionStage.run`."""
@@ -123,6 +132,8 @@ class Tap(vp.SessionStage[vp.AudioFrame, vp.AudioFrame]):
         async for frame in inbox:
             self.call.heard.append(frame)
             await outbox.send(frame)
+            if self.aloud is not None:
+                await self.aloud.play(frame.pcm)
 
 
 class Ear(vp.ClockedOutput):
@@ -142,6 +153,24 @@ class Ear(vp.ClockedOutput):
     def record(self, pcm: bytes) -> None:
         """See `ClockedOutput.record`."""
         self.call.played += pcm
+
+
+class PlayedEar(Ear):
+    """An ear beside a loudspeaker that says the same; what was heard is what the ear has heard."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call)
+        self.aloud = Aloud(call.device, SPEAK_RATE)
+
+    async def write(self, pcm: bytes) -> None:
+        """See `Output.write`."""
+        await self.aloud.play(pcm)
+        await super().write(pcm)
+
+    def flush(self) -> None:
+        """See `Output.flush`."""
+        self.aloud.flush()
+        super().flush()
 
 
 class Mouth:
@@ -182,7 +211,8 @@ async def _hold(call: Call, show: Callable[[float, vp.Event], None]) -> None:
             vp.SentenceChunker(),
             vp.EspeakTTS(),
         )
-        async with agent.session(source=source, output=Ear(call)) as session, anyio.create_task_group() as tasks:
+        ear = PlayedEar(call) if call.plays else Ear(call)
+        async with agent.session(source=source, output=ear) as session, anyio.create_task_group() as tasks:
             tasks.start_soon(mouth.run)
             tasks.start_soon(_lead, mouth, lines, receive)
             with anyio.move_on_after(LONGEST_S):

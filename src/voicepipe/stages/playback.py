@@ -8,6 +8,7 @@ Rule 3: what is handed over is recorded with its sentence; what was heard follow
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import anyio
@@ -28,10 +29,15 @@ __all__ = ["Lease", "Playback", "Playout"]
 
 
 class Playout:
-    """The output of one session, and who may write to it."""
+    """The output of one session, and who may write to it.
+
+    Attributes:
+        audible_until_s: When what was handed over so far has been played, on the loop's clock.
+    """
 
     def __init__(self, output: Output) -> None:
         self.output = output
+        self.audible_until_s = -math.inf
         self._lease: Lease | None = None
 
     def begin(self, turn: Turn) -> Lease:
@@ -40,7 +46,7 @@ class Playout:
             return self._lease
         if self._lease is not None:
             self._lease.revoke()
-        self._lease = turn.lease = Lease(self.output, turn)
+        self._lease = turn.lease = Lease(self, turn)
         return self._lease
 
     def flush(self) -> None:
@@ -48,7 +54,13 @@ class Playout:
         if self._lease is not None:
             self._lease.revoke()
         self._lease = None
+        self.audible_until_s = min(self.audible_until_s, anyio.current_time())
         self.output.flush()
+
+    def took(self, pcm: bytes) -> None:
+        """The output has taken a frame, which it plays after what it had."""
+        duration_s = len(pcm) / 2 / self.output.sample_rate
+        self.audible_until_s = max(self.audible_until_s, anyio.current_time()) + duration_s
 
 
 class Lease:
@@ -59,11 +71,12 @@ class Lease:
         is_revoked: Whether it has been lost.
     """
 
-    def __init__(self, output: Output, turn: Turn) -> None:
+    def __init__(self, playout: Playout, turn: Turn) -> None:
         self.turn = turn
         self.is_revoked = False
-        self._output = output
-        self._began_s = output.played_s
+        self._playout = playout
+        self._output = playout.output
+        self._began_s = self._output.played_s
         self._frozen_s: float | None = None
 
     @property
@@ -94,6 +107,7 @@ class Lease:
             # An output that was waiting for room when it was flushed may have taken the frame in after all.
             self._output.flush()
         self.check()
+        self._playout.took(pcm)
 
     async def wait_played(self, written_s: float) -> None:
         """Wait until `written_s` seconds of this turn's audio have been played.

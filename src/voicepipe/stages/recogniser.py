@@ -26,9 +26,12 @@ class Recogniser(Part):
 
     Attributes:
         sample_rate: What it hears, in samples per second; audio of another rate is resampled before.
+        is_closed: Whether it forces all speech into a fixed set of phrases. Its words are then no evidence of who
+            spoke, so with `TurnRules(loudspeaker=True)` it hears silence while the agent can be heard.
     """
 
     sample_rate: int = 16_000
+    is_closed: bool = False
 
     @abstractmethod
     async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: Session) -> None:

@@ -58,6 +58,7 @@ class PocketsphinxRecogniser(Recogniser):
     """
 
     sample_rate = 16_000
+    is_closed = True
 
     _worker: WorkerThread
     _loaded: Grammar

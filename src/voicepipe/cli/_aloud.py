@@ -1,0 +1,45 @@
+"""A loudspeaker beside a conversation: what is recorded is heard as well."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import voicepipe as vp
+from voicepipe.audio.resample import resampler
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+__all__ = ["Aloud"]
+
+
+class Aloud(vp.Part):
+    """Plays audio of one rate, whatever the loudspeaker's own is.
+
+    Args:
+        device: The loudspeaker, as `Speaker` takes it.
+        sample_rate: Samples per second of what is played.
+    """
+
+    def __init__(self, device: int | str | None, sample_rate: int) -> None:
+        self.loudspeaker = vp.Speaker(device, sample_rate=sample_rate)
+        self._rate = sample_rate
+
+    @asynccontextmanager
+    async def attach(self, session: vp.Session) -> AsyncGenerator[None]:
+        """Begin, once the loudspeaker is open."""
+        del session
+        self._resampler = resampler(self._rate, self.loudspeaker.sample_rate, "the conversation", self.loudspeaker.name)
+        yield
+
+    async def play(self, pcm: bytes) -> None:
+        """Hand over audio, waiting for room."""
+        if self._resampler is not None:
+            pcm = self._resampler.feed(pcm)
+        if pcm:
+            await self.loudspeaker.write(pcm)
+
+    def flush(self) -> None:
+        """Be silent at once."""
+        self.loudspeaker.flush()

@@ -1,0 +1,196 @@
+"""`voicepipe devices`: which microphones and loudspeakers there are, and whether they work."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from statistics import median
+from typing import TYPE_CHECKING, Final, cast
+
+import anyio
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+import voicepipe as vp
+from voicepipe._echo import ECHO_S
+from voicepipe._lifetimes import attached, opened, single_error
+from voicepipe.audio._round_trip import LONGEST_S, chirp, round_trips
+from voicepipe.errors import AudioDeviceError, MissingExtra
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import AsyncGenerator, Sequence
+
+    from voicepipe.audio.devices import AudioDevice
+
+__all__ = ["devices"]
+
+RATE: Final = 16_000
+CHIRPS: Final = 5
+SETTLE_S: Final = 0.5
+"""Sound servers wake a device that was idle, and drop or delay what is first."""
+
+SHOWN_S: Final = 0.1
+PRINTED_S: Final = 1.0
+"""How often the level is shown on a terminal, and printed elsewhere."""
+
+BAR: Final = 40
+QUIETEST_DB: Final = -80.0
+FULL_SCALE: Final = 32_768.0
+
+
+def devices(options: argparse.Namespace) -> int:
+    """List the devices, show the level of one, or measure the round trip; return 0, or 1 when nothing was heard.
+
+    Raises:
+        AudioDeviceError: There is no device, or it cannot be opened.
+        AudioError: It was lost.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    if options.level:
+        return anyio.run(_show_level, options)
+    if options.loopback:
+        return anyio.run(_measure, options)
+    listed = anyio.run(vp.devices)
+    if not listed:
+        raise AudioDeviceError("there is no sound device; plug one in, or start the sound server")
+    _print_list(listed)
+    return 0
+
+
+# --- the list ---------------------------------------------------------------------------------------------------------
+
+
+def _print_list(listed: Sequence[AudioDevice]) -> None:
+    rows = [
+        (str(one.index), one.name, one.host_api, str(one.inputs), str(one.outputs), str(one.default_rate), _marks(one))
+        for one in listed
+    ]
+    names = ("", "name", "system", "in", "out", "Hz", "default")
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    if console.is_terminal:
+        table = Table(*names, box=None)
+        for row in rows:
+            table.add_row(*(Text(cell, "bold" if row[-1] else "") for cell in row))
+        console.print(table)
+        return
+    widths = [max(len(row[at]) for row in (names, *rows)) for at in range(len(names))]
+    for row in (names, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _marks(device: AudioDevice) -> str:
+    is_default = {"microphone": device.is_default_input, "loudspeaker": device.is_default_output}
+    return ", ".join(role for role, is_so in is_default.items() if is_so)
+
+
+# --- the level --------------------------------------------------------------------------------------------------------
+
+
+async def _show_level(options: argparse.Namespace) -> int:
+    console = Console(highlight=False, markup=False)
+    is_silent = True
+    shown_s = SHOWN_S if console.is_terminal else PRINTED_S
+    with Live(Text(), console=console, auto_refresh=False, transient=True) as live:
+        source = vp.MicSource(options.input, sample_rate=RATE)
+        async with plugged(source):
+            samples = array("h")
+            with anyio.move_on_after(options.seconds or math.inf):
+                async for pcm in source.frames():
+                    samples.frombytes(pcm)
+                    if len(samples) < shown_s * source.sample_rate:
+                        continue
+                    is_silent = is_silent and not any(samples)
+                    line = _level_line(samples)
+                    if console.is_terminal:
+                        live.update(Text(line), refresh=True)
+                    else:
+                        print(line, flush=True)
+                    samples = array("h")
+    if is_silent:
+        print("nothing but zeros: the microphone is muted, or this program may not use it")
+    return 1 if is_silent else 0
+
+
+def _level_line(samples: array[int]) -> str:
+    """Return the level as text: the mean as a bar and a figure, and the peak."""
+    mean = _decibels(math.sqrt(sum(sample * sample for sample in samples) / len(samples)))
+    peak = _decibels(max(map(abs, samples)))
+    bar = "#" * round(BAR * (1 - mean / QUIETEST_DB))
+    return f"{bar:{BAR}} {mean:6.1f} dB, peak {peak:6.1f} dB" + (", clipped" if peak > -0.1 else "")
+
+
+def _decibels(amplitude: float) -> float:
+    """Return an amplitude in decibels of full scale."""
+    return max(QUIETEST_DB, 20 * math.log10(amplitude / FULL_SCALE)) if amplitude else QUIETEST_DB
+
+
+# --- the round trip ---------------------------------------------------------------------------------------------------
+
+
+async def _measure(options: argparse.Namespace) -> int:
+    if find_spec("numpy") is None:
+        raise MissingExtra("voicepipe devices --loopback", "numpy", "local")
+    source, output = vp.MicSource(options.input, sample_rate=RATE), vp.Speaker(options.output, sample_rate=RATE)
+    ear, played_s = _Ear(), list[float]()
+    async with plugged(source, output), anyio.create_task_group() as tasks:
+        tasks.start_soon(ear.listen, source)
+        await ear.hears.wait()
+        await anyio.sleep(SETTLE_S)
+        sound, frame = chirp(output.sample_rate), 2 * round(0.02 * output.sample_rate)
+        for _ in range(CHIRPS):
+            played_s.append(anyio.current_time())
+            for at in range(0, len(sound), frame):
+                await output.write(sound[at : at + frame])
+            await anyio.sleep(LONGEST_S + SETTLE_S)
+        tasks.cancel_scope.cancel()
+    trips = round_trips(bytes(ear.pcm), source.sample_rate, [at_s - ear.began_s for at_s in played_s])
+    heard = [trip for trip in trips if trip is not None]
+    if len(heard) <= CHIRPS / 2:
+        print(
+            f"heard {len(heard)} of {CHIRPS} chirps: turn the loudspeaker and the microphone up, bring them together, "
+            "and name them with --output and --input"
+        )
+        return 1
+    trip_s = median(heard)
+    print(
+        f"round trip {trip_s * 1e3:.0f} ms (median of {len(heard)}; {min(heard) * 1e3:.0f} to {max(heard) * 1e3:.0f})"
+    )
+    if trip_s > ECHO_S:
+        print(f"that is more than the {ECHO_S * 1e3:.0f} ms after which nothing is taken for echo: use headphones")
+    return 0
+
+
+class _Ear:
+    """Records, and knows when.
+
+    Attributes:
+        pcm: What was heard.
+        began_s: When its first sample was heard, by the loop's clock.
+        hears: Set with the first audio.
+    """
+
+    def __init__(self) -> None:
+        self.pcm = bytearray()
+        self.began_s = math.inf
+        self.hears = anyio.Event()
+
+    async def listen(self, source: vp.Source) -> None:
+        """Record until cancelled."""
+        async for pcm in source.frames():
+            self.pcm += pcm
+            # The earliest: audio may come late, but never before it was heard.
+            self.began_s = min(self.began_s, anyio.current_time() - len(self.pcm) / 2 / source.sample_rate)
+            self.hears.set()
+
+
+@asynccontextmanager
+async def plugged(*parts: vp.Part) -> AsyncGenerator[None]:
+    """Use devices without a call."""
+    with single_error():
+        async with opened(parts), attached(parts, cast("vp.Session", None)):
+            yield

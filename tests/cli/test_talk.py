@@ -1,0 +1,232 @@
+"""`voicepipe talk`: a call in the terminal, typed or by whatever source and output the application brings."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from voicepipe.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = [
+    sys.executable,
+    "-u",
+    "-W",
+    "error",
+    "-c",
+    "from voicepipe.cli import main\nraise SystemExit(main())",
+    "talk",
+]
+
+APP = r"""
+import voicepipe as vp
+from voicepipe.testing import Calls, RecordingOutput, Says
+from voicepipe.testing import ScriptedModel, ScriptedRecogniser, ScriptedUser, ScriptedVoice
+
+
+@vp.tool(effect="read")
+async def look_up(what: str) -> str:
+    "Look something up."
+    return what
+
+
+def answer(request):
+    said = request.last_user_text.rpartition("\n")[2]  # what was cut off before anything was heard stands before it
+    if said == "look" and not request.tool_results:
+        return Calls("look_up", {"what": "stars"})
+    if said == "fail":
+        raise RuntimeError("the model is gone")
+    return Says(f"You said {said}. That is all.")
+
+
+MODEL = ScriptedModel(answer)
+VOICE = ScriptedVoice(character_s=0.001)
+SLOW = ScriptedVoice(character_s=0.2)
+TOOLS = vp.ToolRouter([look_up])
+
+agent = vp.Pipeline(vp.STTStage(), MODEL, TOOLS, vp.SentenceChunker(), VOICE)
+slow = vp.Pipeline(vp.STTStage(ScriptedRecogniser()), MODEL, TOOLS, vp.SentenceChunker(), SLOW)
+deaf = vp.Pipeline(MODEL, vp.SentenceChunker(), VOICE)
+whole = vp.Pipeline(
+    ScriptedUser().guesses("hel", at_s=0.2).says("hello", at_s=0.4, silence_s=0.1).hangs_up(at_s=1.0),
+    MODEL, vp.SentenceChunker(), VOICE, output=RecordingOutput(),
+)
+to_file = vp.Pipeline(MODEL, vp.SentenceChunker(), VOICE, output=vp.WavOutput("said.wav"))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "app.py").write_text(APP, encoding="utf-8")
+    return tmp_path
+
+
+def talk(*arguments: str, typed: str = "", before: str = "") -> subprocess.CompletedProcess[str]:
+    program = [*PROGRAM[:-2], f"import sys\n{before}\n{PROGRAM[-2]}", PROGRAM[-1], *arguments]
+    return subprocess.run(
+        program, input=typed, capture_output=True, text=True, encoding="utf-8", check=False, timeout=60
+    )
+
+
+def said(shown: str) -> list[tuple[str, str]]:
+    """Return who said what, without the time and without the waterfall."""
+    lines = [line.split(maxsplit=2) for line in shown.splitlines()]
+    who = {"caller", "agent", "tool", "cut", "failed"}
+    return [(line[1], line[2]) for line in lines if len(line) == 3 and line[0][0].isdigit() and line[1] in who]
+
+
+def test_each_line_is_answered(folder: Path) -> None:
+    """Piped lines are said one after the other, and the end of the input ends the call after the reply."""
+    ended = talk("app.py", "--text", typed="hello\n\nlook\nbye", before="sys.modules['sounddevice'] = None")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert said(ended.stdout) == [
+        ("caller", "hello"),
+        ("agent", "You said hello."),
+        ("agent", "That is all."),
+        ("caller", "look"),
+        ("tool", "look_up: done"),
+        ("agent", "You said look."),
+        ("agent", "That is all."),
+        ("caller", "bye"),
+        ("agent", "You said bye."),
+        ("agent", "That is all."),
+    ]
+    assert ended.stdout.count("waited") == 3
+
+
+def test_a_greeting_is_heard_first(folder: Path) -> None:
+    """--greeting is said before anything is asked, and to its end."""
+    ended = talk("app.py:agent", "--text", "--greeting", "Good day.", typed="hello\n")
+    assert said(ended.stdout)[:2] == [("agent", "Good day."), ("caller", "hello")]
+    assert said(talk("app.py", "--text", "--greeting", "Good day.").stdout) == [("agent", "Good day.")]
+
+
+def test_a_turn_that_fails_is_shown(folder: Path) -> None:
+    """What went wrong with a turn is shown, and the call goes on."""
+    ended = talk("app.py", "--text", typed="fail\nhello\n")
+    assert ended.returncode == 0
+    assert next(line for line in said(ended.stdout) if line[0] == "failed")[1].startswith("ScriptedModel")
+    assert ("agent", "You said hello.") in said(ended.stdout)
+
+
+def test_a_row_with_its_own_source_and_output_is_used_as_it_is(folder: Path) -> None:
+    """A scripted caller and a recording output need no device, and the call ends when the caller hangs up."""
+    ended = talk("app.py:whole", before="sys.modules['sounddevice'] = None")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert said(ended.stdout) == [("caller", "hello"), ("agent", "You said hello."), ("agent", "That is all.")]
+    assert "you: ScriptedUser, as the application says\n" in ended.stdout
+    assert "agent: RecordingOutput, as the application says\n" in ended.stdout
+
+
+def test_an_output_of_the_application_gets_the_speech(folder: Path) -> None:
+    """With --text too, a pipeline that writes a file writes it."""
+    assert talk("app.py:to_file", "--text", typed="hello\n").returncode == 0
+    assert (folder / "said.wav").stat().st_size > 1_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["nowhere.py"], "nowhere.py does not exist; name a Python file that makes a Pipeline"),
+        (["app.py:other"], "app.py has no 'other'; it has app.py:agent, app.py:slow, app.py:deaf, app.py:whole, "),
+        (
+            ["app.py:deaf"],
+            "nothing in app.py:deaf listens; put an STTStage(...) in front of the model, or type with --",
+        ),
+    ],
+)
+def test_what_cannot_be_talked_to_is_told_in_one_line(
+    arguments: list[str], line: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A call that cannot begin brings one line on stderr, and exit status 2."""
+    path = [*sys.path]
+    assert main(["talk", *arguments]) == 2
+    sys.path[:] = path
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"voicepipe: {line}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["talk", "app.py:slow", "--input", "nowhere"],
+        ["talk", "app.py:slow", "--text", "--output", "nowhere"],
+        ["devices", "--level", "--input", "nowhere"],
+        ["devices", "--loopback", "--output", "nowhere"],
+    ],
+)
+def test_a_device_that_is_not_there_is_told_in_one_line(arguments: list[str], folder: Path) -> None:
+    """A device of that name, or any device, or PortAudio is missing: one line says which, with exit status 2."""
+    ended = subprocess.run(
+        [*PROGRAM[:-1], *arguments], capture_output=True, text=True, encoding="utf-8", check=False, timeout=60
+    )
+    line = ended.stderr.splitlines()[-1]  # ALSA may have complaints of its own
+    assert (ended.returncode, ended.stderr.count("voicepipe: ")) == (2, 1)
+    assert line.startswith("voicepipe: ")
+    assert any(word in line for word in ("'nowhere'", "found no", "PortAudio"))
+
+
+# --- a terminal -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_typed_line_interrupts(folder: Path) -> None:
+    """On a terminal the next line cuts the reply off, is not shown twice, and Ctrl-D ends the call."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, "app.py:slow", "--text"], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        shown = b""
+        for typed, answer in ((b"hello\n", b"You said hello."), (b"stop\n", b"You said stop.")):
+            os.write(ours, typed)
+            while answer not in shown:
+                line = process.stdout.readline()
+                assert line
+                shown += line
+        os.write(ours, b"\x04")
+        shown += process.stdout.read()
+        assert (process.wait(10), process.stderr.read()) == (0, b"")
+    os.close(ours)
+    os.close(theirs)
+    lines = said(shown.decode())
+    assert lines[0] == ("agent", "You said hello.")
+    assert lines[1][0] == "cut"
+    assert lines[2:] == [("agent", "You said stop."), ("agent", "That is all.")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to a process")
+def test_ctrl_c_ends_the_call(times: int, folder: Path) -> None:
+    """Ctrl-C in the middle of a reply, once or twice, exits with 130 and without a traceback, whatever is typed on."""
+    with subprocess.Popen(
+        [*PROGRAM, "app.py:slow", "--text"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write("hello\n")
+        process.stdin.flush()
+        while "agent   You said" not in process.stdout.readline():
+            assert process.poll() is None
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+        assert process.wait(3) == 130
+        assert process.stderr.read() == ""
