@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from voicepipe._http import BLOT
 from voicepipe.errors import ConfigurationError, VendorError
 from voicepipe.vendors.assemblyai._key import VENDOR
-from voicepipe.vendors.assemblyai._numbers import number
+from voicepipe.vendors.assemblyai._numbers import number, positive, required
 from voicepipe.vendors.assemblyai._socket import printable
 from voicepipe.vendors.assemblyai._tts_allowance import Allowance
 from voicepipe.vendors.assemblyai._tts_refusals import refusal
@@ -300,14 +300,14 @@ class TTSProtocol:
         self.session_id = message.get("id")
         configuration = _object(message.get("configuration"))
         limits = _object(configuration.get("limits"))
-        self._inactivity_s = max(LEAST_INACTIVITY_S, _positive(configuration.get("inactivity_timeout"), INACTIVITY_S))
-        self._generate_characters = int(_positive(limits.get("max_generate_text_length"), GENERATE_CHARACTERS)) or 1
-        lasts_s = _positive(configuration.get("session_ttl_sec"), SESSION_S)
+        self._inactivity_s = max(LEAST_INACTIVITY_S, positive(configuration.get("inactivity_timeout"), INACTIVITY_S))
+        self._generate_characters = int(positive(limits.get("max_generate_text_length"), GENERATE_CHARACTERS)) or 1
+        lasts_s = positive(configuration.get("session_ttl_sec"), SESSION_S)
         # A session that is shorter than twice the margin is replaced half way, but a service is not stormed.
         self.renew_at = now + max(lasts_s - RENEW_S, lasts_s / 2, LEAST_SESSION_S)
         unknown = configuration.get("unknown_params")
         self.unknown = tuple(map(str, unknown)) if isinstance(unknown, list) else ()
-        rate = _positive(configuration.get("sample_rate"), self._sample_rate)
+        rate = positive(configuration.get("sample_rate"), self._sample_rate)
         if rate != self._sample_rate:
             self.error = ConfigurationError(
                 f"{VENDOR} text-to-speech was asked for {self._sample_rate} Hz and speaks at {rate:g} Hz; set "
@@ -348,9 +348,9 @@ class TTSProtocol:
         request = self._numbers.get(message["flush_id"])
         if request is None or request.is_dropped:
             return
-        start_ms = _number(message["audio_start_ms"])
+        start_ms = required(message["audio_start_ms"])
         request.words = [
-            TimedWord(str(one["word"]), (_number(one["end"]) - start_ms) / 1000) for one in message["words"]
+            TimedWord(str(one["word"]), (required(one["end"]) - start_ms) / 1000) for one in message["words"]
         ]
 
     def _cancelled(self, message: Message, now: float) -> None:
@@ -394,13 +394,3 @@ def _frame(kind: str, **fields: str) -> str:
 
 def _object(value: object) -> Message:
     return cast("Message", value) if isinstance(value, dict) else {}
-
-
-def _positive(value: object, otherwise: float) -> float:
-    return number(value) or otherwise
-
-
-def _number(value: object) -> float:
-    if (found := number(value)) is None:
-        raise ValueError
-    return found
