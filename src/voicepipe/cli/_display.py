@@ -37,9 +37,9 @@ class Display:
         self._live = Live(Text(), console=self._console, auto_refresh=False, transient=True)
 
     @contextmanager
-    def open(self, notes: Sequence[str]) -> Generator[None]:
+    def open(self, title: str, notes: Sequence[str]) -> Generator[None]:
         """Say what is to be known first, and keep the last line for words that are not sure yet."""
-        self._print("A conversation without key, network or sound card.", "bold")
+        self._print(title, "bold")
         for note in notes:
             self._print(f"  {note}")
         self._print()
