@@ -1,7 +1,7 @@
 """Another model steps in when the first one fails: AssemblyAI's LLM Gateway does it within one request.
 
-The gateway is a simulated one, on virtual time. Leave out `base_url` for the real one. Without `fallbacks` the gateway is
-asked not to try again by itself, because that retry is unseen and takes half a second.
+The gateway is a simulated one, on virtual time; leave out `base_url` for the real one. Without `fallbacks` the gateway
+is asked not to try again by itself, because that retry is unseen and takes half a second.
 """
 
 import voicepipe as vp

@@ -58,8 +58,9 @@ MOST: Final = 5
 FIRST_DELAY_S: Final = 0.5
 """The first attempt comes at once, the second after this, each further one after twice as long; all of them spread."""
 
-PAUSE_S: Final = 5.0
-"""The first pause when the service asks to slow down and does not say how long; the next is twice as long."""
+PAUSE_S: Final = 4.0
+"""The first pause when the service asks to slow down and does not say how long, with its spread as long as audio is
+kept; the next is twice as long."""
 
 LONGEST_PAUSE_S: Final = 10.0
 """A caller who is not heard for longer than this has hung up, so the call ends with the error instead."""
