@@ -13,7 +13,7 @@ from pydantic import Field
 
 import voicepipe as vp
 from voicepipe.audio.resample import Resampler
-from voicepipe.testing import Calls, Reply, Says
+from voicepipe.testing import Calls, RecordingOutput, Reply, Says
 from voicepipe.testing.simulators.gateway import GatewaySimulator
 from voicepipe.testing.simulators.network import distant
 from voicepipe.testing.simulators.stt import Spoken, STTSimulator, Timing
@@ -166,6 +166,25 @@ async def test_the_timeline_is_what_the_recording_shows(tmp_path: Path) -> None:
         }
         for asked in (1, 2)  # the second turn calls a tool
     ]
+
+
+async def test_simulators_need_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any key the same row runs against simulators when nothing but the endpoints is changed."""
+    monkeypatch.delenv("ASSEMBLYAI_API_KEY", raising=False)
+    gateway = GatewaySimulator([Says("At nine.")])
+    stt, tts = STTSimulator([Spoken("What time do you open?", 1.0, 2.5)]), TTSSimulator()
+    async with stt.serve() as stt_url, gateway.serve() as llm_url, tts.serve() as tts_url:
+        row = vp.Pipeline(
+            vp.STTStage(vp.AssemblyAIRecogniser(url=stt_url)),
+            vp.LLMStreamStage(base_url=llm_url, model="gpt-5.2"),
+            vp.SentenceChunker(),
+            vp.AssemblyAITTS(url=tts_url),
+            output=RecordingOutput(),
+        )
+        async with row.session(source=Tone((1.0, 2.5), hangs_up_s=6.0)) as session:
+            turns = [event async for event in session if isinstance(event, vp.TurnCompleted)]
+    assert [turn.heard for turn in turns] == ["At nine."]
+    assert "authorization" not in stt.sessions[0].headers
 
 
 @pytest.mark.slow

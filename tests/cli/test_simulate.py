@@ -54,7 +54,7 @@ def test_stt_says_what_it_is_told() -> None:
         out, err = process.communicate(timeout=30)
     assert turns == ["Hello there."]
     assert lines[1:] == [
-        f"use it: vp.STTStage(vp.AssemblyAIRecogniser(url='{lines[0]}', api_key='any'))",
+        f"use it: vp.STTStage(vp.AssemblyAIRecogniser(url='{lines[0]}'))",
         "end it: Ctrl-C",
     ]
     assert (process.returncode, out, err) == (130, "", "")

@@ -62,7 +62,7 @@ def _stt(asked: Asked) -> Simulated:
     from voicepipe.testing.simulators.stt import Spoken, STTScript, STTSimulator, Timing  # noqa: PLC0415 - Rule 2
 
     timing = Timing() if asked.delay_s is None else Timing(final_s=asked.delay_s, force_s=asked.delay_s)
-    use = "vp.STTStage(vp.AssemblyAIRecogniser(url='{url}', api_key='any'))"
+    use = "vp.STTStage(vp.AssemblyAIRecogniser(url='{url}'))"
     if asked.grammar is not None:
         from voicepipe.vendors.pocketsphinx import PocketsphinxRecogniser  # noqa: PLC0415 - Rule 2
 
@@ -93,7 +93,7 @@ def _tts(asked: Asked) -> Simulated:
     voice = EspeakTTS() if find_spec("espeakng_loader") and find_spec("soxr") else None
     first_audio_s = 0.3 if asked.delay_s is None else asked.delay_s
     serving = TTSSimulator(voice, first_audio_s=first_audio_s, record=False).serve(port=asked.port)
-    return Simulated(serving, "vp.AssemblyAITTS(url='{url}', api_key='any')")
+    return Simulated(serving, "vp.AssemblyAITTS(url='{url}')")
 
 
 def _gateway(asked: Asked) -> Simulated:

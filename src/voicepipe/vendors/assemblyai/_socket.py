@@ -73,7 +73,7 @@ class Socket:
             return cls(
                 await Connect(
                     url,
-                    additional_headers={"Authorization": key.get_secret_value()},
+                    additional_headers={"Authorization": secret} if (secret := key.get_secret_value()) else {},
                     user_agent_header="voicepipe",
                     proxy=None,  # a proxy of the environment must not see the key
                     compression=None,  # audio does not get smaller, and each connection would hold 64 KiB for it
