@@ -5,6 +5,7 @@ source ─▶ 0.5 s, oldest dropped ─▶ [session stages] ─▶ STT ─▶ [s
 
 from __future__ import annotations
 
+import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -118,7 +119,7 @@ class _Intake:
         self._resampler = resampler(source.sample_rate, rate, source.name, "the recogniser")
         self._frame_bytes = 2 * int(FRAME_S * rate)
         self._rest = b""
-        self._next_s = 0.0
+        self._next_s = -math.inf
         self._dropped_frames = 0
         self._told_s = 0.0
 

@@ -9,14 +9,19 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import anyio
+import httpx
 import pytest
 from websockets.sync.client import connect
 
+import voicepipe as vp
+from voicepipe.audio.resample import Resampler
 from voicepipe.cli import main
 from voicepipe.testing.simulators.stt import STTSimulator
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
 RUN = "from voicepipe.cli import main\nraise SystemExit(main())"
 
@@ -49,7 +54,7 @@ def test_stt_says_what_it_is_told() -> None:
         out, err = process.communicate(timeout=30)
     assert turns == ["Hello there."]
     assert lines[1:] == [
-        f"use it: vp.STTStage(vp.AssemblyAIRecogniser(url='{lines[0]}', api_key='any'))",
+        f"use it: vp.STTStage(vp.AssemblyAIRecogniser(url='{lines[0]}'))",
         "end it: Ctrl-C",
     ]
     assert (process.returncode, out, err) == (130, "", "")
@@ -57,8 +62,6 @@ def test_stt_says_what_it_is_told() -> None:
 
 def test_the_line_to_use_is_valid() -> None:
     """The printed line, put into a program, makes a part."""
-    import voicepipe as vp
-
     with simulated("stt") as (_, lines):
         use = lines[1].removeprefix("use it: ")
     assert isinstance(eval(use, {"vp": vp}), vp.STTStage)
@@ -69,6 +72,10 @@ def test_the_line_to_use_is_valid() -> None:
     [
         (["dance"], "voicepipe: there is no simulator of 'dance'; choose from stt"),
         (["stt", "--say", " "], "voicepipe: what is spoken needs words and an end after its beginning"),
+        (["tts", "--say", "Hm."], "voicepipe: --say is what stt hears and gateway answers"),
+        (["tts", "--grammar", "x"], "voicepipe: --grammar is what stt understands of the audio"),
+        (["stt", "--grammar", "x", "--say", "Hm."], "voicepipe: --grammar is what stt understands of the audio"),
+        (["stt", "--grammar", "no/such.jsgf"], "voicepipe: --grammar no/such.jsgf: cannot be read: No such file"),
     ],
 )
 def test_what_cannot_be_simulated_is_told(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,6 +93,59 @@ def test_a_port_must_be_one(port: str, capsys: pytest.CaptureFixture[str]) -> No
         main(["simulate", "stt", f"--port={port}"])
     assert ended.value.code == 2
     assert f"a port is a number from 0 to 65535, not '{port}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("delay", ["-1", "nan", "soon", "3601"])
+def test_a_delay_must_be_one(delay: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no number of seconds is told in one line before anything is started."""
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate", "stt", f"--delay={delay}"])
+    assert ended.value.code == 2
+    assert f"a delay is seconds from 0 to 3600, not '{delay}'" in capsys.readouterr().err
+
+
+def test_help_tells_of_all_three(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help says what each service is, does and takes."""
+    with pytest.raises(SystemExit):
+        main(["simulate", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(said in shown for said in ("stt: streaming recognition", "gateway: the LLM", "tts: streaming speech"))
+    assert all(option in shown for option in ("--port", "--say", "--delay", "--grammar"))
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 1.0])
+def test_the_gateway_answers_after_its_delay(delay_s: float) -> None:
+    """`simulate gateway --say --delay` answers what it is told, and no sooner."""
+    with simulated("gateway", "--say", "Well?", "--delay", str(delay_s)) as (_, lines):
+        body = {"model": "gpt-5.2", "messages": [{"role": "user", "content": "Hm."}]}
+        answer = httpx.post(f"{lines[0]}/chat/completions", json=body, trust_env=False)
+    assert answer.json()["choices"][0]["message"]["content"] == "Well?"
+    assert answer.elapsed.total_seconds() >= delay_s
+
+
+def test_stt_understands_speech(tmp_path: Path) -> None:
+    """`simulate stt --grammar` recognises the audio it is sent, behind the real protocol."""
+    pytest.importorskip("pocketsphinx")
+    pytest.importorskip("espeakng_loader")
+    grammar = tmp_path / "shop.jsgf"
+    grammar.write_text("#JSGF V1.0;\ngrammar shop;\npublic <request> = what time do you open | good morning;\n")
+    speech = anyio.run(spoken, "What time do you open?")
+    with simulated("stt", "--grammar", str(grammar)) as (_, lines):
+        with connect(f"{lines[0]}/v3/ws?sample_rate=16000", proxy=None, compression=None) as socket:
+            for at in range(0, len(speech), 3200):
+                socket.send(speech[at : at + 3200].ljust(3200, b"\0"))
+            socket.send(json.dumps({"type": "Terminate"}))
+            messages = [json.loads(message) for message in socket]
+    assert [one["transcript"] for one in messages if one.get("end_of_turn")] == ["What time do you open."]
+
+
+async def spoken(text: str) -> bytes:
+    voice, pcm = vp.EspeakTTS("en-us"), b""
+    async with voice.open():
+        async for piece in voice.synthesize(vp.Sentence(text)):
+            pcm += piece if isinstance(piece, bytes) else b""
+    resampler = Resampler(voice.sample_rate, 16_000)
+    return bytes(16_000) + resampler.feed(pcm) + resampler.flush() + bytes(32_000)
 
 
 @pytest.mark.anyio

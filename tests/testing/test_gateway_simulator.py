@@ -326,7 +326,7 @@ async def test_the_catalogue_is_open_to_all() -> None:
         ({}, 0.7, 200),
         ({"fallback_config": {"depth": 1}}, 0.7, 200),
         ({"fallback_config": {"retry": False}}, 0.1, 503),
-        ({"fallbacks": [{"model": "n"}]}, 0.1, 503),
+        ({"fallbacks": [{"model": "n"}]}, 0.2, 200),
     ],
 )
 async def test_a_server_error_is_tried_again_unseen(fields: dict[str, Any], took_s: float, status: int) -> None:
@@ -336,6 +336,30 @@ async def test_a_server_error_is_tried_again_unseen(fields: dict[str, Any], took
     (request,) = gateway.requests
     assert request.ended_s is not None
     assert (round(request.ended_s - request.received_s, 3), response.status_code) == (took_s, status)
+
+
+@pytest.mark.parametrize(
+    ("fields", "broken", "model", "status"),
+    [
+        ({}, 1, "n", 200),
+        ({}, 2, "", 503),
+        ({"fallback_config": {"depth": 2}}, 2, "o", 200),
+        ({"fallback_config": {"depth": 3}}, 0, "", 400),
+        ({"fallbacks": "n"}, 0, "", 400),
+        ({"fallbacks": [{}]}, 0, "", 400),
+    ],
+)
+async def test_fallbacks_reply_in_their_turn(fields: dict[str, Any], broken: int, model: str, status: int) -> None:
+    """After a server error the next of the models that were named is asked, as many as was asked for."""
+    asked: list[str] = []
+
+    def answer(request: ChatRequest) -> Reply:
+        asked.append(request.model)
+        return Refuses(503, "busy") if len(asked) <= broken else Says("Hi.")
+
+    response = await post(GatewaySimulator(answer), HELLO | {"fallbacks": [{"model": "n"}, {"model": "o"}]} | fields)
+    assert (response.status_code, response.json().get("model", "")) == (status, model)
+    assert asked == ([HELLO["model"], "n", "o"][: len(asked)])
 
 
 async def test_a_refusal_is_not_tried_again_unseen() -> None:

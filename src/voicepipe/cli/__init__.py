@@ -50,9 +50,10 @@ def _run(options: argparse.Namespace) -> int:
     check(options)
     try:
         if options.command == "simulate":
-            from voicepipe.cli.simulate import simulate  # noqa: PLC0415 - Rule 2
+            from voicepipe.cli.simulate import Asked, simulate  # noqa: PLC0415 - Rule 2
 
-            return simulate(options.service, port=options.port, say=options.say)
+            asked = Asked(port=options.port, say=options.say, delay_s=options.delay, grammar=options.grammar)
+            return simulate(options.service, asked)
         if options.command == "talk":
             from voicepipe.cli.talk import talk  # noqa: PLC0415 - Rule 2
 
@@ -67,12 +68,21 @@ def _run(options: argparse.Namespace) -> int:
             return demo_by_microphone(options)
         from voicepipe.cli.demo import demo  # noqa: PLC0415 - Rule 2
 
-        return demo(options.out, as_json=options.json, plays=options.play, device=options.output)
+        live = _live(options)
+        return demo(options.out, as_json=options.json, live=live, plays=options.play, device=options.output)
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
         raise MissingExtra(f"voicepipe {options.command}", package, EXTRAS[package]) from error
+
+
+def _live(options: argparse.Namespace) -> dict[str, str] | None:
+    """Return where AssemblyAI's services are, if they are wanted; what is not named is at its own place."""
+    urls = {name: url for name in ("stt", "llm", "tts") if (url := getattr(options, f"{name}_url")) is not None}
+    if urls and not options.assemblyai:
+        raise ConfigurationError("--stt-url, --llm-url and --tts-url say where services are; add --assemblyai")
+    return urls if options.assemblyai else None
 
 
 def _complain(error: VoicepipeError, status: int) -> int:
@@ -104,15 +114,25 @@ def _parser() -> argparse.ArgumentParser:
     add_device_options(demo)
     add_talk(commands)
     add_devices(commands)
+    demo.add_argument(
+        "--assemblyai", action="store_true", help="with AssemblyAI's services and the key in ASSEMBLYAI_API_KEY; billed"
+    )
+    for name in ("stt", "llm", "tts"):
+        demo.add_argument(f"--{name}-url", metavar="URL", help=f"where its {name.upper()} is, e.g. a simulator")
     simulate = commands.add_parser(
         "simulate",
-        help="run a simulated speech service on this machine",
-        description="Run a simulated speech service on this machine, without key or network, until Ctrl-C. Prints its "
-        "URL, and the line of a program that uses it.",
+        help="run a simulated service of AssemblyAI on this machine",
+        description="Run a simulated service of AssemblyAI on this machine, without key or network, until Ctrl-C. "
+        "stt: streaming recognition; it hears what --say says, or understands the audio itself with --grammar. "
+        "gateway: the LLM Gateway; it answers what --say says, then repeats what it is told. "
+        "tts: streaming speech; eSpeak speaks if the extra `local` is installed, else there is a tone. "
+        "Prints its URL, and the line of a program that uses it.",
     )
-    simulate.add_argument("service", metavar="SERVICE", help="which one: stt (streaming recognition)")
+    simulate.add_argument("service", metavar="SERVICE", help="which one: stt, gateway or tts")
     simulate.add_argument("--port", type=_port, default=0, metavar="N", help="where to listen; 0 takes a free port")
     simulate.add_argument("--say", action="append", default=[], metavar="TEXT", help="what is said; may be repeated")
+    simulate.add_argument("--delay", type=_seconds, metavar="S", help="seconds to the final text, first token or audio")
+    simulate.add_argument("--grammar", type=Path, metavar="FILE", help="JSGF that the embedded recogniser understands")
     return parser
 
 
@@ -120,3 +140,13 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"a delay is seconds from 0 to 3600, not {text!r}")
+    return seconds

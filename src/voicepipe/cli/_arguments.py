@@ -23,6 +23,7 @@ EXCLUDES: Final = {
     ("talk", "headphones"): "text",
     ("demo", "json"): "mic",
     ("demo", "play"): "mic",
+    ("demo", "assemblyai"): "mic",
 }
 """Options that mean nothing without another one, or beside it."""
 

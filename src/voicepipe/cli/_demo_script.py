@@ -19,7 +19,7 @@ from voicepipe.testing.script import Calls, ChatRequest, Reply, Says
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CALLER", "GRAMMAR", "LINES", "NOTES", "SYSTEM", "TOOLS", "Line", "answer", "problems"]
+__all__ = ["CALLER", "GRAMMAR", "LINES", "LIVE_SYSTEM", "NOTES", "SYSTEM", "TOOLS", "Line", "answer", "problems"]
 
 NOTES: Final = (
     "recogniser: pocketsphinx, embedded; it understands only the phrases of its grammar",
@@ -33,6 +33,15 @@ CALLER: Final = "en-us+f2"
 """The caller's voice: of eight that were tried, one of the six that were understood in each of 30 sentences."""
 
 SYSTEM: Final = "You are the telephone assistant of a small shop. Keep replies short."
+
+LIVE_SYSTEM: Final = (
+    f"{SYSTEM} Speak plain sentences without lists. The shop is open from nine to five. Order numbers have five digits "
+    "and are written like ORD-12345: look an order up with the tool before you speak of it. The return policy, which "
+    "you explain in three sentences: anything can be returned within thirty days, unused and in its box; it is sent "
+    "back with the label from the website; it is refunded within a week and costs nothing. When the caller says "
+    "goodbye, say goodbye in one short sentence, and call no tool for that."
+)
+"""What a model that is not scripted has to know."""
 
 DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 HOURS: Final = "when are you open"

@@ -1,6 +1,8 @@
-"""`voicepipe demo`: a spoken conversation without key, network or sound card, through the real pipeline.
+"""`voicepipe demo`: a spoken conversation through the real pipeline, without key, network or sound card unless asked.
 
 caller (eSpeak) ─▶ PushSource ─▶ Tap ─▶ pocketsphinx ─▶ LLM over loopback HTTP + tools ─▶ sentences ─▶ eSpeak ─▶ Ear
+
+What hears, answers and speaks comes from `_demo_stack`; with AssemblyAI's services the rest is the same.
 
 Rule 1: source, stages and output of the call are made of public names alone: an example of what one can build.
 Rule 2: everything is fed and played in real time, so what is measured is what a caller would wait.
@@ -24,32 +26,37 @@ import anyio
 import voicepipe as vp
 from voicepipe.audio.resample import Resampler
 from voicepipe.cli._aloud import Aloud
-from voicepipe.cli._demo_script import CALLER, GRAMMAR, LINES, NOTES, SYSTEM, TOOLS, answer, problems
-from voicepipe.testing.gateway import ScriptedGateway
+from voicepipe.cli._demo_script import CALLER, LINES, TOOLS
+from voicepipe.cli._demo_stack import SPEAK_RATE, Stack, assemblyai, local
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from anyio.streams.memory import MemoryObjectReceiveStream
 
 __all__ = ["demo"]
 
 LISTEN_RATE: Final = 16_000
-SPEAK_RATE: Final = vp.EspeakTTS.sample_rate
 FRAME_S: Final = 0.02
-TOKEN_S: Final = 0.01
-SILENCE_S: Final = 0.28
 PAUSE_S: Final = 0.4
 """How long the caller thinks between the end of a reply and the next line."""
 
 LONGEST_S: Final = 60.0
 """Twice what the conversation takes: one that has gone off its script ends here."""
 
-ON_THE_CLOCK: Final = {"at_s", "speech_ended_s", "endpoint_s"}
-"""Fields of events that are times; in the file they count from the beginning of the session."""
+ON_THE_CLOCK: Final = {"at_s", "speech_ended_s", "endpoint_s", "start_s", "end_s"}
+"""Fields of events and words that are times; in the file they count from the beginning of the session."""
 
 
-def demo(out: Path, *, as_json: bool, plays: bool = False, device: int | str | None = None) -> int:
+def demo(
+    out: Path,
+    *,
+    as_json: bool,
+    live: Mapping[str, str] | None = None,
+    plays: bool = False,
+    device: int | str | None = None,
+) -> int:
     """Hold the conversation, show it, write it down, and return 0 if it went as scripted, else 1.
 
     Args:
@@ -57,15 +64,17 @@ def demo(out: Path, *, as_json: bool, plays: bool = False, device: int | str | N
         as_json: Print what `conversation.json` holds, and nothing else.
         plays: Let caller and agent be heard through a loudspeaker as well.
         device: Which loudspeaker; None for the default.
+        live: With AssemblyAI's services, at these URLs where they are not its own; see `_demo_stack.assemblyai`.
 
     Raises:
-        ConfigurationError: The directory cannot be written, or an optional package is missing.
+        ConfigurationError: The directory cannot be written, an optional package or the key is missing.
         VoicepipeError: The conversation could not be held.
     """
-    call = Call(plays=plays, device=device)
+    title, notes, opened = local() if live is None else assemblyai(live)
+    call = Call(notes=notes, plays=plays, device=device)
     with _drafts(out) as drafts:
         if as_json:
-            anyio.run(_hold, call, _ignore)
+            anyio.run(_hold, call, opened, _ignore)
             _save(call, drafts, out)
             print(_as_text(call), flush=True)
             return 1 if call.problems else 0
@@ -73,8 +82,8 @@ def demo(out: Path, *, as_json: bool, plays: bool = False, device: int | str | N
         from voicepipe.cli._display import Display  # noqa: PLC0415 - the only part that needs rich
 
         display = Display()
-        with display.open("A conversation without key, network or sound card.", NOTES):
-            anyio.run(_hold, call, display.show)
+        with display.open(title, notes):
+            anyio.run(_hold, call, opened, display.show)
         display.summarise(call.turns, call.problems, _save(call, drafts, out))
         return 1 if call.problems else 0
 
@@ -91,6 +100,7 @@ class Call:
     """What there is to know of the call, afterwards.
 
     Attributes:
+        notes: What is to be known of it.
         plays: Whether it is heard through a loudspeaker as well.
         device: Which one.
         began_s: Beginning of the recording, on the loop's clock.
@@ -102,6 +112,7 @@ class Call:
         problems: How it differs from the script.
     """
 
+    notes: Sequence[str] = ()
     plays: bool = False
     device: int | str | None = None
     began_s: float = 0.0
@@ -116,6 +127,18 @@ class Call:
     def turns(self) -> list[vp.TurnEnded]:
         """The turns, as they ended."""
         return [event for _, event in self.events if isinstance(event, vp.TurnEnded)]
+
+    @property
+    def played_in(self) -> dict[int, bytes]:
+        """The agent's audio of each turn, by the turn's number."""
+        return {
+            turn.turn_id: bytes(self.played[self._at(turn.timeline.first_frame) : self._at(turn.timeline.ended)])
+            for turn in self.turns
+            if "first_frame" in turn.timeline
+        }
+
+    def _at(self, time_s: float) -> int:
+        return 2 * max(0, round((time_s - self.began_s) * SPEAK_RATE))
 
 
 class Tap(vp.SessionStage[vp.AudioFrame, vp.AudioFrame]):
@@ -179,42 +202,45 @@ class Mouth:
     def __init__(self, source: vp.PushSource) -> None:
         self._source = source
         self._unsaid = b""
+        self._has_hung_up = False
 
     def say(self, pcm: bytes) -> None:
         """Speak; returns at once."""
         self._unsaid += pcm
 
+    def hang_up(self) -> None:
+        """End the call."""
+        self._has_hung_up = True
+        self._source.end()
+
     async def run(self) -> None:
-        """Feed the source until cancelled."""
+        """Feed the source until cancelled, or hung up."""
         size = 2 * round(FRAME_S * self._source.sample_rate)
         due = anyio.current_time()
-        while True:
+        while not self._has_hung_up:
             frame, self._unsaid = self._unsaid[:size], self._unsaid[size:]
             due += FRAME_S
             await anyio.sleep_until(due)  # a frame exists when its last sample was spoken
-            self._source.push(frame.ljust(size, b"\0"))
+            if not self._has_hung_up:
+                self._source.push(frame.ljust(size, b"\0"))
 
 
-async def _hold(call: Call, show: Callable[[float, vp.Event], None]) -> None:
+async def _hold(
+    call: Call,
+    opened: Callable[[], AbstractAsyncContextManager[Stack]],
+    show: Callable[[float, vp.Event], None],
+) -> None:
     """Hold the call from the first line to the agent's good-bye."""
     lines = await _spoken([line.text for line in LINES])
-    gateway = ScriptedGateway(answer, token_s=TOKEN_S)
     source = vp.PushSource(LISTEN_RATE)
     mouth = Mouth(source)
     send, receive = anyio.create_memory_object_stream[vp.Event](1_000)  # as many as a session keeps
-    async with gateway.serve() as base_url, send, receive:
-        agent = vp.Pipeline(
-            Tap(call),
-            vp.STTStage(vp.PocketsphinxRecogniser(GRAMMAR, silence_s=SILENCE_S)),
-            vp.LLMStreamStage(SYSTEM, base_url=base_url, model="scripted"),
-            vp.ToolRouter(TOOLS),
-            vp.SentenceChunker(),
-            vp.EspeakTTS(),
-        )
+    async with opened() as stack, send, receive:
+        agent = vp.Pipeline(Tap(call), stack.stt, stack.llm, vp.ToolRouter(TOOLS), vp.SentenceChunker(), stack.tts)
         ear = PlayedEar(call) if call.plays else Ear(call)
         async with agent.session(source=source, output=ear) as session, anyio.create_task_group() as tasks:
             tasks.start_soon(mouth.run)
-            tasks.start_soon(_lead, mouth, lines, receive)
+            tasks.start_soon(_lead, mouth, lines, receive, not stack.is_scripted)
             with anyio.move_on_after(LONGEST_S):
                 async for event in session:
                     at_s = anyio.current_time() - call.began_s
@@ -222,10 +248,10 @@ async def _hold(call: Call, show: Callable[[float, vp.Event], None]) -> None:
                     show(at_s, event)
                     send.send_nowait(event)
             tasks.cancel_scope.cancel()
+        call.requests = stack.requests()
     call.history = session.history.to_json()
-    call.requests = [request.body for request in gateway.requests if request.chat is not None]
-    call.problems = problems([event for _, event in call.events])
-    if session.result != "goodbye":
+    call.problems = stack.problems([event for _, event in call.events], call.played_in)
+    if stack.is_scripted and session.result != "goodbye":
         call.problems.append(f"the agent did not end the call within {LONGEST_S:g} s")
 
 
@@ -240,7 +266,7 @@ async def _spoken(texts: list[str]) -> list[bytes]:
     return spoken
 
 
-async def _lead(mouth: Mouth, lines: list[bytes], events: MemoryObjectReceiveStream[vp.Event]) -> None:
+async def _lead(mouth: Mouth, lines: list[bytes], events: MemoryObjectReceiveStream[vp.Event], hangs_up: bool) -> None:
     """Be the caller: say each line, and listen to its reply as long as the script says."""
     await anyio.sleep(PAUSE_S)
     for line, pcm in zip(LINES, lines, strict=True):
@@ -253,6 +279,8 @@ async def _lead(mouth: Mouth, lines: list[bytes], events: MemoryObjectReceiveStr
             while isinstance(await _until(events, vp.TurnEnded), vp.TurnInterrupted):
                 pass
             await anyio.sleep(PAUSE_S)
+    if hangs_up:
+        mouth.hang_up()
 
 
 async def _until(events: MemoryObjectReceiveStream[vp.Event], kind: type[vp.Event]) -> vp.Event:
@@ -319,7 +347,7 @@ def _resampled(pcm: bytes, from_rate: int, to_rate: int) -> bytes:
 def _as_text(call: Call) -> str:
     waits = [turn.timeline.waited_us for turn in call.turns if turn.timeline.waited_us is not None]
     document = {
-        "notes": NOTES,
+        "notes": call.notes,
         "went_as_scripted": not call.problems,
         "problems": call.problems,
         "median_wait_us": median(waits) if waits else None,
@@ -332,9 +360,9 @@ def _as_text(call: Call) -> str:
     return json.dumps(document, indent=2)
 
 
-def _fields(event: vp.Event, began_s: float) -> dict[str, Any]:
+def _fields(event: vp.Event | vp.Word, began_s: float) -> dict[str, Any]:
     """Return an event as plain data, its times counted from the beginning of the session."""
-    plain: dict[str, Any] = {"event": type(event).__name__}
+    plain: dict[str, Any] = {} if isinstance(event, vp.Word) else {"event": type(event).__name__}
     for entry in dataclasses.fields(event):
         value = getattr(event, entry.name)
         if isinstance(value, vp.Timeline):
@@ -342,6 +370,8 @@ def _fields(event: vp.Event, began_s: float) -> dict[str, Any]:
             plain |= {"waited_us": value.waited_us, "contributions_us": value.contributions_us, "marks_s": marks}
         elif isinstance(value, vp.VoicepipeError):
             plain[entry.name] = f"{type(value).__name__}: {value}"
+        elif entry.name == "words":
+            plain[entry.name] = [_fields(word, began_s) for word in value]
         else:
             plain[entry.name] = round(value - began_s, 6) if entry.name in ON_THE_CLOCK else value
     return plain

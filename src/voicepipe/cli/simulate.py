@@ -1,11 +1,13 @@
 """`voicepipe simulate`: a simulated speech service in the foreground, until Ctrl-C.
 
 Rule 1: the first line on stdout is the URL and nothing else, so that a script can read it.
+Rule 2: a service's modules are imported when it is the one that is served.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,14 +18,32 @@ from voicepipe.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from voicepipe.testing.script import ChatRequest
 
-__all__ = ["SERVICES", "Simulated", "simulate"]
+__all__ = ["SERVICES", "Asked", "Simulated", "simulate"]
 
 FIRST_S: Final = 1.0
 WORD_S: Final = 0.35
 PAUSE_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the command line asks of a service.
+
+    Attributes:
+        port: Where to listen on this machine; 0 takes a free one.
+        say: What is said, in turns.
+        delay_s: From the end of what was asked to the first of the answer; None for the usual time.
+        grammar: A file with what an embedded recogniser understands of the audio.
+    """
+
+    port: int
+    say: Sequence[str] = ()
+    delay_s: float | None = None
+    grammar: Path | None = None
 
 
 class Simulated(NamedTuple):
@@ -38,66 +58,80 @@ class Simulated(NamedTuple):
     use: str
 
 
-def _stt(port: int, say: Sequence[str]) -> Simulated:
-    from voicepipe.testing.simulators.stt import Spoken, STTSimulator  # noqa: PLC0415 - only for this service
+def _stt(asked: Asked) -> Simulated:
+    from voicepipe.testing.simulators.stt import Spoken, STTScript, STTSimulator, Timing  # noqa: PLC0415 - Rule 2
 
+    timing = Timing() if asked.delay_s is None else Timing(final_s=asked.delay_s, force_s=asked.delay_s)
+    use = "vp.STTStage(vp.AssemblyAIRecogniser(url='{url}'))"
+    if asked.grammar is not None:
+        from voicepipe.vendors.pocketsphinx import PocketsphinxRecogniser  # noqa: PLC0415 - Rule 2
+
+        listening: STTScript = PocketsphinxRecogniser(_read(asked.grammar))
+        return Simulated(STTSimulator(listening, timing=timing, record=False).serve(port=asked.port), use)
     script: list[Spoken] = []
     start_s = FIRST_S
-    for text in say or ["My order number is four two."]:
+    for text in asked.say or ["My order number is four two."]:
         end_s = start_s + WORD_S * max(1, len(text.split()))
         script.append(Spoken(text, start_s, end_s))
         start_s = end_s + PAUSE_S
-    simulator = STTSimulator(script, record=False)
-    return Simulated(simulator.serve(port=port), "vp.STTStage(vp.AssemblyAIRecogniser(url='{url}', api_key='any'))")
+    return Simulated(STTSimulator(script, timing=timing, record=False).serve(port=asked.port), use)
 
 
-def _tts(port: int, say: Sequence[str]) -> Simulated:
-    del say
-    from voicepipe.testing.simulators.tts import TTSSimulator  # noqa: PLC0415 - only for this service
-    from voicepipe.vendors.espeak import EspeakTTS  # noqa: PLC0415 - likewise
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise ConfigurationError(f"--grammar {path}: cannot be read: {why}") from error
+
+
+def _tts(asked: Asked) -> Simulated:
+    from voicepipe.testing.simulators.tts import TTSSimulator  # noqa: PLC0415 - Rule 2
+    from voicepipe.vendors.espeak import EspeakTTS  # noqa: PLC0415 - Rule 2
 
     # Words where the extra is installed, a tone where it is not.
     voice = EspeakTTS() if find_spec("espeakng_loader") and find_spec("soxr") else None
-    serving = TTSSimulator(voice, record=False).serve(port=port)
-    return Simulated(serving, "vp.AssemblyAITTS(url='{url}', api_key='any')")
+    first_audio_s = 0.3 if asked.delay_s is None else asked.delay_s
+    serving = TTSSimulator(voice, first_audio_s=first_audio_s, record=False).serve(port=asked.port)
+    return Simulated(serving, "vp.AssemblyAITTS(url='{url}')")
 
 
-def _gateway(port: int, say: Sequence[str]) -> Simulated:
-    from voicepipe.testing.script import Says  # noqa: PLC0415 - only for this service
-    from voicepipe.testing.simulators.gateway import GatewaySimulator  # noqa: PLC0415 - likewise
+def _gateway(asked: Asked) -> Simulated:
+    from voicepipe.testing.script import Says  # noqa: PLC0415 - Rule 2
+    from voicepipe.testing.simulators.gateway import GatewaySimulator  # noqa: PLC0415 - Rule 2
 
-    waiting = list(say)
+    waiting, after_s = list(asked.say), 0.3 if asked.delay_s is None else asked.delay_s
 
     def reply(request: ChatRequest) -> Says:
-        return Says(waiting.pop(0) if waiting else f"You said: {request.last_user_text}", after_s=0.3, token_s=0.02)
+        text = waiting.pop(0) if waiting else f"You said: {request.last_user_text}"
+        return Says(text, after_s=after_s, token_s=0.02)
 
-    serving = GatewaySimulator(reply, port=port, record=False).serve()
+    serving = GatewaySimulator(reply, port=asked.port, record=False).serve()
     return Simulated(serving, "vp.LLMStreamStage(base_url='{url}', model='gpt-5.2')")
 
 
-SERVICES: Final[Mapping[str, Callable[[int, Sequence[str]], Simulated]]] = {
-    "stt": _stt,
-    "tts": _tts,
-    "gateway": _gateway,
-}
-"""Each gets the port and what is to be said; a service that says nothing by itself ignores that."""
+SERVICES: Final[Mapping[str, Callable[[Asked], Simulated]]] = {"stt": _stt, "tts": _tts, "gateway": _gateway}
 
 
-def simulate(service: str, *, port: int, say: Sequence[str]) -> int:
+def simulate(service: str, asked: Asked) -> int:
     """Serve until interrupted.
 
     Args:
         service: One of `SERVICES`.
-        port: Where to listen on this machine; 0 takes a free one.
-        say: What is said, in turns.
+        asked: What the command line asks of it.
 
     Raises:
-        ConfigurationError: There is no such service, or the port cannot be had.
+        ConfigurationError: There is no such service, it has no use for an option, the grammar cannot be read, or the
+            port cannot be had.
         KeyboardInterrupt: Ctrl-C, once every connection is closed.
     """
     if service not in SERVICES:
         raise ConfigurationError(f"there is no simulator of {service!r}; choose from {', '.join(SERVICES)}")
-    anyio.run(_serve, SERVICES[service](port, say))
+    if asked.grammar is not None and (service != "stt" or asked.say):
+        raise ConfigurationError("--grammar is what stt understands of the audio; use it there, and without --say")
+    if service == "tts" and asked.say:
+        raise ConfigurationError("--say is what stt hears and gateway answers; tts says what it is sent")
+    anyio.run(_serve, SERVICES[service](asked))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -11,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicepipe.errors import ConfigurationError
-from voicepipe.vendors.assemblyai.parameters import CHANGEABLE, WIRES, StreamingParameters, query
+from voicepipe.vendors.assemblyai.parameters import (
+    CHANGEABLE,
+    WIRES,
+    StreamingParameters,
+    _Flag,
+    _Number,
+    _Text,
+    query,
+)
 
 MODEL = "u3-rt-pro"
 OLDER = "universal-streaming-english"
@@ -191,3 +200,31 @@ def test_any_value_is_sent_or_refused(name: str, value: object) -> None:
     except ConfigurationError:
         return
     assert urlencode(query(parameters.on_the_wire(MODEL)), errors="replace").isascii()
+
+
+def values_of(wire: Any) -> str:
+    """Return a setting's values as the documentation has them."""
+    match wire:
+        case _Number():
+            return f"{wire.low:g} to {wire.high:g}"
+        case _Flag():
+            return "True, False"
+        case _Text():
+            return ", ".join(wire.choices) or f"at most {wire.most} characters"
+        case _:
+            return f"at most {wire.most} texts of {wire.most_characters} characters"
+
+
+def test_the_documentation_has_every_setting() -> None:
+    """The table in docs/assemblyai.md names each field, whether it may change, the vendor's name and the values."""
+    page = (Path(__file__).parents[3] / "docs" / "assemblyai.md").read_text(encoding="utf-8")
+    table = page.partition("### Every parameter")[2].partition("### ")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in table.splitlines() if line.startswith("| `")]
+    assert rows == [
+        [
+            f"`{name}`" + " *" * wire.is_changeable,
+            f"`{wire.name}`" if wire.name != name else "",
+            values_of(wire),
+        ]
+        for name, wire in WIRES.items()
+    ]

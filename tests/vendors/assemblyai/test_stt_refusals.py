@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
@@ -43,7 +45,7 @@ def test_too_many_sessions_are_worth_a_pause() -> None:
 
 def delays(error: VendorError, times: list[float]) -> list[float | None]:
     attempts = Attempts()
-    return [attempts.delay_s(error, now) for now in times]
+    return [attempts.delay_s(error, now, is_alone=True) for now in times]
 
 
 @pytest.mark.parametrize(
@@ -52,12 +54,12 @@ def delays(error: VendorError, times: list[float]) -> list[float | None]:
         pytest.param(1011, [0, 1, 2, 4, 8, 16], [0, 0.5, 1, 2, 4, None], id="a few times, ever later"),
         pytest.param(1011, [0, 61, 122], [0, 0, 0], id="at once when the last time is long ago"),
         pytest.param(1011, [0, 1, 2, 4, 8, 73], [0, 0.5, 1, 2, 4, 0], id="a minute later again"),
-        pytest.param(3009, [0, 5, 15], [5, 10, None], id="after a pause"),
+        pytest.param(3009, [0, 4, 12], [4, 8, None], id="after a pause"),
         pytest.param(1008, [0], [None], id="never with a refused key"),
     ],
 )
 def test_a_call_connects_again_in_measure(code: int, times: list[float], waits: list[float | None]) -> None:
-    """At once the first time, then ever later, and never more often than the smallest account may."""
+    """Alone, at once the first time, then ever later, and never more often than the smallest account may."""
     assert delays(refusal(code, ""), times) == waits
 
 
@@ -65,3 +67,28 @@ def test_a_call_connects_again_in_measure(code: int, times: list[float], waits: 
 def test_a_pause_that_is_asked_for_is_kept(asked_s: float, wait_s: float | None) -> None:
     """The service's own pause counts, unless no caller would wait that long."""
     assert delays(RateLimited("", vendor="AssemblyAI", retry_after_s=asked_s), [0]) == [wait_s]
+
+
+@pytest.mark.parametrize(("code", "least_s", "most_s"), [(1012, 0.0, 0.5), (3009, 4.0, 5.0)])
+def test_a_fleet_does_not_return_in_one_step(code: int, least_s: float, most_s: float) -> None:
+    """A thousand calls that lose their service together come back evenly, the first time within half a second."""
+    fleet = [Attempts() for _ in range(1000)]
+    for number, attempts in enumerate(fleet):
+        attempts.backoff.began(f"session-{number}")
+    delays = [attempts.delay_s(refusal(code, ""), 0.0) or 0.0 for attempts in fleet]
+    tenths = Counter(min(9, int(10 * (delay_s - least_s) / (most_s - least_s))) for delay_s in delays)
+    assert least_s <= min(delays) <= max(delays) <= most_s
+    assert sorted(tenths) == list(range(10))
+    assert max(tenths.values()) < 150
+
+
+def test_a_call_can_be_replayed() -> None:
+    """The session's name decides about chance: the same call makes the same pauses, another one others."""
+
+    def pauses(session_id: str) -> list[float | None]:
+        attempts = Attempts()
+        attempts.backoff.began(session_id)
+        return [attempts.delay_s(refusal(1012, ""), now) for now in (0.0, 1.0, 3.0)]
+
+    assert pauses("one") == pauses("one")
+    assert pauses("one") != pauses("two")

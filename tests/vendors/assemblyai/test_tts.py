@@ -324,7 +324,7 @@ async def test_a_socket_lost_before_the_first_audio_costs_only_time() -> None:
             turn = await session.user_says("Hello?")
 
     assert turn.failure is None
-    assert turn.timeline.tts_first_audio == 0.0
+    assert 0.0 <= turn.timeline.tts_first_audio <= 0.5
     assert server.peers[1].kinds == ["No, never.", "Flush", "Sorry.", "Flush", "Terminate"]
 
 

@@ -5,20 +5,33 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from itertools import accumulate
 
 import anyio
 import pytest
 from pydantic import SecretStr
-from tts_server import FRAME, Peer, Script, SpeechServer, good
+from tts_server import FRAME, SESSION_ID, Peer, Script, SpeechServer, good
 
 from voicepipe._lifetimes import single_error
 from voicepipe.errors import AuthenticationError, ConfigurationError, RateLimited, VendorError
+from voicepipe.vendors.assemblyai._backoff import Backoff
 from voicepipe.vendors.assemblyai._tts_line import SpeechLine
 from voicepipe.vendors.assemblyai._tts_protocol import SpeechRequest
 
 pytestmark = pytest.mark.anyio
 
 KEY = "canary-5d1f"
+
+
+def spread(*pauses_s: float) -> list[float]:
+    """Return what becomes of these pauses after a session has begun."""
+    backoff = Backoff()
+    backoff.began(SESSION_ID)
+    return [backoff.spread(pause_s) for pause_s in pauses_s]
+
+
+(SOON,) = spread(0.0)
+"""From a loss to the first try."""
 
 
 @asynccontextmanager
@@ -161,14 +174,14 @@ RETRYABLE = [1000, 1001, 1011, 1012, 1013, 3005, 3008]
 async def test_a_sentence_without_audio_is_said_on_another_socket(
     script: Script, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When a connection is lost it is replaced within the same moment, and the sentence is asked for once more."""
+    """When a connection is lost it is soon replaced, and the sentence is asked for once more."""
     server = SpeechServer(script, good)
     async with calling(server) as line:
         await anyio.sleep(60)
         assert await spoken(line, "One.") == FRAME
 
     assert [peer.kinds for peer in server.peers] == [["One.", "Flush"], ["One.", "Flush", "Terminate"]]
-    assert server.peers[1].at_s == 60.0
+    assert server.peers[1].at_s == pytest.approx(60.0 + SOON)
     assert caplog.messages[0].startswith("text-to-speech was lost: ")
 
 
@@ -214,8 +227,8 @@ async def test_a_rate_limit_is_waited_out() -> None:
         await anyio.sleep(30)
         assert await spoken(line, "Three.") == FRAME
 
-    assert (type(first.error), type(second.error), told_s) == (RateLimited, RateLimited, 0.0)
-    assert [peer.at_s for peer in server.peers] == [0.0, 0.0, 20.0]
+    assert (type(first.error), type(second.error), told_s) == (RateLimited, RateLimited, pytest.approx(SOON))
+    assert [peer.at_s for peer in server.peers] == pytest.approx([0.0, SOON, sum(spread(0.0, 20.0))])
 
 
 async def test_a_short_rate_limit_delays_a_sentence() -> None:
@@ -223,7 +236,7 @@ async def test_a_short_rate_limit_delays_a_sentence() -> None:
     server = SpeechServer(closes(1012), refuses(3009, retry_after_seconds=2), good)
     async with calling(server) as line:
         assert await spoken(line, "One.") == FRAME
-        assert anyio.current_time() == 2.0
+        assert anyio.current_time() == pytest.approx(sum(spread(0.0, 2.0)))
 
 
 async def test_a_service_that_is_down_is_tried_less_and_less() -> None:
@@ -234,7 +247,7 @@ async def test_a_service_that_is_down_is_tried_less_and_less() -> None:
         times.append(anyio.current_time())
         await peer.connection.close(1011)
 
-    server = SpeechServer(closes(1011), *[refused] * 7, good)
+    server = SpeechServer(closes(1011), *[refused] * 6, good)
     async with calling(server) as line:
         request = line.ask("One.")
         await finished(line, request)
@@ -243,10 +256,11 @@ async def test_a_service_that_is_down_is_tried_less_and_less() -> None:
         assert await spoken(line, "Two.") == FRAME
         assert anyio.current_time() == 110.0
 
-    assert told_s == 0.5
+    tries = list(accumulate(spread(0.0, 0.5, 4.0, 15.0, 30.0, 30.0)))
+    assert told_s == pytest.approx(tries[1])
     assert server.peers[-1].kinds == ["Two.", "Flush", "Terminate"]
     assert "code 1011" in str(request.error)
-    assert times == [0.0, 0.5, 4.5, 19.5, 49.5, 79.5, 109.5]
+    assert times == pytest.approx(tries)
 
 
 async def test_a_service_that_dies_at_once_is_not_stormed() -> None:
@@ -254,7 +268,8 @@ async def test_a_service_that_dies_at_once_is_not_stormed() -> None:
     server = SpeechServer(closes(1011, steady=False))
     async with calling(server):
         await anyio.sleep(60)
-    assert [peer.at_s for peer in server.peers] == [0.0, 0.0, 0.5, 4.5, 19.5, 49.5]
+    firsts = [spread(pause_s)[0] for pause_s in (0.0, 0.5, 4.0, 15.0, 30.0)]  # each session has the same name
+    assert [peer.at_s for peer in server.peers] == pytest.approx([0.0, *accumulate(firsts)])
 
 
 async def test_a_silent_service_is_given_up_in_time_for_another() -> None:
@@ -309,7 +324,7 @@ async def test_a_session_is_replaced_before_it_ends() -> None:
     assert new.kinds == ["Two.", "Flush", "Terminate"]
 
 
-async def test_each_loss_of_a_good_session_is_made_good_at_once() -> None:
+async def test_each_loss_of_a_good_session_is_soon_made_good() -> None:
     """However often it happens: what counts are failures in a row."""
 
     async def restarts(peer: Peer) -> None:
@@ -320,7 +335,7 @@ async def test_each_loss_of_a_good_session_is_made_good_at_once() -> None:
     server = SpeechServer(*[restarts] * 4, good)
     async with calling(server):
         await anyio.sleep(300)
-    assert [peer.at_s for peer in server.peers] == [0.0, 60.0, 120.0, 180.0, 240.0]
+    assert [peer.at_s for peer in server.peers] == pytest.approx([number * (60.0 + SOON) for number in range(5)])
 
 
 async def test_a_request_of_a_session_that_was_replaced_is_not_lost() -> None:

@@ -7,8 +7,10 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from voicepipe.errors import AuthenticationError, ConfigurationError, VendorError
+from voicepipe.errors import AuthenticationError, ConfigurationError, RateLimited, VendorError
 from voicepipe.vendors.assemblyai._tts_protocol import SpeechRequest, TTSProtocol
 
 GONE = VendorError("gone", vendor="AssemblyAI", retryable=True)
@@ -279,13 +281,25 @@ def test_an_idle_session_shows_signs_of_life() -> None:
         ({"session_ttl_sec": 3600}, 3540.0),
         ({}, 3540.0),
         ({"session_ttl_sec": 90}, 45.0),
-        ({"session_ttl_sec": "x"}, 3540),
+        ({"session_ttl_sec": 0.001}, 12.0),
+        ({"session_ttl_sec": "x"}, 3540.0),
+        ({"session_ttl_sec": float("nan")}, 3540.0),
+        ({"session_ttl_sec": 10**400}, 3540.0),
     ],
-    ids=["an hour", "not told", "short", "nonsense"],
+    ids=["an hour", "not told", "short", "far too short", "nonsense", "NaN", "huge"],
 )
 def test_a_session_is_renewed_before_its_end(configuration: dict[str, Any], renew_at: float) -> None:
-    """A minute before the end, by the age that `Begin` tells; half way for a session that is shorter than two."""
+    """A minute before the end, by the age that `Begin` tells; half way for a session that is shorter than two.
+
+    Never more often than a free account may begin sessions.
+    """
     assert Wire(**configuration).protocol.renew_at == renew_at
+
+
+def test_signs_of_life_are_few_whatever_the_service_says() -> None:
+    """An inactivity timeout of nothing does not make a flood."""
+    wire = Wire(inactivity_timeout=1e-6)
+    assert wire.protocol.wake_at(0.0) == 2.5
 
 
 @pytest.mark.parametrize(
@@ -404,6 +418,8 @@ def test_a_refusal_is_not_tried_again() -> None:
         ({"error_code": 3006, "error_type": "voice_not_found"}, ConfigurationError, ["voice_id"]),
         ({"error_code": 3999, "retryable": True}, VendorError, ["code 3999"]),
         ({"error_code": None, "error": None, "retry_after_seconds": "x"}, VendorError, ["no reason given"]),
+        ({"error_code": 10**400, "error": {}, "retry_after_seconds": 10**400}, VendorError, ["code 1011"]),
+        ({"error_code": 3009, "retry_after_seconds": float("nan")}, RateLimited, ["code 3009"]),
     ],
 )
 def test_an_error_message_ends_the_session(message: dict[str, Any], error: type[Exception], words: list[str]) -> None:
@@ -451,6 +467,8 @@ def test_parameters_the_service_does_not_know_are_noted() -> None:
         ('{"type": "Cancelled"}', 0),
         ('{"type": "News", "n": 1}', 0),
         ('{"type": {}}', 0),
+        (f'{{"type": "WordBoundaries", "flush_id": 0, "words": [], "audio_start_ms": 1{"0" * 400}}}', 1),
+        (f'{{"type": "Audio", "flush_id": 1{"0" * 5000}, "audio": ""}}', 1),
     ],
 )
 def test_a_strange_message_is_skipped(message: str | bytes, unreadable: int) -> None:
@@ -464,3 +482,38 @@ def test_a_strange_message_is_skipped(message: str | bytes, unreadable: int) -> 
 
     assert (heard(request), wire.protocol.unreadable) == (b"\1\0\1\0", unreadable)
     assert wire.protocol.error is None
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.just(10**400) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+KINDS = "Begin", "Audio", "FlushDone", "WordBoundaries", "Cancelled", "Termination", "Error"
+FIELDS = (
+    *("configuration", "flush_id", "audio", "words", "audio_start_ms", "audio_duration_ms"),
+    *("error", "error_code", "error_type", "retryable", "retry_after_seconds"),
+)
+
+
+@given(
+    st.sampled_from(KINDS),
+    st.dictionaries(st.sampled_from(FIELDS), json_values | st.just(0), max_size=6),
+    st.dictionaries(
+        st.sampled_from(["limits", "sample_rate", "session_ttl_sec", "inactivity_timeout", "unknown_params"]),
+        json_values,
+    ),
+)
+def test_no_field_breaks_the_protocol(kind: str, fields: dict[str, Any], configuration: dict[str, Any]) -> None:
+    """Fields of any kind, missing or of another type, leave a session that goes on or one that failed with a reason."""
+    wire = Wire(**configuration)
+    wire.asks("One.")
+    wire.says()
+    wire.hears(kind, **fields)
+
+    error = wire.protocol.error
+    assert error is None or str(error)
+    if isinstance(error, RateLimited):
+        assert error.retry_after_s is None or error.retry_after_s >= 0
+    wire.protocol.drop(SpeechRequest(""), wire.now)
+    assert wire.protocol.wake_at(wire.now) >= wire.now

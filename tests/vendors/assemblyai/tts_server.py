@@ -19,6 +19,9 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+SESSION_ID = "t"
+"""What it calls each session."""
+
 FRAME = b"\1\0" * 1920
 """80 ms at 24 kHz."""
 
@@ -44,7 +47,7 @@ class Peer:
         await self.connection.send(json.dumps({"type": kind, **fields}))
 
     async def begin(self, **configuration: Any) -> None:
-        await self.send("Begin", id="t", expires_at=1, configuration=configuration)
+        await self.send("Begin", id=SESSION_ID, expires_at=1, configuration=configuration)
 
     async def read(self) -> str:
         """Return the client's next message."""

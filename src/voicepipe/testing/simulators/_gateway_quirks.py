@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from voicepipe.testing._completions import Refused, Timetable
     from voicepipe.testing.script import ChatRequest
 
-__all__ = ["ASSEMBLYAI", "Envelope", "GatewayQuirks", "envelope", "model_record", "refused_for", "wants_hidden_retry"]
+__all__ = [
+    "ASSEMBLYAI",
+    "Envelope",
+    "GatewayQuirks",
+    "envelope",
+    "fallbacks_of",
+    "model_record",
+    "refused_for",
+    "wants_hidden_retry",
+]
 
 Envelope: TypeAlias = Literal["by_status", "code", "status", "nested", "openai"]
 
@@ -53,6 +62,8 @@ class GatewayQuirks:
         refuses_empty_arguments: A model called claude-... refuses a history with calls that have no arguments.
         refuses_keywords: A model called gemini-... refuses schemas with the keywords it does not know.
         other_model: What answers call the model; "" is what was asked for.
+        falls_back: After a server error the models that a request names as `fallbacks` are asked in their turn, one
+            of them, or two if its `fallback_config` says `depth` 2; the answer tells which it was.
         hidden_retry_s: After this pause a server error is tried again, unseen; None never does.
         error_in_stream: A reply that breaks ends with an error in an event of its own.
         requests_per_minute: Requests for each model in a window of a minute, told in the headers; None has no limit.
@@ -72,6 +83,7 @@ class GatewayQuirks:
     refuses_empty_arguments: bool = False
     refuses_keywords: bool = False
     other_model: str = ""
+    falls_back: bool = False
     hidden_retry_s: float | None = None
     error_in_stream: bool = False
     requests_per_minute: int | None = None
@@ -106,6 +118,7 @@ ASSEMBLYAI: Final = GatewayQuirks(
     refuses_parts=True,
     refuses_empty_arguments=True,
     refuses_keywords=True,
+    falls_back=True,
     hidden_retry_s=0.5,
     requests_per_minute=30,
 )
@@ -156,6 +169,22 @@ def wants_hidden_retry(body: dict[str, JsonValue]) -> bool:
     """Return whether a request leaves the gateway free to try again by itself."""
     config = body.get("fallback_config")
     return not body.get("fallbacks") and not (isinstance(config, dict) and config.get("retry") is False)
+
+
+def fallbacks_of(body: dict[str, JsonValue]) -> list[str]:
+    """Return the models that are asked when the first one fails, in their order.
+
+    Raises:
+        Refused: They are not told as the reference has it.
+    """
+    fallbacks, config = body.get("fallbacks") or [], body.get("fallback_config") or {}
+    depth = config.get("depth", 1) if isinstance(config, dict) else None
+    named = [one.get("model") for one in fallbacks if isinstance(one, dict)] if isinstance(fallbacks, list) else [None]
+    if not isinstance(fallbacks, list) or len(named) != len(fallbacks) or depth not in (1, 2):
+        raise wire.Refused(400, "fallbacks is a list of objects with a model, fallback_config.depth is 1 or 2")
+    if not all(isinstance(model, str) and model for model in named):
+        raise wire.Refused(400, "each of fallbacks needs a model")
+    return cast("list[str]", named)[: 2 if depth == 2 else 1]
 
 
 def envelope(quirks: GatewayQuirks, refused: Refused, request_id: str) -> JsonValue:

@@ -10,7 +10,8 @@ Rule 1: without any switch it answers as `ScriptedGateway` does; a switch change
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import anyio
 import h11
@@ -25,6 +26,7 @@ from voicepipe.testing.simulators._gateway_quirks import (
     BLANK,
     GatewayQuirks,
     envelope,
+    fallbacks_of,
     model_record,
     refused_for,
     wants_hidden_retry,
@@ -129,13 +131,7 @@ class _GatewayConnection(_Connection):
                 records = [model_record(model, self._quirks) for model in self._simulator.models]
                 await self._respond(request, *wire.response(200, {"object": "list", "data": records}))
                 return
-            reply, late_s = self._gateway._ask(chat), 0.0
-            pause_s, sent = self._quirks.hidden_retry_s, cast("dict[str, JsonValue]", request.body)
-            is_broken = isinstance(reply, Refuses) and reply.status >= 500
-            if isinstance(reply, Refuses) and is_broken and pause_s is not None and wants_hidden_retry(sent):
-                late_s = reply.after_s + pause_s
-                await anyio.sleep_until(request.received_s + late_s)
-                reply = self._gateway._ask(chat)
+            chat, reply, late_s = await self._asked(request, chat)
             if isinstance(reply, Refuses):
                 await anyio.sleep_until(request.received_s + late_s + reply.after_s)
                 await self._refuse(request, wire.refusal(reply))
@@ -145,6 +141,24 @@ class _GatewayConnection(_Connection):
             await (self._stream_chat if is_stream else self._send_chat)(request, chat, timetable)
         except Refused as refused:
             await self._refuse(request, refused)
+
+    async def _asked(self, request: RecordedRequest, chat: ChatRequest) -> tuple[ChatRequest, Reply, float]:
+        """Ask the model, and again or another one as the gateway does; return who replies what, and how late."""
+        sent, pause_s = cast("dict[str, JsonValue]", request.body), self._quirks.hidden_retry_s
+        others = fallbacks_of(sent) if self._quirks.falls_back else []
+        reply, late_s = self._gateway._ask(chat), 0.0
+        if _is_broken(reply) and pause_s is not None and wants_hidden_retry(sent):
+            late_s = reply.after_s + pause_s
+            await anyio.sleep_until(request.received_s + late_s)
+            return chat, self._gateway._ask(chat), late_s
+        for other in others:
+            if not _is_broken(reply):
+                break
+            late_s += reply.after_s
+            await anyio.sleep_until(request.received_s + late_s)
+            chat = replace(chat, model=other)
+            reply = self._gateway._ask(chat)
+        return chat, reply, late_s
 
     async def _refuse(self, request: RecordedRequest, refused: Refused) -> None:
         body = envelope(self._quirks, refused, f"req-{request.number}")
@@ -198,6 +212,10 @@ class _GatewayConnection(_Connection):
             await self._respond(request, head, h11.Data(body.data[: len(body.data) // 2]))
         else:
             await self._respond(request, head, body, done)
+
+
+def _is_broken(reply: Reply) -> TypeGuard[Refuses]:
+    return isinstance(reply, Refuses) and reply.status >= 500
 
 
 class _Stream:

@@ -39,8 +39,11 @@ def given_key(part: str, api_key: str | SecretStr | None) -> SecretStr | None:
     return key
 
 
-def resolved_key(part: str, api_key: str | SecretStr | None, api_key_env: str) -> SecretStr:
+def resolved_key(part: str, api_key: str | SecretStr | None, api_key_env: str, url: str) -> SecretStr:
     """Return the key to send: the one that was passed, else the environment's.
+
+    An empty one, which is not sent, stands for none where none was named and the service is on this machine, without
+    TLS: that is a simulator.
 
     Raises:
         AuthenticationError: There is none.
@@ -50,7 +53,7 @@ def resolved_key(part: str, api_key: str | SecretStr | None, api_key_env: str) -
 
     given = given_key(part, api_key)
     key = (given.get_secret_value() if given is not None else os.environ.get(api_key_env, "")).strip()
-    if not key:
+    if not key and not (url.startswith("ws:") and api_key_env == KEY_ENV):
         raise AuthenticationError(
             f"{part}: the environment variable {api_key_env} is not set; put the key of {VENDOR} into it, or pass "
             "api_key",
@@ -66,7 +69,8 @@ def resolved_key(part: str, api_key: str | SecretStr | None, api_key_env: str) -
 
 def without_key(text: str, key: SecretStr) -> str:
     """Return what a service said, fit to be shown: it may quote the key."""
-    return text.replace(key.get_secret_value(), BLOT)
+    secret = key.get_secret_value()
+    return text.replace(secret, BLOT) if secret else text
 
 
 def socket_url(

@@ -73,7 +73,7 @@ class Socket:
             return cls(
                 await Connect(
                     url,
-                    additional_headers={"Authorization": key.get_secret_value()},
+                    additional_headers={"Authorization": secret} if (secret := key.get_secret_value()) else {},
                     user_agent_header="voicepipe",
                     proxy=None,  # a proxy of the environment must not see the key
                     compression=None,  # audio does not get smaller, and each connection would hold 64 KiB for it
@@ -88,14 +88,15 @@ class Socket:
         except exceptions.InvalidStatus as error:
             response = error.response
             said = printable(without_key(bytes(response.body or b"").decode("utf-8", "replace"), key))
-            raise _refused(host, response.status_code, said, response.headers.get("Retry-After")) from error
+            failure = _refused(host, response.status_code, said, response.headers.get("Retry-After"))
         except (OSError, EOFError, exceptions.WebSocketException) as error:
             why = f"{type(error).__name__}: {printable(without_key(str(error), key))}"
-            raise VendorError(
+            failure = VendorError(
                 f"cannot connect to {host} ({why}); is the host right, is the network up?",
                 vendor=VENDOR,
                 retryable=True,
-            ) from error
+            )
+        raise failure  # here, without the library's error, which keeps what the service said, the key perhaps
 
     async def send(self, data: str | bytes) -> None:
         """Send one message, waiting while the other side does not read.

@@ -102,6 +102,7 @@ class Call:
             VendorError: It cannot be reached, or refuses.
         """
         self._link = await self._connect()
+        self._attempts.backoff.began(self._link.name)
 
     async def close(self) -> None:
         """End the session with the service. Takes a second at most."""
@@ -144,7 +145,8 @@ class Call:
                 if loss is not None:
                     self._session.tell(RecogniserLost(error=loss))
                     self._tasks.start_soon(link.end)
-                    self._link = link.successor or await self._reconnected(loss)
+                    # What is silent is noticed by each call at a time of its own, and every moment of it costs audio.
+                    self._link = link.successor or await self._reconnected(loss, is_alone=link.loss is not None)
                 elif link.successor is not None:
                     self._tasks.start_soon(link.end)
                     self._link = link.successor
@@ -154,13 +156,13 @@ class Call:
         for event in self._turns.flush():
             await outbox.send(event)
 
-    async def _reconnected(self, loss: VendorError) -> Link:
-        while (delay_s := self._attempts.delay_s(loss, anyio.current_time())) is not None:
+    async def _reconnected(self, loss: VendorError, *, is_alone: bool) -> Link:
+        while (delay_s := self._attempts.delay_s(loss, anyio.current_time(), is_alone=is_alone)) is not None:
             await anyio.sleep(delay_s)
             try:
                 return await self._connect()
             except VendorError as error:
-                loss = error
+                loss, is_alone = error, False
         raise loss
 
     def _begin(self, link: Link) -> None:

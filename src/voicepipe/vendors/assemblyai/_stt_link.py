@@ -15,7 +15,7 @@ from voicepipe.errors import VendorError
 from voicepipe.vendors.assemblyai._key import VENDOR, without_key
 from voicepipe.vendors.assemblyai._socket import Socket, SocketClosed, printable
 from voicepipe.vendors.assemblyai._stt_audio import AudioClock
-from voicepipe.vendors.assemblyai._stt_protocol import TERMINATE, error_in, parsed
+from voicepipe.vendors.assemblyai._stt_protocol import TERMINATE, Message, error_in, parsed
 from voicepipe.vendors.assemblyai._stt_refusals import refusal
 from voicepipe.vendors.assemblyai.parameters import URL_CHARACTERS, query
 
@@ -58,6 +58,7 @@ class Link:
         clock: When its audio was heard.
         known: The settings that the service was sent, by its names.
         now: When it began.
+        name: What the service calls the session.
 
     Attributes:
         loss: Why it was given up, if it was.
@@ -70,9 +71,10 @@ class Link:
     """
 
     def __init__(
-        self, socket: Socket, key: SecretStr, clock: AudioClock, known: dict[str, JsonValue], now: float
+        self, socket: Socket, key: SecretStr, clock: AudioClock, known: dict[str, JsonValue], now: float, name: object
     ) -> None:
         self.socket = socket
+        self.name = name
         self.clock = clock
         self._key = key
         self.known = known
@@ -153,8 +155,8 @@ async def connect(url: str, key: SecretStr, asked: Mapping[str, JsonValue], samp
     with anyio.move_on_after(BEGIN_S):
         socket = await Socket.open(f"{url}?{urlencode(query(known))}", key)
         try:
-            await _wait_begin(socket, key)
-            return Link(socket, key, AudioClock(sample_rate), known, anyio.current_time())
+            begin = await _wait_begin(socket, key)
+            return Link(socket, key, AudioClock(sample_rate), known, anyio.current_time(), begin.get("id"))
         except BaseException:
             socket.abort()
             raise
@@ -165,11 +167,12 @@ async def connect(url: str, key: SecretStr, asked: Mapping[str, JsonValue], samp
     )
 
 
-async def _wait_begin(socket: Socket, key: SecretStr) -> None:
+async def _wait_begin(socket: Socket, key: SecretStr) -> Message:
     try:
         while (message := parsed(await socket.receive())).get("type") != "Begin":
             if (error := error_in(message)) is not None:
                 raise await _refusal(socket, key, *error)
+        return message  # noqa: TRY300 - the loop ends with it
     except SocketClosed as closed:
         raise _refused(key, closed.code, closed.reason) from None
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from voicepipe.events import EarlyTranscript, SpeechStarted, Transcript, Word
+from voicepipe.vendors.assemblyai._numbers import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +69,7 @@ def error_in(message: Message) -> tuple[int | None, str] | None:
     if message.get("type") != "Error" and not ("error" in message and "type" not in message):
         return None
     code, text = message.get("error_code"), message.get("error")
-    return code if isinstance(code, int) else None, text if isinstance(text, str) else ""
+    return _integer(code), text if isinstance(text, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +173,7 @@ class TurnReader:
             return True
         if self._early is not None and self._early.text == text:
             return True
-        confidence = message.get("end_of_turn_confidence")
-        return isinstance(confidence, (int, float)) and CONFIDENT <= confidence < 1
+        return CONFIDENT <= (number(message.get("end_of_turn_confidence")) or 0.0) < 1
 
     def _final(self, text: str, words: tuple[Word, ...], now: float) -> Transcript:
         words = (*self._carried, *words)
@@ -195,12 +195,11 @@ class TurnReader:
         return [transcript]
 
     def _word(self, word: Message, now: float) -> Word | None:
-        text, confidence = word.get("text"), word.get("confidence")
+        text = word.get("text")
         if not isinstance(text, str):
             return None
         start_s, end_s = self._time(word.get("start"), now), self._time(word.get("end"), now)
-        sure = float(confidence) if isinstance(confidence, (int, float)) else 0.0
-        return Word(text, start_s=start_s, end_s=max(start_s, end_s), confidence=sure)
+        return Word(text, start_s=start_s, end_s=max(start_s, end_s), confidence=number(word.get("confidence")) or 0.0)
 
     def _time(self, position_ms: object, now: float) -> float:
         position = _integer(position_ms)
@@ -277,9 +276,8 @@ class Watch:
 
 
 def _integer(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        return None
-    return int(value)
+    found = number(value)
+    return None if found is None else int(found)
 
 
 def _dicts(value: object) -> list[dict[str, Any]]:

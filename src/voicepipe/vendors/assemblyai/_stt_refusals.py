@@ -13,6 +13,7 @@ from collections import deque
 from typing import Final
 
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
+from voicepipe.vendors.assemblyai._backoff import Backoff
 from voicepipe.vendors.assemblyai._key import VENDOR
 
 __all__ = ["Attempts", "refusal"]
@@ -55,10 +56,11 @@ MOST: Final = 5
 """... for each call: what the smallest account may open a minute."""
 
 FIRST_DELAY_S: Final = 0.5
-"""The first attempt comes at once, the second after this; each further one waits twice as long."""
+"""The first attempt comes at once, the second after this, each further one after twice as long; all of them spread."""
 
-PAUSE_S: Final = 5.0
-"""The first pause when the service asks to slow down and does not say how long; the next is twice as long."""
+PAUSE_S: Final = 4.0
+"""The first pause when the service asks to slow down and does not say how long, with its spread as long as audio is
+kept; the next is twice as long."""
 
 LONGEST_PAUSE_S: Final = 10.0
 """A caller who is not heard for longer than this has hung up, so the call ends with the error instead."""
@@ -89,13 +91,24 @@ def refusal(code: int | None, said: str) -> VendorError:
 
 
 class Attempts:
-    """When a call may connect again: at once, then ever later, and at most `MOST` times in `WINDOW_S`."""
+    """When a call may connect again: soon, then ever later, and at most `MOST` times in `WINDOW_S`.
+
+    Attributes:
+        backoff: Spreads the attempts of many calls.
+    """
 
     def __init__(self) -> None:
+        self.backoff = Backoff()
         self._times: deque[float] = deque()
 
-    def delay_s(self, error: VendorError, now: float) -> float | None:
-        """Return how long to wait before the next attempt, which is counted; None if there is none left."""
+    def delay_s(self, error: VendorError, now: float, *, is_alone: bool = False) -> float | None:
+        """Return how long to wait before the next attempt, which is counted; None if there is none left.
+
+        Args:
+            error: Why another one is wanted.
+            now: The time.
+            is_alone: Only this call has lost its connection, so nobody else comes back at this moment.
+        """
         while self._times and self._times[0] <= now - WINDOW_S:
             self._times.popleft()
         before = len(self._times)
@@ -107,5 +120,6 @@ class Attempts:
             if wanted_s > LONGEST_PAUSE_S:
                 return None
             delay_s = max(delay_s, wanted_s)
+        delay_s = delay_s if is_alone else self.backoff.spread(delay_s)
         self._times.append(now + delay_s)
         return delay_s

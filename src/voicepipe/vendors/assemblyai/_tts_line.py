@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from voicepipe.errors import RateLimited, VendorError, VoicepipeError
+from voicepipe.vendors.assemblyai._backoff import Backoff
 from voicepipe.vendors.assemblyai._key import VENDOR
 from voicepipe.vendors.assemblyai._socket import Socket, SocketClosed
 from voicepipe.vendors.assemblyai._tts_protocol import SpeechRequest, TTSProtocol
@@ -36,7 +37,7 @@ LEAVE_S: Final = 0.6
 """How long the good-bye may take: a part has 1 s to leave, and the socket's own close comes after this."""
 
 PAUSES_S: Final = (0.0, 0.5, 4.0, 15.0, 30.0)
-"""Before the n-th try to get a session back. A free account may begin five in a minute."""
+"""Before the n-th try to get a session back, and a little more. A free account may begin five in a minute."""
 
 TRIES: Final = 3
 """After so many failures, the loss included, those who wait to speak are told; the line goes on trying."""
@@ -77,6 +78,7 @@ class SpeechLine:
         self._error: VoicepipeError | None = None  # why nobody is tried until `_not_before`
         self._not_before = -math.inf
         self._is_leaving = False
+        self._backoff = Backoff()
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -180,6 +182,7 @@ class SpeechLine:
                 except SocketClosed:
                     return  # whoever reads knows why
             if error is not None:
+                protocol.was_given_up = protocol.error is None
                 protocol.error = protocol.error or error
                 session.cancel()
             now = await self.changed(news, protocol.wake_at(now))
@@ -202,6 +205,7 @@ class SpeechLine:
     def _take_over(self, protocol: TTSProtocol) -> None:
         if self._current is not None:
             self._current.leave()
+        self._backoff.began(protocol.session_id)
         self._current = protocol
         self._held.append(protocol)
         self._error = None
@@ -225,18 +229,22 @@ class SpeechLine:
             log.warning("text-to-speech was lost: %s", error)
             self._waiting.extend(again)
             self._failures = 0 if steady else self._failures
-            self._failed(error)
+            self._failed(error, is_alone=protocol.was_given_up)
         if protocol is self._current:
             self._current = None
         self._tell()
 
-    def _failed(self, error: VoicepipeError) -> None:
-        """Decide when to try again, and tell those who would wait too long."""
+    def _failed(self, error: VoicepipeError, *, is_alone: bool = False) -> None:
+        """Decide when to try again, and tell those who would wait too long.
+
+        What is silent is noticed by each call at a time of its own; all else may have happened to many at once.
+        """
         pause_s = math.inf
         if isinstance(error, RateLimited):
-            pause_s = RATE_LIMIT_S if error.retry_after_s is None else error.retry_after_s
+            pause_s = self._backoff.spread(RATE_LIMIT_S if error.retry_after_s is None else error.retry_after_s)
         elif isinstance(error, VendorError) and error.retryable:
             pause_s = PAUSES_S[min(self._failures, len(PAUSES_S) - 1)]
+            pause_s = pause_s if is_alone else self._backoff.spread(pause_s)
         self._failures += 1
         self._not_before = anyio.current_time() + pause_s
         if self._failures >= TRIES or pause_s > PATIENCE_S:

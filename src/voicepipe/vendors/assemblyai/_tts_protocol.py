@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from voicepipe._http import BLOT
 from voicepipe.errors import ConfigurationError, VendorError
 from voicepipe.vendors.assemblyai._key import VENDOR
+from voicepipe.vendors.assemblyai._numbers import number, positive, required
 from voicepipe.vendors.assemblyai._socket import printable
 from voicepipe.vendors.assemblyai._tts_allowance import Allowance
 from voicepipe.vendors.assemblyai._tts_refusals import refusal
@@ -62,6 +63,10 @@ SESSION_S: Final = 3600.0
 INACTIVITY_S: Final = 120.0
 GENERATE_CHARACTERS: Final = 2000
 
+# Used when `Begin` says less: five sessions a minute are what a free account has.
+LEAST_SESSION_S: Final = 12.0
+LEAST_INACTIVITY_S: Final = 5.0
+
 Message: TypeAlias = dict[str, Any]
 
 
@@ -101,6 +106,8 @@ class TTSProtocol:
     Attributes:
         has_begun: Whether the service has said `Begin`.
         has_ended: Whether it has said `Termination`.
+        was_given_up: Whether it failed by saying nothing.
+        session_id: What it calls the session, if it says so.
         error: Why the session is over, if it failed.
         renew_at: When another session should take over.
         unknown: Parameters that the service did not know.
@@ -108,7 +115,8 @@ class TTSProtocol:
     """
 
     def __init__(self, now: float, *, sample_rate: int, secret: str) -> None:
-        self.has_begun = self.has_ended = False
+        self.has_begun = self.has_ended = self.was_given_up = False
+        self.session_id: object = None
         self.error: VoicepipeError | None = None
         self.renew_at = math.inf
         self.unknown: tuple[str, ...] = ()
@@ -289,16 +297,17 @@ class TTSProtocol:
 
     def _begin(self, message: Message, now: float) -> None:
         self.has_begun, self._sent_s = True, now
+        self.session_id = message.get("id")
         configuration = _object(message.get("configuration"))
         limits = _object(configuration.get("limits"))
-        self._inactivity_s = _positive(configuration.get("inactivity_timeout"), INACTIVITY_S)
-        self._generate_characters = int(_positive(limits.get("max_generate_text_length"), GENERATE_CHARACTERS)) or 1
-        lasts_s = _positive(configuration.get("session_ttl_sec"), SESSION_S)
-        # A session that is shorter than twice the margin is replaced half way.
-        self.renew_at = now + max(lasts_s - RENEW_S, lasts_s / 2)
+        self._inactivity_s = max(LEAST_INACTIVITY_S, positive(configuration.get("inactivity_timeout"), INACTIVITY_S))
+        self._generate_characters = int(positive(limits.get("max_generate_text_length"), GENERATE_CHARACTERS)) or 1
+        lasts_s = positive(configuration.get("session_ttl_sec"), SESSION_S)
+        # A session that is shorter than twice the margin is replaced half way, but a service is not stormed.
+        self.renew_at = now + max(lasts_s - RENEW_S, lasts_s / 2, LEAST_SESSION_S)
         unknown = configuration.get("unknown_params")
         self.unknown = tuple(map(str, unknown)) if isinstance(unknown, list) else ()
-        rate = _positive(configuration.get("sample_rate"), self._sample_rate)
+        rate = positive(configuration.get("sample_rate"), self._sample_rate)
         if rate != self._sample_rate:
             self.error = ConfigurationError(
                 f"{VENDOR} text-to-speech was asked for {self._sample_rate} Hz and speaks at {rate:g} Hz; set "
@@ -339,8 +348,10 @@ class TTSProtocol:
         request = self._numbers.get(message["flush_id"])
         if request is None or request.is_dropped:
             return
-        start_ms = float(message["audio_start_ms"])
-        request.words = [TimedWord(str(one["word"]), (float(one["end"]) - start_ms) / 1000) for one in message["words"]]
+        start_ms = required(message["audio_start_ms"])
+        request.words = [
+            TimedWord(str(one["word"]), (required(one["end"]) - start_ms) / 1000) for one in message["words"]
+        ]
 
     def _cancelled(self, message: Message, now: float) -> None:
         del message, now
@@ -352,15 +363,14 @@ class TTSProtocol:
 
     def _refused(self, message: Message, now: float) -> None:
         del now
-        code = message.get("error_code")
-        retry_after = message.get("retry_after_seconds")
+        code = number(message.get("error_code"))
         retryable = message.get("retryable")
         self.error = refusal(
-            code if isinstance(code, int) else 1011,
+            1011 if code is None else int(code),
             self._clean(str(message.get("error") or "")),
             kind=str(message.get("error_type") or ""),
             retryable=retryable if isinstance(retryable, bool) else None,
-            retry_after_s=float(retry_after) if isinstance(retry_after, int | float) else None,
+            retry_after_s=number(message.get("retry_after_seconds")),
         )
 
     def _request(self, number: object) -> SpeechRequest | None:
@@ -384,9 +394,3 @@ def _frame(kind: str, **fields: str) -> str:
 
 def _object(value: object) -> Message:
     return cast("Message", value) if isinstance(value, dict) else {}
-
-
-def _positive(value: object, otherwise: float) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return otherwise
-    return float(value) if math.isfinite(value) and value > 0 else otherwise

@@ -46,7 +46,7 @@ class AssemblyAIRecogniser(Recogniser):
     vouched for by the service, or is probably the end of the turn.
 
     Args:
-        api_key: The key.
+        api_key: The key; a service at a ws:// URL may go without.
         api_key_env: Name of the environment variable that holds the key otherwise, read when the pipeline is opened.
         region: Where audio is processed; the nearest place unless it is "us" or "eu".
         host: Another host instead, perhaps with its port.
@@ -94,7 +94,7 @@ class AssemblyAIRecogniser(Recogniser):
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Find the key."""
-        self._key = resolved_key(self.name, self._api_key, self._api_key_env)
+        self._key = resolved_key(self.name, self._api_key, self._api_key_env, self.url)
         yield
 
     @asynccontextmanager

@@ -64,7 +64,7 @@ class AssemblyAITTS(TTSSink):
         region: Where the text is spoken: "us" or "eu"; "us" without any of these three.
         host: Another host, over TLS.
         url: Another URL, e.g. "wss://tts.example.com"; "ws://" is for this machine alone.
-        api_key: The key.
+        api_key: The key; a service at a ws:// URL may go without.
         api_key_env: Name of the environment variable that holds the key, read when the pipeline is opened.
         word_boundaries: Whether to ask when words end; else what was heard of a cut sentence is estimated.
         inactivity_timeout_s: After so long without a sign of life the service ends a session, 5 to 120 s; signs are
@@ -119,7 +119,7 @@ class AssemblyAITTS(TTSSink):
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Find the key, so that a missing one is told before the first call."""
-        self._key = resolved_key(self.name, self._api_key, self._api_key_env)
+        self._key = resolved_key(self.name, self._api_key, self._api_key_env, self.url)
         yield
 
     @asynccontextmanager

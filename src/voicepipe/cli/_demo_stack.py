@@ -1,0 +1,131 @@
+"""What the demo's agent is made of: embedded and scripted parts, or AssemblyAI's services.
+
+Rule 1: both hold the same conversation and are reported in the same way; what differs is here and nowhere else.
+Rule 2: a live model is not scripted, so of its replies is checked what can be: that each turn ended as it should, and
+        that something was heard of it.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import voicepipe as vp
+from voicepipe.cli._demo_script import GRAMMAR, LINES, LIVE_SYSTEM, NOTES, SYSTEM, answer, problems
+from voicepipe.testing.gateway import ScriptedGateway
+from voicepipe.vendors._llm_gateway import GATEWAY_URL
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+__all__ = ["KEY_ENV", "SPEAK_RATE", "Stack", "StackOpener", "assemblyai", "local"]
+
+KEY_ENV: Final = "ASSEMBLYAI_API_KEY"
+SPEAK_RATE: Final = vp.EspeakTTS.sample_rate
+TOKEN_S: Final = 0.01
+SILENCE_S: Final = 0.28
+
+AUDIBLE: Final = 200
+"""A sample beyond this is heard: -44 dB of full scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """The parts of an agent, and how a call with it is judged.
+
+    Attributes:
+        stt: Hears.
+        llm: Answers.
+        tts: Speaks, at `SPEAK_RATE`.
+        problems: Returns how a call went wrong, a sentence each, from its events and what was played of each turn.
+        requests: Returns the body of each request to the model, as far as they are known.
+        is_scripted: Whether the agent ends the call; else the caller hangs up after the last reply.
+    """
+
+    stt: vp.STTStage
+    llm: vp.LLMStreamStage
+    tts: vp.TTSSink
+    problems: Callable[[Sequence[vp.Event], Mapping[int, bytes]], list[str]]
+    requests: Callable[[], list[Any]]
+    is_scripted: bool
+
+
+StackOpener: TypeAlias = "tuple[str, Sequence[str], Callable[[], AbstractAsyncContextManager[Stack]]]"
+"""What the conversation is, what is to be known of it first, and what opens the parts."""
+
+
+def local() -> StackOpener:
+    """Return the stack that needs neither key nor network."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[Stack]:
+        gateway = ScriptedGateway(answer, token_s=TOKEN_S)
+        async with gateway.serve() as base_url:
+            yield Stack(
+                stt=vp.STTStage(vp.PocketsphinxRecogniser(GRAMMAR, silence_s=SILENCE_S)),
+                llm=vp.LLMStreamStage(SYSTEM, base_url=base_url, model="scripted"),
+                tts=vp.EspeakTTS(),
+                problems=lambda events, _played: problems(events),
+                requests=lambda: [request.body for request in gateway.requests if request.chat is not None],
+                is_scripted=True,
+            )
+
+    return "A conversation without key, network or sound card.", NOTES, opened
+
+
+def assemblyai(urls: Mapping[str, str]) -> StackOpener:
+    """Return the stack of AssemblyAI's services.
+
+    Args:
+        urls: Other places than AssemblyAI's own for "stt", "llm" and "tts", e.g. of the simulators.
+
+    Raises:
+        ConfigurationError: There is no key, or a URL cannot be meant.
+    """
+    if not os.environ.get(KEY_ENV, "").strip():
+        raise vp.ConfigurationError(f"--assemblyai needs a key: put it into the environment variable {KEY_ENV}")
+    stt = vp.AssemblyAIRecogniser(url=urls.get("stt"))
+    llm = vp.LLMStreamStage(LIVE_SYSTEM, base_url=urls.get("llm", GATEWAY_URL), model="gpt-5.2", api_key_env=KEY_ENV)
+    tts = vp.AssemblyAITTS(sample_rate=SPEAK_RATE, url=urls.get("tts"))
+    notes = (
+        f"recogniser: {stt.speech_model} at {stt.url}",
+        f"model: {llm.model} at {llm.base_url}",
+        f"voice: {tts.voice_id} at {tts.url}; the caller is an embedded eSpeak voice (GPL-3)",
+        "figures: end of speech to first audio, measured; they include the network, and what is used is billed",
+        "replies are not scripted: checked is that each turn ends as it should, and that something is heard of it",
+    )
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[Stack]:
+        yield Stack(stt=vp.STTStage(stt), llm=llm, tts=tts, problems=live_problems, requests=list, is_scripted=False)
+
+    return "A conversation with AssemblyAI's services.", notes, opened
+
+
+def live_problems(events: Sequence[vp.Event], played: Mapping[int, bytes]) -> list[str]:
+    """Return what went wrong in a conversation whose replies nobody knows beforehand, a sentence each.
+
+    Args:
+        events: What the session told.
+        played: The agent's audio of each turn, by the turn's number.
+    """
+    turns = [event for event in events if isinstance(event, vp.TurnEnded)]
+    found: list[str] = []
+    for line, turn in zip(LINES, turns, strict=False):
+        kind = vp.TurnCompleted if line.cut_after_s is None else vp.TurnInterrupted
+        if not isinstance(turn, kind):
+            said = f": {turn.error}" if isinstance(turn, vp.TurnFailed) else ""
+            found.append(
+                f"turn {turn.turn_id}: it should end as {kind.__name__}, but it ended as {type(turn).__name__}{said}"
+            )
+        elif not turn.heard:
+            found.append(f"turn {turn.turn_id}: the agent said nothing")
+        elif max(map(abs, array("h", played.get(turn.turn_id, b""))), default=0) <= AUDIBLE:
+            found.append(f"turn {turn.turn_id}: {turn.heard!r} was said, but nothing of it was audible")
+    if len(turns) != len(LINES):
+        found.append(f"there were {len(turns)} turns instead of {len(LINES)}")
+    return found
