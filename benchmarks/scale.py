@@ -278,7 +278,7 @@ async def no_calls(count: int, lateness: Lateness):
 
 async def scale() -> list[Figure]:
     """Calls in one process, 20 ms frames both ways, beside bare asyncio."""
-    ours, bare = await _most("held_calls", 50, 25), await _most("bare_calls", 200, 100)
+    ours, bare = await _most("held_calls", 75, 25), await _most("bare_calls", 400, 100)
     feeding = await _measured("no_calls", ours.calls)
     shared = [await _measured("held_calls", PROMISED, own_core=False) for _ in range(3)]
     return [

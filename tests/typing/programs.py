@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, assert_type
+from typing import Annotated, Literal, Protocol, assert_type
 
 import httpx
 from pydantic import BaseModel, Field
@@ -22,6 +22,10 @@ class OrderStatus(BaseModel):
 class Shop:
     async def order(self, order_id: str) -> OrderStatus:
         return OrderStatus(order_id=order_id, is_shipped=True)
+
+
+class Socket(Protocol):
+    async def send(self, message: bytes | str) -> None: ...
 
 
 shop = Shop()
@@ -113,6 +117,28 @@ class Gone(vp.Output):
     @property
     def played_s(self) -> float:
         return 0.0
+
+
+class Line(vp.PacedOutput):
+    """A remote peer: the library paces, you send."""
+
+    sample_rate = 8_000
+
+    def __init__(self, socket: Socket) -> None:
+        self.socket = socket
+
+    async def send(self, pcm: bytes) -> None:
+        await self.socket.send(vp.audio.to_ulaw(pcm))
+
+    async def clear(self) -> None:
+        await self.socket.send("clear")
+
+    async def mark(self, name: str) -> None:
+        await self.socket.send(name)
+
+    def reported(self, name: str) -> int:
+        self.marked(name)
+        return assert_type(self.statistics(), vp.PacingStatistics).late
 
 
 class Silence(vp.Source):

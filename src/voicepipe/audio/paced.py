@@ -141,7 +141,7 @@ class PacedOutput(Output):
         self._is_attached = True
         self._beat = current_beat()
         self._is_leaving = False
-        self._writers = []
+        self._writers, self._busy_since = [], None
         has_marks = type(self).mark is not PacedOutput.mark
         with self._beat.joined(self._on_tick):
             self._pacing = Pacing(rate, has_marks=has_marks, tick=self._beat.number)
