@@ -65,9 +65,7 @@ def agent(stt: str, gateway: str, tts: str, answer: Path, tap: Tap) -> vp.Pipeli
     return vp.Pipeline(
         tap,
         vp.STTStage(vp.AssemblyAIRecogniser(url=stt, api_key=KEY)),
-        vp.LLMStreamStage(
-            "You are a friendly voice assistant. Keep replies short.", base_url=gateway, model="gpt-5.2", api_key=KEY
-        ),
+        vp.LLMStreamStage("You are a friendly voice assistant. Keep replies short.", base_url=gateway, api_key=KEY),
         vp.ToolRouter([get_order_status]),
         vp.SentenceChunker(),
         vp.AssemblyAITTS(url=tts, api_key=KEY),
@@ -176,7 +174,7 @@ async def test_simulators_need_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     async with stt.serve() as stt_url, gateway.serve() as llm_url, tts.serve() as tts_url:
         row = vp.Pipeline(
             vp.STTStage(vp.AssemblyAIRecogniser(url=stt_url)),
-            vp.LLMStreamStage(base_url=llm_url, model="gpt-5.2"),
+            vp.LLMStreamStage(base_url=llm_url),
             vp.SentenceChunker(),
             vp.AssemblyAITTS(url=tts_url),
             output=RecordingOutput(),

@@ -165,7 +165,7 @@ class HTTPClient:
     async def open(self) -> AsyncGenerator[None]:
         """Keep the pool as long as this lasts."""
         # A proxy of the environment is for other hosts: it must not see a key that goes to this machine.
-        trusts = not _is_loopback(self.vendor)
+        trusts = not is_loopback(self.vendor)
         self._new_client = partial(
             httpx.AsyncClient,
             # Compression would hold tokens back until a block is full.
@@ -312,12 +312,12 @@ def checked_host(base_url: str, *, has_key: bool) -> str:
         raise ConfigurationError("base_url ends before /chat/completions, e.g. https://api.example.com/v1")
     if url.userinfo:
         raise ConfigurationError("base_url must not hold a user or password; pass the key as api_key")
-    if has_key and url.scheme == "http" and not _is_loopback(url.host):
+    if has_key and url.scheme == "http" and not is_loopback(url.host):
         raise ConfigurationError(f"base_url would send the key to {url.host} unencrypted; use https://")
     return url.host
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:

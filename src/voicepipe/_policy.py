@@ -45,13 +45,13 @@ class TurnRules:
         drafts: Whether a stable early transcript starts a draft reply.
         loudspeaker: Whether the microphone hears the agent, as it does with a loudspeaker and without headphones or
             echo cancellation. The agent then does not interrupt itself: while it can be heard, speech alone does not
-            interrupt it, and words do if the agent did not just say them itself. False is for lines without echo:
-            telephones, browsers, headphones.
+            interrupt it, and words do if the agent did not just say them itself. None leaves it to the output: yes for
+            `Speaker`, no for lines without echo, as telephones and browsers are. With headphones say False.
     """
 
     min_speech_s: float = 0.3
     drafts: bool = True
-    loudspeaker: bool = False
+    loudspeaker: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""

@@ -84,7 +84,8 @@ class Session:
         self._output = output
         self._playout = Playout(output)
         self._events = EventLog()
-        self._echo = EchoGuard(lambda: self._playout.audible_until_s) if row.turns.loudspeaker else None
+        has_echo = output.has_echo if row.turns.loudspeaker is None else row.turns.loudspeaker
+        self._echo = EchoGuard(lambda: self._playout.audible_until_s) if has_echo else None
         self._policy = TurnPolicy(row.turns, self._phase, self._echo)
         self._turn: Turn | None = None
         self._to_say: deque[str] = deque()

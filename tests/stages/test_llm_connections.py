@@ -14,13 +14,33 @@ from raw_server import END, HEAD, Act, RawServer, answer, data, text
 
 import voicepipe as vp
 from voicepipe.errors import AuthenticationError, ConfigurationError
-from voicepipe.testing import Says, ScriptedGateway
+from voicepipe.testing import RecordingOutput, Says, ScriptedGateway, ScriptedVoice
+from voicepipe.testing.simulators.gateway import GatewaySimulator
 
 pytestmark = pytest.mark.anyio
 
 KEY = "sk-canary-7f3a"
 WELL = "Very well."
 OTHER = "https://api.example.com/v1"
+
+
+@pytest.mark.parametrize(("options", "sent"), [({}, None), ({"api_key": KEY}, "***")])
+async def test_a_gateway_on_this_machine_is_named_by_its_endpoint_alone(
+    options: dict[str, str], sent: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who names no model means AssemblyAI's gateway: its model, its bare key, no hidden retry; a simulator needs no
+    key, and the one of the environment is not sent to it."""
+    monkeypatch.setenv("ASSEMBLYAI_API_KEY", "sk-of-the-environment")
+    gateway = GatewaySimulator([Says(WELL)], **options)
+    async with gateway.serve() as base_url:
+        row = vp.Pipeline(vp.LLMStreamStage(base_url=base_url, **options), vp.SentenceChunker(), ScriptedVoice())
+        async with row.session(output=RecordingOutput()) as session:
+            turn = await session.user_says("Hello")
+    assert turn.failure is None
+    (asked,) = [request for request in gateway.requests if request.method == "POST"]
+    assert asked.headers.get("authorization") == sent
+    assert asked.body["model"] == "gpt-5.2"
+    assert asked.body["fallback_config"] == {"retry": False}
 
 
 async def test_turns_share_a_connection() -> None:

@@ -24,7 +24,7 @@ __all__ = ["DeviceWatch", "held"]
 FIRST_SIGN_S: Final = 3.0
 """How long a device may take to begin: a sound server that had put one to sleep took up to 1.84 s to wake it."""
 
-STALLED_S: Final = 0.8
+STALLED_S: Final = 0.9
 """How long a device that runs may be silent; blocks come every 20 ms, and under load one was 0.12 s late."""
 
 REOPEN_S: Final = 10.0

@@ -188,6 +188,10 @@ async def _answered(ask: Callable[..., T], *arguments: object) -> T:
 def _library() -> Any:  # noqa: ANN401
     try:
         import sounddevice  # noqa: PLC0415 - it raises when PortAudio is not there
+    except ImportError as error:
+        raise AudioDeviceError(
+            "microphone and loudspeaker need the package sounddevice; run: pip install sounddevice"
+        ) from error
     except OSError as error:
         raise AudioDeviceError(
             "microphone and loudspeaker need the library PortAudio, which is not on this machine; install it: "

@@ -52,7 +52,7 @@ class MicSource(Source):
         ConfigurationError: `sample_rate` is out of range.
         AudioDeviceError: When the call begins: there is no such device, or it cannot be opened; the message says what
             to do.
-        AudioDeviceLost: During the call: it was unplugged, or nothing came for 0.8 s (3 s before the first block).
+        AudioDeviceLost: During the call: it was unplugged, or nothing came for 0.9 s (3 s before the first block).
 
     Needs the library PortAudio, which is in the wheel of sounddevice but for Linux.
     """

@@ -45,9 +45,11 @@ class Output(Part):
 
     Attributes:
         sample_rate: Samples per second that `write` takes; speech of another rate is resampled before.
+        has_echo: Whether the caller's microphone hears what is played; see `TurnRules.loudspeaker`.
     """
 
     sample_rate: int = 24_000
+    has_echo: bool = False
 
     _watches_itself = False  # whether `write` raises `stalled` by itself, which spares the writer a timer a frame
 

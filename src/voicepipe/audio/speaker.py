@@ -44,10 +44,15 @@ class Speaker(Output):
         ConfigurationError: `sample_rate` is out of range.
         AudioDeviceError: When the call begins: there is no such device, or it cannot be opened; the message says what
             to do.
-        AudioDeviceLost: During the call: it was unplugged, or took nothing for 0.8 s (3 s at the beginning).
+        AudioDeviceLost: During the call: it was unplugged, or took nothing for 0.9 s (3 s at the beginning).
 
     Needs the library PortAudio, which is in the wheel of sounddevice but for Linux.
+
+    The agent does not interrupt itself when the microphone hears it, at the price of coarser interruptions: see
+    `TurnRules.loudspeaker`, which is False with headphones.
     """
+
+    has_echo = True
 
     def __init__(self, device: int | str | None = None, *, sample_rate: int = 24_000) -> None:
         if not 8_000 <= sample_rate <= 192_000:

@@ -107,7 +107,7 @@ def _gateway(asked: Asked) -> Simulated:
         return Says(text, after_s=after_s, token_s=0.02)
 
     serving = GatewaySimulator(reply, port=asked.port, record=False).serve()
-    return Simulated(serving, "vp.LLMStreamStage(base_url='{url}', model='gpt-5.2')")
+    return Simulated(serving, "vp.LLMStreamStage(base_url='{url}')")
 
 
 SERVICES: Final[Mapping[str, Callable[[Asked], Simulated]]] = {"stt": _stt, "tts": _tts, "gateway": _gateway}

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from voicepipe._http import HTTPClient, checked_host
+from voicepipe._http import HTTPClient, checked_host, is_loopback
 from voicepipe._window import Window
 from voicepipe.errors import AuthenticationError, ConfigurationError, IncompleteReply, VendorError
 from voicepipe.events import ModelUsage, RateLimitNear, RequestRetried
@@ -71,8 +71,8 @@ class LLMStreamStage(Model):
         system: The system prompt, or a function of the session that returns it, called for each request.
         base_url: Where the service is, up to and without `/chat/completions`. A gateway in the EU is at
             "https://llm-gateway.eu.assemblyai.com/v1".
-        model: The model's id, any string the service knows. May be left out for AssemblyAI's LLM Gateway alone, and is
-            "gpt-5.2" then.
+        model: The model's id, any string the service knows. Left out, AssemblyAI's LLM Gateway is meant, at its own
+            address or simulated on this machine, and the model is "gpt-5.2".
         api_key: The key. Over plain http it is sent only to this machine.
         api_key_env: Name of the environment variable that holds the key, read when the pipeline is opened. Without it
             and `api_key`, the gateway's key is read from ASSEMBLYAI_API_KEY; no other host is sent that one.
@@ -124,7 +124,7 @@ class LLMStreamStage(Model):
         if self._api_key is not None and not self._api_key.get_secret_value().strip():
             raise ConfigurationError("LLMStreamStage: api_key is empty; leave it out for a service without keys")
         host = checked_host(base_url, has_key=False)
-        self._service = service_at(host, model=model, part=self.name)
+        self._service = service_at(host, is_local=is_loopback(host), model=model, part=self.name)
         self._api_key_env = api_key_env if self._api_key or api_key_env is not None else self._service.key_env
         checked_host(base_url, has_key=self._api_key is not None or self._api_key_env is not None)
         if window is not None and not isinstance(cast("object", window), Window):

@@ -5,7 +5,7 @@ Source: AssemblyAI's reference of the LLM Gateway and its OpenAPI description, r
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from voicepipe.errors import ConfigurationError
@@ -62,18 +62,24 @@ GATEWAY: Final = Service(
     body={"fallback_config": {"retry": False}},
 )
 
+SIMULATED: Final = replace(GATEWAY, key_env=None)
+"""A simulator of the gateway asks for no key, unless it is told to; then pass `api_key`."""
 
-def service_at(host: str, *, model: str, part: str) -> Service:
+
+def service_at(host: str, *, is_local: bool, model: str, part: str) -> Service:
     """Return what is known of the service at a host.
 
     Args:
         host: Where it is.
+        is_local: Whether that is this machine.
         model: The model that was named, or "".
         part: Who asks; named in errors.
 
     Raises:
         ConfigurationError: No model is named, and none is the custom there.
     """
+    if is_local and not model:
+        return SIMULATED  # who names no model means the gateway, here one that runs on this machine
     service = GATEWAY if host in GATEWAY_HOSTS else OTHER
     if not model and not service.model:
         raise ConfigurationError(f"{part}: model must name a model of {host}, not be empty")

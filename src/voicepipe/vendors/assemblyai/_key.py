@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from voicepipe._http import BLOT, _is_loopback
+from voicepipe._http import BLOT, is_loopback
 from voicepipe.errors import AuthenticationError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def socket_url(
         raise ConfigurationError(f"{part}: url must start with wss:// (or ws:// on this machine), not {url!r}")
     if parts.username is not None or parts.query or parts.fragment:
         raise ConfigurationError(f"{part}: url must end with its path; the key goes into api_key, options elsewhere")
-    if parts.scheme == "ws" and not _is_loopback(parts.hostname):
+    if parts.scheme == "ws" and not is_loopback(parts.hostname):
         raise ConfigurationError(f"{part}: url would send the key to {parts.hostname} unencrypted; use wss://")
     base = url.rstrip("/")
     return base if parts.path.rstrip("/").endswith(path) else base + path
