@@ -142,7 +142,7 @@ class Phone:
         speech = base64.b64encode(vp.audio.to_ulaw(b"\x00\x10" * 160)).decode()
         tick, last_sound, is_sounding = 0, 0, False
         while answers:
-            await anyio.sleep_until(self._began_s + tick * 0.02)
+            await anyio.sleep(0.02)
             tick += 1
             await self.tell("media", media={"track": "inbound", "payload": speech})
             while self._store and self._store[0]["event"] == "mark":

@@ -98,7 +98,7 @@ async def call(socket: ClientConnection) -> list[str]:
         spoken_s = 0.0
         while True:
             message = None
-            with anyio.move_on_after(0.3):
+            with anyio.move_on_after(0.5):
                 message = await socket.recv()
             if isinstance(message, bytes):
                 spoken_s += len(message) / 2 / RATE
