@@ -15,10 +15,13 @@ import pytest
 
 from tests.audio.pulse import PulseDaemon, daemon, needs_pulse
 from voicepipe import (
+    AssemblyAIRecogniser,
+    AssemblyAITTS,
     AudioDeviceError,
     AudioDeviceLost,
     EspeakTTS,
     Event,
+    LLMStreamStage,
     MicrophoneLost,
     MicSource,
     Pipeline,
@@ -29,17 +32,31 @@ from voicepipe import (
     Session,
     Speaker,
     STTStage,
+    ToolRouter,
     Transcript,
     TTSSink,
     TurnCompleted,
     TurnEnded,
     WavSource,
     devices,
+    tool,
     write_wav,
 )
 from voicepipe.audio import _portaudio
 from voicepipe.audio.resample import Resampler
-from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
+from voicepipe.testing import (
+    Calls,
+    ChatRequest,
+    RecordingOutput,
+    Reply,
+    Says,
+    ScriptedModel,
+    ScriptedRecogniser,
+    ScriptedVoice,
+)
+from voicepipe.testing.simulators.gateway import GatewaySimulator
+from voicepipe.testing.simulators.stt import STTSimulator
+from voicepipe.testing.simulators.tts import TTSSimulator
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, needs_pulse]
 
@@ -135,6 +152,46 @@ async def test_who_speaks_into_the_microphone_hears_the_loudspeaker(pulse: Pulse
             await session.ended.wait()
             await anyio.sleep(0.3)  # what the recorder still holds
     assert await understood(recording.pcm, tmp_path / "greeting.wav") == ["we open at nine"]
+
+
+async def test_assemblyai_s_stack_at_a_sound_card(pulse: PulseDaemon, tmp_path: Path) -> None:
+    """Microphone, streaming recognition, gateway, tool, streaming speech, loudspeaker: spoken to, and read back.
+
+    The services are simulators: behind the real protocols are the embedded recogniser and voice, and a scripted model.
+    """
+    question = await spoken("where is my order", tmp_path / "question.wav")
+
+    @tool(effect="read")
+    async def get_order_status() -> str:
+        """Look up the caller's order."""
+        return "on its way"
+
+    def reply(request: ChatRequest) -> Reply:
+        return Says("It is on its way.") if request.tool_results else Calls("get_order_status", {})
+
+    stt, gateway = STTSimulator(PocketsphinxRecogniser(GRAMMAR)), GatewaySimulator(reply)
+    voice = TTSSimulator(EspeakTTS("en-us"))
+    async with stt.serve() as stt_url, gateway.serve() as llm_url, voice.serve() as tts_url:
+        agent = Pipeline(
+            MicSource(),
+            STTStage(AssemblyAIRecogniser(url=stt_url)),
+            LLMStreamStage("Keep replies short.", base_url=llm_url),
+            ToolRouter([get_order_status]),
+            SentenceChunker(),
+            AssemblyAITTS(url=tts_url),
+        )
+        with pulse.recording() as recording:
+            async with agent.session() as session:
+                player = pulse.play(question)
+                async for event in session:
+                    if isinstance(event, TurnEnded):
+                        break
+                player.wait()
+                await anyio.sleep(0.3)  # what the recorder still holds
+    assert isinstance(event, TurnCompleted)
+    assert event.user_text.lower().strip(".") == "where is my order"
+    assert event.heard == "It is on its way."
+    assert await understood(recording.pcm, tmp_path / "answer.wav") == ["it is on its way"]
 
 
 async def test_two_calls_on_two_devices_do_not_mix(pulse: PulseDaemon, tmp_path: Path) -> None:
