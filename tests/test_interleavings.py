@@ -551,7 +551,7 @@ def check_call(plan: Plan) -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, derandomize=True, max_examples=120)  # the machine may be busy
+@settings(derandomize=True, max_examples=120)
 @given(plans(over_http=False))
 @example(  # a draft that comes to nothing, while something waits to be said
     Plan(
@@ -571,7 +571,7 @@ def test_any_call_keeps_the_promises(plan: Plan) -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, derandomize=True, max_examples=30)
+@settings(derandomize=True, max_examples=30)
 @given(plans(over_http=True))
 def test_any_call_over_http_keeps_the_promises(plan: Plan) -> None:
     """The same holds with a model behind a socket, which breaks, refuses and falls silent."""

@@ -391,7 +391,7 @@ def grown(inner: st.SearchStrategy[Kind]) -> st.SearchStrategy[Kind]:
 
 
 @pytest.mark.parametrize("form", [strict, reduced])
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])  # pydantic makes classes slowly
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])  # pydantic makes classes slowly
 @given(data=st.data(), kind=st.recursive(leaves, grown, max_leaves=5))
 def test_any_schema_has_both_forms(form: Any, data: st.DataObject, kind: Kind) -> None:
     """No refused keyword is left, the schema given is untouched, and what is valid stays so when it is complete."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, NewType, Required
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from typing_extensions import TypeAliasType, TypedDict
@@ -435,7 +435,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.dictionaries(st.sampled_from(["order_id", "urgency", "notes", "canary"]), json_values))
 def test_whatever_comes_is_either_valid_or_refused(arguments: dict[str, Any]) -> None:
     """Any JSON object gives either exactly the values it holds or a ToolError."""
@@ -447,7 +446,6 @@ def test_whatever_comes_is_either_valid_or_refused(arguments: dict[str, Any]) ->
     assert values == arguments
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(texts)
 def test_whatever_text_comes_no_other_error_is_raised(arguments: str) -> None:
     """Text that is no object of arguments is a ToolError, whatever it is."""

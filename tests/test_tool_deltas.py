@@ -208,7 +208,7 @@ def check(stream: Stream, ran: Ran, asked: Sequence[ChatRequest]) -> None:
     assert calling.tool_calls[0].call_id == stream.calls[0].call_id or not stream.calls[0].call_id
 
 
-@settings(deadline=None, derandomize=True, max_examples=150)  # the machine may be busy
+@settings(derandomize=True, max_examples=150)
 @given(streams())
 def test_calls_come_out_as_they_were_meant(stream: Stream) -> None:
     """Each call of a reply runs exactly once with its own arguments, however the reply was cut into pieces."""
@@ -218,7 +218,7 @@ def test_calls_come_out_as_they_were_meant(stream: Stream) -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, derandomize=True, max_examples=50)
+@settings(derandomize=True, max_examples=50)
 @given(streams(), st.integers(0, 2**32))
 def test_calls_come_out_of_bytes_as_they_were_meant(stream: Stream, seed: int) -> None:
     """The same holds over HTTP, for a response that arrives in parts that end anywhere, within a character too."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -329,7 +329,6 @@ def test_what_is_not_json_is_an_error_after_the_fact(result: object) -> None:
     assert str(caught.value) == f"look ran, but its result cannot be shown: a {type(result).__name__} is not JSON"
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.text("aé\u2028😀", min_size=1, max_size=4), st.integers(min_value=1, max_value=20_000))
 def test_long_results_are_cut(piece: str, count: int) -> None:
     """No result is longer than 8 KiB, whole characters are kept, and a cut one says so."""

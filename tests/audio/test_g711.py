@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import voicepipe as vp
@@ -123,7 +123,6 @@ def test_the_same_as_audioop() -> None:
     assert vp.audio.from_alaw(ALL_CODES) == audioop.alaw2lin(ALL_CODES, 2)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(samples=st.lists(st.integers(-32_768, 32_767)), at=st.integers(0, 100))
 @pytest.mark.parametrize(("to", "back"), LAWS)
 def test_pieces_do_not_matter(to: Code, back: Code, samples: list[int], at: int) -> None:

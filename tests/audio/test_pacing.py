@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voicepipe.audio._pacing import CATCH_UP_TICKS, KNOWN_MARKS, Pacing, Playhead
@@ -89,7 +89,6 @@ ACTIONS = st.lists(
 )
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(actions=ACTIONS, has_marks=st.booleans())
 def test_whatever_happens(actions: list[tuple[str, int]], has_marks: bool) -> None:
     """Frames are whole, in order and never too many; `played_s` never falls, and is never more than was sent."""

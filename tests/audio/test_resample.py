@@ -48,7 +48,7 @@ def test_a_tone_stays_the_tone() -> None:
 
 
 @needs_soxr
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 3_000), max_size=12))
 def test_cutting_changes_nothing(cuts: list[int]) -> None:
     """Pieces of any length give the samples that one piece gives."""

@@ -52,7 +52,7 @@ def test_an_echo_of_the_room_does_not_count() -> None:
 
 
 @given(delay=st.integers(0, 15_000), seed=st.integers(0, 50))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_noise_as_loud_as_the_chirp_does_not_hide_it(delay: int, seed: int) -> None:
     """In noise of the chirp's own power the delay is right to 2 samples."""
     power = float(np.sqrt(np.mean(np.frombuffer(chirp(RATE), "<i2").astype(float) ** 2)))
@@ -63,7 +63,7 @@ def test_noise_as_loud_as_the_chirp_does_not_hide_it(delay: int, seed: int) -> N
 
 
 @given(seed=st.integers(0, 200), noise=st.sampled_from([0.0, 1.0, 30.0, 3_000.0]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_noise_alone_is_no_chirp(seed: int, noise: float) -> None:
     """Where nothing was played nothing is found."""
     assert round_trips(recording(noise=noise, seed=seed), RATE, [0.0, 1.0, 2.5]) == [None, None, None]
