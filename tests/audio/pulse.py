@@ -24,9 +24,14 @@ from voicepipe import read_wav
 MISSING = [name for name in ("pulseaudio", "pactl", "paplay", "parec") if shutil.which(name) is None]
 MISSING += [] if find_library("portaudio") else ["PortAudio"]
 
-needs_pulse = pytest.mark.skipif(
-    bool(MISSING) and os.environ.get("VOICEPIPE_TEST_ALL") != "1", reason=f"not installed: {', '.join(MISSING)}"
-)
+with_sound_server = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("sound"),  # one after the other: they hear in real time
+    pytest.mark.skipif(
+        bool(MISSING) and os.environ.get("VOICEPIPE_TEST_ALL") != "1", reason=f"not installed: {', '.join(MISSING)}"
+    ),
+]
+"""Marks of a module whose tests need this server."""
 
 SERVER = """
 load-module module-native-protocol-unix

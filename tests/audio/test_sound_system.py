@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.audio.pulse import PulseDaemon, daemon, needs_pulse
+from tests.audio.pulse import PulseDaemon, daemon, with_sound_server
 from voicepipe import (
     AssemblyAIRecogniser,
     AssemblyAITTS,
@@ -58,7 +58,7 @@ from voicepipe.testing.simulators.gateway import GatewaySimulator
 from voicepipe.testing.simulators.stt import STTSimulator
 from voicepipe.testing.simulators.tts import TTSSimulator
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, needs_pulse]
+pytestmark = [pytest.mark.anyio, *with_sound_server]
 
 GRAMMAR = """
 #JSGF V1.0;

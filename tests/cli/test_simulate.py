@@ -123,6 +123,7 @@ def test_the_gateway_answers_after_its_delay(delay_s: float) -> None:
     assert answer.elapsed.total_seconds() >= delay_s
 
 
+@pytest.mark.slow
 def test_stt_understands_speech(tmp_path: Path) -> None:
     """`simulate stt --grammar` recognises the audio it is sent, behind the real protocol."""
     pytest.importorskip("pocketsphinx")

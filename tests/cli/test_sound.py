@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 import voicepipe as vp
-from tests.audio.pulse import PulseDaemon, needs_pulse
+from tests.audio.pulse import PulseDaemon, with_sound_server
 from voicepipe.audio.resample import Resampler
 from voicepipe.vendors._grammar import load_grammar
 from voicepipe.vendors.pocketsphinx import _Ear
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.slow, needs_pulse]
+pytestmark = with_sound_server
 
 PROGRAM = [sys.executable, "-u", "-W", "error", "-c", "from voicepipe.cli import main\nraise SystemExit(main())"]
 

@@ -16,6 +16,8 @@ from voicepipe.cli import main
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow  # each test starts a program
+
 PROGRAM = [
     sys.executable,
     "-u",
