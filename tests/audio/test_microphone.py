@@ -230,9 +230,9 @@ async def test_a_device_of_another_rate_is_resampled() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ppm", [-200, 200])
-async def test_an_hour_of_a_clock_that_drifts_loses_nothing(ppm: float) -> None:
-    """At 200 ppm either way for an hour, no audio is dropped and no lag is seen."""
+@pytest.mark.parametrize(("ppm", "lasts_s"), [(-200, 3_600), (2_000, 360)])
+async def test_a_clock_that_drifts_for_an_hour_loses_nothing(ppm: float, lasts_s: float) -> None:
+    """At 200 ppm for an hour, or as much drift the other way, no audio is dropped and no lag is seen."""
     count = 0
 
     class Count(Tap):
@@ -244,10 +244,10 @@ async def test_an_hour_of_a_clock_that_drifts_loses_nothing(ppm: float) -> None:
     mic = CardMic(VirtualCard(ppm=ppm))
     agent = Pipeline(Count([]), STTStage(ScriptedRecogniser()), ScriptedModel([]), SentenceChunker(), ScriptedVoice())
     async with agent.session(source=mic, output=RecordingOutput()):
-        await anyio.sleep(3_600)
-    assert count == pytest.approx(180_000 * (1 + ppm * 1e-6), abs=1)
+        await anyio.sleep(lasts_s)
+    assert count == pytest.approx(lasts_s / 0.02 * (1 + ppm * 1e-6), abs=1)
     assert mic.dropped_s == 0
-    assert mic.lag_s < 0.001
+    assert mic.lag_s < 0.005  # two windows of drift at 2,000 ppm
 
 
 async def test_frames_may_be_read_without_a_session_s_pump() -> None:

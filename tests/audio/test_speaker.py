@@ -193,15 +193,15 @@ async def test_a_device_of_another_rate_gets_speech_of_its_rate() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ppm", [-200, 200])
-async def test_an_hour_of_a_clock_that_drifts_keeps_the_buffer_as_it_is(ppm: float) -> None:
-    """At 200 ppm either way, an hour of speech never starves the device, and 40 ms wait at most."""
+@pytest.mark.parametrize(("ppm", "lasts_s"), [(200, 3_600), (-2_000, 360)])
+async def test_a_clock_that_drifts_for_an_hour_keeps_the_buffer_as_it_is(ppm: float, lasts_s: float) -> None:
+    """An hour of speech at 200 ppm, or as much drift the other way, never starves the device; 40 ms wait at most."""
     card = VirtualCard(ppm=ppm)
     least_s, most_s = 1.0, 0.0
     async with playing(speaker := CardSpeaker(card, sample_rate=RATE)):
         began_s = anyio.current_time()
         written_s = 0.0
-        while anyio.current_time() < began_s + 3_600:
+        while anyio.current_time() < began_s + lasts_s:
             await speaker.write(frame(1))
             written_s += 0.02
             waits_s = len(speaker._waiting) / 2 / RATE
@@ -210,4 +210,4 @@ async def test_an_hour_of_a_clock_that_drifts_keeps_the_buffer_as_it_is(ppm: flo
             card.stream.played.clear()
         played_s = speaker.played_s
     assert 0 < least_s <= most_s <= 0.04 + 1e-9
-    assert played_s == pytest.approx(3_600 * (1 + ppm * 1e-6), abs=0.06)
+    assert played_s == pytest.approx(lasts_s * (1 + ppm * 1e-6), abs=0.06)
