@@ -271,6 +271,13 @@ def test_the_level_is_shown(pulse: PulseDaemon, folder: Path) -> None:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, own(err)) == (1, "")
     assert out.endswith("nothing but zeros: the microphone is muted, or this program may not use it\n")
+    vp.write_wav(folder / "tone.wav", (b"\x00\x20" * 16 + b"\x00\xe0" * 16) * 5_000, 16_000)
+    player = pulse.play(folder / "tone.wav")
+    with command(pulse, folder, "devices", "--level", "--seconds", "0.2") as process:
+        out, err = process.communicate(timeout=60)
+    player.kill()
+    player.wait()
+    assert (process.returncode, own(err), out.count(" dB, peak")) == (0, "", 1)
 
 
 def test_the_demo_by_microphone(pulse: PulseDaemon, folder: Path) -> None:
