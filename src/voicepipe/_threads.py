@@ -25,13 +25,14 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-async def run_in_daemon_thread(function: Callable[[*Ts], T], *args: *Ts, name: str) -> T:
+async def run_in_daemon_thread(function: Callable[[*Ts], T], *args: *Ts, name: str, warns: bool = True) -> T:
     """Call a blocking function in a new daemon thread and return what it returns.
 
     Args:
         function: Called in a copy of the caller's context variables.
         args: Its positional arguments.
         name: The thread's name, by which a thread that blocks is reported.
+        warns: Whether a wait that is cancelled is logged. Not where the caller tells of it, or knows that it will end.
 
     Raises:
         BaseException: Whatever the function raised.
@@ -64,7 +65,8 @@ async def run_in_daemon_thread(function: Callable[[*Ts], T], *args: *Ts, name: s
     try:
         result, error = await ended
     except asyncio.CancelledError:
-        log.warning("%s still runs; nobody waits for it any more, and its thread does not hold the exit", name)
+        if warns:
+            log.warning("%s still runs; nobody waits for it any more, and its thread does not hold the exit", name)
         raise
     if error is None:
         return cast("T", result)

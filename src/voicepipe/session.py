@@ -243,6 +243,7 @@ class Session:
                 attached(parts, self),
                 anyio.create_task_group() as tasks,
             ):
+                self.resampler_to_output(self._row.sink.sample_rate)  # a device may have turned out to run at its own
                 await tasks.start(self._live, hears)
                 try:
                     self.say(greeting)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from tests.audio.virtual_card import CardMic, VirtualCard
+from tests.audio.virtual_card import CardMic, CardSpeaker, VirtualCard
 from voicepipe import (
     AudioDeviceError,
     AudioDeviceLost,
@@ -113,6 +113,22 @@ async def test_what_was_said_before_the_row_listens_is_kept() -> None:
     assert mic.dropped_s == 0
 
 
+async def test_what_was_missed_before_the_row_listens_is_not_told() -> None:
+    """While a loudspeaker takes 2 s to wake, nobody speaks yet: the older audio is gone, and no loss of the call's."""
+    frames: list[AudioFrame] = []
+    mic, card = CardMic(VirtualCard()), VirtualCard()
+    card.wakes_after_s = 1.99
+    row = [Tap(frames), STTStage(ScriptedRecogniser())]
+    agent = Pipeline(*row, ScriptedModel([]), SentenceChunker(), ScriptedVoice(sample_rate=8_000))
+    async with agent.session(source=mic, output=CardSpeaker(card, sample_rate=8_000)) as session:
+        assert anyio.current_time() == 2.0
+        await anyio.sleep(0.105)
+        session.end()
+        assert [event for event in await told(session) if isinstance(event, AudioDropped)] == []
+    assert len(frames) == 25 + 5
+    assert mic.dropped_s == 0
+
+
 async def test_a_device_that_is_unplugged_ends_the_session_at_once() -> None:
     """The session ends in the step in which the stream ended, with an error that names the part and what happened."""
     card = VirtualCard()
@@ -151,6 +167,17 @@ async def test_a_device_may_take_three_seconds_to_begin() -> None:
         async with listening(CardMic(card)) as session:
             await session.ended.wait()
     assert round(anyio.current_time() - began_s, 6) == 3.0
+
+
+async def test_the_time_to_open_is_not_taken_from_the_time_to_begin() -> None:
+    """A sound system that opens within its 5 s has another 3 s until the first block comes."""
+    frames: list[AudioFrame] = []
+    card = VirtualCard()
+    card.opens_after_s, card.wakes_after_s = 3.1, 1.0
+    async with listening(CardMic(card), frames):
+        assert anyio.current_time() == 3.1
+        await anyio.sleep(1.101)
+    assert len(frames) == 5
 
 
 class StoppedLoop(VirtualTimeLoop):

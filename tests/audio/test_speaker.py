@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -190,6 +191,16 @@ async def test_a_device_of_another_rate_gets_speech_of_its_rate() -> None:
     assert session.history[-1].text == "Ten chars."
     sounding = [pcm for _, pcm in card.stream.played if any(pcm)]
     assert len(sounding) * 0.01 == pytest.approx(0.5, abs=0.011)
+
+
+async def test_a_device_of_another_rate_needs_soxr_when_the_call_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the resampler no call begins in which every reply would fail; the error says what to install."""
+    monkeypatch.setitem(sys.modules, "soxr", None)
+    card = VirtualCard(only_rate=48_000)
+    with pytest.raises(ConfigurationError, match=r"gives 8000 Hz, CardSpeaker takes 48000 Hz; .*to resample"):
+        async with playing(CardSpeaker(card, sample_rate=RATE)):
+            raise AssertionError("a session began")
+    assert card.stream.is_closed
 
 
 @pytest.mark.slow

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import anyio
+
 from voicepipe import AudioDevice, AudioDeviceError, MicSource, Speaker
 from voicepipe.audio._portaudio import DEVICE_BLOCKS, INPUT_BLOCK_S, OUTPUT_BLOCK_S
 
@@ -42,7 +44,7 @@ class VirtualCard:
         self.only_rate = only_rate
         self.sound = sound
         self.refuses: list[AudioDeviceError] = []
-        self.wakes_after_s = 0.0
+        self.opens_after_s = self.wakes_after_s = 0.0
         self.opened_s: list[float] = []
         self.scans = 0
         self.streams: list[VirtualStream] = []
@@ -60,7 +62,7 @@ class VirtualCard:
         *,
         may_differ: bool = True,
     ) -> VirtualStream:
-        rate = self._opened(sample_rate, may_differ)
+        rate = await self._opened(sample_rate, may_differ)
         size = round(INPUT_BLOCK_S * rate)
         stream = VirtualStream(self, rate, INPUT_BLOCK_S, ended)
 
@@ -80,7 +82,7 @@ class VirtualCard:
         *,
         may_differ: bool = True,
     ) -> VirtualStream:
-        rate = self._opened(sample_rate, may_differ)
+        rate = await self._opened(sample_rate, may_differ)
         size = 2 * round(OUTPUT_BLOCK_S * rate)
         stream = VirtualStream(self, rate, OUTPUT_BLOCK_S, ended)
 
@@ -100,7 +102,8 @@ class VirtualCard:
         """The newest stream."""
         return self.streams[-1]
 
-    def _opened(self, wanted: int, may_differ: bool) -> int:
+    async def _opened(self, wanted: int, may_differ: bool) -> int:
+        await anyio.sleep(self.opens_after_s)
         if self.refuses:
             raise self.refuses.pop(0)
         self.opened_s.append(asyncio.get_running_loop().time())

@@ -103,3 +103,11 @@ def test_what_is_wrong_is_told_with_its_place(text: str | None, where: str, said
     with pytest.raises(vp.ConfigurationError) as raised:
         load_agent(where)
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["app", "app.txt"])
+def test_a_file_of_another_kind_is_told(name: str, folder: Path) -> None:
+    """A file whose name does not say that it is Python is not run."""
+    (folder / name).write_text(f"{HEAD}agent = {ROW}\n", encoding="utf-8")
+    with pytest.raises(vp.ConfigurationError, match=f"^{name} cannot be loaded: it is no Python file, whose name ends"):
+        load_agent(name)

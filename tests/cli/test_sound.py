@@ -271,6 +271,13 @@ def test_the_level_is_shown(pulse: PulseDaemon, folder: Path) -> None:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, own(err)) == (1, "")
     assert out.endswith("nothing but zeros: the microphone is muted, or this program may not use it\n")
+    vp.write_wav(folder / "tone.wav", (b"\x00\x20" * 16 + b"\x00\xe0" * 16) * 5_000, 16_000)
+    player = pulse.play(folder / "tone.wav")
+    with command(pulse, folder, "devices", "--level", "--seconds", "0.2") as process:
+        out, err = process.communicate(timeout=60)
+    player.kill()
+    player.wait()
+    assert (process.returncode, own(err), out.count(" dB, peak")) == (0, "", 1)
 
 
 def test_the_demo_by_microphone(pulse: PulseDaemon, folder: Path) -> None:
@@ -307,3 +314,29 @@ def test_the_demo_can_be_heard(pulse: PulseDaemon, folder: Path) -> None:
         sums = np.concatenate(([0.0], np.cumsum(recorded[: 22_050 * 10] ** 2)))
         energy = sums[len(piece) :] - sums[: -len(piece)]
         assert float(np.max(products / np.sqrt((energy + 1e4) * np.sum(piece**2)))) > 0.7
+
+
+def test_a_sound_server_that_hangs_does_not_hold_the_command(pulse: PulseDaemon, folder: Path) -> None:
+    """A call that loses its devices to a hung server ends within 5 s, and a list within 9, each with one line."""
+    try:
+        with command(pulse, folder, "talk", "app.py", "--greeting", "Hello.") as process:
+            until(process, "agent   Hello.")
+            pulse.hang()
+            assert process.wait(5) == 1
+            assert process.stderr is not None
+            assert re.fullmatch(r"voicepipe: .* gave no sign for .*\n", own(process.stderr.read()))
+        with command(pulse, folder, "devices") as process:
+            assert process.wait(9) == 2
+            assert process.stderr is not None
+            assert own(process.stderr.read()).startswith("voicepipe: the sound system did not answer within 5 s")
+    finally:
+        pulse.go_on()
+
+
+def test_one_device_that_is_not_there_is_one_line(pulse: PulseDaemon, folder: Path) -> None:
+    """While one device is refused, the other may just be opened: nothing is said of that."""
+    for _ in range(3):
+        with command(pulse, folder, "talk", "app.py", "--input", "99") as process:
+            assert process.wait(10) == 2
+            assert process.stderr is not None
+            assert re.fullmatch("voicepipe: microphone 99: there is none; .*\n", own(process.stderr.read()))

@@ -7,11 +7,15 @@ import pty
 import signal
 import subprocess
 import sys
+from argparse import Namespace
 from typing import TYPE_CHECKING
 
 import pytest
 
+import voicepipe as vp
 from voicepipe.cli import main
+from voicepipe.cli.talk import spoken_call
+from voicepipe.testing import RecordingOutput, ScriptedModel, ScriptedUser, ScriptedVoice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,6 +107,31 @@ def test_each_line_is_answered(folder: Path) -> None:
         ("agent", "That is all."),
     ]
     assert ended.stdout.count("waited") == 3
+
+
+def test_lines_may_end_as_windows_ends_them(folder: Path) -> None:
+    """A carriage return before the end of a line is none of the words."""
+    code = "repeat = vp.Pipeline(ScriptedModel(lambda r: Says(repr(r.last_user_text))), vp.SentenceChunker(), VOICE)\n"
+    (folder / "app.py").write_text(APP + code, encoding="utf-8")
+    assert ("agent", "'hello'") in said(talk("app.py:repeat", "--text", typed="hello\r\n").stdout)
+
+
+@pytest.mark.parametrize(
+    ("output", "loudspeaker", "mode"),
+    [
+        (None, None, "half"),  # the loudspeaker of this machine
+        (vp.Speaker(), None, "half"),
+        (None, False, "full"),
+        (RecordingOutput(), None, "full"),
+        (RecordingOutput(), True, "half"),
+    ],
+)
+def test_the_mode_that_holds_is_told(output: vp.Output | None, loudspeaker: bool | None, mode: str) -> None:
+    """Where the application brings the caller, its rules hold, and without a rule its output decides."""
+    row = ScriptedUser(), ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice()
+    agent = vp.Pipeline(*row, output=output, turns=vp.TurnRules(loudspeaker=loudspeaker))
+    call = spoken_call(agent, Namespace(app="app.py", input=None, output=None, headphones=False))
+    assert f"{mode} duplex, as the application says" in call.notes
 
 
 def test_a_greeting_is_heard_first(folder: Path) -> None:

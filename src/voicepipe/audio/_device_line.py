@@ -63,11 +63,15 @@ class DeviceWatch:
         self.restart()
 
     def restart(self) -> None:
-        """The device was opened just now."""
+        """The device is about to be opened."""
         self.has_begun = False
         self._last_sign_s = self.loop.time()
         self._is_ended = False
         self._generation += 1
+
+    def opened(self) -> None:
+        """It was opened just now: from here on it has its time to begin."""
+        self._last_sign_s = self.loop.time()
 
     def sign(self) -> None:
         """It lives. On any thread."""
@@ -146,6 +150,7 @@ async def held(
     stream = await opening()
     task_status.started()
     while True:
+        watch.opened()
         try:
             error = await watch.wait_lost()
         finally:

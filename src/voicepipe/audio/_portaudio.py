@@ -8,6 +8,7 @@ Rule 3: its errors become ours here, with what to do.
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from voicepipe.audio.devices import Direction
 
-__all__ = ["DEVICE_BLOCKS", "INPUT_BLOCK_S", "OUTPUT_BLOCK_S", "OpenStream", "PortAudio", "devices"]
+__all__ = ["DEVICE_BLOCKS", "INPUT_BLOCK_S", "OUTPUT_BLOCK_S", "OpenStream", "PortAudio", "devices", "hangs"]
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ class OpenStream:
     async def close(self) -> None:
         """End it, and wait for that a short while."""
         with anyio.move_on_after(CLOSE_S, shield=True):
-            await run_in_daemon_thread(_close, self._stream, name="voicepipe closing a sound device")
+            await run_in_daemon_thread(_close, self._stream, name="voicepipe closing a sound device", warns=False)
 
 
 class PortAudio:
@@ -153,14 +154,30 @@ async def devices() -> list[AudioDevice]:
     return await PortAudio().devices()
 
 
+def hangs() -> bool:
+    """Return whether a thread is stuck in the sound system; waits a short while for one that is not."""
+    if not _one_at_a_time.acquire(timeout=CLOSE_S):
+        return True
+    _one_at_a_time.release()
+    return False
+
+
 async def _answered(ask: Callable[..., T], *arguments: object) -> T:
     """Ask on a thread of its own. A stream that is opened when nobody waits for it any more is closed again."""
     gone = threading.Event()
     opened: list[OpenStream] = []  # whoever pops it closes it
+    # Likewise. While PortAudio begins, and for as long as that hangs, sounddevice points 2 to nowhere.
+    stderr: list[int] = []
 
     def work() -> T:
         with _one_at_a_time:
-            result = ask(*arguments)
+            with suppress(OSError):  # there is none
+                stderr.append(os.dup(2))
+            try:
+                result = ask(*arguments)
+            finally:
+                with suppress(IndexError):
+                    os.close(stderr.pop())
         if isinstance(result, OpenStream):
             opened.append(result)
             if gone.is_set():
@@ -170,13 +187,16 @@ async def _answered(ask: Callable[..., T], *arguments: object) -> T:
 
     try:
         with anyio.move_on_after(ANSWER_S):
-            result = await run_in_daemon_thread(work, name="voicepipe asking the sound system")
+            result = await run_in_daemon_thread(work, name="voicepipe asking the sound system", warns=False)
             opened.clear()
             return result
     finally:
         gone.set()
         with suppress(IndexError):
             await opened.pop().close()  # cancelled in the very step in which it was opened
+    with suppress(IndexError):
+        os.dup2(kept := stderr.pop(), 2)
+        os.close(kept)
     raise AudioDeviceError(
         f"the sound system did not answer within {ANSWER_S:g} s; restart the sound server, or unplug the device"
     )
@@ -197,11 +217,25 @@ def _library() -> Any:  # noqa: ANN401
             "microphone and loudspeaker need the library PortAudio, which is not on this machine; install it: "
             "apt-get install libportaudio2 (Debian, Ubuntu), dnf install portaudio (Fedora), brew install portaudio"
         ) from error
+    except Exception as error:  # its own, which cannot be named: the import has failed
+        raise _unusable(error) from error
     return sounddevice
+
+
+def _unusable(error: Exception) -> AudioDeviceError:
+    said = " ".join(str(error).split())
+    return AudioDeviceError(f"the sound system cannot be used ({said}); start the sound server, or restart it")
 
 
 def _list(rescans: bool) -> list[AudioDevice]:
     library = _library()
+    try:
+        return _listed(library, rescans)
+    except library.PortAudioError as error:
+        raise _unusable(error) from error
+
+
+def _listed(library: Any, rescans: bool) -> list[AudioDevice]:  # noqa: ANN401
     if rescans and not _open_streams:
         library._terminate()  # sounddevice has no public name for it; its documentation names this one
         library._initialize()
@@ -236,6 +270,7 @@ def _open(
     block_s, latency = (INPUT_BLOCK_S, "low") if direction == "input" else (OUTPUT_BLOCK_S, OUTPUT_LATENCY_S)
     rates = [sample_rate, *([device.default_rate] if may_differ and device.default_rate != sample_rate else [])]
     for rate in rates:
+        stream = None
         try:
             stream = make(
                 samplerate=rate,
@@ -249,6 +284,8 @@ def _open(
             )
             stream.start()
         except library.PortAudioError as error:
+            if stream is not None:
+                stream.close()  # it was opened, and would not start: others may want the device
             if _code(error) == BAD_RATE and rate != rates[-1]:
                 continue
             raise explained(error, device, direction, rate) from error

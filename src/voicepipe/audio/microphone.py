@@ -46,7 +46,8 @@ class MicSource(Source):
             and the call goes on. Else the call ends.
 
     Attributes:
-        dropped_s: Seconds of audio that were lost: not taken by the loop in time, or never given by the sound system.
+        dropped_s: Seconds of audio that were lost since the call listens: not taken by the loop in time, or never given
+            by the sound system.
 
     Raises:
         ConfigurationError: `sample_rate` is out of range.
@@ -76,6 +77,7 @@ class MicSource(Source):
         self._is_called = False
         self.dropped_s = 0.0
         self._dropped_blocks = 0
+        self._lost_before_s = self.dropped_s = 0.0
         self._has_run = False
         self._lag = Lag()
         self._deliver: Callable[[bytes], None] | None = None
@@ -90,6 +92,8 @@ class MicSource(Source):
 
     async def pump(self, deliver: Callable[[bytes], None]) -> None:
         """Hand over each block in the step in which it comes. See `Source.pump`."""
+        # Nobody was asked to speak yet. What is newer than 0.5 s is heard, and what is older is missed by nobody.
+        self._lost_before_s = self._lost_s
         self._deliver = deliver
         try:
             self._drain()
@@ -112,6 +116,10 @@ class MicSource(Source):
     def lag_s(self) -> float:
         """How much later than usual the newest block came, in seconds, by the samples against the clock."""
         return self._lag.lag_s
+
+    @property
+    def _lost_s(self) -> float:
+        return self._dropped_blocks * INPUT_BLOCK_S + self._lag.lost_s
 
     def _sound_card(self) -> PortAudio:
         return PortAudio()
@@ -143,7 +151,7 @@ class MicSource(Source):
     def _drain(self) -> None:
         """Hand over what waits, on the loop."""
         self._is_called = False
-        self.dropped_s = self._dropped_blocks * INPUT_BLOCK_S + self._lag.lost_s
+        self.dropped_s = self._lost_s - self._lost_before_s
         if self._deliver is None:
             self._news.set()
             return

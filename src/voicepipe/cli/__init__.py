@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from voicepipe.audio._portaudio import hangs
 from voicepipe.cli._arguments import add_device_options, add_devices, add_talk, check
 from voicepipe.errors import ConfigurationError, MissingExtra, VoicepipeError
 
@@ -31,7 +32,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: What follows the program's name; None takes it from the command line.
     """
-    options = _parser().parse_args(argv)
+    status = _status(_parser().parse_args(argv))
+    if hangs():
+        # sounddevice waits at the exit for a sound system that answers nothing, a minute and longer.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _status(options: argparse.Namespace) -> int:
     try:
         return _run(options)
     except ConfigurationError as error:

@@ -83,6 +83,8 @@ def _run(place: str, path: Path | None) -> ModuleType:
 def _loaded(path: Path) -> ModuleType:
     name = path.stem if path.stem not in sys.modules else f"_{path.stem}_of_voicepipe_talk"
     spec: Any = importlib.util.spec_from_file_location(name, path)
+    if spec is None:
+        raise vp.ConfigurationError("it is no Python file, whose name ends in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # type hints are looked up there
     try:

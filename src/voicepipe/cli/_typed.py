@@ -73,7 +73,7 @@ def _lines(descriptor: int) -> Iterator[str | None]:
     rest = ""
     while piece := _piece(descriptor):
         *lines, rest = (rest + decoder.decode(piece)).split("\n")
-        yield from lines
+        yield from (line.removesuffix("\r") for line in lines)  # as Windows ends them
     if rest:
         yield rest
     yield None

@@ -94,17 +94,19 @@ def _marks(device: AudioDevice) -> str:
 async def _show_level(options: argparse.Namespace) -> int:
     console = Console(highlight=False, markup=False)
     is_silent = True
-    shown_s = SHOWN_S if console.is_terminal else PRINTED_S
+    shown_s = min(options.seconds or math.inf, SHOWN_S if console.is_terminal else PRINTED_S)
     with Live(Text(), console=console, auto_refresh=False, transient=True) as live:
         source = vp.MicSource(options.input, sample_rate=RATE)
         async with plugged(source):
             samples = array("h")
-            with anyio.move_on_after(options.seconds or math.inf):
+            with anyio.CancelScope() as limit:
                 async for pcm in source.frames():
+                    if options.seconds and limit.deadline == math.inf:  # a device may take a while to wake
+                        limit.deadline = anyio.current_time() + options.seconds
                     samples.frombytes(pcm)
+                    is_silent = is_silent and not any(pcm)
                     if len(samples) < shown_s * source.sample_rate:
                         continue
-                    is_silent = is_silent and not any(samples)
                     line = _level_line(samples)
                     if console.is_terminal:
                         live.update(Text(line), refresh=True)

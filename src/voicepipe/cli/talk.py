@@ -92,8 +92,8 @@ def spoken_call(agent: vp.Pipeline, options: argparse.Namespace) -> Call:
     source = None
     if own_source is None:
         source = vp.MicSource(options.input, sample_rate=recogniser.sample_rate if recogniser else 16_000)
-    output = vp.Speaker(options.output, sample_rate=_voice_rate(agent)) if own_output is None else None
-    has_echo = isinstance(own_source or source, vp.MicSource) and isinstance(own_output or output, vp.Speaker)
+    output = own_output or vp.Speaker(options.output, sample_rate=_voice_rate(agent))
+    has_echo = isinstance(own_source or source, vp.MicSource) and isinstance(output, vp.Speaker)
     turns = agent._turns
     if options.headphones:
         turns, mode = replace(turns, loudspeaker=False), FULL
@@ -102,14 +102,16 @@ def spoken_call(agent: vp.Pipeline, options: argparse.Namespace) -> Call:
         is_closed = recogniser is not None and recogniser.is_closed
         mode = CLOSED.format(recogniser=recogniser.name) if recogniser and is_closed else HALF
     else:
-        mode = f"{'half' if turns.loudspeaker else 'full'} duplex, as the application says"
+        is_half = output.has_echo if turns.loudspeaker is None else turns.loudspeaker
+        mode = f"{'half' if is_half else 'full'} duplex, as the application says"
     notes = (
         f"you: {_told(own_source or source, options.input, 'microphone')}",
-        f"agent: {_told(own_output or output, options.output, 'loudspeaker')}",
+        f"agent: {_told(output, options.output, 'loudspeaker')}",
         mode,
         SPOKEN,
     )
-    return Call(agent=_with(agent, agent.parts, turns), source=source, output=output, notes=notes)
+    new_output = None if output is own_output else output
+    return Call(agent=_with(agent, agent.parts, turns), source=source, output=new_output, notes=notes)
 
 
 def typed_call(agent: vp.Pipeline, options: argparse.Namespace) -> Call:
