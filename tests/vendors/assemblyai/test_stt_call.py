@@ -205,6 +205,25 @@ async def test_what_was_never_sent_is_counted_when_the_call_ends() -> None:
     assert (told.error, told.ended_s <= 5.0) == (None, True)
 
 
+async def answering_late(peer: Peer) -> None:
+    """Take two seconds for the last words."""
+    await peer.begin()
+    async for message in peer.connection:
+        if isinstance(message, bytes):
+            await peer.hear(message)
+            continue
+        await anyio.sleep(2.0)
+        await peer.end_turn()
+        await peer.send("Termination", audio_duration_seconds=1, session_duration_seconds=1)
+
+
+async def test_last_words_may_be_late() -> None:
+    """A caller who hangs up is heard to the end, though the service takes its time; the call ends within 3 s."""
+    told, _ = await held(answering_late, caller=Caller(1.0, hangs_up_s=2.3))
+    assert told.transcripts == [text_of(0)]
+    assert told.ended_s <= 5.3
+
+
 async def silent(peer: Peer) -> None:
     """Begin, and say nothing more, though audio is read and pings are answered."""
     await peer.begin()

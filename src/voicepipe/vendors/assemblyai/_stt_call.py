@@ -45,8 +45,8 @@ __all__ = ["Call"]
 SEND_S: Final = 4.0
 """A service that takes no audio for so long is gone."""
 
-TERMINATE_S: Final = 1.5
-"""How long the last words may take after `Terminate`; 0.6 to 1.3 s were measured."""
+TERMINATE_S: Final = 2.2
+"""How long the last words may take after `Terminate`; 0.6 to 1.3 s were measured, on a good day."""
 
 LAST_WORDS_S: Final = 2.5
 """How long they may take after the caller has hung up, whatever else goes wrong then."""
