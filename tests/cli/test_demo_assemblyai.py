@@ -16,7 +16,7 @@ import pytest
 import voicepipe as vp
 from voicepipe.cli import _demo_script as script
 from voicepipe.cli import main
-from voicepipe.cli._demo_stack import live_problems
+from voicepipe.cli._demo_stack import assemblyai, live_problems
 from voicepipe.testing.simulators.gateway import GatewaySimulator
 from voicepipe.testing.simulators.stt import STTSimulator
 from voicepipe.testing.simulators.tts import TTSSimulator
@@ -84,6 +84,17 @@ def test_without_a_key_it_is_told_in_one_line(
     said = "voicepipe: --assemblyai needs a key: put it into the environment variable ASSEMBLYAI_API_KEY\n"
     assert capsys.readouterr() == ("", said)
     assert not (tmp_path / "out").exists()
+
+
+def test_services_on_this_machine_need_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With three URLs of this machine the demo goes without a key; with fewer it asks AssemblyAI, and needs one."""
+    monkeypatch.delenv("ASSEMBLYAI_API_KEY", raising=False)
+    urls = {"stt": "ws://127.0.0.1:1", "llm": "http://127.0.0.1:2/v1", "tts": "ws://127.0.0.1:3"}
+    _, notes, _ = assemblyai(urls)
+    assert all("127.0.0.1" in note for note in notes[:3])
+    for name in urls:
+        with pytest.raises(vp.ConfigurationError, match="needs a key"):
+            assemblyai({other: url for other, url in urls.items() if other != name})
 
 
 def test_places_of_services_need_the_services(capsys: pytest.CaptureFixture[str]) -> None:

@@ -193,6 +193,37 @@ async def test_audio_that_had_to_wait_too_long_is_counted() -> None:
     assert said_when(told)[-1] == (text_of(1), [9.5, 9.9, 10.3])
 
 
+async def nothing(peer: Peer) -> None:
+    """Accept the connection, and say nothing."""
+    await peer.connection.wait_closed()
+
+
+async def test_what_was_never_sent_is_counted_when_the_call_ends() -> None:
+    """Who hangs up while there is no connection is not waited for long, and what they said last is told as dropped."""
+    told, _ = await held(closing(1011, at_s=0.5), nothing, caller=Caller(1.0, hangs_up_s=2.0))
+    assert sum(event.seconds for _, event in told.of(vp.AudioDropped)) == pytest.approx(1.5, abs=0.06)
+    assert (told.error, told.ended_s <= 5.0) == (None, True)
+
+
+async def answering_late(peer: Peer) -> None:
+    """Take two seconds for the last words."""
+    await peer.begin()
+    async for message in peer.connection:
+        if isinstance(message, bytes):
+            await peer.hear(message)
+            continue
+        await anyio.sleep(2.0)
+        await peer.end_turn()
+        await peer.send("Termination", audio_duration_seconds=1, session_duration_seconds=1)
+
+
+async def test_last_words_may_be_late() -> None:
+    """A caller who hangs up is heard to the end, though the service takes its time; the call ends within 3 s."""
+    told, _ = await held(answering_late, caller=Caller(1.0, hangs_up_s=2.3))
+    assert told.transcripts == [text_of(0)]
+    assert told.ended_s <= 5.3
+
+
 async def silent(peer: Peer) -> None:
     """Begin, and say nothing more, though audio is read and pings are answered."""
     await peer.begin()

@@ -72,6 +72,16 @@ def test_words_without_times_end_now() -> None:
     ]
 
 
+def test_what_is_said_before_any_audio_was_sent_is_of_now() -> None:
+    """Times of audio that a service was not sent cannot be meant; they are no time at the beginning of the clock."""
+    reader = Reader()
+    reader.connect(AudioClock(RATE), oldest_s=100.0, newest_s=100.0)
+    assert reader.read({"type": "SpeechStarted", "timestamp": 40}, now=101.0) == [SpeechStarted(at_s=101.0)]
+    (final,) = reader.read(turn("Hi.", end=True), now=101.0)
+    assert isinstance(final, Transcript)
+    assert final.speech_ended_s == 101.0
+
+
 def test_partials_are_early_transcripts() -> None:
     """What has been said so far is told as it grows, and a partial that says nothing new is not."""
     reader = Reader()

@@ -149,6 +149,11 @@ class Backlog:
         return self._pieces[0].start_s if self._pieces else self._end_s
 
     @property
+    def waiting_s(self) -> float:
+        """Seconds of audio that were not taken yet."""
+        return sum(piece.end_s - piece.start_s for piece in islice(self._pieces, self._sent, None))
+
+    @property
     def taken(self) -> int:
         """How many pieces were taken since the beginning; fewer after `rewind`."""
         return self._forgotten + self._sent

@@ -45,8 +45,8 @@ __all__ = ["Call"]
 SEND_S: Final = 4.0
 """A service that takes no audio for so long is gone."""
 
-TERMINATE_S: Final = 1.5
-"""How long the last words may take after `Terminate`; 0.6 to 1.3 s were measured."""
+TERMINATE_S: Final = 2.2
+"""How long the last words may take after `Terminate`; 0.6 to 1.3 s were measured, on a good day."""
 
 LAST_WORDS_S: Final = 2.5
 """How long they may take after the caller has hung up, whatever else goes wrong then."""
@@ -153,6 +153,7 @@ class Call:
                 else:
                     break
             self._tasks.cancel_scope.cancel()
+        self._tell_dropped(self._backlog.dropped_s + self._backlog.waiting_s)
         for event in self._turns.flush():
             await outbox.send(event)
 
@@ -182,12 +183,15 @@ class Call:
                 )
             backlog.push(frame)
             self._news.set()
-            if backlog.dropped_s >= self._told_dropped_s + TELL_DROPPED_S:
-                self._session.tell(AudioDropped(seconds=backlog.dropped_s - self._told_dropped_s))
-                self._told_dropped_s = backlog.dropped_s
+            self._tell_dropped(backlog.dropped_s)
         backlog.end()
         self._news.set()
         listening.deadline = anyio.current_time() + LAST_WORDS_S
+
+    def _tell_dropped(self, dropped_s: float) -> None:
+        if dropped_s >= self._told_dropped_s + TELL_DROPPED_S:
+            self._session.tell(AudioDropped(seconds=dropped_s - self._told_dropped_s))
+            self._told_dropped_s = dropped_s
 
     async def _send(self, link: Link) -> None:
         """Send audio and settings until the connection ends or the caller has hung up."""

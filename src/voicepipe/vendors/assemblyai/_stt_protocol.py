@@ -202,8 +202,9 @@ class TurnReader:
         return Word(text, start_s=start_s, end_s=max(start_s, end_s), confidence=number(word.get("confidence")) or 0.0)
 
     def _time(self, position_ms: object, now: float) -> float:
-        position = _integer(position_ms)
-        return now if position is None or self._clock is None else min(now, self._clock.at(position / 1e3))
+        position, clock = _integer(position_ms), self._clock
+        # What is said of audio before any was sent is about nothing that has a time.
+        return now if position is None or clock is None or not clock.sent_s else min(now, clock.at(position / 1e3))
 
 
 class Watch:
