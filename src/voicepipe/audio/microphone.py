@@ -75,7 +75,6 @@ class MicSource(Source):
         self._waiting: deque[bytes] = deque()
         self._news = anyio.Event()
         self._is_called = False
-        self.dropped_s = 0.0
         self._dropped_blocks = 0
         self._lost_before_s = self.dropped_s = 0.0
         self._has_run = False
