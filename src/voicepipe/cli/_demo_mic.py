@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import anyio
-
 import voicepipe as vp
 from voicepipe.cli._demo_script import BYE, COST, GRAMMAR, HOURS, ORDER, RETURNS, SYSTEM, TOOLS, answer
 from voicepipe.cli._display import Display
+from voicepipe.cli._event_loop import run
 from voicepipe.cli.talk import converse, spoken_call
 from voicepipe.testing.gateway import ScriptedGateway
 
@@ -42,7 +41,7 @@ def demo_by_microphone(options: argparse.Namespace) -> int:
         VoicepipeError: The call could not be held to its end.
         KeyboardInterrupt: Ctrl-C, once the call has ended.
     """
-    anyio.run(_hold, options)
+    run(_hold, options)
     return 0
 
 

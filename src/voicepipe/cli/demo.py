@@ -28,6 +28,7 @@ from voicepipe.audio.resample import Resampler
 from voicepipe.cli._aloud import Aloud
 from voicepipe.cli._demo_script import CALLER, LINES, TOOLS
 from voicepipe.cli._demo_stack import SPEAK_RATE, Stack, assemblyai, local
+from voicepipe.cli._event_loop import run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
@@ -74,7 +75,7 @@ def demo(
     call = Call(notes=notes, plays=plays, device=device)
     with _drafts(out) as drafts:
         if as_json:
-            anyio.run(_hold, call, opened, _ignore)
+            run(_hold, call, opened, _ignore)
             _save(call, drafts, out)
             print(_as_text(call), flush=True)
             return 1 if call.problems else 0
@@ -83,7 +84,7 @@ def demo(
 
         display = Display()
         with display.open(title, notes):
-            anyio.run(_hold, call, opened, display.show)
+            run(_hold, call, opened, display.show)
         display.summarise(call.turns, call.problems, _save(call, drafts, out))
         return 1 if call.problems else 0
 

@@ -19,6 +19,7 @@ import voicepipe as vp
 from voicepipe._echo import ECHO_S
 from voicepipe._lifetimes import attached, opened, single_error
 from voicepipe.audio._round_trip import LONGEST_S, chirp, round_trips
+from voicepipe.cli._event_loop import run
 from voicepipe.errors import AudioDeviceError, MissingExtra
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ def devices(options: argparse.Namespace) -> int:
         KeyboardInterrupt: Ctrl-C.
     """
     if options.level:
-        return anyio.run(_show_level, options)
+        return run(_show_level, options)
     if options.loopback:
-        return anyio.run(_measure, options)
-    listed = anyio.run(vp.devices)
+        return run(_measure, options)
+    listed = run(vp.devices)
     if not listed:
         raise AudioDeviceError("there is no sound device; plug one in, or start the sound server")
     _print_list(listed)

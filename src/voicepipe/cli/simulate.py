@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 
+from voicepipe.cli._event_loop import run
 from voicepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def simulate(service: str, asked: Asked) -> int:
         raise ConfigurationError("--grammar is what stt understands of the audio; use it there, and without --say")
     if service == "tts" and asked.say:
         raise ConfigurationError("--say is what stt hears and gateway answers; tts says what it is sent")
-    anyio.run(_serve, SERVICES[service](asked))
+    run(_serve, SERVICES[service](asked))
     return 0
 
 

@@ -17,6 +17,7 @@ import anyio.lowlevel
 import voicepipe as vp
 from voicepipe.cli._app import load_agent
 from voicepipe.cli._display import Display
+from voicepipe.cli._event_loop import run
 from voicepipe.cli._typed import TypedLines
 from voicepipe.stage import flow_of
 
@@ -72,7 +73,7 @@ def talk(options: argparse.Namespace) -> int:
     call = typed_call(agent, options) if options.text else spoken_call(agent, options)
     display = Display(is_typed=call.is_typed and os.isatty(0))
     with display.open(f"A call with {options.app}.", call.notes):
-        anyio.run(converse, call, options.greeting, display)
+        run(converse, call, options.greeting, display)
     return 0
 
 
