@@ -15,7 +15,7 @@ import pytest
 import voicepipe as vp
 from voicepipe.cli import main
 from voicepipe.cli.talk import spoken_call
-from voicepipe.testing import RecordingOutput, ScriptedModel, ScriptedUser, ScriptedVoice
+from voicepipe.testing import RecordingOutput, ScriptedModel, ScriptedRecogniser, ScriptedUser, ScriptedVoice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,6 +132,15 @@ def test_the_mode_that_holds_is_told(output: vp.Output | None, loudspeaker: bool
     agent = vp.Pipeline(*row, output=output, turns=vp.TurnRules(loudspeaker=loudspeaker))
     call = spoken_call(agent, Namespace(app="app.py", input=None, output=None, headphones=False))
     assert f"{mode} duplex, as the application says" in call.notes
+
+
+def test_an_application_may_say_that_there_is_no_echo() -> None:
+    """At this machine's microphone, too, `TurnRules(loudspeaker=False)` is obeyed, and told."""
+    row = vp.STTStage(ScriptedRecogniser()), ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice()
+    agent = vp.Pipeline(vp.MicSource(), *row, turns=vp.TurnRules(loudspeaker=False))
+    call = spoken_call(agent, Namespace(app="app.py", input=None, output=None, headphones=False))
+    assert call.agent._turns.loudspeaker is False
+    assert "full duplex, as the application says" in call.notes
 
 
 def test_a_greeting_is_heard_first(folder: Path) -> None:

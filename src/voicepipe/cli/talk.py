@@ -98,7 +98,7 @@ def spoken_call(agent: vp.Pipeline, options: argparse.Namespace) -> Call:
     turns = agent._turns
     if options.headphones:
         turns, mode = replace(turns, loudspeaker=False), FULL
-    elif has_echo:
+    elif has_echo and turns.loudspeaker is not False:
         turns = replace(turns, loudspeaker=True)
         is_closed = recogniser is not None and recogniser.is_closed
         mode = CLOSED.format(recogniser=recogniser.name) if recogniser and is_closed else HALF
