@@ -205,6 +205,27 @@ def test_a_new_connection_goes_on_in_the_same_turn() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("message", "sent_s", "texts"),
+    [
+        pytest.param(turn("Yes.", end=True, start_ms=3000), 0.5, [], id="audio that was not sent"),
+        pytest.param(turn("Yes.", end=True, start_ms=0), 0.0, [], id="nothing was sent"),
+        pytest.param(turn("Yes.", end=True, start_ms=100), 0.5, ["Yes."], id="the caller said it again"),
+        pytest.param(turn("No.", end=True, start_ms=3000), 0.5, ["No."], id="other words"),
+    ],
+)
+def test_a_turn_of_the_connection_before_is_not_told_again(
+    message: dict[str, Any], sent_s: float, texts: list[str]
+) -> None:
+    """A service may repeat its last final on a new connection; it is known by words for which no audio was sent."""
+    reader = Reader()
+    reader.read(turn("Yes.", end=True, start_ms=3000), now=104.0)
+    reader.connect(clock_from(105.0, sent_s) if sent_s else AudioClock(RATE), oldest_s=105.0, newest_s=105.0)
+    assert reader.finals(message) == texts
+    assert reader.finals(turn("Bye.", order=1, end=True, start_ms=400)) == ["Bye."]
+    assert reader.finals(turn("Yes.", order=2, end=True, start_ms=5000)) == ["Yes."]
+
+
 def test_new_speech_on_a_new_connection_is_told() -> None:
     """Only speech that was told of before is not told again."""
     reader = Reader()

@@ -144,6 +144,7 @@ class Call:
                 loss = await self._converse(link, outbox)
                 if loss is not None:
                     self._session.tell(RecogniserLost(error=loss))
+                    self._backlog.rewind()  # what was sent in vain waits again, so it is counted if it gets too old
                     self._tasks.start_soon(link.end)
                     # What is silent is noticed by each call at a time of its own, and every moment of it costs audio.
                     self._link = link.successor or await self._reconnected(loss, is_alone=link.loss is not None)

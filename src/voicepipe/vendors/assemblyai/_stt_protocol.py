@@ -102,6 +102,8 @@ class TurnReader:
         self._unformatted: _Unformatted | None = None
         self._speech_s = -math.inf  # of the newest SpeechStarted
         self._repeated_until_s = -math.inf
+        self._last_text = ""  # of the newest finished turn
+        self._before = ""  # the same, of the connection before, until this one finishes a turn
         self.is_open = False
         self.settled_s = -math.inf
 
@@ -110,6 +112,7 @@ class TurnReader:
         self._clock = clock
         self._ended.clear()
         self._repeated_until_s = newest_s
+        self._before = self._last_text
         self._carried += tuple(word for word in self._words if word.end_s <= oldest_s)
         self._words = ()
         self._early = None
@@ -142,7 +145,8 @@ class TurnReader:
     def _turn(self, message: Message, order: int | None, now: float) -> list[Hearing]:
         said, spoken = message.get("transcript"), _dicts(message.get("words"))
         starts_ms = [start for word in spoken if (start := _integer(word.get("start"))) is not None]
-        if not isinstance(said, str) or self._is_repeated(order, min(starts_ms, default=None)):
+        start_ms = min(starts_ms, default=None)
+        if not isinstance(said, str) or self._is_repeated(order, start_ms) or self._is_of_before(said, start_ms):
             return []
         words = tuple(word for one in spoken if (word := self._word(one, now)) is not None)
         text = " ".join([*(word.text for word in self._carried), said.strip()]).strip()
@@ -168,6 +172,11 @@ class TurnReader:
         start_s = -math.inf if start_ms is None or self._clock is None else self._clock.at(start_ms / 1e3)
         return start_s < self._ended[order]
 
+    def _is_of_before(self, said: str, start_ms: int | None) -> bool:
+        """Whether it is the last turn of the connection before once more: of audio that this one was not sent."""
+        sent_s = self._clock.sent_s if self._clock is not None else 0.0
+        return bool(self._before) and said.strip() == self._before and (start_ms or 0) / 1e3 >= sent_s
+
     def _is_stable(self, message: Message, text: str) -> bool:
         if TERMINAL.search(text) or (isinstance(message.get("utterance"), str) and message["utterance"].strip()):
             return True
@@ -191,6 +200,7 @@ class TurnReader:
         self.is_open = False
         if not transcript.text:
             return []
+        self._last_text, self._before = transcript.text, ""
         self.settled_s = max(self.settled_s, transcript.speech_ended_s)
         return [transcript]
 
