@@ -25,7 +25,7 @@ test: lint types coverage others ## everything a change has to pass, on each Pyt
 
 quick: .venv/.dev ## the loop while writing: lint and all tests that are not slow
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q -x -m "not slow" -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -q -x -m "not slow" -n $(WORKERS) $(ARGS)
 
 bench: .venv/.dev ## measure what the project promises in numbers
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -40,7 +40,7 @@ types: .venv/.dev ## two type checkers, both strict
 
 coverage: .venv/.dev ## the tests on the Python of .venv, and what they leave out
 	$(BIN)/coverage erase
-	$(BIN)/coverage run --parallel-mode -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/coverage run --parallel-mode -m pytest -n $(WORKERS) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -55,7 +55,7 @@ others: .venv/.dev ## the tests on the other supported versions of Python that a
 	if [ -n "$$absent" ]; then echo "Python not on this machine, so not tested:$$absent"; fi
 
 on-%: .venvs/%/.installed
-	.venvs/$*/bin/python -m pytest -q -n $(WORKERS) --dist loadgroup $(ARGS)
+	.venvs/$*/bin/python -m pytest -q -n $(WORKERS) $(ARGS)
 
 format: .venv/.dev ## lay the code out, and mend what the linter can mend
 	$(BIN)/ruff format .

@@ -7,6 +7,7 @@ other sound server and no user's settings are touched.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -26,7 +27,6 @@ MISSING += [] if find_library("portaudio") else ["PortAudio"]
 
 with_sound_server = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("sound"),  # one after the other: they hear in real time
     pytest.mark.skipif(
         bool(MISSING) and os.environ.get("VOICEPIPE_TEST_ALL") != "1", reason=f"not installed: {', '.join(MISSING)}"
     ),
@@ -57,6 +57,8 @@ pcm.line_two {
     hint { show on description "second line" }
 }
 """
+
+LOCK = Path(tempfile.gettempdir()) / "voicepipe-sound-tests.lock"
 
 TRIES = 500
 """How often the server is asked whether it is there; asking takes some 10 ms."""
@@ -141,6 +143,14 @@ class Recording:
     def pcm(self) -> bytes:
         pcm = self.path.read_bytes()
         return pcm[: len(pcm) & ~1]
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep other tests with a sound server waiting: they hear in real time, and a machine has few cores."""
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

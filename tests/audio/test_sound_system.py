@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.audio.pulse import PulseDaemon, daemon, with_sound_server
+from tests.audio.pulse import PulseDaemon, alone, daemon, with_sound_server
 from voicepipe import (
     AssemblyAIRecogniser,
     AssemblyAITTS,
@@ -74,7 +74,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def pulse() -> Iterator[PulseDaemon]:
-    with daemon() as server:
+    with alone(), daemon() as server:
         yield server
 
 

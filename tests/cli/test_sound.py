@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 import voicepipe as vp
-from tests.audio.pulse import PulseDaemon, with_sound_server
+from tests.audio.pulse import PulseDaemon, alone, with_sound_server
 from voicepipe.audio.resample import Resampler
 from voicepipe.vendors._grammar import load_grammar
 from voicepipe.vendors.pocketsphinx import _Ear
@@ -80,6 +80,12 @@ def pulse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulseDaemon]:
     server = PulseDaemon(tmp_path_factory.mktemp("pulse"))
     yield server
     server.kill()
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    with alone():
+        yield
 
 
 @contextmanager

@@ -288,7 +288,7 @@ async def close_before_begin(peer: Peer) -> None:
     [
         pytest.param(error_before_begin, AuthenticationError, False, "1008 (Invalid API key ***)", id="key"),
         pytest.param(error_without_a_code, AuthenticationError, False, "4001 (not authorized)", id="old error"),
-        pytest.param(no_begin, VendorError, True, "did not begin a session within 4.8 s", id="no begin"),
+        pytest.param(no_begin, VendorError, True, "did not begin a session within 4.5 s", id="no begin"),
         pytest.param(close_before_begin, VendorError, True, "1013 (try again later)", id="closed"),
         pytest.param(401, AuthenticationError, False, "HTTP 401; check the key", id="401"),
         pytest.param(402, VendorError, False, "HTTP 402; top up", id="402"),
@@ -325,7 +325,7 @@ async def test_a_handshake_that_hangs_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         told = await call(f"ws://127.0.0.1:{silent.getsockname()[1]}", Caller(hangs_up_s=1.0))
     assert isinstance(told.error, VendorError)
-    assert told.ended_s == pytest.approx(4.8)
+    assert told.ended_s == pytest.approx(4.5)
 
 
 async def test_what_was_given_up_is_closed() -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Link", "connect"]
 
-BEGIN_S: Final = 4.8
+BEGIN_S: Final = 4.5
 """How long a connection may take to be made, up to `Begin`; a failure is then told within 5 s."""
 
 CODE_S: Final = 0.5
