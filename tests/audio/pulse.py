@@ -27,6 +27,7 @@ MISSING += [] if find_library("portaudio") else ["PortAudio"]
 
 with_sound_server = [
     pytest.mark.slow,
+    pytest.mark.sound,
     pytest.mark.skipif(
         bool(MISSING) and os.environ.get("VOICEPIPE_TEST_ALL") != "1", reason=f"not installed: {', '.join(MISSING)}"
     ),
