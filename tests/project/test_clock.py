@@ -80,8 +80,8 @@ def uses(text: str, *, may_read_loop: bool = False) -> list[str]:
     return clocks.found
 
 
-# Called on threads of the sound system, where anyio knows of no loop: they read the loop's own time().
-ON_OTHER_THREADS = ("audio/_device_line.py", "audio/microphone.py", "audio/speaker.py")
+# Called on threads of the sound system or by a signal, where anyio knows of no loop: they read its own time().
+ON_OTHER_THREADS = ("audio/_device_line.py", "audio/microphone.py", "audio/speaker.py", "cli/_event_loop.py")
 
 FILES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py"))]
 
