@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 import voicepipe as vp
-from voicepipe.stages.tool_router import TURN_S
-from voicepipe.vendors.openai_compatible import messages_json
+from voicepipe.model.tool_router import TURN_S
+from voicepipe.vendors.openai.conversation_json import messages_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator

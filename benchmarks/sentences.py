@@ -17,8 +17,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from benchmarks._figures import Figure, percentile
-from voicepipe._clauses import LONGEST
-from voicepipe.sentences import SentenceSplitter
+from voicepipe.text.clauses import LONGEST
+from voicepipe.text.sentences import SentenceSplitter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

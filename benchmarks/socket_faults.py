@@ -32,13 +32,13 @@ import httpx
 import voicepipe as vp
 from voicepipe.events import RecogniserLost
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedVoice
-from voicepipe.vendors.assemblyai._stt_audio import KEPT_S, PIECE_S
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
+from voicepipe.vendors.assemblyai.stt_audio import KEPT_S, PIECE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator
 
-    from voicepipe.stages.recogniser import Recogniser
+    from voicepipe.hearing.recogniser import Recogniser
 
 KEY = "sk-canary-of-the-fault-driver"
 RATE = 16_000

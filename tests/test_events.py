@@ -7,10 +7,13 @@ import typing
 
 import pytest
 
-from voicepipe import events
-from voicepipe.events import AudioFrame, Event, Hearing, TurnEnded
+from voicepipe import events, flow
+from voicepipe.events import Event, TurnEnded
+from voicepipe.flow import AudioFrame, Hearing
 
-CLASSES = [value for name in events.__all__ if isinstance(value := getattr(events, name), type)]
+CLASSES = [
+    value for module in (flow, events) for name in module.__all__ if isinstance(value := getattr(module, name), type)
+]
 
 
 @pytest.mark.parametrize("cls", CLASSES)
@@ -63,5 +66,5 @@ def test_a_frame_is_as_long_as_its_samples(samples: int, rate: int, duration_s: 
 
 def test_equal_facts_are_equal() -> None:
     """Two events that say the same are the same, so that tests compare lists of them."""
-    assert events.TextDelta("Hel") == events.TextDelta("Hel")
-    assert events.TextDelta("Hel") != events.TextDelta("Hel", ends_segment=True)
+    assert flow.TextDelta("Hel") == flow.TextDelta("Hel")
+    assert flow.TextDelta("Hel") != flow.TextDelta("Hel", ends_segment=True)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from raw_server import END, HEAD, RawServer, answer, text
 
 import voicepipe as vp
+from tests.helpers.raw_server import END, HEAD, RawServer, answer, text
 from voicepipe.errors import ConfigurationError
 from voicepipe.testing import Calls, RecordingOutput, Refuses, Reply, Says, ScriptedGateway, ScriptedVoice
 

@@ -4,17 +4,18 @@ Everything public is here; `voicepipe.testing` holds what tests of applications 
 """
 
 from voicepipe import audio
-from voicepipe._policy import TurnRules
-from voicepipe._window import Window
-from voicepipe.audio._portaudio import devices
-from voicepipe.audio.devices import AudioDevice
-from voicepipe.audio.microphone import MicSource
+from voicepipe.audio.devices.device import AudioDevice
+from voicepipe.audio.devices.microphone import MicSource
+from voicepipe.audio.devices.portaudio import devices
+from voicepipe.audio.devices.speaker import Speaker
 from voicepipe.audio.output import ClockedOutput, Output, PullOutput
-from voicepipe.audio.paced import PacedOutput, PacingStatistics
+from voicepipe.audio.remote.paced import PacedOutput, PacingStatistics
 from voicepipe.audio.source import PushSource, Source
-from voicepipe.audio.speaker import Speaker
 from voicepipe.audio.wav import WavOutput, WavSource, read_wav, write_wav
-from voicepipe.channel import Channel, ChannelStatistics, Inbox, Outbox
+from voicepipe.conversation.turn import Turn, TurnState
+from voicepipe.core.channel import Channel, ChannelStatistics, Inbox, Outbox
+from voicepipe.core.part import Part
+from voicepipe.core.stage import SessionStage, Stage, stage
 from voicepipe.errors import (
     AudioDeviceError,
     AudioDeviceLost,
@@ -34,62 +35,63 @@ from voicepipe.errors import (
 )
 from voicepipe.events import (
     AudioDropped,
-    AudioFrame,
     CleanupOverran,
-    EarlyTranscript,
     EchoIgnored,
     Event,
-    Hearing,
     MicrophoneLost,
     ModelUsage,
     RateLimitNear,
     RecogniserLost,
-    ReplyEnd,
     RequestRetried,
-    Sentence,
     SentenceStarted,
-    SpeechEnded,
-    SpeechStarted,
     StructuredDone,
     StructuredFailed,
-    TextDelta,
-    ToolCallDelta,
     ToolFinished,
     ToolStarted,
-    Transcript,
     TurnCompleted,
     TurnEmpty,
     TurnEnded,
     TurnFailed,
     TurnInterrupted,
     TurnStarted,
+)
+from voicepipe.flow import (
+    AudioFrame,
+    EarlyTranscript,
+    Hearing,
+    ReplyEnd,
+    Sentence,
+    SpeechEnded,
+    SpeechStarted,
+    TextDelta,
+    ToolCallDelta,
+    Transcript,
     Word,
     WordMark,
 )
+from voicepipe.hearing.stt import Recogniser, STTStage
 from voicepipe.history import AssistantMessage, History, Message, ToolCall, UserMessage
-from voicepipe.part import Part
-from voicepipe.pipeline import Host, Pipeline, run
-from voicepipe.sentences import SentenceSplitter
-from voicepipe.session import Session
-from voicepipe.stage import SessionStage, Stage, stage
-from voicepipe.stages.llm_stream import Deadlines, LLMStreamStage
-from voicepipe.stages.model import Completion, Model, ReplyPart, Request
-from voicepipe.stages.sentence_chunker import SentenceChunker
-from voicepipe.stages.structured import Structured
-from voicepipe.stages.stt import Recogniser, STTStage
-from voicepipe.stages.tool_router import ToolRouter
-from voicepipe.stages.tts_sink import TTSSink
-from voicepipe.structured import structured
+from voicepipe.model.model import Completion, Model, ReplyPart, Request
+from voicepipe.model.question import structured
+from voicepipe.model.structured_stage import Structured
+from voicepipe.model.tool_router import ToolRouter
+from voicepipe.model.window import Window
+from voicepipe.session.pipeline import Host, Pipeline, run
+from voicepipe.session.session import Session
+from voicepipe.speaking.tts_sink import TTSSink
+from voicepipe.text.chunker import SentenceChunker
+from voicepipe.text.sentences import SentenceSplitter
 from voicepipe.timeline import Timeline
-from voicepipe.toolbox import Toolbox
-from voicepipe.tools import Tool, ToolContext, tool
-from voicepipe.turn import Turn, TurnState
+from voicepipe.tools.tool import Tool, ToolContext, tool
+from voicepipe.tools.toolbox import Toolbox
+from voicepipe.turntaking.policy import TurnRules
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
 from voicepipe.vendors.assemblyai.tts import AssemblyAITTS
-from voicepipe.vendors.espeak import EspeakTTS
-from voicepipe.vendors.openai_speech import OpenAITTS
-from voicepipe.vendors.pocketsphinx import PocketsphinxRecogniser
+from voicepipe.vendors.espeak.tts import EspeakTTS
+from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
+from voicepipe.vendors.openai.speech import OpenAITTS
+from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser
 
 __all__ = [
     "AssemblyAIRecogniser",

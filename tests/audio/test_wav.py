@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from voicepipe import Pipeline, SentenceChunker, STTStage
 from voicepipe.audio.wav import WavOutput, WavSource, read_wav, write_wav
 from voicepipe.errors import AudioError
-from voicepipe.session import Session
+from voicepipe.session.session import Session
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
 
 pytestmark = pytest.mark.anyio

@@ -22,8 +22,8 @@ from voicepipe.cli import _demo_script as script
 from voicepipe.cli._display import _waterfall
 from voicepipe.cli.demo import Call, _drafts, _save, _stereo
 from voicepipe.testing import Calls, ChatMessage, ChatRequest, Says
-from voicepipe.vendors._grammar import load_grammar
-from voicepipe.vendors.pocketsphinx import _Ear
+from voicepipe.vendors.pocketsphinx.grammar import load_grammar
+from voicepipe.vendors.pocketsphinx.recogniser import _Ear
 
 if TYPE_CHECKING:
     from collections.abc import Callable

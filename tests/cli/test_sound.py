@@ -16,10 +16,10 @@ import anyio
 import pytest
 
 import voicepipe as vp
-from tests.audio.pulse import PulseDaemon, alone, with_sound_server
+from tests.helpers.pulse import PulseDaemon, alone, with_sound_server
 from voicepipe.audio.resample import Resampler
-from voicepipe.vendors._grammar import load_grammar
-from voicepipe.vendors.pocketsphinx import _Ear
+from voicepipe.vendors.pocketsphinx.grammar import load_grammar
+from voicepipe.vendors.pocketsphinx.recogniser import _Ear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -81,7 +81,12 @@ def uses(text: str, *, may_read_loop: bool = False) -> list[str]:
 
 
 # Called on threads of the sound system or by a signal, where anyio knows of no loop: they read its own time().
-ON_OTHER_THREADS = ("audio/_device_line.py", "audio/microphone.py", "audio/speaker.py", "cli/_event_loop.py")
+ON_OTHER_THREADS = (
+    "audio/devices/watch.py",
+    "audio/devices/microphone.py",
+    "audio/devices/speaker.py",
+    "cli/_event_loop.py",
+)
 
 FILES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py"))]
 

@@ -14,9 +14,9 @@ import assemblyai
 import httpx
 import pytest
 from pydantic import BaseModel, Field
-from questions import Asked, agent
 
 import voicepipe as vp
+from tests.helpers.questions import Asked, agent
 from voicepipe.errors import AuthenticationError, IncompleteReply, RateLimited, VendorError
 from voicepipe.testing import Breaks, Calls, ChatRequest, Refuses, Reply, Says, ScriptedVoice
 from voicepipe.testing.simulators.gateway import ASSEMBLYAI, GatewayQuirks, GatewaySimulator

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta
+from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
 from voicepipe.testing.script import (
     Breaks,
     Calls,

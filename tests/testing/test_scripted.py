@@ -22,7 +22,7 @@ from voicepipe import (
     tool,
 )
 from voicepipe.errors import StageError
-from voicepipe.events import EarlyTranscript, Sentence, SpeechEnded, SpeechStarted, Transcript, WordMark
+from voicepipe.flow import EarlyTranscript, Sentence, SpeechEnded, SpeechStarted, Transcript, WordMark
 from voicepipe.testing import (
     Breaks,
     Calls,

@@ -28,8 +28,8 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
 from voicepipe.errors import ConfigurationError
-from voicepipe.events import AudioFrame, EarlyTranscript, Hearing, SpeechEnded, SpeechStarted, Transcript
-from voicepipe.stages.recogniser import Recogniser
+from voicepipe.flow import AudioFrame, EarlyTranscript, Hearing, SpeechEnded, SpeechStarted, Transcript
+from voicepipe.hearing.recogniser import Recogniser
 from voicepipe.testing.simulators._stt_turns import Listener, TurnWriter
 from voicepipe.testing.simulators.stt import (
     Closes,
@@ -48,9 +48,24 @@ from voicepipe.testing.simulators.stt import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from voicepipe.channel import Inbox, Outbox
-    from voicepipe.session import Session
-from stt_calls import AT_ONCE, END, FORCE, HELD, ORDER, RATE, U3, Frame, Step, Wait, called, control, dial, hold
+    from voicepipe.core.channel import Inbox, Outbox
+    from voicepipe.session.session import Session
+from tests.helpers.stt_calls import (
+    AT_ONCE,
+    END,
+    FORCE,
+    HELD,
+    ORDER,
+    RATE,
+    U3,
+    Frame,
+    Step,
+    Wait,
+    called,
+    control,
+    dial,
+    hold,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -550,9 +565,9 @@ MISSING = [name for name in ("pocketsphinx", "espeakng_loader", "soxr") if impor
 async def test_real_speech_is_recognised() -> None:
     """A spoken sentence comes out of the protocol as text when an embedded recogniser stands behind it."""
     from voicepipe.audio.resample import Resampler
-    from voicepipe.events import Sentence
-    from voicepipe.vendors.espeak import EspeakTTS
-    from voicepipe.vendors.pocketsphinx import PocketsphinxRecogniser
+    from voicepipe.flow import Sentence
+    from voicepipe.vendors.espeak.tts import EspeakTTS
+    from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser
 
     voice = EspeakTTS()
     async with voice.open():

@@ -25,7 +25,7 @@ from voicepipe.testing.simulators.stt import (
 
 if TYPE_CHECKING:
     pass
-from stt_calls import HELD, ORDER, U3, called, control, dial, hold, shaken_by_hand
+from tests.helpers.stt_calls import HELD, ORDER, U3, called, control, dial, hold, shaken_by_hand
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ from voicepipe.testing.simulators.stt import (
 
 if TYPE_CHECKING:
     pass
-from stt_calls import AT_ONCE, END, U3, Frame, Step, Wait, called, control, dial, hold, shaken_by_hand
+from tests.helpers.stt_calls import AT_ONCE, END, U3, Frame, Step, Wait, called, control, dial, hold, shaken_by_hand
 
 pytestmark = pytest.mark.anyio
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 
 from voicepipe.errors import VendorError
-from voicepipe.events import Sentence, WordMark
-from voicepipe.stages.tts_sink import TTSSink
+from voicepipe.flow import Sentence, WordMark
+from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.testing import ScriptedVoice
 from voicepipe.testing.simulators._tts_rules import Ended, Intake, TTSLimits, timed_words
 from voicepipe.testing.simulators.tts import TTSFault, TTSSimulator
@@ -627,7 +627,7 @@ async def test_a_voice_that_fails_is_loud() -> None:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_espeak_speaks_behind_the_protocol() -> None:
     """In real time the embedded voice is heard through the vendor's own client."""
-    from voicepipe.vendors.espeak import EspeakTTS
+    from voicepipe.vendors.espeak.tts import EspeakTTS
 
     if os.environ.get("VOICEPIPE_TEST_ALL") != "1":
         pytest.importorskip("espeakng_loader")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, assert_type
 
-from voicepipe.toolbox import Toolbox, Toolset
-from voicepipe.tools import Tool, ToolContext, tool
+from voicepipe.tools.tool import Tool, ToolContext, tool
+from voicepipe.tools.toolbox import Toolbox, Toolset
 
 
 class Shop:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from voicepipe.core.part import Part
 from voicepipe.errors import AudioError, ConfigurationError
-from voicepipe.part import Part
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
     from typing import Self
 
-    from voicepipe.session import Session
+    from voicepipe.core.context import AnySession
 
 __all__ = ["STALLED_OUTPUT_S", "ClockedOutput", "Output", "PullOutput", "stalled"]
 
@@ -162,7 +162,7 @@ class ClockedOutput(Output):
         self._flushes = 0
 
     @asynccontextmanager
-    async def attach(self, session: Session) -> AsyncGenerator[None]:
+    async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Begin to play: silence, until something is written."""
         del session
         self._began_s = self._plays_until_s = anyio.current_time()

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 
+from voicepipe.core.part import Part
 from voicepipe.errors import AudioError, ConfigurationError
-from voicepipe.part import Part
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable

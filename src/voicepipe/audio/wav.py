@@ -23,7 +23,7 @@ from voicepipe.errors import AudioError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from voicepipe.session import Session
+    from voicepipe.core.context import AnySession, SessionContext
 
 __all__ = ["WavOutput", "WavSource", "read_wav", "write_wav"]
 
@@ -112,10 +112,10 @@ class WavSource(Source):
     def __init__(self, path: str | Path) -> None:
         self._pcm, self.sample_rate = read_wav(path)
         self._path = Path(path)
-        self._session: Session
+        self._session: SessionContext
 
     @asynccontextmanager
-    async def attach(self, session: Session) -> AsyncGenerator[None]:
+    async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Remember the call, to know when the reply has been heard."""
         self._session = session
         yield
@@ -161,7 +161,7 @@ class WavOutput(ClockedOutput):
         self._file: wave.Wave_write
 
     @asynccontextmanager
-    async def attach(self, session: Session) -> AsyncGenerator[None]:
+    async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Write beside the path, and put the file in place at the end."""
         self._draft = _draft_of(self._path)
         self._file = wave.open(self._draft, "wb")  # noqa: SIM115 - closed below, before it is renamed

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from voicepipe.audio._portaudio import hangs
+from voicepipe.audio.devices.portaudio import hangs
 from voicepipe.cli._arguments import add_device_options, add_devices, add_talk, check
 from voicepipe.errors import ConfigurationError, MissingExtra, VoicepipeError
 

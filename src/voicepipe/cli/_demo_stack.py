@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import voicepipe as vp
 from voicepipe.cli._demo_script import GRAMMAR, LINES, LIVE_SYSTEM, NOTES, SYSTEM, answer, problems
 from voicepipe.testing.gateway import ScriptedGateway
-from voicepipe.vendors._llm_gateway import GATEWAY_URL
+from voicepipe.vendors.openai.services import GATEWAY_URL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence

@@ -16,17 +16,18 @@ from rich.table import Table
 from rich.text import Text
 
 import voicepipe as vp
-from voicepipe._echo import ECHO_S
-from voicepipe._lifetimes import attached, opened, single_error
-from voicepipe.audio._round_trip import LONGEST_S, chirp, round_trips
+from voicepipe.audio.devices.round_trip import LONGEST_S, chirp, round_trips
 from voicepipe.cli._event_loop import run
+from voicepipe.core.failures import single_error
+from voicepipe.core.lifetimes import attached, opened
 from voicepipe.errors import AudioDeviceError, MissingExtra
+from voicepipe.turntaking.echo import ECHO_S
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncGenerator, Sequence
 
-    from voicepipe.audio.devices import AudioDevice
+    from voicepipe.audio.devices.device import AudioDevice
 
 __all__ = ["devices"]
 

@@ -65,7 +65,7 @@ def _stt(asked: Asked) -> Simulated:
     timing = Timing() if asked.delay_s is None else Timing(final_s=asked.delay_s, force_s=asked.delay_s)
     use = "vp.STTStage(vp.AssemblyAIRecogniser(url='{url}'))"
     if asked.grammar is not None:
-        from voicepipe.vendors.pocketsphinx import PocketsphinxRecogniser  # noqa: PLC0415 - Rule 2
+        from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser  # noqa: PLC0415 - Rule 2
 
         listening: STTScript = PocketsphinxRecogniser(_read(asked.grammar))
         return Simulated(STTSimulator(listening, timing=timing, record=False).serve(port=asked.port), use)
@@ -88,7 +88,7 @@ def _read(path: Path) -> str:
 
 def _tts(asked: Asked) -> Simulated:
     from voicepipe.testing.simulators.tts import TTSSimulator  # noqa: PLC0415 - Rule 2
-    from voicepipe.vendors.espeak import EspeakTTS  # noqa: PLC0415 - Rule 2
+    from voicepipe.vendors.espeak.tts import EspeakTTS  # noqa: PLC0415 - Rule 2
 
     # Words where the extra is installed, a tone where it is not.
     voice = EspeakTTS() if find_spec("espeakng_loader") and find_spec("soxr") else None

@@ -19,7 +19,7 @@ from voicepipe.cli._app import load_agent
 from voicepipe.cli._display import Display
 from voicepipe.cli._event_loop import run
 from voicepipe.cli._typed import TypedLines
-from voicepipe.stage import flow_of
+from voicepipe.core.stage import flow_of
 
 if TYPE_CHECKING:
     import argparse

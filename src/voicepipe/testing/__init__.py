@@ -7,7 +7,8 @@ loaded on its own.
 from typing import TYPE_CHECKING, Any
 
 from voicepipe.errors import MissingExtra
-from voicepipe.testing.gateway import RecordedRequest, ScriptedGateway
+from voicepipe.testing._record import RecordedRequest
+from voicepipe.testing.gateway import ScriptedGateway
 from voicepipe.testing.script import Breaks, Calls, ChatMessage, ChatRequest, ChatToolCall, Refuses, Reply, Says, Script
 from voicepipe.testing.scripted import (
     RecordingOutput,

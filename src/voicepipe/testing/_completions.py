@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import h11
 
-from voicepipe.events import TextDelta, ToolCallDelta
+from voicepipe.flow import TextDelta, ToolCallDelta
 from voicepipe.testing.script import ChatRequest, Piece, Refuses, tokens
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from voicepipe.testing.gateway import RecordedRequest
+    from voicepipe.testing._record import RecordedRequest
 
 __all__ = ["Refused", "Timetable", "completion", "delta", "envelope", "message", "refusal", "response", "sse", "usage"]
 

@@ -13,7 +13,6 @@ import json
 import secrets
 import socket
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -21,9 +20,10 @@ import anyio
 import anyio.abc
 import h11
 
-from voicepipe.events import ReplyEnd
+from voicepipe.flow import ReplyEnd
 from voicepipe.testing import _completions as wire
 from voicepipe.testing._completions import Refused, Timetable
+from voicepipe.testing._record import RecordedRequest
 from voicepipe.testing.script import (
     Breaks,
     ChatRequest,
@@ -48,49 +48,6 @@ METHODS: Final = {"/v1/chat/completions": "POST", "/v1/models": "GET"}
 MODEL: Final[JsonValue] = {"id": "scripted", "object": "model", "created": 0, "owned_by": "voicepipe"}
 SECRET_HEADERS: Final = {"authorization", "api-key", "x-api-key", "cookie"}
 SSE_HEADERS: Final = [("content-type", "text/event-stream"), ("cache-control", "no-cache")]
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class RecordedRequest:
-    """A request the gateway received, and what became of it. Times are on the loop's clock.
-
-    Attributes:
-        number: Counts the requests of a gateway, from 1.
-        connection: Which connection it came on, counted from 1: equal numbers mean that the connection was kept.
-        method: "POST", say.
-        path: With the query, if any.
-        headers: Names in lower case; keys are replaced by "***".
-        received_s: When the request was complete; every delay of the script counts from here.
-        body: The parsed body; None when there is none, or the request was refused before it was parsed.
-        chat: The body as a valid chat request; None when it is none.
-        status: The status of the response; None before there is one.
-        first_byte_s: When the first byte of the response was sent.
-        ended_s: When the reply had been sent, was cut, or was given up because the client had gone.
-        closed_by_client_s: When the client hung up before the reply ended; None when it did not.
-    """
-
-    number: int
-    connection: int
-    method: str
-    path: str
-    headers: dict[str, str]
-    received_s: float
-    body: JsonValue = None
-    chat: ChatRequest | None = None
-    status: int | None = None
-    first_byte_s: float | None = None
-    ended_s: float | None = None
-    closed_by_client_s: float | None = None
-    _has_key: bool = field(repr=False)
-    _ended: anyio.Event = field(default_factory=anyio.Event, repr=False)
-
-    async def wait_ended(self) -> None:
-        """Wait until `ended_s` is set."""
-        await self._ended.wait()
-
-    def _end(self) -> None:
-        self.ended_s = anyio.current_time()
-        self._ended.set()
 
 
 class ScriptedGateway:

@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from voicepipe.events import ReplyEnd, TextDelta, ToolCallDelta
+from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
 from voicepipe.testing.request import ChatMessage, ChatRequest, ChatToolCall, InvalidRequest, parse_request
 
 if TYPE_CHECKING:

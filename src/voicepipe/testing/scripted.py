@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Never, cast
 import anyio
 
 from voicepipe.audio.output import ClockedOutput
+from voicepipe.core.stage import SessionStage
 from voicepipe.errors import IncompleteReply, RateLimited, VendorError
-from voicepipe.events import (
+from voicepipe.flow import (
     AudioFrame,
     EarlyTranscript,
     Hearing,
@@ -22,13 +23,12 @@ from voicepipe.events import (
     Transcript,
     WordMark,
 )
-from voicepipe.stage import SessionStage
-from voicepipe.stages._asking import Collected
-from voicepipe.stages.model import Completion, Model, ReplyPart, Request
-from voicepipe.stages.stt import Recogniser
-from voicepipe.stages.tts_sink import TTSSink
+from voicepipe.hearing.stt import Recogniser
+from voicepipe.model.model import Completion, Model, ReplyPart, Request
+from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.testing.script import Breaks, ChatRequest, Piece, Refuses, Reply, Script, parse_request, schedule
-from voicepipe.vendors.openai_compatible import messages_json
+from voicepipe.vendors.openai.conversation_json import messages_json
+from voicepipe.vendors.openai.retry import Collected
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from voicepipe.channel import Inbox, Outbox
-    from voicepipe.session import Session
-    from voicepipe.turn import Turn
+    from voicepipe.conversation.turn import Turn
+    from voicepipe.core.channel import Inbox, Outbox
+    from voicepipe.session.session import Session
 
 __all__ = ["RecordingOutput", "ScriptedModel", "ScriptedRecogniser", "ScriptedUser", "ScriptedVoice"]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import anyio
 import pytest
-from stt_server import KEY, Act, Caller, EarServer, Peer, agent, call, closing, good, text_of
 
 import voicepipe as vp
+from tests.helpers.stt_server import KEY, Act, Caller, EarServer, Peer, agent, call, closing, good, text_of
 from voicepipe.errors import AuthenticationError, ConfigurationError, RateLimited, VendorError
-from voicepipe.events import EarlyTranscript, SpeechStarted
+from voicepipe.flow import EarlyTranscript, SpeechStarted
 from voicepipe.testing import RecordingOutput
 from voicepipe.testing.simulators.stt import Spoken, STTSimulator
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters

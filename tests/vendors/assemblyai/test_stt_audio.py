@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicepipe.events import AudioFrame
-from voicepipe.vendors.assemblyai._stt_audio import KEPT_S, AudioClock, Backlog, Piece
+from voicepipe.flow import AudioFrame
+from voicepipe.vendors.assemblyai.stt_audio import KEPT_S, AudioClock, Backlog, Piece
 
 RATE = 16_000
 LOUD = b"\xb8\x0b\x48\xf4" * 400

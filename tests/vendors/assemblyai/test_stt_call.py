@@ -8,13 +8,13 @@ from typing import Any
 
 import anyio
 import pytest
-from stt_server import KEY, Act, Caller, EarServer, Peer, Told, agent, call, closing, good, text_of
 
 import voicepipe as vp
+from tests.helpers.stt_server import KEY, Act, Caller, EarServer, Peer, Told, agent, call, closing, good, text_of
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
 from voicepipe.testing import RecordingOutput
 from voicepipe.testing.simulators.stt import Closes, Drops, HangsUp, Stalls, STTSimulator, TurnsDeaf
-from voicepipe.vendors.assemblyai._backoff import Backoff
+from voicepipe.vendors.assemblyai.backoff import Backoff
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters
 
 pytestmark = pytest.mark.anyio

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicepipe.events import EarlyTranscript, Hearing, SpeechStarted, Transcript, Word
-from voicepipe.vendors.assemblyai._stt_audio import AudioClock, Piece
-from voicepipe.vendors.assemblyai._stt_protocol import TurnReader, Watch, error_in, parsed, update_message
+from voicepipe.flow import EarlyTranscript, Hearing, SpeechStarted, Transcript, Word
+from voicepipe.vendors.assemblyai.stt_audio import AudioClock, Piece
+from voicepipe.vendors.assemblyai.stt_protocol import TurnReader, Watch, error_in, parsed, update_message
 
 RATE = 16_000
 

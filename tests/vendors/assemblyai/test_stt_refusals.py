@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
-from voicepipe.vendors.assemblyai._stt_refusals import Attempts, refusal
+from voicepipe.vendors.assemblyai.stt_refusals import Attempts, refusal
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1006, 1011, 1012, 1013, 3005, 3008, None])

@@ -12,9 +12,9 @@ from typing import Any
 
 import anyio
 import pytest
-from tts_server import Peer, SpeechServer, good
 
 import voicepipe as vp
+from tests.helpers.tts_server import Peer, SpeechServer, good
 from voicepipe.errors import AuthenticationError, ConfigurationError, VendorError
 from voicepipe.history import AssistantMessage
 from voicepipe.testing import ChatRequest, RecordingOutput, Reply, Says, ScriptedModel

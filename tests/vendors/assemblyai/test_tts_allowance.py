@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicepipe.vendors.assemblyai._tts_allowance import Allowance
+from voicepipe.vendors.assemblyai.tts_allowance import Allowance
 
 
 def test_what_fits_is_ready_at_once_and_the_rest_when_there_is_room() -> None:

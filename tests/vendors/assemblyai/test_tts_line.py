@@ -10,13 +10,13 @@ from itertools import accumulate
 import anyio
 import pytest
 from pydantic import SecretStr
-from tts_server import FRAME, SESSION_ID, Peer, Script, SpeechServer, good
 
-from voicepipe._lifetimes import single_error
+from tests.helpers.tts_server import FRAME, SESSION_ID, Peer, Script, SpeechServer, good
+from voicepipe.core.failures import single_error
 from voicepipe.errors import AuthenticationError, ConfigurationError, RateLimited, VendorError
-from voicepipe.vendors.assemblyai._backoff import Backoff
-from voicepipe.vendors.assemblyai._tts_line import SpeechLine
-from voicepipe.vendors.assemblyai._tts_protocol import SpeechRequest
+from voicepipe.vendors.assemblyai.backoff import Backoff
+from voicepipe.vendors.assemblyai.tts_line import SpeechLine
+from voicepipe.vendors.assemblyai.tts_protocol import SpeechRequest
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicepipe.errors import AuthenticationError, ConfigurationError, RateLimited, VendorError
-from voicepipe.vendors.assemblyai._tts_protocol import SpeechRequest, TTSProtocol
+from voicepipe.vendors.assemblyai.tts_protocol import SpeechRequest, TTSProtocol
 
 GONE = VendorError("gone", vendor="AssemblyAI", retryable=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from voicepipe.errors import AuthenticationError, ConfigurationError, RateLimited, VendorError
-from voicepipe.vendors.assemblyai._tts_refusals import refusal
+from voicepipe.vendors.assemblyai.tts_refusals import refusal
 
 
 @pytest.mark.parametrize(

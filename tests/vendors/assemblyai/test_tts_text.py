@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicepipe.events import WordMark
-from voicepipe.vendors.assemblyai._tts_text import MAX_CHARACTERS, MAX_RUN, TimedWord, parts_of
+from voicepipe.flow import WordMark
+from voicepipe.vendors.assemblyai.tts_text import MAX_CHARACTERS, MAX_RUN, TimedWord, parts_of
 
 URL = "x" * 100
 

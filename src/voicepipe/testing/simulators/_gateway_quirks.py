@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from voicepipe.events import TextDelta, ToolCallDelta
+    from voicepipe.flow import TextDelta, ToolCallDelta
     from voicepipe.testing._completions import Refused, Timetable
     from voicepipe.testing.script import ChatRequest
 

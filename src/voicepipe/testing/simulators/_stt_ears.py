@@ -9,22 +9,22 @@ import anyio
 
 from voicepipe.audio.output import PullOutput
 from voicepipe.audio.pcm import frames_of
-from voicepipe.channel import Channel
-from voicepipe.events import AudioFrame, EarlyTranscript, Hearing, SpeechEnded, SpeechStarted, Transcript
-from voicepipe.pipeline import Pipeline
-from voicepipe.stage import SessionStage
-from voicepipe.stages.sentence_chunker import SentenceChunker
+from voicepipe.core.channel import Channel
+from voicepipe.core.stage import SessionStage
+from voicepipe.flow import AudioFrame, EarlyTranscript, Hearing, SpeechEnded, SpeechStarted, Transcript
+from voicepipe.session.pipeline import Pipeline
 from voicepipe.testing.scripted import ScriptedModel, ScriptedVoice
 from voicepipe.testing.simulators._stt_parameters import Refusal
 from voicepipe.testing.simulators._stt_turns import TERMINAL, Listener, Spoken
+from voicepipe.text.chunker import SentenceChunker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
-    from voicepipe.channel import Inbox, Outbox
-    from voicepipe.pipeline import Host
-    from voicepipe.session import Session
-    from voicepipe.stages.recogniser import Recogniser
+    from voicepipe.core.channel import Inbox, Outbox
+    from voicepipe.hearing.recogniser import Recogniser
+    from voicepipe.session.pipeline import Host
+    from voicepipe.session.session import Session
     from voicepipe.testing.simulators._stt_parameters import Parameters
     from voicepipe.testing.simulators._stt_turns import Message, SpokenWord, TurnWriter
 

@@ -11,14 +11,24 @@ import re
 from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from urllib.parse import parse_qsl
 from uuid import UUID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Ended", "Intake", "Settings", "TTSLimits", "TimedWord", "parse_message", "parse_query", "timed_words"]
+__all__ = [
+    "Ended",
+    "Intake",
+    "Settings",
+    "TTSLimits",
+    "TTSService",
+    "TimedWord",
+    "parse_message",
+    "parse_query",
+    "timed_words",
+]
 
 VOICES: Final = {
     f"aai-{name}"
@@ -63,6 +73,23 @@ class TTSLimits:
     session_grace_s: float = 60.0
     write_stall_s: float = 30.0
     sessions_per_minute: int | None = None
+
+
+class TTSService(Protocol):
+    """The simulator, as one of its sessions sees it; the attributes are those of `TTSSimulator`."""
+
+    limits: TTSLimits
+    first_audio_s: float
+    frame_pace_s: float
+    late_frames: int
+    cancel_s: float
+    boundaries_s: float
+    adds_unknown: bool
+    failures: list[Exception]
+
+    def admit(self, key: str) -> None: ...
+
+    async def synthesize(self, text: str, sample_rate: int) -> tuple[bytes, list[tuple[int, float]]]: ...
 
 
 class Ended(Exception):  # noqa: N818 - names what became of the session

@@ -30,7 +30,7 @@ from voicepipe.testing.simulators._tts_rules import (
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
 
-    from voicepipe.testing.simulators.tts import TTSSimulator
+    from voicepipe.testing.simulators._tts_rules import TTSService
 
 __all__ = ["CLOSE_S", "FRAME_S", "RecordedSpeech", "RecordedTTSSession", "Session", "TTSFault"]
 
@@ -137,7 +137,7 @@ class Session:
     """One client's session: what comes is read at once, what is to be spoken is spoken in its order."""
 
     def __init__(
-        self, simulator: TTSSimulator, connection: ServerConnection, record: RecordedTTSSession, fault: TTSFault | None
+        self, simulator: TTSService, connection: ServerConnection, record: RecordedTTSSession, fault: TTSFault | None
     ) -> None:
         self._simulator = simulator
         self._connection = connection

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeGuard, cast
 import anyio
 import h11
 
-from voicepipe.events import ReplyEnd
+from voicepipe.flow import ReplyEnd
 from voicepipe.testing import _completions as wire
 from voicepipe.testing._completions import Refused, Timetable
-from voicepipe.testing.gateway import CHUNK, SSE_HEADERS, RecordedRequest, ScriptedGateway, _Connection
+from voicepipe.testing.gateway import CHUNK, SSE_HEADERS, ScriptedGateway, _Connection
 from voicepipe.testing.script import Breaks, ChatRequest, Refuses
 from voicepipe.testing.simulators._gateway_quirks import (
     ASSEMBLYAI,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from voicepipe.testing._record import RecordedRequest
     from voicepipe.testing.script import Reply, Script
 
 __all__ = ["ASSEMBLYAI", "GatewayQuirks", "GatewaySimulator"]

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.abc
 
-from voicepipe._lifetimes import single_error
+from voicepipe.core.failures import single_error
 from voicepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:

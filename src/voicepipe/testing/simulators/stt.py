@@ -24,7 +24,7 @@ import anyio
 import anyio.abc
 
 from voicepipe.errors import ConfigurationError
-from voicepipe.stages.recogniser import Recogniser
+from voicepipe.hearing.recogniser import Recogniser
 from voicepipe.testing.simulators._stt_ears import RecogniserEar, ScriptedEar, hosted
 from voicepipe.testing.simulators._stt_faults import Closes, Drops, Fault, HangsUp, Rejects, Stalls, TurnsDeaf
 from voicepipe.testing.simulators._stt_parameters import Parameters, Refusal, parse_query
@@ -43,7 +43,7 @@ from voicepipe.testing.simulators._websocket import ClientGone, ServerSocket
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from voicepipe.pipeline import Host
+    from voicepipe.session.pipeline import Host
 
 __all__ = [
     "Closes",

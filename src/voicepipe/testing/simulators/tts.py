@@ -20,7 +20,7 @@ import anyio
 from websockets.asyncio.server import serve
 
 from voicepipe.audio.resample import resampler
-from voicepipe.events import Sentence, WordMark
+from voicepipe.flow import Sentence, WordMark
 from voicepipe.testing.simulators._tts_rules import Ended, TTSLimits
 from voicepipe.testing.simulators._tts_session import (
     CLOSE_S,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request, Response
 
-    from voicepipe.stages.tts_sink import TTSSink
+    from voicepipe.speaking.tts_sink import TTSSink
 
 __all__ = ["RecordedSpeech", "RecordedTTSSession", "TTSFault", "TTSLimits", "TTSSimulator"]
 

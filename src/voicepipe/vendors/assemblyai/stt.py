@@ -6,19 +6,19 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from voicepipe.errors import ConfigurationError
-from voicepipe.stages.recogniser import Recogniser
-from voicepipe.vendors.assemblyai._key import KEY_ENV, given_key, resolved_key, socket_url
-from voicepipe.vendors.assemblyai._stt_call import Call
+from voicepipe.hearing.recogniser import Recogniser
+from voicepipe.vendors.assemblyai.key import KEY_ENV, given_key, resolved_key, socket_url
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters, is_word_by_word
+from voicepipe.vendors.assemblyai.stt_call import Call
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from pydantic import SecretStr
 
-    from voicepipe.channel import Inbox, Outbox
-    from voicepipe.events import AudioFrame, Hearing
-    from voicepipe.session import Session
+    from voicepipe.core.channel import Inbox, Outbox
+    from voicepipe.core.context import AnySession
+    from voicepipe.flow import AudioFrame, Hearing
 
 __all__ = ["AssemblyAIRecogniser"]
 
@@ -98,7 +98,7 @@ class AssemblyAIRecogniser(Recogniser):
         yield
 
     @asynccontextmanager
-    async def attach(self, session: Session) -> AsyncGenerator[None]:
+    async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Connect, and end the service's session with the call."""
         call = Call(self.url, self._key, self.speech_model, self.parameters, session)
         await call.open()
@@ -108,7 +108,7 @@ class AssemblyAIRecogniser(Recogniser):
         finally:
             await call.close()
 
-    async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: Session) -> None:
+    async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: AnySession) -> None:
         """Turn audio into what was heard. See `Recogniser.recognise`."""
         del session
         assert self._call is not None  # noqa: S101 - `attach` comes first

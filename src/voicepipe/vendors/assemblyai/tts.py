@@ -14,18 +14,18 @@ from urllib.parse import urlencode
 import anyio
 
 from voicepipe.errors import ConfigurationError
-from voicepipe.stages.tts_sink import TTSSink
-from voicepipe.vendors.assemblyai._key import KEY_ENV, given_key, resolved_key, socket_url
-from voicepipe.vendors.assemblyai._tts_line import SpeechLine
-from voicepipe.vendors.assemblyai._tts_text import parts_of
+from voicepipe.speaking.tts_sink import TTSSink
+from voicepipe.vendors.assemblyai.key import KEY_ENV, given_key, resolved_key, socket_url
+from voicepipe.vendors.assemblyai.tts_line import SpeechLine
+from voicepipe.vendors.assemblyai.tts_text import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from pydantic import SecretStr
 
-    from voicepipe.events import Sentence, WordMark
-    from voicepipe.session import Session
+    from voicepipe.core.context import AnySession
+    from voicepipe.flow import Sentence, WordMark
 
 __all__ = ["AssemblyAITTS"]
 
@@ -123,7 +123,7 @@ class AssemblyAITTS(TTSSink):
         yield
 
     @asynccontextmanager
-    async def attach(self, session: Session) -> AsyncGenerator[None]:
+    async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Hold a session with the service while the call lasts."""
         del session
         self._line = SpeechLine(self._socket_url(), self._key, sample_rate=self.sample_rate)

@@ -1,0 +1,248 @@
+"""An output for a peer that is far away: the library paces, a subclass sends.
+
+Rule 1: one tick of 20 ms drives all paced outputs of an event loop. It never waits: each output sends in a task of its
+        own, and holds no more than two frames.
+Rule 2: after `flush` nothing of the old audio begins to be sent. What is being sent just then is sent to its end, so
+        that the transport stays whole; `clear` comes next, before any new audio.
+Rule 3: what is sent when, and what of it counts as played, is decided in `_pacing`; here it is only carried out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from voicepipe.audio.output import STALLED_OUTPUT_S, Output, stalled
+from voicepipe.audio.pcm import FRAME_S
+from voicepipe.audio.remote.pacing import Pacing
+from voicepipe.audio.remote.shared_tick import Beat, current_beat
+from voicepipe.errors import AudioError, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from voicepipe.core.context import AnySession
+
+__all__ = ["PacedOutput", "PacingStatistics"]
+
+SEND_S: Final = 5.0
+"""A peer to which one message cannot be sent within this time is gone. Its turn has failed before: see `Playback`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PacingStatistics:
+    """How well a paced output keeps time, at one moment.
+
+    All paced outputs of an event loop share one tick: what is said of it is said of all of them, since the first.
+
+    Attributes:
+        outputs: Outputs that share the tick at present.
+        ticks: Ticks so far; one that came so late that others were missed counts once.
+        late: Ticks that came more than 10 ms late. What they owed was sent at once.
+        worst_late_s: By how many seconds the latest one was late.
+        frames: Frames of 20 ms that this output has sent.
+    """
+
+    outputs: int
+    ticks: int
+    late: int
+    worst_late_s: float
+    frames: int
+
+
+class PacedOutput(Output):
+    """Base of outputs to a remote peer, at the pace of speech; subclasses write `send`.
+
+    A peer that keeps audio in store, as telephone lines do, also needs `clear`, or it speaks on after an interruption.
+    One that reports what it has played needs `mark`, and `marked` has to be told its reports; then history is what
+    was heard there, exact to 0.2 s. Otherwise audio counts as played by the clock, from when it was sent.
+
+    Each of the three is awaited by one task, one after the other, and may take 5 s: else the session ends with an
+    `AudioError`. An error that they raise ends the session too, under this output's name; a peer that has hung up is
+    no error, so let them ignore that, and end the source instead. Cancelled at the end of the session only.
+
+    A paced output belongs to one call: make one per session and give it to `host.session(output=...)`.
+
+    Attributes:
+        sample_rate: Samples per second that `send` takes, 8000 to 192000 and a multiple of 50.
+    """
+
+    _pacing: Pacing | None = None  # made by `attach`, so that a subclass need not call our __init__
+    _beat: Beat
+    _scope: anyio.CancelScope
+    _idle: asyncio.Future[None] | None = None
+    _writers: list[tuple[int, asyncio.Future[None]]]  # who waits for room, since which tick
+    _busy_since: int | None = None
+    _is_attached = _is_leaving = False
+    _watches_itself = True
+
+    @abstractmethod
+    async def send(self, pcm: bytes) -> None:
+        """Send 20 ms of audio to the peer.
+
+        Args:
+            pcm: Little-endian signed 16-bit mono PCM, always `sample_rate / 50` samples: the end of an utterance is
+                filled up with silence, which does not count as played.
+        """
+
+    async def clear(self) -> None:
+        """Have the peer drop what it was sent and has not played yet. Called after a flush, before any new audio."""
+
+    async def mark(self, name: str) -> None:
+        """Ask the peer to report when everything sent before has been played, and hand the report to `marked`.
+
+        Called after each 0.2 s of audio and when the agent stops speaking; never if a subclass does not write it.
+
+        Args:
+            name: What the peer shall report; different each time.
+        """
+
+    def marked(self, name: str) -> None:
+        """Take the peer's report that it has played everything up to this mark.
+
+        A name that is unknown, doubled, or belongs to audio that was flushed since is ignored.
+        """
+        if self._pacing is not None:
+            self._pacing.marked(name)
+
+    def statistics(self) -> PacingStatistics:
+        """Return how well it keeps time."""
+        if self._pacing is None:
+            return PacingStatistics(outputs=0, ticks=0, late=0, worst_late_s=0.0, frames=0)
+        beat = self._beat
+        return PacingStatistics(
+            outputs=beat.listeners,
+            ticks=beat.ticks,
+            late=beat.late,
+            worst_late_s=beat.worst_late_s,
+            frames=self._pacing.frames,
+        )
+
+    @asynccontextmanager
+    async def attach(self, session: AnySession) -> AsyncGenerator[None]:
+        """Join the tick, and send until the session ends; a `clear` that is owed then is still sent.
+
+        Raises:
+            ConfigurationError: `sample_rate` gives no frame of 20 ms, or the output is in another session.
+        """
+        del session
+        rate = self.sample_rate
+        if not 8_000 <= rate <= 192_000 or rate % 50:
+            raise ConfigurationError(
+                f"{self.name}: sample_rate must be 8000 to 192000 and a multiple of 50, not {rate}; e.g. 8000 or 24000"
+            )
+        if self._is_attached:
+            raise ConfigurationError(f"{self.name} is in a session already; make one for each call")
+        self._is_attached = True
+        self._beat = current_beat()
+        self._is_leaving = False
+        self._writers, self._busy_since = [], None
+        has_marks = type(self).mark is not PacedOutput.mark
+        with self._beat.joined(self._on_tick):
+            self._pacing = Pacing(rate, has_marks=has_marks, tick=self._beat.number)
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._send_all, self._pacing, name=f"voicepipe {self.name} sends")
+                    try:
+                        yield
+                    finally:
+                        self._is_leaving = True
+                        self._wake()
+            finally:
+                self._is_attached = False
+
+    async def write(self, pcm: bytes) -> None:
+        """Take a piece of audio, of any length. See `Output.write`.
+
+        Raises:
+            AudioError: There has been no room for 2 s, or the bytes are no whole samples.
+        """
+        pacing = self._pacing
+        if pacing is None:
+            raise AudioError(f"{self.name} is not in a session; give it to host.session(output=...)")
+        if len(pcm) % 2:
+            raise AudioError(f"{self.name} takes whole 16-bit samples, an even number of bytes, not {len(pcm)}")
+        flushes = pacing.flushes
+        while not pacing.has_room(len(pcm)):
+            await self._wait_for_room()
+            if pacing.flushes != flushes:
+                return
+        if pacing.put(pcm, self._beat.number):
+            self._wake()
+
+    def flush(self) -> None:
+        """Drop what was not sent, and have the peer clear the rest. See `Output.flush`."""
+        if self._pacing is not None:
+            self._pacing.flush(anyio.current_time(), self._beat.number)
+            self._tell_room()
+            self._wake()
+
+    @property
+    def played_s(self) -> float:
+        """Seconds that the peer has played: by its newest mark, or by the clock if it has none."""
+        return self._pacing.played_s(anyio.current_time()) if self._pacing is not None else 0.0
+
+    def _on_tick(self, tick: int) -> None:
+        assert self._pacing is not None  # noqa: S101 - it is told of ticks while it is attached
+        # Both waits are watched from here: a timeout around each would cost more than the frame.
+        # Ticks are counted, not seconds: a loop that stood still has not seen the peer fail.
+        ticks = self._beat.ticks
+        if self._busy_since is not None and (ticks - self._busy_since) * FRAME_S > SEND_S:
+            self._scope.cancel()
+        if self._writers and (ticks - self._writers[0][0]) * FRAME_S >= STALLED_OUTPUT_S:
+            _, writer = self._writers.pop(0)
+            if not writer.done():
+                writer.set_exception(stalled(self))
+        if self._pacing.tick(tick):
+            self._wake()
+
+    async def _send_all(self, pacing: Pacing) -> None:
+        """Carry out what the rules ask for, one thing after the other."""
+        with anyio.CancelScope() as self._scope:
+            while True:
+                self._busy_since = self._beat.ticks
+                if pacing.take_clear():
+                    await self.clear()
+                elif self._is_leaving:
+                    return
+                elif (name := pacing.take_mark()) is not None:
+                    await self.mark(name)
+                elif (frame := pacing.take_frame(self._beat.number)) is not None:
+                    self._tell_room()
+                    await self.send(frame)
+                    pacing.sent(anyio.current_time())
+                else:
+                    await self._wait()
+        raise AudioError(f"{self.name} could not send a message within {SEND_S:g} s; the peer does not read")
+
+    async def _wait(self) -> None:
+        self._busy_since = None
+        self._idle = asyncio.get_running_loop().create_future()
+        try:
+            await self._idle
+        finally:
+            self._idle = None
+
+    def _wake(self) -> None:
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def _wait_for_room(self) -> None:
+        writer = asyncio.get_running_loop().create_future()
+        self._writers.append((self._beat.ticks, writer))
+        await writer
+
+    def _tell_room(self) -> None:
+        for _, writer in self._writers:
+            if not writer.done():  # it may have been cancelled
+                writer.set_result(None)
+        self._writers.clear()
+
+    def __repr__(self) -> str:
+        """Show the rate and how much was sent."""
+        return f"<{self.name} {self.sample_rate} Hz {self.statistics().frames} frames sent>"

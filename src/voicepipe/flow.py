@@ -1,0 +1,191 @@
+"""What flows from part to part of a pipeline.
+
+Rule 1: everything here is immutable, and named after what happened.
+Rule 2: times are seconds on the event loop's clock (`anyio.current_time()`); field names carry the unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+__all__ = [
+    "AudioFrame",
+    "EarlyTranscript",
+    "Hearing",
+    "ReplyEnd",
+    "Sentence",
+    "SpeechEnded",
+    "SpeechStarted",
+    "TextDelta",
+    "ToolCallDelta",
+    "Transcript",
+    "Word",
+    "WordMark",
+]
+
+# --- heard: from the source to the turn policy ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioFrame:
+    """Mono PCM that belongs together in time.
+
+    Attributes:
+        pcm: Little-endian signed 16-bit samples, shape (n,), as bytes (2 n bytes).
+        sample_rate: Samples per second, e.g. 16_000.
+        start_s: Time of the first sample.
+    """
+
+    pcm: bytes
+    sample_rate: int
+    start_s: float
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the frame in seconds."""
+        return len(self.pcm) / 2 / self.sample_rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechStarted:
+    """The caller began to speak.
+
+    When it comes depends on who listens: a detector on this machine tells it after 0.1 s, a service may take a second.
+
+    Attributes:
+        at_s: Time of the first speech sample, not of the report.
+    """
+
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechEnded:
+    """The caller stopped speaking, perhaps only for a moment: a `Transcript` ends the turn, not this.
+
+    Attributes:
+        at_s: Time of the last speech sample.
+    """
+
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyTranscript:
+    """What the caller has said so far; it may still change.
+
+    Attributes:
+        text: The words so far.
+        stable: Whether the recogniser vouches for it enough to start a draft reply.
+    """
+
+    text: str
+    stable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a transcript.
+
+    Attributes:
+        text: As in the transcript, with its punctuation.
+        start_s: When it began; recognisers pad words, so do not cut audio by it.
+        end_s: When it ended.
+        confidence: How sure the recogniser is, 0 to 1.
+    """
+
+    text: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What the caller said; it ends the caller's turn and will not change.
+
+    Attributes:
+        text: The words, never blank.
+        speech_ended_s: Time of the last speech sample (for typed text: when it arrived).
+        endpoint_s: When the end of the turn was decided (for typed text: when it arrived).
+        words: The words one by one, from recognisers that tell them.
+    """
+
+    text: str
+    speech_ended_s: float
+    endpoint_s: float
+    words: tuple[Word, ...] = ()
+
+
+Hearing: TypeAlias = SpeechStarted | SpeechEnded | EarlyTranscript | Transcript
+"""What a recogniser reports."""
+
+# --- said: from the model to the output -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the reply's text, as it came.
+
+    Attributes:
+        text: May be empty, may end within a word.
+        ends_segment: Nothing that follows belongs to the same sentence (a tool call comes next, say).
+    """
+
+    text: str
+    ends_segment: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallDelta:
+    """A piece of a tool call, as it came.
+
+    Attributes:
+        index: Which call of the reply it belongs to, from 0.
+        call_id: The model's id for the call; "" when this piece carries none.
+        name: The tool's name; "" when this piece carries none.
+        arguments: A piece of the arguments' JSON text.
+    """
+
+    index: int
+    call_id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyEnd:
+    """The model finished this reply.
+
+    Attributes:
+        finish_reason: The vendor's own word, e.g. "stop", "tool_calls", "length".
+    """
+
+    finish_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Something to speak in one go.
+
+    Attributes:
+        text: With the white space around it, so that joining sentences gives the reply's text back.
+        segment: Counts the parts of the reply that a tool round separates, from 0.
+    """
+
+    text: str
+    segment: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordMark:
+    """How far a synthesised sentence has come; may be yielded by `TTSSink.synthesize` beside the audio.
+
+    Attributes:
+        char_end: How many characters of `Sentence.text` have been spoken whole ...
+        end_s: ... this many seconds after the sentence's first sample.
+    """
+
+    char_end: int
+    end_s: float

@@ -1,0 +1,1 @@
+"""All HTTP of the library, so that the client library can be replaced."""

@@ -1,0 +1,206 @@
+"""One question to a language model, one validated model of the application.
+
+Rule 1: an answer validates strictly, or there is none: nothing is repaired, guessed or ignored.
+Rule 2: the model is asked at most twice; the second time it sees its answer and what is wrong with it.
+Rule 3: pydantic is imported when something is asked for, not with the library: see `tools`, Rule 4.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, cast, get_args
+
+import anyio
+
+from voicepipe.core.defaults import Default
+from voicepipe.core.failures import named
+from voicepipe.core.lifetimes import opened
+from voicepipe.errors import ConfigurationError, StageError, StructuredOutputError, ToolError, VendorError
+from voicepipe.history import AssistantMessage, History, UserMessage
+from voicepipe.model.model import Model, Request
+from voicepipe.tools.schema_dialects import strict
+from voicepipe.tools.tool import MAX_ARGUMENT_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from pydantic import BaseModel
+
+    from voicepipe.history import Message
+
+__all__ = ["INSTRUCTIONS", "Form", "Question", "default_model", "model_to_ask", "structured"]
+
+DEADLINE_S: Final = 10.0
+"""From the call to the validated model: opening, asking, and asking again."""
+
+INSTRUCTIONS: Final = (
+    "Take the data that is asked for from the conversation; its last message counts most. "
+    "Do not answer the message, and make nothing up."
+)
+"""The system prompt of the default model."""
+
+default_model = Default[Model]()
+"""Makes the model that is asked for data unless the application names one."""
+
+Form: TypeAlias = Literal["response_format", "tool"]
+"""How the data is asked for."""
+
+T = TypeVar("T", bound="BaseModel")
+
+
+async def structured(
+    output: type[T],
+    prompt: str | Iterable[Message],
+    *,
+    llm: Model | None = None,
+    instructions: str = "",
+    form: Form = "response_format",
+    deadline_s: float = DEADLINE_S,
+) -> T:
+    """Ask a language model for data, and return it as a validated model.
+
+    Args:
+        output: A pydantic model class. Its docstring and its fields' descriptions are what the model goes by.
+        prompt: A text, or a conversation, oldest first.
+        llm: Who is asked; `LLMStreamStage()` by default. It is opened for this call alone and closed after it.
+        instructions: The system prompt; "" for the model's own.
+        form: "response_format" asks for JSON by a schema; "tool" makes the model call a tool whose arguments are the
+            data, for services that know no schema of the answer. Never changed on its own.
+        deadline_s: Seconds for everything, a second try included.
+
+    Raises:
+        StructuredOutputError: Neither answer validates; `raw` is the second one.
+        VendorError: The service failed, or was too slow: then `retryable` is true.
+        ConfigurationError: What is asked for cannot be asked for. Raised before anything is sent.
+
+    Cancelling closes the request.
+    """
+    question = Question(output, instructions=instructions, form=form, deadline_s=deadline_s)
+    messages = History([UserMessage(prompt)] if isinstance(prompt, str) else prompt).snapshot()
+    if not any(message.text.strip() for message in messages):
+        raise ConfigurationError(f"structured: the prompt is empty, so there is no {question.name} in it")
+    model = model_to_ask(llm)._copied()
+    with question.deadline(model) as limit:
+        async with opened([model]):
+            found = await question.ask(model, messages)
+            limit.deadline = math.inf  # a model that is slow to close must not cost what it has given
+    return found
+
+
+class Question(Generic[T]):
+    """How one model class is asked for, and how the answer is read. Made once, asked any number of times.
+
+    Attributes:
+        name: The class, as the model is told it.
+        deadline_s: Seconds for an answer.
+    """
+
+    def __init__(self, output: type[T], *, instructions: str, form: Form, deadline_s: float) -> None:
+        schema = _schema(output)
+        self.name = re.sub(r"[^a-zA-Z0-9_-]", "_", output.__name__)[:64]
+        if form not in get_args(Form):
+            raise ConfigurationError(f"form must be {' or '.join(map(repr, get_args(Form)))}, not {form!r}")
+        if not 0 < deadline_s < math.inf:
+            raise ConfigurationError(f"deadline_s must be a positive number of seconds, not {deadline_s}")
+        self._output = output
+        self._plain = output.model_json_schema()
+        self._form = form
+        self.deadline_s = deadline_s
+        self._request = replace(self._asking(schema), system=instructions or None)
+
+    def _asking(self, schema: dict[str, Any]) -> Request:
+        if self._form == "tool":
+            description = schema.pop("description", "Takes the data that is asked for.")
+            function = {"name": self.name, "description": description, "parameters": schema}
+            return Request(messages=(), tools=({"type": "function", "function": function},), must_call=self.name)
+        described = {"name": self.name, "strict": True, "schema": schema}
+        return Request(messages=(), response_format={"type": "json_schema", "json_schema": described})
+
+    @contextmanager
+    def deadline(self, llm: Model) -> Generator[anyio.CancelScope]:
+        """Limit the time that a model may take.
+
+        Raises:
+            VendorError: It took longer.
+        """
+        with anyio.move_on_after(self.deadline_s) as limit:
+            yield limit
+        if limit.cancelled_caught:
+            waited = f"{llm.name} gave no {self.name} within {self.deadline_s:g} s"
+            raise VendorError(waited, vendor=llm.name, retryable=True)
+
+    async def ask(self, llm: Model, messages: Iterable[Message]) -> T:
+        """Return what an opened model gives, asked twice if need be. See `structured`."""
+        asked = tuple(messages)
+        try:
+            return await self._ask_once(llm, asked)
+        except StructuredOutputError as error:
+            answer = AssistantMessage.said(error.raw[:MAX_ARGUMENT_BYTES])
+            wanted = f"That is {error}. Give all of it again, as one JSON object with nothing around it."
+        try:
+            return await self._ask_once(llm, (*asked, answer, UserMessage(wanted)))
+        except StructuredOutputError as error:
+            said = (
+                f"{llm.name} was asked twice; its answer is {error}; describe the fields better, or ask another model"
+            )
+            raise StructuredOutputError(said, raw=error.raw) from None
+
+    async def _ask_once(self, llm: Model, messages: tuple[Message, ...]) -> T:
+        with named(llm.name):
+            answer = await llm.complete(replace(self._request, messages=messages))
+        return self._read(answer.arguments if self._form == "tool" else answer.text)
+
+    def _read(self, answer: str) -> T:
+        """Return the model in an answer. Types are strict in the way of JSON: a date comes as a string."""
+        from pydantic import ValidationError  # noqa: PLC0415 - Rule 3
+
+        from voicepipe.tools.complaints import check_json, complaints  # noqa: PLC0415 - Rule 3
+
+        try:
+            check_json(answer, "the answer", MAX_ARGUMENT_BYTES, self._plain)
+            # Said here and in no configuration, so that it holds for the models inside too, whatever theirs is.
+            return self._output.model_validate_json(answer, strict=True, extra="forbid")
+        except ToolError as error:
+            wrong = str(error)
+        except ValidationError as error:
+            wrong = complaints(error, "the answer")
+        except Exception as error:
+            raise StageError(f"a validator of {self.name} raised {type(error).__name__}", part=self.name) from error
+        # Without a cause: the text of that holds the values.
+        raise StructuredOutputError(f"no valid {self.name}: {wrong}", raw=answer)
+
+
+def model_to_ask(llm: Model | None) -> Model:
+    """Return the model to ask: the one given, if it gives whole answers, or the default one."""
+    if llm is None:
+        return default_model()
+    if not isinstance(cast("object", llm), Model):
+        raise ConfigurationError(f"llm must be a model such as LLMStreamStage(...), not {llm!r}")
+    if type(llm).complete is Model.complete:
+        raise ConfigurationError(f"{llm.name} gives no structured output; write its method `complete`")
+    return llm
+
+
+def _schema(output: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of a model class, in the form that services enforce.
+
+    Raises:
+        ConfigurationError: No language model could be told of it.
+    """
+    from pydantic import BaseModel  # noqa: PLC0415 - Rule 3
+
+    given = cast("object", output)
+    if not (isinstance(given, type) and issubclass(given, BaseModel)):
+        raise ConfigurationError(f"structured output needs a pydantic model class, not {output!r}")
+    try:
+        return strict(output.model_json_schema())
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{output.__name__} cannot be asked for: {error}") from None
+    except Exception as error:
+        raise ConfigurationError(
+            f"{output.__name__} cannot be asked for: {str(error).splitlines()[0]}; "
+            f"use types that JSON can hold: str, int, Literal, an Enum, a pydantic model, a list of these"
+        ) from error

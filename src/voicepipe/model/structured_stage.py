@@ -1,0 +1,219 @@
+"""Puts what the caller said into a model of the application, beside the spoken reply or before it.
+
+Rule 1: beside the reply, it never delays the reply, and fails neither the turn nor the session.
+Rule 2: before the reply, the caller hears an answer whatever becomes of the data.
+Rule 3: nothing is told or done for a draft before its turn is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import anyio
+
+from voicepipe.conversation.turn import TurnState
+from voicepipe.core.stage import Stage
+from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
+from voicepipe.events import StructuredDone, StructuredFailed
+from voicepipe.flow import Transcript
+from voicepipe.history import UserMessage
+from voicepipe.model.question import Form, Question, model_to_ask
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pydantic import BaseModel
+
+    from voicepipe.conversation.turn import Turn
+    from voicepipe.core.channel import Inbox, Outbox
+    from voicepipe.history import Message
+    from voicepipe.model.model import Model
+
+__all__ = ["Structured"]
+
+DEADLINE_S: Final = 8.0
+"""From the transcript to the validated model; with a gate, this is the longest silence before the reply begins."""
+
+T = TypeVar("T", bound="BaseModel")
+
+log = logging.getLogger("voicepipe")
+
+
+class Structured(Stage[Transcript, Transcript]):
+    """Asks a model of its own for data about the conversation, whenever the caller has said something.
+
+    With `on_result` this happens beside the reply: the transcript goes on at once. With `gate` it happens before the
+    reply: the transcript goes on if the gate says so. A gate that returns False has answered itself, say with
+    `turn.session.say(...)` and `turn.session.end(after_reply=True)`; the turn then ends as `TurnEmpty`, no fallback.
+
+    Both are functions of the result and the turn, plain or async, and are called once the caller's words are final. A
+    plain one must not block. `StructuredDone` is told before, `StructuredFailed` instead, or when one of them raises.
+
+    Args:
+        output: A pydantic model class, see `structured`.
+        on_result: Called with the result. From then on nothing but the session's end cancels it, after 1 s.
+        gate: Called with the result; returns whether the model may reply. Cancelled with the turn. Where there is no
+            result, the model replies.
+        llm: Who is asked, warm as long as the pipeline is open; `LLMStreamStage()` by default.
+        instructions: The system prompt; "" for the model's own.
+        form: See `structured`.
+        deadline_s: Seconds for the result, a second try included; a gate then has as long again to decide.
+        survives_interruption: With `on_result`: whether to go on when the caller interrupts before there is a result.
+
+    Raises:
+        ConfigurationError: What is wanted cannot be asked for, or there is not exactly one of `on_result` and `gate`.
+    """
+
+    def __init__(
+        self,
+        output: type[T],
+        *,
+        on_result: Callable[[T, Turn], Awaitable[object] | object] | None = None,
+        gate: Callable[[T, Turn], Awaitable[bool] | bool] | None = None,
+        llm: Model | None = None,
+        instructions: str = "",
+        form: Form = "response_format",
+        deadline_s: float = DEADLINE_S,
+        survives_interruption: bool = False,
+    ) -> None:
+        if (on_result is None) == (gate is None):
+            raise ConfigurationError(
+                "Structured: give on_result to classify beside the reply, or gate to classify before it, and not both"
+            )
+        if gate is not None and survives_interruption:
+            raise ConfigurationError("Structured: a gate ends with its turn; survives_interruption goes with on_result")
+        for role, function in (("on_result", on_result), ("gate", gate)):
+            if function is not None and not callable(function):
+                raise ConfigurationError(f"Structured: {role} must be a function, not {function!r}")
+        self._question = Question(output, instructions=instructions, form=form, deadline_s=deadline_s)
+        self._on_result: Callable[[Any, Turn], object] | None = on_result
+        self._gate: Callable[[Any, Turn], object] | None = gate
+        self._survives_interruption = survives_interruption
+        self.llm = model_to_ask(llm)
+
+    @property
+    def name(self) -> str:  # noqa: D102 - the base class says it
+        return f"Structured({self._question.name})"
+
+    async def run(self, inbox: Inbox[Transcript], outbox: Outbox[Transcript], turn: Turn) -> None:
+        """Pass the transcript on: at once, or if the gate says so."""
+        async for transcript in inbox:
+            # A stage in front of this one may have changed the words.
+            messages = (*turn.messages[:-1], UserMessage(transcript.text))
+            if self._gate is not None:
+                verdict = await self._verdict(self._gate, messages, turn)
+                if verdict is not False:
+                    await outbox.send(transcript)
+                if isinstance(verdict, VoicepipeError):
+                    await turn.committed.wait()
+                    self._fail(turn, verdict)
+            elif self._on_result is not None:
+                await outbox.send(transcript)
+                turn.session.start_call(partial(self._beside, self._on_result, messages, turn))
+
+    # --- before the reply ---------------------------------------------------------------------------------------------
+
+    async def _verdict(
+        self, gate: Callable[[Any, Turn], object], messages: tuple[Message, ...], turn: Turn
+    ) -> bool | VoicepipeError:
+        """Return what the gate says, or why it says nothing."""
+        result = await self._result(messages)
+        if isinstance(result, VoicepipeError):
+            return result
+        await turn.committed.wait()
+        turn.emit(StructuredDone(turn_id=turn.turn_id, result=result))
+        answer: object = None
+        with anyio.move_on_after(self._question.deadline_s) as limit:
+            answer = await self._called("gate", gate, result, turn)
+        if isinstance(answer, (bool, StageError)):
+            return answer
+        if limit.cancelled_caught:
+            return self._error(f"gate did not return within {self._question.deadline_s:g} s")
+        return self._error(f"gate returned {type(answer).__name__}; return True to let the model reply, or False")
+
+    # --- beside the reply ---------------------------------------------------------------------------------------------
+
+    async def _beside(
+        self, on_result: Callable[[Any, Turn], object], messages: tuple[Message, ...], turn: Turn
+    ) -> None:
+        """Run in the session's group, beside the turns."""
+        try:
+            result = await self._result_of_kept(messages, turn)
+            if isinstance(result, VoicepipeError):
+                self._fail(turn, result)
+            elif result is not None:
+                turn.emit(StructuredDone(turn_id=turn.turn_id, result=result))
+                answer = await self._called("on_result", on_result, result, turn)
+                if isinstance(answer, StageError):
+                    self._fail(turn, answer)
+        except anyio.get_cancelled_exc_class():
+            log.warning("turn %d: the session ended before %s was done", turn.turn_id, self.name)
+            raise
+
+    async def _result_of_kept(self, messages: tuple[Message, ...], turn: Turn) -> BaseModel | VoicepipeError | None:
+        """Return the result once the turn is committed; None if the turn was dropped."""
+        kept = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._stop_with, turn, tasks.cancel_scope)
+            result = await self._result(messages)
+            await turn.committed.wait()  # never returns for a turn that was dropped in this very step
+            if not self._is_dropped(turn):
+                kept = result
+            tasks.cancel_scope.cancel()
+        return kept
+
+    async def _stop_with(self, turn: Turn, scope: anyio.CancelScope) -> None:
+        await turn.settled.wait()
+        if self._is_dropped(turn):
+            scope.cancel()
+
+    def _is_dropped(self, turn: Turn) -> bool:
+        """Return whether the turn was dropped: by a roll-back, or by the caller, who said something else."""
+        # The end of the session is no interruption: what runs then has the time that writing tools have.
+        was_interrupted = turn.scope.cancel_called and not turn.session.ended.is_set()
+        return turn.state is TurnState.ROLLED_BACK or (was_interrupted and not self._survives_interruption)
+
+    # --- both ---------------------------------------------------------------------------------------------------------
+
+    async def _result(self, messages: tuple[Message, ...]) -> BaseModel | VoicepipeError:
+        """Return what the model gives, or why it gives nothing."""
+        try:
+            with self._question.deadline(self.llm):
+                return await self._question.ask(self.llm, messages)
+        except VoicepipeError as error:
+            return error
+
+    async def _called(
+        self, role: str, function: Callable[[Any, Turn], object], result: BaseModel, turn: Turn
+    ) -> object:
+        """Return what a function of the application returns, or a `StageError` if it raises."""
+        try:
+            answer = function(result, turn)
+            return await answer if inspect.isawaitable(answer) else answer
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling() or anyio.current_effective_deadline() == -math.inf:
+                raise
+            # A future it waited for was cancelled elsewhere. Let through, it would cancel what runs beside it.
+            return self._error(f"{role} was cancelled from inside", error)
+        except Exception as error:  # noqa: BLE001 - told as an event, with the error as the cause
+            return self._error(f"{role} raised {type(error).__name__}", error)
+
+    def _error(self, problem: str, cause: BaseException | None = None) -> StageError:
+        error = StageError(f"{self.name}: {problem}", part=self.name)
+        error.__cause__ = cause
+        return error
+
+    def _fail(self, turn: Turn, error: VoicepipeError) -> None:
+        """Tell the application and the log; neither message holds what was said."""
+        log.warning("turn %d: %s", turn.turn_id, error, exc_info=error if isinstance(error, StageError) else None)
+        turn.emit(StructuredFailed(turn_id=turn.turn_id, error=error))
+
+    def __repr__(self) -> str:
+        """Show what is asked for, of whom, and when."""
+        return f"<{self.name} {'before' if self._gate else 'beside'} the reply, from {self.llm!r}>"

@@ -1,0 +1,1 @@
+"""The session: the row of parts, and who moves things along it."""

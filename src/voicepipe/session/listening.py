@@ -1,0 +1,164 @@
+"""From the source to what was heard: the half of a session that listens.
+
+source ─▶ 0.5 s, oldest dropped ─▶ [session stages] ─▶ STT ─▶ [session stages] ─▶ turn policy
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import anyio
+
+from voicepipe.audio.pcm import FRAME_S, frames_of
+from voicepipe.audio.resample import resampler
+from voicepipe.core.channel import Channel
+from voicepipe.core.failures import joined, named
+from voicepipe.errors import AudioError
+from voicepipe.events import AudioDropped
+from voicepipe.flow import AudioFrame
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from voicepipe.audio.source import Source
+    from voicepipe.core.channel import Inbox
+    from voicepipe.core.context import SessionContext
+    from voicepipe.core.stage import SessionStage
+    from voicepipe.flow import Hearing
+
+__all__ = ["heard"]
+
+WAITING_FRAMES: Final = 25
+"""Source to recogniser: 0.5 s in 20 ms frames. Live audio must not lag, so what is older when more comes is dropped and
+counted."""
+
+LARGEST_PIECE: Final = 500
+"""Frames that one piece of a source may have: 10 s. It is taken in whole, as nothing in it is late."""
+
+EDGE: Final = 16
+"""Between two session stages: a burst of transcripts, or 0.3 s of audio."""
+
+TELL_DROPPED_S: Final = 0.1
+"""Dropped audio is told once it amounts to this much, so that a lag does not flood the application."""
+
+CLOCK_SLIP_S: Final = 0.1
+"""A source's samples are its clock, until it differs from the loop's by this much: then audio is missing."""
+
+
+@asynccontextmanager
+async def heard(
+    session: SessionContext,
+    stages: Sequence[SessionStage[Any, Any]],
+    source: Source | None,
+    rate: int,
+    is_deaf: Callable[[float], bool] | None = None,
+) -> AsyncGenerator[Inbox[Hearing]]:
+    """Run the listening stages; what is yielded ends when the caller hangs up.
+
+    Args:
+        session: Whose stages they are.
+        stages: From audio to what was heard.
+        source: Where the audio comes from.
+        rate: Samples per second that the stages take.
+        is_deaf: Tells when silence is heard in place of what the source gives; None for never.
+    """
+    async with anyio.create_task_group() as tasks:
+        inbox = Channel[Any](WAITING_FRAMES + LARGEST_PIECE)
+        if source is None:
+            inbox.close()
+        else:
+            tasks.start_soon(_pump, session, source, rate, inbox, is_deaf, name=f"voicepipe {source.name}")
+        for stage in stages:
+            outbox = Channel[Any](EDGE)
+            tasks.start_soon(_run_stage, stage, inbox, outbox, session, name=f"voicepipe {stage.name}")
+            inbox = outbox
+        yield cast("Inbox[Hearing]", inbox)
+        tasks.cancel_scope.cancel()
+
+
+async def _run_stage(
+    stage: SessionStage[Any, Any], inbox: Channel[Any], outbox: Channel[Any], session: SessionContext
+) -> None:
+    with joined(stage.name, inbox, outbox):
+        await stage.run(inbox, outbox, session)
+
+
+async def _pump(
+    session: SessionContext,
+    source: Source,
+    rate: int,
+    outbox: Channel[AudioFrame],
+    is_deaf: Callable[[float], bool] | None,
+) -> None:
+    try:
+        with named(source.name):
+            intake = _Intake(session, source, rate, outbox, is_deaf)
+            await source.pump(intake)
+            intake.flush()
+    finally:
+        outbox.close()
+
+
+class _Intake:
+    """Takes a source's audio: stamps it, cuts it into frames of 20 ms, and never waits."""
+
+    def __init__(
+        self,
+        session: SessionContext,
+        source: Source,
+        rate: int,
+        outbox: Channel[AudioFrame],
+        is_deaf: Callable[[float], bool] | None,
+    ) -> None:
+        self._session = session
+        self._is_deaf = is_deaf
+        self._source = source
+        self._rate = rate
+        self._outbox = outbox
+        self._resampler = resampler(source.sample_rate, rate, source.name, "the recogniser")
+        self._frame_bytes = 2 * int(FRAME_S * rate)
+        self._rest = b""
+        self._next_s = -math.inf
+        self._dropped_frames = 0
+        self._told_s = 0.0
+
+    def __call__(self, pcm: bytes) -> None:
+        if self._outbox.is_abandoned:
+            return  # the recogniser has heard a hang-up
+        if len(pcm) % 2:
+            raise AudioError(f"{self._source.name} must give whole 16-bit samples, got {len(pcm)} bytes")
+        if self._resampler is not None:
+            pcm = self._resampler.feed(pcm)
+        if self._is_deaf is not None and self._is_deaf(anyio.current_time()):
+            pcm = bytes(len(pcm))
+        pcm = self._rest + pcm
+        arrived_s = anyio.current_time() - len(pcm) / 2 / self._rate
+        if abs(arrived_s - self._next_s) > CLOCK_SLIP_S:
+            self._next_s = arrived_s
+        while self._outbox.queued > WAITING_FRAMES:
+            self._outbox.receive_nowait()
+            self._dropped_frames += 1
+        frames = frames_of(pcm, self._rate)
+        self._rest = frames.pop() if frames and len(frames[-1]) < self._frame_bytes else b""
+        for frame in frames:
+            self._send(frame)
+        self._tell_dropped()
+
+    def flush(self) -> None:
+        """The caller hung up: send what is left, of the last frame and in the resampler."""
+        rest = self._rest + (self._resampler.flush() if self._resampler is not None else b"")
+        if not self._outbox.is_abandoned:
+            for frame in frames_of(rest, self._rate):
+                self._send(frame)
+
+    def _send(self, frame: bytes) -> None:
+        self._outbox.send_latest(AudioFrame(pcm=frame, sample_rate=self._rate, start_s=self._next_s))
+        self._next_s += len(frame) / 2 / self._rate
+
+    def _tell_dropped(self) -> None:
+        dropped_s = self._source.dropped_s + (self._dropped_frames + self._outbox.dropped) * FRAME_S
+        if dropped_s >= self._told_s + TELL_DROPPED_S:
+            self._session.emit(AudioDropped(seconds=dropped_s - self._told_s))
+            self._told_s = dropped_s

@@ -1,0 +1,402 @@
+"""One call: who hears, who speaks, and whose turn it is.
+
+Rule 1: `TurnPolicy` decides, the session carries out; each decision is carried out without awaiting.
+Rule 2: an interruption is silence first, then cancellation, in one step of the loop. Nobody waits for the clean-up.
+Rule 3: each turn ends in exactly one terminal event, with history settled in the same step.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import anyio
+
+from voicepipe.audio.resample import resampler
+from voicepipe.conversation.turn import Turn, TurnState
+from voicepipe.core.failures import for_log, single_error
+from voicepipe.core.lifetimes import attached, opened
+from voicepipe.errors import ConfigurationError, VoicepipeError
+from voicepipe.events import EchoIgnored, Event, SentenceStarted
+from voicepipe.flow import Hearing, TextDelta, Transcript
+from voicepipe.hearing.stt import recogniser_of
+from voicepipe.history import History, Message
+from voicepipe.session.event_log import EventLog
+from voicepipe.session.listening import heard
+from voicepipe.session.replying import run_reply
+from voicepipe.speaking.playback import Playout
+from voicepipe.turntaking.echo import EchoGuard
+from voicepipe.turntaking.policy import Commit, Decision, Ignore, Interrupt, RollBack, Start, Tick, TurnPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
+
+    from anyio.abc import TaskGroup, TaskStatus
+
+    from voicepipe.audio.output import Output
+    from voicepipe.audio.resample import Resampler
+    from voicepipe.audio.source import Source
+    from voicepipe.core.part import Part
+    from voicepipe.hearing.recogniser import Recogniser
+    from voicepipe.session.wiring import Row
+    from voicepipe.speaking.playback import Lease
+    from voicepipe.tools.toolbox import Toolset
+
+__all__ = ["Session"]
+
+FINISH_CALLS_S: Final = 1.0
+"""How long writing tools may still take when the session ends. See `_lifetimes.CLOSE_S` for what comes after."""
+
+DRAFT_S: Final = 5.0
+"""A draft whose final transcript has not come by then is dropped: the caller did not end their turn after all."""
+
+log = logging.getLogger("voicepipe")
+
+
+class Session:
+    """One call; made by `Host.session` or `Pipeline.session`.
+
+    Iterate over it for events. Iterating is optional: the newest 1,000 are kept, older ones counted in
+    `dropped_events`. Iteration ends with the session.
+
+    Attributes:
+        deps: What the application gave to this call; tools get it through `ToolContext`.
+        history: The conversation so far.
+        result: What `end` was given.
+        ended: Set when the session has ended.
+    """
+
+    def __init__(
+        self,
+        row: Row,
+        *,
+        source: Source | None,
+        output: Output,
+        deps: Any,  # noqa: ANN401 - the application's own, handed through
+        history: Iterable[Message],
+    ) -> None:
+        self.deps = deps
+        self.history = History(history)
+        self.result: object = None
+        self.ended = anyio.Event()
+        self._row = row
+        self._source = source
+        self._output = output
+        self._playout = Playout(output)
+        self._events = EventLog()
+        has_echo = output.has_echo if row.turns.loudspeaker is None else row.turns.loudspeaker
+        self._echo = EchoGuard(lambda: self._playout.audible_until_s) if has_echo else None
+        self._policy = TurnPolicy(row.turns, self._phase, self._echo)
+        self._turn: Turn | None = None
+        self._to_say: deque[str] = deque()
+        self._turns_so_far = 0
+        self._ends_when_idle = False
+        self._work: TaskGroup
+        self._calls: TaskGroup
+
+    # --- what an application does with it -----------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Speak a text that does not come from the model, after what is being said now.
+
+        It is interrupted like a reply, and enters history as far as it was heard. What still waits to be said when the
+        caller interrupts is dropped.
+        """
+        if not self.ended.is_set() and text.strip():
+            self._to_say.append(text)
+            self._go_on()
+
+    def interrupt(self) -> None:
+        """Be silent at once: when this returns, no sample of the current reply reaches the output any more.
+
+        Does nothing when the agent is silent. Writing tools go on; everything else of the turn is cancelled.
+        """
+        self._to_say.clear()
+        if (turn := self._turn) is None:
+            return
+        if turn.state is TurnState.DRAFT:
+            self.drop_draft(turn)
+            return
+        try:
+            self._playout.flush()
+        finally:  # a device that is gone must not keep the turn alive
+            turn.scope.cancel()
+            if not self.ended.is_set():
+                self._work.start_soon(turn.watch_cleanup)
+            self._settle(turn, TurnState.FAILED if turn.failure else TurnState.INTERRUPTED)
+
+    def end(self, *, after_reply: bool = False, result: object = None) -> None:
+        """End the session.
+
+        Args:
+            after_reply: Let the current reply, and what waits to be said, be heard first. The caller cannot interrupt
+                these last words any more; `interrupt` can.
+            result: Kept as `Session.result`; the first one counts.
+        """
+        self.result = result if self.result is None else self.result
+        if after_reply and (self._turn is not None or self._to_say):
+            self._ends_when_idle = True
+        else:
+            self._end()
+
+    async def user_says(self, text: str) -> Turn:
+        """Take a text as the caller's words, and return the turn when its reply has ended, in whatever way.
+
+        Cancelling stops the waiting, not the turn.
+
+        Raises:
+            ConfigurationError: There is no word in the text, or the session has ended.
+        """
+        if not any(map(str.isalnum, text)):
+            raise ConfigurationError(f"user_says needs words, not {text!r}")
+        now, before = anyio.current_time(), self._turn
+        if not self.ended.is_set():
+            self._hear(Transcript(text, now, now), is_typed=True)
+        if (turn := self._turn) is None or (turn is before and self._ends_when_idle):
+            raise ConfigurationError("user_says after the session has ended, or was told to end")
+        await turn.settled.wait()
+        return turn
+
+    @property
+    def tools(self) -> Toolset:
+        """The tools that the model may call in this session: `add` and `remove` take effect with the next request."""
+        return self._row.router.tools
+
+    @property
+    def recogniser(self) -> Recogniser:
+        """Who listens in this call; what a tool asks of it there is a hint, ignored where it has no meaning."""
+        return recogniser_of(self._row.hearing_stages)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a reply is being prepared or spoken, or something waits to be said."""
+        return self._turn is not None or bool(self._to_say)
+
+    @property
+    def dropped_events(self) -> int:
+        """Events that were not read in time."""
+        return self._events.dropped
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Iterate over events until the session ends; each event goes to one iterator."""
+        return self._events.__aiter__()
+
+    def __repr__(self) -> str:
+        """Show what it is doing."""
+        doing = "ended" if self.ended.is_set() else repr(self._turn) if self._turn else "listening"
+        return f"<Session {doing}, {len(self.history)} messages>"
+
+    # --- what stages and tools use ------------------------------------------------------------------------------------
+
+    def emit(self, event: Event) -> None:
+        """Tell the application. Never waits."""
+        self._events.put(event)
+        if self._echo is not None and isinstance(event, SentenceStarted):
+            self._echo.says(event.text, anyio.current_time())
+
+    def lease(self, turn: Turn) -> Lease:
+        """Give the output to a turn."""
+        return self._playout.begin(turn)
+
+    @property
+    def output_rate(self) -> int:
+        """Samples per second that the output takes."""
+        return self._output.sample_rate
+
+    def resampler_to_output(self, sample_rate: int) -> Resampler | None:
+        """Return what brings speech to the output's rate; None when it has it."""
+        return resampler(sample_rate, self._output.sample_rate, self._row.sink.name, self._output.name)
+
+    def start_call(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a tool beside the turns, so that none can hold a turn and no barge-in touches one that writes."""
+        self._calls.start_soon(run)
+
+    def drop_draft(self, turn: Turn) -> None:
+        """Drop a draft that cannot be committed any more; nobody speaks then."""
+        self._roll_back(turn)
+        self._go_on()
+
+    def _roll_back(self, turn: Turn) -> None:
+        """Drop a draft without a trace."""
+        turn.scope.cancel()
+        turn.to(TurnState.ROLLED_BACK)
+        turn.settled.set()
+        self._turns_so_far -= 1
+        self._turn = None
+
+    # --- the plumbing -------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _run(self, given: Sequence[Part], greeting: str) -> AsyncGenerator[Session]:
+        """Hear and speak until the block ends, then end everything within 3 s.
+
+        Args:
+            given: Parts that belong to this session alone, so that it opens them.
+            greeting: Said first, if not blank.
+        """
+        self.resampler_to_output(self._row.sink.sample_rate)  # a rate that cannot be met is told now
+        hears = self._source is not None or self._row.hears_by_itself
+        parts = [*self._row.parts(hears=hears), *filter(None, [self._source]), self._output]
+        with single_error():
+            async with (
+                opened(given),
+                attached(parts, self),
+                anyio.create_task_group() as tasks,
+            ):
+                self.resampler_to_output(self._row.sink.sample_rate)  # a device may have turned out to run at its own
+                await tasks.start(self._live, hears)
+                try:
+                    self.say(greeting)
+                    yield self
+                finally:
+                    self._end()
+
+    async def _live(self, hears: bool, *, task_status: TaskStatus[None]) -> None:
+        """Own the tasks of the session: turns and listening, and beside them the writing tools."""
+        async with anyio.create_task_group() as self._calls:
+            try:
+                async with anyio.create_task_group() as self._work:
+                    if hears:
+                        self._work.start_soon(self._listen)
+                    task_status.started()
+                    await self.ended.wait()
+                    self._work.cancel_scope.cancel()
+            finally:
+                self._end()  # a part failed: from here on no task can be started
+            self._calls.cancel_scope.deadline = anyio.current_time() + FINISH_CALLS_S
+
+    async def _listen(self) -> None:
+        """Hear until the caller hangs up."""
+        row = self._row
+        is_deaf = self._echo.is_audible if self._echo and self.recogniser.is_closed else None
+        async with heard(self, row.hearing_stages, self._source, row.hearing_rate, is_deaf) as hearing:
+            while True:
+                wake_at = self._policy.wake_at
+                event: Hearing | Tick = Tick()
+                with anyio.CancelScope(deadline=float("inf") if wake_at is None else wake_at):
+                    try:
+                        event = await hearing.receive()
+                    except anyio.EndOfStream:
+                        break
+                self._hear(event)
+        self._end()
+
+    def _hear(self, event: Hearing | Tick, *, is_typed: bool = False) -> None:
+        decisions = self._policy.handle(event, anyio.current_time(), is_typed=is_typed)
+        if Ignore() not in decisions and not isinstance(event, Tick):
+            self.emit(event)
+        elif isinstance(event, Transcript):
+            self.emit(EchoIgnored(text=event.text))
+        for decision in decisions:
+            if not self.ended.is_set():  # an interruption may have ended it
+                self._carry_out(decision)
+        self._go_on()  # a draft may have been dropped with nothing in its place
+
+    def _carry_out(self, decision: Decision) -> None:
+        if self._ends_when_idle and isinstance(decision, Start | Interrupt):
+            return  # nothing is answered any more, and the last words are heard to their end
+        match decision:
+            case Start(transcript=transcript, is_draft=is_draft):
+                self._start(self._new_turn(transcript, is_draft=is_draft))
+            case Commit(transcript=transcript):
+                assert self._turn is not None  # noqa: S101 - the policy commits drafts only
+                self._turn.commit(transcript)
+                self._turn.announce()
+            case RollBack():
+                assert self._turn is not None  # noqa: S101 - the policy rolls back drafts only
+                self._roll_back(self._turn)
+            case Interrupt():
+                self.interrupt()
+            case Ignore():
+                pass
+
+    def _phase(self) -> Literal["none", "draft", "live"]:
+        if self._turn is None:
+            return "none"
+        return "draft" if self._turn.state is TurnState.DRAFT else "live"
+
+    # --- turns --------------------------------------------------------------------------------------------------------
+
+    def _new_turn(self, transcript: Transcript | None, *, is_draft: bool = False) -> Turn:
+        self._turns_so_far += 1
+        return Turn(self._turns_so_far, self, transcript, is_draft=is_draft)
+
+    def _start(self, turn: Turn) -> None:
+        self._turn = turn
+        if turn.state is not TurnState.DRAFT:
+            turn.announce()
+        self._work.start_soon(self._take, turn, None)
+        if turn.state is TurnState.DRAFT:
+            self._work.start_soon(self._expire, turn)
+
+    async def _expire(self, turn: Turn) -> None:
+        """Drop a draft that is not committed in time."""
+        with anyio.move_on_after(DRAFT_S):
+            await turn.committed.wait()
+        if turn is self._turn and turn.state is TurnState.DRAFT:
+            self.drop_draft(turn)
+
+    def _go_on(self) -> None:
+        """When nobody speaks: say what waits to be said, or end if that was asked for."""
+        if self._turn is not None or self.ended.is_set():
+            return
+        if self._to_say:
+            turn = self._new_turn(None)
+            self._turn = turn
+            turn.announce()
+            self._work.start_soon(self._take, turn, self._to_say.popleft())
+        elif self._ends_when_idle:
+            self._end()
+
+    async def _take(self, turn: Turn, text: str | None) -> None:
+        """Run one turn to its end: a reply to the caller, or `text`; then the fallback if there was no whole reply."""
+        if turn.is_over:
+            return  # interrupted before it began
+        with turn.scope:
+            turn.timeline.mark("turn_started")
+            await self._speak(turn, text)
+            await turn.committed.wait()  # a draft with nothing to say
+            outcome = TurnState.FAILED if turn.failure else TurnState.DONE if turn.has_text else TurnState.EMPTY
+            if outcome is not TurnState.DONE and self._row.fallback and not turn.is_withheld:
+                await self._speak(turn, self._row.fallback)
+            self._settle(turn, TurnState.FAILED if turn.failure else outcome)
+
+    async def _speak(self, turn: Turn, text: str | None) -> None:
+        """Send the transcript through the whole row, or a text through its last part; note a failure on the turn."""
+        turn.first_segment = len(turn.segments)
+        try:
+            if text is None:
+                await run_reply(self._row.reply_stages, turn.transcript, turn)
+            else:
+                turn.add_message().generated = text
+                await run_reply(self._row.speech_stages, TextDelta(text, ends_segment=True), turn)
+        except VoicepipeError as error:
+            turn.fail(error)
+
+    def _settle(self, turn: Turn, state: TurnState) -> None:
+        """End a turn: history, event, and whoever comes next."""
+        if turn.is_over:
+            return
+        if state is TurnState.FAILED:
+            log.warning("turn %d failed: %s", turn.turn_id, for_log(turn.failure) if turn.failure else "")
+            if not turn.is_silent:  # it was cut by an error: what follows must not be taken for the next turn's
+                self._playout.flush()
+        ended = turn.settle(state)
+        self.emit(ended)
+        if ended.heard:
+            self.recogniser.agent_said(ended.heard)
+        if self._turn is turn:
+            self._turn = None
+        self._go_on()
+
+    def _end(self) -> None:
+        if self.ended.is_set():
+            return
+        self._ends_when_idle = False
+        self.ended.set()
+        try:
+            self.interrupt()
+        finally:
+            self._events.close()

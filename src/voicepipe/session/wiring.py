@@ -1,0 +1,199 @@
+"""How a flat row of parts becomes the two halves of a session: what hears, and what replies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, Never, cast
+
+from voicepipe.audio.output import Output
+from voicepipe.audio.source import Source
+from voicepipe.core.stage import SessionStage, Stage, can_follow, flow_of, kind_name
+from voicepipe.errors import ConfigurationError
+from voicepipe.flow import AudioFrame, Hearing, TextDelta, Transcript
+from voicepipe.hearing.recogniser import Recogniser, default_recogniser
+from voicepipe.hearing.stt import STTStage
+from voicepipe.model.model import Model
+from voicepipe.model.question import INSTRUCTIONS, default_model
+from voicepipe.model.tool_router import ToolRouter
+from voicepipe.speaking.tts_sink import TTSSink
+from voicepipe.tools.tool import Tool
+from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
+from voicepipe.vendors.openai.chat import LLMStreamStage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from voicepipe.core.part import Part
+    from voicepipe.turntaking.policy import TurnRules
+
+__all__ = ["Row", "check", "compiled", "expect"]
+
+ORDER: Final = "[Source] [SessionStage ...] [Stage ...] Model [ToolRouter] [Stage ...] TTSSink"
+
+DEFAULT_HEARING_RATE: Final = 16_000
+
+default_recogniser.choose(AssemblyAIRecogniser)
+default_model.choose(partial(LLMStreamStage, INSTRUCTIONS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A pipeline's parts by what they do; the parts of a host, or the copies of one session.
+
+    Attributes:
+        source: Where audio comes from, if the row says so.
+        hearing_stages: From audio to transcripts.
+        reply_stages: From a transcript to sound, the model with its tools as one stage.
+        speech_stages: The end of the reply stages: from text to sound.
+        turns: How turns are taken.
+        fallback: Spoken when there is no whole reply; "" for nothing.
+    """
+
+    source: Source | None
+    hearing_stages: tuple[SessionStage[Any, Any], ...]
+    reply_stages: tuple[Stage[Any, Any], ...]
+    turns: TurnRules
+    fallback: str
+
+    @property
+    def router(self) -> ToolRouter:
+        """The model and its tools."""
+        return next(stage for stage in self.reply_stages if isinstance(stage, ToolRouter))
+
+    @property
+    def speech_stages(self) -> tuple[Stage[Any, Any], ...]:
+        """What turns text into sound."""
+        return self.reply_stages[self.reply_stages.index(self.router) + 1 :]
+
+    @property
+    def sink(self) -> TTSSink:
+        """The voice."""
+        return cast("TTSSink", self.reply_stages[-1])
+
+    @property
+    def hears_by_itself(self) -> bool:
+        """Whether the first stage needs no source: a scripted caller, say."""
+        return bool(self.hearing_stages) and flow_of(self.hearing_stages[0])[0] is Never
+
+    @property
+    def hearing_rate(self) -> int:
+        """Samples per second that the hearing stages take: the recogniser's."""
+        for stage in self.hearing_stages:
+            if isinstance(stage, STTStage):
+                return stage.recogniser.sample_rate
+        return DEFAULT_HEARING_RATE
+
+    def parts(self, *, hears: bool) -> Iterator[Part]:
+        """Return the parts to open or attach; without a source those that would hear are left out."""
+        yield from self.hearing_stages if hears else ()
+        yield from self.reply_stages
+
+    def copied(self) -> Row:
+        """Return the same row of copies."""
+        return replace(
+            self,
+            hearing_stages=tuple(stage._copied() for stage in self.hearing_stages),
+            reply_stages=tuple(stage._copied() for stage in self.reply_stages),
+        )
+
+
+def compiled(parts: Sequence[Part], turns: TurnRules, fallback: str) -> Row:
+    """Sort a row that `check` has passed: the model goes into its tool router."""
+    replies: list[Stage[Any, Any]] = []
+    for part, after in zip(parts, [*parts[1:], None], strict=True):
+        if isinstance(part, Model):
+            router = after if isinstance(after, ToolRouter) else ToolRouter([])
+            replies.append(router.with_model(part))
+        elif isinstance(part, Stage) and not isinstance(part, ToolRouter):
+            stage: Stage[Any, Any] = part
+            replies.append(stage)
+    hearing: tuple[SessionStage[Any, Any], ...] = tuple(part for part in parts if isinstance(part, SessionStage))
+    first = parts[0]
+    needs_source = not (hearing and flow_of(hearing[0])[0] is Never)
+    return Row(
+        source=first if isinstance(first, Source) and needs_source else None,
+        hearing_stages=hearing,
+        reply_stages=tuple(replies),
+        turns=turns,
+        fallback=fallback,
+    )
+
+
+def check(parts: Sequence[Part]) -> None:
+    """Refuse a row that does not fit together.
+
+    Raises:
+        ConfigurationError: Says which two neighbours do not fit, and what to do.
+    """
+    for part in parts:
+        _check_kind(part)
+    if sum(isinstance(part, Model) for part in parts) != 1:
+        raise ConfigurationError(f"a row needs exactly one model, e.g. LLMStreamStage(...); the order is {ORDER}")
+    if not isinstance(parts[-1], TTSSink):
+        raise ConfigurationError(
+            f"a row ends with a TTSSink, but the last part is {parts[-1].name}; the order is {ORDER}"
+        )
+    for before, after in pairwise(parts):
+        _check_pair(before, after)
+    first_read = AudioFrame if isinstance(parts[0], Source) else _flow(parts[0])[0]
+    if first_read not in (AudioFrame, Transcript, Never):
+        raise ConfigurationError(
+            f"{parts[0].name} reads {kind_name(first_read)}, which nothing in front of it sends; the order is {ORDER}"
+        )
+
+
+def expect(name: str, value: object, kind: type) -> None:
+    """Refuse an argument that is neither None nor of its kind."""
+    if isinstance(value, type):
+        raise ConfigurationError(f"{name}: {value.__name__} is a class; write {value.__name__}(...) to make one")
+    if value is not None and not isinstance(value, kind):
+        raise ConfigurationError(f"{name} must be of the type {kind.__name__}, not {type(value).__name__}")
+
+
+def _check_kind(part: Any) -> None:  # noqa: ANN401 - anything may have been put into the row
+    if isinstance(part, type):
+        raise ConfigurationError(f"{part.__name__} is a class; write {part.__name__}(...) to make one")
+    if isinstance(part, Output):
+        raise ConfigurationError(f"{part.name} is an output; give it as Pipeline(..., output={part.name}(...))")
+    if isinstance(part, Tool):
+        raise ConfigurationError(f"{part.name} is a tool; put ToolRouter([{part.name}]) directly behind the model")
+    if isinstance(part, Recogniser):
+        raise ConfigurationError(f"{part.name} is a recogniser; write STTStage({part.name}(...))")
+    if not isinstance(part, (Source, SessionStage, Stage, Model)):
+        hint = "; decorate it with @stage" if callable(part) else f"; the order is {ORDER}"
+        raise ConfigurationError(f"{getattr(part, '__name__', repr(part))} is no part of a row{hint}")
+
+
+def _check_pair(before: Part, after: Part) -> None:
+    if isinstance(before, TTSSink):
+        raise ConfigurationError(f"nothing follows a TTSSink, but {after.name} follows {before.name}; wrap the output")
+    if isinstance(after, Source):
+        raise ConfigurationError(f"a source comes first, but {after.name} follows {before.name}")
+    if isinstance(after, ToolRouter) and not isinstance(before, Model):
+        raise ConfigurationError(f"ToolRouter must directly follow a model, but it follows {before.name}")
+    if isinstance(after, SessionStage) and not isinstance(before, (Source, SessionStage)):
+        raise ConfigurationError(
+            f"{after.name} lives as long as the session, so it cannot follow {before.name}, which lives for one turn; "
+            f"the order is {ORDER}"
+        )
+    sent, read = _flow(before)[1], _flow(after)[0]
+    # A turn's stages get the one final transcript out of all that was heard.
+    if sent == Hearing and not isinstance(after, SessionStage):
+        sent = Transcript
+    if read is not Never and not can_follow(sent, read):
+        raise ConfigurationError(
+            f"{after.name} cannot follow {before.name}: {before.name} sends {kind_name(sent)}, "
+            f"{after.name} reads {kind_name(read)}; the order is {ORDER}"
+        )
+
+
+def _flow(part: Part) -> tuple[Any, Any]:
+    if isinstance(part, Source):
+        return Never, AudioFrame
+    if isinstance(part, Model):
+        return Transcript, TextDelta
+    if isinstance(part, ToolRouter):
+        return TextDelta, TextDelta  # it takes in the model in front of it
+    return flow_of(part)

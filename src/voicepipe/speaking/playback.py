@@ -1,0 +1,213 @@
+"""The one place where a reply's audio meets the output.
+
+Rule 1: nothing is written before the turn is committed.
+Rule 2: a turn writes through a lease. `flush` revokes it in the same step in which the output falls silent, so no frame
+        of an interrupted reply can follow.
+Rule 3: what is handed over is recorded with its sentence; what was heard follows from what the output has played.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import anyio
+
+from voicepipe.audio.output import STALLED_OUTPUT_S, stalled
+from voicepipe.audio.pcm import frames_of
+from voicepipe.conversation.turn import TurnState
+from voicepipe.errors import LeaseRevoked
+from voicepipe.events import SentenceStarted
+
+if TYPE_CHECKING:
+    from voicepipe.audio.output import Output
+    from voicepipe.conversation.turn import Turn
+    from voicepipe.core.context import OutputLease, Resampling
+    from voicepipe.flow import Sentence, WordMark
+
+__all__ = ["Lease", "Playback", "Playout"]
+
+
+class Playout:
+    """The output of one session, and who may write to it.
+
+    Attributes:
+        audible_until_s: When what was handed over so far has been played, on the loop's clock.
+    """
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+        self.audible_until_s = -math.inf
+        self._lease: Lease | None = None
+
+    def begin(self, turn: Turn) -> Lease:
+        """Give the output to a turn; whoever had it before has lost it. A turn that has it keeps it."""
+        if self._lease is not None and self._lease.turn is turn:
+            return self._lease
+        if self._lease is not None:
+            self._lease.revoke()
+        self._lease = turn.lease = Lease(self, turn)
+        return self._lease
+
+    def flush(self) -> None:
+        """Be silent at once; nobody has the output any more."""
+        if self._lease is not None:
+            self._lease.revoke()
+        self._lease = None
+        self.audible_until_s = min(self.audible_until_s, anyio.current_time())
+        self.output.flush()
+
+    def took(self, pcm: bytes) -> None:
+        """The output has taken a frame, which it plays after what it had."""
+        duration_s = len(pcm) / 2 / self.output.sample_rate
+        self.audible_until_s = max(self.audible_until_s, anyio.current_time()) + duration_s
+
+
+class Lease:
+    """The right of one turn to write to the output.
+
+    Attributes:
+        turn: Who has it.
+        is_revoked: Whether it has been lost.
+    """
+
+    def __init__(self, playout: Playout, turn: Turn) -> None:
+        self.turn = turn
+        self.is_revoked = False
+        self._playout = playout
+        self._output = playout.output
+        self._began_s = self._output.played_s
+        self._frozen_s: float | None = None
+
+    @property
+    def played_s(self) -> float:
+        """Seconds of this turn's audio that were played."""
+        return self._output.played_s - self._began_s if self._frozen_s is None else self._frozen_s
+
+    def revoke(self) -> None:
+        """Take it away; `played_s` stays what it is now."""
+        self._frozen_s = self.played_s
+        self.is_revoked = True
+
+    async def write(self, pcm: bytes) -> None:
+        """Hand a frame to the output, waiting for room.
+
+        Raises:
+            LeaseRevoked: The turn has lost the output, before or while it waited.
+        """
+        self.check()
+        if self._output._watches_itself:
+            await self._output.write(pcm)
+        else:
+            with anyio.move_on_after(STALLED_OUTPUT_S) as limit:
+                await self._output.write(pcm)
+            if limit.cancelled_caught:
+                raise stalled(self._output)
+        if self.is_revoked:
+            # An output that was waiting for room when it was flushed may have taken the frame in after all.
+            self._output.flush()
+        self.check()
+        self._playout.took(pcm)
+
+    async def wait_played(self, written_s: float) -> None:
+        """Wait until `written_s` seconds of this turn's audio have been played.
+
+        Raises:
+            LeaseRevoked: The turn has lost the output.
+            AudioError: The output holds audio but plays none.
+        """
+        reached, since = self.played_s, anyio.current_time()
+        pause = 0.0
+        # A microsecond: sums of frame lengths are not exact.
+        while (left := written_s - self.played_s) > 1e-6:
+            # Not until all could have been played: an output that reports nothing must be found out before.
+            await anyio.sleep(min(max(left, pause), STALLED_OUTPUT_S + 0.005))
+            pause = 0.005  # an output that is a little behind must not be asked all the time
+            self.check()
+            now = anyio.current_time()
+            if self.played_s > reached:
+                reached, since = self.played_s, now
+            elif now - since > STALLED_OUTPUT_S:
+                raise stalled(self._output)
+
+    def check(self) -> None:
+        """Raise `LeaseRevoked` if the turn has lost the output."""
+        if self.is_revoked:
+            raise LeaseRevoked(f"turn {self.turn.turn_id} no longer has the output")
+
+
+class Playback:
+    """Plays the sentences of one turn, in order.
+
+    Args:
+        turn: Whose speech it is.
+        sample_rate: Samples per second of the audio that will be played.
+    """
+
+    def __init__(self, turn: Turn, sample_rate: int) -> None:
+        self._turn = turn
+        self._sample_rate = sample_rate
+        self._lease: OutputLease | None = None
+        self._resampler: Resampling | None = None
+        self._untold: str | None = None  # a sentence whose first frame has not come yet
+
+    async def play(self, pcm: bytes) -> None:
+        """Hand over audio of the current sentence, at most 20 ms; waits for the turn's commit and for room."""
+        lease = self._lease or await self._begin()
+        lease.check()  # revoked in the very step in which this audio came
+        if self._untold is not None:
+            self._turn.emit(SentenceStarted(turn_id=self._turn.turn_id, text=self._untold))
+            self._untold = None
+        self._turn.timeline.mark("first_frame")
+        if self._resampler is not None:
+            pcm = self._resampler.feed(pcm)
+        await self._write(lease, pcm)
+
+    async def begin_sentence(self, sentence: Sentence) -> None:
+        """What is played from here on belongs to this sentence."""
+        if self._lease is None:
+            await self._begin()
+        turn = self._turn
+        segment = min(sentence.segment, len(turn.segments) - 1)  # a stage may have ended segments of its own
+        turn.spoken.begin(sentence.text, segment)
+        turn.segments[segment].synthesised += sentence.text
+        self._untold = sentence.text.strip()
+
+    def mark(self, mark: WordMark) -> None:
+        """Note how far the current sentence's text goes."""
+        self._turn.spoken.add_mark(mark.char_end, mark.end_s)
+
+    async def finish_sentence(self) -> None:
+        """All audio of the current sentence has been handed over."""
+        if self._resampler is not None and self._lease is not None:
+            await self._write(self._lease, self._resampler.flush())
+            self._resampler = self._turn.session.resampler_to_output(self._sample_rate)
+        self._turn.spoken.finish()
+
+    async def wait_played(self) -> None:
+        """Wait until everything has been heard."""
+        if self._lease is not None:
+            await self._lease.wait_played(self._turn.spoken.written_s)
+
+    async def _begin(self) -> OutputLease:
+        turn = self._turn
+        await turn.committed.wait()
+        self._lease = turn.session.lease(turn)
+        self._resampler = turn.session.resampler_to_output(self._sample_rate)
+        if turn.state is TurnState.COMMITTED:
+            turn.to(TurnState.SPEAKING)
+        return self._lease
+
+    async def _write(self, lease: OutputLease, pcm: bytes) -> None:
+        if not pcm:
+            return
+        rate = self._turn.session.output_rate
+        for frame in frames_of(pcm, rate):  # a resampler gives out what it held back in longer pieces
+            # Recorded before the write: a frame that waits for room may be played before this task runs again.
+            duration_s = len(frame) / 2 / rate
+            self._turn.spoken.add_audio(duration_s)
+            try:
+                await lease.write(frame)
+            except BaseException:
+                self._turn.spoken.add_audio(-duration_s)
+                raise

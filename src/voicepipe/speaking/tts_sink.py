@@ -1,0 +1,172 @@
+"""Sentences to speech: the last stage of a row.
+
+Rule 1: a vendor writes `synthesize`; order, prefetch, playback, flush and the record of what was heard are done here.
+Rule 2: sentence k+1 is synthesised while k is played. Order is the queue's, overlap the clips', prefetch the capacity.
+Rule 3: a clip that failed is played as far as it goes, after everything before it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Never, cast
+
+import anyio
+
+from voicepipe.audio.pcm import frames_of
+from voicepipe.core.channel import Channel
+from voicepipe.core.stage import Stage
+from voicepipe.errors import ConfigurationError, VendorError
+from voicepipe.flow import Sentence, WordMark
+from voicepipe.speaking.playback import Playback
+from voicepipe.text.markup import printable, spoken
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from voicepipe.conversation.turn import Turn
+    from voicepipe.core.channel import Inbox, Outbox
+
+__all__ = ["TTSSink"]
+
+PREFETCH: Final = 1
+"""Sentences synthesised ahead of the one being played: enough to hide synthesis, little to throw away on barge-in."""
+
+CLIP_FRAMES: Final = 50
+"""One sentence's audio ahead of playback: 1 s. A vendor that is quicker waits here."""
+
+FIRST_AUDIO_S: Final = 5.0
+"""How long TTS may take to the first audio of a sentence, and between two pieces of it."""
+
+CLEANUP_S: Final = 0.5
+"""How long the clean-up of an interrupted synthesis is shielded from cancellation."""
+
+
+class _Clip:
+    """One sentence and its audio as it comes."""
+
+    def __init__(self, sentence: Sentence) -> None:
+        self.sentence = sentence
+        self.audio = Channel[bytes | WordMark](CLIP_FRAMES)
+        self.error: Exception | None = None
+
+
+class TTSSink(Stage[Sentence, Never]):
+    """Base of text-to-speech; subclasses write `synthesize`.
+
+    Attributes:
+        sample_rate: Samples per second of what `synthesize` yields.
+        strips_markup: Whether sentences come without Markdown, tags and emoji. False is for a vendor that understands
+            them; control and format characters are taken out all the same.
+    """
+
+    sample_rate: int = 24_000
+    strips_markup: bool = True
+
+    @abstractmethod
+    def synthesize(self, sentence: Sentence) -> AsyncIterator[bytes | WordMark]:
+        """Yield little-endian signed 16-bit mono PCM of one sentence, in pieces of any size, as it comes.
+
+        The text is words, not markup: a vendor that reads SSML needs "&" and "<" escaped.
+        Write it as an async generator. It may run for two sentences at once, so keep nothing of a sentence on `self`.
+        A vendor that knows when words end may yield a `WordMark` before the audio of the next word; then the record of
+        what was heard is exact, else it is estimated.
+
+        When the turn dies, cancellation is raised at the current `await`. Clean-up that awaits must shield itself
+        (`with anyio.move_on_after(0.5, shield=True)`); nobody waits for it.
+
+        Raises:
+            VendorError: The service failed. What came before is still played.
+        """
+
+    async def run(self, inbox: Inbox[Sentence], outbox: Outbox[Never], turn: Turn) -> None:
+        """Synthesise and play the turn's sentences; return when the last one has been heard."""
+        del outbox
+        clips = Channel[_Clip](PREFETCH)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._play, clips, turn)
+            async for sentence in _speakable(inbox, spoken if self.strips_markup else printable):
+                turn.timeline.mark("first_sentence")
+                clip = _Clip(sentence)
+                turn.unplayed += 1
+                await clips.send(clip)
+                tasks.start_soon(self._fill, clip, turn)
+            clips.close()
+
+    async def _play(self, clips: Channel[_Clip], turn: Turn) -> None:
+        playback = Playback(turn, self.sample_rate)
+        async for clip in clips:
+            await playback.begin_sentence(clip.sentence)
+            async for piece in clip.audio:
+                if isinstance(piece, WordMark):
+                    playback.mark(piece)
+                else:
+                    await playback.play(piece)
+            if clip.error is not None:
+                # Heard so far stays heard; the rest of the reply would come out of order after a hole.
+                await playback.wait_played()
+                raise clip.error
+            await playback.finish_sentence()
+            turn.unplayed -= 1
+        await playback.wait_played()
+
+    async def _fill(self, clip: _Clip, turn: Turn) -> None:
+        """Put a sentence's audio into its clip, in frames of whole samples."""
+        odd, came_bytes = b"", 0
+        with turn.working(self.name):
+            pieces = self._opened(clip.sentence)
+            try:
+                while (piece := await self._next(pieces)) is not None:
+                    if isinstance(piece, WordMark):
+                        await clip.audio.send(piece)
+                        continue
+                    pcm = odd + piece
+                    whole = len(pcm) & ~1
+                    odd = pcm[whole:]
+                    came_bytes += whole
+                    if whole:
+                        turn.timeline.mark("tts_first_audio")
+                    for frame in frames_of(pcm[:whole], self.sample_rate):
+                        await clip.audio.send(frame)
+                if not came_bytes:
+                    raise self._failed("gave no audio for a sentence")  # noqa: TRY301 - travels like a vendor's own
+            except Exception as error:  # noqa: BLE001 - travels with the clip: the player raises it, in its order
+                clip.error = error
+                clip.audio.close()
+            else:
+                clip.audio.close()  # not when cancelled: a player that still runs would take the clip for whole
+            finally:
+                with anyio.move_on_after(CLEANUP_S, shield=True):
+                    await pieces.aclose()
+
+    def _opened(self, sentence: Sentence) -> AsyncGenerator[bytes | WordMark]:
+        pieces = self.synthesize(sentence)
+        if not isinstance(pieces, AsyncGenerator):
+            raise ConfigurationError(
+                f"{self.name}.synthesize must be an async generator, but it returned {type(pieces).__name__}; "
+                "write `async def synthesize(self, sentence)` with `yield` in it"
+            )
+        return cast("AsyncGenerator[bytes | WordMark]", pieces)
+
+    async def _next(self, pieces: AsyncGenerator[bytes | WordMark]) -> bytes | WordMark | None:
+        with anyio.move_on_after(FIRST_AUDIO_S):
+            return await anext(pieces, None)
+        raise self._failed(f"sent no audio for {FIRST_AUDIO_S:g} s")
+
+    def _failed(self, what: str) -> VendorError:
+        return VendorError(f"{self.name} {what}", vendor=self.name, retryable=True)
+
+
+async def _speakable(inbox: Inbox[Sentence], clean: Callable[[str], str]) -> AsyncIterator[Sentence]:
+    """Pass on what can be pronounced, and clean; white space alone goes to the sentence after it."""
+    space, segment = "", 0
+    async for sentence in inbox:
+        if sentence.segment != segment:
+            space, segment = "", sentence.segment
+        text = clean(sentence.text)
+        if any(c.isalnum() for c in text):
+            yield replace(sentence, text=space + text)
+            space = ""
+        elif text.isspace():
+            space += text

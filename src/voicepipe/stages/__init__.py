@@ -1,1 +1,0 @@
-"""The stages an application writes into its row."""

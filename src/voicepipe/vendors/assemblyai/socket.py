@@ -1,0 +1,164 @@
+"""A websocket to AssemblyAI: opened with a key, read without trust, closed for certain.
+
+Rule 1: the client library is imported when a connection is opened, and its errors become ours here and nowhere else.
+Rule 2: nothing in it keeps time by itself: whoever waits for the socket sets the limit.
+Rule 3: no redirect is followed, no proxy asked, and the library's log is silent: it would write the key down.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from voicepipe.errors import AuthenticationError, RateLimited, VendorError
+from voicepipe.vendors.assemblyai.key import VENDOR, without_key
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+    from websockets.asyncio.client import ClientConnection
+
+__all__ = ["Socket", "SocketClosed", "printable"]
+
+MAX_MESSAGE_BYTES: Final = 1 << 20
+"""A turn's message has a few kilobytes; what sends more than a megabyte is broken, and the connection with it."""
+
+CLOSE_S: Final = 0.3
+"""How long the other side may take to answer a close frame; then the connection is cut."""
+
+SAID_CHARACTERS: Final = 200
+"""So much of what a service says about an error is shown."""
+
+SILENT: Final = logging.Logger("voicepipe.websocket", logging.CRITICAL + 1)  # noqa: LOG001 - see below
+"""A logger outside of the tree, so that no configuration can make it speak."""
+
+
+class SocketClosed(Exception):  # noqa: N818 - names what happened
+    """The connection is over.
+
+    Attributes:
+        code: The other side's close code; 1006 when it sent none, or when it broke the protocol.
+        reason: What it said with it.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+
+class Socket:
+    """An open websocket; made by `open`."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    @classmethod
+    async def open(cls, url: str, key: SecretStr) -> Socket:
+        """Connect and shake hands. Takes as long as it takes; cancelling closes what was opened.
+
+        Raises:
+            VendorError: The host cannot be reached or refuses; `AuthenticationError` and `RateLimited` among them.
+        """
+        from websockets import exceptions  # noqa: PLC0415 - see Rule 1
+        from websockets.asyncio.client import connect  # noqa: PLC0415
+
+        class Connect(connect):
+            def process_redirect(self, exc: Exception) -> Exception:
+                return exc  # the key is for this host alone
+
+        host = url.split("/")[2]
+        try:
+            return cls(
+                await Connect(
+                    url,
+                    additional_headers={"Authorization": secret} if (secret := key.get_secret_value()) else {},
+                    user_agent_header="voicepipe",
+                    proxy=None,  # a proxy of the environment must not see the key
+                    compression=None,  # audio does not get smaller, and each connection would hold 64 KiB for it
+                    open_timeout=None,  # whoever opens it waits for the first message as well, with one limit
+                    ping_interval=None,  # who is heard from all the time need not be asked; see `Watch`
+                    close_timeout=CLOSE_S,
+                    max_size=MAX_MESSAGE_BYTES,
+                    max_queue=16,  # messages that nobody reads wait at the sender, not here
+                    logger=SILENT,
+                )
+            )
+        except exceptions.InvalidStatus as error:
+            response = error.response
+            said = printable(without_key(bytes(response.body or b"").decode("utf-8", "replace"), key))
+            failure = _refused(host, response.status_code, said, response.headers.get("Retry-After"))
+        except (OSError, EOFError, exceptions.WebSocketException) as error:
+            why = f"{type(error).__name__}: {printable(without_key(str(error), key))}"
+            failure = VendorError(
+                f"cannot connect to {host} ({why}); is the host right, is the network up?",
+                vendor=VENDOR,
+                retryable=True,
+            )
+        raise failure  # here, without the library's error, which keeps what the service said, the key perhaps
+
+    async def send(self, data: str | bytes) -> None:
+        """Send one message, waiting while the other side does not read.
+
+        Raises:
+            SocketClosed: The connection is over.
+        """
+        from websockets.exceptions import ConnectionClosed  # noqa: PLC0415
+
+        try:
+            await self._connection.send(data)
+        except ConnectionClosed as closed:
+            raise _closed(closed) from None
+
+    async def receive(self) -> bytes:
+        """Return the next message, text as its bytes: what is no UTF-8 costs the message, not the connection.
+
+        What came before the connection was over is still returned.
+
+        Raises:
+            SocketClosed: The connection is over.
+        """
+        from websockets.exceptions import ConnectionClosed  # noqa: PLC0415
+
+        try:
+            return await self._connection.recv(decode=False)
+        except ConnectionClosed as closed:
+            raise _closed(closed) from None
+
+    def abort(self) -> None:
+        """Cut the connection; `receive` raises when it has returned what has come."""
+        self._connection.transport.abort()
+
+    async def aclose(self) -> None:
+        """Close the connection: with a close frame when there is time for it, else without. Takes `CLOSE_S` at most."""
+        try:
+            with anyio.move_on_after(CLOSE_S, shield=True):
+                await self._connection.close()
+        finally:
+            self.abort()
+
+
+def _closed(closed: Any) -> SocketClosed:  # noqa: ANN401 - the library's exception, imported late
+    if closed.rcvd is None or closed.rcvd_then_sent is False:  # nothing was said, or what came broke the protocol
+        return SocketClosed(1006, printable(closed.sent.reason) if closed.sent is not None else "")
+    return SocketClosed(closed.rcvd.code, printable(closed.rcvd.reason))
+
+
+def _refused(host: str, status: int, said: str, retry_after: str | None) -> VendorError:
+    answered = f"{host} refused the connection with HTTP {status}" + (f" ({said})" if said else "")
+    if status in (401, 403):
+        return AuthenticationError(f"{answered}; check the key and what it may be used for", vendor=VENDOR)
+    if status == 429:
+        wait_s = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
+        return RateLimited(f"{answered}; open fewer sessions a minute", vendor=VENDOR, retry_after_s=wait_s)
+    if status >= 500:
+        return VendorError(f"{answered}; try again later", vendor=VENDOR, retryable=True)
+    remedy = {402: "top up the account", 404: "check host and url"}.get(status, "no websocket is served there")
+    return VendorError(f"{answered}; {remedy}", vendor=VENDOR, retryable=False)
+
+
+def printable(text: str) -> str:
+    """Return the beginning of what a service said, on one line."""
+    said = "".join(c if c.isprintable() else " " for c in text[: 2 * SAID_CHARACTERS])
+    return " ".join(said.split())[:SAID_CHARACTERS]

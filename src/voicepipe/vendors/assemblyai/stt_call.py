@@ -1,0 +1,302 @@
+"""One call's hearing: the connection, the one after it, and the audio that must not be lost between them.
+
+Rule 1: `_stt_audio` keeps the audio, `_stt_protocol` reads the messages, `_stt_refusals` knows the codes; here things
+        are moved.
+Rule 2: whoever wants to give a connection up cuts it, and says why on it; the reader reads what has come, and alone
+        goes on from there. So nothing that was heard is lost with a connection, or told twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from voicepipe.errors import AudioError, VendorError
+from voicepipe.events import AudioDropped, RecogniserLost
+from voicepipe.vendors.assemblyai.key import VENDOR
+from voicepipe.vendors.assemblyai.parameters import CHANGEABLE, is_word_by_word
+from voicepipe.vendors.assemblyai.socket import SocketClosed
+from voicepipe.vendors.assemblyai.stt_audio import Backlog
+from voicepipe.vendors.assemblyai.stt_link import connect
+from voicepipe.vendors.assemblyai.stt_protocol import (
+    FORCE_ENDPOINT,
+    TurnReader,
+    Watch,
+    error_in,
+    parsed,
+    update_message,
+)
+from voicepipe.vendors.assemblyai.stt_refusals import Attempts
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+    from pydantic import JsonValue, SecretStr
+
+    from voicepipe.core.channel import Inbox, Outbox
+    from voicepipe.core.context import SessionContext
+    from voicepipe.flow import AudioFrame, Hearing
+    from voicepipe.vendors.assemblyai.parameters import StreamingParameters
+    from voicepipe.vendors.assemblyai.stt_audio import Piece
+    from voicepipe.vendors.assemblyai.stt_link import Link
+
+__all__ = ["Call"]
+
+SEND_S: Final = 4.0
+"""A service that takes no audio for so long is gone."""
+
+TERMINATE_S: Final = 2.2
+"""How long the last words may take after `Terminate`; 0.6 to 1.3 s were measured, on a good day."""
+
+LAST_WORDS_S: Final = 2.5
+"""How long they may take after the caller has hung up, whatever else goes wrong then."""
+
+RENEW_ANYHOW_S: Final = 3 * 3600.0 - 60.0
+"""... and from this age on whether somebody speaks or not."""
+
+RENEW_AGAIN_S: Final = 60.0
+"""When the service refuses the new session, the old one goes on, and this much later it is asked again."""
+
+QUIET_S: Final = 1.0
+"""Nobody speaks when it has been quiet for so long."""
+
+TELL_DROPPED_S: Final = 0.5
+"""Dropped audio is told once it amounts to this much."""
+
+
+class Call:
+    """How one call is listened to.
+
+    Args:
+        url: Of the service, without its query.
+        key: Of the service.
+        model: The model's name.
+        parameters: The settings; whoever changes `parameters` calls `refresh`.
+        session: The call.
+    """
+
+    def __init__(
+        self, url: str, key: SecretStr, model: str, parameters: StreamingParameters, session: SessionContext
+    ) -> None:
+        self.parameters = parameters
+        self._url = url
+        self._key = key
+        self._model = model
+        self._session = session
+        self._rate = parameters.sample_rate
+        self._backlog = Backlog(self._rate)
+        self._turns = TurnReader(waits_for_format=parameters.format_turns is True and is_word_by_word(model))
+        asked = parameters.on_the_wire(model)
+        self._watch = Watch(
+            acknowledges=asked.get("acknowledge_silence") is True, sends_partials=parameters.sends_partials
+        )
+        self._attempts = Attempts()
+        self._news = anyio.Event()
+        self._force_at: int | None = None
+        self._told_dropped_s = 0.0
+        self._link: Link
+        self._tasks: TaskGroup
+
+    async def open(self) -> None:
+        """Connect, and wait until the service is ready.
+
+        Raises:
+            VendorError: It cannot be reached, or refuses.
+        """
+        self._link = await self._connect()
+        self._attempts.backoff.began(self._link.name)
+
+    async def close(self) -> None:
+        """End the session with the service. Takes a second at most."""
+        successor = self._link.successor
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._link.end)
+            if successor is not None:
+                tasks.start_soon(successor.end)
+
+    async def _connect(self) -> Link:
+        return await connect(self._url, self._key, {"speech_model": self._model, **self._asked()}, self._rate)
+
+    def _asked(self) -> dict[str, JsonValue]:
+        return self.parameters.on_the_wire(self._model)
+
+    # --- what is asked of it ------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Send the present settings."""
+        self._link.is_up_to_date = False
+        self._news.set()
+
+    def force_endpoint(self) -> None:
+        """End the caller's turn with the audio that has come so far."""
+        self._force_at = self._backlog.pushed
+        self._news.set()
+
+    async def run(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing]) -> None:
+        """Listen until the caller hangs up, on as many connections as it takes.
+
+        Raises:
+            VendorError: A connection broke and another one will not help, or cannot be had.
+        """
+        async with anyio.create_task_group() as self._tasks:
+            self._tasks.start_soon(self._take_in, inbox, self._tasks.cancel_scope)
+            while True:
+                link = self._link
+                self._begin(link)
+                loss = await self._converse(link, outbox)
+                if loss is not None:
+                    self._session.emit(RecogniserLost(error=loss))
+                    self._backlog.rewind()  # what was sent in vain waits again, so it is counted if it gets too old
+                    self._tasks.start_soon(link.end)
+                    # What is silent is noticed by each call at a time of its own, and every moment of it costs audio.
+                    self._link = link.successor or await self._reconnected(loss, is_alone=link.loss is not None)
+                elif link.successor is not None:
+                    self._tasks.start_soon(link.end)
+                    self._link = link.successor
+                else:
+                    break
+            self._tasks.cancel_scope.cancel()
+        self._tell_dropped(self._backlog.dropped_s + self._backlog.waiting_s)
+        for event in self._turns.flush():
+            await outbox.send(event)
+
+    async def _reconnected(self, loss: VendorError, *, is_alone: bool) -> Link:
+        while (delay_s := self._attempts.delay_s(loss, anyio.current_time(), is_alone=is_alone)) is not None:
+            await anyio.sleep(delay_s)
+            try:
+                return await self._connect()
+            except VendorError as error:
+                loss, is_alone = error, False
+        raise loss
+
+    def _begin(self, link: Link) -> None:
+        now = anyio.current_time()
+        self._turns.connect(link.clock, oldest_s=self._backlog.oldest_s, newest_s=now)
+        self._backlog.rewind()
+        self._watch.connected(now)
+
+    # --- audio --------------------------------------------------------------------------------------------------------
+
+    async def _take_in(self, inbox: Inbox[AudioFrame], listening: anyio.CancelScope) -> None:
+        backlog = self._backlog
+        async for frame in inbox:
+            if frame.sample_rate != self._rate:
+                raise AudioError(
+                    f"expected audio at {self._rate} Hz, found {frame.sample_rate} Hz; resample before the recogniser"
+                )
+            backlog.push(frame)
+            self._news.set()
+            self._tell_dropped(backlog.dropped_s)
+        backlog.end()
+        self._news.set()
+        listening.deadline = anyio.current_time() + LAST_WORDS_S
+
+    def _tell_dropped(self, dropped_s: float) -> None:
+        if dropped_s >= self._told_dropped_s + TELL_DROPPED_S:
+            self._session.emit(AudioDropped(seconds=dropped_s - self._told_dropped_s))
+            self._told_dropped_s = dropped_s
+
+    async def _send(self, link: Link) -> None:
+        """Send audio and settings until the connection ends or the caller has hung up."""
+        try:
+            while link.successor is None:
+                await self._send_control(link)
+                piece = self._backlog.take(is_behind=link.has_to_catch_up(anyio.current_time()))
+                if piece is None and self._backlog.is_ended:
+                    break
+                if piece is None:
+                    self._news = anyio.Event()
+                    await self._news.wait()
+                    continue
+                await anyio.sleep_until(link.next_s)
+                if not await self._send_piece(link, piece):
+                    return
+                self._renew_in_time(link, anyio.current_time())
+            await link.terminate(TERMINATE_S)
+        except SocketClosed:
+            return  # the reader knows why
+
+    async def _send_piece(self, link: Link, piece: Piece) -> bool:
+        """Send a piece of audio; return whether the service still seems to be there."""
+        link.clock.add(piece)
+        with anyio.move_on_after(SEND_S) as limit:
+            await link.socket.send(piece.pcm)
+        if limit.cancelled_caught:
+            link.lose(self._silent("takes no audio any more"))
+            return False
+        now, duration_s = anyio.current_time(), piece.end_s - piece.start_s
+        link.sent(duration_s, now)
+        self._watch.sent(duration_s, now, is_loud=piece.is_loud)
+        if not link.is_waiting and self._watch.is_gone(now):
+            self._watch.lost()
+            link.lose(self._silent("says nothing any more"))
+            return False
+        return True
+
+    async def _send_control(self, link: Link) -> None:
+        if not link.is_up_to_date:
+            link.is_up_to_date = True
+            asked = self._asked()
+            changes = {
+                name: value
+                for name, value in asked.items()
+                if name in CHANGEABLE and (name not in link.known or link.known[name] != value)
+            }
+            link.known |= changes
+            if changes:
+                await link.socket.send(update_message(changes))
+        if self._force_at is not None and self._backlog.taken >= self._force_at:
+            self._force_at = None
+            await link.socket.send(FORCE_ENDPOINT)
+
+    def _silent(self, what: str) -> VendorError:
+        return VendorError(f"{VENDOR} {what}; the connection is made anew", vendor=VENDOR, retryable=True)
+
+    # --- what is heard ------------------------------------------------------------------------------------------------
+
+    async def _converse(self, link: Link, outbox: Outbox[Hearing]) -> VendorError | None:
+        """Send and read until the connection is over; return why if that was not wanted."""
+        loss = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._send, link)
+            loss = await self._read(link, outbox)
+            tasks.cancel_scope.cancel()
+        return loss
+
+    async def _read(self, link: Link, outbox: Outbox[Hearing]) -> VendorError | None:
+        while True:
+            try:
+                message = parsed(await link.socket.receive())
+            except SocketClosed as closed:
+                return None if link.is_ending else link.closed(closed)
+            now = anyio.current_time()
+            if (error := error_in(message)) is not None:
+                return None if link.is_ending else await link.refusal(*error)
+            link.is_waiting = True
+            for event in self._turns.receive(message, now):
+                await outbox.send(event)
+            link.is_waiting = False
+            self._watch.received(message, anyio.current_time())
+            self._backlog.forget(self._turns.settled_s)
+            if message.get("type") == "Termination" and link.is_ending:
+                return None
+
+    # --- age ----------------------------------------------------------------------------------------------------------
+
+    def _renew_in_time(self, link: Link, now: float) -> None:
+        is_quiet = self._backlog.quiet_s >= QUIET_S and not self._turns.is_open
+        if now >= link.renew_s and (is_quiet or now >= link.began_s + RENEW_ANYHOW_S):
+            link.renew_s = now + RENEW_AGAIN_S
+            self._tasks.start_soon(self._renew, link)
+
+    async def _renew(self, link: Link) -> None:
+        """Connect anew while the old connection still serves, then let that one say its last words."""
+        try:
+            successor = await self._connect()
+        except VendorError:
+            return  # it is asked again, and if it goes on refusing, the end of the old session tells why
+        if self._link is not link or link.is_ending:
+            await successor.end()
+            return
+        link.successor = successor
+        self._news.set()

@@ -1,0 +1,193 @@
+"""One connection to the service: how it is made, what is known of it, how it ends.
+
+Rule 1: a connection counts from `Begin` on: credentials are accepted with the handshake, and refused after it.
+Rule 2: every session is ended with `Terminate` if the time allows: one that is not is paid for by the hour.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+import anyio
+
+from voicepipe.errors import VendorError
+from voicepipe.vendors.assemblyai.key import VENDOR, without_key
+from voicepipe.vendors.assemblyai.parameters import URL_CHARACTERS, query
+from voicepipe.vendors.assemblyai.socket import Socket, SocketClosed, printable
+from voicepipe.vendors.assemblyai.stt_audio import AudioClock
+from voicepipe.vendors.assemblyai.stt_protocol import TERMINATE, Message, error_in, parsed
+from voicepipe.vendors.assemblyai.stt_refusals import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import JsonValue, SecretStr
+
+__all__ = ["Link", "connect"]
+
+BEGIN_S: Final = 4.5
+"""How long a connection may take to be made, up to `Begin`; a failure is then told within 5 s."""
+
+CODE_S: Final = 0.5
+"""An error without a code is followed by a close frame that has one, or by nothing."""
+
+CATCH_UP: Final = 2.0
+"""How much faster than speech waiting audio is sent. Bursts of ten times were seen to be taken, but too fast is an
+error that ends the session for good."""
+
+BEHIND_S: Final = 0.3
+"""A service that was sent so much more audio than time has passed is behind: it hears no faster than people speak."""
+
+ABREAST_S: Final = 0.05
+"""It has caught up when this little is left; what waits then may be sent without its being behind again."""
+
+CLOSE_S: Final = 0.6
+"""How long saying good-bye may take at the end of a call, beside the close frame; see `_lifetimes.CLOSE_S`."""
+
+RENEW_S: Final = 3 * 3600.0 - 900.0
+"""From this age on, a quarter of an hour before the service ends a session, it is renewed when nobody speaks, ..."""
+
+
+class Link:
+    """One connection, from `Begin` on.
+
+    Args:
+        socket: The connection.
+        key: Kept out of what the service says.
+        clock: When its audio was heard.
+        known: The settings that the service was sent, by its names.
+        now: When it began.
+        name: What the service calls the session.
+
+    Attributes:
+        loss: Why it was given up, if it was.
+        is_ending: Whether `Terminate` was sent.
+        successor: The connection that takes its place, once there is one.
+        renew_s: When it is renewed.
+        next_s: When the next piece of audio may be sent.
+        is_up_to_date: Whether the service was sent the present settings.
+        is_waiting: Whether what was heard waits to be taken, so that nothing is read meanwhile.
+    """
+
+    def __init__(
+        self, socket: Socket, key: SecretStr, clock: AudioClock, known: dict[str, JsonValue], now: float, name: object
+    ) -> None:
+        self.socket = socket
+        self.name = name
+        self.clock = clock
+        self._key = key
+        self.known = known
+        self.loss: VendorError | None = None
+        self.is_ending = False
+        self.successor: Link | None = None
+        self.began_s = self.heard_s = self.next_s = now
+        self.is_behind = False
+        self.renew_s = now + RENEW_S
+        self.is_up_to_date = False
+        self.is_waiting = False
+
+    def has_to_catch_up(self, now: float) -> bool:
+        """Whether the service has still to hear much of what it was sent."""
+        self.is_behind = self.heard_s - now > (ABREAST_S if self.is_behind else BEHIND_S)
+        return self.is_behind
+
+    def sent(self, duration_s: float, now: float) -> None:
+        """Take note of a piece of audio."""
+        self.heard_s = max(now, self.heard_s) + duration_s
+        self.next_s = max(now, self.next_s) + duration_s / CATCH_UP
+
+    def lose(self, error: VendorError) -> None:
+        """Give it up."""
+        self.loss = error
+        self.socket.abort()
+
+    async def terminate(self, limit_s: float) -> None:
+        """Say that no more comes, and cut the connection if it has not ended within the limit."""
+        self.is_ending = True
+        try:
+            with anyio.move_on_after(limit_s):
+                await self.socket.send(TERMINATE)
+                await anyio.sleep(limit_s)
+        except SocketClosed:
+            return
+        self.socket.abort()
+
+    async def end(self) -> None:
+        """Terminate and close it; nobody reads any more what it says. Shielded, takes a second at most."""
+        try:
+            if not self.is_ending:
+                self.is_ending = True
+                with anyio.move_on_after(CLOSE_S, shield=True):
+                    await self.socket.send(TERMINATE)
+                    while parsed(await self.socket.receive()).get("type") != "Termination":
+                        pass
+        except SocketClosed:
+            pass
+        finally:
+            await self.socket.aclose()
+
+    async def refusal(self, code: int | None, said: str) -> VendorError:
+        """Return the error that an error message tells."""
+        return await _refusal(self.socket, self._key, code, said)
+
+    def closed(self, closed: SocketClosed) -> VendorError:
+        """Return why the connection is over."""
+        return self.loss or _refused(self._key, closed.code, closed.reason)
+
+
+async def connect(url: str, key: SecretStr, asked: Mapping[str, JsonValue], sample_rate: int) -> Link:
+    """Connect, and wait until the service is ready.
+
+    Args:
+        url: Of the service, without its query.
+        key: Of the service.
+        asked: The settings, by the service's names. What is said of this very moment of the call, or is too long for a
+            URL, is left to be sent as a change.
+        sample_rate: Of the audio.
+
+    Raises:
+        VendorError: The service cannot be reached, or refuses.
+    """
+    known = {name: value for name, value in asked.items() if name != "agent_context"}
+    if len(urlencode(query(known))) > URL_CHARACTERS:
+        known = {name: value for name, value in known.items() if name not in ("prompt", "keyterms_prompt")}
+    with anyio.move_on_after(BEGIN_S):
+        socket = await Socket.open(f"{url}?{urlencode(query(known))}", key)
+        try:
+            begin = await _wait_begin(socket, key)
+            return Link(socket, key, AudioClock(sample_rate), known, anyio.current_time(), begin.get("id"))
+        except BaseException:
+            socket.abort()
+            raise
+    raise VendorError(
+        f"{VENDOR} did not begin a session within {BEGIN_S:g} s; is the network up, is the service?",
+        vendor=VENDOR,
+        retryable=True,
+    )
+
+
+async def _wait_begin(socket: Socket, key: SecretStr) -> Message:
+    try:
+        while (message := parsed(await socket.receive())).get("type") != "Begin":
+            if (error := error_in(message)) is not None:
+                raise await _refusal(socket, key, *error)
+        return message  # noqa: TRY300 - the loop ends with it
+    except SocketClosed as closed:
+        raise _refused(key, closed.code, closed.reason) from None
+
+
+async def _refusal(socket: Socket, key: SecretStr, code: int | None, said: str) -> VendorError:
+    """Return the error that the service has told; the code that it did not give, the close frame may."""
+    if code is None:
+        with anyio.move_on_after(CODE_S):
+            try:
+                while True:
+                    await socket.receive()
+            except SocketClosed as closed:
+                code = closed.code
+    return _refused(key, code, said)
+
+
+def _refused(key: SecretStr, code: int | None, said: str) -> VendorError:
+    return refusal(code, printable(without_key(said, key)))

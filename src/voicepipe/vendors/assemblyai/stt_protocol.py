@@ -1,0 +1,295 @@
+"""What the service says, made into what was heard.
+
+Rule 1: pure: no await, no clock, no I/O. Messages and the time go in, events come out.
+Rule 2: nothing a service sends can break it: what is no message of the protocol is no event.
+Rule 3: each of the caller's turns gives one `Transcript`, whatever was sent twice and however often the connection
+        was made anew.
+
+Source: the vendor's streaming reference ("Universal-3 Pro streaming", "Turn detection"), its specification of March
+2026 and its Python SDK 1.8.2, read 2026-11-22.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+from voicepipe.flow import EarlyTranscript, SpeechStarted, Transcript, Word
+from voicepipe.vendors.assemblyai.numbers import number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import JsonValue
+
+    from voicepipe.flow import Hearing
+    from voicepipe.vendors.assemblyai.stt_audio import AudioClock
+
+__all__ = ["FORCE_ENDPOINT", "TERMINATE", "TurnReader", "Watch", "error_in", "parsed", "update_message"]
+
+Message: TypeAlias = "Mapping[str, Any]"
+
+TERMINATE: Final = '{"type":"Terminate"}'
+
+FORCE_ENDPOINT: Final = '{"type":"ForceEndpoint"}'
+
+CONFIDENT: Final = 0.8
+"""From this confidence on the end of a turn is expected. Where a service gives 0 and 1 alone it says nothing."""
+
+FORMATTED_S: Final = 0.5
+"""How long a finished turn waits for its formatted text, where that was asked for."""
+
+REMEMBERED_TURNS: Final = 64
+"""So many finished turns are told from repeated messages."""
+
+TERMINAL: Final = re.compile("[.?!…。\uff1f\uff01؟।]['\")\\]»”\u2019]*$")
+"""The end of a text that sounds finished."""
+
+
+def parsed(raw: bytes) -> Message:
+    """Return a message; an empty one for what is no JSON object."""
+    try:
+        message = json.loads(raw)
+    except (ValueError, RecursionError):
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+def update_message(changes: Mapping[str, JsonValue]) -> str:
+    """Return the message that changes settings in mid-session."""
+    return json.dumps({"type": "UpdateConfiguration", **changes})
+
+
+def error_in(message: Message) -> tuple[int | None, str] | None:
+    """Return code and text of an error message, in its present and its old shape; None for any other message."""
+    if message.get("type") != "Error" and not ("error" in message and "type" not in message):
+        return None
+    code, text = message.get("error_code"), message.get("error")
+    return _integer(code), text if isinstance(text, str) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unformatted:
+    """A finished turn whose formatted text is awaited."""
+
+    order: int | None
+    until_s: float
+    transcript: Transcript
+
+
+class TurnReader:
+    """Reads the messages of one call, over any number of connections.
+
+    Args:
+        waits_for_format: A turn's end comes twice, and the second text, the formatted one, is the one that counts.
+
+    Attributes:
+        is_open: Whether somebody seems to be in the middle of a turn.
+        settled_s: Until when the audio is done with: it belongs to turns that have ended.
+    """
+
+    def __init__(self, *, waits_for_format: bool) -> None:
+        self._waits_for_format = waits_for_format
+        self._clock: AudioClock | None = None
+        self._ended: OrderedDict[int, float] = OrderedDict()  # turn_order -> when its speech ended
+        self._words: tuple[Word, ...] = ()  # of the newest partial
+        self._carried: tuple[Word, ...] = ()  # said before the audio that could be sent again
+        self._early: EarlyTranscript | None = None
+        self._unformatted: _Unformatted | None = None
+        self._speech_s = -math.inf  # of the newest SpeechStarted
+        self._repeated_until_s = -math.inf
+        self._last_text = ""  # of the newest finished turn
+        self._before = ""  # the same, of the connection before, until this one finishes a turn
+        self.is_open = False
+        self.settled_s = -math.inf
+
+    def connect(self, clock: AudioClock, *, oldest_s: float, newest_s: float) -> None:
+        """Go on with a new connection, which is sent again what was heard between these times."""
+        self._clock = clock
+        self._ended.clear()
+        self._repeated_until_s = newest_s
+        self._before = self._last_text
+        self._carried += tuple(word for word in self._words if word.end_s <= oldest_s)
+        self._words = ()
+        self._early = None
+
+    def receive(self, message: Message, now: float) -> list[Hearing]:
+        """Return what a message means, in order."""
+        order = _integer(message.get("turn_order"))
+        waiting, events = self._unformatted, cast("list[Hearing]", [])
+        if waiting and (now >= waiting.until_s if order is None else order != waiting.order):
+            events += self._finish(waiting.order, waiting.transcript)
+        if message.get("type") == "SpeechStarted":
+            events += self._speech(message, now)
+        elif message.get("type") == "Turn":
+            events += self._turn(message, order, now)
+        return events
+
+    def flush(self) -> list[Hearing]:
+        """Return what still waited when the connection ended."""
+        waiting = self._unformatted
+        return self._finish(waiting.order, waiting.transcript) if waiting else []
+
+    def _speech(self, message: Message, now: float) -> list[Hearing]:
+        at_s = self._time(message.get("timestamp"), now)
+        if at_s == self._speech_s or (self.is_open and at_s <= self._repeated_until_s):
+            return []  # sent twice, or told before the connection broke
+        self.is_open = True
+        self._speech_s = at_s
+        return [SpeechStarted(at_s=at_s)]
+
+    def _turn(self, message: Message, order: int | None, now: float) -> list[Hearing]:
+        said, spoken = message.get("transcript"), _dicts(message.get("words"))
+        starts_ms = [start for word in spoken if (start := _integer(word.get("start"))) is not None]
+        start_ms = min(starts_ms, default=None)
+        if not isinstance(said, str) or self._is_repeated(order, start_ms) or self._is_of_before(said, start_ms):
+            return []
+        words = tuple(word for one in spoken if (word := self._word(one, now)) is not None)
+        text = " ".join([*(word.text for word in self._carried), said.strip()]).strip()
+        has_ended = message.get("end_of_turn") is True
+        if has_ended and not (self._waits_for_format and text and message.get("turn_is_formatted") is not True):
+            return self._finish(order, self._final(text, words, now))
+        if not said.strip():
+            return []
+        self.is_open = True
+        self._words = words or self._words
+        if has_ended:
+            self._unformatted = _Unformatted(order, now + FORMATTED_S, self._final(text, words, now))
+        early = EarlyTranscript(text, stable=has_ended or self._is_stable(message, text))
+        if early == self._early:
+            return []
+        self._early = early
+        return [early]
+
+    def _is_repeated(self, order: int | None, start_ms: int | None) -> bool:
+        """Whether a turn has ended before: the same number, and no later words."""
+        if order is None or order not in self._ended:
+            return False
+        start_s = -math.inf if start_ms is None or self._clock is None else self._clock.at(start_ms / 1e3)
+        return start_s < self._ended[order]
+
+    def _is_of_before(self, said: str, start_ms: int | None) -> bool:
+        """Whether it is the last turn of the connection before once more: of audio that this one was not sent."""
+        sent_s = self._clock.sent_s if self._clock is not None else 0.0
+        return bool(self._before) and said.strip() == self._before and (start_ms or 0) / 1e3 >= sent_s
+
+    def _is_stable(self, message: Message, text: str) -> bool:
+        if TERMINAL.search(text) or (isinstance(message.get("utterance"), str) and message["utterance"].strip()):
+            return True
+        if self._early is not None and self._early.text == text:
+            return True
+        return CONFIDENT <= (number(message.get("end_of_turn_confidence")) or 0.0) < 1
+
+    def _final(self, text: str, words: tuple[Word, ...], now: float) -> Transcript:
+        words = (*self._carried, *words)
+        last_s = words[-1].end_s if words else self._words[-1].end_s if self._words else now
+        # The service pads its last word by up to a quarter of a second, so it may end in the future.
+        return Transcript(text, min(last_s, now), now, words)
+
+    def _finish(self, order: int | None, transcript: Transcript) -> list[Hearing]:
+        if order is not None:
+            self._ended[order] = transcript.speech_ended_s
+            if len(self._ended) > REMEMBERED_TURNS:
+                self._ended.popitem(last=False)
+        self._unformatted = self._early = None
+        self._words = self._carried = ()
+        self.is_open = False
+        if not transcript.text:
+            return []
+        self._last_text, self._before = transcript.text, ""
+        self.settled_s = max(self.settled_s, transcript.speech_ended_s)
+        return [transcript]
+
+    def _word(self, word: Message, now: float) -> Word | None:
+        text = word.get("text")
+        if not isinstance(text, str):
+            return None
+        start_s, end_s = self._time(word.get("start"), now), self._time(word.get("end"), now)
+        return Word(text, start_s=start_s, end_s=max(start_s, end_s), confidence=number(word.get("confidence")) or 0.0)
+
+    def _time(self, position_ms: object, now: float) -> float:
+        position, clock = _integer(position_ms), self._clock
+        # What is said of audio before any was sent is about nothing that has a time.
+        return now if position is None or clock is None or not clock.sent_s else min(now, clock.at(position / 1e3))
+
+
+class Watch:
+    """Notices a service that has gone silent, by what it should have said.
+
+    A U3 service that was asked to acknowledge silence is heard from each second, whether somebody speaks or not, so its
+    silence means that it is gone. One that never acknowledges is judged by our own ears: when somebody speaks, it has
+    to say something. Each time it was wrong it is more patient, until something is understood again: a room where a
+    service hears neither silence nor words must not cost a session every few seconds.
+
+    Args:
+        acknowledges: Whether the service was asked to acknowledge silence.
+        sends_partials: Whether it speaks while somebody speaks; else only a heartbeat every 5 s can be waited for.
+    """
+
+    LIMIT_S: Final = 4.5
+    WITHOUT_PARTIALS_S: Final = 12.0
+    MOST_S: Final = 60.0
+    SPEECH_S: Final = 1.5
+    """So much loud audio is speech for which an answer is due."""
+
+    def __init__(self, *, acknowledges: bool, sends_partials: bool) -> None:
+        self._least_s = self.LIMIT_S if sends_partials else self.WITHOUT_PARTIALS_S
+        self._limit_s = self._least_s
+        self._acknowledges = acknowledges
+        self._has_acknowledged = False
+        self._since_s = 0.0
+        self._sent_s = 0.0
+        self._loud_s = 0.0
+        self._loud_since_s = 0.0
+
+    def connected(self, now: float) -> None:
+        """Begin anew with a new connection."""
+        self._since_s = self._sent_s = now
+        self._loud_s = 0.0
+
+    def received(self, message: Message, now: float) -> None:
+        """Take note of a message."""
+        self._since_s = now
+        self._loud_s = 0.0
+        if message.get("type") == "Silence":
+            self._has_acknowledged = self._acknowledges = True
+        elif message.get("type") == "Turn":
+            self._limit_s = self._least_s
+
+    def sent(self, duration_s: float, now: float, *, is_loud: bool) -> None:
+        """Take note of audio that was sent."""
+        if now - self._sent_s > 1.0:
+            self._since_s = now  # nothing was sent, so nothing was to be said about it
+            self._loud_s = 0.0
+        self._sent_s = now
+        if is_loud:
+            self._loud_since_s = self._loud_since_s if self._loud_s else now
+            self._loud_s += duration_s
+        elif now - self._loud_since_s > 2 * self._limit_s:
+            self._loud_s = 0.0  # a noise a while ago is no speech
+
+    def is_gone(self, now: float) -> bool:
+        """Whether the service should have said something by now."""
+        if now - self._since_s < self._limit_s:
+            return False
+        if self._acknowledges:
+            return True
+        return self._loud_s >= self.SPEECH_S and now - self._loud_since_s >= self._limit_s
+
+    def lost(self) -> None:
+        """Take note that the connection was given up because of this."""
+        self._acknowledges = self._has_acknowledged
+        self._limit_s = min(2 * self._limit_s, self.MOST_S)
+
+
+def _integer(value: object) -> int | None:
+    found = number(value)
+    return None if found is None else int(found)
+
+
+def _dicts(value: object) -> list[dict[str, Any]]:
+    return [one for one in cast("list[object]", value) if isinstance(one, dict)] if isinstance(value, list) else []

@@ -1,0 +1,125 @@
+"""What the service's codes mean, and whether to come back after one.
+
+Rule 1: pure. A code and what was said go in; an error that says who has to act comes out.
+Rule 2: credentials, parameters, frame rules and oversized messages are never tried again: they would fail again, and
+        each session that is opened counts.
+
+Source: the code table of the vendor's Python SDK 1.8.2 and its streaming reference, read 2026-11-22.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from voicepipe.errors import AuthenticationError, RateLimited, VendorError
+from voicepipe.vendors.assemblyai.backoff import Backoff
+from voicepipe.vendors.assemblyai.key import VENDOR
+
+__all__ = ["Attempts", "refusal"]
+
+LOST: Final = "the connection is made anew"
+
+RETRIED: Final = {
+    1000: "closed the session unasked",
+    1001: "is going away",
+    1005: "closed the session without a word",
+    1006: "is gone: the connection broke",
+    1011: "has an internal error",
+    1012: "restarts",
+    1013: "is temporarily blocked",
+    1014: "cannot be reached by its gateway",
+    3005: "had an error and cancelled the session",
+    3008: "ended the session because of its age",
+}
+"""Codes after which a new session may go on, and what they say."""
+
+REMEDIES: Final = {
+    1002: "this is a defect of the connection or of the library; please report it",
+    1003: "this is a defect of the library; please report it",
+    1007: "this is a defect of the library; please report it",
+    1009: "a message was too large; shorten prompt, keyterms_prompt or agent_context",
+    3006: "a parameter or message is invalid, or nothing was sent for inactivity_timeout_s; check StreamingParameters "
+    "and speech_model",
+    3007: "audio came in frames of a wrong length or too fast; a source must give audio at the pace of speech",
+    4002: "top up the account",
+    4029: "audio came too fast; a source must give audio at the pace of speech",
+    4003: "check what the account may use",
+    4102: "too many sessions at once",
+}
+"""Codes after which nothing is tried again, and what to do; see also `refusal`."""
+
+WINDOW_S: Final = 60.0
+"""The service counts new sessions a minute, and so do we, ..."""
+
+MOST: Final = 5
+"""... for each call: what the smallest account may open a minute."""
+
+FIRST_DELAY_S: Final = 0.5
+"""The first attempt comes at once, the second after this, each further one after twice as long; all of them spread."""
+
+PAUSE_S: Final = 4.0
+"""The first pause when the service asks to slow down and does not say how long, with its spread as long as audio is
+kept; the next is twice as long."""
+
+LONGEST_PAUSE_S: Final = 10.0
+"""A caller who is not heard for longer than this has hung up, so the call ends with the error instead."""
+
+
+def refusal(code: int | None, said: str) -> VendorError:
+    """Return what a code means.
+
+    Args:
+        code: Of a close frame or an `Error` message; None when there was none.
+        said: What the service said, fit to be shown; "" for nothing.
+    """
+    quoted = f" ({said})" if said else ""
+    if code is None:
+        return VendorError(f"{VENDOR} reported an error{quoted}; {LOST}", vendor=VENDOR, retryable=True)
+    told = f"{VENDOR} ended the session with code {code}{quoted}"
+    if code in (1008, 4001):
+        remedy = "check the key, the account and its funds, and how many sessions it may hold"
+        return AuthenticationError(f"{told}; {remedy}", vendor=VENDOR)
+    if code == 3009:
+        return RateLimited(
+            f"{told}; too many sessions: open fewer a minute, or ask for more", vendor=VENDOR, retry_after_s=None
+        )
+    if code in RETRIED:
+        return VendorError(f"{told}: it {RETRIED[code]}; {LOST}", vendor=VENDOR, retryable=True)
+    remedy = REMEDIES.get(code, "see the service's list of codes")
+    return VendorError(f"{told}; {remedy}", vendor=VENDOR, retryable=False)
+
+
+class Attempts:
+    """When a call may connect again: soon, then ever later, and at most `MOST` times in `WINDOW_S`.
+
+    Attributes:
+        backoff: Spreads the attempts of many calls.
+    """
+
+    def __init__(self) -> None:
+        self.backoff = Backoff()
+        self._times: deque[float] = deque()
+
+    def delay_s(self, error: VendorError, now: float, *, is_alone: bool = False) -> float | None:
+        """Return how long to wait before the next attempt, which is counted; None if there is none left.
+
+        Args:
+            error: Why another one is wanted.
+            now: The time.
+            is_alone: Only this call has lost its connection, so nobody else comes back at this moment.
+        """
+        while self._times and self._times[0] <= now - WINDOW_S:
+            self._times.popleft()
+        before = len(self._times)
+        if not error.retryable or before >= MOST:
+            return None
+        delay_s = FIRST_DELAY_S * 2 ** (before - 1) if before else 0.0
+        if isinstance(error, RateLimited):
+            wanted_s = PAUSE_S * 2**before if error.retry_after_s is None else error.retry_after_s
+            if wanted_s > LONGEST_PAUSE_S:
+                return None
+            delay_s = max(delay_s, wanted_s)
+        delay_s = delay_s if is_alone else self.backoff.spread(delay_s)
+        self._times.append(now + delay_s)
+        return delay_s

@@ -1,0 +1,1 @@
+"""Services that speak OpenAI's chat completions and speech."""

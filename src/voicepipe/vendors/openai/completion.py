@@ -1,0 +1,344 @@
+"""The chat-completions format: pieces of a reply in. Pure: no network, no clock.
+
+Rule 1: vendor JSON becomes our events here and nowhere else.
+Rule 2: tolerant of what carries no meaning (null choices, unknown objects, blank deltas), strict about what does: an
+        error object, broken JSON, or a reply without an end is told.
+Rule 3: a piece of a call never goes to another call: where it cannot be known whose it is, no call gets it.
+
+Source: OpenAI's API reference, "Chat completions" and "Streaming", read 2026-11-22, and the oddities that compatible
+servers are known for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from voicepipe.errors import AuthenticationError, IncompleteReply, RateLimited, VendorError
+from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from voicepipe.model.model import ReplyPart
+
+__all__ = ["CUT_REASONS", "CompletionParser", "is_object", "refusal", "unfinished"]
+
+CUT_REASONS: Final = {
+    "length": "raise max_tokens, or ask for less",
+    "max_tokens": "raise max_tokens, or ask for less",
+    "content_filter": "the service refuses what it would say; ask for something else",
+}
+"""Finish reasons of an answer that is not whole, and what to do."""
+
+TEXT: Final = None
+"""Stands for the reply's words where a number stands for a call."""
+
+SHOWN_BODY_CHARACTERS = 200
+"""How much of an error's body is put into the message."""
+
+OTHER_ROLES: Final = ("user", "system", "developer", "tool")
+"""Whose words are not the model's."""
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A tool call of a reply, as far as it has come.
+
+    Attributes:
+        index: Which call of the reply it is, from 0.
+        number: The service's own number for it; None without one.
+    """
+
+    index: int
+    number: int | None
+    call_id: str = ""
+    name: str = ""
+    pieces: list[str] = field(default_factory=list[str])
+
+    @property
+    def arguments(self) -> str:
+        return "".join(self.pieces)
+
+
+class CompletionParser:
+    """Reads one reply, streamed or whole.
+
+    Args:
+        vendor: Named in errors.
+        without_key: Takes the key out of what an error quotes.
+        filler: What a request had for the arguments of a call without any; a model that does likewise means none.
+
+    Attributes:
+        has_ended: Whether a finish reason was seen.
+        is_over: Whether nothing that follows can belong to the reply: it has ended, or `[DONE]` was seen.
+    """
+
+    def __init__(self, vendor: str, without_key: Callable[[str], str] = str, filler: str = "") -> None:
+        self.has_ended = False
+        self.is_over = False
+        self._vendor = vendor
+        self._without_key = without_key
+        self._filler = filler
+        self._choice: int | None = None
+        self._has_deltas = False
+        self._halves: dict[int | None, str] = {}
+        self._held: dict[int, str] = {}
+        self._calls: dict[int, _Call] = {}
+        self._last: _Call | None = None
+
+    def feed(self, data: str, name: str = "message") -> Iterator[ReplyPart]:
+        """Read the data of one event. What follows the finish reason or `[DONE]` is no part of the reply.
+
+        Args:
+            data: The event's data.
+            name: What the server called the event. One of another name may hold anything.
+
+        Raises:
+            VendorError: It is an error, or no JSON object.
+        """
+        if data.strip() == "[DONE]":
+            self.is_over = True
+        if self.is_over:
+            return
+        if name == "error":
+            raise self._broken("reported an error", data)
+        if name != "message" and not data.lstrip().startswith(("{", "[")):
+            return
+        for choice in self._chosen(_objects(self._object(data).get("choices"))):
+            delta = _object(choice.get("delta"))
+            self._has_deltas |= bool(delta)
+            # A whole message after deltas says again what they said.
+            yield from self._part(choice, delta if self._has_deltas else _object(choice.get("message")))
+
+    def whole(self, body: str) -> Iterator[ReplyPart]:
+        """Read a completion that was not streamed.
+
+        Raises:
+            VendorError: It is an error, or no completion.
+        """
+        completion = self._object(body)
+        choices = _objects(completion.get("choices"))
+        if not choices:
+            held = ", ".join(completion) or "nothing"
+            raise self._broken("answered with JSON that is no completion: it holds", _shown(held))
+        message = _object(choices[0].get("message"))
+        calls = _objects(message.get("tool_calls") or choices[0].get("tool_calls"))
+        numbered = [{**call, "index": number} for number, call in enumerate(calls)]  # each is a call of its own
+        yield from self._part(choices[0], {**message, "tool_calls": numbered})
+
+    def _object(self, data: str) -> dict[str, Any]:
+        try:
+            chunk = json.loads(data)
+        except (ValueError, RecursionError):
+            raise self._broken("sent something that is no JSON") from None
+        errors = [one for one in (_objects(chunk) or [_object(chunk)]) if _is_error(one)]
+        if errors:
+            # Beside an error there may be the reply's text, which is not quoted.
+            error = errors[0].get("error")
+            raise self._broken("reported an error", json.dumps(error) if error and "choices" in errors[0] else data)
+        if not isinstance(chunk, dict):
+            raise self._broken("sent something that is no JSON object")
+        return cast("dict[str, Any]", chunk)
+
+    def _chosen(self, choices: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield what belongs to the first choice that was seen: of several replies one is spoken."""
+        for position, choice in enumerate(choices):
+            number = _number(choice.get("index"))
+            if number is None:
+                number = self._choice if self._choice is not None and position == 0 else position
+            if self._choice is None:
+                self._choice = number
+            if number == self._choice:
+                yield choice
+
+    def _part(self, choice: dict[str, Any], piece: dict[str, Any]) -> Iterator[ReplyPart]:
+        if error := choice.get("error"):
+            raise self._broken("reported an error", json.dumps(error))
+        # A refusal is the model's own words to the caller.
+        if piece.get("role") not in OTHER_ROLES:
+            for written in (piece.get("content"), piece.get("refusal")):
+                if text := self._whole_characters(TEXT, _words(written)):
+                    yield TextDelta(text)
+        for call in _objects(piece.get("tool_calls") or choice.get("tool_calls")):
+            yield from self._call(call)
+        if isinstance(reason := choice.get("finish_reason"), str) and reason and not self.has_ended:
+            self.has_ended = self.is_over = True
+            yield from (ToolCallDelta(index=index, arguments=held) for index, held in self._held.items())
+            if reason in CUT_REASONS:
+                yield from self._cut()
+            yield ReplyEnd(finish_reason=reason)
+
+    def _cut(self) -> Iterator[ToolCallDelta]:
+        """Spoil the calls that a cut may have robbed of their arguments: none that validate come out of this."""
+        for call in self._calls.values():
+            if "".join(call.arguments.split()) in ("", "{}", self._filler):
+                yield ToolCallDelta(index=call.index, arguments="{")
+
+    def _whole_characters(self, of: int | None, text: str) -> str:
+        """Join surrogate pairs that were split between two deltas; a half without its other half becomes U+FFFD."""
+        if not text:
+            return text
+        half = self._halves.pop(of, "")
+        if text.isascii() and not half:
+            return text
+        text = half + text
+        if "\ud800" <= text[-1:] <= "\udbff":
+            text, self._halves[of] = text[:-1], text[-1]
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    def _call(self, written: dict[str, Any]) -> Iterator[ToolCallDelta]:
+        function = _object(written.get("function"))
+        call_id = str(written.get("id") or function.get("id") or "")
+        name, arguments = str(function.get("name") or ""), function.get("arguments") or ""
+        if not isinstance(arguments, str):
+            arguments = json.dumps(arguments)
+        if not (call_id or name or arguments):
+            return  # the blank delta that some gateways open with
+        number = _number(index := written.get("index"))
+        if number is None and index is not None:
+            raise self._broken(f"numbered a tool call with a {type(index).__name__} that is no whole number")
+        call = self._known(number, call_id, name) or self._opened(number)
+        is_new = not call.pieces
+        self._last = call
+        call.call_id, call.name = call.call_id or call_id, call.name or name
+        arguments = self._whole_characters(call.index, arguments)
+        call.pieces.append(arguments)
+        if self._filler and (is_new or call.index in self._held):
+            arguments = self._without_filler(call.index, arguments)
+        yield ToolCallDelta(index=call.index, call_id=call_id, name=name, arguments=arguments)
+
+    def _known(self, number: int | None, call_id: str, name: str) -> _Call | None:
+        """Return the call that a piece goes on with; None when it opens one."""
+        calls = [call for call in self._calls.values() if number is None or call.number == number]
+        same = next((call for call in reversed(calls) if call_id and call.call_id == call_id), None)
+        if number is not None:
+            if same or not calls:
+                return same
+            # Some servers number every call 0: a name with a new id opens another call.
+            return None if name and call_id and calls[-1].call_id else calls[-1]
+        if same:
+            # Two calls of one reply may have the same id: one that is complete does not go on.
+            return None if name and (name != same.name or is_object(same.arguments)) else same
+        if name or (self._last and call_id and self._last.call_id):
+            return None
+        return self._last
+
+    def _opened(self, number: int | None) -> _Call:
+        free = max(self._calls, default=-1) + 1
+        index = free if number is None or number in self._calls else number
+        call = self._calls[index] = _Call(index, number)
+        return call
+
+    def _without_filler(self, index: int, arguments: str) -> str:
+        """Return a call's arguments, held back as long as they may become the filler."""
+        written = self._held.pop(index, "") + arguments
+        bare = "".join(written.split())
+        if bare == self._filler:
+            return "{}"
+        if self._filler.startswith(bare):
+            self._held[index] = written
+            return ""
+        return written
+
+    def _broken(self, what: str, data: str | None = None) -> VendorError:
+        # What a service says of its error is quoted; an event that is broken may hold the reply's text, so it is not.
+        shown = "" if data is None else f": {_shown(self._without_key(data))}"
+        return VendorError(f"{self._vendor} {what}{shown}", vendor=self._vendor, retryable=False)
+
+
+def unfinished(vendor: str) -> IncompleteReply:
+    """Return the error for a reply without a finish reason. While nothing of it was used, it may be asked for again."""
+    error = IncompleteReply(f"{vendor} ended the reply without a finish reason", vendor=vendor)
+    error.retryable = True
+    return error
+
+
+def refusal(vendor: str, status: int, body: str, retry_after: str | None, date: str | None = None) -> VendorError:
+    """Return the error for an HTTP status other than 200.
+
+    Args:
+        vendor: Named in the error.
+        status: The status.
+        body: What was said with it, without the key.
+        retry_after: The header of that name: seconds, or a date.
+        date: When the service sent it, by its own clock; without it a date to wait for says nothing.
+    """
+    message = f"{vendor} answered HTTP {status}: {_shown(body)}"
+    if status in (401, 403):
+        return AuthenticationError(f"{message}; check the key", vendor=vendor)
+    if 300 <= status < 400:
+        return VendorError(f"{message}; redirects are not followed: change base_url", vendor=vendor, retryable=False)
+    retryable = status in (408, 429) or status >= 500
+    wait_s = _seconds(retry_after, date) if retryable else None
+    if status == 429 or wait_s is not None:
+        return RateLimited(message, vendor=vendor, retry_after_s=wait_s)
+    return VendorError(message, vendor=vendor, retryable=retryable)
+
+
+def is_object(arguments: str) -> bool:
+    """Return whether a call's arguments are a whole JSON object."""
+    if not arguments.rstrip().endswith("}"):
+        return False
+    try:
+        return isinstance(json.loads(arguments), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_error(chunk: Mapping[str, Any]) -> bool:
+    if chunk.get("error") or "error" in (chunk.get("type"), chunk.get("object")):
+        return True
+    if "choices" in chunk:
+        return False
+    status = chunk.get("status")
+    has_failed = chunk.get("code") is not None or (type(status) is int and status >= 400)
+    return bool(chunk.get("detail") or chunk.get("errors")) or ("message" in chunk and has_failed)
+
+
+def _words(written: object) -> str:
+    """Return the text of a message's content, which may come as a list of parts; thoughts and pictures are no words."""
+    if isinstance(written, str):
+        return written
+    parts = (part.get("text") for part in _objects(written) if part.get("type", "text") == "text")
+    return "".join(text for text in parts if isinstance(text, str))
+
+
+def _number(written: object) -> int | None:
+    """Return a number that may be written as text; None for anything else."""
+    if isinstance(written, str) and re.fullmatch(r"[0-9]{1,9}", written):
+        return int(written)
+    return written if type(written) is int else None
+
+
+def _object(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    found: list[Any] = value if isinstance(value, list) else []
+    return [one for one in found if isinstance(one, dict)]
+
+
+def _shown(text: str) -> str:
+    """Return the beginning of a text on one line."""
+    line = " ".join(text.split())
+    return (line[:SHOWN_BODY_CHARACTERS] + " ...") if len(line) > SHOWN_BODY_CHARACTERS else line or "(empty)"
+
+
+def _seconds(retry_after: str | None, date: str | None) -> float | None:
+    """Return how long to wait; a date is compared with the service's own clock, because ours may be another."""
+    if not retry_after:
+        return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass  # a date, then
+    try:
+        wait = parsedate_to_datetime(retry_after) - parsedate_to_datetime(date or "")
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, wait.total_seconds())

@@ -1,0 +1,182 @@
+"""The chat-completions format: requests out; replies are read in `_completion`. Pure: no network, no clock.
+
+Rule 1: what a request costs does not grow with the call that it belongs to.
+
+Source: OpenAI's API reference, "Chat completions", read 2026-11-22.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage, check_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from voicepipe.model.window import Window
+
+__all__ = ["Conversation", "messages_json"]
+
+CUT_MARK = " —"
+"""Ends what was heard of an interrupted message, so that the model knows it was cut there."""
+
+
+def messages_json(system: str, messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """Return the conversation as chat messages. See `Conversation`."""
+    rendered: list[dict[str, Any]] = json.loads(Conversation().rendered(system, tuple(messages)))
+    return rendered
+
+
+class Conversation:
+    """The messages of one session as JSON text.
+
+    A message that cannot change any more is rendered once, and what fell out of the window is forgotten, so a request
+    costs what is new in it, however long the call.
+
+    Neighbouring user messages become one. Of an assistant message of an earlier turn only what was heard is given; one
+    of which nothing was heard, and which called no tool, is left out. Every call is followed by exactly one result.
+
+    Args:
+        window: How much of the conversation a request holds; None for all of it.
+        filler: Sent for the arguments of a call that has none.
+    """
+
+    def __init__(self, window: Window | None = None, filler: str = "") -> None:
+        self._window = window
+        self._filler = filler or "{}"
+        self._since = 0
+        self._first: Message | None = None
+        # With the message, so that its id is not used again.
+        self._final: dict[int, tuple[Message, str]] = {}
+
+    def request(self, fields: Mapping[str, Any], system: str, messages: Sequence[Message], *, schemas: str = "") -> str:
+        """Return the body of a request.
+
+        Args:
+            fields: What it holds beside the messages; at least one field.
+            system: The system prompt.
+            messages: The conversation, oldest first.
+            schemas: Further fields as JSON text, each after a comma.
+
+        Raises:
+            ConfigurationError: A call lacks an id of its own or a result.
+        """
+        return f'{_dumped(fields)[:-1]}{schemas},"messages":{self.rendered(system, messages)}}}'
+
+    def rendered(self, system: str, messages: Sequence[Message]) -> str:
+        """Return the messages as a JSON array."""
+        parts = [_dumped({"role": "system", "content": system})] if system else []
+        said: list[UserMessage] = []
+        call_ids: set[str] = set()
+        sent = self._windowed(messages)
+        for message in sent:
+            if isinstance(message, UserMessage):
+                said.append(message)
+            elif message.calls or message.text.strip():
+                check_calls(message.calls, call_ids)
+                parts += self._user(said)
+                said = []
+                parts.append(self._once(message))
+        parts += self._user(said)
+        if len(self._final) > 2 * len(sent) + 16:
+            self._forget(sent)
+        return f"[{','.join(parts)}]"
+
+    def _windowed(self, messages: Sequence[Message]) -> Sequence[Message]:
+        if self._window is None or not messages:
+            return messages
+        if self._since >= len(messages) or messages[self._since] is not self._first:
+            self._since = 0  # not the conversation that it was: a message before was taken out
+        self._since = self._window.start(messages, self._since)
+        self._first = messages[self._since]
+        return messages[self._since :]
+
+    def _user(self, said: list[UserMessage]) -> list[str]:
+        if len(said) > 1:
+            return [_rendered(UserMessage("\n".join(message.text for message in said)), "")]
+        return [self._once(message) for message in said]
+
+    def _once(self, message: Message) -> str:
+        if (known := self._final.get(id(message))) is not None:
+            return known[1]
+        text = _rendered(message, self._filler)
+        if _is_final(message):
+            self._final[id(message)] = message, text
+        return text
+
+    def _forget(self, sent: Sequence[Message]) -> None:
+        kept = set(map(id, sent))
+        self._final = {key: known for key, known in self._final.items() if key in kept}
+
+
+def _is_final(message: Message) -> bool:
+    if isinstance(message, UserMessage):
+        return True
+    return message.is_settled and all(call.status not in ("pending", "unknown") for call in message.calls)
+
+
+def _rendered(message: Message, filler: str) -> str:
+    if isinstance(message, UserMessage):
+        return _dumped({"role": "user", "content": message.text})
+    return ",".join(map(_dumped, _assistant_json(message, filler)))
+
+
+_dumped: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def _assistant_json(message: AssistantMessage, filler: str) -> Iterator[dict[str, Any]]:
+    content = message.text.strip()
+    if content and message.was_interrupted:
+        content += CUT_MARK
+    if not message.calls:
+        yield {"role": "assistant", "content": content}
+        return
+    calls = [
+        {
+            "id": call.call_id,
+            "type": "function",
+            "function": {"name": _sendable_name(call.name), "arguments": _sendable(call.arguments, filler)},
+        }
+        for call in message.calls
+    ]
+    yield {"role": "assistant", "content": content or None, "tool_calls": calls}
+    for call in message.calls:
+        yield {"role": "tool", "tool_call_id": call.call_id, "content": _told(call)}
+
+
+def _told(call: ToolCall) -> str:
+    """Return a result as JSON. What a tool brought in is marked: it is data from outside, whatever it says."""
+    if call.status == "pending":
+        return _dumped({"pending": call.result})
+    if call.status != "done":
+        return call.result  # our own words, which are JSON already
+    return f'{{"untrusted_result":{call.result if _is_data(call.result) else _dumped(call.result)}}}'
+
+
+def _is_data(result: str) -> bool:
+    """Return whether a result is a JSON object or array, as tools give that return no text."""
+    try:
+        return result[:1] in ("{", "[") and isinstance(json.loads(result, parse_constant=_refuse), (dict, list))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _sendable(arguments: str, filler: str) -> str:
+    """Return the arguments as the model wrote them; none instead of broken ones, which some servers refuse."""
+    try:
+        values = json.loads(arguments)
+    except (ValueError, RecursionError):
+        return filler
+    return arguments if isinstance(values, dict) and values else filler
+
+
+def _sendable_name(name: str) -> str:
+    """Return the name as the model wrote it; every later request would be refused for one that no tool can have."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64] or "unnamed"

@@ -1,0 +1,95 @@
+"""How long a reply is waited for. Pure but for the clock it is given.
+
+Rule 1: data renews it, bytes do not: comments and keep-alives are no progress.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from voicepipe.errors import ConfigurationError
+from voicepipe.flow import TextDelta, ToolCallDelta
+from voicepipe.text.sentences import SentenceSplitter
+from voicepipe.vendors.openai.completion import is_object
+
+if TYPE_CHECKING:
+    from voicepipe.model.model import ReplyPart
+
+__all__ = ["Deadlines", "Patience"]
+
+SENTENCE_CHARACTERS: Final = 200
+"""Text of this length counts as a sentence where no mark ends one, and arguments of it as a call: a steady reply is no
+dribble, and not every script has such marks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """How long to wait for the model, each per request and counted only while waiting for the network.
+
+    Attributes:
+        first_token_s: From sending a request to its first data event.
+        gap_s: Between two data events.
+        first_sentence_s: From sending a request to the end of its first sentence, or of its first call: they may
+            dribble. A model that thinks before it speaks needs more.
+    """
+
+    first_token_s: float = 4.0
+    gap_s: float = 3.0
+    first_sentence_s: float = 6.0
+
+    def __post_init__(self) -> None:
+        """Refuse what can never be met."""
+        if not min(self.first_token_s, self.gap_s) > 0:
+            raise ConfigurationError(f"deadlines must be positive seconds, not {self}")
+        if not self.first_sentence_s >= self.first_token_s:
+            raise ConfigurationError(f"a sentence cannot come before its first token: raise first_sentence_s in {self}")
+
+
+class Patience:
+    """What a reply waits for, and until when.
+
+    Args:
+        limits: How long it may wait.
+        asked_s: When the request was sent.
+
+    Attributes:
+        until: When the waiting ends.
+        waits_for: What did not come then.
+    """
+
+    def __init__(self, limits: Deadlines, asked_s: float) -> None:
+        self.waits_for = f"the first token ({limits.first_token_s:g} s)"
+        self.until = asked_s + limits.first_token_s
+        self._limits = limits
+        self._sentence_due = asked_s + limits.first_sentence_s
+        self._splitter = SentenceSplitter()
+        self._words = self._written = 0
+        self._calls: dict[int, str] = {}
+
+    def saw(self, part: ReplyPart) -> None:
+        """Take note of a piece: once the caller can hear something, or a tool can run, the sentence is there."""
+        if self._sentence_due == math.inf:
+            return
+        match part:
+            case TextDelta(text=text):
+                self._words += len(text.strip())
+                is_there = bool(self._splitter.feed(text)) or self._words >= SENTENCE_CHARACTERS
+            case ToolCallDelta(index=index, arguments=piece):
+                arguments = self._calls[index] = self._calls.get(index, "") + piece
+                self._written += len(piece)
+                # Words before a call are spoken at once.
+                is_there = self._words > 0 or is_object(arguments) or self._written >= SENTENCE_CHARACTERS
+            case _:
+                is_there = True
+        if is_there:
+            self._sentence_due = math.inf
+
+    def renew(self, now: float, *, held_s: float) -> None:
+        """A data event has come, and whoever took its pieces has held it up for some time."""
+        self._sentence_due += held_s
+        if self._sentence_due < now + self._limits.gap_s:
+            self.until, self.waits_for = self._sentence_due, f"the first sentence ({self._limits.first_sentence_s:g} s)"
+        else:
+            self.until, self.waits_for = now + self._limits.gap_s, f"the next piece ({self._limits.gap_s:g} s)"

@@ -1,0 +1,308 @@
+"""Speech from any OpenAI-compatible `/audio/speech`, in the cloud or on this machine.
+
+Rule 1: audio is passed on as it comes, and only audio: whatever else a server answers is an error that says so.
+Rule 2: a sentence is asked for again once, and only while nothing of it was heard.
+Rule 3: a key goes to the host that it belongs to, and to no other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from voicepipe.errors import AuthenticationError, ConfigurationError, RateLimited, VendorError
+from voicepipe.http.client import HTTPClient, checked_host
+from voicepipe.speaking.tts_sink import TTSSink
+from voicepipe.vendors.openai.completion import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from pydantic import SecretStr
+
+    from voicepipe.flow import Sentence
+    from voicepipe.http.client import HTTPResponse
+
+__all__ = ["OpenAITTS", "SpeechBody"]
+
+OPENAI_URL: Final = "https://api.openai.com/v1"
+OPENAI_KEY: Final = "OPENAI_API_KEY"
+
+HEAD_S: Final = 4.0
+"""How long a service may take to answer; less than `TTSSink` waits for audio, so that the error names the service."""
+
+GAP_S: Final = 3.0
+"""How long it may take from there, or from one piece of audio, to the next."""
+
+ERROR_BYTES: Final = 2_048
+"""How much of an error's body is read."""
+
+HEADER_BYTES: Final = 4_096
+"""How long what precedes the samples of a WAV file may be."""
+
+UNKNOWN_SIZES: Final = (0, 0xFFFFFFFF, 0x7FFFFFFF)
+"""What servers write into a WAV header whose length they do not know yet."""
+
+
+class OpenAITTS(TTSSink):
+    """Speech over HTTP, in the shape of OpenAI's speech endpoint, which many local servers have as well.
+
+    OpenAITTS(voice="marin", instructions="Speak warmly.")                            # the key is in OPENAI_API_KEY
+    OpenAITTS(base_url="http://127.0.0.1:8880/v1", model="kokoro", voice="af_heart")
+
+    A sentence whose request fails before any audio came is asked for once more, at once.
+
+    Args:
+        base_url: Where the service is, up to and without `/audio/speech`.
+        model: The model's id, any string the service knows.
+        voice: The voice's id, likewise.
+        speed: 0.25 to 4; None leaves it to the service.
+        instructions: How to speak, for models that take it.
+        sample_rate: Samples per second of what the service sends; OpenAI's is 24000. It is believed, unless the service
+            answers with a WAV file, whose header is checked.
+        api_key: The key. Over plain http it is sent only to this machine.
+        api_key_env: Name of the environment variable that holds the key, read when the pipeline is opened. Without it
+            and `api_key`, OpenAI's key is read from OPENAI_API_KEY; no other host is sent that one.
+
+    Raises:
+        ConfigurationError: A value cannot be meant; raised here or when the pipeline is opened.
+        AuthenticationError: The environment variable holds no key; raised when the pipeline is opened.
+
+    Source: OpenAI's API reference, "Create speech", read 2026-11-22.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str = OPENAI_URL,
+        model: str = "gpt-4o-mini-tts",
+        voice: str = "alloy",
+        speed: float | None = None,
+        instructions: str = "",
+        sample_rate: int = 24_000,
+        api_key: str | SecretStr | None = None,
+        api_key_env: str | None = None,
+    ) -> None:
+        if api_key is not None and api_key_env is not None:
+            raise ConfigurationError("OpenAITTS: give api_key or api_key_env, not both")
+        for name, value in (("model", model), ("voice", voice)):
+            if not value.strip():
+                raise ConfigurationError(f"OpenAITTS: {name} must name a {name} of the service, not be {value!r}")
+        if speed is not None and not 0.25 <= speed <= 4:
+            raise ConfigurationError(f"OpenAITTS: speed must be 0.25 to 4, not {speed!r}")
+        if sample_rate < 8_000:
+            raise ConfigurationError(f"OpenAITTS: sample_rate must be at least 8000 a second, not {sample_rate!r}")
+        if base_url.rstrip("/").endswith("/audio/speech"):
+            raise ConfigurationError("OpenAITTS: base_url ends before /audio/speech, e.g. https://api.openai.com/v1")
+        from pydantic import SecretStr  # noqa: PLC0415 - see tools.py, Rule 4
+
+        self._api_key = SecretStr(api_key) if isinstance(api_key, str) else api_key
+        if self._api_key is not None and not self._api_key.get_secret_value().strip():
+            raise ConfigurationError("OpenAITTS: api_key is empty; leave it out for a service without keys")
+        is_openai = checked_host(base_url, has_key=False) == checked_host(OPENAI_URL, has_key=False)
+        self._api_key_env = OPENAI_KEY if is_openai and api_key is None and api_key_env is None else api_key_env
+        checked_host(base_url, has_key=self._api_key is not None or self._api_key_env is not None)
+        self.base_url = base_url
+        self.model = model
+        self.voice = voice
+        self.sample_rate = sample_rate
+        self._fields: dict[str, Any] = {"model": model, "voice": voice, "response_format": "pcm"}
+        if speed is not None:
+            self._fields["speed"] = speed
+        if instructions:
+            self._fields["instructions"] = instructions
+        self._http: HTTPClient
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Keep one pool of warm connections for all sessions."""
+        key = self._key()
+        self._http = HTTPClient(self.base_url, {"authorization": f"Bearer {key}"} if key else {})
+        async with self._http.open(), anyio.create_task_group() as tasks:
+            tasks.start_soon(self._http.warm)
+            yield
+            tasks.cancel_scope.cancel()
+
+    def _key(self) -> str:
+        if self._api_key_env is None:
+            return self._api_key.get_secret_value().strip() if self._api_key else ""
+        if key := os.environ.get(self._api_key_env, "").strip():
+            return key
+        host = checked_host(self.base_url, has_key=False)
+        raise AuthenticationError(
+            f"OpenAITTS: the environment variable {self._api_key_env} is not set; put the key of {host} into it, or "
+            "pass api_key",
+            vendor=host,
+        )
+
+    async def synthesize(self, sentence: Sentence) -> AsyncGenerator[bytes]:
+        """Yield the audio as it comes. See `TTSSink.synthesize`. Cancelling closes the request.
+
+        Raises:
+            VendorError: The service refused, is silent, or answered something that is no audio.
+        """
+        body = json.dumps({**self._fields, "input": sentence.text.strip()}, ensure_ascii=False)
+        was_heard, may_repeat = False, True
+        while True:
+            try:
+                async with aclosing(self._spoken(body)) as pieces:
+                    async for pcm in pieces:
+                        was_heard = True
+                        yield pcm
+            except VendorError as error:
+                # To be asked to wait is to be told that asking at once does not help.
+                if was_heard or not may_repeat or not error.retryable or isinstance(error, RateLimited):
+                    raise
+                may_repeat = False
+            else:
+                return
+
+    async def _spoken(self, body: str) -> AsyncGenerator[bytes]:
+        vendor = self._http.vendor
+        async with self._http.post("/audio/speech", body, limit_s=HEAD_S) as response:
+            await self._check(response)
+            audio = SpeechBody(
+                vendor, self.sample_rate, may_be_mp3=response.content_type in ("audio/mpeg", "audio/mp3")
+            )
+            is_empty = True
+            async with aclosing(response.pieces()) as pieces:
+                while (piece := await self._piece(pieces)) is not None:
+                    if pcm := audio.feed(piece):
+                        is_empty = False
+                        yield pcm
+            if pcm := audio.rest():
+                is_empty = False
+                yield pcm
+        if is_empty:
+            raise VendorError(f"{vendor} answered without any audio", vendor=vendor, retryable=True)
+
+    async def _check(self, response: HTTPResponse) -> None:
+        """Refuse what can be no audio.
+
+        Raises:
+            VendorError: It is an error, or text.
+        """
+        vendor, kind = self._http.vendor, response.content_type
+        is_text = kind.startswith("text/") or kind.endswith("json")
+        if response.status == 200 and not is_text:
+            return
+        body = b""
+        with anyio.move_on_after(GAP_S):
+            body = await response.body(ERROR_BYTES)
+        shown = self._http.without_key(body.decode("utf-8", "replace"))
+        if response.status != 200:
+            raise refusal(vendor, response.status, shown, response.header("retry-after"))
+        raise VendorError(
+            f"{vendor} answered {kind} instead of audio ({' '.join(shown.split())[:200] or 'empty'}); does base_url "
+            "lead to a speech service?",
+            vendor=vendor,
+            retryable=False,
+        )
+
+    async def _piece(self, pieces: AsyncGenerator[bytes]) -> bytes | None:
+        with anyio.move_on_after(GAP_S):
+            return await anext(pieces, None)
+        vendor = self._http.vendor
+        raise VendorError(f"{vendor} fell silent: no audio for {GAP_S:g} s", vendor=vendor, retryable=True)
+
+    def __repr__(self) -> str:
+        """Show the voice and where it is; never the key."""
+        return f"<{self.name} {self.model} {self.voice} at {self.base_url}>"
+
+
+class SpeechBody:
+    """Raw samples out of what a server sends for them. Pure.
+
+    A WAV file is taken out of its wrapping, since some servers send nothing else; any other format is refused.
+
+    Args:
+        vendor: Named in errors.
+        sample_rate: What the samples must have, where a header tells.
+        may_be_mp3: Whether the server calls it MP3; without its word, such bytes may well be samples.
+    """
+
+    def __init__(self, vendor: str, sample_rate: int, *, may_be_mp3: bool = False) -> None:
+        self._vendor = vendor
+        self._sample_rate = sample_rate
+        self._may_be_mp3 = may_be_mp3
+        self._held: bytearray | None = bytearray()
+        self._left: int | None = None
+
+    def feed(self, piece: bytes) -> bytes:
+        """Take bytes, and return the samples among them; none while it is not yet known what they are.
+
+        Raises:
+            VendorError: It is another format.
+        """
+        if self._held is not None:
+            self._held += piece
+            start = self._samples_at(bytes(self._held))
+            if start is None:
+                return b""
+            piece, self._held = bytes(self._held[start:]), None
+        if self._left is not None:
+            piece = piece[: self._left]
+            self._left -= len(piece)
+        return piece
+
+    def rest(self) -> bytes:
+        """Return what was held back when the body ended.
+
+        Raises:
+            VendorError: It is the beginning of a WAV file, and no more.
+        """
+        held = bytes(self._held or b"")
+        if held.startswith(b"RIFF"):
+            raise self._refused("a WAV file that ends in its header")
+        return held
+
+    def _samples_at(self, head: bytes) -> int | None:
+        """Return where samples begin; None if that cannot be told yet."""
+        if len(head) < 4:
+            return None
+        for magic, name in ((b"ID3", "MP3"), (b"OggS", "Ogg"), (b"fLaC", "FLAC")):
+            if head.startswith(magic):
+                raise self._refused(name)
+        if self._may_be_mp3 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
+            raise self._refused("MP3")
+        return self._wav_samples_at(head) if head.startswith(b"RIFF") else 0
+
+    def _wav_samples_at(self, head: bytes) -> int | None:
+        at = 12
+        while len(head) >= at + 8:
+            kind, size = head[at : at + 4], int.from_bytes(head[at + 4 : at + 8], "little")
+            if kind == b"data":
+                self._left = None if size in UNKNOWN_SIZES else size
+                return at + 8
+            if kind == b"fmt " and len(head) >= at + 24:
+                self._check_format(head[at + 8 : at + 24])
+            at += 8 + size + size % 2
+        if len(head) > HEADER_BYTES or at > HEADER_BYTES:
+            raise self._refused("a WAV file without samples")
+        return None
+
+    def _check_format(self, fields: bytes) -> None:
+        code, channels, rate, bits = (
+            int.from_bytes(fields[start:end], "little") for start, end in ((0, 2), (2, 4), (4, 8), (14, 16))
+        )
+        if (code not in (1, 0xFFFE)) or (channels, bits) != (1, 16):
+            raise self._refused(f"a WAV file of {channels} channels with {bits} bits (format {code})")
+        if rate != self._sample_rate:
+            raise VendorError(
+                f"{self._vendor} sends {rate} samples a second, expected were {self._sample_rate}; set "
+                f"sample_rate={rate}",
+                vendor=self._vendor,
+                retryable=False,
+            )
+
+    def _refused(self, found: str) -> VendorError:
+        return VendorError(
+            f"{self._vendor} answered {found} where raw 16-bit mono samples were asked for (response_format pcm); use "
+            "a model or server that sends those",
+            vendor=self._vendor,
+            retryable=False,
+        )

@@ -1,0 +1,530 @@
+"""A peer that is far away: what it is sent when, what counts as played, and what happens when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import anyio
+import pytest
+
+import voicepipe as vp
+from tests.helpers.paced_peers import FRAME, RATE, ClearingLine, Line, MarkingLine, frame, playing
+from voicepipe.testing import Says, ScriptedModel, ScriptedVoice, VirtualTimeLoop
+
+pytestmark = pytest.mark.anyio
+
+
+async def speak(output: vp.Output, *samples: int) -> None:
+    for sample in samples:
+        await output.write(frame(sample))
+
+
+# --- the pace ---------------------------------------------------------------------------------------------------------
+
+
+async def test_frames_are_sent_at_the_pace_of_speech() -> None:
+    """The first frame is sent at once, each further one with a tick; two are held, and `write` waits for room."""
+    line = Line()
+    written = []
+    async with playing(line):
+        for sample in range(1, 7):
+            await line.write(frame(sample))
+            written.append(round(anyio.current_time() * 1_000, 3))
+        await anyio.sleep(1.0)
+    assert line.log == [(0, "1"), (20, "2"), (40, "3"), (60, "4"), (80, "5"), (100, "6")]
+    assert written == [0, 0, 0, 20, 40, 60]  # the first frame is gone when the third one comes
+
+
+async def test_between_two_ticks_the_first_frame_waits_for_none() -> None:
+    """Speech that begins between two ticks is sent at once, and the next frame with the next tick."""
+    line = Line()
+    async with playing(line):
+        await anyio.sleep_until(0.507)
+        await speak(line, 1, 2, 3)
+        await anyio.sleep(1.0)
+    assert line.log == [(507, "1"), (520, "2"), (540, "3")]
+
+
+class SwiftLoop(VirtualTimeLoop):
+    """Does not look for sockets fifty times before each step of its time: there are none here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setup_looptime(start=0.0, noop_cycles=0)
+
+
+@pytest.mark.slow
+def test_an_hour_does_not_drift() -> None:
+    """Frame k of an hour is sent at k x 20 ms, to the microsecond, and is played by its end."""
+    astray: list[tuple[int, float]] = []
+
+    class HourLine(Line):
+        async def send(self, pcm: bytes) -> None:
+            number = self.statistics().frames
+            if (at_s := round(anyio.current_time(), 6)) != round(number * 0.02, 6):
+                astray.append((number, at_s))
+
+    async def main() -> vp.PacingStatistics:
+        line = HourLine()
+        pcm = frame(1)
+        async with playing(line):
+            for _ in range(180_000):
+                await line.write(pcm)
+            await anyio.sleep_until(3_600.0)
+            assert line.played_s == 3_600.0
+            return line.statistics()
+
+    statistics = anyio.run(main, backend_options={"loop_factory": SwiftLoop})
+    assert (astray, statistics.frames, statistics.late) == ([], 180_000, 0)
+    assert statistics.worst_late_s < 1e-6
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 24_000, 44_100, 48_000])
+async def test_a_frame_is_20_ms_at_any_rate(rate: int) -> None:
+    """Speech of another rate is brought to the line's, and leaves in frames of exactly 20 ms."""
+    sizes = []
+
+    class AnyLine(vp.PacedOutput):
+        sample_rate = rate
+
+        async def send(self, pcm: bytes) -> None:
+            sizes.append(len(pcm))
+
+    row = vp.Pipeline(ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice(character_s=0.1))
+    async with row.session(output=AnyLine()) as session:
+        session.say("Hello there.")
+        session.end(after_reply=True)
+        await session.ended.wait()
+    assert set(sizes) == {rate // 50 * 2}
+    assert len(sizes) in (60, 61)  # a resampler rounds
+
+
+@pytest.mark.parametrize("rate", [0, 7_950, 192_050, 11_025])
+async def test_a_rate_without_frames_of_20_ms_is_refused(rate: int) -> None:
+    """A rate that gives no frame of 20 ms is told when the session starts, by the output's name."""
+
+    class OddLine(Line):
+        sample_rate = rate
+
+    with pytest.raises(vp.ConfigurationError, match=f"OddLine: sample_rate must be .*multiple of 50, not {rate}"):
+        row = vp.Pipeline(ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice(sample_rate=rate))
+        async with row.session(output=OddLine()):
+            pass
+
+
+async def test_pieces_of_any_length_become_frames() -> None:
+    """What is written in pieces is sent in frames of 20 ms without a gap."""
+    line = Line()
+    async with playing(line):
+        for sample in range(1, 7):
+            await line.write(frame(sample, FRAME // 2))
+        await anyio.sleep(1.0)
+    assert line.log == [(0, "1 2"), (20, "3 4"), (40, "5 6")]
+
+
+async def test_the_end_of_an_utterance_is_filled_up() -> None:
+    """A rest of less than 20 ms waits one tick for what may follow; then silence fills it up, and does not count."""
+    line = Line()
+    async with playing(line):
+        await line.write(frame(1))
+        await line.write(frame(2, 40))
+        await anyio.sleep(1.0)
+        assert line.played_s == 0.025
+        await line.write(frame(3, 40))
+        await anyio.sleep(0.03)
+        await line.write(frame(4))  # in time
+        await anyio.sleep(1.0)
+    assert line.log == [(0, "1"), (40, "2 0"), (1_030, "3 4"), (1_060, "4 0")]
+
+
+async def test_a_piece_longer_than_what_is_held_gets_in_alone() -> None:
+    """A piece of any length is taken when nothing waits, so that none can block for ever."""
+    line = Line()
+    async with playing(line):
+        await line.write(frame(1, 5 * FRAME))
+        await line.write(frame(2))
+        await anyio.sleep(1.0)
+    assert line.log == [(0, "1"), (20, "1"), (40, "1"), (60, "1"), (80, "1"), (100, "2")]
+
+
+async def test_half_a_sample_is_refused() -> None:
+    """An odd number of bytes is an error that names the output."""
+    line = Line()
+    async with playing(line):
+        with pytest.raises(vp.AudioError, match="Line takes whole 16-bit samples"):
+            await line.write(b"abc")
+
+
+async def test_outside_of_a_session() -> None:
+    """An output that is in no session has played nothing and ignores reports; `write` says what to do."""
+    line = MarkingLine()
+    line.marked("1")
+    line.flush()
+    assert (line.played_s, line.statistics().frames) == (0.0, 0)
+    with pytest.raises(vp.AudioError, match=r"give it to host\.session\(output=\.\.\.\)"):
+        await line.write(frame(1))
+
+
+# --- silence ----------------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_of_the_old_audio_is_sent_after_a_flush() -> None:
+    """What was held when `flush` came is not sent, also not what waited for room; `clear` overtakes it."""
+    line = ClearingLine()
+    async with playing(line), anyio.create_task_group() as tasks:
+        tasks.start_soon(speak, line, 1, 2, 3, 4, 5)
+        await anyio.sleep(0.03)
+        line.flush()
+        await anyio.sleep(1.0)
+    assert line.log == [(0, "1"), (20, "2"), (30, "clear")]
+
+
+async def test_clear_comes_before_new_audio() -> None:
+    """New audio that is written in the step of the flush is sent at once, after `clear`."""
+    line = ClearingLine()
+    async with playing(line):
+        await speak(line, 1, 2, 3)
+        line.flush()
+        await speak(line, 7, 8)
+        await anyio.sleep(1.0)
+    assert line.log == [(0, "1"), (0, "clear"), (0, "7"), (20, "8")]
+
+
+async def test_a_message_that_is_being_sent_is_sent_to_its_end() -> None:
+    """A flush does not cut the message that is under way: `clear` follows it, and the frame does not count."""
+    line = ClearingLine()
+    line.sends_s = 0.015
+    async with playing(line):
+        await speak(line, 1, 2)
+        await anyio.sleep(0.025)  # frame 2 is under way from 20 to 35 ms
+        line.flush()
+        assert line.played_s == 0.01
+        await line.write(frame(7))
+        await anyio.sleep(0.008)
+        assert line.played_s == 0.01
+        await anyio.sleep(1.0)
+        assert line.played_s == 0.03
+    assert line.log == [(0, "1"), (20, "2"), (35, "clear"), (35, "7")]
+
+
+async def test_there_is_nothing_to_clear_when_nothing_was_sent() -> None:
+    """A flush without audio at the peer sends nothing; two flushes in one step send one `clear`."""
+    line = ClearingLine()
+    async with playing(line):
+        line.flush()
+        await anyio.sleep(0.1)
+        await line.write(frame(1))
+        await anyio.sleep(0.1)
+        line.flush()
+        line.flush()
+        await anyio.sleep(0.1)
+        line.flush()
+        await anyio.sleep(0.1)
+    assert line.log == [(100, "1"), (200, "clear")]
+
+
+async def test_an_interruption_is_silence_at_once() -> None:
+    """`interrupt()` in a reply: no frame after it, the peer clears, and history ends where the clock stood."""
+    line = ClearingLine()
+    row = vp.Pipeline(ScriptedModel([Says("One two three four five.")]), vp.SentenceChunker(), ScriptedVoice())
+    async with row.session(output=line) as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(session.user_says, "Count.")
+        await anyio.sleep(0.51)
+        session.interrupt()
+        interrupted = len(line.log)
+        await anyio.sleep(1.0)
+        session.end()
+    assert line.log[interrupted:] == [(510, "clear")]
+    assert session.history[-1].text == "One two"
+
+
+@pytest.mark.parametrize("sends_s", [0.0, 0.007])
+@pytest.mark.parametrize("at_ms", range(1, 100, 7))
+async def test_an_interruption_at_any_time(at_ms: int, sends_s: float) -> None:
+    """Whenever a caller interrupts, and the next reply comes at once: old frames, `clear`, new frames; never mixed."""
+
+    class Voice(vp.TTSSink):
+        sample_rate = RATE
+
+        async def synthesize(self, sentence: vp.Sentence) -> AsyncGenerator[bytes]:
+            yield frame(1 if "old" in sentence.text else 2, 3 * FRAME + 10)
+
+    line = ClearingLine()
+    line.sends_s = sends_s
+    row = vp.Pipeline(ScriptedModel([Says("The old one."), Says("The new one.")]), vp.SentenceChunker(), Voice())
+    async with row.session(output=line) as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(session.user_says, "First?")
+        await anyio.sleep(at_ms / 1_000)
+        played_s, began = line.played_s, len(line.log)
+        turn = await session.user_says("Second?")  # interrupts, unless the first one has ended
+        assert turn.state is vp.TurnState.DONE
+        assert round(line.played_s - played_s, 6) == 0.06125
+    before, after = [what for _, what in line.log[:began]], [what for _, what in line.log[began:]]
+    assert before == ["1", "1", "1", "1 0"][: len(before)]
+    assert after in (["clear", "2", "2", "2", "2 0"], ["2", "2", "2", "2 0"])
+    was_heard = at_ms > 81.25 + 1_000 * sends_s  # then nothing was interrupted
+    assert (after[0] == "clear") != was_heard
+
+
+async def test_an_end_in_mid_speech_still_clears() -> None:
+    """A session that ends while the agent speaks sends the `clear` that it owes before it leaves."""
+    line = ClearingLine()
+    async with playing(line) as session:
+        session.say("This takes a while.")
+        await anyio.sleep(0.1)
+    assert line.log[-1] == (100, "clear")
+
+
+# --- what was played --------------------------------------------------------------------------------------------------
+
+
+async def test_played_follows_the_clock() -> None:
+    """Without marks audio counts as played while it plays, from when it was sent."""
+    line = Line()
+    played = []
+    async with playing(line):
+        await anyio.sleep_until(0.105)
+        await speak(line, 1, 2)
+        for at_s in (0.105, 0.115, 0.125, 0.135, 0.145, 5.0):
+            await anyio.sleep_until(at_s)
+            played.append(line.played_s)
+    assert line.log == [(105, "1"), (120, "2")]
+    assert played == [0.0, 0.01, 0.02, 0.03, 0.04, 0.04]
+
+
+async def test_a_frame_counts_when_it_has_been_sent() -> None:
+    """Audio does not count as played while the transport still holds it up."""
+    line = Line()
+    line.sends_s = 0.5
+    async with playing(line):
+        await line.write(frame(1))
+        await anyio.sleep_until(0.49)
+        assert line.played_s == 0.0
+        await anyio.sleep_until(0.51)
+        assert line.played_s == 0.01
+
+
+async def test_marks_are_sent_every_fifth_of_a_second_and_at_the_end() -> None:
+    """A mark follows each 0.2 s of audio, and the last frame when no other has come with the next tick."""
+    line = MarkingLine()
+    async with playing(line):
+        for _ in range(23):
+            await line.write(frame(1))
+        await anyio.sleep(1.0)
+    marks = [(at_ms, what) for at_ms, what in line.log if "mark" in what]
+    assert marks == [(180, "mark 1"), (380, "mark 2"), (460, "mark 3")]
+
+
+async def test_played_is_what_the_peer_reports() -> None:
+    """With marks audio counts as played when the peer says so: unknown, doubled and overtaken reports say nothing."""
+    line = MarkingLine()
+    played = []
+    async with playing(line):
+        for _ in range(33):
+            await line.write(frame(1))
+        await anyio.sleep(1.0)
+        for name in ("", "7", "1", "1", "3", "2", "4"):
+            line.marked(name)
+            played.append(line.played_s)
+    assert played == [0.0, 0.0, 0.2, 0.2, 0.6, 0.6, 0.66]
+
+
+async def test_a_report_cannot_be_ahead_of_the_clock() -> None:
+    """A peer that reports audio which it has not had the time to play is believed as far as the clock has come."""
+    line = MarkingLine()
+    async with playing(line):
+        for _ in range(12):
+            await line.write(frame(1))
+        assert line.log[-1] == (180, "mark 1")  # of audio that is played by 200 ms
+        line.marked("1")
+        assert line.played_s == 0.18
+        await anyio.sleep(0.02)
+        assert line.played_s == 0.2
+
+
+async def test_a_report_of_flushed_audio_says_nothing() -> None:
+    """A peer reports the marks of what it cleared, too: after a flush these are ignored, and `played_s` goes on."""
+    line = MarkingLine()
+    async with playing(line):
+        for _ in range(25):
+            await line.write(frame(1))
+        line.marked("1")
+        line.flush()
+        line.marked("2")
+        assert line.played_s == 0.2
+        await line.write(frame(2))
+        await anyio.sleep(1.0)
+        assert (line.log[-1][1], line.played_s) == ("mark 3", 0.2)
+        line.marked("3")
+        assert line.played_s == 0.22
+
+
+async def test_history_is_what_the_peer_reported() -> None:
+    """An interruption keeps the words up to the newest mark, though more was sent; a whole reply is heard whole."""
+
+    class Phone(MarkingLine):
+        """Plays 0.3 s later than it is sent, and reports."""
+
+        tasks: Any
+
+        async def mark(self, name: str) -> None:
+            await super().mark(name)
+            self.tasks.start_soon(self.report, name)
+
+        async def report(self, name: str) -> None:
+            await anyio.sleep(0.3)
+            self.marked(name)
+
+    line = Phone()
+    replies = [Says("One two three four five six seven."), Says("Done.")]
+    row = vp.Pipeline(ScriptedModel(replies), vp.SentenceChunker(), ScriptedVoice())
+    async with anyio.create_task_group() as line.tasks, row.session(output=line) as session:
+        line.tasks.start_soon(session.user_says, "Count.")
+        await anyio.sleep(1.0)  # 1.0 s sent, the mark at 0.6 s was reported at 0.88 s
+        session.interrupt()
+        assert session.history[-1].text == "One two"
+        turn = await session.user_says("And?")
+        assert (turn.state, session.history[-1].text) == (vp.TurnState.DONE, "Done.")
+        session.end()
+
+
+async def test_a_peer_that_never_reports_fails_the_turn() -> None:
+    """Marks that are asked for and never reported fail the turn within 2 s of its last frame; the session lives."""
+    line = MarkingLine()
+    row = vp.Pipeline(
+        ScriptedModel([Says("x" * 100)]), vp.SentenceChunker(), ScriptedVoice(sample_rate=RATE), fallback=""
+    )
+    async with row.session(output=line) as session:
+        turn = await session.user_says("Hello?")  # 5 s of speech; the last two frames wait when all is written
+        assert isinstance(turn.failure, vp.AudioError)
+        assert "MarkingLine played nothing for 2 s although it holds audio" in str(turn.failure)
+        assert round(anyio.current_time(), 3) == 6.945
+        assert not session.ended.is_set()
+
+
+# --- one tick for all -------------------------------------------------------------------------------------------------
+
+
+async def test_all_outputs_share_one_timer() -> None:
+    """Fifty outputs that speak are driven by one timer; each comes to the same frames at the same times."""
+    loop: Any = asyncio.get_running_loop()
+    lines = [Line() for _ in range(50)]
+    async with anyio.create_task_group() as tasks:
+
+        async def hold(line: Line) -> None:
+            async with playing(line):
+                await speak(line, 1, 2, 3, 4)
+                await anyio.sleep(0.2)
+
+        for line in lines:
+            tasks.start_soon(hold, line)
+        await anyio.sleep(0.05)
+        ticks = [timer for timer in loop._scheduled if "Beat._tick" in repr(timer) and not timer.cancelled()]
+        assert len(ticks) == 1
+        assert lines[0].statistics().outputs == 50
+    assert [line.log for line in lines] == [[(0, "1"), (20, "2"), (40, "3"), (60, "4")]] * 50
+
+
+async def test_outputs_join_and_leave() -> None:
+    """Whoever joins later keeps the common time; when the last one leaves no timer is left, and a later one begins."""
+    loop: Any = asyncio.get_running_loop()
+    first, second, third = Line(), Line(), Line()
+
+    def ticks() -> int:
+        return len([timer for timer in loop._scheduled if "Beat._tick" in repr(timer) and not timer.cancelled()])
+
+    async with playing(first):
+        await anyio.sleep_until(0.033)
+        async with playing(second):
+            await speak(second, 1, 2)
+            await speak(first, 1, 2)
+            await anyio.sleep_until(0.07)
+            assert (first.statistics().outputs, ticks()) == (2, 1)
+        await speak(first, 3, 4)
+        await anyio.sleep_until(0.1)
+        assert (first.statistics().outputs, ticks()) == (1, 1)
+    assert ticks() == 0
+    await anyio.sleep_until(0.205)
+    async with playing(third):
+        await speak(third, 1, 2)
+        await anyio.sleep(0.1)
+    assert second.log == [(33, "1"), (40, "2")]
+    assert first.log == [(33, "1"), (40, "2"), (70, "3"), (80, "4")]
+    assert third.log == [(205, "1"), (225, "2")]
+    assert ticks() == 0
+
+
+async def test_one_output_serves_one_call() -> None:
+    """An output that is in a session already is refused by another, with what to do; later it serves again."""
+    line = Line()
+    async with playing(line):
+        with pytest.raises(vp.ConfigurationError, match="Line is in a session already; make one for each call"):
+            async with playing(line):
+                pass
+    async with playing(line):
+        await line.write(frame(1))
+        await anyio.sleep(0.1)
+        assert repr(line) == "<Line 8000 Hz 1 frames sent>"
+
+
+# --- what fails -------------------------------------------------------------------------------------------------------
+
+
+async def test_an_error_in_send_ends_the_session() -> None:
+    """What `send` raises ends the session as a `StageError` with the output's name and the error as its cause."""
+
+    class Broken(Line):
+        async def send(self, pcm: bytes) -> None:
+            raise OSError("the line is down")
+
+    with pytest.raises(vp.StageError, match=r"Broken raised OSError: the line is down") as caught:
+        async with playing(Broken()) as session:
+            session.say("Hello.")
+            await session.ended.wait()
+            await anyio.sleep_forever()
+    assert caught.value.part == "Broken"
+
+
+async def test_a_peer_that_does_not_read() -> None:
+    """A send that blocks: two frames are held, the turn fails after 2 s, the session after 5 s, by name."""
+    line = Line()
+    line.sends_s = 1_000.0
+    turn = None
+    row = vp.Pipeline(
+        ScriptedModel([Says("x" * 100)]), vp.SentenceChunker(), ScriptedVoice(sample_rate=RATE), fallback=""
+    )
+    with pytest.raises(vp.AudioError, match="Line could not send a message within 5 s") as caught:
+        async with row.session(output=line) as session:
+            turn = await session.user_says("Hello?")
+            assert round(anyio.current_time(), 3) == 2.0
+            await anyio.sleep_forever()
+    assert turn is not None
+    assert "Line played nothing for 2 s" in str(turn.failure)
+    assert (round(anyio.current_time(), 3), line.log) == (5.02, [(0, "4096")])
+    assert caught.value.__notes__ == ["in Line"]
+
+
+async def test_an_interruption_does_not_wait_for_a_slow_peer() -> None:
+    """While a send blocks, `interrupt()` returns at once, nothing counts as heard, and the call can end."""
+    line = Line()
+    line.sends_s = 1_000.0
+    row = vp.Pipeline(ScriptedModel([Says("x" * 100)]), vp.SentenceChunker(), ScriptedVoice())
+    async with row.session(output=line) as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(session.user_says, "Hello?")
+        await anyio.sleep(1.0)
+        session.interrupt()
+        assert (line.played_s, session.is_busy) == (0.0, False)
+        session.end()
+    assert anyio.current_time() <= 3.0
+
+
+async def test_a_slow_peer_gets_all_of_it() -> None:
+    """A peer that takes 30 ms for each message gets every frame, one after the other, and no more than two are held."""
+    line = Line()
+    line.sends_s = 0.03
+    async with playing(line):
+        await speak(line, 1, 2, 3, 4, 5)
+        await anyio.sleep(1.0)
+    assert line.log == [(0, "1"), (30, "2"), (60, "3"), (90, "4"), (120, "5")]

@@ -1,0 +1,464 @@
+"""One user utterance and its reply: its states, and what becomes of it when it is cut, dropped or left alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from itertools import product
+from typing import Any
+
+import anyio
+import pytest
+
+from voicepipe import (
+    AssistantMessage,
+    AudioFrame,
+    Event,
+    Hearing,
+    Inbox,
+    Outbox,
+    Pipeline,
+    PushSource,
+    Recogniser,
+    Sentence,
+    SentenceChunker,
+    SentenceStarted,
+    Session,
+    Stage,
+    STTStage,
+    ToolContext,
+    ToolFinished,
+    ToolRouter,
+    ToolStarted,
+    Transcript,
+    Turn,
+    TurnCompleted,
+    TurnEnded,
+    TurnFailed,
+    TurnInterrupted,
+    TurnStarted,
+    TurnState,
+    UserMessage,
+    VoicepipeError,
+    WordMark,
+    tool,
+)
+from voicepipe.testing import (
+    Calls,
+    RecordingOutput,
+    Refuses,
+    Says,
+    ScriptedModel,
+    ScriptedUser,
+    ScriptedVoice,
+)
+from voicepipe.conversation.turn import TRANSITIONS
+
+pytestmark = pytest.mark.anyio
+
+LEGAL = {
+    ("DRAFT", "COMMITTED"),
+    ("DRAFT", "ROLLED_BACK"),
+    ("COMMITTED", "SPEAKING"),
+    ("COMMITTED", "DONE"),
+    ("COMMITTED", "EMPTY"),
+    ("COMMITTED", "INTERRUPTED"),
+    ("COMMITTED", "FAILED"),
+    ("SPEAKING", "DONE"),
+    ("SPEAKING", "EMPTY"),
+    ("SPEAKING", "INTERRUPTED"),
+    ("SPEAKING", "FAILED"),
+}
+PAIRS = list(product(TurnState, TurnState))
+
+
+async def hold(
+    model: ScriptedModel,
+    act: Callable[[Session], Awaitable[object]] | None = None,
+    *,
+    user: ScriptedUser | None = None,
+    tools: Iterable[Any] = (),
+    stages: Iterable[Stage[Sentence, Sentence]] = (),
+    voice: ScriptedVoice | None = None,
+    output: RecordingOutput | None = None,
+) -> tuple[Session, list[tuple[float, Event]]]:
+    """Hold one call until it ends (or `act` has returned), and return it with its events and their times."""
+    parts = [*([user] if user else []), model, ToolRouter(tools), SentenceChunker(), *stages, voice or ScriptedVoice()]
+    told: list[tuple[float, Event]] = []
+
+    async def listen(session: Session) -> None:
+        async for event in session:
+            told.append((anyio.current_time(), event))
+
+    async with Pipeline(*parts).session(output=output or RecordingOutput()) as session:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listen, session)
+            if act is not None:
+                await act(session)
+                session.end()
+    return session, told
+
+
+def only(told: list[tuple[float, Event]], *kinds: type) -> list[tuple[float, Event]]:
+    return [(at_s, event) for at_s, event in told if isinstance(event, kinds)]
+
+
+def names(told: list[tuple[float, Event]], *kinds: type) -> list[tuple[float, str]]:
+    return [(at_s, type(event).__name__) for at_s, event in only(told, *kinds)]
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+async def in_state(state: TurnState) -> Turn:
+    async with Pipeline(ScriptedModel([]), SentenceChunker(), ScriptedVoice()).session(
+        output=RecordingOutput()
+    ) as session:
+        turn = Turn(1, session, None, is_draft=True)
+    turn.state = state
+    return turn
+
+
+@pytest.mark.parametrize(("before", "after"), PAIRS, ids=lambda state: state.name)
+async def test_the_table_of_states_is_kept(before: TurnState, after: TurnState) -> None:
+    """A legal change is made; each of the others raises, names both states and changes nothing."""
+    turn = await in_state(before)
+    if (before.name, after.name) in LEGAL:
+        turn.to(after)
+        assert turn.state is after
+    else:
+        with pytest.raises(AssertionError, match=f"turn 1 cannot go from {before.name} to {after.name}"):
+            turn.to(after)
+        assert turn.state is before
+
+
+@pytest.mark.parametrize("state", TurnState, ids=lambda state: state.name)
+async def test_a_turn_is_over_when_nothing_can_follow(state: TurnState) -> None:
+    """The states without a way out are the ends."""
+    assert (await in_state(state)).is_over is (not TRANSITIONS[state])
+
+
+async def test_a_draft_becomes_history_when_it_is_committed() -> None:
+    """Before the commit history knows nothing of the draft; with it come the words and the reply so far, in order."""
+    async with Pipeline(ScriptedModel([]), SentenceChunker(), ScriptedVoice()).session(
+        output=RecordingOutput()
+    ) as session:
+        turn = Turn(1, session, Transcript("Hello.", 0.0, 0.0), is_draft=True)
+        reply = turn.add_message()
+        assert (list(session.history), turn.committed.is_set()) == ([], False)
+        turn.commit(Transcript("Hello!", 0.0, 0.0))
+        assert (list(session.history), turn.committed.is_set()) == ([UserMessage("Hello!"), reply], True)
+
+
+async def test_it_names_who_works_for_it() -> None:
+    """Parts are listed once each while they work, also when they work for two sentences at once."""
+    turn = await in_state(TurnState.COMMITTED)
+    with turn.working("Voice"), turn.working("Model"), turn.working("Voice"):
+        assert turn.at_work == ["Model", "Voice"]
+    assert turn.at_work == []
+
+
+async def test_it_shows_its_state() -> None:
+    """The repr holds number, state, and how much was handed to the output."""
+    assert repr(await in_state(TurnState.SPEAKING)) == "<Turn 1 SPEAKING written=0.00s>"
+
+
+# --- cut --------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_interruption_before_the_first_frame_leaves_no_word() -> None:
+    """A reply that is cut before anything of it was heard stays in history as words that nobody heard."""
+    output = RecordingOutput()
+
+    async def act(session: Session) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(session.user_says, "Hello?")
+            await anyio.sleep(0.3)
+            session.interrupt()
+
+    session, told = await hold(
+        ScriptedModel([Says("Good morning.")]), act, voice=ScriptedVoice(first_audio_s=0.5), output=output
+    )
+    assert names(told, TurnStarted, TurnEnded) == [(0.0, "TurnStarted"), (0.3, "TurnInterrupted")]
+    assert output.written == []
+    assert [message.text for message in session.history] == ["Hello?", ""]
+
+
+async def test_an_interruption_in_the_step_of_the_start_is_final() -> None:
+    """A turn that is interrupted before its first step never asks the model."""
+    model = ScriptedModel([Says("Never.")])
+
+    async def act(session: Session) -> None:
+        session.say("Hello.")
+        session.interrupt()
+
+    session, told = await hold(model, act)
+    assert names(told, TurnStarted, TurnEnded) == [(0.0, "TurnStarted"), (0.0, "TurnInterrupted")]
+    assert (model.requests, session.is_busy) == ([], False)
+
+
+async def test_interrupting_twice_is_interrupting_once() -> None:
+    """The second of two interruptions finds nothing to do."""
+
+    async def act(session: Session) -> None:
+        session.say("Good morning, everybody.")
+        await anyio.sleep(0.3)
+        session.interrupt()
+        session.interrupt()
+
+    _, told = await hold(ScriptedModel([]), act)
+    assert names(told, TurnEnded) == [(0.3, "TurnInterrupted")]
+
+
+async def test_a_hang_up_in_the_middle_of_a_tool_gives_the_call_its_result() -> None:
+    """When the caller is gone, a reading tool is cancelled and its call has failed: none stays pending."""
+
+    @tool(effect="read")
+    async def look(order: str) -> str:
+        """Look up an order."""
+        await anyio.sleep(1.0)
+        return order
+
+    user = ScriptedUser().says("Where is it?", at_s=0.5).hangs_up(at_s=0.9)
+    session, told = await hold(ScriptedModel([Calls("look", {"order": "A1"})]), user=user, tools=[look])
+    message = session.history[1]
+    assert isinstance(message, AssistantMessage)
+    assert [call.status for call in message.calls] == ["failed"]
+    assert names(told, ToolStarted, ToolFinished, TurnEnded) == [
+        (0.5, "ToolStarted"),
+        (0.9, "TurnInterrupted"),
+        (0.9, "ToolFinished"),
+    ]
+
+
+@pytest.mark.parametrize("effect", ["read", "write"])
+async def test_a_tool_may_hang_up(effect: str) -> None:
+    """A tool that ends the session keeps its result; the turn is settled, and the session ends."""
+
+    async def leave(reason: str, call: ToolContext[None]) -> str:
+        """Leave the call."""
+        call.session.end(result=reason)
+        return "left"
+
+    session, told = await hold(
+        ScriptedModel([Calls("leave", {"reason": "done"})]),
+        user=ScriptedUser().says("Bye.", at_s=0.5),
+        tools=[tool(leave, effect="read") if effect == "read" else tool(leave)],
+    )
+    message = session.history[1]
+    assert isinstance(message, AssistantMessage)
+    assert ([(call.status, call.result) for call in message.calls], session.result) == ([("done", "left")], "done")
+    assert names(told, TurnEnded) == [(0.5, "TurnInterrupted")]
+
+
+# --- failed -----------------------------------------------------------------------------------------------------------
+
+
+class FailsOnce(Stage[Sentence, Sentence]):
+    """Lets a sentence pass and fails a while after it."""
+
+    failures = 0
+
+    async def run(self, inbox: Inbox[Sentence], outbox: Outbox[Sentence], turn: Turn) -> None:
+        async for sentence in inbox:
+            await outbox.send(sentence)
+            if not type(self).failures:
+                await anyio.sleep(0.51)
+                type(self).failures += 1
+                raise ValueError("cannot")
+
+
+async def test_a_stage_that_fails_in_mid_speech_cuts_the_speech_there() -> None:
+    """What had been played stays said and no word more; then the whole fallback is heard, and nothing is waited for."""
+    FailsOnce.failures = 0
+    output = RecordingOutput()
+
+    async def act(session: Session) -> None:
+        await session.user_says("Hello?")
+
+    session, told = await hold(
+        ScriptedModel([Says("This is a rather long sentence. And two.")]), act, stages=[FailsOnce()], output=output
+    )
+    [(ended_s, ended)] = only(told, TurnEnded)
+    assert isinstance(ended, TurnFailed)
+    assert ended.heard == "This is a Sorry, I cannot answer that right now. Please try again."
+    assert round(ended_s, 3) == output.spans()[-1][1]
+    assert [message.text for message in session.history][1] == "This is a"
+
+
+class First(Stage[Sentence, Sentence]):
+    """Wants one sentence and no more."""
+
+    async def run(self, inbox: Inbox[Sentence], outbox: Outbox[Sentence], turn: Turn) -> None:
+        await outbox.send(await inbox.receive())
+
+
+async def test_a_stage_may_stop_reading() -> None:
+    """A stage that returns early ends the reply there: the stages in front of it stop, and the turn is whole."""
+    text = "One is said. Two is not. Three is not. Four is not. Five is not. Six is not."
+
+    async def act(session: Session) -> None:
+        await session.user_says("Hello?")
+
+    _, told = await hold(ScriptedModel([Says(text)]), act, stages=[First()])
+    [(_, ended)] = only(told, TurnEnded)
+    assert isinstance(ended, TurnCompleted)
+    assert ended.heard == "One is said."
+
+
+class Hesitates(ScriptedVoice):
+    """Yields an empty piece, then audio half a second later."""
+
+    async def synthesize(self, sentence: Sentence) -> AsyncGenerator[bytes | WordMark]:
+        yield b""
+        await anyio.sleep(0.5)
+        yield b"\x00\x10" * 480
+
+
+async def test_nothing_is_no_audio() -> None:
+    """An empty piece of audio is neither the voice's first audio nor a frame, and starts no sentence."""
+
+    async def act(session: Session) -> None:
+        await session.user_says("Hello?")
+
+    _, told = await hold(ScriptedModel([Says("Yes.")]), act, voice=Hesitates())
+    [(_, ended)] = only(told, TurnEnded)
+    assert isinstance(ended, TurnCompleted)
+    assert (ended.timeline.tts_first_audio, ended.timeline.first_frame) == (0.5, 0.5)
+    assert names(told, SentenceStarted) == [(0.5, "SentenceStarted")]
+
+
+# --- drafts -----------------------------------------------------------------------------------------------------------
+
+
+@tool(effect="read")
+async def look(order: str) -> str:
+    """Look up an order."""
+    await anyio.sleep(0.1)
+    return order
+
+
+async def test_a_draft_that_is_rolled_back_was_never_told() -> None:
+    """What a draft's tools did is no event when its words were wrong."""
+    user = ScriptedUser().guesses("hello", at_s=1.0).says("Good bye.", at_s=2.0).hangs_up(at_s=4.0)
+    model = ScriptedModel([Calls("look", {"order": "A1"}), Says("Never."), Says("Bye.")])
+    _, told = await hold(model, user=user, tools=[look])
+    assert names(told, TurnStarted, ToolStarted, ToolFinished, TurnEnded) == [
+        (2.0, "TurnStarted"),
+        (2.2, "TurnCompleted"),
+    ]
+
+
+async def test_a_draft_that_is_committed_tells_in_order() -> None:
+    """What a draft's tools did is told after the turn has been announced."""
+    user = ScriptedUser().guesses("hello", at_s=1.0).says("Hello!", at_s=2.0).hangs_up(at_s=4.0)
+    model = ScriptedModel([Calls("look", {"order": "A1"}), Says("Here.")])
+    _, told = await hold(model, user=user, tools=[look])
+    assert names(told, TurnStarted, ToolStarted, ToolFinished, SentenceStarted) == [
+        (2.0, "TurnStarted"),
+        (2.0, "ToolStarted"),
+        (2.0, "ToolFinished"),
+        (2.0, "SentenceStarted"),
+    ]
+
+
+async def test_a_writing_tool_waits_for_the_commit() -> None:
+    """A draft runs no writing tool: the call begins when the words are certain."""
+    booked: list[float] = []
+
+    @tool
+    async def book(day: str) -> str:
+        """Book a day."""
+        booked.append(anyio.current_time())
+        return day
+
+    user = ScriptedUser().guesses("book it", at_s=1.0).says("Book it.", at_s=2.0).hangs_up(at_s=4.0)
+    await hold(ScriptedModel([Calls("book", {"day": "Monday"}), Says("Booked.")]), user=user, tools=[book])
+    assert booked == [2.0]
+
+
+async def test_history_holds_the_final_words() -> None:
+    """A draft began on an early guess; once committed, history has what the caller said as it was finally heard."""
+    user = ScriptedUser().guesses("hello you", at_s=1.0).says("Hello, you!", at_s=2.0).hangs_up(at_s=4.0)
+    session, _ = await hold(ScriptedModel([Says("Hello.")]), user=user)
+    assert session.history[0] == UserMessage("Hello, you!")
+
+
+async def test_a_draft_that_fails_holds_nobody_up() -> None:
+    """What waited to be said behind a draft is said when the draft fails."""
+    user = ScriptedUser().guesses("hello", at_s=1.0).hangs_up(at_s=5.0)
+    output = RecordingOutput()
+
+    async def act(session: Session) -> None:
+        await anyio.sleep(1.2)
+        session.say("Note this.")
+        await session.ended.wait()
+
+    await hold(ScriptedModel([Refuses(400, "no", after_s=0.5)]), act, user=user, output=output)
+    assert output.spans() == [(1.5, 2.0)]
+
+
+async def test_a_draft_that_fails_does_not_hold_the_end() -> None:
+    """A session that was to end after its reply ends when that reply, a draft, fails."""
+
+    async def act(session: Session) -> None:
+        await anyio.sleep(1.2)
+        session.end(after_reply=True)
+        with anyio.fail_after(10.0):
+            await session.ended.wait()
+        assert anyio.current_time() == 1.5
+
+    await hold(ScriptedModel([Refuses(400, "no", after_s=0.5)]), act, user=ScriptedUser().guesses("hello", at_s=1.0))
+
+
+# --- left alone -------------------------------------------------------------------------------------------------------
+
+
+async def test_nobody_waits_for_a_turn_that_cannot_come() -> None:
+    """Words into the last reply of a session end it: no turn begins after the end, and the one who speaks is told."""
+
+    async def act(session: Session) -> None:
+        session.say("Good bye, and thank you for calling.")
+        session.end(after_reply=True)
+        await anyio.sleep(0.5)
+        with anyio.fail_after(10.0), pytest.raises(VoicepipeError, match="end"):
+            await session.user_says("Wait!")
+
+    session, told = await hold(ScriptedModel([Says("Never.")]), act)
+    assert names(told, TurnStarted, TurnEnded) == [(0.0, "TurnStarted"), (0.5, "TurnInterrupted")]
+    assert not session.is_busy
+
+
+class HangsUp(Recogniser):
+    """Hears one frame, and that the caller has gone."""
+
+    async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: Session) -> None:
+        await inbox.receive()
+
+
+async def test_audio_after_a_hang_up_does_no_harm() -> None:
+    """A recogniser may end the call while audio still comes."""
+    source = PushSource()
+    agent = Pipeline(STTStage(HangsUp()), ScriptedModel([]), SentenceChunker(), ScriptedVoice())
+    async with agent.session(source=source, output=RecordingOutput()) as session:
+        while not session.ended.is_set():
+            source.push(bytes(640))
+            await anyio.lowlevel.checkpoint()
+    assert session.ended.is_set()
+
+
+async def test_an_interrupted_turn_has_settled_when_interrupt_returns() -> None:
+    """History, event and `settled` are there in the same step, and a late second ending changes nothing."""
+    seen: list[tuple[bool, str]] = []
+
+    async def act(session: Session) -> None:
+        session.say("Ten chars.")
+        await anyio.sleep(0.26)
+        turn = session._turn
+        assert turn is not None
+        session.interrupt()
+        message = session.history[0]
+        assert isinstance(message, AssistantMessage)
+        seen.append((turn.settled.is_set(), message.heard))
+
+    _, told = await hold(ScriptedModel([]), act)
+    assert (seen, len(only(told, TurnInterrupted))) == ([(True, "Ten")], 1)

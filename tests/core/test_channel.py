@@ -1,0 +1,210 @@
+"""The bounded queue between two stages."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicepipe.core.channel import Channel, ChannelStatistics
+from voicepipe.errors import ConfigurationError
+from voicepipe.testing import run_on_virtual_time
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("capacity", [0, -1])
+def test_an_edge_without_room_is_refused(capacity: int) -> None:
+    """A capacity below 1 is an error that says what it should be."""
+    with pytest.raises(ConfigurationError, match=f"at least 1, not {capacity}"):
+        Channel[int](capacity)
+
+
+async def test_items_come_out_in_the_order_in_which_they_went_in() -> None:
+    """First in, first out; the reader's loop ends when the sender closes."""
+    channel = Channel[int](8)
+    for item in range(5):
+        await channel.send(item)
+    channel.close()
+    assert [item async for item in channel] == [0, 1, 2, 3, 4]
+
+
+async def test_a_full_channel_holds_the_sender() -> None:
+    """A sender waits for room: with two places the third item is sent when the first one is read."""
+    channel, sent = Channel[int](2), list[tuple[float, int]]()
+
+    async def send() -> None:
+        for item in range(3):
+            await channel.send(item)
+            sent.append((anyio.current_time(), item))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(send)
+        await anyio.sleep(1.0)
+        assert await channel.receive() == 0
+    assert sent == [(0.0, 0), (0.0, 1), (1.0, 2)]
+
+
+async def test_an_empty_channel_holds_the_reader() -> None:
+    """A reader waits for an item and gets it when it comes."""
+    channel = Channel[str](1)
+    async with anyio.create_task_group() as tasks:
+
+        async def later() -> None:
+            await anyio.sleep(1.0)
+            await channel.send("late")
+
+        tasks.start_soon(later)
+        assert (await channel.receive(), anyio.current_time()) == ("late", 1.0)
+
+
+async def test_closing_lets_the_reader_finish() -> None:
+    """What is queued when the sender closes is still read, then the end is told."""
+    channel = Channel[int](2)
+    await channel.send(1)
+    channel.close()
+    assert await channel.receive() == 1
+    with pytest.raises(anyio.EndOfStream):
+        await channel.receive()
+
+
+async def test_closing_twice_does_nothing() -> None:
+    """Both the stage and the one who runs it may close an outbox."""
+    channel = Channel[int](1)
+    channel.close()
+    channel.close()
+    with pytest.raises(anyio.EndOfStream):
+        channel.receive_nowait()
+
+
+async def test_closing_the_reading_end_stops_a_waiting_writer() -> None:
+    """A writer that waits for room is told when nobody reads any more."""
+    channel = Channel[int](1)
+    await channel.send(1)
+    async with anyio.create_task_group() as tasks:
+
+        async def write() -> None:
+            with pytest.raises(anyio.BrokenResourceError):
+                await channel.send(2)
+
+        tasks.start_soon(write)
+        await anyio.wait_all_tasks_blocked()
+        channel.close_receiver()
+
+
+async def test_nothing_can_be_read_without_waiting_from_an_empty_channel() -> None:
+    """`receive_nowait` tells "not yet" from "never"."""
+    channel = Channel[int](1)
+    with pytest.raises(anyio.WouldBlock):
+        channel.receive_nowait()
+
+
+async def test_live_audio_drops_the_oldest() -> None:
+    """`send_latest` never waits: when full, the oldest item goes and is counted."""
+    channel = Channel[int](2)
+    for item in range(5):
+        channel.send_latest(item)
+    channel.close()
+    assert ([item async for item in channel], channel.dropped) == ([3, 4], 3)
+
+
+async def test_the_latest_gets_in_although_a_sender_waits() -> None:
+    """An item that must not wait is taken also while another sender waits for room; the older ones are dropped."""
+    channel = Channel[int](1)
+    await channel.send(1)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(channel.send, 2)
+        await anyio.wait_all_tasks_blocked()
+        channel.send_latest(3)
+    channel.close()
+    assert ([item async for item in channel], channel.dropped) == ([3], 2)
+
+
+async def test_a_cancelled_reader_loses_no_item() -> None:
+    """An item that arrives in the very step in which its reader is cancelled stays in the channel."""
+    channel = Channel[int](1)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(channel.receive)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+        channel.send_latest(1)
+    assert channel.receive_nowait() == 1
+
+
+async def test_statistics_tell_everything_about_a_moment() -> None:
+    """Capacity, what is queued, what was dropped, and who waits, in one frozen object."""
+    channel = Channel[int](2)
+    for item in range(3):
+        channel.send_latest(item)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(channel.send, 3)
+        await anyio.wait_all_tasks_blocked()
+        assert channel.statistics() == ChannelStatistics(
+            capacity=2, queued=2, dropped=1, waiting_to_send=1, waiting_to_receive=0
+        )
+        tasks.cancel_scope.cancel()
+
+
+async def test_it_shows_how_full_it_is() -> None:
+    """The repr holds what is queued, the capacity, and what was dropped once there is something."""
+    channel = Channel[int](1)
+    assert repr(channel) == "<Channel 0/1>"
+    channel.send_latest(1)
+    channel.send_latest(2)
+    assert repr(channel) == "<Channel 1/1 dropped=1>"
+
+
+async def test_a_forgotten_channel_does_not_complain() -> None:
+    """A channel that nobody closed can be dropped: its ends are closed with it."""
+    channel = Channel[int](1)
+    gone = weakref.ref(channel)
+    del channel
+    gc.collect()
+    assert gone() is None
+
+
+ACTIONS = st.lists(st.sampled_from(["send", "latest", "receive", "step"]), max_size=40)
+
+
+@given(capacity=st.integers(1, 3), actions=ACTIONS)
+def test_no_interleaving_breaks_the_order(capacity: int, actions: list[str]) -> None:
+    """Whoever sends, drops and reads in whatever order: what is read are the items in order, and none came twice."""
+
+    async def main() -> None:
+        channel, received = Channel[int](capacity), list[int]()
+        number = 0
+
+        async with anyio.create_task_group() as tasks:
+            for action in actions:
+                number += 1
+                if action == "send":
+                    tasks.start_soon(channel.send, number)
+                    await anyio.wait_all_tasks_blocked()
+                elif action == "latest":
+                    channel.send_latest(number)
+                elif action == "receive" and channel.statistics().queued:
+                    received.append(channel.receive_nowait())
+                else:
+                    await anyio.wait_all_tasks_blocked()
+            while channel.statistics().queued:
+                received.append(channel.receive_nowait())
+                await anyio.wait_all_tasks_blocked()
+        assert received == sorted(set(received))
+        assert len(received) + channel.dropped == sum(action in ("send", "latest") for action in actions)
+
+    run_on_virtual_time(main)
+
+
+async def test_a_second_reader_is_refused() -> None:
+    """One task reads at a time; another one is told so instead of waiting for ever."""
+    channel = Channel[int](1)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(channel.receive)
+        await anyio.sleep(0.1)
+        with pytest.raises(anyio.BusyResourceError):
+            await channel.receive()
+        await channel.send(1)

@@ -1,0 +1,253 @@
+"""Parts that are held open while something else runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from voicepipe import Pipeline, SentenceChunker
+from voicepipe.core.lifetimes import CLOSE_S, opened
+from voicepipe.core.part import Part
+from voicepipe.errors import StageError, VendorError
+from voicepipe.session.session import Session
+from voicepipe.testing import RecordingOutput, ScriptedModel, ScriptedVoice
+
+pytestmark = pytest.mark.anyio
+
+Log = list[tuple[float, str]]
+
+
+class Slow(Part):
+    """Takes its time to open and to close, and writes down when it did."""
+
+    def __init__(self, log: Log, called: str, *, opens_s: float = 0.0, closes_s: float = 0.0) -> None:
+        self.log = log
+        self.called = called
+        self.opens_s = opens_s
+        self.closes_s = closes_s
+
+    @property
+    def name(self) -> str:
+        return self.called
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        try:
+            await anyio.sleep(self.opens_s)
+            self.log.append((anyio.current_time(), f"{self.called} opened"))
+            yield
+            await anyio.sleep(self.closes_s)
+        finally:
+            self.log.append((anyio.current_time(), f"{self.called} closed"))
+
+
+class Broken(Part):
+    """Fails while it opens, while it is open, or while it closes."""
+
+    def __init__(self, error: Exception, *, when: str, after_s: float = 0.0) -> None:
+        self.error = error
+        self.when = when
+        self.after_s = after_s
+
+    async def fail(self) -> None:
+        await anyio.sleep(self.after_s)
+        raise self.error
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        if self.when == "opening":
+            await self.fail()
+        async with anyio.create_task_group() as tasks:
+            if self.when == "open":
+                tasks.start_soon(self.fail)
+            yield
+            if self.when == "closing":
+                await self.fail()
+
+
+class Around(Slow):
+    """Holds another part."""
+
+    def __init__(self, log: Log, called: str, inner: Part) -> None:
+        super().__init__(log, called, opens_s=1.0)
+        self.inner = inner
+
+
+async def test_parts_are_opened_side_by_side() -> None:
+    """Two handshakes of a second take a second."""
+    log: Log = []
+    async with opened([Slow(log, "one", opens_s=1.0), Slow(log, "two", opens_s=1.0)]):
+        log.append((anyio.current_time(), "ready"))
+    assert log[:3] == [(1.0, "one opened"), (1.0, "two opened"), (1.0, "ready")]
+
+
+async def test_nothing_begins_before_all_are_open() -> None:
+    """The block begins when the slowest part is open."""
+    log: Log = []
+    async with opened([Slow(log, "one", opens_s=1.0), Slow(log, "two", opens_s=2.0)]):
+        assert anyio.current_time() == 2.0
+
+
+async def test_parts_are_closed_side_by_side() -> None:
+    """Two good-byes of a second take a second."""
+    log: Log = []
+    async with opened([Slow(log, "one", closes_s=1.0), Slow(log, "two", closes_s=1.0)]):
+        await anyio.sleep(5.0)
+    assert log[2:] == [(6.0, "one closed"), (6.0, "two closed")]
+
+
+async def test_what_a_part_holds_is_opened_first() -> None:
+    """A part finds the parts inside it open when its own turn comes."""
+    log: Log = []
+    async with opened([Around(log, "stage", Slow(log, "recogniser", opens_s=1.0))]):
+        assert log == [(1.0, "recogniser opened"), (2.0, "stage opened")]
+
+
+@pytest.mark.parametrize("when", ["opening", "open", "closing"])
+async def test_a_failure_carries_the_parts_name(when: str) -> None:
+    """Whenever a part fails, the error says which part it was, and what it raised is the cause."""
+    cause = ValueError("no such model")
+    with pytest.raises(StageError, match=r"^Broken raised ValueError: no such model$") as caught:
+        async with opened([Broken(cause, when=when)]):
+            await anyio.sleep(0.5 if when == "closing" else 5.0)
+    assert (caught.value.part, caught.value.__cause__) == ("Broken", cause)
+
+
+async def test_our_own_errors_pass_with_a_note() -> None:
+    """An error of the tree stays what it is; a note says where it came from."""
+    error = VendorError("down", vendor="acme", retryable=True)
+    with pytest.raises(VendorError) as caught:
+        async with opened([Broken(error, when="open")]):
+            await anyio.sleep(5.0)
+    assert (caught.value, error.__notes__) == (error, ["in Broken"])
+
+
+async def test_a_failure_while_open_ends_the_block_at_once() -> None:
+    """The block does not go on without a part that has failed, and the others are closed."""
+    log: Log = []
+    with pytest.raises(StageError):
+        async with opened([Slow(log, "other"), Broken(ValueError("lost"), when="open", after_s=2.0)]):
+            await anyio.sleep(60.0)
+    assert log == [(0.0, "other opened"), (2.0, "other closed")]
+
+
+async def test_a_failure_while_opening_closes_what_was_opened() -> None:
+    """When one part cannot be opened, those that were are closed, those that were about to be are given up."""
+    log: Log = []
+    parts = [
+        Slow(log, "quick", closes_s=0.5),
+        Slow(log, "slow", opens_s=10.0),
+        Broken(ValueError("refused"), when="opening", after_s=1.0),
+    ]
+    with pytest.raises(StageError):
+        async with opened(parts):
+            log.append((anyio.current_time(), "never"))
+    assert log == [(0.0, "quick opened"), (1.0, "slow closed"), (1.5, "quick closed")]
+
+
+async def test_a_part_that_hangs_does_not_hold_the_exit() -> None:
+    """A good-bye that never ends is cut after a second."""
+    log: Log = []
+    async with opened([Slow(log, "hangs", closes_s=1_000.0)]):
+        pass
+    assert (CLOSE_S, log) == (1.0, [(0.0, "hangs opened"), (1.0, "hangs closed")])
+
+
+async def test_a_good_bye_is_said_also_when_cancelled() -> None:
+    """A block that is cancelled still lets its parts close in peace, within the time allowed."""
+    log: Log = []
+    with anyio.move_on_after(1.0):
+        async with opened([Slow(log, "polite", closes_s=0.5)]):
+            await anyio.sleep(60.0)
+    assert log == [(0.0, "polite opened"), (1.5, "polite closed")]
+
+
+async def test_cancelling_while_parts_open_closes_them() -> None:
+    """Cancelled before it is ready, the host gives up what is opening and closes what is open."""
+    log: Log = []
+    with anyio.move_on_after(1.0) as limit:
+        async with opened([Slow(log, "quick", closes_s=0.5), Slow(log, "slow", opens_s=10.0)]):
+            log.append((anyio.current_time(), "never"))
+    assert limit.cancelled_caught
+    assert log == [(0.0, "quick opened"), (1.0, "slow closed"), (1.5, "quick closed")]
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_no_moment_of_opening_is_bad_for_cancelling(steps: int) -> None:
+    """However many steps of the loop after the beginning it is cancelled: it ends, and what was opened is closed."""
+    log: Log = []
+
+    async def hold() -> None:
+        async with opened([Slow(log, "one"), Around(log, "two", Slow(log, "inner"))]):
+            await anyio.sleep(60.0)
+
+    task = asyncio.get_running_loop().create_task(hold())
+    for _ in range(steps):
+        await anyio.lowlevel.checkpoint()
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=CLOSE_S)
+    assert done == {task}
+    events = [what for _, what in log]
+    assert all(what.replace("opened", "closed") in events for what in events)
+
+
+class Counts(ScriptedVoice):
+    """Writes down on itself that it was opened and attached."""
+
+    opened = 0
+    attached = 0
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        self.opened += 1
+        yield
+
+    @asynccontextmanager
+    async def attach(self, session: Session) -> AsyncGenerator[None]:
+        self.attached += 1
+        seen.append((self.opened, self.attached))
+        yield
+
+
+seen: list[tuple[int, int]] = []
+
+
+async def test_the_applications_objects_are_never_touched() -> None:
+    """A host works on copies and each session on copies of them; what a host set is there in each of its sessions."""
+    seen.clear()
+    voice = Counts()
+    agent = Pipeline(ScriptedModel([]), SentenceChunker(), voice)
+    async with agent.open() as host:
+        for _ in range(2):
+            async with host.session(output=RecordingOutput()):
+                pass
+    assert (seen, vars(voice).keys() & {"opened", "attached"}) == ([(1, 1), (1, 1)], set())
+
+
+async def test_a_part_inside_a_part_is_copied_too() -> None:
+    """The copy of a stage holds a copy of its recogniser."""
+    inner = Slow([], "inner")
+    outer = Around([], "outer", inner)
+    twin = outer._copied()
+    assert (twin.inner is inner, twin.inner.called, outer.inner is inner) == (False, "inner", True)
+
+
+async def test_what_is_given_to_a_session_is_used_as_it_is() -> None:
+    """An output that an application makes for one call is opened, attached and never copied."""
+    output = RecordingOutput()
+    async with Pipeline(ScriptedModel([]), SentenceChunker(), ScriptedVoice()).session(output=output, greeting="Hi."):
+        await anyio.sleep(0.5)
+    assert output.spans() == [(0.0, 0.15)]
+
+
+async def test_a_part_that_is_never_ready_is_an_error() -> None:
+    """A handshake that hangs ends the opening under the part's name, and what is open is closed."""
+    log: Log = []
+    with pytest.raises(StageError, match="was not ready after 60 s"):
+        async with opened([Slow(log, "quick"), Slow(log, "hangs", opens_s=1_000.0)]):
+            pytest.fail("it is not open")
+    assert log == [(0.0, "quick opened"), (60.0, "hangs closed"), (60.0, "quick closed")]

@@ -1,0 +1,100 @@
+"""The stage that listens, and who listens in a call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import voicepipe as vp
+from voicepipe.errors import ConfigurationError
+from voicepipe.hearing.recogniser import NoRecogniser, Recogniser
+from voicepipe.hearing.stt import recogniser_of
+from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedUser, ScriptedVoice
+from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
+
+pytestmark = pytest.mark.anyio
+
+
+class Listener(Recogniser):
+    """Hears one thing, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def recognise(self, inbox: Any, outbox: Any, session: vp.Session) -> None:
+        await outbox.send(vp.Transcript("Hello.", 0.0, 0.0))
+        async for _ in inbox:
+            pass
+
+    def agent_said(self, text: str) -> None:
+        self.told.append(text)
+
+
+def row(*hearing: vp.Part, reply: str = "Good morning.") -> vp.Pipeline:
+    return vp.Pipeline(
+        *hearing,
+        ScriptedModel(lambda _request: Says(reply)),
+        vp.SentenceChunker(),
+        ScriptedVoice(),
+        output=RecordingOutput(),
+    )
+
+
+def test_without_a_recogniser_it_is_the_default_one() -> None:
+    """`STTStage()` listens with AssemblyAI; the key is wanted when the pipeline is opened, not before."""
+    stage = vp.STTStage()
+    assert isinstance(stage.recogniser, AssemblyAIRecogniser)
+    assert repr(stage) == "<STTStage <AssemblyAIRecogniser u3-rt-pro at wss://streaming.assemblyai.com/v3/ws>>"
+
+
+@pytest.mark.parametrize("given", ["u3-rt-pro", 3, AssemblyAIRecogniser])
+def test_only_a_recogniser_listens(given: Any) -> None:
+    """Anything else is refused, and the message says what to write."""
+    with pytest.raises(ConfigurationError, match=r"write STTStage\(PocketsphinxRecogniser\(grammar\)\)"):
+        vp.STTStage(given)
+
+
+async def test_the_recogniser_is_told_what_was_heard() -> None:
+    """When a reply has been played the recogniser of this call knows it, and the one of the row does not."""
+    listener, source = Listener(), vp.PushSource()
+    async with row(vp.STTStage(listener)).session(source=source) as session:
+        own = session.recogniser
+        events = session.__aiter__()
+        while not isinstance(await anext(events), vp.TurnCompleted):
+            pass
+
+    assert own is not listener
+    assert isinstance(own, Listener)
+    assert own.told == ["Good morning."]
+
+
+async def test_a_reply_that_was_not_heard_is_not_told() -> None:
+    """What the caller interrupted before its first sample was never said to them."""
+    source = vp.PushSource()
+    async with row(vp.STTStage(Listener())).session(source=source) as session:
+        events = session.__aiter__()
+        while not isinstance(await anext(events), vp.TurnStarted):
+            pass
+        session.interrupt()
+        own = session.recogniser
+    assert isinstance(own, Listener)
+    assert own.told == []
+
+
+async def test_where_nobody_listens_hints_have_no_effect() -> None:
+    """A tool that asks the recogniser for patience serves in a test whose caller is scripted."""
+    async with row(ScriptedUser().says("Hi.", at_s=0.1).hangs_up(at_s=5.0)).session() as session:
+        async with session.recogniser.updated(min_turn_silence_s=1.0):
+            session.recogniser.update(prompt="A bank.")
+            session.recogniser.force_endpoint()
+        async for event in session:
+            if isinstance(event, vp.TurnCompleted):
+                break
+        assert isinstance(session.recogniser, NoRecogniser)
+
+
+def test_the_recogniser_of_a_row_is_its_stages() -> None:
+    """The first stage that listens is asked."""
+    listener = Listener()
+    assert recogniser_of([ScriptedUser(), vp.STTStage(listener)]) is listener

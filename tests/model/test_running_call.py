@@ -1,0 +1,382 @@
+"""One call of a tool: words meanwhile, the caller's agreement, other arguments. Whole sessions on virtual time."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+import voicepipe as vp
+from tests.helpers.tool_rows import DONE, calls_of, scripted
+from voicepipe.errors import ConfigurationError, ToolError, ToolRetry
+from voicepipe.history import AssistantMessage
+from voicepipe.testing import Calls, Refuses, Says, ScriptedUser, ScriptedVoice
+
+if TYPE_CHECKING:
+    from voicepipe.testing import ChatRequest
+    from voicepipe.tools.tool import Tool
+
+pytestmark = pytest.mark.anyio
+
+
+def slow(name: str, seconds: float, say: str = "One moment.", *, effect: Any = "read") -> Tool[Any, Any]:
+    """A tool that takes so long, and has something to say meanwhile."""
+
+    @vp.tool(effect=effect, name=name, say=say)
+    async def sleep() -> str:
+        """Take a while."""
+        await anyio.sleep(seconds)
+        return f"{name} ended"
+
+    return sleep
+
+
+# --- words while a tool takes its time --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "spoken"),
+    [
+        (0.6, [(0.6, "Done.")]),
+        (2.0, [(0.7, "One moment."), (2.0, "Done.")]),
+        # Longer words than the tool takes: the answer waits for them, and nothing is lost.
+        (0.8, [(0.7, "One moment."), (0.8, "Done.")]),
+    ],
+)
+async def test_a_slow_tool_says_its_words(seconds: float, spoken: list[tuple[float, str]]) -> None:
+    """A tool that takes longer than 0.7 s has its words said; a quicker one has not."""
+    row, _ = scripted([Calls("look", {}), DONE], slow("look", seconds))
+    async with row.session() as session:
+        await session.user_says("Where is it?")
+
+    assert row.voice.sentences == spoken
+
+
+async def test_the_words_wait_until_the_agent_is_silent() -> None:
+    """While words before the call are still heard nothing is put in; then it is, if the tool still runs."""
+    row, _ = scripted([Calls("look", {}, say="Let me see. "), DONE], slow("look", 4.0))
+    row.voice = ScriptedVoice(character_s=0.1)  # "Let me see." takes 1.1 s
+    async with row.session() as session:
+        await session.user_says("Where is it?")
+
+    assert row.voice.sentences == [(0.0, "Let me see."), (1.1, "One moment."), (4.0, "Done.")]
+
+
+async def test_the_words_are_not_said_when_the_agent_speaks_all_the_time() -> None:
+    """Words before the call that last longer than the tool leave nothing to fill."""
+    row, _ = scripted([Calls("look", {}, say="Let me see. "), DONE], slow("look", 1.0))
+    row.voice = ScriptedVoice(character_s=0.1)
+    async with row.session() as session:
+        await session.user_says("Where is it?")
+
+    assert [text for _, text in row.voice.sentences] == ["Let me see.", "Done."]
+
+
+async def test_several_slow_tools_say_one_thing() -> None:
+    """Of the tools of one reply only the first to be slow speaks."""
+    row, _ = scripted(
+        [(Calls("a", {}), Calls("b", {})), DONE], slow("a", 2.0, "Looking at a."), slow("b", 3.0, "Looking at b.")
+    )
+    async with row.session() as session:
+        await session.user_says("Both")
+
+    assert row.voice.sentences == [(0.7, "Looking at a."), (3.0, "Done.")]
+
+
+async def test_the_model_sees_that_the_words_were_said() -> None:
+    """The words belong to the message that called, so the model does not say them again; history keeps them."""
+    row, model = scripted([Calls("look", {}, say="Hm. "), DONE], slow("look", 2.0))
+    async with row.session() as session:
+        await session.user_says("Where is it?")
+
+    assert model.requests[1].messages[-2].content == "Hm.  One moment."
+    assert [message.text for message in list(session.history)[1:]] == ["Hm. One moment.", "Done."]
+
+
+async def test_the_words_are_no_first_token() -> None:
+    """The timeline tells apart what the model said first and what the caller heard first."""
+    row, _ = scripted([Calls("look", {}), Says("Done.", after_s=0.5)], slow("look", 2.0))
+    async with row.session() as session:
+        turn = await session.user_says("Where is it?")
+
+    began = turn.timeline.turn_started
+    assert turn.timeline.first_frame - began == pytest.approx(0.7)
+    assert turn.timeline.llm_first_token - began == pytest.approx(2.5)
+
+
+async def test_a_draft_does_not_say_the_words_before_its_commit() -> None:
+    """Nobody is told to wait before they have finished speaking."""
+    user = ScriptedUser().guesses("Where is it?", at_s=0.0).says("Where is it?", at_s=1.5).hangs_up(at_s=9.0)
+    row, _ = scripted([Calls("look", {}), DONE], slow("look", 3.0), user=user)
+    async with row.session() as session:
+        await session.ended.wait()
+
+    assert row.voice.sentences == [(1.55, "One moment."), (3.0, "Done.")]  # it looks every 50 ms
+
+
+async def test_a_draft_s_waiting_is_not_the_tool_s() -> None:
+    """A writing tool that starts with the commit of a draft, and is quick, says nothing, however long the draft was."""
+    user = ScriptedUser().guesses("Write it down", at_s=0.0).says("Write it down", at_s=1.5).hangs_up(at_s=9.0)
+    row, _ = scripted([Calls("note", {}), DONE], slow("note", 0.2, effect="write"), user=user)
+    async with row.session() as session:
+        await session.ended.wait()
+
+    assert row.voice.sentences == [(1.7, "Done.")]
+
+
+async def test_the_words_are_said_once_a_turn() -> None:
+    """A second slow round does not say them again."""
+    row, _ = scripted([Calls("look", {}), Calls("look", {}), DONE], slow("look", 2.0))
+    async with row.session() as session:
+        await session.user_says("Where is it?")
+
+    assert row.voice.sentences == [(0.7, "One moment."), (4.0, "Done.")]
+
+
+@pytest.mark.parametrize("call", [Calls("look", {}), Calls("look", {}, say="Let me see. ")])
+async def test_words_without_an_answer_are_no_reply(call: Calls) -> None:
+    """When nothing follows what was said around a call, the caller hears the fallback instead of waiting for more."""
+    row, _ = scripted([call, Says("")], slow("look", 2.0))
+    row.fallback = "Sorry."
+    async with row.session() as session:
+        await session.user_says("Where is it?")
+
+    assert row.voice.sentences[-1] == (2.0, "Sorry.")
+    assert isinstance(row.events[-1][1], vp.TurnEmpty)
+
+
+async def test_a_barge_in_ends_the_words() -> None:
+    """What was heard of the words is what history keeps of them."""
+    row, _ = scripted([Calls("look", {}), DONE], slow("look", 9.0))
+    row.voice = ScriptedVoice(character_s=0.1)
+    async with row.session() as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(session.user_says, "Where is it?")
+        await anyio.sleep(0.7 + 0.5)
+        session.interrupt()
+
+    (message,) = [one for one in session.history if isinstance(one, AssistantMessage)]
+    assert (message.text, message.was_interrupted) == ("One", True)
+
+
+def test_a_delay_that_cannot_be_is_refused() -> None:
+    """Words before a negative time, or never, cannot be meant."""
+    for seconds in (-1.0, float("inf"), float("nan")):
+        with pytest.raises(ConfigurationError, match="say_after_s must be seconds"):
+            vp.ToolRouter([], say_after_s=seconds)
+
+
+# --- calls that the caller has to agree to ----------------------------------------------------------------------------
+
+
+def booking(booked: list[int]) -> Tool[Any, Any]:
+    @vp.tool(confirm=True)
+    async def book(seats: int) -> str:
+        """Book a table."""
+        booked.append(seats)
+        return "booked"
+
+    return book
+
+
+def asks_then_books(request: ChatRequest) -> Says | Calls:
+    """A model that calls whenever the caller has spoken, and asks when it is told to."""
+    results = request.tool_results.values()
+    if any("needs_confirmation" in result for result in results):
+        return Says("A table for two. Shall I?")
+    return Says("It is booked.") if results else Calls("book", {"seats": 2})
+
+
+async def test_a_call_waits_for_the_callers_word() -> None:
+    """The first call does not run and asks; the same call after a yes runs, once."""
+    booked: list[int] = []
+    row, _ = scripted(asks_then_books, booking(booked))
+    async with row.session() as session:
+        await session.user_says("A table for two")
+        assert booked == []
+        await session.user_says("Yes, please")
+
+    assert booked == [2]
+    assert [text for _, text in row.voice.sentences] == ["A table for two.", " Shall I?", "It is booked."]
+    assert [status for _, _, status in row.tool_table] == ["unconfirmed", "started", "done"]
+
+
+async def test_a_refusal_keeps_a_call_from_running() -> None:
+    """A model that calls after a no is told to ask again."""
+    booked: list[int] = []
+    row, _ = scripted(asks_then_books, booking(booked))
+    async with row.session() as session:
+        await session.user_says("A table for two")
+        await session.user_says("No, wait")
+
+    assert booked == []
+
+
+async def test_a_question_nobody_heard_is_asked_again() -> None:
+    """Who speaks before anything of the question was heard has agreed to nothing."""
+    booked: list[int] = []
+    user = ScriptedUser().says("A table for two", at_s=0.0).says("And yes", at_s=0.5).hangs_up(at_s=9.0)
+    row, _ = scripted(asks_then_books, booking(booked), user=user)
+    row.voice = ScriptedVoice(first_audio_s=1.0, character_s=0.1)
+    async with row.session() as session:
+        await session.ended.wait()
+
+    assert booked == []
+
+
+async def test_a_draft_neither_asks_nor_agrees() -> None:
+    """An early transcript of a yes that is taken back has used up no agreement."""
+    booked: list[int] = []
+    user = (
+        ScriptedUser()
+        .says("A table for two", at_s=0.0)
+        .guesses("Yes", at_s=1.0)
+        .says("Yes, do", at_s=1.2)  # the draft is rolled back
+        .hangs_up(at_s=9.0)
+    )
+    row, model = scripted(asks_then_books, booking(booked), user=user)
+    async with row.session() as session:
+        await session.ended.wait()
+
+    assert len([request for request in model.requests if request.last_user_text.startswith("Yes")]) == 3
+    assert booked == [2]
+
+
+async def test_two_calls_of_one_reply_are_agreed_to_together() -> None:
+    """Two different calls of one tool are asked about in one question, and both run after one yes."""
+    booked: list[int] = []
+
+    def model(request: ChatRequest) -> Says | tuple[Calls, ...]:
+        results = request.tool_results.values()
+        if any("needs_confirmation" in result for result in results):
+            return Says("Both?")
+        return Says("Booked.") if results else (Calls("book", {"seats": 2}), Calls("book", {"seats": 3}))
+
+    row, _ = scripted(model, booking(booked))
+    async with row.session() as session:
+        await session.user_says("A table for two and one for three")
+        await session.user_says("Yes, both")
+
+    assert booked == [2, 3]
+
+
+async def test_the_fallback_is_no_question() -> None:
+    """When the reply that should have asked failed, nobody has asked."""
+    booked: list[int] = []
+    row, _ = scripted(
+        [Calls("book", {"seats": 2}), Refuses(400, "no"), Calls("book", {"seats": 2}), DONE], booking(booked)
+    )
+    row.fallback = "Sorry, I cannot answer that."
+    async with row.session() as session:
+        await session.user_says("A table for two")
+        await session.user_says("Hello? Are you there?")
+
+    assert booked == []
+
+
+async def test_a_tool_that_was_removed_meanwhile_does_not_run() -> None:
+    """A writing call of a draft runs with the commit, unless its tool is not allowed any more."""
+    booked: list[int] = []
+
+    @vp.tool
+    async def book(seats: int) -> str:
+        """Book a table."""
+        booked.append(seats)
+        return "booked"
+
+    user = ScriptedUser().guesses("Book", at_s=0.0).says("Book", at_s=1.0).hangs_up(at_s=5.0)
+    row, _ = scripted([Calls("book", {"seats": 2}), DONE], book, user=user)
+    async with row.session() as session:
+        await anyio.sleep(0.5)
+        session.tools.remove("book")
+        await session.ended.wait()
+
+    assert booked == []
+    assert "removed" in calls_of(session)[0].result
+
+
+# --- arguments that a tool cannot take --------------------------------------------------------------------------------
+
+
+@vp.tool(effect="read")
+async def order(number: int) -> str:
+    """Look up an order."""
+    if number < 10:
+        raise ToolRetry("order numbers have two digits; ask the caller for the second one")
+    return f"order {number}"
+
+
+def results_of(session: vp.Session) -> list[Any]:
+    return [json.loads(call.result) if call.status == "failed" else call.result for call in calls_of(session)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"number": 1}, "order numbers have two digits; ask the caller for the second one"),
+        ({"number": "many"}, "number: Input should be a valid integer"),
+    ],
+)
+async def test_a_refused_call_may_be_made_once_more(wrong: dict[str, object], told: str) -> None:
+    """The model is told what is wrong with its arguments, and its better call runs."""
+    row, model = scripted([Calls("order", wrong), Calls("order", {"number": 12}), DONE], order)
+    async with row.session() as session:
+        await session.user_says("Order one, two")
+
+    assert results_of(session) == [{"error": told}, "order 12"]
+    assert [request.tools for request in model.requests] == [("order",)] * 3
+
+
+async def test_a_second_refusal_ends_in_an_apology() -> None:
+    """After two refusals of one tool the model has to answer without tools; the next turn has them again."""
+    row, model = scripted(
+        [Calls("order", {"number": 1}), Calls("order", {"number": "x"}), Says("Sorry, I cannot find it."), DONE], order
+    )
+    async with row.session() as session:
+        await session.user_says("Order one")
+        await session.user_says("Then not")
+
+    assert [request.tools for request in model.requests] == [("order",), ("order",), (), ("order",)]
+    assert results_of(session)[1] == {
+        "error": "number: Input should be a valid integer; do not call it again, tell the caller that it did not work"
+    }
+    assert [text for _, text in row.voice.sentences] == ["Sorry, I cannot find it.", "Done."]
+
+
+async def test_one_refusal_each_is_not_too_much() -> None:
+    """Two tools that refuse once each may both be called once more."""
+    other = vp.tool(order.__wrapped__, effect="read", name="other")  # type: ignore[attr-defined]
+    row, model = scripted([(Calls("order", {"number": 1}), Calls("other", {"number": 1})), DONE], order, other)
+    async with row.session() as session:
+        await session.user_says("Both")
+
+    assert model.requests[1].tools == ("order", "other")
+
+
+async def test_two_wrong_calls_of_one_reply_count_once() -> None:
+    """The model has seen no error when it makes them, so it may try once more."""
+    row, model = scripted(
+        [(Calls("order", {"number": 1}), Calls("order", {"number": 2})), Calls("order", {"number": 12}), DONE], order
+    )
+    async with row.session() as session:
+        await session.user_says("Both")
+
+    assert results_of(session)[-1] == "order 12"
+    assert model.requests[1].tools == ("order",)
+
+
+async def test_a_tool_that_cannot_is_not_asked_for_better_arguments() -> None:
+    """A plain `ToolError` is the tool's last word on the matter, and takes no tool away."""
+
+    @vp.tool(effect="read")
+    async def look() -> str:
+        """Look."""
+        raise ToolError("the shop is closed")
+
+    row, model = scripted([Calls("look", {}), Calls("look", {}), DONE], look)
+    async with row.session() as session:
+        await session.user_says("Look")
+
+    assert [request.tools for request in model.requests] == [("look",)] * 3
+    assert results_of(session) == [{"error": "the shop is closed"}] * 2

@@ -1,0 +1,302 @@
+"""The chat-completions format, without a network: replies."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.helpers.completions import call, chunk, read
+from voicepipe.errors import AuthenticationError, RateLimited, VendorError
+from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
+from voicepipe.vendors.openai.completion import CompletionParser, refusal
+
+if TYPE_CHECKING:
+    from voicepipe.model.model import ReplyPart
+
+
+# --- a reply in pieces ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("event", "parts"),
+    [
+        pytest.param(chunk(content="Hi"), [TextDelta("Hi")], id="text"),
+        pytest.param(chunk(refusal="No."), [TextDelta("No.")], id="refusal"),
+        pytest.param(chunk(content="Hi", refusal=None), [TextDelta("Hi")], id="no refusal"),
+        pytest.param(chunk("stop", content="Hi"), [TextDelta("Hi"), ReplyEnd(finish_reason="stop")], id="text and end"),
+        pytest.param(chunk("stop", content=None), [ReplyEnd(finish_reason="stop")], id="end"),
+        pytest.param(chunk(content=""), [], id="empty text"),
+        pytest.param(chunk(content=3), [], id="number for text"),
+        pytest.param(chunk(role="assistant"), [], id="role"),
+        pytest.param(chunk(tool_calls=None), [], id="null calls"),
+        pytest.param(chunk(tool_calls={"0": {}}), [], id="object for calls"),
+        pytest.param(chunk(tool_calls=7), [], id="number for calls"),
+        pytest.param(chunk(tool_calls=[None, {}, {"index": 0}]), [], id="blank calls"),
+        pytest.param({"choices": []}, [], id="no choices"),
+        pytest.param({"choices": None}, [], id="null choices"),
+        pytest.param({"choices": 3}, [], id="number for choices"),
+        pytest.param({"choices": [None, 3]}, [], id="choices that are none"),
+        pytest.param({"choices": [{}]}, [], id="empty choice"),
+        pytest.param({"choices": [{"delta": None, "finish_reason": ""}]}, [], id="null delta, blank reason"),
+        pytest.param({"type": "ping"}, [], id="unknown object"),
+        pytest.param({"error": None, **chunk(content="Hi")}, [TextDelta("Hi")], id="null error"),
+        pytest.param({"code": 0, "message": "ok", **chunk(content="Hi")}, [TextDelta("Hi")], id="code, no error"),
+        pytest.param("[DONE]", [], id="done"),
+        pytest.param(chunk(tool_calls=[{"index": 0, "function": "look"}]), [], id="text for a function"),
+        pytest.param(
+            call(0, call_id="a", name="look", arguments="{"),
+            [ToolCallDelta(index=0, call_id="a", name="look", arguments="{")],
+            id="call",
+        ),
+        pytest.param(
+            chunk(tool_calls=[{"index": 1, "function": {"id": "f", "name": "look"}}]),
+            [ToolCallDelta(index=1, call_id="f", name="look")],
+            id="id inside the function",
+        ),
+        pytest.param(chunk(role="user", content="Hi"), [], id="words of another role"),
+        pytest.param(chunk(content=[{"type": "text", "text": "Hi"}]), [TextDelta("Hi")], id="a list of parts"),
+        pytest.param(
+            chunk(content=[{"text": "H"}, {"text": "i"}, 3, {"text": 4}]), [TextDelta("Hi")], id="plain parts"
+        ),
+        pytest.param(
+            chunk(content=[{"type": "thinking", "text": "Hm"}, {"type": "text", "text": "Hi"}]),
+            [TextDelta("Hi")],
+            id="thoughts are no words",
+        ),
+        pytest.param({"choices": [{"message": {"content": "Hi"}}]}, [TextDelta("Hi")], id="a message for a delta"),
+        pytest.param(
+            {"choices": [{"delta": {}, "tool_calls": [{"index": 0, "id": "a", "function": {"name": "look"}}]}]},
+            [ToolCallDelta(index=0, call_id="a", name="look")],
+            id="calls beside the delta",
+        ),
+        pytest.param(
+            call(0, call_id="a", name="look", arguments={"city": "Rome"}),
+            [ToolCallDelta(index=0, call_id="a", name="look", arguments='{"city": "Rome"}')],
+            id="arguments as an object",
+        ),
+    ],
+)
+def test_an_event_becomes_our_parts(event: object, parts: list[ReplyPart]) -> None:
+    """What carries meaning becomes a part of the reply; what carries none is left out."""
+    assert read(event) == parts
+
+
+def test_a_message_after_its_pieces_is_not_said_again() -> None:
+    """Some services repeat the whole message at the end of a stream of its pieces."""
+    again = {"choices": [{"delta": {}, "message": {"content": "Hi"}, "finish_reason": "stop"}]}
+    assert read(chunk(content="Hi"), again) == [TextDelta("Hi"), ReplyEnd(finish_reason="stop")]
+
+
+@pytest.mark.parametrize("data", ["hello", "", "3"])
+def test_an_event_of_another_name_may_hold_anything(data: str) -> None:
+    """What a service names otherwise, such as a ping, is left out unless it is JSON; unnamed it would be broken."""
+    assert list(CompletionParser("vendor").feed(data, "ping")) == []
+    assert list(CompletionParser("vendor").feed(json.dumps(chunk(content="Hi")), "chunk")) == [TextDelta("Hi")]
+    with pytest.raises(VendorError, match="no JSON"):
+        list(CompletionParser("vendor").feed(data))
+
+
+@pytest.mark.parametrize("end", ["[DONE]", chunk("stop")], ids=["done", "finish reason"])
+def test_nothing_follows_the_end(end: object) -> None:
+    """What comes after the finish reason or `[DONE]` is no part of the reply, not even an error."""
+    parts = read(chunk(content="Hi"), end, chunk(content=" ghost"), {"error": "late"}, "no JSON", chunk("stop"))
+
+    assert [part for part in parts if isinstance(part, TextDelta)] == [TextDelta("Hi")]
+    assert sum(isinstance(part, ReplyEnd) for part in parts) == (end != "[DONE]")
+
+
+def test_only_a_finish_reason_ends_a_reply() -> None:
+    """`[DONE]` alone says that nothing follows, not that the reply was whole."""
+    parser = CompletionParser("vendor")
+    assert (list(parser.feed("[DONE]")), parser.is_over, parser.has_ended) == ([], True, False)
+    parser = CompletionParser("vendor")
+    assert (len(list(parser.feed(json.dumps(chunk("stop"))))), parser.is_over, parser.has_ended) == (1, True, True)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ('{"error": {"message": "on fire"}}', "reported an error"),
+        ('{"error": "on fire"}', "reported an error"),
+        ('{"code": 500, "message": "on fire"}', "reported an error"),
+        ('{"code": "overloaded", "message": "on fire"}', "reported an error"),
+        ('{"type": "error", "message": "on fire"}', "reported an error"),
+        ('{"object": "error", "detail": "on fire"}', "reported an error"),
+        ('{"detail": "on fire"}', "reported an error"),
+        ('{"errors": ["on fire"]}', "reported an error"),
+        ('{"status": 500, "message": "on fire"}', "reported an error"),
+        ('[{"error": "on fire"}]', "reported an error"),
+        ('{"choices": [{"del', "no JSON"),
+        ("<html>", "no JSON"),
+        ("[" * 100_000, "no JSON"),
+        ("[1]", "no JSON object"),
+        ("null", "no JSON object"),
+    ],
+)
+def test_what_cannot_be_a_piece_is_an_error(data: str, told: str) -> None:
+    """Errors in every shape are told in their own words; broken JSON is not quoted, it may hold the reply's text."""
+    with pytest.raises(VendorError, match=told) as raised:
+        read(data)
+    assert (data[:20] in str(raised.value)) == (told == "reported an error")
+    assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize("where", ["beside the choice", "in it"])
+def test_an_error_is_quoted_without_the_reply(where: str) -> None:
+    """Of an event that holds words and an error the error alone is quoted."""
+    event = chunk(content="Your balance is 4711.")
+    (event if where == "beside the choice" else event["choices"][0])["error"] = {"message": "on fire"}
+
+    with pytest.raises(VendorError, match=r"reported an error: .*on fire") as raised:
+        read(event)
+    assert "4711" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [{"status": "ok", "message": "x"}, {"status": 200, "message": "x"}, {"status": 500, **chunk()}, {"detail": ""}],
+)
+def test_what_only_looks_like_an_error_is_none(event: object) -> None:
+    """A status that is none, or a field that says nothing, is an object like any other."""
+    assert read(event) == []
+
+
+def test_an_error_does_not_quote_the_key() -> None:
+    """What an error quotes goes through the function that blots out the key."""
+    parser = CompletionParser("vendor", lambda text: text.replace("sk-1", "***"))
+    with pytest.raises(VendorError, match=r"bad key \*\*\*"):
+        list(parser.feed('{"error": "bad key sk-1"}'))
+
+
+@given(st.text().map(lambda text: text.encode("utf-16", "surrogatepass")), st.lists(st.integers(0, 40)))
+def test_characters_survive_any_cut(utf_16: bytes, cuts: list[int]) -> None:
+    """Text that a service cuts between any two UTF-16 units arrives as it was."""
+    units = [chr(int.from_bytes(utf_16[at : at + 2], "little")) for at in range(2, len(utf_16), 2)]
+    ends = sorted({min(cut, len(units)) for cut in cuts} | {0, len(units)})
+    pieces = ["".join(units[start:end]) for start, end in pairwise(ends)]
+
+    # As JSON escapes them, each half by itself.
+    parser = CompletionParser("vendor")
+    parts = [part for piece in pieces for part in parser.feed(json.dumps(chunk(content=piece)))]
+
+    assert "".join(part.text for part in parts if isinstance(part, TextDelta)) == utf_16.decode("utf-16")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["choices", "delta", "content", "tool_calls", "function", "index", "id", "name", "arguments"]
+                ),
+                inner,
+            )
+        ),
+    )
+)
+def test_no_json_breaks_the_parser(event: object) -> None:
+    """Any JSON is read or refused with a `VendorError`; nothing else is raised."""
+    try:
+        parts = read(event, {"choices": [event]}, {"choices": [{"delta": event}]}, chunk(tool_calls=event))
+    except VendorError:
+        return
+    assert all(isinstance(part, TextDelta | ToolCallDelta | ReplyEnd) for part in parts)
+
+
+# --- a whole reply ----------------------------------------------------------------------------------------------------
+
+
+def test_a_whole_completion_is_read() -> None:
+    """A completion that was not streamed gives the same parts."""
+    message = {"content": "Hi", "tool_calls": [{"id": "a", "function": {"name": "look", "arguments": "{}"}}]}
+    body = json.dumps({"choices": [{"message": message, "finish_reason": "tool_calls"}]})
+
+    assert list(CompletionParser("vendor").whole(body)) == [
+        TextDelta("Hi"),
+        ToolCallDelta(index=0, call_id="a", name="look", arguments="{}"),
+        ReplyEnd(finish_reason="tool_calls"),
+    ]
+
+
+def test_a_whole_completion_may_name_its_calls_alike() -> None:
+    """Each call of a whole completion is one, without an index, with the same id, or without arguments."""
+    calls = [{"id": "a", "function": {"name": "look"}}] * 2
+    for choice in ({"message": {"tool_calls": calls}}, {"message": {}, "tool_calls": calls}):
+        parts = list(CompletionParser("vendor").whole(json.dumps({"choices": [choice]})))
+        assert parts == [ToolCallDelta(index=index, call_id="a", name="look") for index in (0, 1)]
+
+
+def test_json_that_is_no_completion_is_an_error() -> None:
+    """Of a body without choices the names of its fields are told."""
+    with pytest.raises(VendorError, match="JSON that is no completion: it holds: nothing"):
+        list(CompletionParser("vendor").whole("{}"))
+    with pytest.raises(VendorError, match="it holds: id, text") as raised:
+        list(CompletionParser("vendor").whole('{"id": 4711, "text": "Hi"}'))
+    assert "4711" not in str(raised.value)
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "retryable"),
+    [
+        (302, VendorError, False),
+        (400, VendorError, False),
+        (401, AuthenticationError, False),
+        (403, AuthenticationError, False),
+        (404, VendorError, False),
+        (408, VendorError, True),
+        (429, RateLimited, True),
+        (500, VendorError, True),
+        (529, VendorError, True),
+    ],
+)
+def test_a_status_says_whether_to_try_again(status: int, kind: type[VendorError], retryable: bool) -> None:
+    """A status becomes the error that fits what the caller can do."""
+    error = refusal("vendor", status, "a\n  body", None)
+
+    assert (type(error), error.retryable) == (kind, retryable)
+    assert f"vendor answered HTTP {status}: a body" in str(error)
+
+
+SENT = "Wed, 21 Oct 2026 07:27:30 GMT"
+
+
+@pytest.mark.parametrize(
+    ("header", "date", "seconds"),
+    [
+        (None, SENT, None),
+        ("", SENT, None),
+        ("2", None, 2.0),
+        ("0.5", None, 0.5),
+        ("-1", None, 0.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", SENT, 30.0),
+        ("Wed, 21 Oct 2026 07:27:00 GMT", SENT, 0.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None, None),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "yesterday", None),
+        ("Wed, 21 Oct 2026 07:28:00", SENT, None),
+        ("soon", SENT, None),
+    ],
+)
+def test_retry_after_is_read_in_seconds(header: str | None, date: str | None, seconds: float | None) -> None:
+    """Seconds are understood, and a date by the service's own clock; nonsense is as if there were none."""
+    error = refusal("vendor", 429, "", header, date)
+
+    assert isinstance(error, RateLimited)
+    assert error.retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds"), [(408, 2.0), (429, 2.0), (500, 2.0), (503, 2.0), (400, None), (401, None), (302, None)]
+)
+def test_whoever_may_be_asked_again_may_say_when(status: int, seconds: float | None) -> None:
+    """A time to wait counts with every refusal that may pass, and with no other."""
+    assert getattr(refusal("vendor", status, "", "2"), "retry_after_s", None) == seconds

@@ -1,0 +1,247 @@
+"""The chat-completions format, without a network: which piece belongs to which call, and to which reply."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.helpers.completions import call, chunk, read
+from voicepipe.errors import VendorError
+from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
+from voicepipe.vendors.openai.completion import CompletionParser, is_object
+
+
+@pytest.mark.parametrize(
+    ("pieces", "calls"),
+    [
+        pytest.param(
+            [call(0, call_id="a", name="x", arguments="1"), call(0, arguments="2"), call(1, call_id="b", name="y")],
+            [(0, "a", "x", "12"), (1, "b", "y", "")],
+            id="indices",
+        ),
+        pytest.param(
+            [
+                call(None, call_id="a", name="x"),
+                call(None, arguments="1"),
+                call(None, name="y"),
+                call(None, arguments="2"),
+            ],
+            [(0, "a", "x", "1"), (1, "", "y", "2")],
+            id="no indices",
+        ),
+        pytest.param(
+            [call(0, call_id="a", name="x", arguments="1"), call(0, call_id="b", name="y"), call(0, arguments="2")],
+            [(0, "a", "x", "1"), (1, "b", "y", "2")],
+            id="every index 0",
+        ),
+        pytest.param(
+            [call(0, call_id="a", name="x", arguments="1"), call(0, call_id="a", name="x", arguments="2")],
+            [(0, "a", "x", "12")],
+            id="id and name in every piece",
+        ),
+        pytest.param(
+            [
+                call(3, call_id="a", name="x"),
+                call(7, call_id="b", name="y"),
+                call(3, arguments="1"),
+                call(7, arguments="2"),
+            ],
+            [(3, "a", "x", "1"), (7, "b", "y", "2")],
+            id="gaps, interleaved",
+        ),
+        pytest.param(
+            [call(0, call_id="a", name="x"), call(1, call_id="a", name="y")],
+            [(0, "a", "x", ""), (1, "a", "y", "")],
+            id="the same id twice",
+        ),
+        pytest.param(
+            [
+                call("0", call_id="a", name="x"),
+                call("1", call_id="b", name="x"),
+                call("0", arguments="1"),
+                call("1"),
+                call("1", arguments="2"),
+            ],
+            [(0, "a", "x", "1"), (1, "b", "x", "2")],
+            id="indices as text",
+        ),
+        pytest.param(
+            [
+                call(None, call_id="a", name="x", arguments="1"),
+                call(None, call_id="b", name="x", arguments="2"),
+                call(None, call_id="a", arguments="3"),
+                call(None, call_id="b", arguments="4"),
+            ],
+            [(0, "a", "x", "13"), (1, "b", "x", "24")],
+            id="ids alone, interleaved",
+        ),
+        pytest.param(
+            [
+                call(0, call_id="a", name="x", arguments="1"),
+                call(0, call_id="b", name="x", arguments="2"),
+                call(0, call_id="a", arguments="3"),
+                call(0, call_id="b", arguments="4"),
+            ],
+            [(0, "a", "x", "13"), (1, "b", "x", "24")],
+            id="every index 0, interleaved",
+        ),
+        pytest.param(
+            [call(None, call_id="a", name="x", arguments='{"n":'), call(None, call_id="a", name="x", arguments="1}")],
+            [(0, "a", "x", '{"n":1}')],
+            id="name and id in every piece, no index",
+        ),
+        pytest.param(
+            [call(None, call_id="a", name="x", arguments='{"n":1}'), call(None, call_id="a", name="x", arguments="{}")],
+            [(0, "a", "x", '{"n":1}'), (1, "a", "x", "{}")],
+            id="the same id twice, no index",
+        ),
+        pytest.param(
+            [
+                call(None, call_id="a", name="x"),
+                call(None, call_id="a", name="y"),
+                call(None, call_id="a", arguments="1"),
+            ],
+            [(0, "a", "x", ""), (1, "a", "y", "1")],
+            id="the same id for two tools, no index",
+        ),
+        pytest.param(
+            [call(None, call_id="a", name="x"), call(None, call_id="b", arguments="1")],
+            [(0, "a", "x", ""), (1, "b", "", "1")],
+            id="a new id without a name, no index",
+        ),
+        pytest.param(
+            [call(None, name="x"), call(None, call_id="a", arguments="1")],
+            [(0, "a", "x", "1")],
+            id="a late id, no index",
+        ),
+        pytest.param(
+            [call(0, name="x"), call(0, call_id="a", name="x"), call(0, call_id="b", name="y")],
+            [(0, "a", "x", ""), (1, "b", "y", "")],
+            id="a late id is the call's",
+        ),
+        pytest.param(
+            [call(0, call_id="a", name="x", arguments="1"), call(0, name="x", arguments="2")],
+            [(0, "a", "x", "12")],
+            id="the name in every piece",
+        ),
+        pytest.param(
+            [call(0, call_id="a", name="x", arguments="1"), call(0, call_id="z", arguments="2")],
+            [(0, "a", "x", "12")],
+            id="a new id without a name",
+        ),
+        pytest.param(
+            [
+                call(0, call_id="a", name="x"),
+                call(0, call_id="b", name="x"),
+                call(1, call_id="c", name="x"),
+                call(1, arguments="3"),
+            ],
+            [(0, "a", "x", ""), (1, "b", "x", ""), (2, "c", "x", "3")],
+            id="an index that was given away",
+        ),
+        pytest.param(
+            [call(0, call_id="a", name="x"), call(0, arguments="1"), call(0, call_id="b", name="y", arguments="2")],
+            [(0, "a", "x", "1"), (1, "b", "y", "2")],
+            id="every index 0, after a piece without an id",
+        ),
+        pytest.param([call(None, arguments="1")], [(0, "", "", "1")], id="nothing to go on with"),
+    ],
+)
+def test_pieces_of_calls_are_told_apart(pieces: list[object], calls: list[tuple[int, str, str, str]]) -> None:
+    """Each piece goes to its call, also where a service leaves out indices, repeats them, or numbers every call 0."""
+    found: dict[int, tuple[int, str, str, str]] = {}
+    for part in read(*pieces):
+        assert isinstance(part, ToolCallDelta)
+        _, call_id, name, arguments = found.get(part.index, (part.index, "", "", ""))
+        found[part.index] = (part.index, call_id or part.call_id, name or part.name, arguments + part.arguments)
+
+    assert list(found.values()) == calls
+
+
+@pytest.mark.parametrize("index", [0.0, False, "x", "", "-1", "9" * 5000, "\u0661", [], {}], ids=repr)
+def test_an_index_that_is_none_is_refused(index: object) -> None:
+    """Where it cannot be known to which call a piece belongs, no call gets it."""
+    with pytest.raises(VendorError, match=r"numbered a tool call with a .* that is no whole number") as raised:
+        read(call(index, call_id="a", name="look", arguments="{}"))
+    assert not raised.value.retryable
+
+
+def choice(index: Any, content: str | None, finish_reason: str | None = None) -> dict[str, Any]:
+    call = {"index": 0, "id": content, "function": {"name": "look"}}
+    delta = {"content": content, "tool_calls": [call]} if content else {}
+    found = {"index": index, "delta": delta, "finish_reason": finish_reason}
+    return {name: value for name, value in found.items() if name != "index" or value is not ...}
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        ([[choice(0, "a"), choice(1, "b")], [choice(0, None, "stop"), choice(1, None, "length")]], "a"),
+        (
+            [
+                [choice(0, "a")],
+                [choice(1, "b")],
+                [choice(1, None, "length")],
+                [choice(0, "c")],
+                [choice(0, None, "stop")],
+            ],
+            "ac",
+        ),
+        ([[choice(1, "b")], [choice(0, "a")], [choice(0, None, "length")], [choice(1, None, "stop")]], "b"),
+        ([[choice(..., "a"), choice(..., "b")], [choice(..., None, "stop"), choice(..., None, "length")]], "a"),
+        ([[choice("0", "a"), choice("1", "b")], [choice("1", None, "length"), choice("0", None, "stop")]], "a"),
+        ([[choice(1, "a")], [choice(..., "b")], [choice(None, None, "stop")]], "ab"),
+        ([[choice(0, "a")], [choice(None, "b")], [choice(..., None, "stop")]], "ab"),
+    ],
+    ids=["one event", "interleaved", "second first", "no indices", "text", "index once", "then none"],
+)
+def test_of_several_replies_one_is_taken(events: list[list[Any]], said: str) -> None:
+    """Where a service gives several replies at once, only the one that was seen first is spoken, called and ended."""
+    parts = read(*({"choices": choices} for choices in events))
+
+    assert "".join(part.text for part in parts if isinstance(part, TextDelta)) == said
+    assert "".join(part.call_id for part in parts if isinstance(part, ToolCallDelta)) == said
+    assert [part.finish_reason for part in parts if isinstance(part, ReplyEnd)] == ["stop"]
+
+
+@pytest.mark.parametrize("reason", ["length", "max_tokens", "content_filter"])
+@pytest.mark.parametrize("arguments", ["", "{}", " { } "])
+def test_a_cut_leaves_no_call_without_arguments(reason: str, arguments: str) -> None:
+    """A call that was cut before its arguments came must not run as one that needs none."""
+    parts = read(call(0, call_id="a", name="look", arguments=arguments), chunk(reason))
+    written = "".join(part.arguments for part in parts if isinstance(part, ToolCallDelta))
+
+    assert not is_object(written)
+    assert parts[-1] == ReplyEnd(finish_reason=reason)
+
+
+@pytest.mark.parametrize(("reason", "arguments"), [("length", '{"n":1}'), ("stop", ""), ("tool_calls", "{}")])
+def test_a_call_that_was_not_cut_stays_as_it_is(reason: str, arguments: str) -> None:
+    """Arguments that are there are whole or broken by themselves, and a reply that was not cut may need none."""
+    parts = read(call(0, call_id="a", name="look", arguments=arguments), chunk(reason))
+    assert "".join(part.arguments for part in parts if isinstance(part, ToolCallDelta)) == arguments
+
+
+@pytest.mark.parametrize(
+    ("pieces", "arguments"),
+    [
+        (['{"_":""}'], "{}"),
+        (["{", '"_"', ": ", '""', " }"], "{}"),
+        (["{}"], "{}"),
+        (['{"_": "x"}'], '{"_": "x"}'),
+        (["{", '"city"', ': "Rome"}'], '{"city": "Rome"}'),
+        (['{"_":""}', '{"_":""}'], '{}{"_":""}'),
+        (["{"], "{"),
+        ([], ""),
+    ],
+)
+def test_a_filler_that_comes_back_means_none(pieces: list[str], arguments: str) -> None:
+    """A model that calls a tool with what stood for empty arguments calls it with none; all else is as it wrote it."""
+    parser = CompletionParser("vendor", filler='{"_":""}')
+    events = [call(0, call_id="a", name="look"), *(call(0, arguments=piece) for piece in pieces), chunk("tool_calls")]
+    parts = [part for event in events for part in parser.feed(json.dumps(event))]
+
+    assert "".join(part.arguments for part in parts if isinstance(part, ToolCallDelta)) == arguments
+    assert isinstance(parts[-1], ReplyEnd)

@@ -1,0 +1,63 @@
+"""How long a reply is waited for, held by whole sessions; the other silences are in `test_llm_stream.py`."""
+
+from __future__ import annotations
+
+import pytest
+
+import voicepipe as vp
+from tests.helpers.questions import ask_raw
+from tests.helpers.raw_server import DONE, END, HEAD, Act, data, delta, text
+
+pytestmark = pytest.mark.anyio
+
+GOOD: list[Act] = [HEAD, text("Very well."), END]
+
+
+CALL = {"index": 0, "id": "a", "function": {"name": "look", "arguments": ""}}
+
+
+def arguments(piece: str) -> bytes:
+    return data(delta(tool_calls=[{"index": 0, "function": {"arguments": piece}}]))
+
+
+@pytest.mark.parametrize(
+    ("acts", "took_s"),
+    [
+        pytest.param([arguments('{"a": "'), arguments("x"), 1.0, "repeat"], 6.0, id="arguments"),
+        pytest.param([arguments(""), 1.0, "repeat"], 6.0, id="nothing"),
+        pytest.param([text("\n"), arguments('{"a": "'), arguments("x"), 1.0, "repeat"], 6.0, id="a blank before"),
+    ],
+)
+async def test_a_call_that_dribbles_is_no_reply(acts: list[Act], took_s: float) -> None:
+    """Arguments that come letter by letter are silence to the caller: they have the time of a first sentence."""
+    asked, _ = await ask_raw([HEAD, data(delta(tool_calls=[CALL])), *acts])
+
+    assert asked.took_s == took_s
+    assert "the first sentence (6 s)" in str(asked.end.error)
+
+
+@pytest.mark.parametrize(
+    "acts",
+    [
+        pytest.param([arguments("{}"), *[2.9, b": x\n\n", arguments(" ")] * 3], id="a whole call"),
+        pytest.param(
+            [arguments('{"a": "' + "x" * 100), 1.0, arguments("x" * 100), *[2.0, arguments("x")] * 4], id="long"
+        ),
+        pytest.param([text("Wait"), *[2.0, arguments(" ")] * 5], id="words"),
+    ],
+)
+async def test_a_call_that_moves_may_take_its_time(acts: list[Act]) -> None:
+    """A call that is whole, has 200 characters, or follows words is no dribble."""
+    asked, _ = await ask_raw(
+        [HEAD, *acts[:1], data(delta(tool_calls=[CALL])), *acts[1:], data(delta("stop")), DONE], GOOD
+    )
+    assert isinstance(asked.end, vp.TurnCompleted)
+
+
+async def test_a_script_without_full_stops_is_no_dribble() -> None:
+    """Where no mark ends a sentence, 200 characters do: a steady reply in Thai is whole before it can be spoken."""
+    words = [act for _ in range(60) for act in (text("\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35"), 0.15)]
+    asked, _ = await ask_raw([HEAD, *words, END])
+
+    assert isinstance(asked.end, vp.TurnCompleted)
+    assert asked.took_s == 9.0

@@ -1,0 +1,264 @@
+"""One request to the model over HTTP: what an answer is, what of it is told, and who waits for whom."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import anyio
+import pytest
+
+import voicepipe as vp
+from tests.helpers.questions import ask_raw, calling
+from tests.helpers.raw_server import DONE, END, HEAD, Act, RawServer, answer, data, delta, text
+from voicepipe.errors import AuthenticationError
+from voicepipe.http.client import HTTPClient
+from voicepipe.vendors.openai.completion import CompletionParser
+from voicepipe.vendors.openai.deadlines import Deadlines
+from voicepipe.vendors.openai.exchange import exchange
+from voicepipe.vendors.openai.usage import ServiceFacts
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        pytest.param(answer("200 OK", b"<html>4711</html>", kind="text/html"), "no reply (text/html); is", id="page"),
+        pytest.param(answer("200 OK", b"", kind="text/plain"), "no reply (text/plain)", id="nothing"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n4711", "no reply (no content type)", id="no type"),
+        pytest.param(answer("200 OK", b'{"balance": 4711}'), "no completion: it holds: balance", id="JSON"),
+        pytest.param(answer("200 OK", b"[4711]"), "no JSON object", id="list"),
+        pytest.param(answer("200 OK", b'{"choices": [4711'), "no JSON", id="broken"),
+        pytest.param(answer("200 OK", b'{"n": 4711' + b" " * (1 << 18) + b"}"), "more than 262144 bytes", id="long"),
+    ],
+)
+async def test_a_200_that_is_anything_else_is_not_quoted(reply: bytes, told: str) -> None:
+    """What is neither a reply nor an error may hold anybody's words: it is told after one request, and not shown."""
+    asked, server = await ask_raw([reply])
+
+    assert asked.said == ""
+    assert told in str(asked.end.error)
+    assert "4711" not in str(asked.end.error)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"detail": "overloaded"},
+        {"errors": [{"message": "overloaded"}]},
+        {"status": 500, "message": "overloaded"},
+        [{"error": {"message": "overloaded"}}],
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "error", "error": {"message": "overloaded"}}]},
+    ],
+    ids=str,
+)
+async def test_an_error_in_a_stream_is_told_after_one_request(body: object) -> None:
+    """An error has many shapes; each is told in its own words, whether or not something was said before it."""
+    for said in ([], [text("First. ")]):
+        asked, server = await ask_raw([HEAD, *said, data(body), DONE])
+
+        assert isinstance(asked.end, vp.TurnFailed)
+        assert "overloaded" in str(asked.end.error)
+        assert len(server.requests) == 1
+
+
+BOM = b"\xef\xbb\xbf"
+
+
+SSE = "text/event-stream"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(
+            "Text/Event-Stream;charset=UTF-8",
+            f"{SSE}; charset=utf-16",
+            f"{SSE}; charset=hex",
+            f"{SSE}; charset=latin-1",
+        ),
+        *("text/html", "text/plain", "application/json", "application/octet-stream"),
+    ],
+)
+async def test_a_stream_is_one_whatever_its_head_says(kind: str) -> None:
+    """What begins like events is read as events, in UTF-8."""
+    asked, _ = await ask_raw(
+        [f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n\r\n".encode(), text("Gr\u00fc\u00df dich."), END]
+    )
+    assert (asked.said, type(asked.end)) == ("Gr\u00fc\u00df dich.", vp.TurnCompleted)
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        [b""],
+        [BOM],
+        [BOM[:1], 0.1, BOM[1:2], 0.1, BOM[2:]],
+        [b"\r\n"],
+        [b": hello\n\n"],
+        [b"event: message\n"],
+        [b"id: 1\n"],
+    ],
+    ids=str,
+)
+async def test_a_stream_may_begin_in_many_ways(begin: list[Act]) -> None:
+    """A byte order mark, blanks, comments and fields before the first word take nothing of it away."""
+    for kind in (HEAD, b"HTTP/1.1 200 OK\r\n\r\n"):
+        asked, _ = await ask_raw([kind, *begin, text("It is not "), text("sunny."), END])
+        assert (asked.said, type(asked.end)) == ("It is not sunny.", vp.TurnCompleted)
+
+
+@pytest.mark.parametrize("kind", [SSE, "text/html", "application/json; charset=utf-16"])
+@pytest.mark.parametrize("begin", [b"", BOM, b"\n ", BOM + b"\n"])
+async def test_a_completion_is_one_whatever_its_head_says(kind: str, begin: bytes) -> None:
+    """What begins like JSON is read as a whole reply."""
+    choice = {"message": {"role": "assistant", "content": "Very well."}, "finish_reason": "stop"}
+    asked, _ = await ask_raw(
+        [answer("200 OK", begin + json.dumps({"choices": [choice]}, indent=1).encode(), kind=kind)]
+    )
+    assert (asked.said, type(asked.end)) == ("Very well.", vp.TurnCompleted)
+
+
+@pytest.mark.parametrize("rest", ["hold", "reset"])
+async def test_a_refusal_whose_words_do_not_come_is_one(rest: Act) -> None:
+    """The status of a refusal decides; of its body what comes within half a second is told."""
+    asked, server = await ask_raw([b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 99\r\n\r\nbad key", 0.1, rest])
+
+    assert isinstance(asked.end.error, AuthenticationError)
+    assert "HTTP 401: bad key; check the key" in str(asked.end.error)
+    assert (asked.took_s, len(server.requests)) == (0.5 if rest == "hold" else 0.1, 1)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        pytest.param(["hold"], id="nothing"),
+        pytest.param([text("ghost"), 0.2, "repeat"], id="more text for ever"),
+        pytest.param([b": ping\n\n", 0.2, "repeat"], id="comments for ever"),
+    ],
+)
+@pytest.mark.parametrize("end", [END, data(delta("stop"))], ids=["done", "finish reason"])
+async def test_a_stream_that_does_not_close_does_not_hold_the_turn(end: bytes, after: list[Act]) -> None:
+    """After its end a reply is whole; that the connection ends is waited for 50 ms, whatever still comes on it."""
+    asked, _ = await ask_raw([HEAD, text("Very well."), end, *after])
+
+    assert isinstance(asked.end, vp.TurnCompleted)
+    assert (asked.said, asked.took_s) == ("Very well.", 0.05)
+
+
+async def test_a_stream_that_does_not_close_is_hung_up() -> None:
+    """Half a second after the end of its reply a service is not listened to any more."""
+    server = RawServer([HEAD, text("Very well."), END, "hold"])
+    async with server.serve() as base_url, calling(base_url) as session:
+        began_s = anyio.current_time()
+        await session.user_says("How are you?")
+        await server.gone.wait()
+        assert round(anyio.current_time() - began_s, 3) == 0.5
+
+
+class SlowOutbox:
+    """Takes ten seconds for each piece, as a stage may that waits for the caller."""
+
+    def __init__(self) -> None:
+        self.parts: list[Any] = []
+
+    async def send(self, item: Any, /) -> None:
+        await anyio.sleep(10.0)
+        self.parts.append(item)
+
+    def close(self) -> None:
+        pass
+
+
+async def test_only_the_network_is_waited_for() -> None:
+    """Time in which the pieces are not taken is none that the service took."""
+    async with RawServer([HEAD, text("One"), 1.0, text(" two"), 1.0, END]).serve() as base_url:
+        http, outbox = HTTPClient(base_url, {}), SlowOutbox()
+        async with http.open():
+            parser = CompletionParser(http.vendor)
+            await exchange(http, "{}", parser, outbox, Deadlines(), ServiceFacts(), lambda: None)
+    assert [getattr(part, "text", "") for part in outbox.parts] == ["One", " two", ""]
+
+
+RAN: list[str] = []
+
+
+@vp.tool(effect="write")
+async def book(day: str) -> str:
+    """Book a table."""
+    RAN.append(day)
+    return "booked"
+
+
+@vp.tool(effect="write")
+async def cancel() -> str:
+    """Cancel the booking."""
+    RAN.append("cancelled")
+    return "cancelled"
+
+
+def call(**fields: Any) -> bytes:
+    return data(delta(tool_calls=[fields]))
+
+
+def piece(written: str, name: str | None = None) -> dict[str, str]:
+    return {"arguments": written} | ({"name": name} if name else {})
+
+
+ALL_CALLED = data(delta("tool_calls")) + DONE
+TWO = [{"index": 0, "id": "a", "function": piece('{"day":"mo"}', "book")}]
+
+
+@pytest.mark.parametrize(
+    ("acts", "ran"),
+    [
+        pytest.param(
+            [
+                *(call(index=at, id=name, function=piece('{"day":', "book")) for at, name in (("0", "a"), ("1", "b"))),
+                *(call(index=at, function=piece(day)) for at, day in (("0", '"mo"}'), ("1", '"tu"}'))),
+                ALL_CALLED,
+            ],
+            ["mo", "tu"],
+            id="indices as text",
+        ),
+        pytest.param(
+            [
+                *(call(id=name, function=piece('{"day":', "book")) for name in "ab"),
+                *(call(id=name, function=piece(day)) for name, day in (("a", '"mo"}'), ("b", '"tu"}'))),
+                ALL_CALLED,
+            ],
+            ["mo", "tu"],
+            id="ids alone",
+        ),
+        pytest.param(
+            [data({"choices": [{"index": at, "delta": {"tool_calls": TWO}} for at in (0, 1)]}), ALL_CALLED],
+            ["mo"],
+            id="two choices",
+        ),
+        pytest.param(
+            [call(index=0, id="a", function=piece("", "cancel")), data(delta("length")), DONE], [], id="cut before"
+        ),
+        pytest.param(
+            [call(index=0, id="a", function=piece("", "cancel")), ALL_CALLED], ["cancelled"], id="no arguments"
+        ),
+    ],
+)
+async def test_each_call_runs_with_its_own_arguments(acts: list[Act], ran: list[str]) -> None:
+    """A call runs once, with what the model wrote for it, however a service numbers calls and choices."""
+    RAN.clear()
+    server = RawServer([HEAD, *acts], [HEAD, text("Very well."), END])
+    async with server.serve() as base_url, calling(base_url, router=vp.ToolRouter([book, cancel])) as session:
+        await session.user_says("Book it.")
+    assert ran == RAN
+
+
+async def test_a_tool_does_not_wait_for_the_end_of_a_stream() -> None:
+    """A tool runs, and its result is sent, when the calls are complete; a service that does not hang up costs 50 ms."""
+    called: list[Act] = [HEAD, call(index=0, id="a", function=piece("", "cancel")), ALL_CALLED, "hold"]
+    server = RawServer(called, [HEAD, text("Very well."), END])
+    async with server.serve() as base_url, calling(base_url, router=vp.ToolRouter([book, cancel])) as session:
+        await session.user_says("Book it.")
+    first, second = server.requests
+    assert round(second.at_s - first.at_s, 3) == 0.05
