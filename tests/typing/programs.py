@@ -11,6 +11,7 @@ import httpx
 from pydantic import BaseModel, Field
 
 import voicepipe as vp
+from voicepipe.core.context import SessionContext, TurnContext
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedRecogniser, ScriptedUser, ScriptedVoice
 
 
@@ -102,6 +103,32 @@ class Spy(vp.SessionStage[vp.Hearing, vp.Hearing]):
     async def run(self, inbox: vp.Inbox[vp.Hearing], outbox: vp.Outbox[vp.Hearing], session: vp.Session) -> None:
         async for heard in inbox:
             await outbox.send(heard)
+
+
+# --- the protocols that parts know ------------------------------------------------------------------------------------
+
+
+def is_session(session: vp.Session[Shop]) -> SessionContext[Shop]:
+    return session
+
+
+def is_turn(turn: vp.Turn) -> TurnContext:
+    return turn
+
+
+# --- what the application hands through -------------------------------------------------------------------------------
+
+shop_agent = vp.Pipeline[Shop](vp.MicSource(), vp.STTStage(), Echo(), vp.SentenceChunker(), AcmeTTS())
+
+
+async def wrong_deps() -> None:
+    async with shop_agent.open() as host, host.session(deps=shop) as session:
+        assert_type(session.deps, Shop)
+        async with host.session(deps="the shop"):  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            pass
+    async with shop_agent.session(deps=shop) as session:
+        assert_type(session, vp.Session[Shop])
+    vp.run(shop_agent, deps=3)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
 
 
 # --- an output and a source -------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, Generic, cast
 
 import anyio
 
@@ -16,6 +16,7 @@ from voicepipe.audio.devices.microphone import MicSource
 from voicepipe.audio.devices.speaker import Speaker
 from voicepipe.audio.output import Output
 from voicepipe.audio.source import Source
+from voicepipe.core.context import Deps
 from voicepipe.core.lifetimes import opened
 from voicepipe.errors import ConfigurationError
 from voicepipe.session.session import Session
@@ -35,8 +36,10 @@ FALLBACK: Final = "Sorry, I cannot answer that right now. Please try again."
 """What the caller hears when there is no reply, or not a whole one."""
 
 
-class Pipeline:
+class Pipeline(Generic[Deps]):
     """A voice agent: a flat row of parts, from the source to TTS.
+
+    `Pipeline[Shop](...)` says what `deps` its sessions are given, so that a type checker refuses others.
 
     Args:
         parts: `[Source] [SessionStage ...] [Stage ...] Model [ToolRouter] [Stage ...] TTSSink`. What each stage reads
@@ -70,7 +73,7 @@ class Pipeline:
         """The row, as it was given."""
         return self._parts
 
-    def replace(self, others: Mapping[type[Part] | Part, Part]) -> Pipeline:
+    def replace(self, others: Mapping[type[Part] | Part, Part]) -> Pipeline[Deps]:
         """Return a pipeline in which some parts are others, e.g. scripted ones in a test.
 
         Args:
@@ -98,10 +101,10 @@ class Pipeline:
         if unused:
             names = ", ".join(sorted(key.__name__ if isinstance(key, type) else key.name for key in unused))
             raise ConfigurationError(f"replace: nothing in {self!r} is a {names}")
-        return Pipeline(*parts, output=cast("Output | None", output), turns=self._turns, fallback=self._fallback)
+        return Pipeline[Deps](*parts, output=cast("Output | None", output), turns=self._turns, fallback=self._fallback)
 
     @asynccontextmanager
-    async def open(self) -> AsyncGenerator[Host]:
+    async def open(self) -> AsyncGenerator[Host[Deps]]:
         """Open the parts for this process and event loop; sessions then share what they set up.
 
         Raises:
@@ -111,7 +114,7 @@ class Pipeline:
         output = self._output._copied() if self._output else None
         parts = [*row.parts(hears=True), *(part for part in (row.source, output) if part is not None)]
         async with opened(parts):
-            yield Host(row, output)
+            yield Host[Deps](row, output)
 
     @asynccontextmanager
     async def session(
@@ -119,10 +122,10 @@ class Pipeline:
         *,
         source: Source | None = None,
         output: Output | None = None,
-        deps: Any = None,  # noqa: ANN401 - the application's own, handed through
+        deps: Deps | None = None,
         history: Iterable[Message] = (),
         greeting: str = "",
-    ) -> AsyncGenerator[Session]:
+    ) -> AsyncGenerator[Session[Deps]]:
         """Open the pipeline for one session: for scripts and tests. See `Host.session`."""
         async with (
             self.open() as host,
@@ -135,7 +138,7 @@ class Pipeline:
         return f"<Pipeline {' > '.join(part.name for part in self._parts)}>"
 
 
-class Host:
+class Host(Generic[Deps]):
     """An opened pipeline; made by `Pipeline.open`."""
 
     def __init__(self, row: Row, output: Output | None) -> None:
@@ -148,10 +151,10 @@ class Host:
         *,
         source: Source | None = None,
         output: Output | None = None,
-        deps: Any = None,  # noqa: ANN401 - the application's own, handed through
+        deps: Deps | None = None,
         history: Iterable[Message] = (),
         greeting: str = "",
-    ) -> AsyncGenerator[Session]:
+    ) -> AsyncGenerator[Session[Deps]]:
         """Hold one call; it ends with the block, whatever still hangs.
 
         Args:
@@ -181,17 +184,17 @@ class Host:
                 "nothing takes the agent's audio; write Pipeline(..., output=WavOutput('agent.wav')) "
                 "or host.session(output=...)"
             )
-        session = Session(row, source=source, output=output, deps=deps, history=history)
+        session = Session(row, source=source, output=output, deps=cast("Deps", deps), history=history)
         async with session._run(given, greeting):
             yield session
 
 
 def run(
-    pipeline: Pipeline,
+    pipeline: Pipeline[Deps],
     *,
     source: Source | None = None,
     output: Output | None = None,
-    deps: Any = None,  # noqa: ANN401 - the application's own, handed through
+    deps: Deps | None = None,
     greeting: str = "",
 ) -> object:
     """Hold one call from start to end, and return what `Session.end` was given.

@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 from collections import deque
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal
 
 import anyio
 
 from voicepipe.audio.resample import resampler
 from voicepipe.conversation.turn import Turn, TurnState
+from voicepipe.core.context import Deps
 from voicepipe.core.failures import for_log, single_error
 from voicepipe.core.lifetimes import attached, opened
 from voicepipe.errors import ConfigurationError, VoicepipeError
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 FINISH_CALLS_S: Final = 1.0
-"""How long writing tools may still take when the session ends. See `_lifetimes.CLOSE_S` for what comes after."""
+"""How long writing tools may still take when the session ends. See `core.lifetimes.CLOSE_S` for what comes after."""
 
 DRAFT_S: Final = 5.0
 """A draft whose final transcript has not come by then is dropped: the caller did not end their turn after all."""
@@ -55,7 +56,7 @@ DRAFT_S: Final = 5.0
 log = logging.getLogger("voicepipe")
 
 
-class Session:
+class Session(Generic[Deps]):
     """One call; made by `Host.session` or `Pipeline.session`.
 
     Iterate over it for events. Iterating is optional: the newest 1,000 are kept, older ones counted in
@@ -74,7 +75,7 @@ class Session:
         *,
         source: Source | None,
         output: Output,
-        deps: Any,  # noqa: ANN401 - the application's own, handed through
+        deps: Deps,
         history: Iterable[Message],
     ) -> None:
         self.deps = deps

@@ -4,7 +4,7 @@ Rule 1: one tick of 20 ms drives all paced outputs of an event loop. It never wa
         own, and holds no more than two frames.
 Rule 2: after `flush` nothing of the old audio begins to be sent. What is being sent just then is sent to its end, so
         that the transport stays whole; `clear` comes next, before any new audio.
-Rule 3: what is sent when, and what of it counts as played, is decided in `_pacing`; here it is only carried out.
+Rule 3: what is sent when, and what of it counts as played, is decided in `pacing`; here it is only carried out.
 """
 
 from __future__ import annotations

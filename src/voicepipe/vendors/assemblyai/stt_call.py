@@ -1,6 +1,6 @@
 """One call's hearing: the connection, the one after it, and the audio that must not be lost between them.
 
-Rule 1: `_stt_audio` keeps the audio, `_stt_protocol` reads the messages, `_stt_refusals` knows the codes; here things
+Rule 1: `stt_audio` keeps the audio, `stt_protocol` reads the messages, `stt_refusals` knows the codes; here things
         are moved.
 Rule 2: whoever wants to give a connection up cuts it, and says why on it; the reader reads what has come, and alone
         goes on from there. So nothing that was heard is lost with a connection, or told twice.

@@ -43,7 +43,7 @@ ABREAST_S: Final = 0.05
 """It has caught up when this little is left; what waits then may be sent without its being behind again."""
 
 CLOSE_S: Final = 0.6
-"""How long saying good-bye may take at the end of a call, beside the close frame; see `_lifetimes.CLOSE_S`."""
+"""How long saying good-bye may take at the end of a call, beside the close frame; see `core.lifetimes.CLOSE_S`."""
 
 RENEW_S: Final = 3 * 3600.0 - 900.0
 """From this age on, a quarter of an hour before the service ends a session, it is renewed when nobody speaks, ..."""

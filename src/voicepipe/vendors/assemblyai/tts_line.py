@@ -1,6 +1,6 @@
 """One warm session with AssemblyAI's text-to-speech for each call.
 
-Rule 1: this module moves messages and keeps the socket; what they mean is in `_tts_protocol`.
+Rule 1: this module moves messages and keeps the socket; what they mean is in `tts_protocol`.
 Rule 2: a session that is too old is replaced before it ends, one that was lost at once; requests never notice, unless
         some of their audio had come.
 Rule 3: everything that is sent goes through one task, so a wish, be it to cancel, is a synchronous call.

@@ -1,4 +1,4 @@
-"""The chat-completions format: requests out; replies are read in `_completion`. Pure: no network, no clock.
+"""The chat-completions format: requests out; replies are read in `completion`. Pure: no network, no clock.
 
 Rule 1: what a request costs does not grow with the call that it belongs to.
 
