@@ -10,7 +10,7 @@ CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14
 VERSIONS := 3.11 3.12 3.13
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test quick bench lint types coverage others format clean
+.PHONY: help demo test quick bench lint types coverage others package format clean
 .NOTPARALLEL:
 .PRECIOUS: .venvs/%/.installed
 .DELETE_ON_ERROR:
@@ -57,12 +57,21 @@ others: .venv/.dev ## the tests on the other supported versions of Python that a
 on-%: .venvs/%/.installed
 	.venvs/$*/bin/python -m pytest -q -n $(WORKERS) $(ARGS)
 
+# From outside of the checkout and with -I, so that only what was installed can be imported.
+package: .venv/.dev ## build sdist and wheel into dist/, install the wheel into a fresh venv, and try it there
+	rm -rf dist build/installed
+	$(BIN)/python -m build
+	$(BIN)/python -m venv build/installed
+	build/installed/bin/python -m pip install --quiet dist/*.whl
+	build/installed/bin/python -m pip check
+	cd build/installed && bin/python -I ../../tests/project/installed.py
+
 format: .venv/.dev ## lay the code out, and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean: ## delete what the targets above made, except conversation/
-	rm -rf .venv .venvs build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	rm -rf .venv .venvs build dist __pycache__ .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # A command on PATH may be a shim that does not run, and Debian's python3 may lack ensurepip, so each candidate is tried.
