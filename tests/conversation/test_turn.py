@@ -42,6 +42,7 @@ from voicepipe import (
     WordMark,
     tool,
 )
+from voicepipe.conversation.turn import TRANSITIONS
 from voicepipe.testing import (
     Calls,
     RecordingOutput,
@@ -51,7 +52,6 @@ from voicepipe.testing import (
     ScriptedUser,
     ScriptedVoice,
 )
-from voicepipe.conversation.turn import TRANSITIONS
 
 pytestmark = pytest.mark.anyio
 

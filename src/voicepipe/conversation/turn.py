@@ -13,18 +13,26 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 import anyio
 
 from voicepipe.conversation.heard_text import HeardText
-from voicepipe.text.markup import spoken
-from voicepipe.events import CleanupOverran, TurnCompleted, TurnEmpty, TurnEnded, TurnFailed, TurnInterrupted, TurnStarted
+from voicepipe.events import (
+    CleanupOverran,
+    TurnCompleted,
+    TurnEmpty,
+    TurnEnded,
+    TurnFailed,
+    TurnInterrupted,
+    TurnStarted,
+)
 from voicepipe.history import AssistantMessage, Message, UserMessage
+from voicepipe.text.markup import spoken
 from voicepipe.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from voicepipe.core.context import OutputLease, SessionContext
     from voicepipe.errors import VoicepipeError
     from voicepipe.events import Event
     from voicepipe.flow import Transcript
-    from voicepipe.core.context import OutputLease, SessionContext
 
 __all__ = ["TRANSITIONS", "Turn", "TurnState"]
 
