@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 
 from voicepipe.conversation.turn import TurnState
+from voicepipe.core.cancellation import is_cancelled
 from voicepipe.core.stage import Stage
 from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
 from voicepipe.events import StructuredDone, StructuredFailed
@@ -196,8 +196,7 @@ class Structured(Stage[Transcript, Transcript]):
             answer = function(result, turn)
             return await answer if inspect.isawaitable(answer) else answer
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling() or anyio.current_effective_deadline() == -math.inf:
+            if is_cancelled():
                 raise
             # A future it waited for was cancelled elsewhere. Let through, it would cancel what runs beside it.
             return self._error(f"{role} was cancelled from inside", error)

@@ -34,8 +34,7 @@ from typing import (
     overload,
 )
 
-import anyio
-
+from voicepipe.core.cancellation import is_cancelled
 from voicepipe.core.context import Deps_co
 from voicepipe.core.threads import run_in_daemon_thread
 from voicepipe.errors import ConfigurationError, ToolError
@@ -220,8 +219,7 @@ class Tool(Generic[P, R]):
             # A plain function around an async one, as careless decorators make them.
             return await result if inspect.isawaitable(result) else result
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling() or anyio.current_effective_deadline() == -math.inf:
+            if is_cancelled():
                 raise
             # A future it waited for was cancelled elsewhere. Let through, it would end the call without a result.
             raise ToolError(f"{self.name} was cancelled from inside; its outcome is unknown") from error
