@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from enum import Enum
@@ -205,6 +205,7 @@ class Many(BaseModel):
     colour: Colour = Colour.RED
     inner: Inner | None = None
     names: list[str] = []
+    level: Literal[1, 2] = 1
 
 
 GOOD_JSON = [
@@ -234,6 +235,8 @@ BAD_JSON = {
     "no choice": ('{"colour": "RED"}', "colour: Input should be 'red'"),
     "no date": ('{"day": 12}', "day: Input should be a valid date"),
     "unknown field": ('{"hue": "red"}', "hue: there is no such field"),
+    "true for a choice": ('{"level": true}', "level: not exactly of the type in the schema"),
+    "digits for a date": ('{"day": "0"}', "day: not exactly of the type in the schema"),
     "unknown field inside": ('{"inner": {"n": 1, "m": 2}}', "inner.m: there is no such field"),
     "field given twice": ('{"n": 1, "n": 2}', "n: given twice"),
     "too long": (json.dumps({"names": ["x" * 20_000]}), "longer than 16384 bytes"),
@@ -402,6 +405,10 @@ class Free(BaseModel):
     fields: dict[str, int]
 
 
+class Lazy(BaseModel):
+    names: Iterable[str]
+
+
 class Unfinished(BaseModel):
     other: Missing  # type: ignore[name-defined]  # noqa: F821 - that is what is tested
 
@@ -421,6 +428,7 @@ REFUSED: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
     "another class": (dict, "x", {}, "needs a pydantic model class, not <class 'dict'>"),
     "an instance": (TICKET, "x", {}, "needs a pydantic model class, not Ticket"),
     "no JSON": (Callback, "x", {}, "Callback cannot be asked for: Cannot generate a JsonSchema"),
+    "items read later": (Lazy, "x", {}, "Lazy cannot be asked for: an Iterable is validated too late"),
     "any field": (Free, "x", {}, "Free cannot be asked for: fields is an object whose fields may have any name"),
     "a list": (RootModel[list[int]], "x", {}, "a strict schema describes an object"),
     "not defined": (Unfinished, "x", {}, "Unfinished cannot be asked for: `Unfinished` is not fully defined"),

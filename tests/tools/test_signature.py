@@ -4,53 +4,22 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from typing_extensions import TypeAliasType
 
+from tests.helpers.orders import Shop, Urgency, anything, ping
 from voicepipe.errors import ConfigurationError
 from voicepipe.tools.signature import read_signature
 from voicepipe.tools.tool import Tool, ToolContext, tool
 
 if TYPE_CHECKING:
     from decimal import Decimal
-
-
-class Urgency(StrEnum):
-    LOW = "low"
-    HIGH = "high"
-
-
-class Address(BaseModel):
-    """Where to send it."""
-
-    street: str
-    number: int = 1
-
-
-class Loose(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=False)
-
-    title: int
-
-
-@dataclass
-class Shop:
-    key: str
-
-    async def find(self, article: str) -> str:
-        """Find an article."""
-        return f"{article} in {self.key}"
-
-    def count(self, article: str) -> int:
-        """Count an article."""
-        return len(article)
 
 
 @tool
@@ -72,19 +41,6 @@ async def get_order(order_id: Annotated[str, Field(pattern=r"^ORD-\d{5}$")], urg
         ToolError: There is no such order.
     """
     return f"{order_id} {urgency} {notes}"
-
-
-@tool
-def ping() -> None:
-    """Do nothing."""
-
-
-@tool
-def anything(
-    json: Address | None = None, copy: list[Loose] | None = None, _id: float = 0.0, day: date | None = None
-) -> Any:
-    """Take fields whose names mean something to pydantic."""
-    return json, copy, _id, day
 
 
 # --- what the model is told -------------------------------------------------------------------------------------------
@@ -440,6 +396,11 @@ def no_schema(article: str, find: Callable[[], None]) -> str:
     return f"{article}{find}"
 
 
+def too_late(articles: Iterable[str] | None = None) -> str:
+    """Find."""
+    return "".join(articles or ())
+
+
 def wrong_constraint(article: Annotated[str, Field(pattern="(?<=x)y")]) -> str:
     """Find."""
     return article
@@ -490,6 +451,7 @@ async def yielding_async(article: str) -> AsyncIterator[str]:
         (inner_context, ["inner_context", "parameter calls", "write calls: ToolContext[YourDeps]"]),
         (no_json, ["no_json", "parameter lock", "Barrier"]),
         (no_schema, ["no_schema", "parameter find", "use a type that JSON can hold"]),
+        (too_late, ["too_late", "parameter articles", "Iterable is validated too late", "use list"]),
         (wrong_constraint, ["wrong_constraint", "parameter article", "look-behind"]),
         (no_json_result, ["no_json_result", "the result", "Barrier"]),
         (only_for_checkers, ["only_for_checkers", "'Decimal' is not defined", "TYPE_CHECKING"]),

@@ -17,8 +17,8 @@ import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
 
+from tests.helpers.orders import Address, Shop, ping
 from voicepipe.errors import ConfigurationError, ToolError
 from voicepipe.tools.tool import MAX_RESULT_BYTES, Tool, ToolContext, describe_failure, tool
 
@@ -34,35 +34,10 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-class Address(BaseModel):
-    """Where to send it."""
-
-    street: str
-    number: int = 1
-
-
-@dataclass
-class Shop:
-    key: str
-
-    async def find(self, article: str) -> str:
-        """Find an article."""
-        return f"{article} in {self.key}"
-
-    def count(self, article: str) -> int:
-        """Count an article."""
-        return len(article)
-
-
 @tool
 async def get_order(order_id: str, notes: str = "") -> str:
     """Look up an order."""
     return f"{order_id} {notes}"
-
-
-@tool
-def ping() -> None:
-    """Do nothing."""
 
 
 def context(deps: object = None) -> ToolContext[Any]:

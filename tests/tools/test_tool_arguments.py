@@ -7,55 +7,25 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum, IntEnum, StrEnum
+from enum import Enum, IntEnum
 from typing import Annotated, Any, Literal, NamedTuple, NewType, Required
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 from typing_extensions import TypeAliasType, TypedDict
 
+from tests.helpers.orders import Address, Urgency, anything, ping
 from voicepipe.errors import ToolError
 from voicepipe.tools.tool import MAX_ARGUMENT_BYTES, Tool, ToolContext, tool
-
-
-class Urgency(StrEnum):
-    LOW = "low"
-    HIGH = "high"
-
-
-class Address(BaseModel):
-    """Where to send it."""
-
-    street: str
-    number: int = 1
-
-
-class Loose(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=False)
-
-    title: int
 
 
 @tool
 async def get_order(order_id: Annotated[str, Field(pattern=r"^ORD-\d{5}$")], urgency: Urgency, notes: str = "") -> str:
     """Look up an order."""
     return f"{order_id} {urgency} {notes}"
-
-
-@tool
-def ping() -> None:
-    """Do nothing."""
-
-
-@tool
-def anything(
-    json: Address | None = None, copy: list[Loose] | None = None, _id: float = 0.0, day: date | None = None
-) -> Any:
-    """Take fields whose names mean something to pydantic."""
-    return json, copy, _id, day
 
 
 def refused(arguments: str, by: Tool[..., Any] = get_order) -> str:
@@ -97,8 +67,8 @@ def test_valid_arguments_become_values() -> None:
         ('{"notes": -Infinity}', "-Infinity is not JSON"),
         ('{"notes": 1e999}', "a number is out of range"),
         ('{"notes": ' + "1" * 5000 + "}", "the arguments: a number is too long"),
-        ('{"notes": "\\ud800"}', "arguments: Invalid JSON"),
-        ('{"notes": "\ud800"}', "arguments: Input should be a valid string"),
+        ('{"notes": "\\ud800"}', "the arguments: Invalid JSON"),
+        ('{"notes": "\ud800"}', "the arguments: Input should be a valid string"),
     ],
 )
 def test_invalid_arguments_are_refused(arguments: str, message: str) -> None:
@@ -242,6 +212,12 @@ DATE = {"type": "string", "format": "date"}
             {"type": "object", "propertyNames": ref("Urgency"), "additionalProperties": INTEGER},
             {'{"low": 1}': {Urgency.LOW: 1}},
             ['{"soon": 1}', '{"low": "1"}'],
+        ),
+        (
+            dict[datetime, int],
+            {"type": "object", "propertyNames": {"format": "date-time"}, "additionalProperties": INTEGER},
+            {'{"2024-02-29T10:30:00Z": 1}': {datetime(2024, 2, 29, 10, 30, tzinfo=UTC): 1}},
+            ['{"1709164800": 1}', '{"noon": 1}'],
         ),
         (Annotated[int, Field(ge=1, le=8)], {**INTEGER, "minimum": 1, "maximum": 8}, {"8": 8}, ["0", "9", "true"]),
         (Short, {**STRING, "minLength": 2, "pattern": "^a"}, {'"ab"': "ab"}, ['"a"', '"bb"']),

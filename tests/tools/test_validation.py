@@ -90,6 +90,8 @@ def test_a_kind_may_have_several_types(kinds: object) -> None:
         (Guest, '{"level": 1, "born": "0"}', "born"),
         (list[Guest], '[{"level": 1}, {"level": 2.0}]', "1.level"),
         (dict[str, Level], '{"ada": 1, "bo": true}', "bo"),
+        (dict[date, int], '{"2027-05-04": 1, "0": 2}', "0"),
+        (dict[str, dict[datetime, str]], '{"ada": {"5": "x"}}', "ada.5"),
         (tuple[int, date], '[1, "5"]', "1"),
         (Node, '{"day": "2027-05-04", "inner": [{"day": "7"}]}', "inner.0.day"),
         (Left | Right, '{"side": "left", "count": 1}', None),

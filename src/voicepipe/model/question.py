@@ -22,6 +22,7 @@ from voicepipe.errors import ConfigurationError, StageError, StructuredOutputErr
 from voicepipe.history import AssistantMessage, History, UserMessage
 from voicepipe.model.model import Model, Request
 from voicepipe.tools.schema_dialects import strict
+from voicepipe.tools.strict_json import read_json
 from voicepipe.tools.tool import MAX_ARGUMENT_BYTES
 
 if TYPE_CHECKING:
@@ -99,17 +100,17 @@ class Question(Generic[T]):
     """
 
     def __init__(self, output: type[T], *, instructions: str, form: Form, deadline_s: float) -> None:
-        schema = _schema(output)
+        schema, wanted = _schemas(output)
         self.name = re.sub(r"[^a-zA-Z0-9_-]", "_", output.__name__)[:64]
         if form not in get_args(Form):
             raise ConfigurationError(f"form must be {' or '.join(map(repr, get_args(Form)))}, not {form!r}")
         if not 0 < deadline_s < math.inf:
             raise ConfigurationError(f"deadline_s must be a positive number of seconds, not {deadline_s}")
         self._output = output
-        self._plain = output.model_json_schema()
+        self._schema = schema
         self._form = form
         self.deadline_s = deadline_s
-        self._request = replace(self._asking(schema), system=instructions or None)
+        self._request = replace(self._asking(wanted), system=instructions or None)
 
     def _asking(self, schema: dict[str, Any]) -> Request:
         if self._form == "tool":
@@ -155,18 +156,11 @@ class Question(Generic[T]):
 
     def _read(self, answer: str) -> T:
         """Return the model in an answer. Types are strict in the way of JSON: a date comes as a string."""
-        from pydantic import ValidationError  # noqa: PLC0415 - Rule 3
-
-        from voicepipe.tools.complaints import check_json, complaints  # noqa: PLC0415 - Rule 3
-
+        validate = self._output.model_validate_json
         try:
-            check_json(answer, "the answer", MAX_ARGUMENT_BYTES, self._plain)
-            # Said here and in no configuration, so that it holds for the models inside too, whatever theirs is.
-            return self._output.model_validate_json(answer, strict=True, extra="forbid")
+            return read_json(answer, "the answer", limit=MAX_ARGUMENT_BYTES, schema=self._schema, validate=validate)
         except ToolError as error:
             wrong = str(error)
-        except ValidationError as error:
-            wrong = complaints(error, "the answer")
         except Exception as error:
             raise StageError(f"a validator of {self.name} raised {type(error).__name__}", part=self.name) from error
         # Without a cause: the text of that holds the values.
@@ -184,19 +178,22 @@ def model_to_ask(llm: Model | None) -> Model:
     return llm
 
 
-def _schema(output: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON schema of a model class, in the form that services enforce.
+def _schemas(output: type[BaseModel]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the JSON schema of a model class, as it is and in the form that services enforce.
 
     Raises:
-        ConfigurationError: No language model could be told of it.
+        ConfigurationError: A language model could not write it.
     """
     from pydantic import BaseModel  # noqa: PLC0415 - Rule 3
+
+    from voicepipe.tools.signature import ExactSchema  # noqa: PLC0415 - Rule 3
 
     given = cast("object", output)
     if not (isinstance(given, type) and issubclass(given, BaseModel)):
         raise ConfigurationError(f"structured output needs a pydantic model class, not {output!r}")
     try:
-        return strict(output.model_json_schema())
+        schema = output.model_json_schema(schema_generator=ExactSchema)
+        return schema, strict(schema)
     except ConfigurationError as error:
         raise ConfigurationError(f"{output.__name__} cannot be asked for: {error}") from None
     except Exception as error:

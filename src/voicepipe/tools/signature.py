@@ -14,12 +14,14 @@ import re
 import sys
 import typing
 from collections import ChainMap
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast, get_args, get_origin
 
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
-from pydantic_core import to_jsonable_python
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.tools.docstring import read_docstring
@@ -27,7 +29,10 @@ from voicepipe.tools.docstring import read_docstring
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["NOT_GIVEN", "ToolSignature", "read_signature"]
+    from pydantic.json_schema import JsonSchemaMode
+    from pydantic_core import core_schema
+
+__all__ = ["NOT_GIVEN", "ExactSchema", "ToolSignature", "read_signature"]
 
 NOT_GIVEN: Final = object()
 """What an argument holds that the model left out: the function's own default applies."""
@@ -52,6 +57,40 @@ class ToolSignature:
     context: str | None
     arguments: TypeAdapter[Any]
     returns: TypeAdapter[Any]
+
+
+class ExactSchema(GenerateJsonSchema):
+    """Writes the JSON schema of what a language model gives: without titles, and without fields of any other name.
+
+    The second half says what validation does anyway, whatever the class of the object allows.
+    """
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - pydantic declares it so
+
+    def generate(self, schema: core_schema.CoreSchema, mode: JsonSchemaMode = "validation") -> dict[str, Any]:
+        """Write the schema."""
+        written = super().generate(schema, mode)
+        for one in (written, *written.get("$defs", {}).values()):
+            one.pop("title", None)
+            if "properties" in one:
+                one["additionalProperties"] = False
+        return written
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002, D102 - the base class says it
+        return False
+
+    def encode_default(self, dft: Any) -> Any:  # noqa: ANN401
+        """Return a default as JSON, which has no NaN and no infinity."""
+        try:
+            encoded = to_jsonable_python(dft)
+            json.dumps(encoded, allow_nan=False)
+        except ValueError as error:
+            raise PydanticSerializationError("not JSON") from error
+        return encoded
+
+    def generator_schema(self, schema: core_schema.GeneratorSchema) -> dict[str, Any]:  # noqa: ARG002
+        """Refuse what pydantic reads item by item when it is used, and then not strictly."""
+        raise ConfigurationError("an Iterable is validated too late, after the function has begun; use list")
 
 
 def read_signature(function: Callable[..., Any], context_class: type, *, is_method: bool = False) -> ToolSignature:
@@ -219,7 +258,7 @@ def _arguments_adapter(
     """
     for parameter in visible:  # one by one, because an error of the whole would not say which
         try:
-            _adapter(hints[parameter.name], local_names).json_schema()
+            _adapter(hints[parameter.name], local_names).json_schema(schema_generator=ExactSchema)
         except Exception as error:
             raise ConfigurationError(
                 f"parameter {parameter.name} of tool {name} cannot be described to a model: {_first_sentence(error)}; "
@@ -261,7 +300,7 @@ def _parameters_schema(
     name: str, arguments: TypeAdapter[Any], visible: list[inspect.Parameter], documented: dict[str, str]
 ) -> dict[str, Any]:
     """Return the JSON schema of the arguments, with defaults and the docstring's words, without noise."""
-    schema = _cleaned(arguments.json_schema())
+    schema = arguments.json_schema(schema_generator=ExactSchema)
     properties = schema["properties"]
     for parameter in visible:
         if parameter.name not in properties:
@@ -273,39 +312,7 @@ def _parameters_schema(
         if words := documented.get(parameter.name):
             described.setdefault("description", words)
         if parameter.default is not parameter.empty:
-            try:
-                default = to_jsonable_python(parameter.default)
-            except ValueError:
-                continue  # such a default is the function's own business; that it has one is seen in "required"
-            if _is_json(default):
-                described["default"] = default
+            # A default that JSON cannot hold is the function's own business: "required" shows that there is one.
+            with suppress(PydanticSerializationError):
+                described["default"] = ExactSchema().encode_default(parameter.default)
     return schema
-
-
-def _is_json(value: object) -> bool:
-    """Return whether a value can be sent: NaN and the infinities are no JSON."""
-    try:
-        json.dumps(value, allow_nan=False)
-    except ValueError:
-        return False
-    return True
-
-
-def _cleaned(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema without titles, in which each object with named fields refuses all others.
-
-    The second half says what validation does anyway, whatever the class of the object allows.
-    """
-    cleaned: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key in ("properties", "$defs"):  # names to schemas: "title" is a name here
-            cleaned[key] = {name: _cleaned(inner) for name, inner in value.items()}
-        elif isinstance(value, dict) and key not in ("default", "const", "discriminator"):
-            cleaned[key] = _cleaned(cast("dict[str, Any]", value))
-        elif key in ("anyOf", "oneOf", "allOf", "prefixItems"):
-            cleaned[key] = [_cleaned(inner) for inner in cast("list[dict[str, Any]]", value)]
-        elif key != "title" and (key != "default" or _is_json(value)):
-            cleaned[key] = value
-    if "properties" in cleaned:
-        cleaned["additionalProperties"] = False
-    return cleaned

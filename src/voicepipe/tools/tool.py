@@ -38,6 +38,7 @@ from voicepipe.core.cancellation import is_cancelled
 from voicepipe.core.context import Deps_co
 from voicepipe.core.threads import run_in_daemon_thread
 from voicepipe.errors import ConfigurationError, ToolError
+from voicepipe.tools.strict_json import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -169,20 +170,15 @@ class Tool(Generic[P, R]):
             ToolError: The arguments do not fit. Fields are named, values are not. What a validator of the application
                 says stays inside, because it may quote a value; a ToolError that it raises is told as it stands.
         """
-        from pydantic import ValidationError  # noqa: PLC0415 - Rule 4
-
-        from voicepipe.tools.complaints import check_json, complaints  # noqa: PLC0415 - Rule 4
         from voicepipe.tools.signature import NOT_GIVEN  # noqa: PLC0415 - Rule 4
 
         if not arguments and not self._signature.names:
             return {}
-        check_json(arguments, "the arguments", MAX_ARGUMENT_BYTES, self.parameters)
+        validate = self._signature.arguments.validate_json
         try:
-            # Said here and in no configuration, so that it holds for the models inside too, whatever theirs is.
-            found = self._signature.arguments.validate_json(arguments, strict=True, extra="forbid")
-        except ValidationError as error:
-            # Not the cause: its text holds the values.
-            raise ToolError(complaints(error, "arguments")) from None
+            found = read_json(
+                arguments, "the arguments", limit=MAX_ARGUMENT_BYTES, schema=self.parameters, validate=validate
+            )
         except ToolError:
             raise
         except Exception as error:  # e.g. a constraint that does not fit its type, which pydantic finds only now

@@ -1,7 +1,11 @@
-"""Whether JSON has the very types that a schema names. Pure.
+"""Whether JSON has exactly the types that its schema names. Pure.
 
 Pydantic's strict mode still guesses in two places: `true` and `1.0` count as 1 where a literal or an enum has 1, and a
-string of digits as a date, as seconds since 1970. A model that writes these has misunderstood; it is told.
+string of digits counts as a date or a time, in seconds since 1970. A model that writes these has misunderstood the
+question, and has to hear so.
+
+The check reads the JSON schema. Validators put into pydantic's own schema would not reach models inside models:
+pydantic validates those with the validator that it built when their class was defined.
 """
 
 from __future__ import annotations
@@ -28,49 +32,50 @@ NUMBER: Final = re.compile(r"\s*[+-]?[\d.]+\s*")
 
 
 def guessed(value: object, schema: Mapping[str, Any]) -> str | None:
-    """Return the path of the first value that would have to be guessed, e.g. "guests.0.day"; None if there is none.
+    """Return the path of the first value that pydantic would guess, e.g. "guests.0.day"; None if there is none.
 
     Args:
         value: Parsed JSON.
-        schema: What it should be, as pydantic describes it. What it does not describe is left to pydantic.
+        schema: What the JSON should be, as pydantic describes it. What it does not describe is left to pydantic.
     """
     return _Search(schema).path(value, schema)
 
 
 class _Search:
-    """Looks through a value once: what has been looked at is remembered, also where kinds refer to each other."""
+    """Looks at each value once for each schema, also where schemas refer to each other."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
-        self._root = root
+        self._definitions: Mapping[str, Mapping[str, Any]] = root.get("$defs", {})
         self._known: dict[tuple[int, int], str | None] = {}
 
     def path(self, value: object, schema: Mapping[str, Any]) -> str | None:
-        """Return the path of the first value that would have to be guessed; "" is the value itself."""
+        """Return the path of the first guess inside a value; "" is the value itself."""
         key = id(value), id(schema)
         if key not in self._known:
-            self._known[key] = None  # as long as it is looked at: a kind may refer to itself
-            self._known[key] = next(self._paths(value, self._resolved(schema)), None)
+            self._known[key] = None  # until the answer is known: a schema may refer to itself
+            self._known[key] = self._first(value, self._resolved(schema))
         return self._known[key]
 
-    def _paths(self, value: object, schema: Mapping[str, Any]) -> Iterator[str]:
-        alternatives = [one for key in ("anyOf", "oneOf") for one in schema.get(key, ()) if self._may_be(value, one)]
-        found = [self.path(value, one) for one in alternatives]
+    def _first(self, value: object, schema: Mapping[str, Any]) -> str | None:
+        alternatives = schema.get("anyOf") or schema.get("oneOf") or ()
+        found = [self.path(value, one) for one in alternatives if self._may_be(value, one)]
         if found and None not in found:
-            yield found[0] or ""
+            return found[0]
         named = _named(schema)
-        if value in named and not any(_same(value, one) for one in named):
-            yield ""
+        if value in named and not any(type(value) is type(one) and value == one for one in named):
+            return ""
         if isinstance(value, str) and schema.get("format") in DATES and NUMBER.fullmatch(value):
-            yield ""
+            return ""
         for part in schema.get("allOf", ()):
             if (path := self.path(value, part)) is not None:
-                yield path
+                return path
         for name, inner, kind in _inner(value, schema):
             if (path := self.path(inner, kind)) is not None:
-                yield f"{name}.{path}".rstrip(".")
+                return f"{name}.{path}".rstrip(".")
+        return None
 
     def _may_be(self, value: object, schema: Mapping[str, Any]) -> bool:
-        """Return whether a value may be of one kind among several: by its type, and by the tags of an object."""
+        """Return whether a value may be one of several kinds: by its type, and by the tags of an object."""
         schema = self._resolved(schema)
         kinds = schema.get("type", [])
         if kinds and not any(isinstance(value, TYPES[one]) for one in ([kinds] if isinstance(kinds, str) else kinds)):
@@ -81,8 +86,9 @@ class _Search:
         return all(tag in named for tag, named in tags if named)
 
     def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        if reference := schema.get("$ref"):
-            return {**self._root["$defs"][reference.rpartition("/")[2]], **schema}
+        """Return what a reference points to; pydantic writes only words beside one."""
+        while reference := schema.get("$ref"):
+            schema = self._definitions[reference.rpartition("/")[2]]
         return schema
 
 
@@ -90,17 +96,15 @@ def _named(schema: Mapping[str, Any]) -> list[object]:
     return [schema["const"]] if "const" in schema else schema.get("enum", [])
 
 
-def _same(value: object, named: object) -> bool:
-    return type(value) is type(named) and value == named
-
-
 def _inner(value: object, schema: Mapping[str, Any]) -> Iterator[tuple[str, object, Mapping[str, Any]]]:
-    """Yield name, value and schema of what is in an object or an array."""
+    """Yield name, value and schema of what is in an object or an array, keys included."""
     if isinstance(value, dict):
-        others = schema.get("additionalProperties")
-        for name, inner in cast("dict[str, object]", value).items():
-            kind = schema.get("properties", {}).get(name, others)
-            if isinstance(kind, dict):
+        fields = cast("dict[str, object]", value)
+        if names := schema.get("propertyNames"):
+            yield from ((name, name, names) for name in fields)
+        named, others = schema.get("properties", {}), schema.get("additionalProperties")
+        for name, inner in fields.items():
+            if isinstance(kind := named.get(name, others), dict):
                 yield name, inner, cast("dict[str, Any]", kind)
     elif isinstance(value, list):
         first = schema.get("prefixItems", ())
