@@ -1,4 +1,4 @@
-"""A shop with tools, for tests of what a tool tells a model and of what it takes from one."""
+"""Tools and their types, for tests of schemas and of arguments."""
 
 from __future__ import annotations
 

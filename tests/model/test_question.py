@@ -1,4 +1,4 @@
-"""One question, one validated model, on virtual time."""
+"""One question, one validated object, on virtual time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ TICKET = Ticket(intent="cancel", urgency="high", escalate=True, summary="Cancels
 
 
 class Answers(Model):
-    """Gives its answers one after the other, each after so many seconds; an error is raised."""
+    """Gives its answers one after the other, each after some seconds, or raises the error among them."""
 
     def __init__(self, *answers: str | Exception, after_s: float = 0.0) -> None:
         self.requests: list[Request] = []
@@ -83,11 +83,11 @@ async def failure(kind: type[VoicepipeError], *given: Any, **options: Any) -> An
     return raised.value
 
 
-# --- what is asked ----------------------------------------------------------------------------------------------------
+# --- the request ------------------------------------------------------------------------------------------------------
 
 
 async def test_a_text_becomes_a_model() -> None:
-    """One answer that validates is returned as the class that was asked for, and nothing more is asked."""
+    """One answer that validates is returned as an object of the class, and the model is asked once."""
     llm = Answers(GOOD)
     assert await structured(Ticket, "I want to cancel!", llm=llm, instructions="Classify.") == TICKET
 
@@ -98,7 +98,7 @@ async def test_a_text_becomes_a_model() -> None:
 
 @pytest.mark.parametrize("form", ["response_format", "tool"])
 async def test_what_is_asked_is_what_a_strict_service_takes(form: Any) -> None:
-    """Both forms carry the fields, their descriptions and their choices, and a service that checks accepts them."""
+    """Both forms contain the fields, their descriptions and their choices, and a strict service accepts them."""
     llm = Answers(GOOD)
     assert await structured(Ticket, "Cancel", llm=llm, form=form) == TICKET
 
@@ -129,7 +129,7 @@ async def test_what_is_asked_is_what_a_strict_service_takes(form: Any) -> None:
 
 
 async def test_a_conversation_can_be_asked_about() -> None:
-    """Messages are given as they are, oldest first; without instructions the model keeps its own."""
+    """Messages are sent unchanged, oldest first; without instructions the model keeps its own."""
     llm = Answers(GOOD)
     said = [UserMessage("Internet is down."), AssistantMessage.said("Sorry!"), UserMessage("Cancel it.")]
     await structured(Ticket, iter(said), llm=llm)
@@ -154,7 +154,7 @@ async def test_the_model_is_open_for_this_call_alone() -> None:
 
 @pytest.mark.parametrize("form", ["response_format", "tool"])
 async def test_it_works_over_http(form: Any) -> None:
-    """A service that checks what it is asked takes both forms, the second try too, and the answer comes back."""
+    """A service that checks requests accepts both forms, including the second try, and its answer is returned."""
 
     def answer(request: ChatRequest) -> Reply:
         data = CANCEL if len(request.messages) > 2 else {}
@@ -164,19 +164,19 @@ async def test_it_works_over_http(form: Any) -> None:
     async with gateway.serve() as base_url:
         llm = LLMStreamStage("Classify.", base_url=base_url, model="m")
         assert await structured(Ticket, "Cancel", llm=llm, form=form) == TICKET
-    first, second = [request.chat for request in gateway.requests if request.chat]  # beside the one that warms up
+    first, second = [request.chat for request in gateway.requests if request.chat]  # without the one that warms up
     assert [message.role for message in first.messages] == ["system", "user"]
     assert [message.role for message in second.messages] == ["system", "user", "assistant", "user"]
 
 
 async def test_the_default_is_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a model AssemblyAI's gateway is asked, and a missing key is told as it is there."""
+    """Without a model AssemblyAI's gateway is asked, and a missing key is its usual error."""
     monkeypatch.delenv("ASSEMBLYAI_API_KEY", raising=False)
     assert "ASSEMBLYAI_API_KEY" in str(await failure(AuthenticationError, Ticket, "Cancel"))
 
 
 async def test_a_generic_class_gets_a_name_that_services_accept() -> None:
-    """Characters that no name may have are replaced."""
+    """Characters that are not allowed in a name are replaced."""
 
     class Box(BaseModel, Generic[Content]):
         content: Content
@@ -187,7 +187,7 @@ async def test_a_generic_class_gets_a_name_that_services_accept() -> None:
     assert llm.requests[0].response_format["json_schema"]["name"] == "Box_int_"
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- refused answers --------------------------------------------------------------------------------------------------
 
 
 class Colour(Enum):
@@ -246,7 +246,7 @@ BAD_JSON = {
 @pytest.mark.parametrize(("answer", "expected"), GOOD_JSON, ids=range(len(GOOD_JSON)))
 @pytest.mark.parametrize("form", ["response_format", "tool"])
 async def test_one_whole_json_object_is_taken(answer: str, expected: Many, form: Any) -> None:
-    """JSON that fits is taken with its types as JSON has them; space around it does not matter."""
+    """JSON that fits is accepted with the types that JSON has; space around it does not matter."""
     llm = Answers(answer)
     assert await structured(Many, "Many", llm=llm, form=form) == expected
 
@@ -254,7 +254,7 @@ async def test_one_whole_json_object_is_taken(answer: str, expected: Many, form:
 @pytest.mark.parametrize(("answer", "said"), BAD_JSON.values(), ids=BAD_JSON)
 @pytest.mark.parametrize("form", ["response_format", "tool"])
 async def test_nothing_is_repaired(answer: str, said: str, form: Any) -> None:
-    """What is not exactly one object that fits is refused, asked for once more, and then an error with the answer."""
+    """Anything but one object that fits is refused, asked for once more, and then an error with the answer."""
     llm = Answers("{'first'}", answer)
     error = await failure(StructuredOutputError, Many, "Many", llm=llm, form=form)
     assert said in str(error)
@@ -263,7 +263,7 @@ async def test_nothing_is_repaired(answer: str, said: str, form: Any) -> None:
 
 
 async def test_the_second_try_shows_what_was_wrong() -> None:
-    """The model sees its own answer and which fields do not fit, and may then give what does."""
+    """The model sees its own answer and which fields do not fit, and can then give an answer that does."""
     wrong = json.dumps(CANCEL | {"intent": "rage", "escalate": "yes"})
     llm = Answers(wrong, GOOD)
     assert await structured(Ticket, "Cancel", llm=llm, instructions="Classify.") == TICKET
@@ -280,14 +280,14 @@ async def test_the_second_try_shows_what_was_wrong() -> None:
 
 
 async def test_a_huge_answer_is_shown_in_part() -> None:
-    """The second request holds no more of the first answer than an answer may be long."""
+    """The second request holds no more of the first answer than the longest valid answer has."""
     llm = Answers("x" * 100_000, GOOD)
     await structured(Ticket, "Cancel", llm=llm)
     assert len(llm.requests[1].messages[1].text) == 16_384
 
 
 async def test_the_error_holds_no_value() -> None:
-    """Message, cause and context of the error name fields, not what the caller said; only `raw` holds it."""
+    """Message, cause and context of the error name fields and no values; only `raw` holds what the caller said."""
     secret = json.dumps(CANCEL | {"intent": "canary-1", "canary-field": 1})
     error = await failure(StructuredOutputError, Ticket, "Cancel", llm=Answers(secret, secret))
     assert error.raw == secret
@@ -297,7 +297,7 @@ async def test_the_error_holds_no_value() -> None:
 
 
 async def test_a_validator_may_refuse() -> None:
-    """A ValueError of the application's validator is a refusal like any other, and its words stay inside."""
+    """A ValueError of the application's validator is a refusal like any other, without its message."""
 
     class Even(BaseModel):
         n: int
@@ -315,7 +315,7 @@ async def test_a_validator_may_refuse() -> None:
 
 
 async def test_a_validator_that_breaks_is_no_refusal() -> None:
-    """Another exception of a validator is the application's bug: told as such, and nobody is asked again."""
+    """Another exception of a validator is the application's bug: a StageError says so, and nothing is asked again."""
 
     class Broken(BaseModel):
         n: int
@@ -334,36 +334,36 @@ async def test_a_validator_that_breaks_is_no_refusal() -> None:
     )
 
 
-# --- what fails -------------------------------------------------------------------------------------------------------
+# --- failures ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "error",
     [VendorError("down", vendor="acme", retryable=True), AuthenticationError("no key", vendor="acme")],
 )
-async def test_an_error_of_the_service_is_the_caller_s(error: VoicepipeError) -> None:
-    """What the model raises comes out as it is; asking again is the model's own business."""
+async def test_an_error_of_the_service_passes_unchanged(error: VoicepipeError) -> None:
+    """An error of the model passes unchanged; retries are the model's own business."""
     llm = Answers(error)
     assert await failure(type(error), Ticket, "Cancel", llm=llm) is error
     assert len(llm.requests) == 1
 
 
 async def test_a_foreign_error_carries_the_model_s_name() -> None:
-    """An exception that is none of ours arrives as a StageError that names the model."""
+    """Any other exception is wrapped in a StageError that names the model."""
     error = await failure(StageError, Ticket, "Cancel", llm=Answers(KeyError("x")))
     assert (error.part, type(error.__cause__)) == ("Answers", KeyError)
 
 
 @pytest.mark.parametrize(("answers", "after_s"), [((GOOD,), 10.0), (("no", GOOD), 5.0)], ids=["one", "two together"])
 async def test_the_deadline_is_over_all(answers: Sequence[str], after_s: float) -> None:
-    """Ten seconds, both tries together; the error names them and says that later may help."""
+    """Both tries together have ten seconds; the error names them and is retryable."""
     error = await failure(VendorError, Ticket, "Cancel", llm=Answers(*answers, after_s=after_s))
     assert anyio.current_time() == 10.0
     assert (str(error), error.retryable, error.vendor) == ("Answers gave no Ticket within 10 s", True, "Answers")
 
 
 async def test_a_model_that_does_not_open_has_the_same_deadline() -> None:
-    """Opening counts."""
+    """Opening the model counts towards the deadline."""
 
     class Slow(Answers):
         @asynccontextmanager
@@ -376,7 +376,7 @@ async def test_a_model_that_does_not_open_has_the_same_deadline() -> None:
 
 
 async def test_a_slow_close_costs_no_result() -> None:
-    """What was given in time is returned, also when the model closes only after the deadline."""
+    """An answer in time is returned, even if the model closes only after the deadline."""
 
     class Slow(Answers):
         @asynccontextmanager
@@ -447,7 +447,7 @@ REFUSED: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
 async def test_what_cannot_be_asked_for_is_refused_first(
     output: Any, prompt: Any, options: dict[str, Any], said: str
 ) -> None:
-    """A class, a prompt or an option that cannot be meant is told before the model is opened."""
+    """An invalid class, prompt or option is an error before the model is opened."""
     llm = Answers(GOOD)
     error = await failure(ConfigurationError, output, prompt, **({"llm": llm} | options))
     assert said in str(error)
@@ -455,7 +455,7 @@ async def test_what_cannot_be_asked_for_is_refused_first(
 
 
 async def test_a_recursive_class_can_be_asked_for() -> None:
-    """A class that contains itself is described by references, and reads back."""
+    """A class that contains itself is described by references, and its JSON is read back."""
 
     class Node(BaseModel):
         name: str

@@ -1,4 +1,4 @@
-"""Classification beside the reply and before it, in whole sessions on virtual time."""
+"""Classification alongside the reply and before it, in whole sessions on virtual time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ REPLY = "I understand. One moment."
 
 
 class Classifier(Model):
-    """Answers whatever it is asked, after some seconds; an error is raised."""
+    """Gives the same answer to everything, after some seconds, or raises it if it is an error."""
 
     def __init__(self, answer: str | Exception = CANCEL, after_s: float = 0.5) -> None:
         self.asked: list[tuple[float, Request]] = []
@@ -77,7 +77,7 @@ class Classifier(Model):
 
 @dataclass
 class Row:
-    """A row with a classifying stage, and what came out of it."""
+    """A pipeline with a classifying stage, and its events."""
 
     stage: Structured | None
     user: ScriptedUser | None = None
@@ -105,7 +105,7 @@ class Row:
 
     @property
     def table(self) -> list[tuple[float, str]]:
-        """When what was told about turns and data."""
+        """Time and kind of the events about turns and data."""
         kinds = (vp.TurnEnded, StructuredDone, StructuredFailed)
         return [(at_s, type(event).__name__) for at_s, event in self.events if isinstance(event, kinds)]
 
@@ -115,7 +115,7 @@ class Row:
 
 
 class Results:
-    """Takes results, with the time; may take a while."""
+    """Records results with their time, and then takes some seconds."""
 
     def __init__(self, after_s: float = 0.0) -> None:
         self.table: list[tuple[float, str, int]] = []
@@ -128,7 +128,7 @@ class Results:
         self.ended_s.append(round(anyio.current_time(), 6))
 
 
-def beside(llm: Model, on_result: Any, **options: Any) -> Structured:
+def alongside(llm: Model, on_result: Any, **options: Any) -> Structured:
     return Structured(Ticket, on_result=on_result, llm=llm, **options)
 
 
@@ -140,11 +140,11 @@ def before(llm: Model, gate: Any, **options: Any) -> Structured:
 SPOKEN_S = [(0.36, 1.61)]
 
 
-# --- beside the reply -------------------------------------------------------------------------------------------------
+# --- alongside the reply ----------------------------------------------------------------------------------------------
 
 
 def played(stage: Structured | None) -> Any:
-    """What a call sounds like that has this stage: everything with its microsecond, from an early transcript on."""
+    """Return what a session with this stage plays, with times to the microsecond, from an early transcript on."""
     user = ScriptedUser().guesses("Cancel it!", at_s=0.1).says("Cancel it!", at_s=0.4, speech_s=0.3, silence_s=0.1)
     row = Row(stage, user=user.says("Today!", at_s=1.2).hangs_up(at_s=4))
 
@@ -152,8 +152,8 @@ def played(stage: Structured | None) -> Any:
         async with row.session() as session:
             await session.ended.wait()
         ended = [(at_s, event) for at_s, event in row.events if isinstance(event, vp.TurnEnded)]
-        told = [(at_s, type(event).__name__, event.heard, event.timeline.marks) for at_s, event in ended]
-        return told, row.output.written, row.output.spans(), session.history.to_json()
+        turns = [(at_s, type(event).__name__, event.heard, event.timeline.marks) for at_s, event in ended]
+        return turns, row.output.written, row.output.spans(), session.history.to_json()
 
     return run_on_virtual_time(call)
 
@@ -164,13 +164,13 @@ def test_it_never_delays_the_reply(after_s: float) -> None:
     alone = played(None)
     assert [name for _, name, _, _ in alone[0]] == ["TurnInterrupted", "TurnCompleted"]
     assert len(alone[1]) > 50
-    assert played(beside(Classifier(after_s=after_s), Results())) == alone
+    assert played(alongside(Classifier(after_s=after_s), Results())) == alone
 
 
-async def test_the_result_comes_beside_the_reply() -> None:
-    """The model is asked at once; the application is told, and its function called, while the agent speaks."""
+async def test_the_result_comes_alongside_the_reply() -> None:
+    """The model is asked immediately; the event and the call of the function come while the agent speaks."""
     llm, results = Classifier(after_s=0.5), Results()
-    row = Row(beside(llm, results))
+    row = Row(alongside(llm, results))
     async with row.session() as session:
         await session.user_says("Cancel it!")
 
@@ -184,7 +184,7 @@ async def test_the_result_comes_beside_the_reply() -> None:
 async def test_the_turn_s_end_does_not_wait() -> None:
     """A result that takes longer than the reply comes after the turn's terminal event."""
     results = Results()
-    row = Row(beside(Classifier(after_s=3.0), results))
+    row = Row(alongside(Classifier(after_s=3.0), results))
     async with row.session() as session:
         await session.user_says("Cancel it!")
         assert results.table == []
@@ -197,7 +197,7 @@ async def test_a_plain_function_is_called() -> None:
     """`on_result` need not be async; it is given the result and the turn."""
     given: list[tuple[Ticket, str]] = []
     async with Row(
-        beside(Classifier(), lambda ticket, turn: given.append((ticket, turn.user_text)))
+        alongside(Classifier(), lambda ticket, turn: given.append((ticket, turn.user_text)))
     ).session() as session:
         await session.user_says("Cancel it!")
     assert given == [(TICKET, "Cancel it!")]
@@ -209,9 +209,9 @@ async def translate(transcript: vp.Transcript) -> AsyncIterator[vp.Transcript]:
 
 
 async def test_the_conversation_is_what_is_asked_about() -> None:
-    """The model is asked about all that was said, its last words as the stage in front has changed them."""
+    """The model is asked about the whole conversation, with the last words as an earlier stage has changed them."""
     llm = Classifier()
-    row = Row(beside(llm, Results(), instructions="Classify."), front=(translate,))
+    row = Row(alongside(llm, Results(), instructions="Classify."), front=(translate,))
     async with row.session(greeting="Hello!") as session:
         await anyio.sleep(1)
         await session.user_says("I have two lines.")
@@ -224,10 +224,10 @@ async def test_the_conversation_is_what_is_asked_about() -> None:
 
 
 async def test_its_model_is_warm_with_the_host() -> None:
-    """The model that it holds is opened once with the pipeline, whatever the number of calls."""
+    """The stage's model is opened once with the pipeline, however many sessions there are."""
     llm = Classifier()
     pipeline = vp.Pipeline(
-        beside(llm, Results()), ScriptedModel(lambda _: Says(REPLY)), vp.SentenceChunker(), ScriptedVoice()
+        alongside(llm, Results()), ScriptedModel(lambda _: Says(REPLY)), vp.SentenceChunker(), ScriptedVoice()
     )
     async with pipeline.open() as host:
         for _ in range(2):
@@ -239,16 +239,16 @@ async def test_its_model_is_warm_with_the_host() -> None:
 
 
 async def test_two_of_them_do_not_wait_for_each_other() -> None:
-    """Several can stand in a row, each with its own result."""
+    """A pipeline can have several such stages, each with its own result."""
     slow, quick = Results(), Results()
-    row = Row(beside(Classifier(after_s=1.0), slow), front=(beside(Classifier(after_s=0.3), quick),))
+    row = Row(alongside(Classifier(after_s=1.0), slow), front=(alongside(Classifier(after_s=0.3), quick),))
     async with row.session() as session:
         await session.user_says("Cancel it!")
     assert (slow.table, quick.table) == ([(1.0, "cancel", 1)], [(0.3, "cancel", 1)])
     assert row.output.spans() == SPOKEN_S
 
 
-# --- what goes wrong beside the reply ---------------------------------------------------------------------------------
+# --- failures alongside the reply -------------------------------------------------------------------------------------
 
 
 def fails(ticket: Ticket, turn: vp.Turn) -> None:
@@ -268,43 +268,43 @@ async def cancelled_inside(ticket: Ticket, turn: vp.Turn) -> None:
 
 FAILURES: dict[str, tuple[Structured, list[tuple[float, str]], type[Exception], str]] = {
     "the service": (
-        beside(Classifier(VendorError("down", vendor="acme", retryable=True)), Results()),
+        alongside(Classifier(VendorError("down", vendor="acme", retryable=True)), Results()),
         [(0.5, "StructuredFailed"), (1.61, "TurnCompleted")],
         VendorError,
         "down",
     ),
     "no data": (
-        beside(Classifier("I cannot say."), Results()),
+        alongside(Classifier("I cannot say."), Results()),
         [(1.0, "StructuredFailed"), (1.61, "TurnCompleted")],
         StructuredOutputError,
         "Classifier was asked twice; its answer is no valid Ticket: the answer: not JSON",
     ),
     "the deadline": (
-        beside(Classifier(after_s=20.0), Results(), deadline_s=1.25),
+        alongside(Classifier(after_s=20.0), Results(), deadline_s=1.25),
         [(1.25, "StructuredFailed"), (1.61, "TurnCompleted")],
         VendorError,
         "Classifier gave no Ticket within 1.25 s",
     ),
     "the default deadline": (
-        beside(Classifier(after_s=20.0), Results()),
+        alongside(Classifier(after_s=20.0), Results()),
         [(1.61, "TurnCompleted"), (8.0, "StructuredFailed")],
         VendorError,
         "Classifier gave no Ticket within 8 s",
     ),
     "on_result": (
-        beside(Classifier(), fails),
+        alongside(Classifier(), fails),
         [(0.5, "StructuredDone"), (0.5, "StructuredFailed"), (1.61, "TurnCompleted")],
         StageError,
         "Structured(Ticket): on_result raised KeyError",
     ),
     "on_result, later": (
-        beside(Classifier(), fails_later),
+        alongside(Classifier(), fails_later),
         [(0.5, "StructuredDone"), (0.6, "StructuredFailed"), (1.61, "TurnCompleted")],
         StageError,
         "Structured(Ticket): on_result raised ToolError",
     ),
     "on_result, cancelled": (
-        beside(Classifier(), cancelled_inside),
+        alongside(Classifier(), cancelled_inside),
         [(0.5, "StructuredDone"), (0.5, "StructuredFailed"), (1.61, "TurnCompleted")],
         StageError,
         "Structured(Ticket): on_result was cancelled from inside",
@@ -313,14 +313,14 @@ FAILURES: dict[str, tuple[Structured, list[tuple[float, str]], type[Exception], 
 
 
 @pytest.mark.parametrize(("stage", "table", "kind", "said"), FAILURES.values(), ids=FAILURES)
-async def test_a_failure_is_told_and_touches_nothing(
+async def test_a_failure_is_reported_and_touches_nothing(
     stage: Structured,
     table: list[tuple[float, str]],
     kind: type[Exception],
     said: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whatever fails is an event and a warning without values; the turn and the session go on."""
+    """A failure is an event and a warning without values; the turn and the session go on."""
     row = Row(stage)
     async with row.session() as session:
         await session.user_says("Cancel it!")
@@ -336,8 +336,8 @@ async def test_a_failure_is_told_and_touches_nothing(
 
 
 async def test_a_foreign_error_is_the_cause() -> None:
-    """The exception that `on_result` raised is the cause of the error that is told, which names the stage."""
-    row = Row(beside(Classifier(), fails))
+    """The exception that `on_result` raised is the cause of the error in the event, which names the stage."""
+    row = Row(alongside(Classifier(), fails))
     async with row.session() as session:
         await session.user_says("Cancel it!")
     (error,) = row.failures
@@ -356,10 +356,10 @@ async def test_a_foreign_error_is_the_cause() -> None:
 async def test_the_caller_interrupts_before_there_is_a_result(
     survives: bool, results_at: list[tuple[float, str, int]]
 ) -> None:
-    """A barge-in drops the result of what was said before, unless it is to survive."""
+    """A barge-in drops the result for the words before it, unless the option says that it survives."""
     llm, results = Classifier(after_s=3.0), Results()
     user = ScriptedUser().says("Cancel it!", at_s=0.0).says("No, wait.", at_s=2.0).hangs_up(at_s=7)
-    row = Row(beside(llm, results, survives_interruption=survives), user=user, reply="One two three. " * 5)
+    row = Row(alongside(llm, results, survives_interruption=survives), user=user, reply="One two three. " * 5)
     async with row.session() as session:
         await anyio.sleep(2.5)
         assert llm.running == [1 + survives]
@@ -373,7 +373,7 @@ async def test_the_caller_interrupts_before_there_is_a_result(
 async def test_a_result_in_hand_survives_every_interruption() -> None:
     """Once `on_result` has begun, no barge-in cancels it."""
     results = Results(after_s=3.0)
-    row = Row(beside(Classifier(after_s=0.5), results))
+    row = Row(alongside(Classifier(after_s=0.5), results))
     async with row.session() as session, anyio.create_task_group() as tasks:
         tasks.start_soon(session.user_says, "Cancel it!")
         await anyio.sleep(1)
@@ -384,9 +384,9 @@ async def test_a_result_in_hand_survives_every_interruption() -> None:
 
 
 async def test_an_interruption_in_the_very_step_drops_the_result() -> None:
-    """When the answer comes in the step in which the caller interrupts, nothing is told of it."""
+    """An answer in the same step as an interruption emits no event."""
     results = Results()
-    row = Row(beside(Classifier(after_s=1.0), results), reply="One two three. " * 5)
+    row = Row(alongside(Classifier(after_s=1.0), results), reply="One two three. " * 5)
     async with row.session() as session, anyio.create_task_group() as tasks:
         tasks.start_soon(session.user_says, "Cancel it!")
         await anyio.sleep(1)
@@ -396,10 +396,10 @@ async def test_an_interruption_in_the_very_step_drops_the_result() -> None:
 
 
 async def test_a_draft_is_classified_before_the_caller_has_finished() -> None:
-    """The model is asked with the draft; the result waits for the commit, and is told then."""
+    """The model is asked during the draft; the result waits for the commit before its event is emitted."""
     llm, results = Classifier(after_s=0.5), Results()
     user = ScriptedUser().guesses("Cancel it", at_s=0.0).says("Cancel it.", at_s=0.8).hangs_up(at_s=4)
-    row = Row(beside(llm, results), user=user)
+    row = Row(alongside(llm, results), user=user)
     async with row.session() as session:
         await session.ended.wait()
     assert [at_s for at_s, _ in llm.asked] == [0.0]
@@ -407,10 +407,10 @@ async def test_a_draft_is_classified_before_the_caller_has_finished() -> None:
     assert row.table[0] == (0.8, "StructuredDone")
 
 
-async def test_a_draft_that_fails_is_told_at_its_commit(caplog: pytest.LogCaptureFixture) -> None:
-    """What went wrong with a draft waits for the commit as well, in the log too."""
+async def test_a_draft_that_fails_is_reported_at_its_commit(caplog: pytest.LogCaptureFixture) -> None:
+    """The failure of a draft waits for the commit as well, both as an event and in the log."""
     user = ScriptedUser().guesses("Cancel it", at_s=0.0).says("Cancel it.", at_s=0.8).hangs_up(at_s=4)
-    row = Row(beside(Classifier(VendorError("down", vendor="a", retryable=True)), Results()), user=user)
+    row = Row(alongside(Classifier(VendorError("down", vendor="a", retryable=True)), Results()), user=user)
     async with row.session() as session:
         await anyio.sleep(0.7)
         assert (row.table, caplog.records) == ([], [])
@@ -419,8 +419,8 @@ async def test_a_draft_that_fails_is_told_at_its_commit(caplog: pytest.LogCaptur
 
 
 DROPPED = {
-    "beside": beside,
-    "beside, survives": partial(beside, survives_interruption=True),
+    "alongside": alongside,
+    "alongside, survives": partial(alongside, survives_interruption=True),
     "before": before,
 }
 
@@ -447,29 +447,29 @@ async def test_a_draft_that_is_dropped_leaves_no_trace(
 
 
 @pytest.mark.parametrize(
-    ("after_s", "ended_s", "was_told"),
+    ("after_s", "ended_s", "is_reported"),
     [(2.5, 2.5, True), (3.5, 3.0, False), (60.0, 3.0, False)],
     ids=["in time", "too late", "hangs"],
 )
 async def test_a_result_has_a_second_when_the_session_ends(
-    after_s: float, ended_s: float, was_told: bool, caplog: pytest.LogCaptureFixture
+    after_s: float, ended_s: float, is_reported: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A hang-up is no interruption: what is being asked may finish within 1 s; then it is cancelled, and logged."""
+    """A hang-up is not an interruption: a question has 1 s to finish; then it is cancelled, and the log says so."""
     llm, results = Classifier(after_s=after_s), Results()
-    row = Row(beside(llm, results), user=ScriptedUser().says("Cancel it!", at_s=0).hangs_up(at_s=2), reply=REPLY * 3)
+    row = Row(alongside(llm, results), user=ScriptedUser().says("Cancel it!", at_s=0).hangs_up(at_s=2), reply=REPLY * 3)
     async with row.session() as session:
         await session.ended.wait()
     assert anyio.current_time() == ended_s
-    assert results.table == ([(2.5, "cancel", 1)] if was_told else [])
+    assert results.table == ([(2.5, "cancel", 1)] if is_reported else [])
     warnings = [record.getMessage() for record in caplog.records]
-    assert warnings == ([] if was_told else ["turn 1: the session ended before Structured(Ticket) was done"])
+    assert warnings == ([] if is_reported else ["turn 1: the session ended before Structured(Ticket) was done"])
     assert llm.running == [0]
 
 
 async def test_nothing_is_left_however_the_session_ends() -> None:
-    """After the block there is no task but the test's own, also when everything still ran."""
+    """After the block only the test's own task is left, even if everything was still running."""
     before_s, own = anyio.current_time(), len(asyncio.all_tasks())
-    row = Row(beside(Classifier(after_s=60.0), Results()), front=(beside(Classifier(), Results(after_s=60.0)),))
+    row = Row(alongside(Classifier(after_s=60.0), Results()), front=(alongside(Classifier(), Results(after_s=60.0)),))
     async with row.session() as session:
         with anyio.move_on_after(1):
             await session.user_says("Cancel it!")
@@ -481,7 +481,7 @@ async def test_nothing_is_left_however_the_session_ends() -> None:
 
 
 async def test_a_gate_that_says_yes_lets_the_model_reply() -> None:
-    """The model is asked when the result is there, and hears the caller's words."""
+    """The model is asked once the result is there, and receives the caller's words."""
     asked: list[tuple[float, str]] = []
 
     async def gate(ticket: Ticket, turn: vp.Turn) -> bool:
@@ -499,7 +499,7 @@ async def test_a_gate_that_says_yes_lets_the_model_reply() -> None:
 
 
 async def test_a_gate_that_says_no_has_answered_itself() -> None:
-    """The model is not asked; what the gate says is heard to its end, without fallback, before the session ends."""
+    """The model is not asked; the gate's own answer is played to its end, without a fallback; then the session ends."""
 
     def hand_over(ticket: Ticket, turn: vp.Turn) -> bool:
         turn.session.say("I am connecting you.")
@@ -563,7 +563,7 @@ GATE_FAILURES: dict[str, tuple[Structured, float, type[Exception], str]] = {
 async def test_the_caller_hears_an_answer_whatever_fails(
     stage: Structured, at_s: float, kind: type[Exception], said: str
 ) -> None:
-    """Where there is no verdict the model replies, and the failure is told."""
+    """Without a verdict the model replies, and an event reports the failure."""
     row = Row(stage)
     async with row.session() as session:
         await session.user_says("Cancel it!")
@@ -577,7 +577,7 @@ async def test_the_caller_hears_an_answer_whatever_fails(
     [
         (Classifier(after_s=0.5), 0.8, [(0.8, "StructuredDone"), (2.41, "TurnCompleted")]),
         (Classifier(after_s=1.2), 1.2, [(1.2, "StructuredDone"), (2.81, "TurnCompleted")]),
-        # The reply to a draft that could not be classified begins before the commit, and is told after it.
+        # The reply to a draft that could not be classified begins before the commit; its events come after it.
         (
             Classifier(VendorError("down", vendor="a", retryable=True), after_s=0.5),
             0.5,
@@ -611,7 +611,7 @@ async def test_a_draft_is_classified_and_its_gate_waits(
 
 
 async def test_a_barge_in_ends_a_gate() -> None:
-    """A gate lives as long as its turn: the caller who speaks on is classified anew."""
+    """A gate ends with its turn: when the caller goes on, the longer text is classified again."""
     results = Results()
     user = ScriptedUser().says("Cancel", at_s=0.0).says("my order.", at_s=1.0).hangs_up(at_s=9)
     llm = Classifier(after_s=3.0)
@@ -624,9 +624,9 @@ async def test_a_barge_in_ends_a_gate() -> None:
 
 
 async def test_a_gate_in_front_of_another_stage_keeps_the_words() -> None:
-    """What a gate withholds reaches no stage behind it."""
+    """A transcript that a gate withholds reaches no later stage."""
     results = Results()
-    row = Row(beside(Classifier(), results), front=(before(Classifier(), lambda ticket, turn: False),))
+    row = Row(alongside(Classifier(), results), front=(before(Classifier(), lambda ticket, turn: False),))
     async with row.session() as session:
         await session.user_says("Cancel it!")
     assert (results.table, row.table) == ([], [(0.5, "StructuredDone"), (0.5, "TurnEmpty")])
@@ -643,17 +643,17 @@ def yes(ticket: Ticket, turn: vp.Turn) -> bool:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "give on_result to classify beside the reply, or gate to classify before it, and not both"),
-        ({"on_result": fails, "gate": yes}, "and not both"),
-        ({"gate": yes, "survives_interruption": True}, "survives_interruption goes with on_result"),
+        ({}, "give either on_result, to classify alongside the reply, or gate, to classify before it"),
+        ({"on_result": fails, "gate": yes}, "give either on_result, to classify alongside the reply, or gate"),
+        ({"gate": yes, "survives_interruption": True}, "use survives_interruption with on_result"),
         ({"gate": yes, "output": dict}, "needs a pydantic model class"),
         ({"gate": yes, "form": "yaml"}, "form must be"),
         ({"gate": yes, "deadline_s": -1}, "deadline_s must be a positive number of seconds, not -1"),
         ({"gate": yes, "llm": ScriptedVoice()}, "llm must be a model"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(given: dict[str, Any], said: str) -> None:
-    """A mistake is told where the stage is made, before any call."""
+def test_an_invalid_option_is_refused(given: dict[str, Any], said: str) -> None:
+    """An invalid option is an error when the stage is made, before any session."""
     with pytest.raises(ConfigurationError) as raised:
         Structured(**({"output": Ticket, "llm": Classifier()} | given))
     assert said in str(raised.value)
@@ -667,24 +667,24 @@ async def test_the_form_is_the_stage_s() -> None:
             return Completion(arguments=(await super().complete(request)).text)
 
     llm, results = Caller(), Results()
-    async with Row(beside(llm, results, form="tool")).session() as session:
+    async with Row(alongside(llm, results, form="tool")).session() as session:
         await session.user_says("Cancel it!")
     assert results.table == [(0.5, "cancel", 1)]
     assert llm.asked[0][1].must_call == "Ticket"
 
 
 def test_it_shows_what_it_does() -> None:
-    """The name and the repr say what is asked for, and when."""
+    """The name and the repr show the class and the time of the question."""
     stage = before(Classifier(), yes)
     assert (stage.name, repr(stage)) == (
         "Structured(Ticket)",
         "<Structured(Ticket) before the reply, from <Classifier>>",
     )
-    assert repr(beside(Classifier(), yes)) == "<Structured(Ticket) beside the reply, from <Classifier>>"
+    assert repr(alongside(Classifier(), yes)) == "<Structured(Ticket) alongside the reply, from <Classifier>>"
 
 
 async def test_a_gate_that_does_not_return_is_passed() -> None:
-    """A gate has as long to decide as the question had; then the model replies, and the application is told."""
+    """A gate has as long to decide as the question had; then the model replies, and an event reports the failure."""
 
     async def never(ticket: Ticket, turn: vp.Turn) -> bool:
         await anyio.sleep_forever()
@@ -707,7 +707,7 @@ def test_what_is_no_function_is_refused_when_it_is_given(role: str) -> None:
 
 
 async def test_data_that_comes_with_the_interruption_is_dropped() -> None:
-    """The caller says something else in the very step in which there is data: the data is not for them any more."""
+    """When the caller says something else in the step of the result, the result is dropped."""
     user = ScriptedUser().says("Cancel it", at_s=0.0).says("No, keep it", at_s=0.5).hangs_up(at_s=9.0)
     called: list[Ticket] = []
     row = Row(

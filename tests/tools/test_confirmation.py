@@ -1,4 +1,4 @@
-"""Calls that wait until the caller has agreed: tables of what was asked, heard and said."""
+"""Tool calls that wait until the caller has agreed: tables of questions, replies and answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ THREE = {"day": "Monday", "seats": 3}
 
 
 class Talk:
-    """A conversation, and what is asked in it."""
+    """A conversation with its questions."""
 
     def __init__(self) -> None:
         self.waiting = Confirmations()
@@ -33,7 +33,7 @@ class Talk:
     def calls(
         self, values: dict[str, Any] = TWO, *, tool: object = "book", say: str = "", ends_well: bool = True
     ) -> bool:
-        """The model makes a call; return whether it may run."""
+        """The model makes a tool call; return whether it may run."""
         message = AssistantMessage.said(say)
         message.calls.append(ToolCall(call_id=f"call_{len(self.messages)}", name="book", arguments="{}"))
         self.messages.append(message)
@@ -48,12 +48,12 @@ def asked(values: dict[str, Any] = TWO) -> Talk:
 
 
 def test_the_identical_call_runs_in_a_later_turn() -> None:
-    """The first call asks; the same call, its arguments in any order, runs once the caller has spoken again."""
+    """The first tool call asks; the same one, its arguments in any order, runs once the caller has spoken again."""
     assert asked().says("Yes, please").calls({"seats": 2, "day": "Monday"})
 
 
 def test_it_never_runs_in_the_turn_that_asks() -> None:
-    """A model that calls again without waiting for the caller is told to ask again."""
+    """A model that calls again without waiting for the caller has to ask again."""
     talk = Talk().says("A table for Monday")
 
     assert [talk.calls() for _ in range(3)] == [False, False, False]
@@ -61,7 +61,7 @@ def test_it_never_runs_in_the_turn_that_asks() -> None:
 
 
 def test_an_agreement_serves_once() -> None:
-    """A second identical call needs a question of its own."""
+    """A second identical tool call needs a question of its own."""
     talk = asked().says("Yes")
 
     assert talk.calls()
@@ -70,7 +70,7 @@ def test_an_agreement_serves_once() -> None:
 
 
 def test_other_arguments_are_another_question() -> None:
-    """The caller agreed to two seats, not to three; after the new question the old one counts no more."""
+    """An answer about two seats does not allow three, and the new question replaces the old one."""
     talk = asked().says("Yes, but for three")
 
     assert not talk.calls(THREE)
@@ -78,7 +78,7 @@ def test_other_arguments_are_another_question() -> None:
 
 
 def test_two_calls_of_one_reply_are_two_questions() -> None:
-    """One agreement answers all that was asked in one go."""
+    """One agreement answers all questions of one turn."""
     talk = Talk().says("Tables on both days")
     assert not talk.calls(TWO)
     assert not talk.calls(THREE)
@@ -90,7 +90,7 @@ def test_two_calls_of_one_reply_are_two_questions() -> None:
 
 
 def test_another_tool_is_another_question() -> None:
-    """Each tool has its own question, also one of the same name that took its place; one does not forget the other."""
+    """Each tool has a question of its own, even a new tool with an old name, and no question replaces another's."""
     talk = asked().says("Hm")
 
     assert not talk.calls(tool="cancel")
@@ -105,7 +105,7 @@ def test_another_tool_is_another_question() -> None:
     ],
 )
 def test_a_question_that_was_not_heard_does_not_count(heard: list[str]) -> None:
-    """Who speaks before anything of the question was said has agreed to nothing."""
+    """A caller who speaks before any part of the question was heard has not agreed."""
     talk = Talk().says("A table for Monday")
     talk.calls()
     for words in heard:
@@ -116,7 +116,7 @@ def test_a_question_that_was_not_heard_does_not_count(heard: list[str]) -> None:
 
 
 def test_a_reply_that_failed_asked_nothing() -> None:
-    """What is spoken instead of a reply is no question."""
+    """A fallback in place of a reply is not a question."""
     talk = Talk().says("A table for Monday")
     talk.calls(ends_well=False)
 
@@ -124,7 +124,7 @@ def test_a_reply_that_failed_asked_nothing() -> None:
 
 
 def test_a_question_is_forgotten_after_three_turns() -> None:
-    """Who talks about other things has not agreed."""
+    """A caller who talks about other things has not agreed."""
     talk = asked()
     for number in range(MAX_TURNS):
         talk.says(f"And what about {number}?").hears("Well.")
@@ -141,7 +141,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize("words", REFUSALS)
 def test_a_refusal_ends_the_question(words: str) -> None:
-    """Words that begin with a plain refusal never let a call run, now or later, whatever the model makes of them."""
+    """After words that begin with a plain refusal the tool call never runs, whatever the model makes of them."""
     assert not asked().says(words).calls()
     assert not asked().says(words).hears("I will not.").says("What time do you open?").calls()
 
@@ -150,7 +150,7 @@ def test_a_refusal_ends_the_question(words: str) -> None:
     "words", ["Yes", "Sure, go on", "That would be nice", "Notably, yes", "Northern side", "Ja", "はい"]
 )
 def test_other_words_are_left_to_the_model(words: str) -> None:
-    """Whether other words agree is for the model to understand."""
+    """The model decides whether any other words agree."""
     assert asked().says(words).calls()
 
 

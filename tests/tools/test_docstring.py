@@ -1,4 +1,4 @@
-"""What a docstring says, in each of its three notations."""
+"""Docstrings in each of the three notations."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ FIELDS = """
     ],
 )
 def test_each_notation_says_the_same(text: str, description: str) -> None:
-    """A docstring in any of the three notations gives the description, and the words on each parameter."""
+    """A docstring in any of the three notations gives the description and the text on each parameter."""
     assert read_docstring(inspect.cleandoc(text)) == Documentation(description, ENTRIES)
 
 
@@ -120,12 +120,12 @@ def test_entries_are_read_as_people_write_them(text: str, parameters: dict[str, 
     ],
 )
 def test_other_text_stays_as_it_is(text: str) -> None:
-    """Sections about something else, and what only looks like a section, stay in the description word for word."""
+    """Sections about something else, and text that only looks like a section, stay in the description unchanged."""
     assert read_docstring(text) == Documentation(text, {})
 
 
 def test_what_follows_parameters_stays_too() -> None:
-    """Notes between and after the sections that are taken out are kept in their order."""
+    """Notes between and after the removed sections are kept in their order."""
     taken_out = "Parameters\n----------\nx : int\n    What.\nAlways needed, this.\n\n"
     text = f"Find.\n\n{taken_out}Notes\n-----\nTakes a while.\n\nYields\n------\nint"
 
@@ -144,11 +144,11 @@ words = st.lists(st.sampled_from(["tea", "Args:", "x: y", ":param x: y", "Return
 
 @given(words)
 def test_no_word_is_lost(lines: list[str]) -> None:
-    """Whatever the lines are, text before the first section is the beginning of the description."""
+    """Text before the first section begins the description, whatever lines follow."""
     assert read_docstring("\n".join(["Find everything.", "", *lines])).description.startswith("Find everything.")
 
 
 @given(st.text("aA:- \n*(),`"))
 def test_any_text_can_be_read(text: str) -> None:
-    """No text is an error, and a text without the words of a section stays whole, but for blanks."""
+    """No text is an error, and a text without the names of sections stays whole, except for blanks."""
     assert read_docstring(text).description.split() == text.split()

@@ -81,7 +81,7 @@ def schema_of(kind: Any) -> dict[str, Any]:
 
 
 def keywords(schema: Any) -> set[str]:
-    """Return all keywords in a schema; names of fields and of definitions are none."""
+    """Return all keywords in a schema, without the names of fields and definitions."""
     if isinstance(schema, list):
         return set().union(*map(keywords, schema))
     if not isinstance(schema, dict):
@@ -188,19 +188,19 @@ Pet = Annotated[Cat | Dog, Field(discriminator="kind")]
     ],
 )
 def test_each_type_in_both_forms(kind: Any, in_strict: dict[str, Any], in_reduced: dict[str, Any]) -> None:
-    """Each type is written with the keywords of the form, and what these cannot say is in the description."""
+    """Each type is written with the keywords of the form; what they cannot express is in the description."""
     assert strict(schema_of(kind))["properties"]["field"] == in_strict
     assert reduced(schema_of(kind))["properties"]["field"] == in_reduced
 
 
 def test_a_strict_object_requires_every_field() -> None:
-    """A field with a default is required and not nullable, its default is said, and no other field is allowed."""
+    """A field with a default is required, not nullable and described with its default; no other field is allowed."""
     assert strict(Line.model_json_schema()) == STRICT_LINE
     assert strict(schema_of(Line))["$defs"] == {"Line": STRICT_LINE}
 
 
 def test_a_strict_object_may_be_empty_or_have_been_open() -> None:
-    """A model without fields and one that allows more have exactly the fields that are named."""
+    """A model without fields, and one that allows more, have exactly the named fields."""
     empty = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
     assert strict(Empty.model_json_schema()) == empty
@@ -211,7 +211,7 @@ def test_a_strict_object_may_be_empty_or_have_been_open() -> None:
 
 
 def test_a_strict_schema_may_hold_itself() -> None:
-    """A recursive model keeps its references, but for the outermost, which must be the object itself."""
+    """A recursive model keeps its references, except the outermost, which must be the object itself."""
     inner = {
         "type": "object",
         "properties": {
@@ -239,7 +239,7 @@ def test_a_strict_schema_may_hold_itself() -> None:
     ],
 )
 def test_a_reduced_dict_is_an_object_with_words(kind: Any, said: str) -> None:
-    """What a dict holds is said, without references, because the reduced form has no keyword for it."""
+    """The description names the values of a dict, without references: the reduced form has no keyword for them."""
     assert reduced(schema_of(kind))["properties"]["field"] == {"type": "object", "description": said}
 
 
@@ -257,7 +257,7 @@ def test_a_reduced_dict_is_an_object_with_words(kind: Any, said: str) -> None:
     ],
 )
 def test_unusual_keywords_are_rewritten_or_said(schema: dict[str, Any], written: dict[str, Any]) -> None:
-    """Keywords that pydantic writes rarely, or applications by hand, do not get through either."""
+    """Keywords that pydantic writes rarely, or an application by hand, are removed as well."""
     assert strict({"type": "object", "properties": {"field": schema}})["properties"]["field"] == written
 
 
@@ -275,13 +275,13 @@ def test_unusual_keywords_are_rewritten_or_said(schema: dict[str, Any], written:
         (strict, {"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}, "the schema refers to itself"),
         (strict, {"type": "object", "properties": {"a": {"$ref": "#/x"}}}, "a refers to '#/x'"),
         (strict, {"type": "object", "properties": {"a": {"allOf": [{}, {}]}}}, "a must fit several schemas at once"),
-        (reduced, Node.model_json_schema(), "inside holds Node inside Node"),
-        (reduced, schema_of(list[Node]), "field[].inside holds Node inside Node"),
+        (reduced, Node.model_json_schema(), "inside has Node inside Node"),
+        (reduced, schema_of(list[Node]), "field[].inside has Node inside Node"),
         (reduced, {"type": "object", "properties": {"a": {"$ref": "#/x"}}}, "a refers to '#/x'"),
     ],
 )
 def test_what_a_form_cannot_say_is_refused(form: Any, schema: dict[str, Any], words: str) -> None:
-    """A schema that has no such form is refused with the path of the part that has none."""
+    """A schema without such a form is refused with the path of the part that cannot be written."""
     with pytest.raises(ConfigurationError) as caught:
         form(schema)
 
@@ -289,7 +289,7 @@ def test_what_a_form_cannot_say_is_refused(form: Any, schema: dict[str, Any], wo
 
 
 def test_a_form_shares_nothing_with_its_schema() -> None:
-    """Who changes a form does not change the schema."""
+    """A change to a form does not change the schema."""
     schema = schema_of(Literal["a", "b"])
     strict(schema)["properties"]["field"]["enum"].clear()
 
@@ -297,7 +297,7 @@ def test_a_form_shares_nothing_with_its_schema() -> None:
 
 
 def test_a_definition_may_be_used_twice() -> None:
-    """A definition that is used in two places, but not inside itself, is written out in both."""
+    """A definition that is used twice, but not inside itself, is written out in both places."""
     written = reduced(schema_of(tuple[Line, list[Line]]))
 
     assert written["properties"]["field"]["items"] == {
@@ -309,7 +309,7 @@ def test_a_definition_may_be_used_twice() -> None:
 
 
 def fits(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> bool:
-    """Return whether JSON fits a schema, as far as the two forms go."""
+    """Return whether JSON fits a schema, with the keywords of the two forms."""
     if "$ref" in schema:
         return fits(value, root["$defs"][schema["$ref"].removeprefix("#/$defs/")], root)
     if "anyOf" in schema and not any(fits(value, one, root) for one in schema["anyOf"]):
@@ -394,7 +394,7 @@ def grown(inner: st.SearchStrategy[Kind]) -> st.SearchStrategy[Kind]:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])  # pydantic makes classes slowly
 @given(data=st.data(), kind=st.recursive(leaves, grown, max_leaves=5))
 def test_any_schema_has_both_forms(form: Any, data: st.DataObject, kind: Kind) -> None:
-    """No refused keyword is left, the schema given is untouched, and what is valid stays so when it is complete."""
+    """No refused keyword is left, the given schema is unchanged, and complete valid JSON stays valid."""
     holder = create_model("Holder", field=(kind.type, ...))
     schema = holder.model_json_schema()
     before = copy.deepcopy(schema)

@@ -1,4 +1,4 @@
-"""What the signature and the docstring of a function tell a language model."""
+"""The description of a function for a language model, from its signature and its docstring."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ async def get_order(order_id: Annotated[str, Field(pattern=r"^ORD-\d{5}$")], urg
     return f"{order_id} {urgency} {notes}"
 
 
-# --- what the model is told -------------------------------------------------------------------------------------------
+# --- what the model sees ----------------------------------------------------------------------------------------------
 
 
 def test_the_definition_is_the_entry_of_a_request() -> None:
-    """Signature and docstring become the whole `tools` entry, without titles and without the docstring's sections."""
+    """Signature and docstring become the whole `tools` entry, without titles and the docstring's sections."""
     assert get_order.definition == {
         "type": "function",
         "function": {
@@ -73,12 +73,12 @@ def test_the_definition_is_the_entry_of_a_request() -> None:
 
 
 def test_a_tool_without_parameters_has_an_empty_schema() -> None:
-    """A tool without parameters is described by an object that may hold nothing."""
+    """The schema of a tool without parameters is an object that allows no fields."""
     assert ping.parameters == {"type": "object", "properties": {}, "additionalProperties": False}
 
 
 def test_inner_objects_refuse_other_fields_in_the_schema_too() -> None:
-    """The schema says about inner objects what validation does, and keeps a field that is called title."""
+    """The schema refuses other fields of inner objects, as validation does, and keeps a field with the name title."""
     inner = anything.parameters["$defs"]
 
     assert inner["Loose"]["properties"] == {"title": {"type": "integer"}}
@@ -87,7 +87,7 @@ def test_inner_objects_refuse_other_fields_in_the_schema_too() -> None:
 
 
 def test_a_parameter_may_have_the_name_of_a_keyword() -> None:
-    """Parameters called like keywords of JSON schema are described like any other."""
+    """Parameters with the names of JSON schema keywords are described like any others."""
 
     @tool
     def find(default: list[str], properties: int, title: str) -> None:
@@ -101,7 +101,7 @@ def test_a_parameter_may_have_the_name_of_a_keyword() -> None:
 
 
 def test_a_field_description_wins_over_the_docstring() -> None:
-    """What `Field` says about a parameter is told, though the docstring says something else."""
+    """The description in `Field` replaces the one in the docstring."""
 
     @tool
     def find(article: Annotated[str, Field(description="from the field")]) -> str:
@@ -145,7 +145,7 @@ def with_fields(article: str, count: Annotated[int, Field(ge=1)] = 1) -> None:
 
 @pytest.mark.parametrize("function", [underlined, with_fields])
 def test_other_notations_are_read_too(function: Any) -> None:
-    """Docstrings in the notations of NumPy and Sphinx describe a tool and its parameters as Google's does."""
+    """Docstrings in the notations of NumPy and Sphinx are read as well as those in Google's."""
     find = tool(function)
 
     assert find.description == "Find.\n\nNotes\n-----\nTakes a while."
@@ -192,7 +192,7 @@ class Orders:
     ],
 )
 def test_the_context_may_stand_anywhere(function: Any, names: tuple[str, ...]) -> None:
-    """The context is found in any place, is hidden from the model, and may be described or not."""
+    """The context is found at any position and hidden from the model, with a description or without."""
     signature = read_signature(function, ToolContext)
 
     assert signature.context == "call"
@@ -200,7 +200,7 @@ def test_the_context_may_stand_anywhere(function: Any, names: tuple[str, ...]) -
 
 
 def test_the_context_may_have_an_alias() -> None:
-    """A name for the context with its dependencies is the context."""
+    """An alias of the context with its dependencies counts as the context."""
     Call = TypeAliasType("Call", ToolContext[Shop])  # noqa: N806 - a type
 
     def find(article: str, call: Call) -> None:
@@ -210,7 +210,7 @@ def test_the_context_may_have_an_alias() -> None:
 
 
 def test_a_result_is_no_parameter() -> None:
-    """A function that returns a context takes none."""
+    """A context in the result does not count as a parameter for it."""
 
     def find(article: str) -> list[ToolContext[Any]] | None:
         """Find."""
@@ -220,7 +220,7 @@ def test_a_result_is_no_parameter() -> None:
 
 
 def test_a_method_has_no_parameter_for_its_object() -> None:
-    """The first parameter of a method in a class needs no annotation and is no argument."""
+    """The first parameter of a method needs no annotation and is not an argument."""
     signature = read_signature(Orders.with_self, ToolContext, is_method=True)
 
     assert (signature.names, signature.context) == (("article",), "call")
@@ -229,13 +229,13 @@ def test_a_method_has_no_parameter_for_its_object() -> None:
 
 @pytest.mark.parametrize("method", [Orders.no_self, Orders.self_by_name])
 def test_a_method_needs_a_place_for_its_object(method: Any) -> None:
-    """A method that takes nothing by position is refused: it could not be called on an object."""
-    with pytest.raises(ConfigurationError, match="has no place for the instance; add self"):
+    """A method without a positional parameter is refused: it could not be called on an object."""
+    with pytest.raises(ConfigurationError, match="without a parameter for the instance; add self"):
         read_signature(method, ToolContext, is_method=True)
 
 
 def test_names_of_the_class_are_found() -> None:
-    """A method may use classes that were defined in the body of its class, though annotations are text."""
+    """A method can use classes from the body of its class, even though annotations are text."""
 
     class Shelf:
         class Kind(StrEnum):
@@ -263,7 +263,7 @@ def test_a_default_that_is_not_json_is_left_out(default: Any) -> None:
 
 @pytest.mark.parametrize("future", ["", "from __future__ import annotations\n"])
 def test_annotations_may_be_text_or_types(future: str) -> None:
-    """A module with `from __future__ import annotations` gives the same tool as one without."""
+    """A tool is the same with and without `from __future__ import annotations` in its module."""
     source = '''
 from typing import Annotated
 from pydantic import Field
@@ -287,7 +287,7 @@ def find(count: Annotated[int, Field(ge=1)], call: ToolContext[Order], names: "l
 
 
 def test_local_classes_are_found() -> None:
-    """A tool made inside a function may use classes of that function, which may use each other."""
+    """A tool that is made inside a function can use classes of that function, which can use each other."""
 
     @dataclass
     class Line:
@@ -467,7 +467,7 @@ async def yielding_async(article: str) -> AsyncIterator[str]:
     ],
 )
 def test_what_a_model_could_not_call_is_refused(function: Any, words: list[str]) -> None:
-    """A function that cannot be a tool is refused with its name, the parameter, and what to write."""
+    """The refusal of a function names it and the parameter, and says what to write."""
     with pytest.raises(ConfigurationError) as caught:
         tool(function)
 

@@ -1,4 +1,4 @@
-"""Functions that a language model may call: as functions, as calls, their results and failures."""
+"""Tools as functions and as tool calls, their results and their failures."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_a_tool_is_called_like_its_function() -> None:
 
 
 def test_options_are_kept() -> None:
-    """What the decorator was given, and its defaults, can be read from the tool; its repr shows name and effect."""
+    """A tool has the decorator's options and defaults as attributes, and shows name and effect in its repr."""
     find = tool(effect="read", timeout_s=2.5, name="find-it")(Shop("").find)
 
     assert (find.name, find.effect, find.timeout_s, repr(find)) == ("find-it", "read", 2.5, "<Tool find-it read>")
@@ -87,7 +87,7 @@ async def test_methods_of_an_instance_are_tools(method: str, result: object) -> 
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any], words: str) -> None:
-    """A name that models do not accept, an unknown effect and an endless timeout are refused."""
+    """A name that models do not accept, an unknown effect and an infinite timeout are refused."""
     with pytest.raises(ConfigurationError, match=words):
         tool(Shop("").find, **options)
 
@@ -102,11 +102,11 @@ def test_unknown_options_are_refused() -> None:
 
 
 async def test_an_async_function_runs_in_the_callers_task() -> None:
-    """An async tool runs where it is called, so cancelling the caller cancels it."""
+    """An async tool runs in the task that calls it, so cancelling that task cancels it."""
 
     @tool
     async def where() -> Any:
-        """Tell where this runs."""
+        """Return where this runs."""
         return asyncio.current_task()
 
     assert await where.call({}, context()) is asyncio.current_task()
@@ -117,7 +117,7 @@ async def test_a_plain_function_runs_in_a_thread_of_its_name() -> None:
 
     @tool(name="get-order")
     def where() -> Any:
-        """Tell where this runs."""
+        """Return where this runs."""
         return threading.current_thread()
 
     thread = await where.call({}, context())
@@ -146,7 +146,7 @@ async def test_a_wrapped_async_function_is_awaited() -> None:
 
 @pytest.mark.parametrize("first", [True, False])
 async def test_the_context_is_handed_in_unseen(first: bool) -> None:
-    """A tool gets its context in whichever parameter asks for it, and the model does not see that parameter."""
+    """A tool receives its context in the parameter of that class, which the model does not see."""
 
     async def begin(call: ToolContext[Shop], article: str) -> str:
         """Find."""
@@ -175,14 +175,14 @@ def test_the_model_cannot_set_the_context() -> None:
 
 
 def test_a_context_does_not_show_what_it_carries() -> None:
-    """The repr of a context leaves out what the application gave to the session."""
+    """The repr of a context leaves out the application's dependencies."""
     assert "canary" not in repr(context(Shop("canary")))
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), ToolError("sold out"), KeyError("x")])
 @pytest.mark.parametrize("plain", [True, False])
 async def test_errors_of_the_function_come_through(error: Exception, plain: bool) -> None:
-    """What the function raises reaches the caller unchanged."""
+    """An exception of the function passes unchanged."""
 
     def fail() -> None:
         """Fail."""
@@ -199,7 +199,7 @@ async def test_errors_of_the_function_come_through(error: Exception, plain: bool
 
 
 async def test_cancelling_the_caller_cancels_the_function() -> None:
-    """A cancelled call ends as cancelled and not as an error."""
+    """A cancelled tool call ends as cancelled and not with an error."""
     ended: list[str] = []
 
     @tool
@@ -220,7 +220,7 @@ async def test_cancelling_the_caller_cancels_the_function() -> None:
 
 @pytest.mark.parametrize("plain", [True, False])
 async def test_a_cancellation_from_inside_is_an_error(plain: bool) -> None:
-    """A tool that ends as cancelled though nobody cancelled its caller has an error, so its call has a result."""
+    """A tool that is cancelled from inside raises a ToolError, so that its tool call has a result."""
 
     def give_up() -> None:
         """Give up."""
@@ -276,12 +276,12 @@ def returning(annotation: Any) -> Tool[[], Any]:
     ],
 )
 def test_results_are_shown_as_text_or_json(annotation: Any, result: object, text: str) -> None:
-    """Text is shown as it is and anything else as JSON, also when it is not of the annotated type."""
+    """Text is shown unchanged and anything else as JSON, even if it is not of the annotated type."""
     assert returning(annotation).render(result) == text
 
 
 def test_the_annotation_decides_what_is_shown() -> None:
-    """Of a subclass only the fields of the annotated class are shown."""
+    """An object of a subclass is shown with the fields of the annotated class only."""
 
     class Customer(Address):
         password: str
@@ -297,7 +297,7 @@ def circle() -> list[Any]:
 
 @pytest.mark.parametrize("result", [b"\xff\xfe", object(), threading.Lock(), iter([1]), circle(), {"of": print}])
 def test_what_is_not_json_is_an_error_after_the_fact(result: object) -> None:
-    """A result that cannot be shown is a ToolError that says that the call was made, without the result."""
+    """A result that cannot be shown is a ToolError that says that the tool ran, without the result."""
     with pytest.raises(ToolError) as caught:
         returning(Any).render(result)
 
@@ -306,7 +306,7 @@ def test_what_is_not_json_is_an_error_after_the_fact(result: object) -> None:
 
 @given(st.text("aé\u2028😀", min_size=1, max_size=4), st.integers(min_value=1, max_value=20_000))
 def test_long_results_are_cut(piece: str, count: int) -> None:
-    """No result is longer than 8 KiB, whole characters are kept, and a cut one says so."""
+    """A result has at most 8 KiB in whole characters, and says so if it was cut."""
     text = (piece * count)[:20_000]
     shown = returning(Any).render(text)
     size = len(text.encode())
@@ -322,7 +322,7 @@ def test_long_results_are_cut(piece: str, count: int) -> None:
 
 
 def test_long_json_is_cut_too() -> None:
-    """The limit holds for JSON as it does for text."""
+    """The limit applies to JSON as it does to text."""
     shown = returning(list[str]).render(["é" * 10_000])
 
     assert shown.startswith('["éé')
@@ -344,11 +344,11 @@ def test_long_json_is_cut_too() -> None:
         (ExceptionGroup("canary", [ToolError("a"), ToolError("b")]), "ExceptionGroup: the tool failed"),
     ],
 )
-def test_only_a_tool_error_is_told_in_its_own_words(error: BaseException, words: str) -> None:
-    """The model hears a ToolError as it stands and of any other error no more than its class."""
+def test_only_a_tool_error_is_shown_in_its_own_words(error: BaseException, words: str) -> None:
+    """The model sees the message of a ToolError, and only the class of any other error."""
     assert describe_failure(error) == words
 
 
 def test_a_long_tool_error_is_cut() -> None:
-    """The words of a ToolError obey the limit of results."""
+    """The limit of results applies to the message of a ToolError."""
     assert len(describe_failure(ToolError("é" * 20_000)).encode()) <= MAX_RESULT_BYTES

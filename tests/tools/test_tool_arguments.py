@@ -1,4 +1,4 @@
-"""The arguments of a call: valid or refused, never mended."""
+"""The arguments of a tool call: valid or refused, never repaired."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def refused(arguments: str, by: Tool[..., Any] = get_order) -> str:
 
 
 def test_valid_arguments_become_values() -> None:
-    """JSON becomes the annotated types, and what was left out is left to the function's defaults."""
+    """JSON becomes the annotated types, and omitted arguments are left to the function's defaults."""
     assert get_order.validate('{"order_id": "ORD-12345", "urgency": "high"}') == {
         "order_id": "ORD-12345",
         "urgency": Urgency.HIGH,
@@ -72,7 +72,7 @@ def test_valid_arguments_become_values() -> None:
     ],
 )
 def test_invalid_arguments_are_refused(arguments: str, message: str) -> None:
-    """Arguments that do not fit are refused with the field and the rule."""
+    """Arguments that do not fit are refused with the field and the reason."""
     assert refused(arguments).startswith(message)
 
 
@@ -91,7 +91,7 @@ def test_invalid_arguments_are_refused(arguments: str, message: str) -> None:
     ],
 )
 def test_inner_objects_are_checked_as_strictly(arguments: str, message: str) -> None:
-    """Nothing is converted or ignored inside objects either, whatever their classes allow elsewhere."""
+    """Inner objects are neither converted nor stripped of fields, whatever their classes allow elsewhere."""
     assert refused(arguments, anything).startswith(message)
 
 
@@ -246,7 +246,7 @@ DATE = {"type": "string", "format": "date"}
 def test_types_are_described_and_checked(
     kind: Any, schema: dict[str, Any], valid: dict[str, Any], invalid: list[str]
 ) -> None:
-    """Each type is described by its schema, and takes the JSON that this describes and nothing that is only like it."""
+    """Each type has its schema, and accepts only the JSON that this describes, not JSON that merely resembles it."""
 
     def find(value: Any) -> None:
         """Find."""
@@ -278,7 +278,7 @@ def test_types_are_described_and_checked(
     ],
 )
 def test_defaults_are_described_as_json(default: Any, described: Any) -> None:
-    """A default is described in the JSON that would give it, and what is left out is left to the function."""
+    """A default is described as the JSON that would give it, and an omitted argument is left to the function."""
 
     def find(value: Any = default) -> None:
         """Find."""
@@ -294,7 +294,7 @@ def test_defaults_are_described_as_json(default: Any, described: Any) -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="the statement is of Python 3.12")
 def test_aliases_of_the_language_are_types() -> None:
-    """What a `type` statement names is described and checked as what it stands for."""
+    """The name of a `type` statement is described and checked as the type that it stands for."""
     module: dict[str, Any] = {"__name__": "somewhere", "tool": tool, "ToolContext": ToolContext}
     source = '''
 type Count = int
@@ -313,12 +313,12 @@ def find(count: Count, call: Call) -> None:
 
 
 def test_deep_nesting_is_refused() -> None:
-    """Arguments nested deeper than a parser goes are refused in few words, whichever parser notices."""
+    """Arguments that are nested too deeply for a parser are refused in a short message."""
     assert len(refused('{"notes": ' + "[" * 8000 + "]" * 8000 + "}")) < 100
 
 
 def test_empty_text_is_an_object_without_fields() -> None:
-    """A tool without parameters accepts no text and an empty object, but no blanks and no field."""
+    """A tool without parameters accepts empty text and an empty object, but neither blanks nor a field."""
     assert ping.validate("") == ping.validate("{}") == ping.validate(" { } ") == {}
     assert refused(" ", ping).startswith("the arguments: not JSON")
     assert refused('{"force": true}', ping) == "force: there is no such field"
@@ -326,7 +326,7 @@ def test_empty_text_is_an_object_without_fields() -> None:
 
 @pytest.mark.parametrize("character", ["x", "é"])
 def test_long_arguments_are_refused(character: str) -> None:
-    """Arguments may be 16 KiB of UTF-8 long and not a byte longer."""
+    """Arguments can have up to 16 KiB of UTF-8, and not a byte more."""
 
     @tool
     def note(text: str) -> None:
@@ -339,7 +339,7 @@ def test_long_arguments_are_refused(character: str) -> None:
 
 
 def test_many_complaints_stay_short() -> None:
-    """Of many mistakes the first eight are told and the others counted; a long name is cut."""
+    """A refusal names the first eight mistakes and counts the others, and cuts long names."""
     message = refused(json.dumps({f"{number}{'x' * 1000}": 0 for number in range(10)}), ping)
 
     assert message.count("there is no such field") == 8
@@ -377,12 +377,12 @@ def adopt(
     ],
 )
 def test_messages_of_validators_stay_inside(arguments: dict[str, Any], message: str) -> None:
-    """What a validator says may quote a value, so only a ToolError from it is told."""
+    """A validator's message may quote a value, so the model sees only that of a ToolError."""
     assert refused(json.dumps(arguments), adopt) == message
 
 
 def test_a_broken_validator_is_an_error_too() -> None:
-    """A validator that fails in another way than by refusing is a ToolError, with the failure as its cause."""
+    """An exception of a validator that is not a refusal becomes a ToolError, with the exception as its cause."""
 
     @tool
     def find(count: Annotated[int, Field(pattern="x")]) -> None:
@@ -395,7 +395,7 @@ def test_a_broken_validator_is_an_error_too() -> None:
 
 
 def test_a_refusal_has_no_cause() -> None:
-    """The traceback of a refusal does not show the values either."""
+    """The traceback of a refusal shows no values either."""
     with pytest.raises(ToolError) as caught:
         get_order.validate('{"order_id": "canary"}')
 
@@ -424,6 +424,6 @@ def test_whatever_comes_is_either_valid_or_refused(arguments: dict[str, Any]) ->
 
 @given(texts)
 def test_whatever_text_comes_no_other_error_is_raised(arguments: str) -> None:
-    """Text that is no object of arguments is a ToolError, whatever it is."""
+    """Any text that is not an object of arguments is a ToolError."""
     with pytest.raises(ToolError):
         get_order.validate(arguments)

@@ -1,4 +1,4 @@
-"""Tools that belong together, and the tools of one call."""
+"""Tools that belong together, and the tools of one session."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Shelf(Toolbox):
 
     @tool(effect="read", name="who_asks")
     async def caller(self, call: ToolContext[str]) -> str:
-        """Tell who asks."""
+        """Return who asks."""
         return f"{call.deps} in {self.where}"
 
 
@@ -61,7 +61,7 @@ class Loose:
 
 
 async def test_a_method_is_a_tool_of_its_object() -> None:
-    """The tools of two objects share the schema and nothing else; the model does not see `self`."""
+    """The tools of two objects share only the schema, and the model does not see `self`."""
     oslo, rome = Shelf("Oslo"), Shelf("Rome")
 
     assert await oslo.find("tea") == "tea in Oslo"
@@ -72,7 +72,7 @@ async def test_a_method_is_a_tool_of_its_object() -> None:
 
 
 def test_subclasses_inherit_override_and_drop_tools() -> None:
-    """A toolbox has the tools of its bases; a subclass may write one anew, or put None in its place."""
+    """A toolbox has the tools of its base classes; a subclass can override one, or replace it by None."""
 
     class Small(Shelf):
         caller = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
@@ -95,7 +95,7 @@ def test_subclasses_inherit_override_and_drop_tools() -> None:
 
 
 async def test_a_router_calls_the_tools_of_its_toolboxes() -> None:
-    """A toolbox stands among the tools of a router; its methods get the context like functions."""
+    """A router accepts a toolbox among its tools; methods receive the context as functions do."""
     row, _ = scripted(
         [(Calls("find", {"article": "tea"}), Calls("who_asks", {}), Calls("ping", {})), Says("Done.")],
         Shelf("Oslo"),
@@ -108,7 +108,7 @@ async def test_a_router_calls_the_tools_of_its_toolboxes() -> None:
 
 
 async def test_a_toolbox_lives_as_long_as_the_host_and_the_call() -> None:
-    """`open` is entered for a host, `attach` for each call; its tools see what they set, the original nothing."""
+    """`open` is entered for a host, `attach` for each session; the tools see what they set, the original does not."""
     lived: list[str] = []
 
     class Desk(Toolbox):
@@ -163,7 +163,7 @@ def test_a_toolset_finds_tools_by_name() -> None:
 
 
 def test_two_tools_of_one_name_are_refused() -> None:
-    """Two tools that a model could not tell apart are refused, with the names of both functions."""
+    """Two tools with one name are refused, with the names of both functions."""
     other = tool(Loose().plain, name="find")
 
     with pytest.raises(ConfigurationError) as caught:
@@ -175,21 +175,21 @@ def test_two_tools_of_one_name_are_refused() -> None:
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (Loose().plain, "plain is a function, but no tool; decorate it with @tool"),
+        (Loose().plain, "plain is a function and not a tool; decorate it with @tool"),
         (7, "found int"),
-        (Shelf, r"Shelf is a class; write Shelf\(\.\.\.\) to make one"),
+        (Shelf, r"Shelf is a class; write Shelf\(\.\.\.\) to make an object of it"),
         (Shelf.find, r"Shelf.find is a method without its object; .* ToolRouter\(\[Shelf\(\.\.\.\)\]\)"),
         (Loose(), "found Loose"),
     ],
 )
 def test_what_is_no_tool_is_refused(found: Any, words: str) -> None:
-    """A toolset takes decorated functions and toolboxes only, and says what to write."""
+    """A toolset accepts only decorated functions and toolboxes, and its errors say what to write."""
     with pytest.raises(ConfigurationError, match=words):
         Toolset([found])
 
 
 def test_a_tool_cannot_take_the_place_of_what_a_toolbox_has() -> None:
-    """A tool called `open` would keep the toolbox from being opened; the name for the model may be that."""
+    """A method `open` that is a tool would replace the toolbox's own; only the model's name for it can be `open`."""
     with pytest.raises(ConfigurationError, match=r'Door.open has the name .* @tool\(name="open"\)'):
 
         class Door(Toolbox):
@@ -200,7 +200,7 @@ def test_a_tool_cannot_take_the_place_of_what_a_toolbox_has() -> None:
 
 
 def test_a_toolbox_without_tools_is_refused() -> None:
-    """Somebody has forgotten to decorate its methods."""
+    """A toolbox whose methods are not decorated."""
 
     class Bare(Toolbox):
         async def find(self) -> str:
@@ -219,10 +219,10 @@ def test_a_router_takes_a_list(alone: Any) -> None:
 
 
 def test_a_toolset_changes_as_a_whole_or_not_at_all() -> None:
-    """Adding or removing several tools of which one cannot be, changes nothing."""
+    """If one of several tools cannot be added or removed, nothing changes."""
     tools = Toolset([ping])
 
-    with pytest.raises(ConfigurationError, match="two tools are called ping"):
+    with pytest.raises(ConfigurationError, match="two tools have the name ping"):
         tools.add(Shelf("Oslo").find, ping)
     with pytest.raises(ConfigurationError, match="there is no tool pong to remove; there are: ping"):
         tools.remove("ping", "pong")
@@ -234,7 +234,7 @@ def test_a_toolset_changes_as_a_whole_or_not_at_all() -> None:
 
 
 async def test_a_session_adds_and_removes_tools() -> None:
-    """What a session adds or removes is offered, or refused, from the next request on, and in this session only."""
+    """A session's changes to its tools take effect with the next request, in this session only."""
     row, model = scripted(
         [
             Says("Hello."),

@@ -1,4 +1,4 @@
-"""JSON has the very types that a schema names."""
+"""JSON has exactly the types that a schema names."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class That(BaseModel):
 
 
 def test_kinds_that_refer_to_each_other_cost_no_more_than_others() -> None:
-    """Each part of a value is looked at once for each kind, however many ways there are to read the whole."""
+    """Each part of a value is looked at once for each schema, however many combinations there are."""
     value: object = None
     for _ in range(50):
         value = {"inner": value}
@@ -57,7 +57,7 @@ def test_kinds_that_refer_to_each_other_cost_no_more_than_others() -> None:
 
 @pytest.mark.parametrize("kinds", [["integer", "null"], "integer"])
 def test_a_kind_may_have_several_types(kinds: object) -> None:
-    """A schema that the application wrote by hand is understood."""
+    """A list of types, which an application can write by hand, is understood."""
     assert guessed("x", {"anyOf": [{"type": kinds}, {"type": "string", "format": "date"}]}) is None
     assert guessed("5", {"anyOf": [{"type": kinds}, {"type": "string", "format": "date"}]}) == ""
 
@@ -104,5 +104,5 @@ def test_a_kind_may_have_several_types(kinds: object) -> None:
     ],
 )
 def test_a_value_that_has_to_be_guessed_is_found(kind: Any, text: str, path: str | None) -> None:
-    """The path of the first guess is returned, at any depth; what has the schema's types is let through."""
+    """The path of the first guess is found at any depth; a value with the schema's types has none."""
     assert guessed(json.loads(text), TypeAdapter(kind).json_schema()) == path

@@ -1,8 +1,8 @@
-"""One question to a language model, one validated model of the application.
+"""One question to a language model, answered by one validated object.
 
-Rule 1: an answer validates strictly, or there is none: nothing is repaired, guessed or ignored.
-Rule 2: the model is asked at most twice; the second time it sees its answer and what is wrong with it.
-Rule 3: pydantic is imported when something is asked for, not with the library: see `tools`, Rule 4.
+Rule 1: an answer that does not validate strictly is refused: nothing is repaired, guessed or ignored.
+Rule 2: the model is asked at most twice; the second request shows its answer and what is wrong with it.
+Rule 3: pydantic is imported with the first question and not with the library: see `tools/tool.py`, Rule 4.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
 __all__ = ["INSTRUCTIONS", "Form", "Question", "default_model", "model_to_ask", "structured"]
 
 DEADLINE_S: Final = 10.0
-"""From the call to the validated model: opening, asking, and asking again."""
+"""From the call to the validated object: opening the model, asking, and asking again."""
 
 INSTRUCTIONS: Final = (
     "Take the data that is asked for from the conversation; its last message counts most. "
     "Do not answer the message, and make nothing up."
 )
-"""The system prompt of the default model."""
+"""System prompt of the default model."""
 
 default_model = Default[Model]()
-"""Makes the model that is asked for data unless the application names one."""
+"""Makes the language model that is asked unless the application names one."""
 
 Form: TypeAlias = Literal["response_format", "tool"]
-"""How the data is asked for."""
+"""How the request asks for data."""
 
 T = TypeVar("T", bound="BaseModel")
 
@@ -61,41 +61,41 @@ async def structured(
     form: Form = "response_format",
     deadline_s: float = DEADLINE_S,
 ) -> T:
-    """Ask a language model for data, and return it as a validated model.
+    """Ask a language model for data, and return it as a validated object.
 
     Args:
-        output: A pydantic model class. Its docstring and its fields' descriptions are what the model goes by.
-        prompt: A text, or a conversation, oldest first.
-        llm: Who is asked; `LLMStreamStage()` by default. It is opened for this call alone and closed after it.
-        instructions: The system prompt; "" for the model's own.
-        form: "response_format" asks for JSON by a schema; "tool" makes the model call a tool whose arguments are the
-            data, for services that know no schema of the answer. Never changed on its own.
-        deadline_s: Seconds for everything, a second try included.
+        output: A pydantic model class. Its docstring and the descriptions of its fields guide the language model.
+        prompt: A text, or a conversation, oldest message first.
+        llm: The language model; `LLMStreamStage()` by default. It is opened for this call alone and closed afterwards.
+        instructions: The system prompt; "" for the language model's own.
+        form: "response_format" asks for JSON by a schema; "tool" makes the language model call a tool whose arguments
+            are the data, for services that take no schema for the answer. Neither form falls back to the other.
+        deadline_s: Seconds for everything, including a second try.
 
     Raises:
         StructuredOutputError: Neither answer validates; `raw` is the second one.
         VendorError: The service failed, or was too slow: then `retryable` is true.
-        ConfigurationError: What is asked for cannot be asked for. Raised before anything is sent.
+        ConfigurationError: The class, the prompt or an option is invalid. Raised before anything is sent.
 
     Cancelling closes the request.
     """
     question = Question(output, instructions=instructions, form=form, deadline_s=deadline_s)
     messages = History([UserMessage(prompt)] if isinstance(prompt, str) else prompt).snapshot()
     if not any(message.text.strip() for message in messages):
-        raise ConfigurationError(f"structured: the prompt is empty, so there is no {question.name} in it")
+        raise ConfigurationError(f"structured: the prompt is empty; give a text that contains a {question.name}")
     model = model_to_ask(llm)._copied()
     with question.deadline(model) as limit:
         async with opened([model]):
             found = await question.ask(model, messages)
-            limit.deadline = math.inf  # a model that is slow to close must not cost what it has given
+            limit.deadline = math.inf  # a model that closes slowly must not lose the answer
     return found
 
 
 class Question(Generic[T]):
-    """How one model class is asked for, and how the answer is read. Made once, asked any number of times.
+    """Asks for one pydantic model class and reads the answers. Made once, asked any number of times.
 
     Attributes:
-        name: The class, as the model is told it.
+        name: The name of the class in requests.
         deadline_s: Seconds for an answer.
     """
 
@@ -122,10 +122,10 @@ class Question(Generic[T]):
 
     @contextmanager
     def deadline(self, llm: Model) -> Generator[anyio.CancelScope]:
-        """Limit the time that a model may take.
+        """Limit the time that a language model may take.
 
         Raises:
-            VendorError: It took longer.
+            VendorError: The language model took longer.
         """
         with anyio.move_on_after(self.deadline_s) as limit:
             yield limit
@@ -134,7 +134,7 @@ class Question(Generic[T]):
             raise VendorError(waited, vendor=llm.name, retryable=True)
 
     async def ask(self, llm: Model, messages: Iterable[Message]) -> T:
-        """Return what an opened model gives, asked twice if need be. See `structured`."""
+        """Ask an open language model, twice if necessary, and return the validated object. See `structured`."""
         asked = tuple(messages)
         try:
             return await self._ask_once(llm, asked)
@@ -155,7 +155,7 @@ class Question(Generic[T]):
         return self._read(answer.arguments if self._form == "tool" else answer.text)
 
     def _read(self, answer: str) -> T:
-        """Return the model in an answer. Types are strict in the way of JSON: a date comes as a string."""
+        """Return the object in an answer. Types are as strict as JSON allows: a date is a string."""
         validate = self._output.model_validate_json
         try:
             return read_json(answer, "the answer", limit=MAX_ARGUMENT_BYTES, schema=self._schema, validate=validate)
@@ -163,12 +163,12 @@ class Question(Generic[T]):
             wrong = str(error)
         except Exception as error:
             raise StageError(f"a validator of {self.name} raised {type(error).__name__}", part=self.name) from error
-        # Without a cause: the text of that holds the values.
+        # Without a cause: its text holds the values.
         raise StructuredOutputError(f"no valid {self.name}: {wrong}", raw=answer)
 
 
 def model_to_ask(llm: Model | None) -> Model:
-    """Return the model to ask: the one given, if it gives whole answers, or the default one."""
+    """Return the language model to ask: the given one, if it has structured output, or the default one."""
     if llm is None:
         return default_model()
     if not isinstance(cast("object", llm), Model):
@@ -179,10 +179,10 @@ def model_to_ask(llm: Model | None) -> Model:
 
 
 def _schemas(output: type[BaseModel]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the JSON schema of a model class, as it is and in the form that services enforce.
+    """Return the JSON schema of a model class, as pydantic writes it and in the form that services enforce.
 
     Raises:
-        ConfigurationError: A language model could not write it.
+        ConfigurationError: The class has no such schema.
     """
     from pydantic import BaseModel  # noqa: PLC0415 - Rule 3
 

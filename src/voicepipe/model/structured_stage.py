@@ -1,8 +1,8 @@
-"""Puts what the caller said into a model of the application, beside the spoken reply or before it.
+"""Turns what the caller said into an object of the application, alongside the spoken reply or before it.
 
-Rule 1: beside the reply, it never delays the reply, and fails neither the turn nor the session.
-Rule 2: before the reply, the caller hears an answer whatever becomes of the data.
-Rule 3: nothing is told or done for a draft before its turn is committed.
+Rule 1: a result alongside the reply never delays it, and its failure ends neither the turn nor the session.
+Rule 2: if a result before the reply fails, the caller still hears a reply.
+Rule 3: a draft emits no event and runs no function of the application before its turn is committed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Structured"]
 
 DEADLINE_S: Final = 8.0
-"""From the transcript to the validated model; with a gate, this is the longest silence before the reply begins."""
+"""From the transcript to the validated object; with a gate, this is the longest silence before the reply begins."""
 
 T = TypeVar("T", bound="BaseModel")
 
@@ -45,28 +45,30 @@ log = logging.getLogger("voicepipe")
 
 
 class Structured(Stage[Transcript, Transcript]):
-    """Asks a model of its own for data about the conversation, whenever the caller has said something.
+    """Asks a language model of its own for data about the conversation, each time the caller has said something.
 
-    With `on_result` this happens beside the reply: the transcript goes on at once. With `gate` it happens before the
-    reply: the transcript goes on if the gate says so. A gate that returns False has answered itself, say with
-    `turn.session.say(...)` and `turn.session.end(after_reply=True)`; the turn then ends as `TurnEmpty`, no fallback.
+    With `on_result` this happens alongside the reply: the transcript is passed on immediately. With `gate` it happens
+    before the reply: the transcript is passed on if the gate allows it. A gate that returns False answers by itself,
+    e.g. with `turn.session.say(...)` and `turn.session.end(after_reply=True)`; the turn then ends as `TurnEmpty`,
+    without a fallback.
 
     Both are functions of the result and the turn, plain or async, and are called once the caller's words are final. A
-    plain one must not block. `StructuredDone` is told before, `StructuredFailed` instead, or when one of them raises.
+    plain one must not block. The session emits `StructuredDone` before the call. It emits `StructuredFailed` if there
+    is no result, or if the function raises.
 
     Args:
         output: A pydantic model class, see `structured`.
-        on_result: Called with the result. From then on nothing but the session's end cancels it, after 1 s.
-        gate: Called with the result; returns whether the model may reply. Cancelled with the turn. Where there is no
-            result, the model replies.
-        llm: Who is asked, warm as long as the pipeline is open; `LLMStreamStage()` by default.
-        instructions: The system prompt; "" for the model's own.
+        on_result: Called with the result. Once it has begun, only the session's end cancels it, after 1 s.
+        gate: Called with the result; returns whether the model may reply. Cancelled with the turn. Without a result,
+            the model replies.
+        llm: The language model, open as long as the pipeline is; `LLMStreamStage()` by default.
+        instructions: The system prompt; "" for the language model's own.
         form: See `structured`.
-        deadline_s: Seconds for the result, a second try included; a gate then has as long again to decide.
+        deadline_s: Seconds for the result, including a second try; a gate then has as long again to decide.
         survives_interruption: With `on_result`: whether to go on when the caller interrupts before there is a result.
 
     Raises:
-        ConfigurationError: What is wanted cannot be asked for, or there is not exactly one of `on_result` and `gate`.
+        ConfigurationError: The class or an option is invalid, or not exactly one of `on_result` and `gate` is given.
     """
 
     def __init__(
@@ -83,10 +85,10 @@ class Structured(Stage[Transcript, Transcript]):
     ) -> None:
         if (on_result is None) == (gate is None):
             raise ConfigurationError(
-                "Structured: give on_result to classify beside the reply, or gate to classify before it, and not both"
+                "Structured: give either on_result, to classify alongside the reply, or gate, to classify before it"
             )
         if gate is not None and survives_interruption:
-            raise ConfigurationError("Structured: a gate ends with its turn; survives_interruption goes with on_result")
+            raise ConfigurationError("Structured: a gate ends with its turn; use survives_interruption with on_result")
         for role, function in (("on_result", on_result), ("gate", gate)):
             if function is not None and not callable(function):
                 raise ConfigurationError(f"Structured: {role} must be a function, not {function!r}")
@@ -101,9 +103,9 @@ class Structured(Stage[Transcript, Transcript]):
         return f"Structured({self._question.name})"
 
     async def run(self, inbox: Inbox[Transcript], outbox: Outbox[Transcript], turn: Turn) -> None:
-        """Pass the transcript on: at once, or if the gate says so."""
+        """Pass the transcript on: immediately, or if the gate allows it."""
         async for transcript in inbox:
-            # A stage in front of this one may have changed the words.
+            # An earlier stage may have changed the words.
             messages = (*turn.messages[:-1], UserMessage(transcript.text))
             if self._gate is not None:
                 verdict = await self._verdict(self._gate, messages, turn)
@@ -114,14 +116,14 @@ class Structured(Stage[Transcript, Transcript]):
                     self._fail(turn, verdict)
             elif self._on_result is not None:
                 await outbox.send(transcript)
-                turn.session.start_call(partial(self._beside, self._on_result, messages, turn))
+                turn.session.start_call(partial(self._alongside, self._on_result, messages, turn))
 
     # --- before the reply ---------------------------------------------------------------------------------------------
 
     async def _verdict(
         self, gate: Callable[[Any, Turn], object], messages: tuple[Message, ...], turn: Turn
     ) -> bool | VoicepipeError:
-        """Return what the gate says, or why it says nothing."""
+        """Return what the gate returned, or the error that replaces it."""
         result = await self._result(messages)
         if isinstance(result, VoicepipeError):
             return result
@@ -136,12 +138,12 @@ class Structured(Stage[Transcript, Transcript]):
             return self._error(f"gate did not return within {self._question.deadline_s:g} s")
         return self._error(f"gate returned {type(answer).__name__}; return True to let the model reply, or False")
 
-    # --- beside the reply ---------------------------------------------------------------------------------------------
+    # --- alongside the reply ------------------------------------------------------------------------------------------
 
-    async def _beside(
+    async def _alongside(
         self, on_result: Callable[[Any, Turn], object], messages: tuple[Message, ...], turn: Turn
     ) -> None:
-        """Run in the session's group, beside the turns."""
+        """Run in the session's task group, independently of the turns."""
         try:
             result = await self._result_of_kept(messages, turn)
             if isinstance(result, VoicepipeError):
@@ -156,12 +158,12 @@ class Structured(Stage[Transcript, Transcript]):
             raise
 
     async def _result_of_kept(self, messages: tuple[Message, ...], turn: Turn) -> BaseModel | VoicepipeError | None:
-        """Return the result once the turn is committed; None if the turn was dropped."""
+        """Return the result, or its error, once the turn is committed; None if the turn was dropped."""
         kept = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_with, turn, tasks.cancel_scope)
             result = await self._result(messages)
-            await turn.committed.wait()  # never returns for a turn that was dropped in this very step
+            await turn.committed.wait()  # never returns if the turn was dropped in the same step
             if not self._is_dropped(turn):
                 kept = result
             tasks.cancel_scope.cancel()
@@ -173,15 +175,15 @@ class Structured(Stage[Transcript, Transcript]):
             scope.cancel()
 
     def _is_dropped(self, turn: Turn) -> bool:
-        """Return whether the turn was dropped: by a roll-back, or by the caller, who said something else."""
-        # The end of the session is no interruption: what runs then has the time that writing tools have.
+        """Return whether the turn was rolled back, or interrupted by the caller."""
+        # The end of the session is not an interruption: what runs then has as long to finish as a writing tool.
         was_interrupted = turn.scope.cancel_called and not turn.session.ended.is_set()
         return turn.state is TurnState.ROLLED_BACK or (was_interrupted and not self._survives_interruption)
 
     # --- both ---------------------------------------------------------------------------------------------------------
 
     async def _result(self, messages: tuple[Message, ...]) -> BaseModel | VoicepipeError:
-        """Return what the model gives, or why it gives nothing."""
+        """Return the result, or the error that replaces it."""
         try:
             with self._question.deadline(self.llm):
                 return await self._question.ask(self.llm, messages)
@@ -191,16 +193,16 @@ class Structured(Stage[Transcript, Transcript]):
     async def _called(
         self, role: str, function: Callable[[Any, Turn], object], result: BaseModel, turn: Turn
     ) -> object:
-        """Return what a function of the application returns, or a `StageError` if it raises."""
+        """Return the result of a function of the application, or a `StageError` if it raises."""
         try:
             answer = function(result, turn)
             return await answer if inspect.isawaitable(answer) else answer
         except asyncio.CancelledError as error:
             if is_cancelled():
                 raise
-            # A future it waited for was cancelled elsewhere. Let through, it would cancel what runs beside it.
+            # Something that it awaited was cancelled elsewhere. Passed on, that would cancel the tasks around it.
             return self._error(f"{role} was cancelled from inside", error)
-        except Exception as error:  # noqa: BLE001 - told as an event, with the error as the cause
+        except Exception as error:  # noqa: BLE001 - becomes an event, with the error as the cause
             return self._error(f"{role} raised {type(error).__name__}", error)
 
     def _error(self, problem: str, cause: BaseException | None = None) -> StageError:
@@ -209,10 +211,10 @@ class Structured(Stage[Transcript, Transcript]):
         return error
 
     def _fail(self, turn: Turn, error: VoicepipeError) -> None:
-        """Tell the application and the log; neither message holds what was said."""
+        """Emit and log a failure; neither message contains what was said."""
         log.warning("turn %d: %s", turn.turn_id, error, exc_info=error if isinstance(error, StageError) else None)
         turn.emit(StructuredFailed(turn_id=turn.turn_id, error=error))
 
     def __repr__(self) -> str:
-        """Show what is asked for, of whom, and when."""
-        return f"<{self.name} {'before' if self._gate else 'beside'} the reply, from {self.llm!r}>"
+        """Show the class, the time and the language model."""
+        return f"<{self.name} {'before' if self._gate else 'alongside'} the reply, from {self.llm!r}>"

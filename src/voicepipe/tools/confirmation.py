@@ -1,9 +1,9 @@
 # ruff: noqa: RUF001 - words and marks of many scripts, look-alikes included
-"""Calls that wait until the caller has agreed to them. Pure: what was said goes in, a verdict comes out.
+"""Tool calls that wait until the caller has agreed to them. Pure: the conversation goes in, a verdict comes out.
 
-Rule 1: agreement comes after the question: the identical call runs in a later turn of the caller, once, and only if
-        something of the question was heard.
-Rule 2: whether the caller agrees is for the model to understand; words that plainly refuse end the question.
+Rule 1: agreement comes after the question: the identical tool call runs in a later turn, once, and only if the caller
+        heard at least a part of the question.
+Rule 2: the model decides whether the caller agrees; words that plainly refuse end the question.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ if TYPE_CHECKING:
 __all__ = ["Confirmations"]
 
 MAX_WAITING: Final = 16
-"""Calls that can wait for the caller's word; the oldest question is forgotten first."""
+"""Tool calls that can wait for the caller's answer; the oldest question is forgotten first."""
 
 MAX_TURNS: Final = 3
-"""Turns of the caller within which they have to agree; later they hardly mean this question."""
+"""Turns within which the caller has to agree; a later answer is hardly about this question."""
 
-# One word of refusal at the beginning is enough: a question too many is better than a booking too many.
+# One word of refusal at the beginning is enough: one question too many is better than one booking too many.
 REFUSALS: Final = frozenset(
     "no nope nah not don't dont never wait stop hold nein nicht non pas não nunca nee niet nej nie нет не "  # noqa: SIM905
     "नहीं मत لا".split()
 )
 UNSPACED_REFUSALS: Final = ("不", "别", "いいえ", "いえ", "いや", "だめ", "아니")
 HESITATIONS: Final = frozenset(("uh", "um", "oh", "hm", "hmm", "ah", "er", "well", "äh", "ähm", "euh", "eh"))
-NO_WORD: Final = re.compile(r"[^\w'\u0900-\u097f]+")  # the vowel signs of Hindi are no letters for `\w`
+NO_WORD: Final = re.compile(r"[^\w'\u0900-\u097f]+")  # `\w` does not match the vowel signs of Hindi
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A call that the caller has been asked about.
+    """A tool call that the caller has been asked about.
 
     Attributes:
-        tool: What would be called.
-        values: Its arguments, defaults included.
-        message: The message that called it.
-        ended_well: Tells whether the reply that asked was the model's own to its end, or to an interruption.
+        tool: The tool.
+        values: Its arguments, including defaults.
+        message: The message with the tool call.
+        ended_well: Returns whether the reply with the question was the model's own up to its end or an interruption.
     """
 
     tool: object
@@ -55,7 +55,7 @@ class _Question:
 
 
 class Confirmations:
-    """What one call's caller has been asked to confirm."""
+    """The tool calls that the caller of one session has been asked to confirm."""
 
     def __init__(self) -> None:
         self._questions: list[_Question] = []
@@ -69,14 +69,14 @@ class Confirmations:
         messages: Sequence[Message],
         ended_well: Callable[[], bool],
     ) -> bool:
-        """Return whether a call may run now; if not, it counts as asked about from now on.
+        """Return whether a tool call may run now; if not, the caller counts as asked about it from now on.
 
         Args:
-            tool: The tool itself: another one of its name is another question.
-            values: Its validated arguments, defaults included.
-            message: The message that makes the call.
-            messages: The conversation, this turn's included.
-            ended_well: Tells later how the reply ended that this call belongs to.
+            tool: The tool itself: another tool of the same name is another question.
+            values: Its validated arguments, including defaults.
+            message: The message with the tool call.
+            messages: The conversation, including this turn.
+            ended_well: Returns, once the reply with this tool call has ended, whether it ended well.
         """
         said_since = {id(one): _said_since(one.message, messages) for one in self._questions}
         open_ones = [one for one in self._questions if not any(map(_refuses, said_since[id(one)]))]
@@ -88,8 +88,8 @@ class Confirmations:
                 return True
             if turns == 0:
                 self._questions = open_ones
-                return False  # asked in this very turn
-        # A new question about a tool takes the place of those of earlier turns.
+                return False  # asked in this turn
+        # A new question about a tool replaces those of earlier turns.
         kept = [one for one in open_ones if one.tool is not tool or not said_since[id(one)]]
         self._questions = [*kept, _Question(tool, values, message, ended_well)][-MAX_WAITING:]
         return False
@@ -105,7 +105,7 @@ def _said_since(message: AssistantMessage, messages: Sequence[Message]) -> list[
 
 
 def _was_heard(message: AssistantMessage, messages: Sequence[Message]) -> bool:
-    """Return whether the caller heard a reply to the call, words around other calls apart, before they spoke again."""
+    """Return whether the caller heard a reply to the tool call, not counting text around other tool calls."""
     for one in _after(message, messages):
         if isinstance(one, UserMessage):
             return False

@@ -1,9 +1,9 @@
-"""What a docstring says: about the whole, and about each parameter.
+"""The description and the parameters in a docstring.
 
-Rule 1: three notations are read, also mixed: sections with a colon (Google), underlined sections (NumPy), and fields
+Rule 1: three notations are read, even mixed: sections with a colon (Google), underlined sections (NumPy), and fields
         like `:param name:` (Sphinx).
-Rule 2: nothing gets lost. What is not recognised as being about parameters, results or errors stays in the description,
-        word for word.
+Rule 2: nothing gets lost. Text that is not recognised as being about parameters, results or errors stays in the
+        description, word for word.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _FIELD = re.compile(r":(\w+)(?:[ \t]+([^:]*))?:(?:\s+(.*)|)")
 
 @dataclass(frozen=True, slots=True)
 class Documentation:
-    """What a docstring says.
+    """The contents of a docstring.
 
     Attributes:
         description: The text without its sections on parameters, results and errors.
-        parameters: Names, without asterisks, to what is said about each; empty text where a name stands alone.
+        parameters: Descriptions by name, without asterisks; empty for a name without a description.
     """
 
     description: str
@@ -40,7 +40,7 @@ class Documentation:
 
 
 def read_docstring(text: str) -> Documentation:
-    """Read a docstring whose margin is gone, as `inspect.getdoc` returns it."""
+    """Read a docstring without a margin, as `inspect.getdoc` returns it."""
     lines = text.splitlines()
     found = _Found()
     at = 0
@@ -59,7 +59,7 @@ class _Found:
     entries: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
     def add(self, names: str, words: str) -> list[str]:
-        """Note what is said about one name or several; lines that continue it go into the list returned."""
+        """Add the description of one or several names, and return the list to which its further lines belong."""
         said = [words.strip()]
         for name in names.split(","):
             self.entries[name.strip().lstrip("*")] = said
@@ -67,7 +67,7 @@ class _Found:
 
 
 def _colon_section(lines: list[str], at: int, found: _Found) -> int:
-    """Read `Args:` and the deeper lines below, and return where it ends; 0 if there is no such section."""
+    """Read `Args:` and the deeper lines below, and return where the section ends; 0 without a section."""
     heading = _HEADING.fullmatch(lines[at])
     if not heading or not _is_known(heading[1]):
         return 0
@@ -79,7 +79,7 @@ def _colon_section(lines: list[str], at: int, found: _Found) -> int:
         return 0
     if _PARAMETERS.fullmatch(heading[1]):
         _colon_entries(body, found, heading=lines[at])
-    return _taken_out(found, end)
+    return _removed(found, end)
 
 
 def _is_known(title: str) -> bool:
@@ -87,7 +87,7 @@ def _is_known(title: str) -> bool:
 
 
 def _colon_entries(body: list[str], found: _Found, heading: str) -> None:
-    """Read `name: words` and `name (type): words`; lines that name nothing continue an entry, or stay text."""
+    """Read `name: words` and `name (type): words`; a line without a name continues an entry, or stays text."""
     margin = min(len(line) - len(line.lstrip()) for line in body if line.strip())
     current: list[str] | None = None
     for line in body:
@@ -101,7 +101,7 @@ def _colon_entries(body: list[str], found: _Found, heading: str) -> None:
 
 
 def _underlined_section(lines: list[str], at: int, found: _Found) -> int:
-    """Read a title, its underline, and what follows until the next title; 0 if there is no such section."""
+    """Read a title, its underline and the lines up to the next title, and return where they end; 0 without a title."""
     title = lines[at].strip()
     if not _is_title(lines, at) or not _is_known(title):
         return 0
@@ -110,7 +110,7 @@ def _underlined_section(lines: list[str], at: int, found: _Found) -> int:
         end += 1
     if _PARAMETERS.fullmatch(title):
         _underlined_entries(lines[at + 2 : end], found)
-    return _taken_out(found, end)
+    return _removed(found, end)
 
 
 def _is_title(lines: list[str], at: int) -> bool:
@@ -118,7 +118,7 @@ def _is_title(lines: list[str], at: int) -> bool:
 
 
 def _underlined_entries(body: list[str], found: _Found) -> None:
-    """Read `name : type` with deeper lines below; a line at the margin that names nothing stays text."""
+    """Read `name : type` with deeper lines below; a line at the margin without a name stays text."""
     current: list[str] = []
     for line in body:
         if not line.strip() or line[0].isspace():
@@ -130,7 +130,7 @@ def _underlined_entries(body: list[str], found: _Found) -> None:
 
 
 def _field(lines: list[str], at: int, found: _Found) -> int:
-    """Read `:param type name: words`; it lasts until the next field, or until text at the margin after a blank line."""
+    """Read `:param type name: words`, which ends at the next field, or at text at the margin after a blank line."""
     entry = _FIELD.fullmatch(lines[at])
     if not entry or not (_PARAMETER_FIELD.fullmatch(entry[1]) or _OTHER_FIELD.fullmatch(entry[1])):
         return 0
@@ -142,10 +142,10 @@ def _field(lines: list[str], at: int, found: _Found) -> int:
     if _PARAMETER_FIELD.fullmatch(entry[1]) and entry[2]:
         said = found.add(entry[2].split()[-1], entry[3] or "")
         said.extend(" ".join(lines[at + 1 : end]).split())
-    return _taken_out(found, end)
+    return _removed(found, end)
 
 
-def _taken_out(found: _Found, end: int) -> int:
-    """Keep apart what stands before and after a section that is taken out."""
+def _removed(found: _Found, end: int) -> int:
+    """Keep the text before a removed section apart from the text after it."""
     found.prose.append("")
     return end

@@ -1,10 +1,10 @@
 """JSON schemas in the forms that language models accept.
 
-Rule 1: a form is a list of the keywords a vendor reads. What another keyword meant is said in the description instead,
-        because a vendor refuses the whole request for one keyword that it does not know.
-Rule 2: a form refuses nothing that the schema allows, except that the strict one wants every field. What was only said
-        is for the schema's own validator to check.
-Rule 3: pure: nothing is read but the schema, which stays as it is.
+Rule 1: a form is a list of the keywords that a vendor reads. The meaning of any other keyword moves into the
+        description, because a vendor refuses the whole request for one keyword that it does not know.
+Rule 2: a form refuses nothing that the schema allows, except that the strict one requires every field. The schema's own
+        validator checks what the form only describes.
+Rule 3: pure: a function reads nothing but the schema, and does not change it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["reduced", "strict"]
 Schema: TypeAlias = Mapping[str, Any]
 
 _SILENT: Final = frozenset({"$schema", "$id", "$comment", "$defs", "title", "discriminator"})
-"""Keywords without meaning to a model, or whose meaning is in another place."""
+"""Keywords that mean nothing to a model, or that the form expresses elsewhere."""
 
 _SAID: Final = {
     "default": "Default: {}.",
@@ -53,19 +53,19 @@ _DEFINITIONS: Final = "#/$defs/"
 
 
 def strict(schema: Schema) -> dict[str, Any]:
-    """Return the form for structured outputs that are enforced while a reply is written (`"strict": true`).
+    """Return the form for structured outputs that a service enforces while it writes a reply (`"strict": true`).
 
-    Every field is required, no other is allowed. A field that could be left out does not become nullable: its default
-    is said in the description, and the model writes it, so the schema's own validator reads what comes back.
+    Every field is required, and no other is allowed. An optional field does not become nullable: its default stands in
+    the description for the model to write, so the schema's own validator accepts the answer.
 
     Args:
-        schema: Of an object, as pydantic writes it.
+        schema: Schema of an object, from pydantic.
 
     Raises:
-        ConfigurationError: Something in it may hold fields of any name, or anything at all; the message names the path.
+        ConfigurationError: A part of the schema allows fields of any name, or anything; the message names its path.
 
     Source: OpenAI's guide "Structured model outputs", section "Supported schemas". Neither lengths of text nor
-    `uniqueItems` are on its list; regular expressions there know no look-around.
+    `uniqueItems` are on its list, and its regular expressions have no look-around.
     """
     form = _Strict(schema)
     root = form.root(schema)
@@ -82,19 +82,19 @@ def strict(schema: Schema) -> dict[str, Any]:
 def reduced(schema: Schema) -> dict[str, Any]:
     """Return the form for vendors that know few keywords and no references, such as Gemini.
 
-    Fields that can be left out remain so. Definitions are written out where they are used.
+    Optional fields stay optional. Definitions are written out where they are used.
 
     Raises:
-        ConfigurationError: A type holds itself, and so cannot be written out; the message names the path.
+        ConfigurationError: A type contains itself and cannot be written out; the message names its path.
 
-    Source: the keywords that the gateway's own client takes out for Gemini, and those of Gemini's `Schema` object,
-    whose values in `enum` are text and whose `format` knows dates with times only.
+    Source: the keywords that the gateway's own client removes for Gemini, and those of Gemini's `Schema` object, whose
+    `enum` holds text and whose `format` is only ever a date with a time.
     """
     return _Reduced(schema).write(schema, "")
 
 
 class _Form(ABC):
-    """How one form is written."""
+    """Writes a schema in one form."""
 
     kept: ClassVar[frozenset[str]]
     formats: ClassVar[frozenset[str]]
@@ -103,7 +103,7 @@ class _Form(ABC):
         self.definitions: dict[str, Schema] = schema.get("$defs", {})
 
     def write(self, schema: Schema, path: str) -> dict[str, Any]:
-        """Return the form of a schema; the path is for error messages."""
+        """Return a schema in this form; the path is for error messages."""
         schema = _plain(schema, path)
         if "$ref" in schema:
             return self.reference(schema, path)
@@ -112,11 +112,11 @@ class _Form(ABC):
         return self.described(self.finished(written, path), schema)
 
     def keeps(self, key: str, value: object) -> bool:
-        """Return whether a keyword is written as one."""
+        """Return whether a keyword stays a keyword."""
         return value in self.formats if key == "format" else key in self.kept
 
     def inner(self, key: str, value: Any, path: str) -> Any:  # noqa: ANN401 - any JSON
-        """Return what a keyword holds, with the schemas in it written in this form."""
+        """Return the value of a keyword, with the schemas in it written in this form."""
         match key:
             case "properties":
                 return {name: self.write(one, f"{path}.{name}" if path else name) for name, one in value.items()}
@@ -128,7 +128,7 @@ class _Form(ABC):
                 return copy.deepcopy(value)
 
     def described(self, written: dict[str, Any], schema: Schema) -> dict[str, Any]:
-        """Add to the description what the keywords meant that are not written."""
+        """Add the meaning of the missing keywords to the description."""
         said = [_said(key, value) for key, value in schema.items() if key not in written and key not in _SILENT]
         if words := " ".join(filter(None, [written.pop("description", ""), *said])):
             written["description"] = words
@@ -145,10 +145,10 @@ class _Form(ABC):
 
     @abstractmethod
     def reference(self, schema: Schema, path: str) -> dict[str, Any]:
-        """Return the form of a schema with a reference, and perhaps with words of its own."""
+        """Return a schema with a reference in this form; it may have a description of its own."""
 
-    def finished(self, written: dict[str, Any], path: str) -> dict[str, Any]:  # noqa: ARG002 - for the strict form
-        """Return what was written, with what the form wants beyond the schema."""
+    def finished(self, written: dict[str, Any], path: str) -> dict[str, Any]:  # noqa: ARG002 - the strict form uses it
+        """Return a written schema with what the form requires in addition."""
         return written
 
 
@@ -161,7 +161,7 @@ class _Strict(_Form):
     formats = frozenset({"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uuid"})
 
     def root(self, schema: Schema) -> Schema:
-        """Return the outermost schema itself, since a reference may not stand there."""
+        """Return the outermost schema itself, which must not be a reference."""
         seen: set[str] = set()
         while "$ref" in schema:
             name, target = self.definition(schema, "")
@@ -177,15 +177,15 @@ class _Strict(_Form):
         return super().keeps(key, value)
 
     def reference(self, schema: Schema, path: str) -> dict[str, Any]:
-        """Return the reference alone: words beside one are refused, so they stand around it."""
+        """Return the reference alone, because other keywords next to it are refused; the description goes around it."""
         self.definition(schema, path)
         alone = {"$ref": schema["$ref"]}
-        beside = {key: value for key, value in schema.items() if key != "$ref"}
-        words = self.described({"description": beside.pop("description", "")}, beside)
+        others = {key: value for key, value in schema.items() if key != "$ref"}
+        words = self.described({"description": others.pop("description", "")}, others)
         return {"anyOf": [alone], **words} if words else alone
 
     def finished(self, written: dict[str, Any], path: str) -> dict[str, Any]:
-        """Require every field, and refuse what has none."""
+        """Require every field, and refuse an object without named fields."""
         if "properties" in written:
             written["required"] = list(written["properties"])
             written["additionalProperties"] = False
@@ -209,10 +209,10 @@ class _Reduced(_Form):
     def __init__(self, schema: Schema) -> None:
         super().__init__(schema)
         self.open: list[str] = []
-        """The definitions that are being written out."""
+        """Names of the definitions that are being written out."""
 
     def write(self, schema: Schema, path: str) -> dict[str, Any]:
-        """Return the form of a schema; what is said about fields of any name knows no references either."""
+        """Return a schema in this form, without references even in the description of fields of any name."""
         schema = _plain(schema, path)
         if isinstance(values := schema.get("additionalProperties"), Mapping):
             schema["additionalProperties"] = self.write(cast("Schema", values), f"{path}.*".lstrip("."))
@@ -228,11 +228,11 @@ class _Reduced(_Form):
                 return super().keeps(key, value)
 
     def reference(self, schema: Schema, path: str) -> dict[str, Any]:
-        """Write out the definition; the words beside the reference win over its own."""
+        """Write out the definition; a description next to the reference replaces its own."""
         name, target = self.definition(schema, path)
         if name in self.open:
             raise ConfigurationError(
-                f"{_at(path)} holds {name} inside {name}, but a reduced schema is written out and would never end; "
+                f"{_at(path)} has {name} inside {name}, but a reduced schema is written out and would never end; "
                 f"use a list of models that name their parents, or another vendor"
             )
         self.open.append(name)
@@ -242,7 +242,7 @@ class _Reduced(_Form):
 
 
 def _plain(schema: Schema, path: str) -> dict[str, Any]:
-    """Return a schema that says the same with fewer keywords; the order in a tuple is said in words."""
+    """Return an equal schema with fewer keywords; the order in a tuple moves into the description."""
     plain = dict(schema) if isinstance(cast("object", schema), Mapping) else {}  # `true`: anything
     if "allOf" in plain:
         first, *more = plain.pop("allOf")
@@ -263,7 +263,7 @@ def _plain(schema: Schema, path: str) -> dict[str, Any]:
         order = f"Items in this order: {', '.join(map(_kind, places))}."
         plain["description"] = f"{plain.get('description', '')} {order}".strip()
     if plain.get("additionalProperties") is False:
-        del plain["additionalProperties"]  # the strict form says it anyway, the reduced one has no word for it
+        del plain["additionalProperties"]  # the strict form always has it, the reduced one never
     return plain
 
 
@@ -288,7 +288,7 @@ def _json(value: object) -> str:
 
 
 def _kind(schema: Schema) -> str:
-    """Return in a word what a schema describes."""
+    """Return what a schema describes, in a word or two."""
     if "$ref" in schema:
         return str(schema["$ref"]).removeprefix(_DEFINITIONS)
     return str(schema.get("type", "one of several types" if "anyOf" in schema else "anything"))

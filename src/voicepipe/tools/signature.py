@@ -1,7 +1,7 @@
-"""What the signature and the docstring of a function tell a language model.
+"""The description of a function for a language model, read from its signature and its docstring.
 
-Rule 1: everything is read once, when the function is decorated; whatever cannot be read is a `ConfigurationError`.
-Rule 2: this module reads. Checking a call's arguments and running it belong to `tools.py`.
+Rule 1: everything is read once, when the function is decorated; what cannot be read is a `ConfigurationError`.
+Rule 2: this module only reads. `tool.py` checks the arguments of a call and runs it.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
 __all__ = ["NOT_GIVEN", "ExactSchema", "ToolSignature", "read_signature"]
 
 NOT_GIVEN: Final = object()
-"""What an argument holds that the model left out: the function's own default applies."""
+"""Value of an argument that the model left out, so that the function's own default applies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSignature:
-    """What is known about a tool's function.
+    """What a tool knows about its function.
 
     Attributes:
         description: The docstring without its sections on arguments, results and errors.
         parameters: JSON schema of the object that holds the arguments.
-        names: The parameters the model may give, in order.
+        names: The parameters that the model sees, in order.
         context: The parameter that takes the call's context, or None.
-        arguments: Validates the arguments, into an object with one attribute for each name.
+        arguments: Turns the arguments into an object with one attribute for each name.
         returns: Writes the result as JSON.
     """
 
@@ -60,9 +60,9 @@ class ToolSignature:
 
 
 class ExactSchema(GenerateJsonSchema):
-    """Writes the JSON schema of what a language model gives: without titles, and without fields of any other name.
+    """Writes JSON schemas without titles, in which an object with named fields refuses all others.
 
-    The second half says what validation does anyway, whatever the class of the object allows.
+    Validation refuses the others anyway, whatever the class of the object allows.
     """
 
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - pydantic declares it so
@@ -89,7 +89,7 @@ class ExactSchema(GenerateJsonSchema):
         return encoded
 
     def generator_schema(self, schema: core_schema.GeneratorSchema) -> dict[str, Any]:  # noqa: ARG002
-        """Refuse what pydantic reads item by item when it is used, and then not strictly."""
+        """Refuse a type whose items pydantic validates only when they are used, and then not strictly."""
         raise ConfigurationError("an Iterable is validated too late, after the function has begun; use list")
 
 
@@ -97,20 +97,20 @@ def read_signature(function: Callable[..., Any], context_class: type, *, is_meth
     """Read a function.
 
     Args:
-        function: A function or a bound method; every parameter and the result have annotations.
+        function: A function or a bound method; all its parameters and its result have annotations.
         context_class: Parameters of this class are hidden from the model.
-        is_method: It stands in the body of a class, so its first parameter is the instance, and no argument.
+        is_method: Whether the function is defined in a class, so that its first parameter is the instance.
 
     Raises:
-        ConfigurationError: The function lacks a docstring or an annotation, the docstring speaks of a parameter that
-            there is not, or a model could not call it.
+        ConfigurationError: The function lacks a docstring or an annotation, the docstring describes a parameter that
+            does not exist, or a model could not call the function.
     """
     name = _checked_name(function)
     parameters = _checked_parameters(function, name, is_method=is_method)
     described = read_docstring(inspect.getdoc(function) or "")
     if not described.description:
         raise ConfigurationError(
-            f"tool {name} has no description: the model decides by it when to call the tool; "
+            f"tool {name} has no description, by which the model decides when to call it; "
             f'write a docstring, e.g. """Look up the status of a customer order."""'
         )
     _check_documented(name, described.parameters, [parameter.name for parameter in parameters])
@@ -130,7 +130,7 @@ def read_signature(function: Callable[..., Any], context_class: type, *, is_meth
 
 
 def _checked_name(function: Callable[..., Any]) -> str:
-    """Return the function's name, or refuse what is no function that returns once."""
+    """Return the function's name, or refuse anything that is not a function with one result."""
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
         raise ConfigurationError(
             f"@tool needs a function or a bound method, found {type(function).__name__}; write a function that calls it"
@@ -143,17 +143,17 @@ def _checked_name(function: Callable[..., Any]) -> str:
 
 
 def _checked_parameters(function: Callable[..., Any], name: str, *, is_method: bool) -> list[inspect.Parameter]:
-    """Return the parameters of a function that can be called by the names of its parameters."""
+    """Return the parameters of a function, or refuse one that cannot be called by their names."""
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())
     if is_method:
         if not parameters or parameters[0].kind > inspect.Parameter.POSITIONAL_OR_KEYWORD:
-            raise ConfigurationError(f"tool {name} stands in a class and has no place for the instance; add self")
+            raise ConfigurationError(f"tool {name} is a method without a parameter for the instance; add self")
         del parameters[0]
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise ConfigurationError(
-                f"tool {name} takes {parameter}, which no schema can describe; write one parameter for each argument"
+                f"tool {name} takes {parameter}, which a schema cannot describe; write one parameter for each argument"
             )
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise ConfigurationError(
@@ -165,8 +165,8 @@ def _checked_parameters(function: Callable[..., Any], name: str, *, is_method: b
             )
         if isinstance(parameter.default, FieldInfo):
             raise ConfigurationError(
-                f"parameter {parameter.name} of tool {name} has a Field as its default, which a plain call would get; "
-                f"write {parameter.name}: Annotated[type, Field(...)], and the default itself after it"
+                f"parameter {parameter.name} of tool {name} has a Field as its default, which a call would receive; "
+                f"write {parameter.name}: Annotated[type, Field(...)], followed by the default itself"
             )
     if signature.return_annotation is signature.empty:
         raise ConfigurationError(f"tool {name} has no return annotation; write -> str, or -> None without a result")
@@ -174,7 +174,7 @@ def _checked_parameters(function: Callable[..., Any], name: str, *, is_method: b
 
 
 def _check_documented(name: str, documented: Iterable[str], names: list[str]) -> None:
-    """Refuse a description of a parameter that there is not; for one that is misspelt it would be lost in silence."""
+    """Refuse a description of a parameter that does not exist: its name may be misspelt, and the text would be lost."""
     for unknown in documented:
         if unknown not in names:
             near = difflib.get_close_matches(unknown, names, n=1)
@@ -185,9 +185,9 @@ def _check_documented(name: str, documented: Iterable[str], names: list[str]) ->
 
 
 def _enclosing_locals(function: Callable[..., Any]) -> Mapping[str, Any]:
-    """Return the names of the running functions and class bodies around `function`, so that their classes are found.
+    """Return the names in the functions and class bodies around `function` that run now, to find local classes.
 
-    The frames are told by the qualified name, not by their distance: a decorator or a helper may stand between.
+    The frames are found by qualified name and not by distance: a decorator or a helper may run in between.
     """
     unwrapped = inspect.unwrap(function)
     scopes: list[Mapping[str, Any]] = []
@@ -202,7 +202,7 @@ def _enclosing_locals(function: Callable[..., Any]) -> Mapping[str, Any]:
 
 
 def _annotations(function: Callable[..., Any], name: str, local_names: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the annotations as types."""
+    """Return the annotations as types, by parameter."""
     try:
         return typing.get_type_hints(function, localns=dict(local_names), include_extras=True)
     except Exception as error:
@@ -222,19 +222,20 @@ def _context_parameter(hints: dict[str, Any], name: str, context_class: type) ->
         elif _holds(kind, context_class):
             raise ConfigurationError(
                 f"parameter {parameter} of tool {name} holds a {context_class.__name__} inside another type, "
-                f"but it is always given and stands alone; write {parameter}: {context_class.__name__}[YourDeps]"
+                f"but the context is always there and never part of a value; "
+                f"write {parameter}: {context_class.__name__}[YourDeps]"
             )
     if len(found) > 1:
         raise ConfigurationError(f"tool {name} takes the context twice, as {' and '.join(found)}; remove one")
     return found[0] if found else None
 
 
-def _bare(kind: Any) -> Any:  # noqa: ANN401 - types at run time have no better type
-    """Return a type without what `Annotated` adds, and what an alias stands for."""
+def _bare(kind: Any) -> Any:  # noqa: ANN401 - a type at run time has no narrower type
+    """Return the type inside `Annotated`, or behind an alias."""
     while True:
         if get_origin(kind) is Annotated:
             kind = get_args(kind)[0]
-        elif type(kind).__name__ == "TypeAliasType":  # of typing since 3.12, and of typing_extensions
+        elif type(kind).__name__ == "TypeAliasType":  # in typing since 3.12, and in typing_extensions
             kind = kind.__value__
         else:
             return kind
@@ -252,11 +253,11 @@ def _holds(kind: Any, wanted: type) -> bool:  # noqa: ANN401
 def _arguments_adapter(
     name: str, visible: list[inspect.Parameter], hints: dict[str, Any], local_names: Mapping[str, Any]
 ) -> TypeAdapter[Any]:
-    """Return what validates the arguments.
+    """Return the adapter that validates the arguments.
 
-    A dataclass and no model, because its fields may have any name: `json`, `copy`, `_id`.
+    It makes a dataclass and not a model, because the fields of a dataclass can have any name: `json`, `copy`, `_id`.
     """
-    for parameter in visible:  # one by one, because an error of the whole would not say which
+    for parameter in visible:  # one by one, so that an error can name the parameter
         try:
             _adapter(hints[parameter.name], local_names).json_schema(schema_generator=ExactSchema)
         except Exception as error:
@@ -274,7 +275,7 @@ def _arguments_adapter(
 
 
 def _returns_adapter(name: str, annotation: Any, local_names: Mapping[str, Any]) -> TypeAdapter[Any]:  # noqa: ANN401
-    """Return what writes the result."""
+    """Return the adapter that writes the result."""
     try:
         return _adapter(annotation, local_names)
     except Exception as error:
@@ -285,34 +286,34 @@ def _returns_adapter(name: str, annotation: Any, local_names: Mapping[str, Any])
 
 
 def _adapter(kind: Any, local_names: Mapping[str, Any]) -> TypeAdapter[Any]:  # noqa: ANN401
-    """Return pydantic's adapter, complete: `rebuild` finds local classes and raises what the constructor puts off."""
+    """Return a complete adapter: `rebuild` finds local classes, and raises the errors that the constructor defers."""
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     adapter.rebuild(_types_namespace=local_names)
     return adapter
 
 
 def _first_sentence(error: Exception) -> str:
-    """Return what pydantic found; what it advises is about models and would mislead here."""
+    """Return what pydantic found, without its advice, which is about models and would mislead here."""
     return " ".join(re.split(r"\n\n|\. ", str(error), maxsplit=1)[0].split()).rstrip(".")
 
 
 def _parameters_schema(
     name: str, arguments: TypeAdapter[Any], visible: list[inspect.Parameter], documented: dict[str, str]
 ) -> dict[str, Any]:
-    """Return the JSON schema of the arguments, with defaults and the docstring's words, without noise."""
+    """Return the JSON schema of the arguments, with defaults and the docstring's descriptions."""
     schema = arguments.json_schema(schema_generator=ExactSchema)
     properties = schema["properties"]
     for parameter in visible:
         if parameter.name not in properties:
             raise ConfigurationError(
-                f"parameter {parameter.name} of tool {name} has an alias, but a call gives the names of the function; "
+                f"parameter {parameter.name} of tool {name} has an alias, but a call uses the names of the function; "
                 f"rename the parameter instead"
             )
         described = properties[parameter.name]
         if words := documented.get(parameter.name):
             described.setdefault("description", words)
         if parameter.default is not parameter.empty:
-            # A default that JSON cannot hold is the function's own business: "required" shows that there is one.
+            # A default that JSON cannot hold is left out; the model still sees in "required" that there is one.
             with suppress(PydanticSerializationError):
                 described["default"] = ExactSchema().encode_default(parameter.default)
     return schema

@@ -66,7 +66,7 @@ def read_json(text: str, what: str, *, limit: int, schema: Mapping[str, Any], va
 
 
 def _parsed(text: str, what: str, limit: int) -> dict[str, Any]:
-    """Return the object in a text without equal keys, NaN and infinities."""
+    """Return the object in a text, without equal keys, NaN and infinities."""
     if len(text) > limit or len(text.encode("utf-8", errors="replace")) > limit:
         raise ToolError(f"{what}: longer than {limit} bytes; send less")
     try:

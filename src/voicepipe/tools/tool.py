@@ -1,9 +1,9 @@
 """Functions that a language model may call.
 
 Rule 1: the signature is the schema and the docstring is the description; nothing is written twice.
-Rule 2: arguments validate strictly or the function does not run: nothing is repaired, guessed or ignored.
-Rule 3: nothing here runs a turn or speaks; the `ToolRouter` decides when a call runs and what becomes of it.
-Rule 4: pydantic is imported with the first tool, not with the library: it is a third of the time that takes.
+Rule 2: the function runs only if the arguments validate strictly: nothing is repaired, guessed or ignored.
+Rule 3: this module runs no turn and says nothing; the `ToolRouter` decides when a call runs and where its result goes.
+Rule 4: pydantic is imported with the first tool and not with the library: it would be a third of the import time.
 """
 
 from __future__ import annotations
@@ -64,35 +64,35 @@ _CUT: Final = f"\n[cut here: the result is longer than {MAX_RESULT_BYTES} bytes]
 
 @dataclass(frozen=True, kw_only=True)
 class ToolContext(Generic[Deps_co]):
-    """What a tool may know about the call it serves; the model neither sees nor sets it.
+    """What a tool knows about the call that it serves; the model neither sees nor sets it.
 
-    A tool asks for it with a parameter of this class, anywhere in its signature: `call: ToolContext[Shop]`.
+    A tool receives it in a parameter of this class, anywhere in its signature: `call: ToolContext[Shop]`.
 
     Attributes:
         deps: What the application gave to the session, e.g. a database and the caller's identity.
         session: The conversation.
-        turn_id: The turn in which the model asked for the call.
-        call_id: The call, unique in the session.
+        turn_id: The turn in which the model made the call.
+        call_id: Identifies the call within the session.
     """
 
-    deps: Deps_co = field(repr=False)  # the application's own, and perhaps secret
+    deps: Deps_co = field(repr=False)  # belongs to the application, and may be secret
     session: SessionContext[Deps_co]
     turn_id: int
     call_id: str
 
 
 class Tool(Generic[P, R]):
-    """A function and what a model is told about it. Made by `@tool`; called like the function itself.
+    """A function with its description for a language model. `@tool` makes it; it is called like the function itself.
 
     Attributes:
         name: The name by which the model calls it.
         description: The docstring without its sections on arguments, results and errors.
-        effect: "write" when a call changes something, "read" when it may be cancelled and repeated at will.
-        timeout_s: Seconds after which the router gives up waiting.
-        say: Said to the caller while the tool takes its time; "" for nothing.
-        confirm: Whether the caller has to agree before it runs.
-        is_unbound: Whether it is a method that lacks its object.
-        parameters: JSON schema of the arguments. Not to be changed.
+        effect: "write" when a call changes something, "read" when a call can be cancelled and repeated at will.
+        timeout_s: Seconds after which the router stops waiting.
+        say: What the agent says to the caller when the tool takes long; "" for nothing.
+        confirm: Whether the caller has to agree before the function runs.
+        is_unbound: Whether the function is a method without its object.
+        parameters: JSON schema of the arguments. Do not change it.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Tool(Generic[P, R]):
         self.parameters = self._signature.parameters
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(
-                f"a tool cannot be called {self.name!r}: models accept 1 to 64 letters, digits, _ and -; "
+                f"a tool cannot have the name {self.name!r}: models accept 1 to 64 letters, digits, _ and -; "
                 f'write @tool(name="...")'
             )
         if effect not in get_args(Effect):
@@ -131,12 +131,12 @@ class Tool(Generic[P, R]):
             )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function, as if it had not been decorated."""
+        """Call the function as if it were not decorated."""
         return self._function(*args, **kwargs)
 
     @property
     def origin(self) -> str:
-        """Where the function stands, e.g. "shop.orders.find_order"."""
+        """Module and qualified name of the function, e.g. "shop.orders.find_order"."""
         return f"{self._function.__module__}.{self._function.__qualname__}"
 
     @overload
@@ -146,7 +146,7 @@ class Tool(Generic[P, R]):
     def __get__(self: Tool[Concatenate[I, Q], R], instance: I, owner: type | None = None) -> Tool[Q, R]: ...
 
     def __get__(self, instance: object, owner: type | None = None) -> Tool[..., R]:
-        """Return the tool of this very object, where the function is a method of a `Toolbox`."""
+        """Return the tool bound to an object, if the function is a method of a `Toolbox`."""
         if instance is None or not self.is_unbound:
             return self
         bound: Tool[..., R] = copy.copy(self)
@@ -161,14 +161,14 @@ class Tool(Generic[P, R]):
         return {"type": "function", "function": described}
 
     def validate(self, arguments: str) -> dict[str, Any]:
-        """Return the values for `call` from the model's JSON; a parameter that was left out is not among them.
+        """Return the values for `call` from the model's JSON, without those of parameters that the model left out.
 
-        Types are strict in the way of JSON: a date or an enum comes as a string, a number never does. Empty text
-        counts as `{}` only for a tool without parameters.
+        Types are as strict as JSON allows: a date or an enum is a string, a number never is. Empty text counts as `{}`
+        only for a tool without parameters.
 
         Raises:
-            ToolError: The arguments do not fit. Fields are named, values are not. What a validator of the application
-                says stays inside, because it may quote a value; a ToolError that it raises is told as it stands.
+            ToolError: The arguments do not fit. The message names fields and no values. The message of an application's
+                validator is left out, because it may quote a value; a ToolError that it raises passes unchanged.
         """
         from voicepipe.tools.signature import NOT_GIVEN  # noqa: PLC0415 - Rule 4
 
@@ -187,22 +187,22 @@ class Tool(Generic[P, R]):
         return {name: value for name, value in values.items() if value is not NOT_GIVEN}
 
     def with_defaults(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values of all parameters that a model knows, so that two ways to write one call are equal."""
+        """Return the values of all parameters that the model sees, so that two ways to write one call are equal."""
         parameters = inspect.signature(self._function).parameters
         return {name: values.get(name, parameters[name].default) for name in self._signature.names}
 
     async def call(self, values: Mapping[str, Any], context: ToolContext[Any]) -> Any:  # noqa: ANN401 - the tool's own
-        """Run the function: an async one here, a plain one in a daemon thread.
+        """Run the function: an async one in this task, a plain one in a daemon thread.
 
         Args:
             values: What `validate` returned.
-            context: Given to the function if it asks for it.
+            context: Passed to the function if it has a parameter for it.
 
         Raises:
-            ToolError: The function was cancelled from inside, so nobody knows how far it came.
-            BaseException: Whatever the function raised.
+            ToolError: The function was cancelled from inside, so its outcome is unknown.
+            BaseException: Any exception that the function raised.
 
-        Cancelling cancels an async function and abandons the thread of a plain one, which runs on.
+        Cancelling cancels an async function. The thread of a plain function cannot be stopped: it runs on, abandoned.
         """
         given = dict(values)
         if self._signature.context is not None:
@@ -212,21 +212,21 @@ class Tool(Generic[P, R]):
             if inspect.iscoroutinefunction(self._function):
                 return await run()
             result = await run_in_daemon_thread(run, name=f"voicepipe tool {self.name}")
-            # A plain function around an async one, as careless decorators make them.
+            # Some decorators wrap an async function in a plain one.
             return await result if inspect.isawaitable(result) else result
         except asyncio.CancelledError as error:
             if is_cancelled():
                 raise
-            # A future it waited for was cancelled elsewhere. Let through, it would end the call without a result.
+            # Something that it awaited was cancelled elsewhere. Passed on, that would end the call without a result.
             raise ToolError(f"{self.name} was cancelled from inside; its outcome is unknown") from error
 
     def render(self, result: Any) -> str:  # noqa: ANN401
-        """Return what the model sees: text as it is, anything else as JSON by the return annotation.
+        """Return what the model sees of a result: text as it is, anything else as JSON by the return annotation.
 
-        A result beyond 8 KiB, counted as it is written in JSON, is cut and says so.
+        A result of more than 8 KiB, counted as it is written in JSON, is cut and ends with a note that says so.
 
         Raises:
-            ToolError: The result cannot be written as JSON. The call was made all the same.
+            ToolError: The result cannot be written as JSON. The function has run.
         """
         if isinstance(result, str) and not isinstance(result, Enum):
             return _cut(result)
@@ -234,7 +234,7 @@ class Tool(Generic[P, R]):
         if isinstance(result, Iterator):  # it may never end
             raise ToolError(refusal)
         try:
-            # Without warnings: what is not of the annotated type, e.g. a dict for a model, is written by its own.
+            # Without warnings: a value of a type other than annotated, e.g. a dict, is written by its own type.
             data = self._signature.returns.dump_json(result, warnings=False)
             return data.decode() if len(data) <= MAX_RESULT_BYTES else _cut(data.decode())
         except Exception as error:
@@ -274,23 +274,24 @@ def tool(
     say: str = "",
     confirm: bool = False,
 ) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
-    """Make a tool of a function, async or plain: `@tool`, `@tool(effect="read")` or `tool(shop.find_order)`.
+    """Make a tool from a function, async or plain: `@tool`, `@tool(effect="read")` or `tool(shop.find_order)`.
 
     Methods of a `Toolbox` are decorated like functions.
 
     Args:
-        function: Every parameter and the result have annotations, and the docstring says what it does. Parameters are
+        function: Its parameters and its result have annotations, and its docstring says what it does. A parameter is
             described by `Annotated[..., Field(description=...)]` or in the docstring's section "Args".
-        effect: "write" runs outside of the turn, so a barge-in does not touch it; "read" may run before the caller has
+        effect: "write" runs outside of the turn, so a barge-in does not touch it; "read" can run before the caller has
             finished, be cancelled, and be repeated.
-        timeout_s: Seconds after which the model is told that the outcome is unknown.
-        name: What the model calls it, if not by the function's name.
-        say: Said when the tool takes its time and nothing else is being said, e.g. "One moment, I am looking it up."
-        confirm: Whether the caller has to agree. The first call does not run: the model is told to ask. The identical
-            call in a later turn of the caller runs, unless their words begin with a refusal.
+        timeout_s: Seconds after which the result for the model is that the outcome is unknown.
+        name: The name for the model, if it is not the function's name.
+        say: What the agent says when the tool takes long and nothing else is being said, e.g. "One moment, I am looking
+            it up."
+        confirm: Whether the caller has to agree. The first call does not run: its result asks the model to ask the
+            caller. The identical call in a later turn runs, unless the caller's words begin with a refusal.
 
     Raises:
-        ConfigurationError: A model could not call it; the message says what to write.
+        ConfigurationError: A model could not call the function; the message says what to write.
     """
 
     def decorate(function: Callable[P, R]) -> Tool[P, R]:
@@ -300,9 +301,9 @@ def tool(
 
 
 def describe_failure(error: BaseException) -> str:
-    """Return what the model is told about an error: the words of a `ToolError`, only the class of any other.
+    """Return what the model sees of an error: the message of a `ToolError`, only the class of any other.
 
-    A group with one error in it, as task groups raise them, counts as that error.
+    An exception group with one error in it, as a task group raises it, counts as that error.
     """
     inside = _grouped(error)
     if len(inside) == 1:
@@ -313,7 +314,7 @@ def describe_failure(error: BaseException) -> str:
 
 
 def _is_method(function: object) -> bool:
-    """Return whether a function stands in the body of a class, so that its first parameter is the object itself."""
+    """Return whether a function is defined in the body of a class and takes the object as its first parameter."""
     if not inspect.isfunction(function):
         return False
     first = next(iter(inspect.signature(function).parameters.values()), None)
@@ -326,11 +327,11 @@ def _grouped(error: BaseException) -> tuple[BaseException, ...]:
 
 
 def _cut(text: str) -> str:
-    """Return at most `MAX_RESULT_BYTES` as JSON writes them, with a mark where something is missing.
+    """Return a text of at most `MAX_RESULT_BYTES` as JSON writes it, with a note at the end if something was cut.
 
-    Half a surrogate pair, which UTF-8 does not have, becomes a question mark.
+    Half of a surrogate pair has no form in UTF-8 and becomes a question mark.
     """
-    beginning = text[: MAX_RESULT_BYTES + 1].encode("utf-8", errors="replace").decode()  # a huge result costs nothing
+    beginning = text[: MAX_RESULT_BYTES + 1].encode("utf-8", errors="replace").decode()  # a huge result costs little
     quoted = json.dumps(beginning, ensure_ascii=False).encode()
     if len(quoted) <= MAX_RESULT_BYTES:
         return beginning

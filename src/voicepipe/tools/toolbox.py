@@ -1,6 +1,6 @@
-"""Tools that belong together, and the tools of one call.
+"""Tools that belong together, and the tools of one session.
 
-Rule 1: a model can call what is in the call's `Toolset`, and nothing else.
+Rule 1: a model can call what is in the session's `Toolset`, and nothing else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Toolbox", "Toolset"]
 
 
 class Toolbox(Part):
-    """Base of tools that share something: a class whose methods are decorated with `@tool`.
+    """Base class of tools that share something: its methods are decorated with `@tool`.
 
         class Orders(vp.Toolbox):
             def __init__(self, shop: Shop) -> None:
@@ -29,72 +29,73 @@ class Toolbox(Part):
 
         vp.ToolRouter([Orders(shop), other_tool])
 
-    Names of a part (`open`, `attach`, `name`, `tools`) cannot be names of its methods; write `@vp.tool(name="open")`.
+    A tool's method cannot have a name that every part uses (`open`, `attach`, `name`, `tools`); write
+    `@vp.tool(name="open")`.
 
-    It is a part like any other: `open` may set up what all calls share, `attach` what belongs to one call.
+    A toolbox is a part like any other: `open` can set up what all sessions share, `attach` what belongs to one session.
     """
 
     def __init_subclass__(cls, **options: object) -> None:
-        """Refuse tools that would take the place of what every toolbox has."""
+        """Refuse tools that would replace a member that every toolbox has."""
         super().__init_subclass__(**options)
         for name, value in vars(cls).items():
             if isinstance(value, Tool) and hasattr(Toolbox, name):
                 raise ConfigurationError(
                     f"{cls.__name__}.{name} has the name of something that every Toolbox has; write "
-                    f'@tool(name="{name}") and call the method otherwise'
+                    f'@tool(name="{name}") and give the method another name'
                 )
 
     def tools(self) -> list[Tool[..., Any]]:
-        """Return the tools of this object, in the order in which they are written, those of base classes first."""
+        """Return the tools of this object in the order of their definition, those of base classes first."""
         names = dict.fromkeys(
             name for cls in reversed(type(self).__mro__) for name, value in vars(cls).items() if isinstance(value, Tool)
         )
-        found = (getattr(self, name) for name in names)  # a subclass may have put something else there
+        found = (getattr(self, name) for name in names)  # a subclass may have replaced one by something else
         return [one for one in found if isinstance(one, Tool)]
 
 
 Given: TypeAlias = Tool[..., Any] | Toolbox
-"""What a `ToolRouter` is given."""
+"""What a `ToolRouter` accepts."""
 
 
 class Toolset(Mapping[str, Tool[..., Any]]):
-    """The tools that one pipeline allows, by name; `Session.tools` is that of one call, which may add and remove some.
+    """The tools of a pipeline, by name; `Session.tools` is the set of one session, which can add and remove tools.
 
-    A request offers the tools that are there when it is sent. A call of a tool that has been removed since is refused.
+    A request offers the tools in the set when it is sent. A call of a tool that has been removed since is refused.
 
     Raises:
-        ConfigurationError: Something in it is no tool, or two have one name.
+        ConfigurationError: Something is not a tool, or two tools have the same name.
     """
 
     def __init__(self, tools: Iterable[Given] = ()) -> None:
         self._tools: dict[str, Tool[..., Any]] = {}
         self.definitions: tuple[dict[str, Any], ...] = ()
-        """The `tools` of a chat completion request. Not to be changed."""
+        """The `tools` of a chat completion request. Do not change them."""
         for one in tools:
             self.add(*(_tools_of(one) if isinstance(one, Toolbox) else [one]))
 
     def add(self, *tools: Tool[..., Any]) -> None:
-        """Allow further tools, from the next request on. Those of a `Toolbox` are added by `add(*toolbox.tools())`.
+        """Add tools, from the next request on. `add(*toolbox.tools())` adds those of a `Toolbox`.
 
         Raises:
-            ConfigurationError: Something is no tool, or there is one of that name; then none is added.
+            ConfigurationError: Something is not a tool, or its name is taken; then nothing is added.
         """
         allowed = dict(self._tools)
         for one in tools:
             _check_tool(one)
             if other := allowed.get(one.name):
                 raise ConfigurationError(
-                    f"two tools are called {one.name}: {other.origin} and {one.origin}; "
+                    f"two tools have the name {one.name}: {other.origin} and {one.origin}; "
                     f'give one of them another name with @tool(name="...")'
                 )
             allowed[one.name] = one
         self._allow(allowed)
 
     def remove(self, *names: str) -> None:
-        """Allow these tools no more. A call that is running is not touched.
+        """Remove tools by name, from the next request on. A call that is running goes on.
 
         Raises:
-            ConfigurationError: There is no tool of that name; then none is removed.
+            ConfigurationError: There is no tool of that name; then nothing is removed.
         """
         if unknown := [name for name in names if name not in self._tools]:
             raise ConfigurationError(
@@ -123,22 +124,22 @@ class Toolset(Mapping[str, Tool[..., Any]]):
 def _tools_of(box: Toolbox) -> list[Tool[..., Any]]:
     if found := box.tools():
         return found
-    raise ConfigurationError(f"{box.name} has no tools; decorate methods with @tool, plain ones without @staticmethod")
+    raise ConfigurationError(f"{box.name} has no tools; decorate its methods with @tool, and leave out @staticmethod")
 
 
 def _check_tool(found: object) -> None:
     if isinstance(found, type) and issubclass(found, Toolbox):
-        raise ConfigurationError(f"{found.__name__} is a class; write {found.__name__}(...) to make one")
+        raise ConfigurationError(f"{found.__name__} is a class; write {found.__name__}(...) to make an object of it")
     if isinstance(found, Toolbox):
         raise ConfigurationError(f"{found.name} is a toolbox; write add(*toolbox.tools())")
     if isinstance(found, Tool):
         if found.is_unbound:
             raise ConfigurationError(
-                f"{found.origin} is a method without its object; derive the class from Toolbox and give an object of "
+                f"{found.origin} is a method without its object; derive the class from Toolbox and pass an object of "
                 f"it: ToolRouter([{found.origin.split('.')[-2]}(...)])"
             )
         return
     if callable(found):
         name = getattr(found, "__name__", type(found).__name__)
-        raise ConfigurationError(f"{name} is a function, but no tool; decorate it with @tool")
+        raise ConfigurationError(f"{name} is a function and not a tool; decorate it with @tool")
     raise ConfigurationError(f"tools must be functions decorated with @tool, found {type(found).__name__}")

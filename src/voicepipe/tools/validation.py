@@ -32,17 +32,17 @@ NUMBER: Final = re.compile(r"\s*[+-]?[\d.]+\s*")
 
 
 def guessed(value: object, schema: Mapping[str, Any]) -> str | None:
-    """Return the path of the first value that pydantic would guess, e.g. "guests.0.day"; None if there is none.
+    """Return the path of the first value that pydantic would guess, e.g. "guests.0.day", or None.
 
     Args:
         value: Parsed JSON.
-        schema: What the JSON should be, as pydantic describes it. What it does not describe is left to pydantic.
+        schema: JSON schema from pydantic. What it does not describe is left to pydantic.
     """
     return _Search(schema).path(value, schema)
 
 
 class _Search:
-    """Looks at each value once for each schema, also where schemas refer to each other."""
+    """Looks at each value once for each schema, even if schemas refer to each other."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._definitions: Mapping[str, Mapping[str, Any]] = root.get("$defs", {})
@@ -86,7 +86,7 @@ class _Search:
         return all(tag in named for tag, named in tags if named)
 
     def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what a reference points to; pydantic writes only words beside one."""
+        """Return the schema that a reference points to; next to a reference pydantic writes only descriptions."""
         while reference := schema.get("$ref"):
             schema = self._definitions[reference.rpartition("/")[2]]
         return schema
@@ -97,7 +97,7 @@ def _named(schema: Mapping[str, Any]) -> list[object]:
 
 
 def _inner(value: object, schema: Mapping[str, Any]) -> Iterator[tuple[str, object, Mapping[str, Any]]]:
-    """Yield name, value and schema of what is in an object or an array, keys included."""
+    """Yield path, value and schema of everything in an object or an array, including the keys."""
     if isinstance(value, dict):
         fields = cast("dict[str, object]", value)
         if names := schema.get("propertyNames"):

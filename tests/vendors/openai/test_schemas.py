@@ -33,12 +33,12 @@ def written(form: SchemaForm, tools: tuple[Any, ...] = (), wanted: Any = None) -
 
 @pytest.mark.parametrize("form", ["plain", "strict", "reduced"])
 def test_nothing_to_offer_is_nothing_to_send(form: SchemaForm) -> None:
-    """Without tools and format a request says nothing of them."""
+    """A request without tools and format has no fields for them."""
     assert written(form) == {"a": 1}
 
 
 def test_plain_is_as_it_stands() -> None:
-    """Nothing is changed unless it is asked for."""
+    """The plain form changes nothing."""
     assert written("plain", (TOOL,), FORMAT) == {"a": 1, "tools": [TOOL], "response_format": FORMAT}
 
 
@@ -52,7 +52,7 @@ def test_strict_says_so() -> None:
 
 
 def test_reduced_leaves_out_what_is_refused() -> None:
-    """Reduced tools and formats hold no references, and do not call themselves strict."""
+    """Reduced tools and formats have no references and are not marked as strict."""
     sent = written("reduced", (TOOL,), FORMAT)
     for one in (sent["tools"][0]["function"], sent["response_format"]["json_schema"]):
         assert "strict" not in one
@@ -62,7 +62,7 @@ def test_reduced_leaves_out_what_is_refused() -> None:
 
 @pytest.mark.parametrize("form", ["strict", "reduced"])
 def test_what_has_its_form_keeps_it(form: SchemaForm) -> None:
-    """A schema that is strict already, as structured output sends it, is written without a change of meaning."""
+    """A schema that is already strict, as structured output sends it, keeps its meaning."""
     once = written("strict", (), FORMAT)["response_format"]
     again = written(form, (), once)["response_format"]["json_schema"]["schema"]
     assert again["required"] == ["city", "when"]
@@ -72,7 +72,7 @@ def test_what_has_its_form_keeps_it(form: SchemaForm) -> None:
 @pytest.mark.parametrize("form", ["plain", "strict", "reduced"])
 @pytest.mark.parametrize("wanted", [{"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "x"}}])
 def test_a_format_without_a_schema_is_left_alone(form: SchemaForm, wanted: dict[str, Any]) -> None:
-    """What holds no schema is sent as it is; the service says whether it takes it."""
+    """Tools and formats without a schema are sent unchanged; the service decides whether it accepts them."""
     assert written(form, (), wanted)["response_format"] == wanted
 
 
@@ -85,7 +85,7 @@ def test_what_is_given_stays_as_it_is(form: SchemaForm) -> None:
 
 
 def test_a_set_of_tools_is_written_once() -> None:
-    """The same tools give the same text, not an equal one; other tools give another."""
+    """The same tools give the identical text; other tools give another."""
     texts, other = SchemaTexts("strict"), copy.deepcopy(TOOL)
     other["function"]["name"] = "cancel"
     first = texts.text((TOOL,), None)
@@ -95,7 +95,7 @@ def test_a_set_of_tools_is_written_once() -> None:
 
 
 def test_sets_of_tools_do_not_pile_up() -> None:
-    """An application that makes its tools anew for each request fills no memory."""
+    """An application that makes new tools for each request does not fill the memory."""
     texts = SchemaTexts()
     for _ in range(3 * KEPT_SETS):
         texts.text((copy.deepcopy(TOOL),), None)
@@ -103,7 +103,7 @@ def test_sets_of_tools_do_not_pile_up() -> None:
 
 
 def test_what_cannot_be_strict_is_named() -> None:
-    """A tool that takes any fields at all cannot be strict; the error names it."""
+    """A tool that accepts fields of any name cannot be strict; the error names it."""
     anything = {"type": "object", "properties": {"data": {"type": "object"}}}
     tool: dict[str, Any] = {"type": "function", "function": {"name": "store", "parameters": anything}}
     with pytest.raises(ConfigurationError, match=r"the tool 'store' cannot be sent with schemas='strict': .*data"):
@@ -111,7 +111,7 @@ def test_what_cannot_be_strict_is_named() -> None:
 
 
 def test_an_unknown_form_is_refused() -> None:
-    """A misspelt form is told with those that there are."""
+    """The error for a misspelt form lists the known ones."""
     form: Any = "stict"
     with pytest.raises(ConfigurationError, match="schemas must be one of 'plain', 'strict', 'reduced', not 'stict'"):
         SchemaTexts(form)

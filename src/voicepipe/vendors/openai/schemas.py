@@ -1,4 +1,4 @@
-"""How tools and formats of answers are written: services differ in the JSON Schema they take.
+"""Tools and answer formats as services accept them: each takes its own part of JSON Schema.
 
 Rule 1: a set of tools is converted once, not for each request.
 """
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 __all__ = ["SchemaForm", "SchemaTexts"]
 
 SchemaForm: TypeAlias = Literal["plain", "strict", "reduced"]
-"""As it stands; so that a service can hold the model to it; or without the keywords that some services refuse."""
+"""Unchanged; in the form that a service can enforce; or without the keywords that some services refuse."""
 
 KEPT_SETS: Final = 64
-"""Sets of tools whose text is kept; an application that makes new ones for ever must not fill the memory."""
+"""Sets of tools whose text is kept, so that an application with ever new tools does not fill the memory."""
 
 
 class SchemaTexts:
     """Tools and answer formats as JSON text.
 
     Args:
-        form: How schemas are written.
-        part: Whose setting that is; named in errors.
+        form: The form of the schemas.
+        part: The part that has this setting; errors name it.
     """
 
     def __init__(self, form: SchemaForm = "plain", part: str = "SchemaTexts") -> None:
@@ -36,7 +36,7 @@ class SchemaTexts:
             known = ", ".join(map(repr, get_args(SchemaForm)))
             raise ConfigurationError(f"{part}: schemas must be one of {known}, not {form!r}")
         self.form: SchemaForm = form
-        self._known: dict[tuple[int, ...], tuple[object, str]] = {}  # with the objects, so that ids stay theirs
+        self._known: dict[tuple[int, ...], tuple[object, str]] = {}  # with the objects, so that no id is reused
 
     def text(self, tools: Sequence[Mapping[str, Any]], response_format: Mapping[str, Any] | None) -> str:
         """Return the fields `tools` and `response_format` of a request, each after a comma; "" without both.
