@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.helpers.orders import Address, Shop, ping
@@ -305,6 +305,9 @@ def test_what_is_not_json_is_an_error_after_the_fact(result: object) -> None:
 
 
 @given(st.text("aé\u2028😀", min_size=1, max_size=4), st.integers(min_value=1, max_value=20_000))
+@example("a", 8191)
+@example("a", 8192)
+@example("a", 8193)
 def test_long_results_are_cut(piece: str, count: int) -> None:
     """A result has at most 8 KiB in whole characters, and says so if it was cut."""
     text = (piece * count)[:20_000]

@@ -333,7 +333,7 @@ def _cut(text: str) -> str:
     """
     beginning = text[: MAX_RESULT_BYTES + 1].encode("utf-8", errors="replace").decode()  # a huge result costs little
     quoted = json.dumps(beginning, ensure_ascii=False).encode()
-    if len(quoted) <= MAX_RESULT_BYTES:
+    if len(quoted) - 2 <= MAX_RESULT_BYTES:  # without the quotes
         return beginning
     kept = quoted[: MAX_RESULT_BYTES - len(json.dumps(_CUT))].decode("utf-8", errors="ignore")
     kept = re.sub(r"(?<!\\)((?:\\\\)*)\\(u[0-9a-f]{0,3})?$", r"\1", kept)  # half of an escape
