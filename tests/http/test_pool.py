@@ -108,7 +108,7 @@ async def test_a_thousand_interruptions_leave_every_connection_free() -> None:
             await wait_all_free(stage.clients[0])
 
     assert turn.failure is None
-    assert turn.spoken.until(60.0) == {0: "Here I am."}
+    assert turn.speech.heard_until(60.0) == {0: "Here I am."}
     seen = kinds(service)
     assert seen["whole"] == 1
     assert min(seen["before the head"], seen["in mid-stream"]) >= BARGE_INS // 10

@@ -165,7 +165,7 @@ def test_a_forbidden_import_is_found(module: str, text: str, said: str) -> None:
     ("module", "text"),
     [
         ("session.session", f"from {TURN} import Turn"),
-        ("conversation.turn", "if typing.TYPE_CHECKING:\n    from voicepipe.conversation.heard_text import HeardText"),
+        ("conversation.turn", "if typing.TYPE_CHECKING:\n    from voicepipe.conversation.speech import Speech"),
         ("audio.wav", "async def late():\n    import numpy, wave"),
         ("vendors.assemblyai.stt", "if TYPE_CHECKING:\n    import assemblyai"),
         ("testing.script", "import h11\nfrom voicepipe.testing.clock import virtual\nimport voicepipe as vp"),
@@ -174,5 +174,5 @@ def test_a_forbidden_import_is_found(module: str, text: str, said: str) -> None:
 )
 def test_an_allowed_import_is_left_alone(module: str, text: str) -> None:
     """Imports of lower folders, of the own folder, and of allowed packages bring no complaint."""
-    known = {"", "errors", "conversation.turn", "conversation.heard_text", "session.session", "testing.script"}
+    known = {"", "errors", "conversation.turn", "conversation.speech", "session.session", "testing.script"}
     assert complaints(module, text, known | {"testing.clock", "audio.wav", "http.client"}) == []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import anyio
 
-from voicepipe.conversation.heard_text import HeardText
+from voicepipe.conversation.speech import Speech
 from voicepipe.events import (
     CleanupOverran,
     TurnCompleted,
@@ -89,14 +89,12 @@ class Turn:
         committed: Set when the turn is no draft any more; playback and writing tools wait for it.
         settled: Set when the turn has ended, in whatever way.
         timeline: Where the time goes.
-        spoken: The record of what was handed to the output.
+        speech: The record of what was handed to the output and of what was heard.
         segments: The assistant message that each segment of speech belongs to.
         first_segment: The segment that the speech now being prepared begins with.
         failure: Why the reply is not whole, if it is not; what was said stays said.
         finish_reason: The model's last word on why it stopped.
-        lease: The right to write to the output, once it has begun to speak.
         is_withheld: Whether a stage in front of the model has kept the caller's words to itself.
-        unplayed: Sentences that TTS has been given and whose audio is not yet all handed to the output.
         at_work: Names of the parts that are doing something for this turn.
     """
 
@@ -111,16 +109,14 @@ class Turn:
         self.committed = anyio.Event()
         self.settled = anyio.Event()
         self.timeline = Timeline()
-        self.spoken = HeardText()
+        self.speech = Speech()
         self.segments: list[AssistantMessage] = []
         self.first_segment = 0
         self.failure: VoicepipeError | None = None
         self.finish_reason = ""
         self.is_withheld = False
-        self.unplayed = 0
         self._messages: list[Message] = [UserMessage(transcript.text)] if transcript else []
         self._before = session.history.snapshot()
-        self.lease: OutputLease | None = None
         self._at_work: list[str] = []
         self._untold: list[Event] = []
         if not is_draft:
@@ -140,12 +136,6 @@ class Turn:
     def has_text(self) -> bool:
         """Whether the reply had anything to pronounce, beside what was said around its calls of tools."""
         return any(message.synthesised and not message.calls for message in self.segments)
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether all that this turn has given to TTS has been heard."""
-        written_s = self.spoken.written_s
-        return not self.unplayed and (self.lease is None or self.lease.played_s >= written_s - 1e-6)
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -260,7 +250,7 @@ class Turn:
 
     def _settle_messages(self, *, was_cut: bool) -> str:
         """Write down what was heard, and return all of it."""
-        heard = self.spoken.until(self.lease.played_s if self.lease else 0.0)
+        heard = self.speech.heard()
         for segment, text in heard.items():
             # Two segments of one message: the model spoke on after a call.
             message = self.segments[segment]
@@ -276,7 +266,7 @@ class Turn:
 
     def __repr__(self) -> str:
         """Show the state and how much was handed to the output."""
-        return f"<Turn {self.turn_id} {self.state.name} written={self.spoken.written_s:.2f}s>"
+        return f"<Turn {self.turn_id} {self.state.name} written={self.speech.written_s:.2f}s>"
 
 
 def _words(text: str) -> str:

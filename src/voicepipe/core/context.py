@@ -90,7 +90,7 @@ class OutputLease(Protocol):
 
     async def write(self, pcm: bytes) -> None: ...  # noqa: D102
 
-    async def wait_played(self, written_s: float) -> None: ...  # noqa: D102
+    async def wait_played(self) -> None: ...  # noqa: D102
 
     def check(self) -> None: ...  # noqa: D102
 

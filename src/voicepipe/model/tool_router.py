@@ -323,7 +323,7 @@ class _Reply:
                 await running.has_result.wait()
             if running.has_result.is_set() or self._turn_calls.has_filled:
                 return
-            if turn.committed.is_set() and turn.is_silent and not self._text_goes_on:
+            if turn.committed.is_set() and turn.speech.is_silent and not self._text_goes_on:
                 break
             pause_s = LISTEN_S
         self._turn_calls.has_filled = True

@@ -382,7 +382,7 @@ class Session(Generic[Deps]):
             return
         if state is TurnState.FAILED:
             log.warning("turn %d failed: %s", turn.turn_id, for_log(turn.failure) if turn.failure else "")
-            if not turn.is_silent:  # it was cut by an error: what follows must not be taken for the next turn's
+            if not turn.speech.is_silent:  # it was cut by an error: what follows must not be taken for the next turn's
                 self._playout.flush()
         ended = turn.settle(state)
         self.emit(ended)

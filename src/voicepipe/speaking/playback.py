@@ -46,7 +46,7 @@ class Playout:
             return self._lease
         if self._lease is not None:
             self._lease.revoke()
-        self._lease = turn.lease = Lease(self, turn)
+        self._lease = turn.speech.lease = Lease(self, turn)
         return self._lease
 
     def flush(self) -> None:
@@ -57,9 +57,8 @@ class Playout:
         self.audible_until_s = min(self.audible_until_s, anyio.current_time())
         self.output.flush()
 
-    def took(self, pcm: bytes) -> None:
-        """The output has taken a frame, which it plays after what it had."""
-        duration_s = len(pcm) / 2 / self.output.sample_rate
+    def took(self, duration_s: float) -> None:
+        """Note that the output has taken a frame, which it plays after what it had."""
         self.audible_until_s = max(self.audible_until_s, anyio.current_time()) + duration_s
 
 
@@ -96,6 +95,16 @@ class Lease:
             LeaseRevoked: The turn has lost the output, before or while it waited.
         """
         self.check()
+        speech, duration_s = self.turn.speech, len(pcm) / 2 / self._output.sample_rate
+        speech.add_audio(duration_s)  # before the write: while it waits for room, the frame may be played
+        try:
+            await self._write(pcm)
+        except BaseException:
+            speech.add_audio(-duration_s)
+            raise
+        self._playout.took(duration_s)
+
+    async def _write(self, pcm: bytes) -> None:
         if self._output._watches_itself:
             await self._output.write(pcm)
         else:
@@ -107,10 +116,9 @@ class Lease:
             # An output that was waiting for room when it was flushed may have taken the frame in after all.
             self._output.flush()
         self.check()
-        self._playout.took(pcm)
 
-    async def wait_played(self, written_s: float) -> None:
-        """Wait until `written_s` seconds of this turn's audio have been played.
+    async def wait_played(self) -> None:
+        """Wait until all audio that this turn has written has been played.
 
         Raises:
             LeaseRevoked: The turn has lost the output.
@@ -118,8 +126,7 @@ class Lease:
         """
         reached, since = self.played_s, anyio.current_time()
         pause = 0.0
-        # A microsecond: sums of frame lengths are not exact.
-        while (left := written_s - self.played_s) > 1e-6:
+        while left := self.turn.speech.left_s:
             # Not until all could have been played: an output that reports nothing must be found out before.
             await anyio.sleep(min(max(left, pause), STALLED_OUTPUT_S + 0.005))
             pause = 0.005  # an output that is a little behind must not be asked all the time
@@ -169,25 +176,25 @@ class Playback:
             await self._begin()
         turn = self._turn
         segment = min(sentence.segment, len(turn.segments) - 1)  # a stage may have ended segments of its own
-        turn.spoken.begin(sentence.text, segment)
+        turn.speech.begin(sentence.text, segment)
         turn.segments[segment].synthesised += sentence.text
         self._untold = sentence.text.strip()
 
     def mark(self, mark: WordMark) -> None:
         """Note how far the current sentence's text goes."""
-        self._turn.spoken.add_mark(mark.char_end, mark.end_s)
+        self._turn.speech.add_mark(mark.char_end, mark.end_s)
 
     async def finish_sentence(self) -> None:
         """All audio of the current sentence has been handed over."""
         if self._resampler is not None and self._lease is not None:
             await self._write(self._lease, self._resampler.flush())
             self._resampler = self._turn.session.resampler_to_output(self._sample_rate)
-        self._turn.spoken.finish()
+        self._turn.speech.finish()
 
     async def wait_played(self) -> None:
         """Wait until everything has been heard."""
         if self._lease is not None:
-            await self._lease.wait_played(self._turn.spoken.written_s)
+            await self._lease.wait_played()
 
     async def _begin(self) -> OutputLease:
         turn = self._turn
@@ -199,15 +206,5 @@ class Playback:
         return self._lease
 
     async def _write(self, lease: OutputLease, pcm: bytes) -> None:
-        if not pcm:
-            return
-        rate = self._turn.session.output_rate
-        for frame in frames_of(pcm, rate):  # a resampler gives out what it held back in longer pieces
-            # Recorded before the write: a frame that waits for room may be played before this task runs again.
-            duration_s = len(frame) / 2 / rate
-            self._turn.spoken.add_audio(duration_s)
-            try:
-                await lease.write(frame)
-            except BaseException:
-                self._turn.spoken.add_audio(-duration_s)
-                raise
+        for frame in frames_of(pcm, self._turn.session.output_rate):  # a resampler may give out longer pieces
+            await lease.write(frame)

@@ -89,7 +89,7 @@ class TTSSink(Stage[Sentence, Never]):
             async for sentence in _speakable(inbox, spoken if self.strips_markup else printable):
                 turn.timeline.mark("first_sentence")
                 clip = _Clip(sentence)
-                turn.unplayed += 1
+                turn.speech.expect()
                 await clips.send(clip)
                 tasks.start_soon(self._fill, clip, turn)
             clips.close()
@@ -108,7 +108,6 @@ class TTSSink(Stage[Sentence, Never]):
                 await playback.wait_played()
                 raise clip.error
             await playback.finish_sentence()
-            turn.unplayed -= 1
         await playback.wait_played()
 
     async def _fill(self, clip: _Clip, turn: Turn) -> None:

@@ -87,7 +87,7 @@ async def test_many_interruptions_leave_nothing_behind() -> None:
             session.interrupt()
             session.interrupt()
         turn = await session.user_says("And now?")
-        assert turn.spoken.until(60.0) == {0: WELL}
+        assert turn.speech.heard_until(60.0) == {0: WELL}
 
     assert all(request.ended_s is not None for request in gateway.requests)
 

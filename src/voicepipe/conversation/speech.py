@@ -1,0 +1,111 @@
+"""What one turn says: how much of it has been written to the output, how much has been played, and which words were heard.
+
+Rule 1: this is the only place that compares what was written with what was played.
+Rule 2: a word counts only when all of its audio was played. In doubt, less was heard.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from voicepipe.core.context import OutputLease
+
+__all__ = ["Speech"]
+
+SLOW_CHARACTERS_PER_S = 11.0
+"""While a sentence's audio is still arriving its length is unknown: assume slow speech, so that too little counts as
+heard rather than too much. Ordinary English speech runs at 14 to 17 characters a second."""
+
+_WORD_END = re.compile(r"\S(?=\s|$)")
+
+
+@dataclass(slots=True)
+class _Sentence:
+    text: str
+    segment: int
+    start_s: float
+    duration_s: float = 0.0
+    is_whole: bool = False
+    marks: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
+
+
+class Speech:
+    """The sentences of one turn, in the order in which they are played.
+
+    Attributes:
+        lease: What plays them; None until the first one begins.
+    """
+
+    def __init__(self) -> None:
+        self.lease: OutputLease | None = None
+        self._sentences: list[_Sentence] = []
+        self._unfinished = 0
+
+    def expect(self) -> None:
+        """Count a sentence that was given to TTS; `finish` takes it off again."""
+        self._unfinished += 1
+
+    def begin(self, text: str, segment: int) -> None:
+        """Start a sentence where the last one ends."""
+        self._sentences.append(_Sentence(text, segment, self.written_s))
+
+    def add_audio(self, duration_s: float) -> None:
+        """Count audio of the current sentence that the output is given, or with a minus that it did not take."""
+        self._sentences[-1].duration_s += duration_s
+
+    def add_mark(self, char_end: int, end_s: float) -> None:
+        """Note that the current sentence's first `char_end` characters take `end_s` seconds of its audio."""
+        self._sentences[-1].marks.append((char_end, end_s))
+
+    def finish(self) -> None:
+        """Note that the output has been given all audio of the current sentence."""
+        self._sentences[-1].is_whole = True
+        self._unfinished -= 1
+
+    @property
+    def written_s(self) -> float:
+        """Seconds of audio that the output has been given."""
+        return self._sentences[-1].start_s + self._sentences[-1].duration_s if self._sentences else 0.0
+
+    @property
+    def left_s(self) -> float:
+        """Seconds of audio that the output has been given and has not played yet."""
+        left = self.written_s - (self.lease.played_s if self.lease else 0.0)
+        return left if left > 1e-6 else 0.0  # sums of frame lengths are not exact
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether every sentence that was given to TTS has been played."""
+        return not self._unfinished and not self.left_s
+
+    def heard(self) -> dict[int, str]:
+        """Return what has been heard so far, by segment."""
+        return self.heard_until(self.lease.played_s if self.lease else 0.0)
+
+    def heard_until(self, played_s: float) -> dict[int, str]:
+        """Return what has been heard once `played_s` seconds of this turn's audio were played, by segment."""
+        heard: dict[int, str] = {}
+        for sentence in self._sentences:
+            text = _heard_of(sentence, played_s - sentence.start_s)
+            heard[sentence.segment] = heard.get(sentence.segment, "") + text
+        return {segment: text for segment, text in heard.items() if any(c.isalnum() for c in text)}
+
+
+def _heard_of(sentence: _Sentence, played_s: float) -> str:
+    # What is played after this sentence does not count for it, also if the sentence was cut off. And half a sample at
+    # 192 kHz more: sums of frame lengths must not lose a sentence to rounding.
+    played_s = min(played_s, sentence.duration_s) + 2.5e-6
+    if not sentence.duration_s:
+        return ""
+    if sentence.is_whole and played_s >= sentence.duration_s:
+        return sentence.text
+    if sentence.marks:
+        return sentence.text[: max((end for end, at_s in sentence.marks if at_s <= played_s), default=0)]
+    slow_s = len(sentence.text) / SLOW_CHARACTERS_PER_S
+    length_s = sentence.duration_s if sentence.is_whole else max(sentence.duration_s, slow_s)
+    characters = len(sentence.text) * min(1.0, played_s / length_s)
+    ends = [match.end() for match in _WORD_END.finditer(sentence.text)]
+    return sentence.text[: max((end for end in ends if end <= characters), default=0)]
