@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from itertools import product
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import anyio
 import pytest
 
+import voicepipe
 from voicepipe import (
     AssistantMessage,
     AudioFrame,
@@ -24,6 +26,7 @@ from voicepipe import (
     SentenceStarted,
     Session,
     Stage,
+    StageError,
     STTStage,
     ToolContext,
     ToolFinished,
@@ -55,20 +58,17 @@ from voicepipe.testing import (
 
 pytestmark = pytest.mark.anyio
 
-LEGAL = {
-    ("DRAFT", "COMMITTED"),
-    ("DRAFT", "ROLLED_BACK"),
-    ("COMMITTED", "SPEAKING"),
-    ("COMMITTED", "DONE"),
-    ("COMMITTED", "EMPTY"),
-    ("COMMITTED", "INTERRUPTED"),
-    ("COMMITTED", "FAILED"),
-    ("SPEAKING", "DONE"),
-    ("SPEAKING", "EMPTY"),
-    ("SPEAKING", "INTERRUPTED"),
-    ("SPEAKING", "FAILED"),
+SOURCE = Path(voicepipe.__file__).parent
+
+# What may happen to a turn, in which states, and the state that it brings.
+ALIVE = ("COMMITTED", "SPEAKING")
+HAPPENINGS: dict[str, tuple[Callable[[Turn], object], tuple[str, ...], str]] = {
+    "commit": (lambda turn: turn.commit(Transcript("Hello!", 0.0, 0.0)), ("DRAFT",), "COMMITTED"),
+    "roll back": (Turn.roll_back, ("DRAFT",), "ROLLED_BACK"),
+    "complete": (lambda turn: turn.settle("complete"), ALIVE, "DONE"),
+    "leave empty": (lambda turn: turn.settle("leave empty"), ALIVE, "EMPTY"),
+    "interrupt": (lambda turn: turn.settle("interrupt"), ALIVE, "INTERRUPTED"),
 }
-PAIRS = list(product(TurnState, TurnState))
 
 
 async def hold(
@@ -113,28 +113,102 @@ async def in_state(state: TurnState) -> Turn:
     async with Pipeline(ScriptedModel([]), SentenceChunker(), ScriptedVoice()).session(
         output=RecordingOutput()
     ) as session:
-        turn = Turn(1, session, None, is_draft=True)
+        turn = Turn(1, session, Transcript("Hello.", 0.0, 0.0), is_draft=True)
     turn.state = state
     return turn
 
 
-@pytest.mark.parametrize(("before", "after"), PAIRS, ids=lambda state: state.name)
-async def test_the_table_of_states_is_kept(before: TurnState, after: TurnState) -> None:
-    """A legal change is made; each of the others raises, names both states and changes nothing."""
+@pytest.mark.parametrize("before", TurnState, ids=lambda state: state.name)
+@pytest.mark.parametrize("happening", HAPPENINGS)
+async def test_the_table_of_states_is_kept(before: TurnState, happening: str) -> None:
+    """What may happen in a state brings the next one; anything else raises, names both and changes nothing."""
+    happens, states, after = HAPPENINGS[happening]
     turn = await in_state(before)
-    if (before.name, after.name) in LEGAL:
-        turn.to(after)
-        assert turn.state is after
+    if before.name in states:
+        happens(turn)
+        assert turn.state.name == after
     else:
-        with pytest.raises(AssertionError, match=f"turn 1 cannot go from {before.name} to {after.name}"):
-            turn.to(after)
+        with pytest.raises(AssertionError, match=f"turn 1 is {before.name}, from where no step '{happening}'"):
+            happens(turn)
         assert turn.state is before
+
+
+@pytest.mark.parametrize("step", ["complete", "leave empty", "interrupt"])
+async def test_a_failure_decides_how_a_turn_ends(step: Literal["complete", "leave empty", "interrupt"]) -> None:
+    """A turn in which something failed ends as failed, with the first error, whatever else may be said of its end."""
+    turn = await in_state(TurnState.SPEAKING)
+    turn.fail(StageError("first", part="A"))
+    turn.fail(StageError("second", part="B"))
+    ended = turn.settle(step)
+    assert isinstance(ended, TurnFailed)
+    assert (turn.state, str(ended.error)) == (TurnState.FAILED, "first")
+
+
+async def test_a_turn_may_speak_twice() -> None:
+    """The fallback speaks after a reply that has spoken; a turn that is over stays as it is."""
+    turn = await in_state(TurnState.COMMITTED)
+    lease = turn.session.lease(turn)
+    for _ in range(2):
+        turn.speech_begins(lease)
+        assert turn.state is TurnState.SPEAKING
+    turn.settle("interrupt")
+    turn.speech_begins(lease)
+    assert turn.state is TurnState.INTERRUPTED
 
 
 @pytest.mark.parametrize("state", TurnState, ids=lambda state: state.name)
 async def test_a_turn_is_over_when_nothing_can_follow(state: TurnState) -> None:
     """The states without a way out are the ends."""
-    assert (await in_state(state)).is_over is (not TRANSITIONS[state])
+    assert (await in_state(state)).is_over is (state.name not in {"DRAFT", *ALIVE})
+
+
+MUTATORS = {"add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "remove", "set", "update"}
+
+
+def writes_to_turns(source: str) -> list[str]:
+    """Return the places of a module that change an attribute of a turn instead of asking the turn to do it."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, (ast.Store, ast.Del)):
+            written = node if isinstance(node, ast.Attribute) else node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
+            written = node.func.value
+        else:
+            continue
+        *owners, _ = [name.lstrip("_") for name in ast.unparse(written).replace("[", ".").split(".")]
+        if "turn" in owners:
+            found.append(f"{node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+def test_only_the_turn_changes_a_turn() -> None:
+    """No other module writes an attribute of a turn, or changes a list, a message or an event that one holds."""
+    others = [path for path in SOURCE.rglob("*.py") if path.name != "turn.py"]
+    assert {path: found for path in others if (found := writes_to_turns(path.read_text(encoding="utf-8")))} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "turn.is_withheld = True",
+        "self._turn.finish_reason = reason",
+        "turn.unplayed += 1",
+        "turn.segments.append(message)",
+        "turn.segments[0].heard += text",
+        "self.turn.speech.lease = lease",
+        "turn.committed.set()",
+        "del turn.failure",
+    ],
+)
+def test_a_write_is_found(line: str) -> None:
+    """Each of the ways in which modules used to change a turn would be found."""
+    assert writes_to_turns(line) == [f"1: {line.removeprefix('del ').split(' = ')[0].split(' += ')[0]}"]
+
+
+@pytest.mark.parametrize("line", ["self._turn = turn", "turn.withhold()", "turn.scope.cancel()", "found = turn.state"])
+def test_asking_a_turn_is_no_write(line: str) -> None:
+    """To hold a turn, to read it and to call its methods is what others do with one."""
+    assert writes_to_turns(line) == []
 
 
 async def test_a_draft_becomes_history_when_it_is_committed() -> None:

@@ -1,14 +1,14 @@
 """One user utterance and its reply.
 
-Rule 1: everything done for the turn lives inside `scope`; ending the turn early is cancelling it.
-Rule 2: the table of states is the only place that says what may follow what.
+Rule 1: everything done for the turn lives inside `scope`; cancelling it ends the turn early.
+Rule 2: only the methods of `Turn` change a turn, and only the table moves its state.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict
 
 import anyio
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from voicepipe.core.context import OutputLease, SessionContext
     from voicepipe.errors import VoicepipeError
     from voicepipe.events import Event
-    from voicepipe.flow import Transcript
+    from voicepipe.flow import Sentence, Transcript
 
 __all__ = ["TRANSITIONS", "Turn", "TurnState"]
 
@@ -53,19 +53,23 @@ class TurnState(Enum):
     ROLLED_BACK = "rolled back"
 
 
-TRANSITIONS: Final[dict[TurnState, frozenset[TurnState]]] = {
-    TurnState.DRAFT: frozenset({TurnState.COMMITTED, TurnState.ROLLED_BACK}),
-    TurnState.COMMITTED: frozenset(
-        {TurnState.SPEAKING, TurnState.DONE, TurnState.EMPTY, TurnState.INTERRUPTED, TurnState.FAILED}
-    ),
-    # EMPTY and FAILED after SPEAKING: the spoken fallback comes first.
-    TurnState.SPEAKING: frozenset({TurnState.DONE, TurnState.EMPTY, TurnState.INTERRUPTED, TurnState.FAILED}),
-    TurnState.DONE: frozenset(),
-    TurnState.EMPTY: frozenset(),
-    TurnState.FAILED: frozenset(),
-    TurnState.INTERRUPTED: frozenset(),
-    TurnState.ROLLED_BACK: frozenset(),
+Step: TypeAlias = Literal["commit", "roll back", "speak", "complete", "leave empty", "fail", "interrupt"]
+"""What moves a turn from one state to the next."""
+
+_ENDS: Final[dict[Step, TurnState]] = {
+    "complete": TurnState.DONE,
+    "leave empty": TurnState.EMPTY,
+    "fail": TurnState.FAILED,
+    "interrupt": TurnState.INTERRUPTED,
 }
+
+TRANSITIONS: Final[dict[TurnState, dict[Step, TurnState]]] = {
+    TurnState.DRAFT: {"commit": TurnState.COMMITTED, "roll back": TurnState.ROLLED_BACK},
+    TurnState.COMMITTED: {"speak": TurnState.SPEAKING, **_ENDS},
+    # The fallback speaks, too: a turn that fails or is empty may have spoken, and speaks a second time.
+    TurnState.SPEAKING: {"speak": TurnState.SPEAKING, **_ENDS},
+}
+"""The next state, by state and step. A state that is missing here is an end."""
 
 
 class _Facts(TypedDict):
@@ -82,20 +86,18 @@ class Turn:
 
     Attributes:
         turn_id: Counts the turns of a session, from 1.
-        session: The call.
+        session: The session it belongs to.
         transcript: What the caller said; None when the agent speaks on its own.
-        state: Where the turn is; changed by `to` alone.
+        state: Where the turn is.
         scope: Cancelling it ends everything done for this turn.
-        committed: Set when the turn is no draft any more; playback and writing tools wait for it.
-        settled: Set when the turn has ended, in whatever way.
+        committed: Set when the turn is no longer a draft; playback and writing tools wait for it.
+        settled: Set when the turn has ended, however it ended.
         timeline: Where the time goes.
-        speech: The record of what was handed to the output and of what was heard.
-        segments: The assistant message that each segment of speech belongs to.
-        first_segment: The segment that the speech now being prepared begins with.
+        speech: What the turn says, and how much of it was heard.
+        first_segment: The segment with which the speech now being prepared begins.
         failure: Why the reply is not whole, if it is not; what was said stays said.
-        finish_reason: The model's last word on why it stopped.
-        is_withheld: Whether a stage in front of the model has kept the caller's words to itself.
-        at_work: Names of the parts that are doing something for this turn.
+        finish_reason: The model's own word for why it stopped.
+        is_withheld: Whether a stage in front of the model kept the caller's words to itself.
     """
 
     def __init__(
@@ -110,17 +112,19 @@ class Turn:
         self.settled = anyio.Event()
         self.timeline = Timeline()
         self.speech = Speech()
-        self.segments: list[AssistantMessage] = []
         self.first_segment = 0
         self.failure: VoicepipeError | None = None
         self.finish_reason = ""
         self.is_withheld = False
-        self._messages: list[Message] = [UserMessage(transcript.text)] if transcript else []
         self._before = session.history.snapshot()
+        self._messages: list[Message] = [UserMessage(transcript.text)] if transcript else []
+        self._segments: list[AssistantMessage] = []  # the message that each segment of speech belongs to
+        self._held_events: list[Event] = []
         self._at_work: list[str] = []
-        self._untold: list[Event] = []
         if not is_draft:
-            self._publish()
+            self._begin()
+
+    # --- what it knows ------------------------------------------------------------------------------------------------
 
     @property
     def user_text(self) -> str:
@@ -130,88 +134,125 @@ class Turn:
     @property
     def is_over(self) -> bool:
         """Whether the turn has ended."""
-        return not TRANSITIONS[self.state]
+        return self.state not in TRANSITIONS
 
     @property
     def has_text(self) -> bool:
-        """Whether the reply had anything to pronounce, beside what was said around its calls of tools."""
-        return any(message.synthesised and not message.calls for message in self.segments)
+        """Whether the reply had anything to pronounce apart from what was said around its tool calls."""
+        return any(message.synthesised and not message.calls for message in self._segments)
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """The conversation as this turn sees it: what came before it, and its own messages."""
         return (*self._before, *self._messages)
 
-    def emit(self, event: Event) -> None:
-        """Tell the application, once the turn is no draft any more; a draft that is dropped tells nothing."""
-        if self.state is TurnState.DRAFT:
-            self._untold.append(event)
-        elif self.state is not TurnState.ROLLED_BACK:
-            self.session.emit(event)
+    @property
+    def at_work(self) -> list[str]:
+        """Names of the parts that are doing something for this turn, cleaning up included."""
+        return sorted(set(self._at_work))
 
-    def announce(self) -> None:
-        """Tell the application that the turn has begun, and what a draft has done so far."""
-        if self.transcript is not None:
-            self.timeline.mark("speech_ended", self.transcript.speech_ended_s)
-            self.timeline.mark("endpoint", self.transcript.endpoint_s)
-            self.timeline.mark("transcript")
-        for event in (TurnStarted(turn_id=self.turn_id, user_text=self.user_text), *self._untold):
-            self.session.emit(event)
-
-    def understood(self, text: str) -> None:
-        """A stage in front of the model changed the caller's words: the conversation holds these."""
-        said = self._messages[0]
-        if said != UserMessage(text):
-            self._messages[0] = UserMessage(text)
-            self.session.history.exchange(said, self._messages[0])
+    # --- what the session does with it --------------------------------------------------------------------------------
 
     def commit(self, transcript: Transcript) -> None:
-        """A draft was right: take the final transcript, whose spelling may differ, and let it speak."""
+        """Let a draft that guessed right speak, with the final transcript, whose spelling may differ."""
+        self._move("commit")
         if self._messages[0] == UserMessage(self.user_text):  # else a stage has changed the words
             self._messages[0] = UserMessage(transcript.text)
         self.transcript = transcript
-        self.to(TurnState.COMMITTED)
-        self._publish()
+        self._begin()
 
-    def to(self, state: TurnState) -> None:
-        """Change the state.
+    def roll_back(self) -> None:
+        """Drop a draft without a trace."""
+        self._move("roll back")
+        self.scope.cancel()
+        self.settled.set()
 
-        Raises:
-            AssertionError: The table does not allow it; that is a bug of ours.
+    def prepare_speech(self) -> None:
+        """Begin a reply or a fallback: what is prepared from now on begins a segment of its own."""
+        self.first_segment = len(self._segments)
+
+    def settle(self, step: Literal["complete", "leave empty", "interrupt"]) -> TurnEnded:
+        """End the turn: write what was heard into its messages, and return its terminal event.
+
+        A turn in which something failed fails, whatever the step.
         """
-        if state not in TRANSITIONS[self.state]:
-            raise AssertionError(f"turn {self.turn_id} cannot go from {self.state.name} to {state.name}")
-        self.state = state
+        self._move("fail" if self.failure else step)
+        self.timeline.mark("ended")
+        heard = self._settle_messages(was_cut=self.state is not TurnState.DONE)
+        self.settled.set()
+        facts = _Facts(turn_id=self.turn_id, user_text=self.user_text, heard=heard, timeline=self.timeline)
+        if self.failure:
+            return TurnFailed(**facts, error=self.failure)
+        if self.state is TurnState.INTERRUPTED:
+            return TurnInterrupted(**facts)
+        if self.state is TurnState.EMPTY:
+            return TurnEmpty(**facts, finish_reason=self.finish_reason)
+        return TurnCompleted(**facts, finish_reason=self.finish_reason)
 
-    def _publish(self) -> None:
-        """Let it speak, and let history know of it."""
-        for message in self._messages:
-            self.session.history.append(message)
-        self.committed.set()
+    async def watch_cleanup(self) -> None:
+        """Wait as long as parts may clean up after an interruption, then report those that still do."""
+        await anyio.sleep(CLEANUP_S)
+        for part in self.at_work:
+            self.session.emit(CleanupOverran(part=part, after_s=CLEANUP_S))
 
-    def add_message(self) -> AssistantMessage:
+    # --- what its parts report ----------------------------------------------------------------------------------------
+
+    def emit(self, event: Event) -> None:
+        """Report an event to the application. Those of a draft wait for its commit, and are dropped with the draft."""
+        if self.state is TurnState.DRAFT:
+            self._held_events.append(event)
+        elif self.state is not TurnState.ROLLED_BACK:
+            self.session.emit(event)
+
+    def understood(self, text: str) -> None:
+        """Put words that a stage in front of the model changed into the conversation."""
+        before = self._messages[0]
+        if before != UserMessage(text):
+            self._messages[0] = UserMessage(text)
+            self.session.history.exchange(before, self._messages[0])
+
+    def withhold(self) -> None:
+        """Note that a stage in front of the model kept the caller's words to itself, so that no reply is missing."""
+        self.is_withheld = True
+
+    def add_message(self, text: str = "") -> AssistantMessage:
         """Begin another assistant message of this reply; the speech that follows belongs to it."""
-        message = AssistantMessage()
+        message = AssistantMessage(generated=text)
         self._messages.append(message)
-        self.segments.append(message)
         if self.state is not TurnState.DRAFT and not self.is_over:
             self.session.history.append(message)
+        self.add_segment(message)
         return message
 
-    def fail(self, error: VoicepipeError) -> None:
-        """Note that the reply is not whole. What was said so far is still spoken; the first failure counts.
+    def add_segment(self, message: AssistantMessage) -> None:
+        """Begin another segment of speech, which belongs to a message of this reply."""
+        self._segments.append(message)
 
-        A draft that fails is dropped silently: the final transcript starts anew.
+    def model_ended(self, finish_reason: str) -> None:
+        """Note why the model stopped, in its own word."""
+        self.finish_reason = finish_reason
+
+    def speech_begins(self, lease: OutputLease) -> None:
+        """Note that the turn speaks from here on, through this lease."""
+        self.speech.lease = lease
+        if not self.is_over:
+            self._move("speak")
+
+    def sentence_begins(self, sentence: Sentence) -> None:
+        """Note that what is played from here on belongs to this sentence."""
+        segment = min(sentence.segment, len(self._segments) - 1)  # a stage may have ended segments of its own
+        self.speech.begin(sentence.text, segment)
+        self._segments[segment].synthesised += sentence.text
+
+    def fail(self, error: VoicepipeError) -> None:
+        """Note that the reply is not whole. What was said so far is still played; the first failure counts.
+
+        A draft that fails is dropped silently: the final transcript starts from the beginning.
         """
         if self.state is TurnState.DRAFT:
             self.session.drop_draft(self)
         elif not self.is_over:
             self.failure = self.failure or error
-
-    @property
-    def at_work(self) -> list[str]:
-        """Names of the parts that are doing something for this turn, cleaning up included."""
-        return sorted(set(self._at_work))
 
     @contextmanager
     def working(self, part_name: str) -> Generator[None]:
@@ -222,40 +263,38 @@ class Turn:
         finally:
             self._at_work.remove(part_name)
 
-    async def watch_cleanup(self) -> None:
-        """Wait as long as parts may clean up after an interruption, then tell which ones still do."""
-        await anyio.sleep(CLEANUP_S)
-        for part in self.at_work:
-            self.session.emit(CleanupOverran(part=part, after_s=CLEANUP_S))
+    # --- inside -------------------------------------------------------------------------------------------------------
 
-    def settle(self, state: TurnState) -> TurnEnded:
-        """End the turn: write into its messages what was heard of them, and return its terminal event."""
-        self.to(state)
-        self.timeline.mark("ended")
-        heard = self._settle_messages(was_cut=state is not TurnState.DONE)
-        self.settled.set()
-        facts: _Facts = {
-            "turn_id": self.turn_id,
-            "user_text": self.user_text,
-            "heard": heard,
-            "timeline": self.timeline,
-        }
-        if state is TurnState.INTERRUPTED:
-            return TurnInterrupted(**facts)
-        if state is TurnState.FAILED and self.failure is not None:
-            return TurnFailed(**facts, error=self.failure)
-        if state is TurnState.EMPTY:
-            return TurnEmpty(**facts, finish_reason=self.finish_reason)
-        return TurnCompleted(**facts, finish_reason=self.finish_reason)
+    def _move(self, step: Step) -> None:
+        """Change the state as the table says.
+
+        Raises:
+            AssertionError: The table has no such step from here; that is a bug of ours.
+        """
+        if step not in (steps := TRANSITIONS.get(self.state, {})):
+            raise AssertionError(f"turn {self.turn_id} is {self.state.name}, from where no step {step!r} leads on")
+        self.state = steps[step]
+
+    def _begin(self) -> None:
+        """Enter history, report the beginning and what happened in the draft, and let playback go on."""
+        for message in self._messages:
+            self.session.history.append(message)
+        if self.transcript is not None:
+            self.timeline.mark("speech_ended", self.transcript.speech_ended_s)
+            self.timeline.mark("endpoint", self.transcript.endpoint_s)
+            self.timeline.mark("transcript")
+        for event in (TurnStarted(turn_id=self.turn_id, user_text=self.user_text), *self._held_events):
+            self.session.emit(event)
+        self.committed.set()
 
     def _settle_messages(self, *, was_cut: bool) -> str:
         """Write down what was heard, and return all of it."""
         heard = self.speech.heard()
         for segment, text in heard.items():
             # Two segments of one message: the model spoke on after a call.
-            message = self.segments[segment]
+            message = self._segments[segment]
             message.heard = f"{message.heard.rstrip()} {text.lstrip()}"
-        for message in self.segments:
+        for message in self._segments:
             if not message.is_settled:
                 message.heard = message.heard.strip()
                 message.is_settled = True
@@ -265,7 +304,7 @@ class Turn:
         return " ".join(text.strip() for text in heard.values())
 
     def __repr__(self) -> str:
-        """Show the state and how much was handed to the output."""
+        """Show the state and how much was written to the output."""
         return f"<Turn {self.turn_id} {self.state.name} written={self.speech.written_s:.2f}s>"
 
 

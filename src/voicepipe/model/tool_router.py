@@ -128,7 +128,7 @@ class ToolRouter(Stage[Transcript, TextDelta]):
                 turn.understood(transcript.text)
                 await self._answer(model, outbox, turn)
             except anyio.EndOfStream:
-                turn.is_withheld = True  # a stage in front has kept it: there is nothing to answer
+                turn.withhold()  # a stage in front has kept it: there is nothing to answer
             except VoicepipeError as error:
                 turn.fail(error)
         if limit.cancelled_caught and transcript is None:
@@ -193,7 +193,7 @@ class _Reply:
                 await self._call(item)
             case ReplyEnd():
                 self._has_ended = True
-                self._turn.finish_reason = item.finish_reason
+                self._turn.model_ended(item.finish_reason)
                 if self._text_goes_on:
                     # Nothing can follow: the chunker need not wait for the connection to close.
                     await self._end_segment()
@@ -225,7 +225,7 @@ class _Reply:
     async def _text(self, delta: TextDelta) -> None:
         if not self._text_goes_on:
             # Text after a call: it is spoken as a segment of its own, and belongs to this message all the same.
-            self._turn.segments.append(self.message)
+            self._turn.add_segment(self.message)
             self._text_goes_on = True
         room = MAX_REPLY_CHARACTERS - len(self.message.generated)
         text = delta.text[:room]
@@ -328,7 +328,7 @@ class _Reply:
             pause_s = LISTEN_S
         self._turn_calls.has_filled = True
         # A segment of the calling message, so that the model sees that the caller has been told.
-        turn.segments.append(self.message)
+        turn.add_segment(self.message)
         space = " " if self.message.generated else ""
         self.message.generated += space + words
         await self._outbox.send(TextDelta(words, ends_segment=True))

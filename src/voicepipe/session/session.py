@@ -126,7 +126,7 @@ class Session(Generic[Deps]):
             turn.scope.cancel()
             if not self.ended.is_set():
                 self._work.start_soon(turn.watch_cleanup)
-            self._settle(turn, TurnState.FAILED if turn.failure else TurnState.INTERRUPTED)
+            self._settle(turn, "interrupt")
 
     def end(self, *, after_reply: bool = False, result: object = None) -> None:
         """End the session.
@@ -221,9 +221,7 @@ class Session(Generic[Deps]):
 
     def _roll_back(self, turn: Turn) -> None:
         """Drop a draft without a trace."""
-        turn.scope.cancel()
-        turn.to(TurnState.ROLLED_BACK)
-        turn.settled.set()
+        turn.roll_back()
         self._turns_so_far -= 1
         self._turn = None
 
@@ -304,7 +302,6 @@ class Session(Generic[Deps]):
             case Commit(transcript=transcript):
                 assert self._turn is not None  # noqa: S101 - the policy commits drafts only
                 self._turn.commit(transcript)
-                self._turn.announce()
             case RollBack():
                 assert self._turn is not None  # noqa: S101 - the policy rolls back drafts only
                 self._roll_back(self._turn)
@@ -326,8 +323,6 @@ class Session(Generic[Deps]):
 
     def _start(self, turn: Turn) -> None:
         self._turn = turn
-        if turn.state is not TurnState.DRAFT:
-            turn.announce()
         self._work.start_soon(self._take, turn, None)
         if turn.state is TurnState.DRAFT:
             self._work.start_soon(self._expire, turn)
@@ -344,9 +339,7 @@ class Session(Generic[Deps]):
         if self._turn is not None or self.ended.is_set():
             return
         if self._to_say:
-            turn = self._new_turn(None)
-            self._turn = turn
-            turn.announce()
+            self._turn = turn = self._new_turn(None)
             self._work.start_soon(self._take, turn, self._to_say.popleft())
         elif self._ends_when_idle:
             self._end()
@@ -359,32 +352,32 @@ class Session(Generic[Deps]):
             turn.timeline.mark("turn_started")
             await self._speak(turn, text)
             await turn.committed.wait()  # a draft with nothing to say
-            outcome = TurnState.FAILED if turn.failure else TurnState.DONE if turn.has_text else TurnState.EMPTY
-            if outcome is not TurnState.DONE and self._row.fallback and not turn.is_withheld:
+            is_answered = turn.has_text
+            if (turn.failure or not is_answered) and self._row.fallback and not turn.is_withheld:
                 await self._speak(turn, self._row.fallback)
-            self._settle(turn, TurnState.FAILED if turn.failure else outcome)
+            self._settle(turn, "complete" if is_answered else "leave empty")
 
     async def _speak(self, turn: Turn, text: str | None) -> None:
         """Send the transcript through the whole row, or a text through its last part; note a failure on the turn."""
-        turn.first_segment = len(turn.segments)
+        turn.prepare_speech()
         try:
             if text is None:
                 await run_reply(self._row.reply_stages, turn.transcript, turn)
             else:
-                turn.add_message().generated = text
+                turn.add_message(text)
                 await run_reply(self._row.speech_stages, TextDelta(text, ends_segment=True), turn)
         except VoicepipeError as error:
             turn.fail(error)
 
-    def _settle(self, turn: Turn, state: TurnState) -> None:
+    def _settle(self, turn: Turn, step: Literal["complete", "leave empty", "interrupt"]) -> None:
         """End a turn: history, event, and whoever comes next."""
         if turn.is_over:
             return
-        if state is TurnState.FAILED:
-            log.warning("turn %d failed: %s", turn.turn_id, for_log(turn.failure) if turn.failure else "")
+        if turn.failure:
+            log.warning("turn %d failed: %s", turn.turn_id, for_log(turn.failure))
             if not turn.speech.is_silent:  # it was cut by an error: what follows must not be taken for the next turn's
                 self._playout.flush()
-        ended = turn.settle(state)
+        ended = turn.settle(step)
         self.emit(ended)
         if ended.heard:
             self.recogniser.agent_said(ended.heard)

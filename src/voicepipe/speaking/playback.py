@@ -15,7 +15,6 @@ import anyio
 
 from voicepipe.audio.output import STALLED_OUTPUT_S, stalled
 from voicepipe.audio.pcm import frames_of
-from voicepipe.conversation.turn import TurnState
 from voicepipe.errors import LeaseRevoked
 from voicepipe.events import SentenceStarted
 
@@ -46,7 +45,7 @@ class Playout:
             return self._lease
         if self._lease is not None:
             self._lease.revoke()
-        self._lease = turn.speech.lease = Lease(self, turn)
+        self._lease = Lease(self, turn)
         return self._lease
 
     def flush(self) -> None:
@@ -174,10 +173,7 @@ class Playback:
         """What is played from here on belongs to this sentence."""
         if self._lease is None:
             await self._begin()
-        turn = self._turn
-        segment = min(sentence.segment, len(turn.segments) - 1)  # a stage may have ended segments of its own
-        turn.speech.begin(sentence.text, segment)
-        turn.segments[segment].synthesised += sentence.text
+        self._turn.sentence_begins(sentence)
         self._untold = sentence.text.strip()
 
     def mark(self, mark: WordMark) -> None:
@@ -201,8 +197,7 @@ class Playback:
         await turn.committed.wait()
         self._lease = turn.session.lease(turn)
         self._resampler = turn.session.resampler_to_output(self._sample_rate)
-        if turn.state is TurnState.COMMITTED:
-            turn.to(TurnState.SPEAKING)
+        turn.speech_begins(self._lease)
         return self._lease
 
     async def _write(self, lease: OutputLease, pcm: bytes) -> None:
