@@ -9,9 +9,10 @@ import anyio
 import pytest
 
 import voicepipe as vp
-from tests.helpers.tool_rows import DONE, calls_of, scripted
+from tests.helpers.tool_rows import DONE, Row, calls_of, scripted
 from voicepipe.errors import ConfigurationError, ToolError, ToolRetry
 from voicepipe.history import AssistantMessage
+from voicepipe.model.model import Model, ReplyPart, Request
 from voicepipe.testing import Calls, Refuses, Says, ScriptedUser, ScriptedVoice
 
 if TYPE_CHECKING:
@@ -74,6 +75,39 @@ async def test_the_words_are_not_said_when_the_agent_speaks_all_the_time() -> No
     assert [text for _, text in row.voice.sentences] == ["Let me see.", "Done."]
 
 
+class SpeaksOn(Model):
+    """Calls a tool, says a sentence in two pieces a while after the call, and answers when it has the result."""
+
+    async def reply(self, request: Request, outbox: vp.Outbox[ReplyPart], turn: vp.Turn) -> None:
+        if request.step:
+            await outbox.send(vp.TextDelta("Done."))
+        else:
+            await outbox.send(vp.ToolCallDelta(index=0, name="look", arguments="{}"))
+            await anyio.sleep(0.5)
+            await outbox.send(vp.TextDelta("Let me "))
+            await anyio.sleep(0.5)
+            await outbox.send(vp.TextDelta("see."))
+        await outbox.send(vp.ReplyEnd(finish_reason="stop"))
+
+
+async def test_the_words_wait_for_text_after_the_call() -> None:
+    """What the model says after its call is heard first, although nothing can be heard of it when the time is up."""
+    row = Row(SpeaksOn(), [slow("look", 4.0)], voice=ScriptedVoice(character_s=0.1))  # "Let me see." takes 1.1 s
+    async with row.session() as session:
+        await session.user_says("Where is it?")
+
+    assert row.voice.sentences == [(1.0, "Let me see."), (2.1, "One moment."), (4.0, "Done.")]
+
+
+async def test_a_result_ends_the_wait_for_silence() -> None:
+    """A tool that ends while the model still speaks after the call says nothing, and its turn goes on at once."""
+    row = Row(SpeaksOn(), [slow("look", 0.9)], voice=ScriptedVoice(character_s=0.1))
+    async with row.session() as session:
+        await session.user_says("Where is it?")
+
+    assert row.voice.sentences == [(1.0, "Let me see."), (1.0, "Done.")]
+
+
 async def test_several_slow_tools_say_one_thing() -> None:
     """Of the tools of one reply only the first to be slow speaks."""
     row, _ = scripted(
@@ -113,7 +147,7 @@ async def test_a_draft_does_not_say_the_words_before_its_commit() -> None:
     async with row.session() as session:
         await session.ended.wait()
 
-    assert row.voice.sentences == [(1.55, "One moment."), (3.0, "Done.")]  # it looks every 50 ms
+    assert row.voice.sentences == [(1.5, "One moment."), (3.0, "Done.")]
 
 
 async def test_a_draft_s_waiting_is_not_the_tool_s() -> None:

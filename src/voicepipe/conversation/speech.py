@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import anyio
+
 if TYPE_CHECKING:
     from voicepipe.core.context import OutputLease
 
@@ -43,9 +45,12 @@ class Speech:
         self.lease: OutputLease | None = None
         self._sentences: list[_Sentence] = []
         self._unfinished = 0
+        self._all_finished = anyio.Event()
 
     def expect(self) -> None:
         """Count a sentence that was given to TTS; `finish` takes it off again."""
+        if not self._unfinished:
+            self._all_finished = anyio.Event()
         self._unfinished += 1
 
     def begin(self, text: str, segment: int) -> None:
@@ -64,6 +69,8 @@ class Speech:
         """Note that the output has been given all audio of the current sentence."""
         self._sentences[-1].is_whole = True
         self._unfinished -= 1
+        if not self._unfinished:
+            self._all_finished.set()
 
     @property
     def written_s(self) -> float:
@@ -80,6 +87,18 @@ class Speech:
     def is_silent(self) -> bool:
         """Whether every sentence that was given to TTS has been played."""
         return not self._unfinished and not self.left_s
+
+    async def wait_silent(self) -> None:
+        """Wait until every sentence that was given to TTS has been played.
+
+        Raises:
+            LeaseRevoked: The turn has lost the output.
+            AudioError: The output holds audio but plays none.
+        """
+        while not self.is_silent:
+            await self._all_finished.wait()
+            if self.lease is not None:
+                await self.lease.wait_played()
 
     def heard(self) -> dict[int, str]:
         """Return what has been heard so far, by segment."""

@@ -28,7 +28,7 @@ from voicepipe.tools.tool import MAX_ARGUMENT_BYTES, Tool
 from voicepipe.tools.toolbox import Toolbox, Toolset
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
     from typing import Self
 
     from anyio.abc import TaskGroup
@@ -59,8 +59,8 @@ TURN_S: Final = 60.0
 SAY_AFTER_S: Final = 0.7
 """How long a tool may take before its `say` is said; people leave pauses of about half a second to each other."""
 
-LISTEN_S: Final = 0.05
-"""How often a tool that waits to say something looks whether the agent still speaks."""
+TO_TTS_S: Final = 0.05
+"""How long the end of a text may take through the stages behind the model, until TTS counts its last sentence."""
 
 
 class ToolRouter(Stage[Transcript, TextDelta]):
@@ -182,7 +182,7 @@ class _Reply:
         self._step = request.step
         self._calls: dict[int, ToolCall] = {}
         self._started: set[int] = set()
-        self._text_goes_on = True
+        self._text_end: anyio.Event | None = anyio.Event()  # set when text ends that goes on; None if none does
         self._has_ended = False
 
     async def send(self, item: ReplyPart, /) -> None:
@@ -194,9 +194,9 @@ class _Reply:
             case ReplyEnd():
                 self._has_ended = True
                 self._turn.model_ended(item.finish_reason)
-                if self._text_goes_on:
+                if self._text_end:
                     # Nothing can follow: the chunker need not wait for the connection to close.
-                    await self._end_segment()
+                    await self._end_segment(self._text_end)
 
     def close(self) -> None:
         """Nothing to do: the reply ends when `Model.reply` returns."""
@@ -223,10 +223,10 @@ class _Reply:
                 call.settle("failed", failure(cut))
 
     async def _text(self, delta: TextDelta) -> None:
-        if not self._text_goes_on:
+        if not self._text_end:
             # Text after a call: it is spoken as a segment of its own, and belongs to this message all the same.
             self._turn.add_segment(self.message)
-            self._text_goes_on = True
+            self._text_end = anyio.Event()
         room = MAX_REPLY_CHARACTERS - len(self.message.generated)
         text = delta.text[:room]
         self._turn.timeline.mark("llm_first_token")
@@ -237,15 +237,16 @@ class _Reply:
                 f"the reply is longer than {MAX_REPLY_CHARACTERS} characters; the rest is not spoken", vendor="model"
             )
 
-    async def _end_segment(self) -> None:
-        self._text_goes_on = False
+    async def _end_segment(self, text_end: anyio.Event) -> None:
+        self._text_end = None
+        text_end.set()
         await self._outbox.send(TextDelta("", ends_segment=True))
 
     async def _call(self, delta: ToolCallDelta) -> None:
         if self._turn.is_over:
             return  # it came in the very step of an interruption
-        if self._text_goes_on:
-            await self._end_segment()
+        if self._text_end:
+            await self._end_segment(self._text_end)
         call = self._calls.get(delta.index)
         if call is None:
             if len(self._calls) == MAX_CALLS_READ:
@@ -316,22 +317,40 @@ class _Reply:
 
     async def _fill_silence(self, words: str, running: RunningCall) -> None:
         """Say a tool's words if it takes its time, nothing else is being said, and no other tool has done so."""
-        turn, pause_s = self._turn, self._router.say_after_s
         await running.has_started.wait()
-        while True:
-            with anyio.move_on_after(pause_s):
-                await running.has_result.wait()
-            if running.has_result.is_set() or self._turn_calls.has_filled:
-                return
-            if turn.committed.is_set() and turn.speech.is_silent and not self._text_goes_on:
-                break
-            pause_s = LISTEN_S
+        with anyio.move_on_after(self._router.say_after_s):
+            await running.has_result.wait()
+        if not running.has_result.is_set():
+            await _first(running.has_result.wait, self._wait_silent)
+        if running.has_result.is_set() or self._turn_calls.has_filled:
+            return
         self._turn_calls.has_filled = True
         # A segment of the calling message, so that the model sees that the caller has been told.
-        turn.add_segment(self.message)
+        self._turn.add_segment(self.message)
         space = " " if self.message.generated else ""
         self.message.generated += space + words
         await self._outbox.send(TextDelta(words, ends_segment=True))
+
+    async def _wait_silent(self) -> None:
+        """Wait until the caller hears nothing: the turn may speak, and all that the model has said was played."""
+        await self._turn.committed.wait()
+        while self._text_end or not self._turn.speech.is_silent:
+            if self._text_end:
+                await self._text_end.wait()
+                await anyio.sleep(TO_TTS_S)
+            await self._turn.speech.wait_silent()
+
+
+async def _first(*waits: Callable[[], Awaitable[object]]) -> None:
+    """Wait until one of these has waited long enough, and cancel the others."""
+    async with anyio.create_task_group() as tasks:
+
+        async def wait(until: Callable[[], Awaitable[object]]) -> None:
+            await until()
+            tasks.cancel_scope.cancel()
+
+        for until in waits:
+            tasks.start_soon(wait, until)
 
 
 def _is_object(arguments: str, *, may_be_empty: bool) -> bool:
