@@ -527,7 +527,7 @@ async def test_an_interrupted_turn_has_settled_when_interrupt_returns() -> None:
     async def act(session: Session) -> None:
         session.say("Ten chars.")
         await anyio.sleep(0.26)
-        turn = session._turn
+        turn = session._floor.turn
         assert turn is not None
         session.interrupt()
         message = session.history[0]

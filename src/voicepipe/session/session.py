@@ -1,32 +1,27 @@
-"""One call: who hears, who speaks, and whose turn it is.
+"""One call: what an application and its parts do with it, and the tasks that keep it alive.
 
-Rule 1: `TurnPolicy` decides, the session carries out; each decision is carried out without awaiting.
-Rule 2: an interruption is silence first, then cancellation, in one step of the loop. Nobody waits for the clean-up.
-Rule 3: each turn ends in exactly one terminal event, with history settled in the same step.
+What is heard goes to `TurnPolicy`, which decides; `Floor` carries out what it decides about turns.
 """
 
 from __future__ import annotations
 
-import logging
-from collections import deque
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 import anyio
 
 from voicepipe.audio.resample import resampler
-from voicepipe.conversation.turn import Turn, TurnState
 from voicepipe.core.context import Deps
-from voicepipe.core.failures import for_log, single_error
+from voicepipe.core.failures import single_error
 from voicepipe.core.lifetimes import attached, opened
-from voicepipe.errors import ConfigurationError, VoicepipeError
-from voicepipe.events import EchoIgnored, Event, SentenceStarted
-from voicepipe.flow import Hearing, TextDelta, Transcript
+from voicepipe.errors import ConfigurationError
+from voicepipe.events import EchoIgnored, Event, SentenceStarted, TurnEnded
+from voicepipe.flow import Hearing, Transcript
 from voicepipe.hearing.stt import recogniser_of
 from voicepipe.history import History, Message
 from voicepipe.session.event_log import EventLog
+from voicepipe.session.floor import Floor
 from voicepipe.session.listening import heard
-from voicepipe.session.replying import run_reply
 from voicepipe.speaking.playback import Playout
 from voicepipe.turntaking.echo import EchoGuard
 from voicepipe.turntaking.policy import Commit, Decision, Ignore, Interrupt, RollBack, Start, Tick, TurnPolicy
@@ -39,6 +34,7 @@ if TYPE_CHECKING:
     from voicepipe.audio.output import Output
     from voicepipe.audio.resample import Resampler
     from voicepipe.audio.source import Source
+    from voicepipe.conversation.turn import Turn
     from voicepipe.core.part import Part
     from voicepipe.hearing.recogniser import Recogniser
     from voicepipe.session.wiring import Row
@@ -49,11 +45,6 @@ __all__ = ["Session"]
 
 FINISH_CALLS_S: Final = 1.0
 """How long writing tools may still take when the session ends. See `core.lifetimes.CLOSE_S` for what comes after."""
-
-DRAFT_S: Final = 5.0
-"""A draft whose final transcript has not come by then is dropped: the caller did not end their turn after all."""
-
-log = logging.getLogger("voicepipe")
 
 
 class Session(Generic[Deps]):
@@ -89,12 +80,9 @@ class Session(Generic[Deps]):
         self._events = EventLog()
         has_echo = output.has_echo if row.turns.loudspeaker is None else row.turns.loudspeaker
         self._echo = EchoGuard(lambda: self._playout.audible_until_s) if has_echo else None
-        self._policy = TurnPolicy(row.turns, self._phase, self._echo)
-        self._turn: Turn | None = None
-        self._to_say: deque[str] = deque()
-        self._turns_so_far = 0
+        self._floor = Floor(self, row, self._playout, self._on_idle)
+        self._policy = TurnPolicy(row.turns, lambda: self._floor.phase, self._echo)
         self._ends_when_idle = False
-        self._work: TaskGroup
         self._calls: TaskGroup
 
     # --- what an application does with it -----------------------------------------------------------------------------
@@ -106,27 +94,14 @@ class Session(Generic[Deps]):
         caller interrupts is dropped.
         """
         if not self.ended.is_set() and text.strip():
-            self._to_say.append(text)
-            self._go_on()
+            self._floor.say(text)
 
     def interrupt(self) -> None:
         """Be silent at once: when this returns, no sample of the current reply reaches the output any more.
 
         Does nothing when the agent is silent. Writing tools go on; everything else of the turn is cancelled.
         """
-        self._to_say.clear()
-        if (turn := self._turn) is None:
-            return
-        if turn.state is TurnState.DRAFT:
-            self.drop_draft(turn)
-            return
-        try:
-            self._playout.flush()
-        finally:  # a device that is gone must not keep the turn alive
-            turn.scope.cancel()
-            if not self.ended.is_set():
-                self._work.start_soon(turn.watch_cleanup)
-            self._settle(turn, "interrupt")
+        self._floor.interrupt()
 
     def end(self, *, after_reply: bool = False, result: object = None) -> None:
         """End the session.
@@ -137,7 +112,7 @@ class Session(Generic[Deps]):
             result: Kept as `Session.result`; the first one counts.
         """
         self.result = result if self.result is None else self.result
-        if after_reply and (self._turn is not None or self._to_say):
+        if after_reply and self._floor.is_busy:
             self._ends_when_idle = True
         else:
             self._end()
@@ -152,10 +127,10 @@ class Session(Generic[Deps]):
         """
         if not any(map(str.isalnum, text)):
             raise ConfigurationError(f"user_says needs words, not {text!r}")
-        now, before = anyio.current_time(), self._turn
+        now, before = anyio.current_time(), self._floor.turn
         if not self.ended.is_set():
             self._hear(Transcript(text, now, now), is_typed=True)
-        if (turn := self._turn) is None or (turn is before and self._ends_when_idle):
+        if (turn := self._floor.turn) is None or (turn is before and self._ends_when_idle):
             raise ConfigurationError("user_says after the session has ended, or was told to end")
         await turn.settled.wait()
         return turn
@@ -173,7 +148,7 @@ class Session(Generic[Deps]):
     @property
     def is_busy(self) -> bool:
         """Whether a reply is being prepared or spoken, or something waits to be said."""
-        return self._turn is not None or bool(self._to_say)
+        return self._floor.is_busy
 
     @property
     def dropped_events(self) -> int:
@@ -186,7 +161,7 @@ class Session(Generic[Deps]):
 
     def __repr__(self) -> str:
         """Show what it is doing."""
-        doing = "ended" if self.ended.is_set() else repr(self._turn) if self._turn else "listening"
+        doing = "ended" if self.ended.is_set() else self._floor.turn or "listening"
         return f"<Session {doing}, {len(self.history)} messages>"
 
     # --- what stages and tools use ------------------------------------------------------------------------------------
@@ -194,8 +169,10 @@ class Session(Generic[Deps]):
     def emit(self, event: Event) -> None:
         """Tell the application. Never waits."""
         self._events.put(event)
-        if self._echo is not None and isinstance(event, SentenceStarted):
+        if isinstance(event, SentenceStarted) and self._echo is not None:
             self._echo.says(event.text, anyio.current_time())
+        elif isinstance(event, TurnEnded) and event.heard:
+            self.recogniser.agent_said(event.heard)
 
     def lease(self, turn: Turn) -> Lease:
         """Give the output to a turn."""
@@ -216,14 +193,7 @@ class Session(Generic[Deps]):
 
     def drop_draft(self, turn: Turn) -> None:
         """Drop a draft that cannot be committed any more; nobody speaks then."""
-        self._roll_back(turn)
-        self._go_on()
-
-    def _roll_back(self, turn: Turn) -> None:
-        """Drop a draft without a trace."""
-        turn.roll_back()
-        self._turns_so_far -= 1
-        self._turn = None
+        self._floor.drop_draft(turn)
 
     # --- the plumbing -------------------------------------------------------------------------------------------------
 
@@ -256,12 +226,11 @@ class Session(Generic[Deps]):
         """Own the tasks of the session: turns and listening, and beside them the writing tools."""
         async with anyio.create_task_group() as self._calls:
             try:
-                async with anyio.create_task_group() as self._work:
+                async with self._floor.open() as tasks:
                     if hears:
-                        self._work.start_soon(self._listen)
+                        tasks.start_soon(self._listen)
                     task_status.started()
                     await self.ended.wait()
-                    self._work.cancel_scope.cancel()
             finally:
                 self._end()  # a part failed: from here on no task can be started
             self._calls.cancel_scope.deadline = anyio.current_time() + FINISH_CALLS_S
@@ -291,99 +260,26 @@ class Session(Generic[Deps]):
         for decision in decisions:
             if not self.ended.is_set():  # an interruption may have ended it
                 self._carry_out(decision)
-        self._go_on()  # a draft may have been dropped with nothing in its place
+        self._floor.go_on()  # a draft may have been dropped with nothing in its place
 
     def _carry_out(self, decision: Decision) -> None:
         if self._ends_when_idle and isinstance(decision, Start | Interrupt):
             return  # nothing is answered any more, and the last words are heard to their end
         match decision:
             case Start(transcript=transcript, is_draft=is_draft):
-                self._start(self._new_turn(transcript, is_draft=is_draft))
+                self._floor.start(transcript, is_draft=is_draft)
             case Commit(transcript=transcript):
-                assert self._turn is not None  # noqa: S101 - the policy commits drafts only
-                self._turn.commit(transcript)
+                self._floor.commit(transcript)
             case RollBack():
-                assert self._turn is not None  # noqa: S101 - the policy rolls back drafts only
-                self._roll_back(self._turn)
+                self._floor.roll_back()
             case Interrupt():
-                self.interrupt()
+                self._floor.interrupt()
             case Ignore():
                 pass
 
-    def _phase(self) -> Literal["none", "draft", "live"]:
-        if self._turn is None:
-            return "none"
-        return "draft" if self._turn.state is TurnState.DRAFT else "live"
-
-    # --- turns --------------------------------------------------------------------------------------------------------
-
-    def _new_turn(self, transcript: Transcript | None, *, is_draft: bool = False) -> Turn:
-        self._turns_so_far += 1
-        return Turn(self._turns_so_far, self, transcript, is_draft=is_draft)
-
-    def _start(self, turn: Turn) -> None:
-        self._turn = turn
-        self._work.start_soon(self._take, turn, None)
-        if turn.state is TurnState.DRAFT:
-            self._work.start_soon(self._expire, turn)
-
-    async def _expire(self, turn: Turn) -> None:
-        """Drop a draft that is not committed in time."""
-        with anyio.move_on_after(DRAFT_S):
-            await turn.committed.wait()
-        if turn is self._turn and turn.state is TurnState.DRAFT:
-            self.drop_draft(turn)
-
-    def _go_on(self) -> None:
-        """When nobody speaks: say what waits to be said, or end if that was asked for."""
-        if self._turn is not None or self.ended.is_set():
-            return
-        if self._to_say:
-            self._turn = turn = self._new_turn(None)
-            self._work.start_soon(self._take, turn, self._to_say.popleft())
-        elif self._ends_when_idle:
+    def _on_idle(self) -> None:
+        if self._ends_when_idle:
             self._end()
-
-    async def _take(self, turn: Turn, text: str | None) -> None:
-        """Run one turn to its end: a reply to the caller, or `text`; then the fallback if there was no whole reply."""
-        if turn.is_over:
-            return  # interrupted before it began
-        with turn.scope:
-            turn.timeline.mark("turn_started")
-            await self._speak(turn, text)
-            await turn.committed.wait()  # a draft with nothing to say
-            is_answered = turn.has_text
-            if (turn.failure or not is_answered) and self._row.fallback and not turn.is_withheld:
-                await self._speak(turn, self._row.fallback)
-            self._settle(turn, "complete" if is_answered else "leave empty")
-
-    async def _speak(self, turn: Turn, text: str | None) -> None:
-        """Send the transcript through the whole row, or a text through its last part; note a failure on the turn."""
-        turn.prepare_speech()
-        try:
-            if text is None:
-                await run_reply(self._row.reply_stages, turn.transcript, turn)
-            else:
-                turn.add_message(text)
-                await run_reply(self._row.speech_stages, TextDelta(text, ends_segment=True), turn)
-        except VoicepipeError as error:
-            turn.fail(error)
-
-    def _settle(self, turn: Turn, step: Literal["complete", "leave empty", "interrupt"]) -> None:
-        """End a turn: history, event, and whoever comes next."""
-        if turn.is_over:
-            return
-        if turn.failure:
-            log.warning("turn %d failed: %s", turn.turn_id, for_log(turn.failure))
-            if not turn.speech.is_silent:  # it was cut by an error: what follows must not be taken for the next turn's
-                self._playout.flush()
-        ended = turn.settle(step)
-        self.emit(ended)
-        if ended.heard:
-            self.recogniser.agent_said(ended.heard)
-        if self._turn is turn:
-            self._turn = None
-        self._go_on()
 
     def _end(self) -> None:
         if self.ended.is_set():
@@ -391,6 +287,6 @@ class Session(Generic[Deps]):
         self._ends_when_idle = False
         self.ended.set()
         try:
-            self.interrupt()
+            self._floor.interrupt()
         finally:
             self._events.close()
