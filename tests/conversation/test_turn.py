@@ -45,7 +45,6 @@ from voicepipe import (
     WordMark,
     tool,
 )
-from voicepipe.conversation.turn import TRANSITIONS
 from voicepipe.testing import (
     Calls,
     RecordingOutput,

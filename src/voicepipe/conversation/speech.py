@@ -1,4 +1,4 @@
-"""What one turn says: how much of it has been written to the output, how much has been played, and which words were heard.
+"""What one turn says: how much of it was written to the output, how much was played, and which words were heard.
 
 Rule 1: this is the only place that compares what was written with what was played.
 Rule 2: a word counts only when all of its audio was played. In doubt, less was heard.

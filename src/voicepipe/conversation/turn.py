@@ -142,6 +142,11 @@ class Turn:
         return any(message.synthesised and not message.calls for message in self._segments)
 
     @property
+    def is_silent(self) -> bool:
+        """Whether all that this turn has given to TTS has been heard."""
+        return self.speech.is_silent
+
+    @property
     def messages(self) -> tuple[Message, ...]:
         """The conversation as this turn sees it: what came before it, and its own messages."""
         return (*self._before, *self._messages)

@@ -182,7 +182,7 @@ class Floor:
             return
         if turn.failure:
             log.warning("turn %d failed: %s", turn.turn_id, for_log(turn.failure))
-            if not turn.speech.is_silent:  # it was cut by an error: what follows must not be taken for the next turn's
+            if not turn.is_silent:  # it was cut by an error: what follows must not be taken for the next turn's
                 self._playout.flush()
         self._session.emit(turn.settle(step))
         if self.turn is turn:
