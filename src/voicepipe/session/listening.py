@@ -69,7 +69,8 @@ async def heard(
         if source is None:
             inbox.close()
         else:
-            tasks.start_soon(_pump, session, source, rate, inbox, is_deaf, name=f"voicepipe {source.name}")
+            intake = _Intake(session, source, rate, inbox, is_deaf)
+            tasks.start_soon(intake.run, name=f"voicepipe {source.name}")
         for stage in stages:
             outbox = Channel[Any](EDGE)
             tasks.start_soon(_run_stage, stage, inbox, outbox, session, name=f"voicepipe {stage.name}")
@@ -83,22 +84,6 @@ async def _run_stage(
 ) -> None:
     with joined(stage.name, inbox, outbox):
         await stage.run(inbox, outbox, session)
-
-
-async def _pump(
-    session: SessionContext,
-    source: Source,
-    rate: int,
-    outbox: Channel[AudioFrame],
-    is_deaf: Callable[[float], bool] | None,
-) -> None:
-    try:
-        with named(source.name):
-            intake = _Intake(session, source, rate, outbox, is_deaf)
-            await source.pump(intake)
-            intake.flush()
-    finally:
-        outbox.close()
 
 
 class _Intake:
@@ -124,6 +109,15 @@ class _Intake:
         self._dropped_frames = 0
         self._told_s = 0.0
 
+    async def run(self) -> None:
+        """Take in what the source has, until the caller hangs up."""
+        try:
+            with named(self._source.name):
+                await self._source.pump(self)
+                self._flush()
+        finally:
+            self._outbox.close()
+
     def __call__(self, pcm: bytes) -> None:
         if self._outbox.is_abandoned:
             return  # the recogniser has heard a hang-up
@@ -146,8 +140,8 @@ class _Intake:
             self._send(frame)
         self._tell_dropped()
 
-    def flush(self) -> None:
-        """The caller hung up: send what is left, of the last frame and in the resampler."""
+    def _flush(self) -> None:
+        """Send what is left of the last frame and in the resampler: the caller hung up."""
         rest = self._rest + (self._resampler.flush() if self._resampler is not None else b"")
         if not self._outbox.is_abandoned:
             for frame in frames_of(rest, self._rate):
