@@ -51,10 +51,12 @@ class ToolCall:
     status: CallStatus = "pending"
     result: str = PENDING_RESULT
 
-    def settle(self, status: CallStatus, result: str) -> None:
-        """Put the result in place. A call that is done or failed keeps its first result."""
-        if self.status in ("pending", "unknown"):
-            self.status, self.result = status, result
+    def settle(self, status: CallStatus, result: str) -> bool:
+        """Put the result in place and return True. A call that has one keeps it, unless that is "unknown"."""
+        if self.status not in ("pending", "unknown"):
+            return False
+        self.status, self.result = status, result
+        return True
 
 
 @dataclass(slots=True, kw_only=True)

@@ -74,8 +74,7 @@ def refuse(call: ToolCall, error: ToolError, turn: Turn) -> None:
 
 def settle(call: ToolCall, status: CallStatus, result: str, turn: Turn) -> None:
     """Put a result in its place and tell the application; the first one counts, unless it was "unknown"."""
-    if call.status in ("pending", "unknown"):
-        call.settle(status, result)
+    if call.settle(status, result):
         turn.emit(ToolFinished(turn_id=turn.turn_id, call_id=call.call_id, name=call.name, status=call.status))
 
 
