@@ -49,7 +49,7 @@ def test_each_error_has_its_place(error: type[Exception], parent: type[Exception
 
 
 def test_the_table_above_is_whole() -> None:
-    """No error is public without a place in the tree."""
+    """Every public error has a place in the tree."""
     assert {error.__name__ for error, _ in PARENTS} == set(errors.__all__)
 
 
@@ -69,18 +69,18 @@ def test_the_tree_is_drawn(name: str) -> None:
     ],
 )
 def test_a_vendors_error_says_whether_later_may_help(error: VendorError, retryable: bool) -> None:
-    """A refused key and a reply that was half spoken are never tried again; a crowded service is."""
+    """A refused key and a reply that broke off are not retryable; a crowded service is."""
     assert (error.vendor, error.retryable) == ("acme", retryable)
 
 
 @pytest.mark.parametrize("wait_s", [None, 0.0, 2.5])
 def test_a_rate_limit_keeps_what_the_service_asked_for(wait_s: float | None) -> None:
-    """What the service said about waiting is kept; that it said nothing is kept too."""
+    """The error keeps how long the service asked to wait, or that it did not say."""
     assert RateLimited("slow down", vendor="acme", retry_after_s=wait_s).retry_after_s == wait_s
 
 
 def test_a_missing_package_comes_with_the_command_that_installs_it() -> None:
-    """The message names who needs what, why it could not be had, and what to type."""
+    """The message names the part, the missing package, the reason, and the command to type."""
     error = MissingExtra("Resampling", "soxr", "local", detail="no wheel for this platform")
     assert str(error) == (
         "Resampling needs the package soxr, which is not installed (no wheel for this platform); "
@@ -90,5 +90,5 @@ def test_a_missing_package_comes_with_the_command_that_installs_it() -> None:
 
 
 def test_a_stages_error_names_the_stage() -> None:
-    """Which part has to be mended is a field, not only a word in the message."""
+    """A field holds the name of the part to mend, not only the message."""
     assert StageError("Redact raised ValueError: 4", part="Redact").part == "Redact"

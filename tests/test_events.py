@@ -1,4 +1,4 @@
-"""What flows through a pipeline: small frozen facts."""
+"""Events and pieces of the flow: small frozen facts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLASSES = [
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_a_fact_cannot_be_changed(cls: type) -> None:
-    """Every event is a frozen dataclass with slots, so a stage can pass it on without copying."""
+    """Every event is a frozen dataclass with slots, so that a stage can pass it on without a copy."""
     assert dataclasses.is_dataclass(cls)
     assert cls.__dataclass_params__.frozen
     assert "__slots__" in vars(cls)
@@ -33,10 +33,10 @@ def test_times_are_seconds(cls: type) -> None:
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_each_event_belongs_somewhere(cls: type) -> None:
-    """What is no piece of the flow between stages is heard or told: nothing is defined that nobody can get."""
+    """Every class is a piece of the flow between stages, or a session can report it."""
     flows = {"AudioFrame", "TextDelta", "ToolCallDelta", "ReplyEnd", "Sentence", "Word", "WordMark"}
-    told = {kind for union in (Event, Hearing) for kind in typing.get_args(union)}
-    assert cls.__name__ in flows or issubclass(cls, tuple(told))
+    reported = {kind for union in (Event, Hearing) for kind in typing.get_args(union)}
+    assert cls.__name__ in flows or issubclass(cls, tuple(reported))
 
 
 @pytest.mark.parametrize("name", ["TurnCompleted", "TurnInterrupted", "TurnFailed", "TurnEmpty"])
@@ -46,7 +46,7 @@ def test_a_turns_end_is_one_of_four(name: str) -> None:
 
 
 def test_there_is_no_fifth_end_of_a_turn() -> None:
-    """Nothing but the four derives from `TurnEnded`."""
+    """Only the four classes derive from `TurnEnded`."""
     assert {cls.__name__ for cls in TurnEnded.__subclasses__()} == {
         "TurnCompleted",
         "TurnInterrupted",
@@ -65,6 +65,6 @@ def test_a_frame_is_as_long_as_its_samples(samples: int, rate: int, duration_s: 
 
 
 def test_equal_facts_are_equal() -> None:
-    """Two events that say the same are the same, so that tests compare lists of them."""
+    """Two events with the same fields are equal, so that tests can compare lists of them."""
     assert flow.TextDelta("Hel") == flow.TextDelta("Hel")
     assert flow.TextDelta("Hel") != flow.TextDelta("Hel", ends_segment=True)

@@ -18,17 +18,17 @@ def call(status: CallStatus = "pending", result: str = PENDING_RESULT) -> ToolCa
 
 
 def test_a_living_message_shows_what_was_generated() -> None:
-    """While its turn lives, the model sees the text it wrote."""
+    """Until its turn has ended, the model sees the text that it wrote."""
     assert AssistantMessage(generated="It is 22 degrees.", heard="It is").text == "It is 22 degrees."
 
 
 def test_a_settled_message_shows_what_was_heard() -> None:
-    """Once its turn has ended, the model sees what the caller heard and no more."""
+    """Once its turn has ended, the model sees only what the caller heard."""
     assert AssistantMessage(generated="It is 22 degrees.", heard="It is", is_settled=True).text == "It is"
 
 
 def test_a_call_is_never_without_a_result() -> None:
-    """A call that still runs has a result that says so."""
+    """A call that is still running has a result that says so."""
     assert (call().status, call().result) == ("pending", "still running")
 
 
@@ -72,7 +72,7 @@ def test_what_was_said_before_is_heard_whole() -> None:
 )
 @pytest.mark.parametrize("apart", [False, True])
 def test_it_begins_with_one_result_for_each_call(calls: list[ToolCall], named: str, apart: bool) -> None:
-    """A conversation that no service would take is refused, in one message or in several, and the call is named."""
+    """Calls that a service would refuse are refused here, in one message or in several, by name."""
     messages = [AssistantMessage(calls=[one]) for one in calls] if apart else [AssistantMessage(calls=calls)]
     with pytest.raises(ConfigurationError, match=named):
         History([UserMessage("Hi"), *messages])
@@ -86,7 +86,7 @@ def test_it_reads_like_a_sequence() -> None:
 
 
 def test_a_snapshot_does_not_grow() -> None:
-    """What was said later is not in an earlier snapshot."""
+    """A snapshot does not hold later messages."""
     history = History([UserMessage("Hi")])
     before = history.snapshot()
     history.append(AssistantMessage.said("Hello!"))
@@ -94,7 +94,7 @@ def test_a_snapshot_does_not_grow() -> None:
 
 
 def test_iterating_bears_a_new_message() -> None:
-    """A message that comes while somebody iterates neither breaks the iteration nor appears in it."""
+    """A message that is added during an iteration neither breaks it nor appears in it."""
     history = History([UserMessage("Hi")])
     for _ in history:
         history.append(UserMessage("And"))
@@ -131,5 +131,5 @@ def test_it_becomes_plain_data() -> None:
 
 
 def test_it_shows_its_length_and_no_words() -> None:
-    """The repr holds nothing that was said."""
+    """The repr holds no words of the conversation."""
     assert repr(History([UserMessage("secret")])) == "<History 1 messages>"

@@ -19,7 +19,7 @@ def timeline(**marks: float) -> Timeline:
 
 @pytest.mark.anyio
 async def test_a_mark_is_set_now() -> None:
-    """A mark without a time carries the event loop's."""
+    """A mark without a time gets the event loop's time."""
     made = Timeline()
     await anyio.sleep(1.25)
     made.mark("ended")
@@ -27,7 +27,7 @@ async def test_a_mark_is_set_now() -> None:
 
 
 def test_the_first_time_counts() -> None:
-    """A mark that is set already stays what it is."""
+    """A mark that is set already does not change."""
     made = timeline(first_frame=1.0)
     made.mark("first_frame", 2.0)
     assert made.first_frame == 1.0
@@ -44,19 +44,19 @@ async def test_marks_that_repeat_are_numbered() -> None:
 
 
 def test_a_mark_that_is_not_there_is_told_with_those_that_are() -> None:
-    """Asking for a mark that was never set says which ones there are."""
+    """The error for a mark that is not set names the marks that are."""
     with pytest.raises(AttributeError, match="no mark 'first_frame'; it has endpoint, transcript"):
         _ = timeline(endpoint=1.0, transcript=2.0).first_frame
 
 
 def test_presence_is_asked_with_in() -> None:
-    """`in` tells whether a mark is set, without raising."""
+    """`in` returns whether a mark is set, without raising."""
     made = timeline(endpoint=1.0)
     assert ("endpoint" in made, "first_frame" in made) == (True, False)
 
 
 def test_marks_come_in_the_order_of_time() -> None:
-    """Marks are listed by when they happened, not by when they were noted."""
+    """Marks are listed in the order of their times, not in the order in which they were set."""
     assert list(timeline(transcript=3.0, endpoint=2.0, speech_ended=1.0).marks) == [
         "speech_ended",
         "endpoint",
@@ -66,13 +66,13 @@ def test_marks_come_in_the_order_of_time() -> None:
 
 @pytest.mark.parametrize("marks", [{}, {"speech_ended": 1.0}, {"first_frame": 1.0}])
 def test_a_turn_without_an_answer_has_no_wait(marks: dict[str, float]) -> None:
-    """Where nothing was spoken, or nobody had spoken before, there is no wait to explain."""
+    """Without an answer, or without a caller's words before it, there is no wait."""
     made = timeline(**marks)
     assert (made.waited_us, made.contributions_us) == (None, {})
 
 
 def test_each_step_is_charged_with_its_time() -> None:
-    """The time up to a mark counts for what was going on before it."""
+    """The time up to a mark counts for what happened before it."""
     made = timeline(
         speech_ended=1.0,
         endpoint=1.2,
@@ -97,7 +97,7 @@ def test_each_step_is_charged_with_its_time() -> None:
 
 
 def test_a_tool_round_is_charged_to_the_tools() -> None:
-    """With a tool before the first word, its time is the tools', and both requests are the model's."""
+    """With a tool before the first word, its time counts for "tools", and both requests count for "llm"."""
     made = timeline(
         speech_ended=0.0, llm_request=0.1, tool_called=0.3, tools_done=0.8, llm_request_2=0.9, llm_first_token=1.0,
         first_frame=1.0,
@@ -120,7 +120,7 @@ MICROSECONDS = st.integers(0, 10**8)
     ),
 )  # fmt: skip
 def test_contributions_add_up_exactly(start: int, waited: int, others: dict[str, int]) -> None:
-    """Whatever marks a turn has, what the wait was spent on adds up to the wait, and no part of it is negative."""
+    """Whatever marks a turn has, the contributions add up to the wait, and none is negative."""
     marks = {"speech_ended": start, "first_frame": start + waited} | others
     made = timeline(**{name: us / 1e6 for name, us in marks.items()})
     assert made.waited_us == waited
@@ -129,7 +129,7 @@ def test_contributions_add_up_exactly(start: int, waited: int, others: dict[str,
 
 
 def test_it_shows_the_wait_in_milliseconds() -> None:
-    """The repr is a sum that a log line can hold."""
+    """The repr is a sum that fits into a log line."""
     made = timeline(speech_ended=0.0, endpoint=0.2, llm_request=0.2, llm_first_token=0.5, first_frame=0.5)
     assert repr(made) == "<Timeline 500 ms = silence 200 + llm 300>"
 

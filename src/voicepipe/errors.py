@@ -4,20 +4,20 @@
     ├── ConfigurationError        wired or configured wrongly: change the program
     │   ├── MissingExtra          an optional package is not installed: install it
     │   └── AudioDeviceError      there is no such microphone or loudspeaker, or it cannot be opened: choose another
-    ├── AudioError                audio is empty, damaged or of another format: mend the audio
-    │   └── AudioDeviceLost       a microphone or loudspeaker went away during the call: plug it in again
+    ├── AudioError                audio is empty, damaged or in another format: mend the audio
+    │   └── AudioDeviceLost       a microphone or loudspeaker disappeared during the call: plug it in again
     ├── VendorError               a speech or language service failed: `retryable` says whether later may help
     │   ├── AuthenticationError   the key is missing or refused: change the key
     │   ├── RateLimited           too many requests: slow down
     │   └── IncompleteReply       a reply was cut after some of it was heard: what was said stays said
     ├── StructuredOutputError     a model did not give the data it was asked for: `raw` is what it said
-    ├── StageError                a stage raised something that is not in this tree: mend that stage
-    ├── ToolError                 a tool could not do it: told to the model, not to the caller
+    ├── StageError                a stage raised an error that is not in this tree: mend that stage
+    ├── ToolError                 a tool could not do it: the model is shown the message, the caller is not
     │   └── ToolRetry             a tool wants other arguments: the model may call it once more
     └── LeaseRevoked              audio was written after its turn lost the output: stop writing
 
-Anything else that escapes is a bug of ours. Keys, transcripts and audio never appear in a message of ours; a
-`StageError` quotes what the application's own part raised, and is logged without that.
+Any other error that escapes is a bug in voicepipe. Messages never contain keys, transcripts or audio. A `StageError`
+quotes what the application's own part raised; the log leaves the quotation out.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class MissingExtra(ConfigurationError):  # noqa: N818 - it names what is missing
 
     Attributes:
         package: The module that could not be imported, e.g. "pocketsphinx".
-        extra: The extra that brings it, e.g. "local".
+        extra: The extra that installs it, e.g. "local".
     """
 
     def __init__(self, part: str, package: str, extra: str, *, detail: str = "") -> None:
@@ -68,11 +68,11 @@ class MissingExtra(ConfigurationError):  # noqa: N818 - it names what is missing
 
 
 class AudioDeviceError(ConfigurationError):
-    """A microphone or loudspeaker cannot be opened: it is not there, in use, forbidden, or not able to do this."""
+    """A microphone or loudspeaker cannot be opened: it is missing, in use, forbidden, or lacks what was asked of it."""
 
 
 class AudioError(VoicepipeError):
-    """Audio is empty, damaged or not of the format that was promised."""
+    """Audio is empty, damaged or not in the promised format."""
 
 
 class AudioDeviceLost(AudioError):  # noqa: N818 - names what happened to the device
@@ -100,11 +100,11 @@ class AuthenticationError(VendorError):
         super().__init__(message, vendor=vendor, retryable=False)
 
 
-class RateLimited(VendorError):  # noqa: N818 - the field's word for HTTP 429
-    """The service asks to slow down: HTTP 429, or another refusal that says when to come again.
+class RateLimited(VendorError):  # noqa: N818 - the usual word for HTTP 429
+    """The service asks for fewer requests: HTTP 429, or another refusal that says when to try again.
 
     Attributes:
-        retry_after_s: Seconds the service asked to wait, or None when it did not say.
+        retry_after_s: Seconds that the service asks to wait; None if it does not say.
     """
 
     def __init__(self, message: str, *, vendor: str, retry_after_s: float | None) -> None:
@@ -113,17 +113,17 @@ class RateLimited(VendorError):  # noqa: N818 - the field's word for HTTP 429
 
 
 class IncompleteReply(VendorError):  # noqa: N818 - names the state of the reply
-    """A reply ended before its end. What was already spoken stays spoken, so it is never asked for again."""
+    """A reply broke off. What was already spoken stays spoken, so the request is never repeated."""
 
     def __init__(self, message: str, *, vendor: str) -> None:
         super().__init__(message, vendor=vendor, retryable=False)
 
 
 class StructuredOutputError(VoicepipeError):
-    """A model gave no data that validates, also when it was told what was wrong.
+    """A model gave no data that validates, not even after it was shown what was wrong.
 
     Attributes:
-        raw: What it said last; may hold what the caller said, so it is not part of the message.
+        raw: The model's last answer. It may quote the caller, so the message does not contain it.
     """
 
     def __init__(self, message: str, *, raw: str) -> None:
@@ -132,7 +132,7 @@ class StructuredOutputError(VoicepipeError):
 
 
 class StageError(VoicepipeError):
-    """A stage or another part raised an exception that is none of ours; it is the `__cause__`.
+    """A stage or another part raised an exception that is not a `VoicepipeError`; it is the `__cause__`.
 
     Attributes:
         part: Name of the part, e.g. "AcmeTTS".
@@ -144,15 +144,15 @@ class StageError(VoicepipeError):
 
 
 class ToolError(VoicepipeError):
-    """A tool cannot do what it was asked. Raise it in a tool: the model is told the message as it stands."""
+    """A tool cannot do what it was asked to do. Raise it in a tool: the model is shown the message as it is."""
 
 
 class ToolRetry(ToolError):  # noqa: N818 - names what is asked for
-    """A tool could do it with other arguments. Raise it in a tool: the model is told the message, and may call again.
+    """A tool needs other arguments. Raise it in a tool: the model is shown the message, and may call the tool again.
 
-    Once: after the second refusal in a turn the model has to answer without tools.
+    It may do so once: after a second refusal in the same turn it has to answer without tools.
     """
 
 
 class LeaseRevoked(VoicepipeError):  # noqa: N818 - names what happened to the lease
-    """Audio was written by a turn that no longer owns the output."""
+    """A turn wrote audio although it no longer owns the output."""

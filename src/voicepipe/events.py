@@ -1,4 +1,4 @@
-"""What an application learns while a session runs: the events that iterating over a session yields.
+"""What a session reports to the application: the events that iterating over it yields.
 
 Rule 1: everything here is immutable, and named after what happened.
 Rule 2: times are seconds on the event loop's clock (`anyio.current_time()`); field names carry the unit.
@@ -73,11 +73,11 @@ class ToolStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolFinished:
-    """A call has its result.
+    """A tool call has its result.
 
     Attributes:
-        status: "done", "failed" (the model was told why), "unconfirmed" (the caller is asked first) or "unknown" (a
-            writing tool that overran its timeout).
+        status: "done", "failed" (the model was shown why), "unconfirmed" (the caller is asked first) or "unknown" (a
+            writing tool exceeded its timeout).
     """
 
     turn_id: int
@@ -88,7 +88,7 @@ class ToolFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRetried:
-    """A request to the model failed before anything of it was used, and is sent again."""
+    """A request to the model failed before any of its reply was used, and is sent again."""
 
     turn_id: int
     error: VoicepipeError
@@ -96,7 +96,7 @@ class RequestRetried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StructuredDone:
-    """What the caller said was put into a model of the application, beside the spoken reply or before it.
+    """What the caller said was put into one of the application's models, before or during the spoken reply.
 
     Attributes:
         turn_id: The caller's turn.
@@ -109,11 +109,11 @@ class StructuredDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StructuredFailed:
-    """What the caller said could not be put into a model of the application; the model replies all the same.
+    """What the caller said could not be put into one of the application's models; the reply is given all the same.
 
     Attributes:
         turn_id: The caller's turn.
-        error: Why: `StructuredOutputError`, `VendorError`, or `StageError` when the application's function raised.
+        error: Why: `StructuredOutputError`, `VendorError`, or `StageError` if the application's function raised.
     """
 
     turn_id: int
@@ -122,7 +122,7 @@ class StructuredFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnEnded:
-    """Base of the four ways a turn ends; each turn ends in exactly one of them.
+    """Base of the four ways in which a turn ends; each turn ends in exactly one of them.
 
     Attributes:
         turn_id: As in `TurnStarted`.
@@ -142,7 +142,7 @@ class TurnCompleted(TurnEnded):
     """The reply was played to its end.
 
     Attributes:
-        finish_reason: Why the model stopped, in the vendor's word; "length" means that the reply was cut there.
+        finish_reason: Why the model stopped, in the vendor's word; "length" means that the reply was cut off.
     """
 
     finish_reason: str
@@ -155,7 +155,7 @@ class TurnInterrupted(TurnEnded):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFailed(TurnEnded):
-    """The reply could not be given, or not whole.
+    """The reply could not be given, or only in part.
 
     Attributes:
         error: Why.
@@ -177,10 +177,10 @@ class TurnEmpty(TurnEnded):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioDropped:
-    """The recogniser lagged, so the oldest waiting audio was dropped.
+    """The recogniser lagged behind, so the oldest waiting audio was dropped.
 
     Attributes:
-        seconds: How much, since the last such event.
+        seconds: How much since the previous event of this kind.
     """
 
     seconds: float
@@ -188,12 +188,12 @@ class AudioDropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EchoIgnored:
-    """What the recogniser understood was taken for the agent's own voice, so that nothing answers it.
+    """What the recogniser understood is taken for the agent's own voice, and is not answered.
 
-    Told in place of a `Transcript`, with `TurnRules(loudspeaker=True)` only.
+    Reported in place of a `Transcript`, and only with `TurnRules(loudspeaker=True)`.
 
     Attributes:
-        text: What was understood.
+        text: What the recogniser understood.
     """
 
     text: str
@@ -201,12 +201,12 @@ class EchoIgnored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicrophoneLost:
-    """The microphone went away, and is opened again when it comes back; what is said meanwhile is lost.
+    """The microphone disappeared, and is opened again when it comes back; what the caller says meanwhile is lost.
 
-    When it does not come back, the session ends with an error.
+    If it does not come back, the session ends with an error.
 
     Attributes:
-        error: How it went.
+        error: What happened to it.
     """
 
     error: VoicepipeError
@@ -214,9 +214,9 @@ class MicrophoneLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecogniserLost:
-    """The recogniser's connection broke, and is made anew; what was said meanwhile is heard then.
+    """The recogniser's connection broke, and is being restored; what the caller says meanwhile is recognised then.
 
-    When it cannot be made anew, the session ends with an error.
+    If it cannot be restored, the session ends with an error.
 
     Attributes:
         error: Why.
@@ -227,11 +227,11 @@ class RecogniserLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupOverran:
-    """A part of a dead turn was still cleaning up after the time allowed for it. Nothing waits for it.
+    """A part of an interrupted turn needs longer to clean up than it may. Nothing waits for it.
 
     Attributes:
         part: Its name, e.g. "AcmeTTS".
-        after_s: The time allowed.
+        after_s: The time allowed, in seconds.
     """
 
     part: str
@@ -240,7 +240,7 @@ class CleanupOverran:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelUsage:
-    """A request to the model has been counted by its service. Told when its reply has ended, not when it was cut off.
+    """The service counted a request to the model. Reported when the reply has ended, and not if it was cut off.
 
     Attributes:
         turn_id: The turn that asked; one with tools asks several times.
@@ -257,13 +257,13 @@ class ModelUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimitNear:
-    """The model's service will soon ask to slow down: less than a fifth of its limit is left, or at most 3 requests.
+    """The model's service will soon refuse requests: less than a fifth of its limit is left, or at most 3 requests.
 
     Attributes:
         turn_id: The turn that asked.
         remaining: Requests left.
-        limit: Requests of the whole window.
-        reset_s: Seconds until the window begins anew; None when the service did not say.
+        limit: Requests allowed in the whole window.
+        reset_s: Seconds until the next window begins; None if the service did not say.
     """
 
     turn_id: int

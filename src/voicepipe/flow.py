@@ -24,7 +24,7 @@ __all__ = [
     "WordMark",
 ]
 
-# --- heard: from the source to the turn policy ------------------------------------------------------------------------
+# --- listening: from the source to the turn policy --------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class AudioFrame:
 class SpeechStarted:
     """The caller began to speak.
 
-    When it comes depends on who listens: a detector on this machine tells it after 0.1 s, a service may take a second.
+    How soon this is reported depends on the recogniser: one on this machine needs 0.1 s, a service may need a second.
 
     Attributes:
         at_s: Time of the first speech sample, not of the report.
@@ -62,7 +62,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechEnded:
-    """The caller stopped speaking, perhaps only for a moment: a `Transcript` ends the turn, not this.
+    """The caller stopped speaking, perhaps only for a moment: the turn ends with a `Transcript`, not with this.
 
     Attributes:
         at_s: Time of the last speech sample.
@@ -77,7 +77,7 @@ class EarlyTranscript:
 
     Attributes:
         text: The words so far.
-        stable: Whether the recogniser vouches for it enough to start a draft reply.
+        stable: Whether the recogniser is sure enough of it to start a draft reply.
     """
 
     text: str
@@ -90,7 +90,7 @@ class Word:
 
     Attributes:
         text: As in the transcript, with its punctuation.
-        start_s: When it began; recognisers pad words, so do not cut audio by it.
+        start_s: When it began. Recognisers pad words, so do not cut audio at this time.
         end_s: When it ended.
         confidence: How sure the recogniser is, 0 to 1.
     """
@@ -109,7 +109,7 @@ class Transcript:
         text: The words, never blank.
         speech_ended_s: Time of the last speech sample (for typed text: when it arrived).
         endpoint_s: When the end of the turn was decided (for typed text: when it arrived).
-        words: The words one by one, from recognisers that tell them.
+        words: The words one by one, if the recogniser reports them.
     """
 
     text: str
@@ -121,7 +121,7 @@ class Transcript:
 Hearing: TypeAlias = SpeechStarted | SpeechEnded | EarlyTranscript | Transcript
 """What a recogniser reports."""
 
-# --- said: from the model to the output -------------------------------------------------------------------------------
+# --- replying: from the model to the output ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +129,8 @@ class TextDelta:
     """A piece of the reply's text, as it came.
 
     Attributes:
-        text: May be empty, may end within a word.
-        ends_segment: Nothing that follows belongs to the same sentence (a tool call comes next, say).
+        text: May be empty, and may end in the middle of a word.
+        ends_segment: Whether the sentence ends here whatever follows, e.g. because a tool call comes next.
     """
 
     text: str
@@ -159,7 +159,7 @@ class ReplyEnd:
     """The model finished this reply.
 
     Attributes:
-        finish_reason: The vendor's own word, e.g. "stop", "tool_calls", "length".
+        finish_reason: Why, in the vendor's word, e.g. "stop", "tool_calls", "length".
     """
 
     finish_reason: str
@@ -170,8 +170,8 @@ class Sentence:
     """Something to speak in one go.
 
     Attributes:
-        text: With the white space around it, so that joining sentences gives the reply's text back.
-        segment: Counts the parts of the reply that a tool round separates, from 0.
+        text: Includes the white space around it: the sentences of a reply, joined, are its text.
+        segment: Which part of the reply it belongs to, from 0; tool calls separate the parts.
     """
 
     text: str
@@ -180,10 +180,10 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordMark:
-    """How far a synthesised sentence has come; may be yielded by `TTSSink.synthesize` beside the audio.
+    """How far the speech of a sentence has come; `TTSSink.synthesize` may yield it along with the audio.
 
     Attributes:
-        char_end: How many characters of `Sentence.text` have been spoken whole ...
+        char_end: How many characters of `Sentence.text` have been spoken completely ...
         end_s: ... this many seconds after the sentence's first sample.
     """
 

@@ -2,8 +2,8 @@
 
 Rule 1: an assistant message holds what was generated, what was synthesised and what was heard. Once its turn has ended,
         the model sees what was heard.
-Rule 2: a tool call is stored with its result, so no call can be without one: pending, done, failed or unknown.
-Rule 3: nothing that was said is ever removed; what a request may hold is a matter of rendering it.
+Rule 2: a tool call is stored with its result, so that every call has one, even if it is only "still running".
+Rule 3: nothing that was said is ever removed. Which messages a request holds is decided when it is written.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["AssistantMessage", "CallStatus", "History", "Message", "ToolCall", "
 CallStatus: TypeAlias = Literal["pending", "done", "failed", "unknown", "unconfirmed"]
 
 PENDING_RESULT = "still running"
-"""What the model is told of a call that has no result yet."""
+"""What the model is shown as the result of a call that is still running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class ToolCall:
     """One call of a tool and what became of it.
 
     Attributes:
-        call_id: Unique in the session; the model's, unless it was missing or doubled.
+        call_id: Unique in the session; the model's own id, unless that was missing or already used.
         name: The tool's name as the model wrote it.
         arguments: The arguments' JSON text as the model wrote it.
-        status: "failed" when the model was told an error, "unknown" when a writing tool did not end in time,
-            "unconfirmed" when the caller has to agree first.
-        result: What the model is told.
+        status: "failed" if the model was shown an error, "unknown" if a writing tool did not end in time,
+            "unconfirmed" if the caller has to agree first.
+        result: What the model is shown.
     """
 
     call_id: str
@@ -52,7 +52,7 @@ class ToolCall:
     result: str = PENDING_RESULT
 
     def settle(self, status: CallStatus, result: str) -> bool:
-        """Put the result in place and return True. A call that has one keeps it, unless that is "unknown"."""
+        """Set the result and return True; return False if the call has a result already, other than "unknown"."""
         if self.status not in ("pending", "unknown"):
             return False
         self.status, self.result = status, result
@@ -68,7 +68,7 @@ class AssistantMessage:
         synthesised: The part that was handed to TTS, as it was spoken.
         heard: The part that the caller heard.
         calls: Tool calls, in the model's order.
-        is_settled: Whether its turn has ended, so that `heard` will not grow any more.
+        is_settled: Whether its turn has ended, so that `heard` no longer grows.
         was_interrupted: Whether it was cut short.
     """
 
@@ -81,12 +81,12 @@ class AssistantMessage:
 
     @classmethod
     def said(cls, text: str) -> Self:
-        """Return a message that was heard whole, e.g. for the history that a session begins with."""
+        """Return a message that was heard completely, e.g. for the history that a session begins with."""
         return cls(generated=text, synthesised=text, heard=text, is_settled=True)
 
     @property
     def text(self) -> str:
-        """What the model may know: what was heard, or while the turn lives what was generated."""
+        """What the model may know: what was heard, or what was generated while the turn has not ended yet."""
         return self.heard if self.is_settled else self.generated
 
 
@@ -94,13 +94,13 @@ Message: TypeAlias = UserMessage | AssistantMessage
 
 
 class History:
-    """The messages of one session, oldest first; a sequence to read.
+    """The messages of one session, oldest first; a read-only sequence.
 
     Args:
         messages: What was said before this session began.
 
     Raises:
-        ConfigurationError: One of them is no message, or a call lacks an id of its own or a result.
+        ConfigurationError: One of them is not a message, or a tool call lacks a unique id or a result.
     """
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
@@ -121,15 +121,15 @@ class History:
         self._messages.append(message)
 
     def discard(self, message: Message) -> None:
-        """Take out a message that came to nothing."""
+        """Remove a message that stayed empty."""
         self._messages = [one for one in self._messages if one is not message]
 
     def exchange(self, message: Message, other: Message) -> None:
-        """Put a message in another's place, if that is there."""
+        """Replace `message` with `other`, if the history holds it."""
         self._messages = [other if one is message else one for one in self._messages]
 
     def snapshot(self) -> tuple[Message, ...]:
-        """Return the messages as they stand."""
+        """Return the messages as they are now."""
         return tuple(self._messages)
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -146,19 +146,19 @@ class History:
         return iter(self.snapshot())
 
     def __repr__(self) -> str:
-        """Show how long it is."""
+        """Show the number of messages."""
         return f"<History {len(self)} messages>"
 
 
 def check_calls(calls: Iterable[ToolCall], call_ids: set[str]) -> None:
-    """Check Rule 2: each call has an id that no other has, and a result to show. A service refuses anything else.
+    """Check that each call has a unique id and a result (Rule 2). A service refuses anything else.
 
     Args:
         calls: The calls of one message.
-        call_ids: The ids of the calls before; those of `calls` are added.
+        call_ids: The ids of the calls before; the ids of `calls` are added.
 
     Raises:
-        ConfigurationError: Names the call.
+        ConfigurationError: A call is wrong; the message names it.
     """
     for call in calls:
         if not isinstance(cast("object", call), ToolCall):

@@ -1,8 +1,8 @@
 """Where the time of one turn went.
 
 Rule 1: a mark is set once, and the first time counts.
-Rule 2: contributions are differences of neighbouring marks in whole microseconds, so they add up exactly to what the
-        caller waited.
+Rule 2: contributions are differences of neighbouring marks in whole microseconds, so they add up exactly to the
+        caller's wait.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONTRIBUTIONS: Final = {
     "tts_first_audio": "tts",
     "first_frame": "output",
 }
-"""What the time *up to* a mark was spent on. A turn passes some of them more than once (`llm_request` after a tool)."""
+"""What the time *up to* a mark was spent on. A turn may pass a mark several times (`llm_request` after each tool)."""
 
 
 class Timeline:
@@ -52,12 +52,12 @@ class Timeline:
         self._marks: dict[str, int] = {}
 
     def mark(self, name: str, at_s: float | None = None) -> None:
-        """Set a mark, now unless told otherwise; does nothing when it is set already."""
+        """Set a mark, at the present time by default. A mark that is set already stays as it is."""
         if name not in self._marks:
             self._marks[name] = round((anyio.current_time() if at_s is None else at_s) * 1e6)
 
     def mark_again(self, name: str) -> None:
-        """Set a mark that may occur several times: name, name_2, name_3 ..."""
+        """Set a mark that a turn may pass several times: name, name_2, name_3 ..."""
         count, numbered = 1, name
         while numbered in self._marks:
             count += 1
@@ -82,7 +82,7 @@ class Timeline:
 
     @property
     def waited_us(self) -> int | None:
-        """What the caller waited from the end of speech to the first frame, in microseconds; None if never answered."""
+        """Microseconds from the end of the caller's speech to the first frame; None if there was no answer."""
         if "speech_ended" not in self._marks or "first_frame" not in self._marks:
             return None
         return self._marks["first_frame"] - self._marks["speech_ended"]
@@ -91,8 +91,8 @@ class Timeline:
     def contributions_us(self) -> dict[str, int]:
         """What the wait was spent on, in microseconds: the values add up exactly to `waited_us`.
 
-        Empty if the turn was never answered. A mark that was set before the caller stopped speaking or after the first
-        frame contributes nothing.
+        Empty if there was no answer. Marks from before the end of the caller's speech, or from after the first frame,
+        contribute nothing.
         """
         waited = self.waited_us
         if waited is None:
@@ -121,5 +121,5 @@ class Timeline:
 
 
 def _base(name: str) -> str:
-    """Return what a repeated mark is a repetition of: "llm_request" for "llm_request_2"."""
+    """Return the name of a mark without its number: "llm_request" for "llm_request_2"."""
     return name.rstrip("0123456789").removesuffix("_")

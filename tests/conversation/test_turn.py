@@ -1,4 +1,4 @@
-"""One user utterance and its reply: its states, and what becomes of it when it is cut, dropped or left alone."""
+"""A turn: its states, and what happens when it is cut off, dropped or left alone."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ pytestmark = pytest.mark.anyio
 
 SOURCE = Path(voicepipe.__file__).parent
 
-# What may happen to a turn, in which states, and the state that it brings.
+# What may happen to a turn, in which states, and the state that follows.
 ALIVE = ("COMMITTED", "SPEAKING")
 HAPPENINGS: dict[str, tuple[Callable[[Turn], object], tuple[str, ...], str]] = {
     "commit": (lambda turn: turn.commit(Transcript("Hello!", 0.0, 0.0)), ("DRAFT",), "COMMITTED"),
@@ -82,11 +82,11 @@ async def hold(
 ) -> tuple[Session, list[tuple[float, Event]]]:
     """Hold one call until it ends (or `act` has returned), and return it with its events and their times."""
     parts = [*([user] if user else []), model, ToolRouter(tools), SentenceChunker(), *stages, voice or ScriptedVoice()]
-    told: list[tuple[float, Event]] = []
+    events: list[tuple[float, Event]] = []
 
     async def listen(session: Session) -> None:
         async for event in session:
-            told.append((anyio.current_time(), event))
+            events.append((anyio.current_time(), event))
 
     async with Pipeline(*parts).session(output=output or RecordingOutput()) as session:
         async with anyio.create_task_group() as tasks:
@@ -94,15 +94,15 @@ async def hold(
             if act is not None:
                 await act(session)
                 session.end()
-    return session, told
+    return session, events
 
 
-def only(told: list[tuple[float, Event]], *kinds: type) -> list[tuple[float, Event]]:
-    return [(at_s, event) for at_s, event in told if isinstance(event, kinds)]
+def only(events: list[tuple[float, Event]], *kinds: type) -> list[tuple[float, Event]]:
+    return [(at_s, event) for at_s, event in events if isinstance(event, kinds)]
 
 
-def names(told: list[tuple[float, Event]], *kinds: type) -> list[tuple[float, str]]:
-    return [(at_s, type(event).__name__) for at_s, event in only(told, *kinds)]
+def names(events: list[tuple[float, Event]], *kinds: type) -> list[tuple[float, str]]:
+    return [(at_s, type(event).__name__) for at_s, event in only(events, *kinds)]
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ async def in_state(state: TurnState) -> Turn:
 @pytest.mark.parametrize("before", TurnState, ids=lambda state: state.name)
 @pytest.mark.parametrize("happening", HAPPENINGS)
 async def test_the_table_of_states_is_kept(before: TurnState, happening: str) -> None:
-    """What may happen in a state brings the next one; anything else raises, names both and changes nothing."""
+    """What may happen in a state leads to the next one; anything else raises, names both and changes nothing."""
     happens, states, after = HAPPENINGS[happening]
     turn = await in_state(before)
     if before.name in states:
@@ -134,7 +134,7 @@ async def test_the_table_of_states_is_kept(before: TurnState, happening: str) ->
 
 @pytest.mark.parametrize("step", ["complete", "leave empty", "interrupt"])
 async def test_a_failure_decides_how_a_turn_ends(step: Literal["complete", "leave empty", "interrupt"]) -> None:
-    """A turn in which something failed ends as failed, with the first error, whatever else may be said of its end."""
+    """A turn in which something failed ends as failed, with the first error, whatever step ends it."""
     turn = await in_state(TurnState.SPEAKING)
     turn.fail(StageError("first", part="A"))
     turn.fail(StageError("second", part="B"))
@@ -144,7 +144,7 @@ async def test_a_failure_decides_how_a_turn_ends(step: Literal["complete", "leav
 
 
 async def test_a_turn_may_speak_twice() -> None:
-    """The fallback speaks after a reply that has spoken; a turn that is over stays as it is."""
+    """A turn that has spoken speaks again for its fallback; a turn that is over stays as it is."""
     turn = await in_state(TurnState.COMMITTED)
     lease = turn.session.lease(turn)
     for _ in range(2):
@@ -157,7 +157,7 @@ async def test_a_turn_may_speak_twice() -> None:
 
 @pytest.mark.parametrize("state", TurnState, ids=lambda state: state.name)
 async def test_a_turn_is_over_when_nothing_can_follow(state: TurnState) -> None:
-    """The states without a way out are the ends."""
+    """A turn is over in each state that no step leads out of."""
     assert (await in_state(state)).is_over is (state.name not in {"DRAFT", *ALIVE})
 
 
@@ -206,12 +206,12 @@ def test_a_write_is_found(line: str) -> None:
 
 @pytest.mark.parametrize("line", ["self._turn = turn", "turn.withhold()", "turn.scope.cancel()", "found = turn.state"])
 def test_asking_a_turn_is_no_write(line: str) -> None:
-    """To hold a turn, to read it and to call its methods is what others do with one."""
+    """Other modules may hold a turn, read it and call its methods."""
     assert writes_to_turns(line) == []
 
 
 async def test_a_draft_becomes_history_when_it_is_committed() -> None:
-    """Before the commit history knows nothing of the draft; with it come the words and the reply so far, in order."""
+    """History knows nothing of a draft before its commit; then it gets the words and the reply so far, in order."""
     async with Pipeline(ScriptedModel([]), SentenceChunker(), ScriptedVoice()).session(
         output=RecordingOutput()
     ) as session:
@@ -223,7 +223,7 @@ async def test_a_draft_becomes_history_when_it_is_committed() -> None:
 
 
 async def test_it_names_who_works_for_it() -> None:
-    """Parts are listed once each while they work, also when they work for two sentences at once."""
+    """Parts are listed while they work, once each, even if they work on two sentences at once."""
     turn = await in_state(TurnState.COMMITTED)
     with turn.working("Voice"), turn.working("Model"), turn.working("Voice"):
         assert turn.at_work == ["Model", "Voice"]
@@ -231,7 +231,7 @@ async def test_it_names_who_works_for_it() -> None:
 
 
 async def test_it_shows_its_state() -> None:
-    """The repr holds number, state, and how much was handed to the output."""
+    """The repr shows the number, the state, and how much was written to the output."""
     assert repr(await in_state(TurnState.SPEAKING)) == "<Turn 1 SPEAKING written=0.00s>"
 
 
@@ -239,7 +239,7 @@ async def test_it_shows_its_state() -> None:
 
 
 async def test_an_interruption_before_the_first_frame_leaves_no_word() -> None:
-    """A reply that is cut before anything of it was heard stays in history as words that nobody heard."""
+    """A reply that is cut off before its first frame stays in history, with no words heard."""
     output = RecordingOutput()
 
     async def act(session: Session) -> None:
@@ -248,10 +248,10 @@ async def test_an_interruption_before_the_first_frame_leaves_no_word() -> None:
             await anyio.sleep(0.3)
             session.interrupt()
 
-    session, told = await hold(
+    session, events = await hold(
         ScriptedModel([Says("Good morning.")]), act, voice=ScriptedVoice(first_audio_s=0.5), output=output
     )
-    assert names(told, TurnStarted, TurnEnded) == [(0.0, "TurnStarted"), (0.3, "TurnInterrupted")]
+    assert names(events, TurnStarted, TurnEnded) == [(0.0, "TurnStarted"), (0.3, "TurnInterrupted")]
     assert output.written == []
     assert [message.text for message in session.history] == ["Hello?", ""]
 
@@ -264,13 +264,13 @@ async def test_an_interruption_in_the_step_of_the_start_is_final() -> None:
         session.say("Hello.")
         session.interrupt()
 
-    session, told = await hold(model, act)
-    assert names(told, TurnStarted, TurnEnded) == [(0.0, "TurnStarted"), (0.0, "TurnInterrupted")]
+    session, events = await hold(model, act)
+    assert names(events, TurnStarted, TurnEnded) == [(0.0, "TurnStarted"), (0.0, "TurnInterrupted")]
     assert (model.requests, session.is_busy) == ([], False)
 
 
 async def test_interrupting_twice_is_interrupting_once() -> None:
-    """The second of two interruptions finds nothing to do."""
+    """The second of two interruptions does nothing."""
 
     async def act(session: Session) -> None:
         session.say("Good morning, everybody.")
@@ -278,12 +278,12 @@ async def test_interrupting_twice_is_interrupting_once() -> None:
         session.interrupt()
         session.interrupt()
 
-    _, told = await hold(ScriptedModel([]), act)
-    assert names(told, TurnEnded) == [(0.3, "TurnInterrupted")]
+    _, events = await hold(ScriptedModel([]), act)
+    assert names(events, TurnEnded) == [(0.3, "TurnInterrupted")]
 
 
 async def test_a_hang_up_in_the_middle_of_a_tool_gives_the_call_its_result() -> None:
-    """When the caller is gone, a reading tool is cancelled and its call has failed: none stays pending."""
+    """When the caller hangs up, a reading tool is cancelled and its call fails: no call stays pending."""
 
     @tool(effect="read")
     async def look(order: str) -> str:
@@ -292,11 +292,11 @@ async def test_a_hang_up_in_the_middle_of_a_tool_gives_the_call_its_result() -> 
         return order
 
     user = ScriptedUser().says("Where is it?", at_s=0.5).hangs_up(at_s=0.9)
-    session, told = await hold(ScriptedModel([Calls("look", {"order": "A1"})]), user=user, tools=[look])
+    session, events = await hold(ScriptedModel([Calls("look", {"order": "A1"})]), user=user, tools=[look])
     message = session.history[1]
     assert isinstance(message, AssistantMessage)
     assert [call.status for call in message.calls] == ["failed"]
-    assert names(told, ToolStarted, ToolFinished, TurnEnded) == [
+    assert names(events, ToolStarted, ToolFinished, TurnEnded) == [
         (0.5, "ToolStarted"),
         (0.9, "TurnInterrupted"),
         (0.9, "ToolFinished"),
@@ -312,7 +312,7 @@ async def test_a_tool_may_hang_up(effect: str) -> None:
         call.session.end(result=reason)
         return "left"
 
-    session, told = await hold(
+    session, events = await hold(
         ScriptedModel([Calls("leave", {"reason": "done"})]),
         user=ScriptedUser().says("Bye.", at_s=0.5),
         tools=[tool(leave, effect="read") if effect == "read" else tool(leave)],
@@ -320,7 +320,7 @@ async def test_a_tool_may_hang_up(effect: str) -> None:
     message = session.history[1]
     assert isinstance(message, AssistantMessage)
     assert ([(call.status, call.result) for call in message.calls], session.result) == ([("done", "left")], "done")
-    assert names(told, TurnEnded) == [(0.5, "TurnInterrupted")]
+    assert names(events, TurnEnded) == [(0.5, "TurnInterrupted")]
 
 
 # --- failed -----------------------------------------------------------------------------------------------------------
@@ -341,17 +341,17 @@ class FailsOnce(Stage[Sentence, Sentence]):
 
 
 async def test_a_stage_that_fails_in_mid_speech_cuts_the_speech_there() -> None:
-    """What had been played stays said and no word more; then the whole fallback is heard, and nothing is waited for."""
+    """Exactly what was played stays said; then the whole fallback is heard, and nothing delays it."""
     FailsOnce.failures = 0
     output = RecordingOutput()
 
     async def act(session: Session) -> None:
         await session.user_says("Hello?")
 
-    session, told = await hold(
+    session, events = await hold(
         ScriptedModel([Says("This is a rather long sentence. And two.")]), act, stages=[FailsOnce()], output=output
     )
-    [(ended_s, ended)] = only(told, TurnEnded)
+    [(ended_s, ended)] = only(events, TurnEnded)
     assert isinstance(ended, TurnFailed)
     assert ended.heard == "This is a Sorry, I cannot answer that right now. Please try again."
     assert round(ended_s, 3) == output.spans()[-1][1]
@@ -359,21 +359,21 @@ async def test_a_stage_that_fails_in_mid_speech_cuts_the_speech_there() -> None:
 
 
 class First(Stage[Sentence, Sentence]):
-    """Wants one sentence and no more."""
+    """Reads one sentence, then returns."""
 
     async def run(self, inbox: Inbox[Sentence], outbox: Outbox[Sentence], turn: Turn) -> None:
         await outbox.send(await inbox.receive())
 
 
 async def test_a_stage_may_stop_reading() -> None:
-    """A stage that returns early ends the reply there: the stages in front of it stop, and the turn is whole."""
+    """A stage that returns early ends the reply there: the stages before it stop, and the turn is completed."""
     text = "One is said. Two is not. Three is not. Four is not. Five is not. Six is not."
 
     async def act(session: Session) -> None:
         await session.user_says("Hello?")
 
-    _, told = await hold(ScriptedModel([Says(text)]), act, stages=[First()])
-    [(_, ended)] = only(told, TurnEnded)
+    _, events = await hold(ScriptedModel([Says(text)]), act, stages=[First()])
+    [(_, ended)] = only(events, TurnEnded)
     assert isinstance(ended, TurnCompleted)
     assert ended.heard == "One is said."
 
@@ -388,16 +388,16 @@ class Hesitates(ScriptedVoice):
 
 
 async def test_nothing_is_no_audio() -> None:
-    """An empty piece of audio is neither the voice's first audio nor a frame, and starts no sentence."""
+    """An empty piece of audio does not count as the voice's first audio or as a frame, and starts no sentence."""
 
     async def act(session: Session) -> None:
         await session.user_says("Hello?")
 
-    _, told = await hold(ScriptedModel([Says("Yes.")]), act, voice=Hesitates())
-    [(_, ended)] = only(told, TurnEnded)
+    _, events = await hold(ScriptedModel([Says("Yes.")]), act, voice=Hesitates())
+    [(_, ended)] = only(events, TurnEnded)
     assert isinstance(ended, TurnCompleted)
     assert (ended.timeline.tts_first_audio, ended.timeline.first_frame) == (0.5, 0.5)
-    assert names(told, SentenceStarted) == [(0.5, "SentenceStarted")]
+    assert names(events, SentenceStarted) == [(0.5, "SentenceStarted")]
 
 
 # --- drafts -----------------------------------------------------------------------------------------------------------
@@ -410,23 +410,23 @@ async def look(order: str) -> str:
     return order
 
 
-async def test_a_draft_that_is_rolled_back_was_never_told() -> None:
-    """What a draft's tools did is no event when its words were wrong."""
+async def test_a_draft_that_is_rolled_back_reports_nothing() -> None:
+    """The tools of a draft that is rolled back are never reported."""
     user = ScriptedUser().guesses("hello", at_s=1.0).says("Good bye.", at_s=2.0).hangs_up(at_s=4.0)
     model = ScriptedModel([Calls("look", {"order": "A1"}), Says("Never."), Says("Bye.")])
-    _, told = await hold(model, user=user, tools=[look])
-    assert names(told, TurnStarted, ToolStarted, ToolFinished, TurnEnded) == [
+    _, events = await hold(model, user=user, tools=[look])
+    assert names(events, TurnStarted, ToolStarted, ToolFinished, TurnEnded) == [
         (2.0, "TurnStarted"),
         (2.2, "TurnCompleted"),
     ]
 
 
-async def test_a_draft_that_is_committed_tells_in_order() -> None:
-    """What a draft's tools did is told after the turn has been announced."""
+async def test_a_draft_that_is_committed_reports_in_order() -> None:
+    """The tools of a draft are reported after `TurnStarted`, in order."""
     user = ScriptedUser().guesses("hello", at_s=1.0).says("Hello!", at_s=2.0).hangs_up(at_s=4.0)
     model = ScriptedModel([Calls("look", {"order": "A1"}), Says("Here.")])
-    _, told = await hold(model, user=user, tools=[look])
-    assert names(told, TurnStarted, ToolStarted, ToolFinished, SentenceStarted) == [
+    _, events = await hold(model, user=user, tools=[look])
+    assert names(events, TurnStarted, ToolStarted, ToolFinished, SentenceStarted) == [
         (2.0, "TurnStarted"),
         (2.0, "ToolStarted"),
         (2.0, "ToolFinished"),
@@ -435,7 +435,7 @@ async def test_a_draft_that_is_committed_tells_in_order() -> None:
 
 
 async def test_a_writing_tool_waits_for_the_commit() -> None:
-    """A draft runs no writing tool: the call begins when the words are certain."""
+    """A draft runs no writing tool: the call begins with the commit."""
     booked: list[float] = []
 
     @tool
@@ -450,14 +450,14 @@ async def test_a_writing_tool_waits_for_the_commit() -> None:
 
 
 async def test_history_holds_the_final_words() -> None:
-    """A draft began on an early guess; once committed, history has what the caller said as it was finally heard."""
+    """A draft begins on an early guess; after the commit, history holds the final transcript."""
     user = ScriptedUser().guesses("hello you", at_s=1.0).says("Hello, you!", at_s=2.0).hangs_up(at_s=4.0)
     session, _ = await hold(ScriptedModel([Says("Hello.")]), user=user)
     assert session.history[0] == UserMessage("Hello, you!")
 
 
 async def test_a_draft_that_fails_holds_nobody_up() -> None:
-    """What waited to be said behind a draft is said when the draft fails."""
+    """A text that waits for a draft is spoken when the draft fails."""
     user = ScriptedUser().guesses("hello", at_s=1.0).hangs_up(at_s=5.0)
     output = RecordingOutput()
 
@@ -471,7 +471,7 @@ async def test_a_draft_that_fails_holds_nobody_up() -> None:
 
 
 async def test_a_draft_that_fails_does_not_hold_the_end() -> None:
-    """A session that was to end after its reply ends when that reply, a draft, fails."""
+    """With `after_reply`, the session ends when the reply is a draft and fails."""
 
     async def act(session: Session) -> None:
         await anyio.sleep(1.2)
@@ -487,7 +487,7 @@ async def test_a_draft_that_fails_does_not_hold_the_end() -> None:
 
 
 async def test_nobody_waits_for_a_turn_that_cannot_come() -> None:
-    """Words into the last reply of a session end it: no turn begins after the end, and the one who speaks is told."""
+    """`user_says` during the last reply of a session raises: no turn begins that could never end."""
 
     async def act(session: Session) -> None:
         session.say("Good bye, and thank you for calling.")
@@ -496,20 +496,20 @@ async def test_nobody_waits_for_a_turn_that_cannot_come() -> None:
         with anyio.fail_after(10.0), pytest.raises(VoicepipeError, match="end"):
             await session.user_says("Wait!")
 
-    session, told = await hold(ScriptedModel([Says("Never.")]), act)
-    assert names(told, TurnStarted, TurnEnded) == [(0.0, "TurnStarted"), (0.5, "TurnInterrupted")]
+    session, events = await hold(ScriptedModel([Says("Never.")]), act)
+    assert names(events, TurnStarted, TurnEnded) == [(0.0, "TurnStarted"), (0.5, "TurnInterrupted")]
     assert not session.is_busy
 
 
 class HangsUp(Recogniser):
-    """Hears one frame, and that the caller has gone."""
+    """Hears one frame, then reports that the caller hung up."""
 
     async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: Session) -> None:
         await inbox.receive()
 
 
 async def test_audio_after_a_hang_up_does_no_harm() -> None:
-    """A recogniser may end the call while audio still comes."""
+    """A recogniser may end the call while audio is still coming."""
     source = PushSource()
     agent = Pipeline(STTStage(HangsUp()), ScriptedModel([]), SentenceChunker(), ScriptedVoice())
     async with agent.session(source=source, output=RecordingOutput()) as session:
@@ -520,7 +520,7 @@ async def test_audio_after_a_hang_up_does_no_harm() -> None:
 
 
 async def test_an_interrupted_turn_has_settled_when_interrupt_returns() -> None:
-    """History, event and `settled` are there in the same step, and a late second ending changes nothing."""
+    """History, event and `settled` change in the same step, and a second ending later changes nothing."""
     seen: list[tuple[bool, str]] = []
 
     async def act(session: Session) -> None:
@@ -533,5 +533,5 @@ async def test_an_interrupted_turn_has_settled_when_interrupt_returns() -> None:
         assert isinstance(message, AssistantMessage)
         seen.append((turn.settled.is_set(), message.heard))
 
-    _, told = await hold(ScriptedModel([]), act)
-    assert (seen, len(only(told, TurnInterrupted))) == ([(True, "Ten")], 1)
+    _, events = await hold(ScriptedModel([]), act)
+    assert (seen, len(only(events, TurnInterrupted))) == ([(True, "Ten")], 1)

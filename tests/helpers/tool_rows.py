@@ -60,7 +60,7 @@ class Row:
         async for event in session:
             self.events.append((round(anyio.current_time(), 6), event))
 
-    def told(self, *kinds: type[Any]) -> list[Any]:
+    def reported(self, *kinds: type[Any]) -> list[Any]:
         return [event for _, event in self.events if isinstance(event, kinds)]
 
     @property

@@ -1,4 +1,4 @@
-"""One call of a tool: words meanwhile, the caller's agreement, other arguments. Whole sessions on virtual time."""
+"""One tool call: its `say`, the caller's agreement, refused arguments. Whole sessions on virtual time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 
 def slow(name: str, seconds: float, say: str = "One moment.", *, effect: Any = "read") -> Tool[Any, Any]:
-    """A tool that takes so long, and has something to say meanwhile."""
+    """Return a tool that takes this long, and has a `say`."""
 
     @vp.tool(effect=effect, name=name, say=say)
     async def sleep() -> str:
@@ -42,12 +42,12 @@ def slow(name: str, seconds: float, say: str = "One moment.", *, effect: Any = "
     [
         (0.6, [(0.6, "Done.")]),
         (2.0, [(0.7, "One moment."), (2.0, "Done.")]),
-        # Longer words than the tool takes: the answer waits for them, and nothing is lost.
+        # The words last longer than the tool: the answer follows them, and nothing is lost.
         (0.8, [(0.7, "One moment."), (0.8, "Done.")]),
     ],
 )
 async def test_a_slow_tool_says_its_words(seconds: float, spoken: list[tuple[float, str]]) -> None:
-    """A tool that takes longer than 0.7 s has its words said; a quicker one has not."""
+    """The `say` of a tool is spoken after 0.7 s, and not if the tool is quicker."""
     row, _ = scripted([Calls("look", {}), DONE], slow("look", seconds))
     async with row.session() as session:
         await session.user_says("Where is it?")
@@ -56,7 +56,7 @@ async def test_a_slow_tool_says_its_words(seconds: float, spoken: list[tuple[flo
 
 
 async def test_the_words_wait_until_the_agent_is_silent() -> None:
-    """While words before the call are still heard nothing is put in; then it is, if the tool still runs."""
+    """The `say` waits until words before the call have been heard, and is spoken then if the tool is still running."""
     row, _ = scripted([Calls("look", {}, say="Let me see. "), DONE], slow("look", 4.0))
     row.voice = ScriptedVoice(character_s=0.1)  # "Let me see." takes 1.1 s
     async with row.session() as session:
@@ -66,7 +66,7 @@ async def test_the_words_wait_until_the_agent_is_silent() -> None:
 
 
 async def test_the_words_are_not_said_when_the_agent_speaks_all_the_time() -> None:
-    """Words before the call that last longer than the tool leave nothing to fill."""
+    """Words before the call that last longer than the tool leave no silence to fill."""
     row, _ = scripted([Calls("look", {}, say="Let me see. "), DONE], slow("look", 1.0))
     row.voice = ScriptedVoice(character_s=0.1)
     async with row.session() as session:
@@ -76,7 +76,7 @@ async def test_the_words_are_not_said_when_the_agent_speaks_all_the_time() -> No
 
 
 class SpeaksOn(Model):
-    """Calls a tool, says a sentence in two pieces a while after the call, and answers when it has the result."""
+    """Calls a tool, says a sentence in two pieces a while later, and answers when it has the result."""
 
     async def reply(self, request: Request, outbox: vp.Outbox[ReplyPart], turn: vp.Turn) -> None:
         if request.step:
@@ -91,7 +91,7 @@ class SpeaksOn(Model):
 
 
 async def test_the_words_wait_for_text_after_the_call() -> None:
-    """What the model says after its call is heard first, although nothing can be heard of it when the time is up."""
+    """The `say` waits for text after the call, even if the text begins late and ends before its first sound."""
     row = Row(SpeaksOn(), [slow("look", 4.0)], voice=ScriptedVoice(character_s=0.1))  # "Let me see." takes 1.1 s
     async with row.session() as session:
         await session.user_says("Where is it?")
@@ -100,7 +100,7 @@ async def test_the_words_wait_for_text_after_the_call() -> None:
 
 
 async def test_a_result_ends_the_wait_for_silence() -> None:
-    """A tool that ends while the model still speaks after the call says nothing, and its turn goes on at once."""
+    """A tool that ends while the `say` waits for text leaves it unsaid, and the turn goes on at once."""
     row = Row(SpeaksOn(), [slow("look", 0.9)], voice=ScriptedVoice(character_s=0.1))
     async with row.session() as session:
         await session.user_says("Where is it?")
@@ -109,7 +109,7 @@ async def test_a_result_ends_the_wait_for_silence() -> None:
 
 
 async def test_several_slow_tools_say_one_thing() -> None:
-    """Of the tools of one reply only the first to be slow speaks."""
+    """Of several slow tools in one reply, only the first `say` is spoken."""
     row, _ = scripted(
         [(Calls("a", {}), Calls("b", {})), DONE], slow("a", 2.0, "Looking at a."), slow("b", 3.0, "Looking at b.")
     )
@@ -120,7 +120,7 @@ async def test_several_slow_tools_say_one_thing() -> None:
 
 
 async def test_the_model_sees_that_the_words_were_said() -> None:
-    """The words belong to the message that called, so the model does not say them again; history keeps them."""
+    """The `say` belongs to the calling message, so that the model does not repeat it; history keeps it."""
     row, model = scripted([Calls("look", {}, say="Hm. "), DONE], slow("look", 2.0))
     async with row.session() as session:
         await session.user_says("Where is it?")
@@ -130,7 +130,7 @@ async def test_the_model_sees_that_the_words_were_said() -> None:
 
 
 async def test_the_words_are_no_first_token() -> None:
-    """The timeline tells apart what the model said first and what the caller heard first."""
+    """The timeline distinguishes the model's first token from the first frame that the caller hears."""
     row, _ = scripted([Calls("look", {}), Says("Done.", after_s=0.5)], slow("look", 2.0))
     async with row.session() as session:
         turn = await session.user_says("Where is it?")
@@ -141,7 +141,7 @@ async def test_the_words_are_no_first_token() -> None:
 
 
 async def test_a_draft_does_not_say_the_words_before_its_commit() -> None:
-    """Nobody is told to wait before they have finished speaking."""
+    """The `say` of a draft waits for the commit: the caller has not finished speaking."""
     user = ScriptedUser().guesses("Where is it?", at_s=0.0).says("Where is it?", at_s=1.5).hangs_up(at_s=9.0)
     row, _ = scripted([Calls("look", {}), DONE], slow("look", 3.0), user=user)
     async with row.session() as session:
@@ -151,7 +151,7 @@ async def test_a_draft_does_not_say_the_words_before_its_commit() -> None:
 
 
 async def test_a_draft_s_waiting_is_not_the_tool_s() -> None:
-    """A writing tool that starts with the commit of a draft, and is quick, says nothing, however long the draft was."""
+    """The time in a draft does not count for a writing tool, which starts with the commit."""
     user = ScriptedUser().guesses("Write it down", at_s=0.0).says("Write it down", at_s=1.5).hangs_up(at_s=9.0)
     row, _ = scripted([Calls("note", {}), DONE], slow("note", 0.2, effect="write"), user=user)
     async with row.session() as session:
@@ -161,7 +161,7 @@ async def test_a_draft_s_waiting_is_not_the_tool_s() -> None:
 
 
 async def test_the_words_are_said_once_a_turn() -> None:
-    """A second slow round does not say them again."""
+    """A second slow round of tools does not speak the `say` again."""
     row, _ = scripted([Calls("look", {}), Calls("look", {}), DONE], slow("look", 2.0))
     async with row.session() as session:
         await session.user_says("Where is it?")
@@ -171,7 +171,7 @@ async def test_the_words_are_said_once_a_turn() -> None:
 
 @pytest.mark.parametrize("call", [Calls("look", {}), Calls("look", {}, say="Let me see. ")])
 async def test_words_without_an_answer_are_no_reply(call: Calls) -> None:
-    """When nothing follows what was said around a call, the caller hears the fallback instead of waiting for more."""
+    """If no answer follows the words around a call, the caller hears the fallback instead of silence."""
     row, _ = scripted([call, Says("")], slow("look", 2.0))
     row.fallback = "Sorry."
     async with row.session() as session:
@@ -182,7 +182,7 @@ async def test_words_without_an_answer_are_no_reply(call: Calls) -> None:
 
 
 async def test_a_barge_in_ends_the_words() -> None:
-    """What was heard of the words is what history keeps of them."""
+    """After a barge-in into the `say`, history keeps what was heard of it."""
     row, _ = scripted([Calls("look", {}), DONE], slow("look", 9.0))
     row.voice = ScriptedVoice(character_s=0.1)
     async with row.session() as session, anyio.create_task_group() as tasks:
@@ -195,7 +195,7 @@ async def test_a_barge_in_ends_the_words() -> None:
 
 
 def test_a_delay_that_cannot_be_is_refused() -> None:
-    """Words before a negative time, or never, cannot be meant."""
+    """`say_after_s` must be finite and not negative."""
     for seconds in (-1.0, float("inf"), float("nan")):
         with pytest.raises(ConfigurationError, match="say_after_s must be seconds"):
             vp.ToolRouter([], say_after_s=seconds)
@@ -215,7 +215,7 @@ def booking(booked: list[int]) -> Tool[Any, Any]:
 
 
 def asks_then_books(request: ChatRequest) -> Says | Calls:
-    """A model that calls whenever the caller has spoken, and asks when it is told to."""
+    """Reply as a model that calls whenever the caller has spoken, and asks when the result says so."""
     results = request.tool_results.values()
     if any("needs_confirmation" in result for result in results):
         return Says("A table for two. Shall I?")
@@ -223,7 +223,7 @@ def asks_then_books(request: ChatRequest) -> Says | Calls:
 
 
 async def test_a_call_waits_for_the_callers_word() -> None:
-    """The first call does not run and asks; the same call after a yes runs, once."""
+    """The first call does not run but asks; the same call after a yes runs once."""
     booked: list[int] = []
     row, _ = scripted(asks_then_books, booking(booked))
     async with row.session() as session:
@@ -237,7 +237,7 @@ async def test_a_call_waits_for_the_callers_word() -> None:
 
 
 async def test_a_refusal_keeps_a_call_from_running() -> None:
-    """A model that calls after a no is told to ask again."""
+    """A call after a no does not run."""
     booked: list[int] = []
     row, _ = scripted(asks_then_books, booking(booked))
     async with row.session() as session:
@@ -248,7 +248,7 @@ async def test_a_refusal_keeps_a_call_from_running() -> None:
 
 
 async def test_a_question_nobody_heard_is_asked_again() -> None:
-    """Who speaks before anything of the question was heard has agreed to nothing."""
+    """A caller who speaks before any of the question was heard has not agreed."""
     booked: list[int] = []
     user = ScriptedUser().says("A table for two", at_s=0.0).says("And yes", at_s=0.5).hangs_up(at_s=9.0)
     row, _ = scripted(asks_then_books, booking(booked), user=user)
@@ -260,7 +260,7 @@ async def test_a_question_nobody_heard_is_asked_again() -> None:
 
 
 async def test_a_draft_neither_asks_nor_agrees() -> None:
-    """An early transcript of a yes that is taken back has used up no agreement."""
+    """A draft on an early yes that is rolled back does not use up the agreement."""
     booked: list[int] = []
     user = (
         ScriptedUser()
@@ -278,7 +278,7 @@ async def test_a_draft_neither_asks_nor_agrees() -> None:
 
 
 async def test_two_calls_of_one_reply_are_agreed_to_together() -> None:
-    """Two different calls of one tool are asked about in one question, and both run after one yes."""
+    """One question covers two different calls of a tool, and both run after one yes."""
     booked: list[int] = []
 
     def model(request: ChatRequest) -> Says | tuple[Calls, ...]:
@@ -296,7 +296,7 @@ async def test_two_calls_of_one_reply_are_agreed_to_together() -> None:
 
 
 async def test_the_fallback_is_no_question() -> None:
-    """When the reply that should have asked failed, nobody has asked."""
+    """If the reply that should have asked fails, the fallback does not count as the question."""
     booked: list[int] = []
     row, _ = scripted(
         [Calls("book", {"seats": 2}), Refuses(400, "no"), Calls("book", {"seats": 2}), DONE], booking(booked)
@@ -310,7 +310,7 @@ async def test_the_fallback_is_no_question() -> None:
 
 
 async def test_a_tool_that_was_removed_meanwhile_does_not_run() -> None:
-    """A writing call of a draft runs with the commit, unless its tool is not allowed any more."""
+    """A writing call of a draft does not run at the commit if its tool was removed meanwhile."""
     booked: list[int] = []
 
     @vp.tool
@@ -346,19 +346,19 @@ def results_of(session: vp.Session) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "shown"),
     [
         ({"number": 1}, "order numbers have two digits; ask the caller for the second one"),
         ({"number": "many"}, "number: Input should be a valid integer"),
     ],
 )
-async def test_a_refused_call_may_be_made_once_more(wrong: dict[str, object], told: str) -> None:
-    """The model is told what is wrong with its arguments, and its better call runs."""
+async def test_a_refused_call_may_be_made_once_more(wrong: dict[str, object], shown: str) -> None:
+    """The model is shown what is wrong with its arguments, and its corrected call runs."""
     row, model = scripted([Calls("order", wrong), Calls("order", {"number": 12}), DONE], order)
     async with row.session() as session:
         await session.user_says("Order one, two")
 
-    assert results_of(session) == [{"error": told}, "order 12"]
+    assert results_of(session) == [{"error": shown}, "order 12"]
     assert [request.tools for request in model.requests] == [("order",)] * 3
 
 
@@ -389,7 +389,7 @@ async def test_one_refusal_each_is_not_too_much() -> None:
 
 
 async def test_two_wrong_calls_of_one_reply_count_once() -> None:
-    """The model has seen no error when it makes them, so it may try once more."""
+    """Two refused calls in one reply count as one refusal: the model had not seen the error."""
     row, model = scripted(
         [(Calls("order", {"number": 1}), Calls("order", {"number": 2})), Calls("order", {"number": 12}), DONE], order
     )
@@ -401,7 +401,7 @@ async def test_two_wrong_calls_of_one_reply_count_once() -> None:
 
 
 async def test_a_tool_that_cannot_is_not_asked_for_better_arguments() -> None:
-    """A plain `ToolError` is the tool's last word on the matter, and takes no tool away."""
+    """A plain `ToolError` is not a refusal of arguments, and the tool stays available."""
 
     @vp.tool(effect="read")
     async def look() -> str:

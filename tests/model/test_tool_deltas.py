@@ -46,7 +46,7 @@ OPENINGS: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class Call:
-    """What the model means.
+    """A tool call as the model means it.
 
     Attributes:
         written: The arguments as JSON text, in one of the ways of writing them.
@@ -91,8 +91,8 @@ def streams(draw: st.DrawFn) -> Stream:
     payloads = draw(st.lists(values, min_size=1, max_size=8))
     shape = draw(st.sampled_from(SHAPES))
     id_place = draw(st.sampled_from(ID_PLACES))
-    chance = Random(draw(st.integers(0, 2**32)))  # makes the cuts: drawn one by one they take longer than the test
-    # Where all calls have one index, a new one is known by its id.
+    chance = Random(draw(st.integers(0, 2**32)))  # makes the cuts: to draw each of them takes longer than the test
+    # If all calls have one index, a new call is recognised by its id.
     ids = ["call-{}"] if shape == "all zero" else ["call-{}", "same", ""]
     calls = [meant(chance, payload, chance.choice(ids).format(at)) for at, payload in enumerate(payloads)]
     index = {"without index": None, "all zero": 0}
@@ -125,19 +125,19 @@ def pieces(chance: Random, call: Call, index: int | None, id_place: str) -> list
 
 
 def cut(chance: Random, written: str) -> list[str]:
-    """Cut text between any two UTF-16 units, as servers do whose strings are made of those."""
+    """Cut text between any two UTF-16 units, as servers do whose strings consist of such units."""
     units = written.encode("utf-16-le")
     return [part.decode("utf-16-le", "surrogatepass") for part in parted(units, chance, 2)]
 
 
 def parted(whole: bytes, chance: Random, unit: int = 1) -> list[bytes]:
-    """Cut bytes into up to eight parts, each of whole units."""
+    """Cut bytes into up to eight parts of whole units."""
     inner = chance.choices(range(1, len(whole) // unit), k=chance.randint(0, 7))
     return [whole[start:end] for start, end in pairwise(sorted({0, *(unit * at for at in inner), len(whole)}))]
 
 
 def packed(chance: Random, waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Put one or more pieces into each delta, after what some services open with."""
+    """Put one or more pieces into each delta, after the beginning that some services send."""
     found = chance.choices(OPENINGS, k=chance.randint(0, 2))
     while waiting:
         size = chance.choice((1, 1, 2, 5))
@@ -150,7 +150,7 @@ def packed(chance: Random, waiting: list[dict[str, Any]]) -> list[dict[str, Any]
 
 
 class Ran:
-    """Tools that note what they were called with; the later a call starts, the sooner it ends."""
+    """Tools that note their arguments; the later a call starts, the sooner it ends."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, JsonValue]] = []
@@ -172,7 +172,7 @@ def answer(name: str, payload: JsonValue) -> str:
 
 
 class Feeding(Model):
-    """Sends events through the parser, and then says that it is done."""
+    """Sends events through the parser, then a `ReplyEnd`."""
 
     def __init__(self, events: Sequence[bytes]) -> None:
         self.asked: list[ChatRequest] = []
@@ -195,7 +195,7 @@ async def hold_a_turn(model: Model, ran: Ran) -> None:
 
 
 def check(stream: Stream, ran: Ran, asked: Sequence[ChatRequest]) -> None:
-    """Each call ran exactly once with its own arguments, and its own result stands in the place of the call."""
+    """Check that each call ran exactly once with its own arguments, and has its own result."""
     expected = [(call.name, call.payload) for call in stream.calls]
     assert sorted(map(repr, ran.calls)) == sorted(map(repr, expected))
     assert len(asked) == 2
@@ -211,7 +211,7 @@ def check(stream: Stream, ran: Ran, asked: Sequence[ChatRequest]) -> None:
 @settings(derandomize=True, max_examples=150)
 @given(streams())
 def test_calls_come_out_as_they_were_meant(stream: Stream) -> None:
-    """Each call of a reply runs exactly once with its own arguments, however the reply was cut into pieces."""
+    """Each call of a reply runs exactly once with its own arguments, however the reply is cut into pieces."""
     ran, model = Ran(), Feeding(stream.events())
     run_on_virtual_time(partial(hold_a_turn, model, ran))
     check(stream, ran, model.asked)
@@ -221,7 +221,7 @@ def test_calls_come_out_as_they_were_meant(stream: Stream) -> None:
 @settings(derandomize=True, max_examples=50)
 @given(streams(), st.integers(0, 2**32))
 def test_calls_come_out_of_bytes_as_they_were_meant(stream: Stream, seed: int) -> None:
-    """The same holds over HTTP, for a response that arrives in parts that end anywhere, within a character too."""
+    """The same holds over HTTP, for a response in parts that end anywhere, even within a character."""
     response = HEAD + b"".join(stream.events()) + b"data: [DONE]\n\n"
     acts = [act for part in parted(response, Random(seed)) for act in (part, 0.01)]
     ran, server = Ran(), RawServer(acts, [HEAD, text("Done."), END])

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 @vp.tool(effect="read")
 async def weather(city: str) -> str:
-    """Tell the weather."""
+    """Give the weather."""
     if city == "Atlantis":
         raise ToolError("there is no weather under water")
     if city == "Troy":
@@ -40,7 +40,7 @@ async def weather(city: str) -> str:
 
 
 async def test_text_before_a_call_is_spoken_at_once() -> None:
-    """Words in front of a call are synthesised while the tool still runs; the answer follows the result."""
+    """Words before a call are synthesised while the tool is running; the answer follows the result."""
     row, _ = scripted([Calls("look", {}, say="One moment. "), DONE], sleeper("look", 2.0))
     async with row.session() as session:
         await session.user_says("Where is it?")
@@ -50,7 +50,7 @@ async def test_text_before_a_call_is_spoken_at_once() -> None:
 
 
 async def test_calls_of_one_reply_run_side_by_side() -> None:
-    """Several calls take as long as the longest of them."""
+    """Several calls run at the same time, and take as long as the longest of them."""
     row, model = scripted(
         [(Calls("a", {}), Calls("b", {}), Calls("c", {})), DONE],
         sleeper("a", 0.3),
@@ -69,11 +69,15 @@ async def test_calls_of_one_reply_run_side_by_side() -> None:
         (0.3, "a", "done"),
     ]
     assert row.voice.sentences == [(0.3, "Done.")]
-    assert list(model.requests[1].tool_results.values()) == ["a ended", "b ended", "c ended"]  # in the order of calls
+    assert list(model.requests[1].tool_results.values()) == [
+        "a ended",
+        "b ended",
+        "c ended",
+    ]  # in the order of the calls
 
 
 async def test_a_call_starts_when_its_arguments_are_complete() -> None:
-    """The first call runs while the arguments of the second still stream."""
+    """The first call runs while the arguments of the second are still streaming."""
     row, _ = scripted(
         [(Calls("weather", {"city": "Rome"}, token_s=0.1), Calls("weather", {"city": "Oslo"}, token_s=0.1)), DONE],
         weather,
@@ -89,7 +93,7 @@ async def test_a_call_starts_when_its_arguments_are_complete() -> None:
 
 
 async def test_text_after_a_call_is_spoken_once() -> None:
-    """Text that follows a call in the same reply belongs to the same message, and is said."""
+    """Text after a call in the same reply belongs to the same message, and is spoken."""
     model = PieceModel(
         [
             TextDelta("Let me see. "),
@@ -104,7 +108,7 @@ async def test_text_after_a_call_is_spoken_once() -> None:
         await session.user_says("Rome?")
 
     assert [sentence for _, sentence in row.voice.sentences] == ["Let me see.", "It takes a moment.", "Sunny."]
-    # Heard in two segments, and still two sentences in what the model reads of it later.
+    # It is heard in two segments, and the model later reads two sentences.
     assert [message.text for message in list(session.history)[1:]] == ["Let me see. It takes a moment.", "Sunny."]
 
 
@@ -115,17 +119,17 @@ async def test_the_loop_is_bounded() -> None:
         await session.user_says("Rome?")
 
     assert [chat.tools for chat in model.requests] == [("weather",)] * 5 + [()]
-    assert len(row.told(vp.ToolStarted)) == 5
-    assert len(row.told(vp.TurnEmpty)) == 1
+    assert len(row.reported(vp.ToolStarted)) == 5
+    assert len(row.reported(vp.TurnEmpty)) == 1
 
 
 async def test_after_five_rounds_the_model_can_answer() -> None:
-    """What the model says when it has no tools left is the reply."""
+    """What the model says once it has no tools is the reply."""
     row, _ = scripted(lambda chat: Calls("weather", {"city": "Rome"}) if chat.tools else DONE, weather)
     async with row.session() as session:
         await session.user_says("Rome?")
 
-    assert len(row.told(vp.TurnCompleted)) == 1
+    assert len(row.reported(vp.TurnCompleted)) == 1
 
 
 async def test_a_turn_ends_within_a_minute() -> None:
@@ -134,7 +138,7 @@ async def test_a_turn_ends_within_a_minute() -> None:
     async with row.session() as session:
         await session.user_says("Where is it?")
 
-    (failed,) = row.told(vp.TurnFailed)
+    (failed,) = row.reported(vp.TurnFailed)
     assert isinstance(failed.error, IncompleteReply)
     assert row.tool_table == [(0.0, "look", "started"), (60.0, "look", "failed")]
 
@@ -143,7 +147,7 @@ async def test_a_turn_ends_within_a_minute() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "shown"),
     [
         pytest.param('{"city": "Par', "the arguments: not JSON", id="cut"),
         pytest.param("Paris", "the arguments: not JSON", id="no JSON"),
@@ -156,20 +160,20 @@ async def test_a_turn_ends_within_a_minute() -> None:
         pytest.param("[" * 10_000, "nested too deeply", id="nested"),
     ],
 )
-async def test_arguments_that_do_not_validate_are_told_to_the_model(arguments: str, told: str) -> None:
-    """A call with other arguments than the tool takes does not run; the model gets the reason as its one result."""
+async def test_arguments_that_do_not_validate_are_shown_to_the_model(arguments: str, shown: str) -> None:
+    """A call with arguments that the tool does not take does not run; its one result is the reason."""
     row, model = scripted([Calls("weather", arguments), DONE], weather)
     async with row.session() as session:
         await session.user_says("Weather?")
 
-    assert row.told(vp.ToolStarted) == []
+    assert row.reported(vp.ToolStarted) == []
     (result,) = model.requests[1].tool_results.values()
-    assert told in json.loads(result)["error"]
-    assert len(row.told(vp.TurnCompleted)) == 1
+    assert shown in json.loads(result)["error"]
+    assert len(row.reported(vp.TurnCompleted)) == 1
 
 
 @pytest.mark.parametrize(
-    ("name", "city", "told"),
+    ("name", "city", "shown"),
     [
         pytest.param("delete", "Rome", "there is no tool 'delete'; there are: weather", id="unknown tool"),
         pytest.param("", "Rome", "there is no tool ''; there are: weather", id="no name"),
@@ -179,20 +183,20 @@ async def test_arguments_that_do_not_validate_are_told_to_the_model(arguments: s
         pytest.param("weather", "Limbo", "the tool did not answer within 10 s", id="no answer"),
     ],
 )
-async def test_a_call_that_fails_is_told_to_the_model(name: str, city: str, told: str) -> None:
-    """A failed call has one result, which says why and no more; the turn goes on, and so does the next one."""
+async def test_a_call_that_fails_is_shown_to_the_model(name: str, city: str, shown: str) -> None:
+    """A failed call has one result, which gives only the reason; this turn goes on, and so does the next one."""
     row, model = scripted([Calls(name, {"city": city}), DONE, DONE], weather)
     async with row.session() as session:
         await session.user_says("Weather?")
         await session.user_says("And now?")
 
-    assert [json.loads(result) for result in model.requests[1].tool_results.values()] == [{"error": told}]
-    assert [event.status for event in row.told(vp.ToolFinished)] == ["failed"]
-    assert len(row.told(vp.TurnCompleted)) == 2
+    assert [json.loads(result) for result in model.requests[1].tool_results.values()] == [{"error": shown}]
+    assert [event.status for event in row.reported(vp.ToolFinished)] == ["failed"]
+    assert len(row.reported(vp.TurnCompleted)) == 2
 
 
-async def test_too_many_calls_are_told_to_the_model() -> None:
-    """Eight calls of a reply run; of the others the model is told that they were too many."""
+async def test_too_many_calls_are_shown_to_the_model() -> None:
+    """Eight calls of a reply run; the results of the others say that there were too many."""
     cities = [f"City {number}" for number in range(10)]
     row, model = scripted([tuple(Calls("weather", {"city": city}) for city in cities), DONE], weather)
     async with row.session() as session:
@@ -232,15 +236,15 @@ END = ReplyEnd(finish_reason="stop")
     ],
 )
 async def test_a_call_that_is_cut_off_never_runs(pieces: list[ReplyPart | Exception], error: str) -> None:
-    """When the reply fails inside a call's arguments the tool does not run, the turn fails, and history stays valid."""
+    """If a reply breaks off inside a call's arguments, the tool does not run, the turn fails, and history is valid."""
     model = PieceModel(pieces, [TextDelta("Hello."), END])
     row = Row(model, [weather])
     async with row.session() as session:
         await session.user_says("Rome?")
         await session.user_says("Still there?")
 
-    assert row.told(vp.ToolStarted) == []
-    (failed,) = row.told(vp.TurnFailed)
+    assert row.reported(vp.ToolStarted) == []
+    (failed,) = row.reported(vp.TurnFailed)
     assert error in str(failed.error)
     (call,) = calls_of(session)
     assert call.status == "failed"
@@ -248,21 +252,21 @@ async def test_a_call_that_is_cut_off_never_runs(pieces: list[ReplyPart | Except
 
 
 async def test_an_endless_row_of_calls_is_cut() -> None:
-    """A reply with more than 128 calls is no reply: eight have run, each call has a result, the turn fails."""
+    """A reply with more than 128 calls fails the turn: eight calls have run, and each call has a result."""
     model = PieceModel([whole_call(index, "Rome") for index in range(200)])
     row = Row(model, [weather])
     async with row.session() as session:
         await session.user_says("Rome?")
 
-    (failed,) = row.told(vp.TurnFailed)
+    (failed,) = row.reported(vp.TurnFailed)
     assert "more than 128 times" in str(failed.error)
-    assert len(row.told(vp.ToolStarted)) <= 8
+    assert len(row.reported(vp.ToolStarted)) <= 8
     assert {call.status for call in calls_of(session)} <= {"done", "failed"}
     assert len(calls_of(session)) == 128
 
 
 async def test_what_follows_a_closed_object_is_ignored() -> None:
-    """Once a call's object is closed the call is that, whatever still streams for it: it runs once."""
+    """A call is complete once its object is closed: it runs once, and later pieces for it are ignored."""
     model = PieceModel([whole_call(0, "Rome"), ToolCallDelta(index=0, arguments='{"city": "Oslo"}'), END], [END])
     row = Row(model, [weather])
     async with row.session() as session:
@@ -272,7 +276,7 @@ async def test_what_follows_a_closed_object_is_ignored() -> None:
 
 
 async def test_an_empty_object_waits_for_what_follows() -> None:
-    """Some services open a call with `{}` and send its arguments after that: a tool with parameters waits for them."""
+    """Some services begin a call with `{}` and send the arguments after it: a tool with parameters waits for them."""
     opening = ToolCallDelta(index=0, call_id="c", name="weather", arguments="{}")
     model = PieceModel([opening, ToolCallDelta(index=0, arguments='{"city": "Oslo"}'), END], [END])
     row = Row(model, [weather])
@@ -281,11 +285,11 @@ async def test_an_empty_object_waits_for_what_follows() -> None:
 
     assert [call.status for call in calls_of(session)] == [
         "failed"
-    ]  # `{}{"city": "Oslo"}` is no JSON, and nobody guesses
+    ]  # `{}{"city": "Oslo"}` is not JSON, and nothing is guessed
 
 
 async def test_a_tool_without_parameters_starts_at_once() -> None:
-    """For such a tool an empty object is all there can be, so nothing is waited for."""
+    """For a tool without parameters an empty object is complete, so the call starts at once."""
     row, _ = scripted(
         [(Calls("look", {}), Calls("weather", {"city": "Rome"}, token_s=0.1)), DONE], sleeper("look", 0.1), weather
     )
@@ -296,7 +300,7 @@ async def test_a_tool_without_parameters_starts_at_once() -> None:
 
 
 async def test_arguments_that_cannot_be_checked_are_refused() -> None:
-    """A schema of the application that our own check stumbles over leaves no call without a result."""
+    """A call has a result even if the check of its arguments stumbles over the application's schema."""
 
     @vp.tool(effect="read")
     async def odd(what: Annotated[str, WithJsonSchema({"anyOf": [{"type": "unheard of"}]})]) -> str:
@@ -323,7 +327,7 @@ async def test_arguments_that_cannot_be_checked_are_refused() -> None:
     ],
 )
 async def test_each_call_has_an_id_of_its_own(ids: tuple[str, ...]) -> None:
-    """Doubled and missing ids are replaced before anything runs: each call runs once and has its own result."""
+    """Duplicate and missing ids are replaced before a tool runs: each call runs once and has its own result."""
     cities = ["Rome", "Oslo", "Bern"][: len(ids)]
     reply = tuple(Calls("weather", {"city": city}, call_id=one) for city, one in zip(cities, ids, strict=True))
     row, model = scripted([reply, DONE], weather)
@@ -333,11 +337,11 @@ async def test_each_call_has_an_id_of_its_own(ids: tuple[str, ...]) -> None:
     results = model.requests[1].tool_results
     assert "" not in results
     assert list(results.values()) == [f"sunny in {city}" for city in cities]
-    assert [event.call_id for event in row.told(vp.ToolStarted)] == list(results)
+    assert [event.call_id for event in row.reported(vp.ToolStarted)] == list(results)
 
 
 async def test_ids_are_unique_in_a_session() -> None:
-    """A service that numbers the calls of each reply anew does not mislead a tool that goes by the call's id."""
+    """A tool can rely on call ids even if a service numbers the calls of each reply from the beginning."""
     seen: list[str] = []
 
     @vp.tool
@@ -356,7 +360,7 @@ async def test_ids_are_unique_in_a_session() -> None:
 
 
 async def test_an_id_that_is_repeated_in_every_piece_stays() -> None:
-    """Pieces that carry their call's id again, doubled or late, do not change what the tool was told."""
+    """Pieces that repeat their call's id, or bring it late, do not change the id that the tool gets."""
     pieces = [
         ToolCallDelta(index=0, call_id="x", name="weather", arguments='{"city": '),
         ToolCallDelta(index=1, call_id="x", name="weather", arguments='{"city": '),
@@ -371,14 +375,14 @@ async def test_an_id_that_is_repeated_in_every_piece_stays() -> None:
         ("x", "sunny in Rome"),
         ("x_2", "sunny in Oslo"),
     ]
-    assert [event.call_id for event in row.told(vp.ToolStarted)] == ["x", "x_2"]
+    assert [event.call_id for event in row.reported(vp.ToolStarted)] == ["x", "x_2"]
 
 
 # --- writing and reading ----------------------------------------------------------------------------------------------
 
 
 async def test_a_writing_tool_outlives_an_interruption() -> None:
-    """A barge-in does not touch a writing tool: until it ends the model reads "still running", then its result."""
+    """A barge-in does not touch a writing tool: the model reads "still running" until it ends, then its result."""
     row, model = scripted([Calls("book", {}), Says("Yes?"), DONE], sleeper("book", 2.0, effect="write"))
     async with row.session() as session:
         async with anyio.create_task_group() as tasks:
@@ -395,7 +399,7 @@ async def test_a_writing_tool_outlives_an_interruption() -> None:
 
 
 async def test_a_reading_tool_dies_with_its_turn() -> None:
-    """A barge-in cancels a reading tool at once; its call has one result, which says so."""
+    """A barge-in cancels a reading tool at once, and the one result of its call says so."""
     row, model = scripted([Calls("look", {}), DONE], sleeper("look", 2.0))
     async with row.session() as session:
         async with anyio.create_task_group() as tasks:
@@ -410,7 +414,7 @@ async def test_a_reading_tool_dies_with_its_turn() -> None:
 
 
 async def test_a_tool_that_ignores_cancellation_does_not_hold_the_turn() -> None:
-    """At its timeout a reading tool is given up, however long it takes to end; what it returns then is not used."""
+    """A reading tool is given up at its timeout, even if it takes longer to end; what it returns then is ignored."""
     ended: list[float] = []
 
     @vp.tool(effect="read", timeout_s=1.0)
@@ -436,7 +440,7 @@ async def test_a_tool_that_ignores_cancellation_does_not_hold_the_turn() -> None
 
 
 async def test_a_slow_writing_tool_is_unknown_until_it_ends() -> None:
-    """At its timeout the model is told that the outcome is unknown; the true result takes that place later."""
+    """At a writing tool's timeout the result is "unknown"; the true result replaces it later."""
     row, model = scripted([Calls("book", {}), DONE, DONE], sleeper("book", 3.0, effect="write", timeout_s=1.0))
     async with row.session() as session:
         await session.user_says("Book a table")
@@ -450,7 +454,7 @@ async def test_a_slow_writing_tool_is_unknown_until_it_ends() -> None:
 
 
 async def test_a_writing_tool_outlives_a_reply_that_breaks() -> None:
-    """When the reply breaks after a complete call, the call has been made and keeps its result."""
+    """If the reply breaks off after a complete call, the call has run and keeps its result."""
     booked: list[str] = []
 
     @vp.tool
@@ -475,11 +479,11 @@ async def test_a_writing_tool_outlives_a_reply_that_breaks() -> None:
 
     assert booked == ["Rome"]
     assert [(call.status, call.result) for call in calls_of(session)] == [("done", "booked")]
-    assert len(row.told(vp.TurnFailed)) == 1
+    assert len(row.reported(vp.TurnFailed)) == 1
 
 
 async def test_a_writing_tool_that_outlives_the_session_is_unknown() -> None:
-    """A session ends although a writing tool hangs; nobody knows what became of it, and history says so."""
+    """A session ends although a writing tool hangs; history says that the outcome is unknown."""
     row, _ = scripted([Calls("book", {})], sleeper("book", 1e6, effect="write", timeout_s=9e5))
     async with row.session() as session, anyio.create_task_group() as tasks:
         tasks.start_soon(session.user_says, "Book a table")
@@ -492,11 +496,11 @@ async def test_a_writing_tool_that_outlives_the_session_is_unknown() -> None:
 
 
 async def test_a_tool_knows_its_call() -> None:
-    """What the application gave to the session reaches the tool, and the model has no say in it."""
+    """The session's `deps` reach the tool, and the model cannot influence them."""
 
     @vp.tool
     async def who(call: vp.ToolContext[str]) -> str:
-        """Tell who calls."""
+        """Say who calls."""
         return f"{call.deps} in turn {call.turn_id}, call {call.call_id}"
 
     row, model = scripted([Calls("who", {}, call_id="c"), DONE], who)
@@ -508,7 +512,7 @@ async def test_a_tool_knows_its_call() -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # real time: there is a thread in it
 async def test_a_plain_function_runs_in_a_thread(anyio_backend: str) -> None:
-    """A tool that is no coroutine does not block the call."""
+    """A plain function as a tool does not block the event loop."""
     threads: list[threading.Thread] = []
 
     @vp.tool
@@ -530,7 +534,7 @@ async def test_a_plain_function_runs_in_a_thread(anyio_backend: str) -> None:
 
 @pytest.mark.parametrize(("effect", "done_s"), [("write", 1.1), ("read", 1.0)])
 async def test_in_a_draft_only_reading_tools_run(effect: str, done_s: float) -> None:
-    """A reading tool has run by the commit, when it is told; a writing one begins only then."""
+    """A draft's reading tool runs before the commit and is reported with it; a writing tool begins with the commit."""
     user = ScriptedUser().guesses("Book it", at_s=0.2).says("Book it", at_s=1.0).hangs_up(at_s=3.0)
     row, _ = scripted([Calls("book", {}), DONE], sleeper("book", 0.1, effect=effect), user=user)
     async with row.session() as session:
@@ -541,7 +545,7 @@ async def test_in_a_draft_only_reading_tools_run(effect: str, done_s: float) -> 
 
 
 async def test_a_writing_tool_of_a_dropped_draft_never_runs() -> None:
-    """What a caller turns out not to have said has no effect: only the call of the final words runs."""
+    """A wrong guess of the caller's words has no effect: only the call for the final words runs."""
     user = ScriptedUser().guesses("Book it", at_s=0.2).says("Book it not", at_s=1.0).hangs_up(at_s=3.0)
     row, _ = scripted([Calls("book", {}), Calls("book", {}), DONE], sleeper("book", 0.1, effect="write"), user=user)
     async with row.session() as session:
@@ -551,7 +555,7 @@ async def test_a_writing_tool_of_a_dropped_draft_never_runs() -> None:
 
 
 async def test_a_dropped_draft_leaves_no_event() -> None:
-    """The application is not told of tools that a draft tried before it was dropped."""
+    """The tools of a draft that is dropped are not reported."""
     user = ScriptedUser().guesses("Look", at_s=0.2).says("Look away", at_s=1.0).hangs_up(at_s=3.0)
     row, _ = scripted([Calls("look", {}), DONE], sleeper("look", 9.0), user=user)
     async with row.session() as session:
@@ -564,7 +568,7 @@ async def test_a_dropped_draft_leaves_no_event() -> None:
 
 
 async def test_only_tools_are_taken() -> None:
-    """A function that is no tool is refused when the router is made."""
+    """A function that is not a tool is refused when the router is made."""
 
     async def weather(city: str) -> str:
         return city
@@ -581,7 +585,7 @@ async def test_a_turn_needs_time(turn_s: float) -> None:
 
 
 async def test_the_limit_of_a_turn_is_an_option() -> None:
-    """A turn gets the time that its router was given, in the pipeline as well."""
+    """The router's limit for a turn holds in the pipeline, too."""
     model = ScriptedModel([Says("Never said.", after_s=100.0)])
     pipeline = vp.Pipeline(
         model,

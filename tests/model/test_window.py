@@ -49,7 +49,7 @@ SHAPES = st.text("ua02", min_size=1, max_size=60).map(lambda shape: shape + "u")
     ],
 )
 def test_what_is_sent(limit: int, shape: str, since: int, sent: str) -> None:
-    """A window of messages is counted from the end, and begins where the caller speaks."""
+    """A window of messages is counted from the end, and begins with words of the caller."""
     assert shape[Window(messages=limit).start(conversation(shape), since) :] == sent
 
 
@@ -73,13 +73,13 @@ def test_both_limits_hold() -> None:
 
 @pytest.mark.parametrize(("text", "tokens"), [("", 4), ("word", 5), ("words", 6), ("\u4f60\u597d\u5417\u5462", 7)])
 def test_tokens_are_estimated_by_bytes(text: str, tokens: int) -> None:
-    """Four bytes of text are taken for a token, and a message costs four beside its text."""
+    """A token is four bytes of text, and a message costs four tokens in addition to its text."""
     assert estimated_tokens(UserMessage(text)) == tokens
 
 
 @given(SHAPES, st.integers(1, 20), st.none() | st.integers(1, 200))
 def test_a_window_holds(shape: str, messages: int, tokens: int | None) -> None:
-    """A request is within its limits or holds only the newest turn, and when cut it begins with the caller."""
+    """A request is within its limits or holds only the newest turn; if it was cut, it begins with the caller."""
     whole = conversation(shape)
     start = Window(messages=messages, tokens=tokens).start(whole)
     sent = whole[start:]
@@ -93,7 +93,7 @@ def test_a_window_holds(shape: str, messages: int, tokens: int | None) -> None:
 
 @given(SHAPES, st.integers(1, 20))
 def test_it_moves_only_when_it_must(shape: str, limit: int) -> None:
-    """Turn after turn a request begins where the last one did, until the limit is reached; it never goes back."""
+    """Each request begins where the previous one did, until the limit is reached; the beginning never moves back."""
     whole, window, since = conversation(shape), Window(messages=limit), 0
     for end in [at + 1 for at, letter in enumerate(shape) if letter == "u"]:
         start = window.start(whole[:end], since)
@@ -105,7 +105,7 @@ def test_it_moves_only_when_it_must(shape: str, limit: int) -> None:
 
 
 def test_it_drops_in_blocks() -> None:
-    """In a long call the beginning of the requests changes once in many turns."""
+    """In a long call the beginning of the requests changes only once in many turns."""
     whole, window, since, moved = conversation("ua" * 500), Window(), 0, 0
     for end in range(1, 1000, 2):
         start = window.start(whole[:end], since)
@@ -115,7 +115,7 @@ def test_it_drops_in_blocks() -> None:
 
 
 def test_it_looks_only_at_what_it_may_send() -> None:
-    """The cost does not grow with the call: messages before the window are not looked at."""
+    """The cost does not grow with the call: messages before the window are not read."""
 
     class Watched(list[Message]):
         looked = 0
@@ -135,6 +135,6 @@ def test_it_looks_only_at_what_it_may_send() -> None:
     ids=str,
 )
 def test_what_is_no_limit_is_refused(limits: dict[str, Any]) -> None:
-    """A limit is a whole number above 0, and a window has at least one."""
+    """A limit is a whole number above 0, and a window has at least one limit."""
     with pytest.raises(ConfigurationError, match="Window"):
         Window(**limits)

@@ -1,4 +1,4 @@
-"""A tool turn that is cancelled at each step of the loop, by each of those who may: nothing of it is left."""
+"""A tool turn is cancelled at every step of the loop, in every possible way: nothing of it is left."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ NEVER = 1 << 30
 
 
 class SteppedLoop(VirtualTimeLoop):
-    """Counts the rounds in which something runs, from `begin` on, and wakes whoever waits for one of them.
+    """Counts the rounds in which something runs, from `begin` on, and wakes the tasks that wait for one of them.
 
     Attributes:
-        rounds: How many there were.
+        rounds: How many there have been.
     """
 
     def __init__(self, at: int) -> None:
@@ -47,7 +47,7 @@ class SteppedLoop(VirtualTimeLoop):
         self._reached: asyncio.Future[None] | None = None
 
     def begin(self) -> asyncio.Future[None]:
-        """Count from here."""
+        """Start to count."""
         self.rounds, self._reached = 0, self.create_future()
         return self._reached
 
@@ -66,8 +66,8 @@ class Trial:
 
     Attributes:
         ran: Ids of the calls that were run, by tool.
-        rounds: How many rounds of the loop it took when nothing was cancelled.
-        late_s: Seconds from the cancellation to the end of what was cancelled.
+        rounds: How many rounds of the loop it takes when nothing is cancelled.
+        late_s: Seconds from the cancellation until everything cancelled has ended.
     """
 
     way: str
@@ -108,7 +108,7 @@ class Trial:
         self.refused = [one.body for one in gateway.requests if one.method == "POST" and one.chat is None]
 
     async def main(self) -> None:
-        """Hold a turn, cancel it, and hold another one on the same host."""
+        """Run a turn, cancel it, and run another one on the same host."""
         tasks, files = asyncio.all_tasks(), open_files()
         async with self.model() as model:
             row = (model, vp.ToolRouter(self.tools()), vp.SentenceChunker(), ScriptedVoice(character_s=0.001))
@@ -185,7 +185,7 @@ def hold(way: str, over_http: bool, at: int) -> Trial:
     trial = Trial(way, over_http, at)
 
     async def main() -> None:
-        with anyio.fail_after(100):  # of virtual time; without it a session that hangs hangs the test
+        with anyio.fail_after(100):  # of virtual time; otherwise a session that hangs would hang the test
             await trial.main()
 
     anyio.run(main, backend_options={"loop_factory": partial(SteppedLoop, at)})
@@ -193,7 +193,7 @@ def hold(way: str, over_http: bool, at: int) -> Trial:
 
 
 def check(trial: Trial) -> None:
-    """Each call has one result and ran at most once, the end came in time, and the next turn is as if nothing was."""
+    """Check that each call has one result and ran at most once, the end came in time, and the next turn is whole."""
     assert trial.late_s <= 3.0
     messages = [] if trial.first is None else [*trial.first.history]
     calls = [call for one in messages if isinstance(one, AssistantMessage) for call in one.calls]
@@ -212,8 +212,8 @@ def check(trial: Trial) -> None:
 )
 @pytest.mark.parametrize("way", WAYS)
 def test_a_tool_turn_can_be_cancelled_at_every_step(way: str, over_http: bool) -> None:
-    """Whoever cancels a tool turn, at whatever step: no task or socket is left, each call has its one result, and the
-    next turn on the same host is whole."""
+    """A tool turn can be cancelled in any way at any step: no task or socket is left, each call has one result, and
+    the next turn on the same host is whole."""
     whole = hold(way, over_http, NEVER)
     check(whole)
     trials = [hold(way, over_http, at) for at in range(0, whole.rounds, 2 if over_http else 1)]

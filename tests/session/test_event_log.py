@@ -1,4 +1,4 @@
-"""Events on their way to the application: telling never waits, and iterating is optional."""
+"""Events on their way to the application: reporting one never waits, and reading them is optional."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ def event(at_s: float) -> Event:
 
 
 async def test_events_are_read_in_order() -> None:
-    """What was told is read in the order in which it was told, then iteration ends."""
+    """Events are read in the order in which they were reported, then iteration ends."""
     log = EventLog()
     for at_s in range(3):
         log.put(event(at_s))
     log.close()
-    assert [told async for told in log] == [event(0), event(1), event(2)]
+    assert [one async for one in log] == [event(0), event(1), event(2)]
 
 
 async def test_a_waiting_reader_gets_an_event_when_it_is_told() -> None:
-    """A reader waits for what comes next, and the end wakes it too."""
+    """A reader waits for the next event; the end of the log wakes it, too."""
     log, read = EventLog(), list[tuple[float, Event]]()
 
     async def reader() -> None:
-        async for told in log:
-            read.append((anyio.current_time(), told))
+        async for one in log:
+            read.append((anyio.current_time(), one))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(reader)
@@ -44,31 +44,31 @@ async def test_a_waiting_reader_gets_an_event_when_it_is_told() -> None:
 
 
 async def test_the_oldest_is_forgotten_and_counted() -> None:
-    """When nobody reads, the newest thousand stay and the others are counted."""
+    """When nobody reads, the newest thousand events are kept and the others are counted."""
     log = EventLog()
     for at_s in range(EVENTS_KEPT + 7):
         log.put(event(at_s))
     log.close()
-    kept = [told async for told in log]
+    kept = [one async for one in log]
     assert (kept[0], len(kept), log.dropped) == (event(7), 1_000, 7)
 
 
 async def test_reading_can_begin_late() -> None:
-    """Whoever begins to iterate after the end still gets what was told."""
+    """A reader that begins after the end still gets the events."""
     log = EventLog()
     log.put(event(1))
     log.close()
-    assert [told async for told in log] == [event(1)]
-    assert [told async for told in log] == []
+    assert [one async for one in log] == [event(1)]
+    assert [one async for one in log] == []
 
 
 async def test_several_readers_all_end() -> None:
-    """Each event goes to one reader, and the end to all of them."""
+    """Each event goes to one reader, and the end reaches all of them."""
     log, read = EventLog(), list[Event]()
 
     async def reader() -> None:
-        async for told in log:
-            read.append(told)
+        async for one in log:
+            read.append(one)
 
     with anyio.fail_after(10.0):
         async with anyio.create_task_group() as tasks:

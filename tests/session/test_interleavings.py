@@ -1,4 +1,4 @@
-"""Calls in which anything happens at any time: whatever it was, the promises hold when the call is over."""
+"""Calls in which anything happens at any time: the promises hold whatever happened."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ ReplyKind: TypeAlias = Literal[
 ]
 VoiceKind: TypeAlias = Literal["speaks", "late", "fails", "fails in the middle", "hangs", "mute"]
 
-# Often what makes a conversation, and each of the faults now and then.
+# Mostly what makes up a conversation, and each of the faults now and then.
 ACTS: tuple[Act, ...] = (*Act.__args__, "final", "final", "final", "same final")  # type: ignore[attr-defined]
 REPLIES: tuple[ReplyKind, ...] = (*ReplyKind.__args__, *("call", "calls", "words and call") * 3)  # type: ignore[attr-defined]
 VOICES: tuple[VoiceKind, ...] = (*VoiceKind.__args__, *("speaks",) * 9)  # type: ignore[attr-defined]
 ENDS = ("leave", "end", "end after reply", "hang up", "cancel")
-# Many of them fall together, on purpose: at the end of a frame, a pause, a tool, or in one and the same step.
+# Many of them coincide, on purpose: at the end of a frame, a pause or a tool, or in the same step.
 PAUSES_S = (0.0, 0.0, 0.0, 0.001, 0.02, 0.1, 0.3, 0.5, 0.7, 1.0, 1.0, 2.5, 2.5, 6.0)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One call: what the caller, the model, the tools, the voice and the application do in it."""
+    """The plan of one call: what the caller, the model, the tools, the voice and the application do."""
 
     acts: list[tuple[float, Act]]
     replies: list[ReplyKind]
@@ -102,9 +102,9 @@ class Record:
     """What happened in one call, for the checks.
 
     Attributes:
-        given: Words by the number of what they were written for: each is unique, so that its sound can be told.
+        given: Words by the number of what they were written for: each is unique, so that its sound can be recognised.
         runs: The tools that ran: call id and argument.
-        dead_at_flush: At each flush, how many frames had been written and how many sentences been begun.
+        dead_at_flush: For each flush, how many frames had been written and how many sentences had begun.
         texts: Sentences in the order in which they were synthesised, from number 1.
         turn_of: The turn in which a word is said.
     """
@@ -248,7 +248,7 @@ class Voice(vp.TTSSink):
 
     async def synthesize(self, sentence: vp.Sentence) -> AsyncIterator[bytes | vp.WordMark]:
         record = self._record
-        number = len(record.texts)  # below 256, because a call is short
+        number = len(record.texts)  # below 256, because calls are short
         record.texts.append(sentence.text)
         kind = record.plan.voices[number % len(record.plan.voices)]
         if kind in ("late", "hangs"):
@@ -270,7 +270,7 @@ class Voice(vp.TTSSink):
 
 
 class Output(RecordingOutput):
-    """Notes at each flush what may not be heard any more."""
+    """Notes at each flush what must not be heard from then on."""
 
     def __init__(self, record: Record) -> None:
         super().__init__(RATE)
@@ -282,7 +282,7 @@ class Output(RecordingOutput):
 
 
 class Crashes(vp.Stage[vp.Sentence, vp.Sentence]):
-    """A stage of the application that fails at its n-th sentence, once in the call; it notes whose the others are."""
+    """A stage of the application that fails once, at its n-th sentence; it notes which turn the others belong to."""
 
     def __init__(self, after: int | None, record: Record) -> None:
         self._record = record
@@ -298,7 +298,7 @@ class Crashes(vp.Stage[vp.Sentence, vp.Sentence]):
 
 
 class Caller(vp.SessionStage[Never, vp.Hearing]):
-    """Says what it is handed."""
+    """Reports what it is handed."""
 
     def __init__(self) -> None:
         self.said: list[vp.Hearing] = []
@@ -326,7 +326,7 @@ HANG_UP = vp.EarlyTranscript("hangs up")
 
 
 class Model(ScriptedModel):
-    """Notes a request that a service would refuse: in a turn it would only be one more failure."""
+    """Notes a request that a service would refuse, which in a turn would look like any other failure."""
 
     def __init__(self, record: Record) -> None:
         super().__init__(record.reply)
@@ -436,9 +436,9 @@ async def end_call(session: vp.Session, caller: Caller, plan: Plan, scope: anyio
 
 
 async def one_call(plan: Plan, record: Record) -> Outcome:
-    """Hold a call, and see that nothing of it is left."""
+    """Hold a call, and check that nothing of it is left."""
     tasks, files = asyncio.all_tasks(), open_files()
-    with anyio.fail_after(900):  # of virtual time; without it a call that hangs hangs the test
+    with anyio.fail_after(900):  # of virtual time; otherwise a call that hangs would hang the test
         outcome = await hold_a_call(plan, record)
     assert asyncio.all_tasks() == tasks
     assert open_files() == files
@@ -457,7 +457,7 @@ def calls_of(session: vp.Session) -> list[ToolCall]:
 
 
 def check_history(outcome: Outcome, record: Record) -> None:
-    """R4: each call has one result, and every request was one that a service takes."""
+    """R4: each call has one result, and every request is one that a service accepts."""
     calls = calls_of(outcome.session)
     assert record.problems == []
     assert [call for call in calls if call.status == "pending"] == []
@@ -468,7 +468,7 @@ def check_history(outcome: Outcome, record: Record) -> None:
 
 
 def check_tools(outcome: Outcome, record: Record) -> None:
-    """R5: what writes ran at most once for each call, with the arguments of that call, which validate."""
+    """R5: a writing tool ran at most once for each call, with that call's arguments, which validate."""
     calls = {call.call_id: call for call in calls_of(outcome.session)}
     writing = [run for run in record.runs if TOOLS[run[1]].effect == "write"]
     assert max(Counter(call_id for call_id, _, _ in writing).values(), default=1) == 1
@@ -480,7 +480,7 @@ def check_tools(outcome: Outcome, record: Record) -> None:
 
 
 def check_events(events: list[vp.Event]) -> None:
-    """R1: each turn that was told of ended once; no tool is told to start after it has ended."""
+    """R1: each turn that was reported ended once; no tool is reported to start after that."""
     started = Counter(event.turn_id for event in events if isinstance(event, vp.TurnStarted))
     ended = Counter(event.turn_id for event in events if isinstance(event, vp.TurnEnded))
     assert started == ended
@@ -498,7 +498,7 @@ class Sound:
 
     Attributes:
         number: Which sentence.
-        text: Its characters that are whole.
+        text: Its characters that were played completely.
         end: The sample after it.
     """
 
@@ -508,13 +508,13 @@ class Sound:
 
 
 def sounds(pcm: bytes) -> list[Sound]:
-    """What can be heard in audio."""
+    """Return what can be heard in audio."""
     found: list[Sound] = []
     end = 0
     for value, run in groupby(memoryview(pcm).cast("h")):
         length = sum(1 for _ in run)
         end += length
-        # A sample less than whole is rounding, in the output and in what is counted as heard.
+        # One missing sample is rounding, in the output as in the record of what was heard.
         text = chr(value % 128) * ((length + 1) // CHARACTER_SAMPLES)
         if value and found and found[-1].number == value // 128:
             found[-1] = Sound(value // 128, found[-1].text + text, end)
@@ -524,7 +524,7 @@ def sounds(pcm: bytes) -> list[Sound]:
 
 
 def check_heard(outcome: Outcome, record: Record) -> None:
-    """R4: no word counts as heard that was not played whole. R6: nothing is written of what was interrupted."""
+    """R4: a word counts as heard only if it was played completely. R6: nothing interrupted is written afterwards."""
     played = sounds(bytes(outcome.output.played))
     replies = [message for message in outcome.session.history if isinstance(message, AssistantMessage)]
     heard = [word for message in replies for word in WORD.findall(message.heard)]
@@ -553,7 +553,7 @@ def check_call(plan: Plan) -> None:
 @pytest.mark.slow
 @settings(derandomize=True, max_examples=120)
 @given(plans(over_http=False))
-@example(  # a draft that comes to nothing, while something waits to be said
+@example(  # a draft that is dropped while something waits to be said
     Plan(
         acts=[(0.0, "guess"), (0.1, "say"), (0.1, "blank final")],
         replies=["slow"],
@@ -566,7 +566,7 @@ def check_call(plan: Plan) -> None:
     )
 )
 def test_any_call_keeps_the_promises(plan: Plan) -> None:
-    """Whatever happens when in a call: history, tools, events, sound and the exit are as promised."""
+    """Whatever happens in a call, and whenever: history, tools, events, sound and the exit are as promised."""
     check_call(plan)
 
 
@@ -574,5 +574,5 @@ def test_any_call_keeps_the_promises(plan: Plan) -> None:
 @settings(derandomize=True, max_examples=30)
 @given(plans(over_http=True))
 def test_any_call_over_http_keeps_the_promises(plan: Plan) -> None:
-    """The same holds with a model behind a socket, which breaks, refuses and falls silent."""
+    """The same holds with a model behind a socket that breaks, refuses and falls silent."""
     check_call(plan)

@@ -1,4 +1,4 @@
-"""The promises of a call, as tables of (time, event) on virtual time."""
+"""What a call promises, as tables of (time, event) on virtual time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LONG = "One two three four. Five six seven eight. Nine ten eleven twelve."
 
 
 def row(model: vp.Model, *parts: vp.Part, voice: vp.TTSSink | None = None, user: vp.Part | None = None) -> vp.Pipeline:
-    """A row of scripted parts; `parts` come between model and chunker."""
+    """Return a pipeline of scripted parts; `parts` come between model and chunker."""
     before = [user] if user else []
     return vp.Pipeline(*before, model, *parts, vp.SentenceChunker(), voice or ScriptedVoice())
 
 
 def at(session_events: list[tuple[float, vp.Event]], *kinds: type) -> list[tuple[float, str]]:
-    """The times and names of the events of some kinds."""
+    """Return the times and names of the events of some kinds."""
     return [(round(when, 6), type(event).__name__) for when, event in session_events if isinstance(event, kinds)]
 
 
@@ -36,7 +36,7 @@ async def listen(session: vp.Session, into: list[tuple[float, vp.Event]]) -> Non
 
 @asynccontextmanager
 async def call(pipeline: vp.Pipeline, **given: Any) -> AsyncGenerator[tuple[vp.Session, list[tuple[float, vp.Event]]]]:
-    """A session and the list that its events go to."""
+    """Yield a session and the list of its events."""
     events: list[tuple[float, vp.Event]] = []
     async with (
         anyio.create_task_group() as tasks,
@@ -47,16 +47,16 @@ async def call(pipeline: vp.Pipeline, **given: Any) -> AsyncGenerator[tuple[vp.S
 
 
 async def test_a_sentence_is_spoken_while_later_tokens_still_arrive() -> None:
-    """The first sentence sounds long before the model has finished."""
+    """The first sentence is heard long before the model has finished."""
     output = RecordingOutput()
     model = ScriptedModel([Says(LONG, after_s=0.2, token_s=0.1)])
     async with call(row(model, voice=ScriptedVoice(first_audio_s=0.1)), output=output) as (session, events):
         turn = await session.user_says("Count.")
 
-    # The fifth token, the first full stop, is due at 0.6; the last one at 1.6.
+    # The fifth token, the first full stop, comes at 0.6; the last one at 1.6.
     assert at(events, vp.SentenceStarted) == [
         (0.7, "SentenceStarted"),
-        (1.61, "SentenceStarted"),  # two frames ahead of the ear
+        (1.61, "SentenceStarted"),  # two frames before it is heard
         (2.71, "SentenceStarted"),
     ]
     assert turn.timeline.contributions_us == {
@@ -73,7 +73,7 @@ async def test_a_sentence_is_spoken_while_later_tokens_still_arrive() -> None:
 
 
 async def test_the_next_sentence_is_synthesised_while_one_plays_and_no_further() -> None:
-    """Prefetch is one sentence, whatever the model's speed; there is no gap when TTS is quicker than speech."""
+    """Prefetch is one sentence at any speed of the model, and there is no gap when TTS is quicker than speech."""
     voice, output = ScriptedVoice(first_audio_s=0.3), RecordingOutput()
     async with call(row(ScriptedModel([Says(LONG)]), voice=voice), output=output) as (session, _):
         await session.user_says("Count.")
@@ -83,13 +83,13 @@ async def test_the_next_sentence_is_synthesised_while_one_plays_and_no_further()
         " Five six seven eight.",
         " Nine ten eleven twelve.",
     ]
-    # 19 characters take 0.95 s; the third sentence is asked for when the second begins to play, two frames early.
+    # 19 characters take 0.95 s; synthesis of the third sentence begins when the second is played, two frames early.
     assert [round(when, 6) for when, _ in voice.sentences] == [0.0, 0.0, 1.21]
     assert output.spans() == [(0.3, 0.3 + 0.05 * len(LONG))]
 
 
 async def test_interrupt_is_silence_when_it_returns() -> None:
-    """No frame reaches the output after `interrupt()`, and history ends at the last word that was played whole."""
+    """After `interrupt()` no frame reaches the output, and history ends with the last word that was fully played."""
     output = RecordingOutput()
     async with call(row(ScriptedModel([Says(LONG)])), output=output) as (session, events):
         async with anyio.create_task_group() as tasks:
@@ -124,7 +124,7 @@ async def test_interrupt_is_silence_when_it_returns() -> None:
     ],
 )
 async def test_what_interrupts_the_agent(user: ScriptedUser, silent_at: float | None) -> None:
-    """Speech of 0.3 s, a recognised word or a final transcript; nothing less."""
+    """Only 0.3 s of speech, a recognised word or a final transcript interrupt the agent."""
     model = ScriptedModel([Says(LONG), Says("Fine, I have stopped.")])
     async with call(row(model, user=user)) as (session, events):
         await anyio.sleep(8)
@@ -148,7 +148,7 @@ class SlowToClean(ScriptedVoice):
 
 
 class Swallowing(ScriptedVoice):
-    """Swallows cancellation ten times before it gives in."""
+    """Swallows ten cancellations before it ends."""
 
     async def synthesize(self, sentence: vp.Sentence) -> AsyncIterator[bytes | vp.WordMark]:
         swallowed = 0
@@ -166,7 +166,7 @@ class Swallowing(ScriptedVoice):
     "voice", [SlowToClean(marks=False), Swallowing(marks=False)], ids=lambda voice: type(voice).__name__
 )
 async def test_bad_manners_of_a_tts_delay_neither_silence_nor_the_next_turn(voice: ScriptedVoice) -> None:
-    """The next reply sounds as soon as its words are there."""
+    """The next reply is heard as soon as its words have come."""
     output = RecordingOutput()
     user = ScriptedUser().says("Count.", at_s=0).says("Stop.", at_s=0.5)
     async with call(row(ScriptedModel([Says(LONG), Says("Yes.")]), voice=voice, user=user), output=output) as (
@@ -184,7 +184,7 @@ async def test_bad_manners_of_a_tts_delay_neither_silence_nor_the_next_turn(voic
 
 
 async def test_a_clean_up_that_overruns_is_reported_by_name() -> None:
-    """Nobody waits for it, and the application learns whose it is."""
+    """Nothing waits for such a clean-up, and an event names the part."""
 
     class Endless(ScriptedVoice):
         async def synthesize(self, sentence: vp.Sentence) -> AsyncIterator[bytes | vp.WordMark]:
@@ -204,7 +204,7 @@ async def test_a_clean_up_that_overruns_is_reported_by_name() -> None:
 
 
 async def test_a_draft_is_heard_only_once_it_is_committed() -> None:
-    """Model and TTS run on the early transcript, one sentence ahead; the first frame waits for the final one."""
+    """Model and TTS work on the early transcript, one sentence ahead; the first frame waits for the final one."""
     voice, output = ScriptedVoice(first_audio_s=0.2), RecordingOutput()
     user = ScriptedUser().guesses("where is it", at_s=1.0).says("Where is it?", at_s=1.5)
     model = ScriptedModel([Says(LONG, after_s=0.1)])
@@ -219,7 +219,7 @@ async def test_a_draft_is_heard_only_once_it_is_committed() -> None:
 
 
 async def test_a_draft_on_the_wrong_words_leaves_no_trace() -> None:
-    """It is rolled back: no event, no history, no sound, and the turn counts as the first."""
+    """A wrong draft is rolled back without event, history or sound, and the turn that follows is number one."""
     output = RecordingOutput()
     user = ScriptedUser().guesses("where is", at_s=1.0).says("Where is Lyon?", at_s=1.5)
     model = ScriptedModel([Says("Somewhere."), Says("In France.")])
@@ -233,7 +233,7 @@ async def test_a_draft_on_the_wrong_words_leaves_no_trace() -> None:
 
 
 async def test_a_draft_that_fails_is_dropped_silently() -> None:
-    """The final transcript starts anew."""
+    """After a draft that failed, the final transcript starts a turn of its own."""
     user = ScriptedUser().guesses("where is it", at_s=1.0).says("Where is it?", at_s=1.5)
     model = ScriptedModel([Refuses(400, "no"), Says("Here.")])
     async with call(row(model, user=user)) as (_, events):
@@ -255,7 +255,7 @@ async def test_a_failed_turn_is_told_and_the_caller_hears_the_fallback() -> None
 
 
 async def test_an_empty_reply_is_told() -> None:
-    """A model without words gives `TurnEmpty` with its reason, and the fallback can be turned off."""
+    """A model without words leads to `TurnEmpty` with its reason, and the fallback can be turned off."""
     model = ScriptedModel([Says("", finish_reason="content_filter")])
     pipeline = vp.Pipeline(model, vp.SentenceChunker(), ScriptedVoice(), fallback="")
     async with call(pipeline) as (session, events):
@@ -269,7 +269,7 @@ async def test_an_empty_reply_is_told() -> None:
 
 
 async def test_a_stage_that_raises_fails_its_turn_by_name_and_the_call_goes_on() -> None:
-    """The exception is the cause of the typed error."""
+    """The error that is raised names the part, and the original exception is its cause."""
 
     class Broken(vp.Stage[vp.TextDelta, vp.TextDelta]):
         async def run(self, inbox: vp.Inbox[vp.TextDelta], outbox: vp.Outbox[vp.TextDelta], turn: vp.Turn) -> None:
@@ -289,7 +289,7 @@ async def test_a_stage_that_raises_fails_its_turn_by_name_and_the_call_goes_on()
 
 
 async def test_a_greeting_and_what_is_said_are_spoken_in_order() -> None:
-    """`say` waits its turn, and enters history as heard."""
+    """`say` waits for the current reply, and history holds it as heard."""
     output = RecordingOutput()
     async with call(row(ScriptedModel([])), output=output, greeting="Hello.") as (session, _):
         session.say("One.")
@@ -301,7 +301,7 @@ async def test_a_greeting_and_what_is_said_are_spoken_in_order() -> None:
 
 
 async def test_the_session_ends_after_the_reply_when_a_tool_asks_for_it() -> None:
-    """The good-bye is heard, and `result` is kept."""
+    """With `after_reply` the goodbye is heard to its end, and `result` is kept."""
 
     @vp.tool
     async def hang_up(call: vp.ToolContext[None]) -> str:
@@ -320,7 +320,7 @@ async def test_the_session_ends_after_the_reply_when_a_tool_asks_for_it() -> Non
 
 
 async def test_a_hang_up_interrupts_the_reply_and_ends_the_session() -> None:
-    """What was heard until then is in history."""
+    """A hang-up ends the session, and history holds what was heard until then."""
     user = ScriptedUser().says("Count.", at_s=0).hangs_up(at_s=0.6)
     async with call(row(ScriptedModel([Says(LONG)]), user=user)) as (session, events):
         await session.ended.wait()
@@ -331,7 +331,7 @@ async def test_a_hang_up_interrupts_the_reply_and_ends_the_session() -> None:
 
 
 async def test_leaving_the_block_ends_the_session_in_mid_reply() -> None:
-    """The turn is interrupted, and its event still comes."""
+    """Leaving the block interrupts the turn, and its terminal event still comes."""
     async with call(row(ScriptedModel([Says(LONG)]))) as (session, events):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(session.user_says, "Count.")
@@ -351,7 +351,7 @@ async def test_an_error_of_the_application_comes_out_as_itself() -> None:
 
 
 async def test_a_session_stage_that_raises_ends_the_session_under_its_name() -> None:
-    """The block is cancelled, and the error is typed."""
+    """A part that fails cancels the block, and the error is typed."""
 
     class Deaf(vp.SessionStage[vp.AudioFrame, vp.Hearing]):
         async def run(self, inbox: vp.Inbox[vp.AudioFrame], outbox: vp.Outbox[vp.Hearing], session: vp.Session) -> None:
@@ -366,7 +366,7 @@ async def test_a_session_stage_that_raises_ends_the_session_under_its_name() -> 
 
 
 async def test_a_hanging_writing_tool_does_not_hold_the_exit() -> None:
-    """It gets a second, and its outcome is unknown."""
+    """A writing tool that hangs gets one second at the end of the session, then its outcome is unknown."""
 
     @vp.tool
     async def pay() -> str:
@@ -385,7 +385,7 @@ async def test_a_hanging_writing_tool_does_not_hold_the_exit() -> None:
 
 
 async def test_there_is_no_gap_through_a_tool_round_that_is_quicker_than_the_words_before_it() -> None:
-    """The spoken result follows the words before the call as if there had been no call."""
+    """The answer is spoken after the words before the call as if there had been no call."""
 
     @vp.tool(effect="read")
     async def look_up() -> str:
@@ -407,7 +407,7 @@ async def test_there_is_no_gap_through_a_tool_round_that_is_quicker_than_the_wor
 
 
 async def test_calls_of_one_host_share_nothing_but_what_was_opened() -> None:
-    """Histories, turns and outputs are each call's own."""
+    """Each call has its own history, turns and output."""
     model = ScriptedModel(lambda request: Says(f"You said {request.last_user_text}"))
     outputs = [RecordingOutput(), RecordingOutput()]
     async with row(model).open() as host:
@@ -427,7 +427,7 @@ async def test_calls_of_one_host_share_nothing_but_what_was_opened() -> None:
 
 
 async def test_iterating_is_optional_and_old_events_are_counted() -> None:
-    """A thousand are kept."""
+    """Of unread events, the newest thousand are kept."""
     model = ScriptedModel(lambda _: Says("Yes. " * 300))
     pipeline = row(model, voice=ScriptedVoice(character_s=0.0001))
     async with pipeline.session(output=RecordingOutput()) as session:
@@ -440,7 +440,7 @@ async def test_iterating_is_optional_and_old_events_are_counted() -> None:
 
 
 async def test_the_same_script_gives_the_same_timeline_twice() -> None:
-    """To the microsecond."""
+    """The contributions of a timeline add up to the wait, to the microsecond."""
 
     async def once() -> list[tuple[float, str]]:
         user = (
@@ -460,7 +460,7 @@ async def test_the_same_script_gives_the_same_timeline_twice() -> None:
 
 @pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
 async def test_cancelling_the_block_leaves_nothing_behind(twice: bool) -> None:
-    """At any moment of a tool turn: no task, and each call has a result."""
+    """A tool turn can be cancelled at any moment: no task is left, and each call has a result."""
 
     @vp.tool
     async def book(what: str) -> str:

@@ -1,4 +1,4 @@
-"""A call through a loudspeaker that the microphone hears: the agent does not answer itself. On virtual time."""
+"""A call at a loudspeaker that the microphone hears: the agent does not answer itself. On virtual time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALOUD = vp.TurnRules(loudspeaker=True)
 
 
 async def hold(user: ScriptedUser, *, turns: vp.TurnRules = ALOUD, model: vp.Model | None = None) -> list[vp.Event]:
-    """Hold a call to its end and return what it told."""
+    """Hold a call to its end and return its events."""
     model = model or ScriptedModel(lambda request: Says("It is twelve euros."))
     agent = vp.Pipeline(
         user, model, vp.SentenceChunker(), ScriptedVoice(), output=RecordingOutput(), turns=turns, fallback=""
@@ -38,7 +38,7 @@ def outcomes(events: list[vp.Event]) -> list[tuple[str, str, str]]:
 
 
 def echo(*, until_s: float = 1.6) -> ScriptedUser:
-    """What a recogniser makes of the greeting, which is heard from 0.0 to 1.5 s."""
+    """What a recogniser reports of the greeting, which can be heard from 0.0 to 1.5 s."""
     return (
         ScriptedUser()
         .interrupts(at_s=0.15, for_s=until_s - 0.15)
@@ -49,7 +49,7 @@ def echo(*, until_s: float = 1.6) -> ScriptedUser:
 
 
 async def test_the_agent_finishes_its_sentence() -> None:
-    """Its echo interrupts nothing, starts no turn, and is told as such in place of a transcript."""
+    """The echo of the agent interrupts nothing, starts no turn, and is reported as such in place of a transcript."""
     events = await hold(echo().hangs_up(at_s=4.0))
     assert outcomes(events) == [("TurnCompleted", "", HOURS)]
     assert [event for event in events if isinstance(event, vp.EchoIgnored | vp.Transcript | vp.EarlyTranscript)] == [
@@ -74,7 +74,7 @@ async def test_the_caller_can_interrupt_with_words() -> None:
 
 
 async def test_an_answer_in_the_agents_own_words_is_answered() -> None:
-    """What is said once the agent has ended is the caller's, also when it is the same."""
+    """Words after the agent has ended are the caller's, even if they are the same words."""
     user = echo().says("nine to five", at_s=3.0, speech_s=0.7, silence_s=0.3).hangs_up(at_s=6.0)
     assert outcomes(await hold(user)) == [
         ("TurnCompleted", "", HOURS),
@@ -83,7 +83,7 @@ async def test_an_answer_in_the_agents_own_words_is_answered() -> None:
 
 
 async def test_an_echo_leaves_no_trace_in_history() -> None:
-    """History holds what the agent said, and nothing that it heard of itself; the model is not asked."""
+    """History holds what the agent said, but not the echo of it; the model is not asked."""
     model = ScriptedModel([])
     agent = vp.Pipeline(
         echo().hangs_up(at_s=4.0), model, vp.SentenceChunker(), ScriptedVoice(), output=RecordingOutput(), turns=ALOUD
@@ -95,7 +95,7 @@ async def test_an_echo_leaves_no_trace_in_history() -> None:
 
 
 async def test_typed_words_are_no_echo() -> None:
-    """`user_says` is the caller, whatever the agent says meanwhile."""
+    """`user_says` is never taken for echo, whatever the agent says at the time."""
     agent = vp.Pipeline(
         ScriptedModel([Says("Right.")]), vp.SentenceChunker(), ScriptedVoice(), output=RecordingOutput(), turns=ALOUD
     )
@@ -142,7 +142,7 @@ class ClosedEar(Ear):
 async def test_a_closed_grammar_hears_silence_while_the_agent_speaks(
     ear: type[Ear], turns: vp.TurnRules, silent: tuple[float, float] | None
 ) -> None:
-    """A recogniser whose words are no evidence is not given the agent's voice at all; others are."""
+    """A recogniser with a closed grammar gets silence in place of the agent's voice; others get the voice."""
     ear.silent = []
     agent = vp.Pipeline(
         Tone(),

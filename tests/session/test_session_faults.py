@@ -26,7 +26,7 @@ async def ended(session: vp.Session) -> list[vp.TurnEnded]:
 
 
 async def test_an_output_that_is_gone_does_not_keep_a_turn_alive() -> None:
-    """When `flush` raises, the turn is cut and settled all the same, and nothing more is written."""
+    """When `flush` raises, the turn is cut off and settled nevertheless, and nothing more is written."""
 
     class Gone(RecordingOutput):
         def flush(self) -> None:
@@ -45,7 +45,7 @@ async def test_an_output_that_is_gone_does_not_keep_a_turn_alive() -> None:
 
 
 async def test_an_output_that_takes_a_frame_in_after_a_flush_is_flushed_again() -> None:
-    """An output of the application that forgets what waited does not make the agent speak on."""
+    """A frame that an output takes in after it was flushed is flushed as well."""
 
     class Forgetful(RecordingOutput):
         async def write(self, pcm: bytes) -> None:
@@ -68,7 +68,7 @@ async def test_an_output_that_takes_a_frame_in_after_a_flush_is_flushed_again() 
 
 
 async def test_a_draft_without_an_end_is_dropped() -> None:
-    """After 5 s the caller has not ended their turn, and the agent may speak again."""
+    """A draft without a final transcript is dropped after 5 s, and the agent may speak again."""
     output = RecordingOutput()
     user = ScriptedUser().guesses("where is", at_s=1.0)
     async with row(ScriptedModel([Says("Here.")]), user=user).session(output=output) as session:
@@ -96,7 +96,7 @@ async def test_a_stage_in_front_of_the_model_changes_what_the_model_and_history_
 
 
 async def test_a_stage_may_end_segments_of_its_own() -> None:
-    """A filler that is flushed at once neither fails the turn nor loses what was heard."""
+    """A stage that ends segments itself neither fails the turn nor loses what was heard."""
 
     @vp.stage
     async def hurry(delta: vp.TextDelta) -> AsyncIterator[vp.TextDelta]:
@@ -105,11 +105,11 @@ async def test_a_stage_may_end_segments_of_its_own() -> None:
     async with row(ScriptedModel([Says("One two. Three.")]), hurry).session(output=RecordingOutput()) as session:
         turn = await session.user_says("Count.")
     assert turn.state is vp.TurnState.DONE
-    assert session.history[-1].text == "One two Three"  # a mark alone is not spoken
+    assert session.history[-1].text == "One two Three"  # a punctuation mark alone is not spoken
 
 
 async def test_a_voice_that_gives_no_audio_fails_the_turn() -> None:
-    """Silence is not taken for speech: nothing counts as heard, and the application is told."""
+    """A voice without audio is a failure: nothing counts as heard, and the turn fails."""
 
     class Mute(vp.TTSSink):
         async def synthesize(self, sentence: vp.Sentence) -> AsyncIterator[bytes]:
@@ -125,7 +125,7 @@ async def test_a_voice_that_gives_no_audio_fails_the_turn() -> None:
 
 
 async def test_an_empty_reply_whose_fallback_fails_is_a_failed_turn() -> None:
-    """The error is not lost behind the emptiness."""
+    """If the fallback of an empty reply fails, the turn fails with that error."""
 
     class Broken(ScriptedVoice):
         async def synthesize(self, sentence: vp.Sentence) -> AsyncIterator[bytes | vp.WordMark]:
@@ -138,7 +138,7 @@ async def test_an_empty_reply_whose_fallback_fails_is_a_failed_turn() -> None:
 
 
 async def test_a_model_that_does_not_end_its_reply_gives_a_cut_one() -> None:
-    """Without a `ReplyEnd` the reply is not whole; what was said stays said, and none of its calls is run."""
+    """Without a `ReplyEnd` a reply is incomplete: what was said stays said, and none of its calls runs."""
     ran: list[str] = []
 
     @vp.tool
@@ -160,7 +160,7 @@ async def test_a_model_that_does_not_end_its_reply_gives_a_cut_one() -> None:
 
 
 async def test_the_block_can_tidy_up_after_a_part_has_failed() -> None:
-    """`interrupt`, `say` and `end` do nothing once the session has ended, also if it ended by an error."""
+    """`interrupt`, `say` and `end` do nothing once the session has ended, even if an error ended it."""
 
     class Deaf(vp.SessionStage[vp.AudioFrame, vp.Hearing]):
         async def run(self, inbox: vp.Inbox[vp.AudioFrame], outbox: vp.Outbox[vp.Hearing], session: vp.Session) -> None:
@@ -179,7 +179,7 @@ async def test_the_block_can_tidy_up_after_a_part_has_failed() -> None:
 
 
 async def test_the_first_result_counts() -> None:
-    """A second `end` does not take back what the first one said."""
+    """A second `end` does not change the result of the first one."""
     async with row(ScriptedModel([])).session(output=RecordingOutput(), greeting="Hello.") as session:
         session.end(after_reply=True, result="done")
         session.end()
@@ -187,7 +187,7 @@ async def test_the_first_result_counts() -> None:
 
 
 async def test_an_exception_in_a_tool_is_logged_for_the_developer(caplog: pytest.LogCaptureFixture) -> None:
-    """The model is told the class alone; the log has the traceback."""
+    """The model is shown only the class of a tool's exception; the log has the traceback."""
 
     @vp.tool
     async def broken() -> str:
@@ -240,7 +240,7 @@ def hang():
 
 @pytest.mark.parametrize("piece_s", [1.0, 0.02, 0.0025])
 async def test_no_audio_is_lost_whatever_the_size_of_the_pieces(piece_s: float) -> None:
-    """All of it arrives, in order, in frames of 20 ms."""
+    """Audio in pieces of any size arrives completely, in order, in frames of 20 ms."""
     heard: list[bytes] = []
 
     class Ear(vp.SessionStage[vp.AudioFrame, vp.Hearing]):
@@ -263,7 +263,7 @@ async def test_no_audio_is_lost_whatever_the_size_of_the_pieces(piece_s: float) 
 
 
 async def test_the_last_resampled_words_are_heard_before_the_hang_up() -> None:
-    """What the resampler still holds when the caller hangs up is not lost."""
+    """The audio that the resampler still holds when the caller hangs up is not lost."""
     pytest.importorskip("soxr")
     heard_s: list[float] = []
 
@@ -284,7 +284,7 @@ async def test_the_last_resampled_words_are_heard_before_the_hang_up() -> None:
 
 
 async def test_resampled_speech_has_no_gaps() -> None:
-    """What a resampler gives out in long pieces is still written in frames, and played without a break."""
+    """Long pieces from a resampler are still written in frames, and played without a gap."""
     pytest.importorskip("soxr")
     output = RecordingOutput(8_000)
     async with row(ScriptedModel([Says(LONG)])).session(output=output) as session:
@@ -294,7 +294,7 @@ async def test_resampled_speech_has_no_gaps() -> None:
 
 
 async def test_two_failing_requests_leave_one_event_each() -> None:
-    """Each turn ends in exactly one event, also when nothing works."""
+    """Each turn ends in exactly one event, even when nothing works."""
     model = ScriptedModel([Refuses(400, "no"), Refuses(400, "no")])
     async with row(model).session(output=RecordingOutput()) as session:
         with suppress(vp.VoicepipeError):
@@ -304,7 +304,7 @@ async def test_two_failing_requests_leave_one_event_each() -> None:
 
 
 async def test_a_stage_in_front_that_hangs_does_not_hold_its_turn() -> None:
-    """A turn has so many seconds, whoever uses them up: then the caller hears the fallback, and may ask again."""
+    """A turn has a time limit, whichever part uses it up; then the caller hears the fallback and can ask again."""
 
     class Hanging(vp.Stage[vp.Transcript, vp.Transcript]):
         async def run(self, inbox: vp.Inbox[vp.Transcript], outbox: vp.Outbox[vp.Transcript], turn: vp.Turn) -> None:
@@ -331,7 +331,7 @@ async def test_a_stage_in_front_that_hangs_does_not_hold_its_turn() -> None:
 
 @pytest.mark.parametrize("words", ["", "Wait!"])
 async def test_last_words_are_heard_to_their_end(words: str) -> None:
-    """Once the session was told to end after its reply, neither a cough nor words of the caller cut the goodbye."""
+    """After `end(after_reply=True)` neither a cough nor the caller's words interrupt the goodbye."""
     user = ScriptedUser().says("Bye", at_s=0.0).interrupts(at_s=0.5)
     if words:
         user.says(words, at_s=1.0, speech_s=0.4)
@@ -339,7 +339,7 @@ async def test_last_words_are_heard_to_their_end(words: str) -> None:
     async with agent.session(output=RecordingOutput()) as session:
         await anyio.sleep(0.1)
         session.end(after_reply=True)
-        with pytest.raises(vp.ConfigurationError, match="was told to end"):
+        with pytest.raises(vp.ConfigurationError, match="ends with its current reply"):
             await session.user_says("Wait!")
         await session.ended.wait()
 
@@ -348,7 +348,7 @@ async def test_last_words_are_heard_to_their_end(words: str) -> None:
 
 
 async def test_the_log_does_not_quote_what_a_part_raised(caplog: pytest.LogCaptureFixture) -> None:
-    """What an exception of the application says may be the caller's own words; the log has its class and place."""
+    """An exception of the application may quote the caller, so the log has only its class and place."""
 
     class Looking(vp.Stage[vp.Transcript, vp.Transcript]):
         async def run(self, inbox: vp.Inbox[vp.Transcript], outbox: vp.Outbox[vp.Transcript], turn: vp.Turn) -> None:

@@ -1,4 +1,4 @@
-"""A row of parts: checked when it is built, immutable, and replaceable in a test."""
+"""A pipeline: checked when it is built, immutable, and with parts that a test can replace."""
 
 from __future__ import annotations
 
@@ -85,15 +85,15 @@ GOOD: list[tuple[str, list[Any]]] = [
 
 @pytest.mark.parametrize("parts", [row for _, row in GOOD], ids=[name for name, _ in GOOD])
 def test_a_row_that_fits_is_taken(parts: list[Any]) -> None:
-    """Each legal order of parts makes a pipeline that holds just these."""
+    """Each legal order of parts makes a pipeline that holds exactly these parts."""
     assert Pipeline(*parts).parts == tuple(parts)
 
 
 BAD: list[tuple[str, list[Any]]] = [
-    ("a row needs exactly one model", []),
-    ("a row needs exactly one model", [SentenceChunker(), voice()]),
-    ("a row needs exactly one model", [model(), model(), SentenceChunker(), voice()]),
-    ("a row ends with a TTSSink, but the last part is SentenceChunker", [model(), SentenceChunker()]),
+    ("a pipeline needs exactly one model", []),
+    ("a pipeline needs exactly one model", [SentenceChunker(), voice()]),
+    ("a pipeline needs exactly one model", [model(), model(), SentenceChunker(), voice()]),
+    ("a pipeline ends with a TTSSink, but the last part is SentenceChunker", [model(), SentenceChunker()]),
     (
         "ScriptedVoice cannot follow ScriptedModel: ScriptedModel sends TextDelta, ScriptedVoice reads Sentence",
         [model(), voice()],
@@ -105,37 +105,37 @@ BAD: list[tuple[str, list[Any]]] = [
     ("ToolRouter must directly follow a model", [model(), SentenceChunker(), ToolRouter([]), voice()]),
     ("ToolRouter must directly follow a model", [model(), ToolRouter([]), ToolRouter([]), SentenceChunker(), voice()]),
     (
-        "nothing follows a TTSSink, but Redact follows ScriptedVoice",
+        "a TTSSink is the last part, but Redact follows ScriptedVoice",
         [model(), SentenceChunker(), voice(), Redact(), voice()],
     ),
     ("a source comes first, but PushSource follows STTStage", [stt(), source(), model(), SentenceChunker(), voice()]),
     (
-        "Spy lives as long as the session, so it cannot follow Shorten",
+        "Spy lives for the whole session, so it cannot follow Shorten",
         [source(), stt(), Shorten(), Spy(), model(), SentenceChunker(), voice()],
     ),
-    ("Recite reads Sentence, which nothing in front of it sends", [Recite(), model(), SentenceChunker(), voice()]),
+    ("Recite reads Sentence, but no part before it sends that", [Recite(), model(), SentenceChunker(), voice()]),
     ("ScriptedVoice is a class; write ScriptedVoice", [model(), SentenceChunker(), ScriptedVoice]),
     ("RecordingOutput is an output; give it as", [model(), SentenceChunker(), voice(), RecordingOutput()]),
-    ("len is no part of a row; decorate it with @stage", [model(), len, SentenceChunker(), voice()]),
-    ("'hello' is no part of a row; the order is", [model(), "hello", SentenceChunker(), voice()]),
+    ("len is not a part of a pipeline; decorate it with @stage", [model(), len, SentenceChunker(), voice()]),
+    ("'hello' is not a part of a pipeline; the order is", [model(), "hello", SentenceChunker(), voice()]),
 ]
 
 
 @pytest.mark.parametrize(("message", "parts"), BAD)
 def test_a_row_that_does_not_fit_is_refused(message: str, parts: list[Any]) -> None:
-    """A wiring mistake is told when the pipeline is built, and the message names who does not fit."""
+    """A wiring mistake is raised when the pipeline is built, and the message names the parts that do not fit."""
     with pytest.raises(ConfigurationError, match=message):
         Pipeline(*parts)
 
 
 def test_an_output_must_be_one() -> None:
-    """Something else as the output is told at once."""
+    """Anything but an output is refused as `output` when the pipeline is built."""
     with pytest.raises(ConfigurationError, match="output must be of the type Output, not str"):
         Pipeline(model(), SentenceChunker(), voice(), output="agent.wav")  # type: ignore[arg-type]
 
 
 def test_building_touches_no_part() -> None:
-    """A pipeline is a description: no part is changed by standing in a row."""
+    """A pipeline is a description: building it changes none of its parts."""
     parts = [model(), ToolRouter([]), SentenceChunker(), voice()]
     before = [dict(vars(part)) for part in parts]
     compiled(parts, Rules(), "")
@@ -143,13 +143,13 @@ def test_building_touches_no_part() -> None:
 
 
 def test_the_tool_loop_stands_around_every_model() -> None:
-    """Also a model without tools is asked by the loop, which is the first of the reply's stages."""
+    """The tool loop asks the model even without tools, and is the first of the reply stages."""
     row = compiled([model(), SentenceChunker(), voice()], TurnRules(), "")
     assert [part.name for part in row.reply_stages] == ["ToolRouter", "SentenceChunker", "ScriptedVoice"]
 
 
 def test_a_router_of_ones_own_stays_what_it_is() -> None:
-    """A subclass of `ToolRouter` keeps its class and its attributes when the pipeline puts the model into it."""
+    """A subclass of `ToolRouter` keeps its class and attributes when the pipeline gives it the model."""
 
     class Regional(ToolRouter):
         def __init__(self, *, region: str) -> None:
@@ -163,20 +163,20 @@ def test_a_router_of_ones_own_stays_what_it_is() -> None:
 
 
 def test_the_end_of_the_row_speaks_without_the_model() -> None:
-    """A greeting passes through what stands behind the model, custom stages included."""
+    """A greeting passes through all stages after the model, custom ones included."""
     row = compiled([model(), ToolRouter([]), SentenceChunker(), Redact(), voice()], TurnRules(), "")
     assert [part.name for part in row.speech_stages] == ["SentenceChunker", "Redact", "ScriptedVoice"]
 
 
 @pytest.mark.parametrize(("rate", "heard_at"), [(16_000, 16_000), (8_000, 8_000)])
 def test_audio_is_heard_at_the_recognisers_rate(rate: int, heard_at: int) -> None:
-    """The listening half runs at the rate that the recogniser takes."""
+    """The hearing stages run at the recogniser's rate."""
     parts = [source(), STTStage(ScriptedRecogniser(rate)), model(), SentenceChunker(), voice()]
     assert compiled(parts, TurnRules(), "").hearing_rate == heard_at
 
 
 def test_a_part_can_be_replaced_by_class_or_by_itself() -> None:
-    """A test puts its own parts into an application's row; the row itself stays as it was."""
+    """A test can replace parts of an application's pipeline, which itself stays as it was."""
     old, new = voice(), voice()
     agent = Pipeline(source(), stt(), asked := model(), SentenceChunker(), old)
     other = agent.replace({STTStage: (user := ScriptedUser()), TTSSink: new, asked: (answers := model())})
@@ -185,7 +185,7 @@ def test_a_part_can_be_replaced_by_class_or_by_itself() -> None:
 
 
 def test_the_output_can_be_replaced() -> None:
-    """An output is found by its class, and one can be put where none was given."""
+    """An output can be replaced by its class, or added where there was none."""
     row = [model(), SentenceChunker(), voice()]
     new = RecordingOutput()
     assert Pipeline(*row, output=RecordingOutput()).replace({RecordingOutput: new})._output is new
@@ -193,7 +193,7 @@ def test_the_output_can_be_replaced() -> None:
 
 
 def test_replacing_keeps_the_rest() -> None:
-    """How turns are taken, and what is said in trouble, stay."""
+    """`replace` keeps the rules of turns and the fallback."""
     rules = TurnRules(min_speech_s=1.0)
     agent = Pipeline(model(), SentenceChunker(), voice(), turns=rules, fallback="Oh.").replace({TTSSink: voice()})
     assert (agent._turns, agent._fallback) == (rules, "Oh.")
@@ -202,19 +202,19 @@ def test_replacing_keeps_the_rest() -> None:
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        ({STTStage: ScriptedUser()}, "nothing in <Pipeline .*> is a STTStage"),
-        ({PullOutput: RecordingOutput()}, "is a PullOutput"),
+        ({STTStage: ScriptedUser()}, "<Pipeline .*> has no STTStage"),
+        ({PullOutput: RecordingOutput()}, "has no PullOutput"),
         ({SentenceChunker: Shorten()}, "Shorten cannot follow ScriptedModel"),
     ],
 )
-def test_a_replacement_that_cannot_be_meant_is_refused(others: dict[Any, Any], message: str) -> None:
-    """A key that matches nothing, or a part that does not fit there, is told."""
+def test_an_invalid_replacement_is_refused(others: dict[Any, Any], message: str) -> None:
+    """A key that matches nothing, or a part that does not fit in its place, is refused."""
     with pytest.raises(ConfigurationError, match=message):
         Pipeline(model(), SentenceChunker(), voice()).replace(others)
 
 
 def test_it_shows_its_row() -> None:
-    """The repr is the row, left to right."""
+    """The repr shows the parts in their order."""
     agent = Pipeline(model(), SentenceChunker(), voice())
     assert repr(agent) == "<Pipeline ScriptedModel > SentenceChunker > ScriptedVoice>"
 
@@ -233,7 +233,7 @@ async def test_a_session_needs_an_output() -> None:
     """Without an output, opening a session says how to give one."""
     async with Pipeline(model(), SentenceChunker(), voice()).open() as host:
         with pytest.raises(
-            ConfigurationError, match=r"nothing takes the agent's audio; write Pipeline\(\.\.\., output="
+            ConfigurationError, match=r"there is no output for the agent's audio; write Pipeline\(\.\.\., output="
         ):
             async with host.session():
                 raise AssertionError("a session without an output began")

@@ -1,4 +1,4 @@
-"""What a voice is given to say, and what counts as said, in whole sessions on virtual time."""
+"""What a voice is given to say, and what counts as heard, in whole sessions on virtual time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Directed(ScriptedVoice):
 
 
 async def spoken_by(voice: ScriptedVoice, reply: str) -> list[str]:
-    """Return what the voice is given of a reply."""
+    """Return the sentences of a reply that reach the voice."""
     pipeline = vp.Pipeline(ScriptedModel([Says(reply)]), vp.SentenceChunker(), voice, fallback="")
     async with pipeline.session(output=RecordingOutput()) as session:
         await session.user_says("Count.")
@@ -33,7 +33,7 @@ async def spoken_by(voice: ScriptedVoice, reply: str) -> list[str]:
 
 
 async def cut_at(at_s: float, *replies: Reply, tools: Sequence[vp.Tool[[], Any]] = ()) -> list[AssistantMessage]:
-    """Return what history holds of an answer that is interrupted then; a character takes 0.05 s."""
+    """Return the agent's messages in a call whose answer is interrupted at `at_s`; a character takes 0.05 s."""
     row = vp.Pipeline(ScriptedModel(list(replies)), vp.ToolRouter(tools), vp.SentenceChunker(), ScriptedVoice())
     async with row.session(output=RecordingOutput()) as session, anyio.create_task_group() as tasks:
         tasks.start_soon(session.user_says, "Count.")
@@ -49,18 +49,18 @@ async def test_a_voice_is_given_words() -> None:
 
 
 async def test_what_has_nothing_to_pronounce_is_not_sent() -> None:
-    """A rule, a fence or a tag alone makes no sentence; the white space around it stays."""
+    """A rule, a fence or a tag alone is not a sentence; the white space around it stays."""
     reply = "One.\n\n---\n\n```python\nTwo.\n```\n<break/>\n👍"
     assert await spoken_by(ScriptedVoice(), reply) == ["One.", "\n\n\n\n\nTwo."]
 
 
 async def test_a_voice_may_ask_for_markup() -> None:
-    """With `strips_markup = False` the marks come through, and still no control character."""
+    """With `strips_markup = False` the marks reach the voice, but control characters do not."""
     assert await spoken_by(Directed(), "**One** <break/>two\u202e \x07👍.") == ["**One** <break/>two  👍."]
 
 
 async def test_history_and_events_hold_what_was_spoken() -> None:
-    """A reply with markup that was played whole is heard whole, without its marks, and not interrupted."""
+    """A reply with markup that was played to its end was heard completely, without its marks, and not interrupted."""
     pipeline = vp.Pipeline(ScriptedModel([Says(MARKED)]), vp.SentenceChunker(), ScriptedVoice())
     async with pipeline.session(output=RecordingOutput()) as session:
         await session.user_says("Count.")
@@ -79,14 +79,14 @@ async def test_history_and_events_hold_what_was_spoken() -> None:
     [(0.1, ""), (0.2, "One"), (0.5, "One two"), (0.8, "One two three."), (1.22, "One two three. Four five")],
 )
 async def test_an_interrupted_reply_is_heard_by_the_words_that_were_spoken(at_s: float, heard: str) -> None:
-    """Word marks count the characters of the clean sentence, so marks in the reply shift nothing."""
+    """Word marks count the characters of the cleaned sentence, so markup in the reply does not shift them."""
     (answer,) = await cut_at(at_s, Says(MARKED))
 
     assert (answer.heard, answer.was_interrupted) == (heard, True)
 
 
 async def test_markup_that_was_left_out_is_no_interruption() -> None:
-    """Of an interrupted turn the part that was heard whole, its marks aside, does not count as cut."""
+    """In an interrupted turn, a message that was heard completely, apart from its markup, was not interrupted."""
 
     @vp.tool(effect="read")
     async def look() -> str:
@@ -101,7 +101,7 @@ async def test_markup_that_was_left_out_is_no_interruption() -> None:
 
 @pytest.mark.parametrize("reply", ["<break time='9s'/>", "![](picture.png)", "```python\n```"])
 async def test_markup_alone_is_an_empty_reply(reply: str) -> None:
-    """A reply of which nothing can be said is told as empty, and the caller hears the fallback."""
+    """A reply that cannot be pronounced counts as empty, and the caller hears the fallback."""
     voice = ScriptedVoice()
     pipeline = vp.Pipeline(ScriptedModel([Says(reply)]), vp.SentenceChunker(), voice, fallback="Pardon?")
     async with pipeline.session(output=RecordingOutput()) as session:

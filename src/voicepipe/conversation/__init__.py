@@ -1,1 +1,1 @@
-"""What is remembered: the turn, its messages, and what the caller heard of them."""
+"""The turn: its state, its messages, and what the caller heard of them."""

@@ -1,1 +1,1 @@
-"""From a request to the pieces of a reply: the model, the tool loop, structured output."""
+"""From a request to the pieces of a reply: models, the tool loop, structured output."""

@@ -1,7 +1,7 @@
-"""What a language model is to the row: a request goes in, pieces of a reply come out.
+"""A language model as the pipeline sees it: a request goes in, pieces of a reply come out.
 
-Rule 1: a model knows one request. Asking again after tools is the tool loop's business (`tool_router`).
-Rule 2: retry and fallback live inside `Model.reply`, and only while nothing of the reply was used.
+Rule 1: a model knows one request. The tool loop (`tool_router`) asks it again after tools have run.
+Rule 2: retry and fallback happen inside `Model.reply`, and only while none of the reply has been used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Completion", "Model", "ReplyPart", "Request"]
 
 ReplyPart: TypeAlias = TextDelta | ToolCallDelta | ReplyEnd
-"""What a model sends: text and tool calls in pieces, then exactly one `ReplyEnd`."""
+"""A piece of a reply. A model sends text and tool calls in pieces, then exactly one `ReplyEnd`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,16 +32,16 @@ class Request:
     """What a model is asked.
 
     Attributes:
-        messages: The conversation, oldest first; the last one is what to answer.
-        tools: OpenAI-shaped definitions of the tools it may call.
-        step: Counts the requests of one turn, from 0; higher ones follow tool results.
-        system: The system prompt; None for the model's own.
-        model: Which model of the service; "" for the model's own choice.
-        max_tokens: Limit of the reply; None for the model's own.
-        temperature: 0 to 2; None for the model's own.
-        extra_body: Further fields of the request's body, over the model's own.
-        response_format: The format that the answer must have, OpenAI-shaped; None for plain text.
-        must_call: Name of the one tool that has to be called; "" leaves it to the model.
+        messages: The conversation, oldest first; the last message is the one to answer.
+        tools: Definitions of the tools it may call, in OpenAI's form.
+        step: Counts the requests of one turn, from 0; those after the first follow tool results.
+        system: The system prompt; None for the `Model`'s own.
+        model: Which model of the service; "" for the one that the `Model` was given.
+        max_tokens: Limit of the reply; None for the `Model`'s own.
+        temperature: 0 to 2; None for the `Model`'s own.
+        extra_body: Further fields of the request's body, which replace the `Model`'s own.
+        response_format: The format that the answer must have, in OpenAI's form; None for plain text.
+        must_call: Name of the tool that has to be called; "" leaves the choice to the model.
     """
 
     messages: tuple[Message, ...]
@@ -61,8 +61,8 @@ class Completion:
     """A whole answer, not streamed.
 
     Attributes:
-        text: Its words.
-        arguments: JSON text of the arguments of its first tool call; "" when it calls none.
+        text: The answer's text.
+        arguments: JSON text of the arguments of its first tool call; "" if it calls no tool.
         finish_reason: Why the model stopped, in the vendor's word.
     """
 
@@ -74,7 +74,7 @@ class Completion:
 class Model(Part):
     """Base of language models, from `Transcript` to `TextDelta`; subclasses write `reply`.
 
-    A model is asked by the tool loop, which the pipeline puts around it, with the tools of the `ToolRouter` behind it.
+    The pipeline puts the tool loop around a model: it asks the model, with the tools of the `ToolRouter` after it.
     """
 
     @abstractmethod
@@ -84,17 +84,17 @@ class Model(Part):
         Cancelled with the turn; cancelling closes the request.
 
         Raises:
-            VendorError: The service failed. Raised after text was sent, it means that the reply is cut.
+            VendorError: The service failed. If it is raised after text was sent, the reply counts as cut off.
         """
 
     async def complete(self, request: Request) -> Completion:
-        """Return the answer to one request as a whole: what `structured` asks for. A model may do without.
+        """Return the whole answer to one request, as `structured` needs it. A model need not support this.
 
         Cancelling closes the request.
 
         Raises:
-            VendorError: The service failed, also when it was asked again.
-            ConfigurationError: This model gives no whole answers.
+            VendorError: The service failed, and failed again when it was retried.
+            ConfigurationError: This model does not support it.
         """
         del request
         raise ConfigurationError(f"{self.name} gives no structured output; write its method `complete`")

@@ -1,8 +1,8 @@
-"""One call of a tool while it runs.
+"""One tool call while it runs.
 
-Rule 1: it runs beside the turns, so that no tool can hold one, and its own turn waits for it.
-Rule 2: whatever happens, the call gets exactly one result and at most one run. The result "unknown" of a tool that
-        overran its time is replaced by the true one when that comes, which is told as well.
+Rule 1: a tool runs outside of the turns, so that it cannot hold one up; the turn that called it waits for it.
+Rule 2: whatever happens, a call runs at most once and gets exactly one result. If a tool exceeds its timeout, the
+        result "unknown" is replaced by the true one when that comes, and the replacement is reported as well.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["RunningCall", "TurnCalls", "failure", "refuse"]
 log = logging.getLogger("voicepipe")
 
 MAX_REFUSALS: Final = 2
-"""Replies of one turn with arguments that a tool cannot take: one, and one more that knows the error."""
+"""Replies of one turn with arguments that a tool refuses: the first, and one that was written knowing the error."""
 
 ASK_FIRST: Final = json.dumps(
     {
@@ -38,7 +38,7 @@ ASK_FIRST: Final = json.dumps(
         "Make the identical call again only in reply to their agreement."
     }
 )
-"""What the model is told of a call that the caller has to agree to."""
+"""The result of a call that the caller has to agree to first."""
 
 GIVE_UP: Final = "; do not call it again, tell the caller that it did not work"
 
@@ -48,8 +48,8 @@ class TurnCalls:
     """What the calls of one turn have in common.
 
     Attributes:
-        has_filled: Whether a tool has said its words while it took its time.
-        refused: In which of the model's replies each tool refused its arguments.
+        has_filled: Whether the `say` of a tool has filled a silence.
+        refused: For each tool, the steps whose replies had arguments that it refused.
     """
 
     has_filled: bool = False
@@ -57,23 +57,23 @@ class TurnCalls:
 
     @property
     def are_hopeless(self) -> bool:
-        """Whether the model must answer without tools now: it was told what was wrong, and has not understood."""
+        """Whether the model must answer without tools: it was shown an error, and made it again."""
         return any(len(steps) >= MAX_REFUSALS for steps in self.refused.values())
 
     def refuse(self, tool_name: str, error: ToolError, step: int) -> ToolError:
-        """Note a refusal, and return what to tell the model."""
+        """Note a refusal, and return the error that the model is shown."""
         steps = self.refused.setdefault(tool_name, set())
         steps.add(step)
         return error if len(steps) < MAX_REFUSALS else ToolError(f"{error}{GIVE_UP}")
 
 
 def refuse(call: ToolCall, error: ToolError, turn: Turn) -> None:
-    """Give a call that is not run its result."""
+    """Give a call its result without running it."""
     settle(call, "failed", failure(error), turn)
 
 
 def settle(call: ToolCall, status: CallStatus, result: str, turn: Turn) -> None:
-    """Put a result in its place and tell the application; the first one counts, unless it was "unknown"."""
+    """Set the result of a call and report it; the first result counts, unless it was "unknown"."""
     if call.settle(status, result):
         turn.emit(ToolFinished(turn_id=turn.turn_id, call_id=call.call_id, name=call.name, status=call.status))
 
@@ -91,15 +91,15 @@ class RunningCall:
         values: What `Tool.validate` returned.
         call: Its place in history.
         message: The message that holds the call.
-        turn: Who waits for it.
+        turn: The turn that waits for it.
         step: Which of the turn's replies made it.
-        tools: What may be called.
+        tools: The tools that may be called.
         confirmations: What the caller has been asked.
         calls: What it has in common with the turn's other calls.
 
     Attributes:
         has_started: Set when the tool runs, or never will.
-        has_result: Set when the call has its result, or is left to itself.
+        has_result: Set when the call has its result, or the turn no longer waits for it.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class RunningCall:
         self._scope = anyio.CancelScope()
 
     async def run(self) -> None:
-        """Start the tool and wait for it, as long as it may take and the turn lives."""
+        """Start the tool and wait for it, up to its timeout or the end of the turn."""
         try:
             if self._tool.confirm or self._tool.effect == "write":
                 await self._wait_committed()
@@ -178,7 +178,7 @@ class RunningCall:
         )
 
     def _give_up(self, reason: str) -> None:
-        """Cancel a reading tool and have a result at once: it may be slow to end."""
+        """Cancel a reading tool and set its result at once: the tool may end slowly."""
         self._settle("failed", failure(ToolError(reason)))
         self._scope.cancel()
 
@@ -197,7 +197,7 @@ class RunningCall:
             except ToolRetry as error:
                 self._settle("failed", failure(self._calls.refuse(call.name, error, self._step)))
             except Exception as error:
-                if not isinstance(error, ToolError):  # that one was meant for the model; this one is for a developer
+                if not isinstance(error, ToolError):  # a ToolError is for the model, anything else for a developer
                     log.warning("the tool %s raised %s", call.name, type(error).__name__, exc_info=error)
                 self._settle("failed", failure(error))
             else:

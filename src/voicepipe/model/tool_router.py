@@ -1,8 +1,8 @@
 """The tool loop: ask the model, run what it calls, ask again, until it has nothing left to call.
 
-Rule 1: text goes on at once; a call starts as soon as its arguments are complete, while later calls still stream.
-Rule 2: each call gets exactly one result, and runs at most once, with arguments that validate and nothing repaired.
-Rule 3: a writing tool belongs to the session: a barge-in does not touch it. A reading tool dies with the turn.
+Rule 1: text is passed on at once; a call starts as soon as its arguments are complete, while later calls still stream.
+Rule 2: each call gets exactly one result, and runs at most once, with arguments that validate as they are.
+Rule 3: a writing tool belongs to the session: a barge-in does not touch it. A reading tool is cancelled with the turn.
 """
 
 from __future__ import annotations
@@ -44,38 +44,38 @@ MAX_STEPS: Final = 5
 """Rounds of tool calls in one turn; then the model must answer without tools."""
 
 MAX_CALLS: Final = 8
-"""Calls that are run of one reply; the model is told of the others that they were too many."""
+"""Calls of one reply that are run; the result of each further call says that there were too many."""
 
 MAX_CALLS_READ: Final = 128
-"""Calls that are read of one reply; with more of them it is no reply."""
+"""Calls of one reply that are read; a reply with more of them fails."""
 
 MAX_REPLY_CHARACTERS: Final = 16 * 1024
-"""Text of one reply; a quarter of an hour of speech."""
+"""Text of one reply: a quarter of an hour of speech."""
 
 TURN_S: Final = 60.0
 """From a turn's start to its last text, tools included."""
 
-
 SAY_AFTER_S: Final = 0.7
-"""How long a tool may take before its `say` is said; people leave pauses of about half a second to each other."""
+"""How long a tool may take before its `say` is spoken; people in conversation pause for about half a second."""
 
 TO_TTS_S: Final = 0.05
 """How long the end of a text may take through the stages behind the model, until TTS counts its last sentence."""
 
 
 class ToolRouter(Stage[Transcript, TextDelta]):
-    """Lets the model in front of it call tools.
+    """Lets the model before it call tools.
 
     Args:
         tools: Functions decorated with `@tool`, and `Toolbox` objects. Only these can be called.
-        turn_s: From a turn's start to its last text, tools included; then what has been said stays said.
-        say_after_s: How long a tool may take before its `say` is said.
+        turn_s: Seconds from a turn's start to its last text, tools included. Then the turn fails; what was said stays
+            said.
+        say_after_s: Seconds that a tool may take before its `say` is spoken.
 
     Attributes:
-        tools: What can be called; in a session (`Session.tools`) it may be changed.
+        tools: The tools that can be called; a session may change its own (`Session.tools`).
 
     Raises:
-        ConfigurationError: One of them is no tool, two have the same name, or there is no time.
+        ConfigurationError: An element is not a tool, two tools have the same name, or a time is invalid.
     """
 
     def __init__(
@@ -96,13 +96,13 @@ class ToolRouter(Stage[Transcript, TextDelta]):
         self._call_ids: set[str]
 
     def with_model(self, model: Model) -> Self:
-        """Return a router that asks this model; the pipeline does this with the model in front of it."""
+        """Return a router that asks this model; the pipeline gives it the model before it."""
         router = copy.copy(self)
         router.model = model
         return router
 
     def _copied(self) -> Self:
-        """Return a copy with copies of its toolboxes, whose tools it then calls."""
+        """Return a copy, with copies of the toolboxes, that calls their tools."""
         twin = super()._copied()
         twin._given = tuple(one._copied() if isinstance(one, Toolbox) else one for one in self._given)
         twin.tools = Toolset(twin._given)
@@ -113,14 +113,14 @@ class ToolRouter(Stage[Transcript, TextDelta]):
 
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
-        """Remember what this caller was asked to confirm, and the ids of all calls so far."""
+        """Keep what this caller was asked to confirm, and the ids of all calls so far."""
         self._confirmations = Confirmations()
         replies = (message for message in session.history if isinstance(message, AssistantMessage))
         self._call_ids = {call.call_id for reply in replies for call in reply.calls}
         yield
 
     async def run(self, inbox: Inbox[Transcript], outbox: Outbox[TextDelta], turn: Turn) -> None:
-        """Answer the turn's transcript. A failure of the model is noted on the turn: what was said stays said."""
+        """Reply to the turn's transcript. If the model fails, the turn notes it, and what was said stays said."""
         model, transcript = cast("Model", self.model), None  # the pipeline puts the model there
         with anyio.move_on_after(self.turn_s) as limit:
             try:
@@ -128,15 +128,15 @@ class ToolRouter(Stage[Transcript, TextDelta]):
                 turn.understood(transcript.text)
                 await self._answer(model, outbox, turn)
             except anyio.EndOfStream:
-                turn.withhold()  # a stage in front has kept it: there is nothing to answer
+                turn.withhold()
             except VoicepipeError as error:
                 turn.fail(error)
         if limit.cancelled_caught and transcript is None:
-            # Raised, not noted: whoever hangs there has to be cancelled, or the turn would never end.
+            # Raised, not noted on the turn: the stage that hangs has to be cancelled, or the turn would never end.
             waited = f"what the caller said did not reach the model within {self.turn_s:g} s"
-            raise StageError(f"{waited}; a stage in front of it waits for something", part=self.name)
+            raise StageError(f"{waited}; a stage before it waits for something", part=self.name)
         if limit.cancelled_caught:
-            turn.fail(IncompleteReply(f"the reply was not whole after {self.turn_s:g} s", vendor=model.name))
+            turn.fail(IncompleteReply(f"the reply was not complete after {self.turn_s:g} s", vendor=model.name))
 
     async def _answer(self, model: Model, outbox: Outbox[TextDelta], turn: Turn) -> None:
         calls = TurnCalls()
@@ -160,7 +160,7 @@ class ToolRouter(Stage[Transcript, TextDelta]):
 
 
 class _Reply:
-    """One reply of the model as it comes: an outbox that sorts text from calls, and starts the calls."""
+    """One reply of the model as it comes: an outbox that separates text from calls, and starts the calls."""
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ class _Reply:
         self._step = request.step
         self._calls: dict[int, ToolCall] = {}
         self._started: set[int] = set()
-        self._text_end: anyio.Event | None = anyio.Event()  # set when text ends that goes on; None if none does
+        self._text_end: anyio.Event | None = anyio.Event()  # set when the present text ends; None without text
         self._has_ended = False
 
     async def send(self, item: ReplyPart, /) -> None:
@@ -195,20 +195,20 @@ class _Reply:
                 self._has_ended = True
                 self._turn.model_ended(item.finish_reason)
                 if self._text_end:
-                    # Nothing can follow: the chunker need not wait for the connection to close.
+                    # No text follows, so the chunker need not wait until the connection is closed.
                     await self._end_segment(self._text_end)
 
     def close(self) -> None:
-        """Nothing to do: the reply ends when `Model.reply` returns."""
+        """Do nothing: the reply ends when `Model.reply` returns."""
 
     def complete(self) -> None:
-        """The model has finished: start the calls whose arguments are complete only now.
+        """Finish the reply: start the calls whose arguments could not be known to be complete before.
 
         Raises:
-            IncompleteReply: It did not say that it had.
+            IncompleteReply: The model sent no `ReplyEnd`.
         """
         if not self._has_ended:
-            raise IncompleteReply("the model returned without a ReplyEnd, so its reply is not whole", vendor="model")
+            raise IncompleteReply("the model returned without a ReplyEnd, so its reply is incomplete", vendor="model")
         if self._calls:
             self._turn.timeline.mark_again("tool_called")
         for index in self._calls:
@@ -216,15 +216,15 @@ class _Reply:
                 self._start(index)
 
     def drop_incomplete(self) -> None:
-        """The reply is over: what has started goes on, a call that is incomplete now must never run."""
+        """Give every call that has not started a failure as its result: its arguments were cut off."""
         for index, call in self._calls.items():
             if index not in self._started:
-                cut = ToolError("the call was cut off before its arguments were complete; it was not run")
+                cut = ToolError("the call was cut off before its arguments were complete, so it was not run")
                 call.settle("failed", failure(cut))
 
     async def _text(self, delta: TextDelta) -> None:
         if not self._text_end:
-            # Text after a call: it is spoken as a segment of its own, and belongs to this message all the same.
+            # Text after a call is spoken as a segment of its own, but belongs to the same message.
             self._turn.add_segment(self.message)
             self._text_end = anyio.Event()
         room = MAX_REPLY_CHARACTERS - len(self.message.generated)
@@ -244,19 +244,19 @@ class _Reply:
 
     async def _call(self, delta: ToolCallDelta) -> None:
         if self._turn.is_over:
-            return  # it came in the very step of an interruption
+            return  # it came in the same step as an interruption
         if self._text_end:
             await self._end_segment(self._text_end)
         call = self._calls.get(delta.index)
         if call is None:
             if len(self._calls) == MAX_CALLS_READ:
                 raise IncompleteReply(f"the reply calls tools more than {MAX_CALLS_READ} times", vendor="model")
-            # An id that comes only later is not needed: both sides of the conversation are rendered here.
+            # An id that comes later is ignored: calls and results are both written with the id chosen here.
             call_id = self._fresh_id(delta.call_id, delta.index)
             call = self._calls[delta.index] = ToolCall(call_id=call_id, name="", arguments="")
             self.message.calls.append(call)
         if delta.index in self._started:
-            return  # its object was closed: what follows is no part of it
+            return  # its object was complete: what follows does not belong to it
         call.name = call.name or delta.name
         call.arguments += delta.arguments
         if len(call.arguments) > MAX_ARGUMENT_BYTES:
@@ -265,16 +265,16 @@ class _Reply:
             self._start(delta.index)
 
     def _is_complete(self, call: ToolCall) -> bool:
-        """Return whether the arguments are whole: an object's last brace ends it, whatever may still be streaming.
+        """Return whether the arguments are complete: the last brace of the object ends them.
 
-        Some services open with an empty object and send the arguments after it. So where a tool has parameters an
-        empty one is taken for whole only when the reply has ended.
+        Some services begin with an empty object and send the arguments after it. For a tool with parameters, an empty
+        object therefore counts as complete only once the reply has ended.
         """
         tool = self._tools.get(call.name)
         return _is_object(call.arguments, may_be_empty=tool is None or not tool.parameters.get("properties"))
 
     def _fresh_id(self, wanted: str, index: int) -> str:
-        """Return an id that no other call of this session has: a tool may use it to do a thing once."""
+        """Return an id that no other call of this session has, so that a tool can use it to act only once."""
         wanted = call_id = wanted or f"call_{self._turn.turn_id}_{self._step}_{index}"
         for number in itertools.count(2):
             if call_id not in self._router._call_ids:
@@ -284,7 +284,7 @@ class _Reply:
         return call_id
 
     def _start(self, index: int) -> None:
-        """Validate a call and run it; what cannot run gets its error as the result."""
+        """Validate a call and run it; a call that cannot run gets the error as its result."""
         self._started.add(index)
         call, turn = self._calls[index], self._turn
         tool = self._tools.get(call.name)
@@ -297,7 +297,7 @@ class _Reply:
             values = tool.validate(call.arguments)
         except ToolError as error:
             return refuse(call, self._turn_calls.refuse(call.name, error, self._step), turn)
-        except Exception as error:  # noqa: BLE001 - a bug of ours must not leave a call without a result
+        except Exception as error:  # noqa: BLE001 - not even a bug in voicepipe leaves a call without a result
             return refuse(call, ToolError(f"the arguments cannot be checked: {type(error).__name__}"), turn)
         running = RunningCall(
             tool,
@@ -316,7 +316,7 @@ class _Reply:
         return None
 
     async def _fill_silence(self, words: str, running: RunningCall) -> None:
-        """Say a tool's words if it takes its time, nothing else is being said, and no other tool has done so."""
+        """Speak a tool's `say` if the tool is slow, nothing else is being said, and no other tool has spoken."""
         await running.has_started.wait()
         with anyio.move_on_after(self._router.say_after_s):
             await running.has_result.wait()
@@ -325,14 +325,14 @@ class _Reply:
         if running.has_result.is_set() or self._turn_calls.has_filled:
             return
         self._turn_calls.has_filled = True
-        # A segment of the calling message, so that the model sees that the caller has been told.
+        # As a segment of the calling message, so that the model knows what the caller heard.
         self._turn.add_segment(self.message)
         space = " " if self.message.generated else ""
         self.message.generated += space + words
         await self._outbox.send(TextDelta(words, ends_segment=True))
 
     async def _wait_silent(self) -> None:
-        """Wait until the caller hears nothing: the turn may speak, and all that the model has said was played."""
+        """Wait until the caller hears silence: the turn may speak, and what the model has said was played."""
         await self._turn.committed.wait()
         while self._text_end or not self._turn.speech.is_silent:
             if self._text_end:
@@ -342,7 +342,7 @@ class _Reply:
 
 
 async def _first(*waits: Callable[[], Awaitable[object]]) -> None:
-    """Wait until one of these has waited long enough, and cancel the others."""
+    """Wait until one of these returns, and cancel the others."""
     async with anyio.create_task_group() as tasks:
 
         async def wait(until: Callable[[], Awaitable[object]]) -> None:

@@ -1,1 +1,1 @@
-"""The session: the row of parts, and who moves things along it."""
+"""The pipeline, and a session of it: what listens, who has the floor, and how a reply is made."""

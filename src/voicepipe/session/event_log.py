@@ -1,6 +1,6 @@
 """Events on their way to the application.
 
-Rule 1: telling never waits, and iterating is optional: the newest events are kept, older ones are counted.
+Rule 1: reporting an event never waits, and reading them is optional: the newest are kept, dropped ones are counted.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["EventLog"]
 
 EVENTS_KEPT: Final = 1_000
-"""Events that wait for an application that does not iterate, or is slow."""
+"""Events that are kept for an application that does not iterate, or is slow."""
 
 
 class EventLog:
-    """A queue that forgets the oldest.
+    """A queue that drops the oldest event when it is full.
 
     Attributes:
-        dropped: Events that nobody read in time.
+        dropped: Events that were dropped because nobody read them in time.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class EventLog:
         self._news.set()
 
     def close(self) -> None:
-        """Say that nothing follows: iterators end after what is queued."""
+        """End the log: iterators finish what is queued, then end."""
         self._is_closed = True
         self._news.set()
 
@@ -54,6 +54,6 @@ class EventLog:
                 yield self._events.popleft()
             if self._is_closed:
                 return
-            if self._news.is_set():  # else another iterator waits for it
+            if self._news.is_set():  # otherwise another iterator waits for it already
                 self._news = anyio.Event()
             await self._news.wait()

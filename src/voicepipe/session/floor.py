@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Floor"]
 
 DRAFT_S: Final = 5.0
-"""A draft whose final transcript has not come by then is dropped: the caller did not end their turn after all."""
+"""A draft is dropped if its final transcript has not come after this time: the caller has not ended their turn."""
 
 log = logging.getLogger("voicepipe")
 
@@ -42,7 +42,7 @@ class Floor:
     """The turns of one session.
 
     Args:
-        session: Whose turns they are.
+        session: The session that the turns belong to.
         row: The parts that reply.
         playout: The output that turns write to.
         on_idle: Called whenever nobody has the floor and nothing waits to be said.
@@ -152,20 +152,20 @@ class Floor:
             self.drop_draft(draft)
 
     async def _take(self, turn: Turn, text: str | None) -> None:
-        """Run one turn to its end: a reply to the caller, or `text`; then the fallback if there was no whole reply."""
+        """Run one turn to its end: a reply to the caller, or `text`, and the fallback if that was not a whole reply."""
         if turn.is_over:
             return  # interrupted before it began
         with turn.scope:
             turn.timeline.mark("turn_started")
             await self._speak(turn, text)
-            await turn.committed.wait()  # a draft with nothing to say
+            await turn.committed.wait()  # needed for a draft that has nothing to say
             is_answered = turn.has_text
             if (turn.failure or not is_answered) and self._row.fallback and not turn.is_withheld:
                 await self._speak(turn, self._row.fallback)
             self._settle(turn, "complete" if is_answered else "leave empty")
 
     async def _speak(self, turn: Turn, text: str | None) -> None:
-        """Send the transcript through the whole row, or a text through its last part; note a failure on the turn."""
+        """Send the transcript through all stages, or a text through the last ones; note a failure on the turn."""
         turn.prepare_speech()
         try:
             if text is None:
@@ -177,12 +177,12 @@ class Floor:
             turn.fail(error)
 
     def _settle(self, turn: Turn, step: Literal["complete", "leave empty", "interrupt"]) -> None:
-        """End a turn: history, event, and what comes next."""
+        """End a turn, report it, and give the floor to what waits."""
         if turn.is_over:
             return
         if turn.failure:
             log.warning("turn %d failed: %s", turn.turn_id, for_log(turn.failure))
-            if not turn.is_silent:  # it was cut by an error: what follows must not be taken for the next turn's
+            if not turn.is_silent:  # an error cut it off: the next turn must not begin with the rest of its audio
                 self._playout.flush()
         self._session.emit(turn.settle(step))
         if self.turn is turn:

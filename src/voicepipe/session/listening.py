@@ -1,4 +1,4 @@
-"""From the source to what was heard: the half of a session that listens.
+"""From the source to the turn policy: the half of a session that listens.
 
 source ─▶ 0.5 s, oldest dropped ─▶ [session stages] ─▶ STT ─▶ [session stages] ─▶ turn policy
 """
@@ -28,41 +28,41 @@ if TYPE_CHECKING:
     from voicepipe.core.stage import SessionStage
     from voicepipe.flow import Hearing
 
-__all__ = ["heard"]
+__all__ = ["listening"]
 
 WAITING_FRAMES: Final = 25
-"""Source to recogniser: 0.5 s in 20 ms frames. Live audio must not lag, so what is older when more comes is dropped and
-counted."""
+"""Source to recogniser: 0.5 s in 20 ms frames. Live audio must not lag, so older frames are dropped and counted when
+more audio comes."""
 
 LARGEST_PIECE: Final = 500
-"""Frames that one piece of a source may have: 10 s. It is taken in whole, as nothing in it is late."""
+"""Frames that one piece from a source may have: 10 s. All of it is kept, since none of it is late."""
 
 EDGE: Final = 16
-"""Between two session stages: a burst of transcripts, or 0.3 s of audio."""
+"""Between two session stages: room for a burst of transcripts, or for 0.3 s of audio."""
 
-TELL_DROPPED_S: Final = 0.1
-"""Dropped audio is told once it amounts to this much, so that a lag does not flood the application."""
+REPORT_DROPPED_S: Final = 0.1
+"""Dropped audio is reported once it amounts to this much, so that a lag does not flood the application with events."""
 
 CLOCK_SLIP_S: Final = 0.1
-"""A source's samples are its clock, until it differs from the loop's by this much: then audio is missing."""
+"""Time is counted in samples, until that differs from the loop's clock by this much: then audio is missing."""
 
 
 @asynccontextmanager
-async def heard(
+async def listening(
     session: SessionContext,
     stages: Sequence[SessionStage[Any, Any]],
     source: Source | None,
     rate: int,
     is_deaf: Callable[[float], bool] | None = None,
 ) -> AsyncGenerator[Inbox[Hearing]]:
-    """Run the listening stages; what is yielded ends when the caller hangs up.
+    """Run the listening stages, and yield the end of their row; it is closed when the caller hangs up.
 
     Args:
-        session: Whose stages they are.
-        stages: From audio to what was heard.
+        session: The session that the stages belong to.
+        stages: From audio to transcripts.
         source: Where the audio comes from.
         rate: Samples per second that the stages take.
-        is_deaf: Tells when silence is heard in place of what the source gives; None for never.
+        is_deaf: Whether the stages get silence instead of the source's audio at a given time; None for never.
     """
     async with anyio.create_task_group() as tasks:
         inbox = Channel[Any](WAITING_FRAMES + LARGEST_PIECE)
@@ -87,7 +87,7 @@ async def _run_stage(
 
 
 class _Intake:
-    """Takes a source's audio: stamps it, cuts it into frames of 20 ms, and never waits."""
+    """Takes a source's audio: adds the time, cuts it into frames of 20 ms, and never waits."""
 
     def __init__(
         self,
@@ -107,10 +107,10 @@ class _Intake:
         self._rest = b""
         self._next_s = -math.inf
         self._dropped_frames = 0
-        self._told_s = 0.0
+        self._reported_s = 0.0
 
     async def run(self) -> None:
-        """Take in what the source has, until the caller hangs up."""
+        """Take in the source's audio until the caller hangs up."""
         try:
             with named(self._source.name):
                 await self._source.pump(self)
@@ -120,9 +120,9 @@ class _Intake:
 
     def __call__(self, pcm: bytes) -> None:
         if self._outbox.is_abandoned:
-            return  # the recogniser has heard a hang-up
+            return  # the recogniser reported that the caller hung up
         if len(pcm) % 2:
-            raise AudioError(f"{self._source.name} must give whole 16-bit samples, got {len(pcm)} bytes")
+            raise AudioError(f"{self._source.name} must give whole 16-bit samples, not {len(pcm)} bytes")
         if self._resampler is not None:
             pcm = self._resampler.feed(pcm)
         if self._is_deaf is not None and self._is_deaf(anyio.current_time()):
@@ -138,7 +138,7 @@ class _Intake:
         self._rest = frames.pop() if frames and len(frames[-1]) < self._frame_bytes else b""
         for frame in frames:
             self._send(frame)
-        self._tell_dropped()
+        self._report_dropped()
 
     def _flush(self) -> None:
         """Send what is left of the last frame and in the resampler: the caller hung up."""
@@ -151,8 +151,8 @@ class _Intake:
         self._outbox.send_latest(AudioFrame(pcm=frame, sample_rate=self._rate, start_s=self._next_s))
         self._next_s += len(frame) / 2 / self._rate
 
-    def _tell_dropped(self) -> None:
+    def _report_dropped(self) -> None:
         dropped_s = self._source.dropped_s + (self._dropped_frames + self._outbox.dropped) * FRAME_S
-        if dropped_s >= self._told_s + TELL_DROPPED_S:
-            self._session.emit(AudioDropped(seconds=dropped_s - self._told_s))
-            self._told_s = dropped_s
+        if dropped_s >= self._reported_s + REPORT_DROPPED_S:
+            self._session.emit(AudioDropped(seconds=dropped_s - self._reported_s))
+            self._reported_s = dropped_s

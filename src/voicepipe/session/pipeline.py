@@ -1,7 +1,7 @@
 """A row of parts, checked when it is built; opened per process, used by any number of calls.
 
 Rule 1: a pipeline is an immutable description. Opening it copies the parts; each session copies the copies.
-Rule 2: a wiring error is told before any audio moves, and names both neighbours.
+Rule 2: a wiring error is raised before any audio moves, and names both neighbours.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 __all__ = ["Host", "Pipeline", "run"]
 
 FALLBACK: Final = "Sorry, I cannot answer that right now. Please try again."
-"""What the caller hears when there is no reply, or not a whole one."""
+"""What the caller hears when there is no reply, or only a part of one."""
 
 
 class Pipeline(Generic[Deps]):
     """A voice agent: a flat row of parts, from the source to TTS.
 
-    `Pipeline[Shop](...)` says what `deps` its sessions are given, so that a type checker refuses others.
+    `Pipeline[Shop](...)` says which `deps` its sessions get, so that a type checker refuses others.
 
     Args:
         parts: `[Source] [SessionStage ...] [Stage ...] Model [ToolRouter] [Stage ...] TTSSink`. What each stage reads
             must be what the one before it sends.
-        output: Where the agent's audio goes, copied for each session; or give one per session, which is used as it is.
-            Where there is none, a caller at a `MicSource` hears the agent through a `Speaker()`.
+        output: Where the agent's audio goes, copied for each session; `Host.session` takes one that is used as it is.
+            Without any output, a session with a `MicSource` speaks through a `Speaker()`.
         turns: How turns are taken.
         fallback: Spoken when a turn fails or the model has nothing to say; "" turns it off.
 
@@ -70,15 +70,15 @@ class Pipeline(Generic[Deps]):
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The row, as it was given."""
+        """The parts, as they were given."""
         return self._parts
 
     def replace(self, others: Mapping[type[Part] | Part, Part]) -> Pipeline[Deps]:
-        """Return a pipeline in which some parts are others, e.g. scripted ones in a test.
+        """Return a pipeline with some parts replaced, e.g. by scripted ones in a test.
 
         Args:
-            others: From a part of this row, or a class that at least one of its parts (or its output) has, to what
-                stands there instead.
+            others: New parts, by the part that each replaces, or by a class: each part and output of that class is
+                replaced.
 
         Raises:
             ConfigurationError: A key matches nothing, or the new row does not fit together.
@@ -95,17 +95,17 @@ class Pipeline(Generic[Deps]):
         parts = [instead(part) for part in self._parts]
         output = instead(self._output) if self._output else None
         for key in unused & {Output}:
-            # Nothing stood there: the application gives the output per session, the test gives it here.
+            # There was no output: the application gives one to each session, and the test gives it here.
             output = others[key]
             unused.discard(key)
         if unused:
             names = ", ".join(sorted(key.__name__ if isinstance(key, type) else key.name for key in unused))
-            raise ConfigurationError(f"replace: nothing in {self!r} is a {names}")
+            raise ConfigurationError(f"replace: {self!r} has no {names}")
         return Pipeline[Deps](*parts, output=cast("Output | None", output), turns=self._turns, fallback=self._fallback)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[Host[Deps]]:
-        """Open the parts for this process and event loop; sessions then share what they set up.
+        """Open the parts for this process and event loop; its sessions share what the parts set up.
 
         Raises:
             VoicepipeError: A part could not be opened, or failed while it was open.
@@ -126,7 +126,7 @@ class Pipeline(Generic[Deps]):
         history: Iterable[Message] = (),
         greeting: str = "",
     ) -> AsyncGenerator[Session[Deps]]:
-        """Open the pipeline for one session: for scripts and tests. See `Host.session`."""
+        """Open the pipeline for a single session, as scripts and tests do. See `Host.session`."""
         async with (
             self.open() as host,
             host.session(source=source, output=output, deps=deps, history=history, greeting=greeting) as session,
@@ -155,33 +155,35 @@ class Host(Generic[Deps]):
         history: Iterable[Message] = (),
         greeting: str = "",
     ) -> AsyncGenerator[Session[Deps]]:
-        """Hold one call; it ends with the block, whatever still hangs.
+        """Hold one call. It ends with the block, even if a part hangs.
 
         Args:
-            source: Where this call's audio comes from, instead of the row's source. It is used as it is, not copied,
-                so make one per session. Without any source, the caller's words come by `Session.user_says`.
-            output: Where this call's audio goes to, likewise.
-            deps: Anything the tools of this call need; they get it as `ToolContext.deps`.
+            source: Where this call's audio comes from, instead of the pipeline's source. It is used as it is, not
+                copied, so make one for each session. Without any source, use `Session.user_says`.
+            output: Where this call's audio goes, instead of the pipeline's output; make one for each session, too.
+            deps: Anything that the tools of this call need; they get it as `ToolContext.deps`.
             history: What was said before this call.
             greeting: Said first.
 
         Raises:
-            ConfigurationError: There is no output, or a sample rate cannot be met.
-            VoicepipeError: A part failed; `StageError` if the error was none of ours.
+            ConfigurationError: There is no output, or nothing can convert one sample rate to another.
+            VoicepipeError: A part failed; any other exception is wrapped in `StageError`.
         """
         expect("source", source, Source)
         expect("output", output, Output)
         if source is not None and not self._row.hearing_stages:
-            raise ConfigurationError("nothing in this row hears the source; put an STTStage(...) in front of the model")
+            raise ConfigurationError(
+                "this pipeline has no recogniser for the source; add STTStage(...) before the model"
+            )
         given = [part for part in (source, output) if part is not None]
         row = self._row.copied()
         source = source or (row.source._copied() if row.source else None)
         output = output or (self._output._copied() if self._output else None)
         if output is None and isinstance(source, MicSource):
-            output = Speaker()  # who speaks into this machine listens to it
+            output = Speaker()  # a caller at this machine's microphone listens at this machine, too
         if output is None:
             raise ConfigurationError(
-                "nothing takes the agent's audio; write Pipeline(..., output=WavOutput('agent.wav')) "
+                "there is no output for the agent's audio; write Pipeline(..., output=WavOutput('agent.wav')) "
                 "or host.session(output=...)"
             )
         session = Session(row, source=source, output=output, deps=cast("Deps", deps), history=history)
@@ -197,7 +199,7 @@ def run(
     deps: Deps | None = None,
     greeting: str = "",
 ) -> object:
-    """Hold one call from start to end, and return what `Session.end` was given.
+    """Hold one call from start to end, and return the result that `Session.end` was given.
 
     Ctrl-C ends the session in order and raises `KeyboardInterrupt`.
     Failed turns are logged as warnings by the logger "voicepipe". Arguments and errors are those of `Host.session`.
@@ -205,7 +207,7 @@ def run(
 
     async def call() -> object:
         async with pipeline.session(source=source, output=output, deps=deps, greeting=greeting) as session:
-            # This process is the agent's own: a full collection over all that was imported stalls speech by 20 ms.
+            # This process serves the agent alone, and a full collection of all imported objects delays speech by 20 ms.
             gc.collect()
             gc.freeze()
             await session.ended.wait()

@@ -3,7 +3,7 @@
     transcript ─▶ [stages] ─▶ model and tools ─▶ sentence chunker ─▶ [stages] ─▶ TTS and playback
 
 Every arrow is a bounded channel, every stage a task, everything inside one cancel scope. An interruption is
-`output.flush()`, then `turn.scope.cancel()`: nothing here has to know.
+`output.flush()`, then `turn.scope.cancel()`; nothing here has to know about it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["run_reply"]
 
 CAPACITY: Final[dict[Any, int]] = {
-    # The response is read at network speed, never at the speed of speech: a reply has at most 16 KiB of text.
+    # A whole reply, at most 16 KiB of text: the response is read at the speed of the network, not of speech.
     TextDelta: 16 * 1024,
-    # Here back-pressure begins: one sentence waits while one is synthesised ahead and one is played.
+    # Back-pressure begins here: one sentence waits while another is synthesised ahead and a third is played.
     Sentence: 1,
 }
 
@@ -37,7 +37,7 @@ async def run_reply(stages: Sequence[Stage[Any, Any]], first: object, turn: Turn
     """Send one item through a row of stages and return when the last stage is done.
 
     Raises:
-        VoicepipeError: A stage failed; errors that are none of ours arrive as `StageError` with the stage's name.
+        VoicepipeError: A stage failed; any other exception is wrapped in `StageError` with the stage's name.
     """
     inbox = Channel[Any](1)
     await inbox.send(first)

@@ -1,6 +1,6 @@
-"""One call: what an application and its parts do with it, and the tasks that keep it alive.
+"""One call: what an application and the parts do with it, and the tasks that it consists of.
 
-What is heard goes to `TurnPolicy`, which decides; `Floor` carries out what it decides about turns.
+What the recogniser reports goes to `TurnPolicy`, which decides; `Floor` carries out its decisions about turns.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from voicepipe.hearing.stt import recogniser_of
 from voicepipe.history import History, Message
 from voicepipe.session.event_log import EventLog
 from voicepipe.session.floor import Floor
-from voicepipe.session.listening import heard
+from voicepipe.session.listening import listening
 from voicepipe.speaking.playback import Playout
 from voicepipe.turntaking.echo import EchoGuard
 from voicepipe.turntaking.policy import Commit, Decision, Ignore, Interrupt, RollBack, Start, Tick, TurnPolicy
@@ -44,19 +44,19 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 FINISH_CALLS_S: Final = 1.0
-"""How long writing tools may still take when the session ends. See `core.lifetimes.CLOSE_S` for what comes after."""
+"""How long writing tools may still run when the session ends. `core.lifetimes.CLOSE_S` limits what comes after."""
 
 
 class Session(Generic[Deps]):
     """One call; made by `Host.session` or `Pipeline.session`.
 
-    Iterate over it for events. Iterating is optional: the newest 1,000 are kept, older ones counted in
-    `dropped_events`. Iteration ends with the session.
+    Iterate over it for events. Iterating is optional: the newest 1,000 events are kept, and `dropped_events` counts the
+    older ones. Iteration ends with the session.
 
     Attributes:
         deps: What the application gave to this call; tools get it through `ToolContext`.
         history: The conversation so far.
-        result: What `end` was given.
+        result: The result that was given to `end`.
         ended: Set when the session has ended.
     """
 
@@ -88,18 +88,18 @@ class Session(Generic[Deps]):
     # --- what an application does with it -----------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
-        """Speak a text that does not come from the model, after what is being said now.
+        """Speak a text that does not come from the model, once the current reply has ended.
 
-        It is interrupted like a reply, and enters history as far as it was heard. What still waits to be said when the
-        caller interrupts is dropped.
+        The caller can interrupt it like a reply, and the history holds what they heard of it. Texts that still wait
+        when the caller interrupts are dropped.
         """
         if not self.ended.is_set() and text.strip():
             self._floor.say(text)
 
     def interrupt(self) -> None:
-        """Be silent at once: when this returns, no sample of the current reply reaches the output any more.
+        """Stop speaking immediately. Once this returns, no further sample of the reply reaches the output.
 
-        Does nothing when the agent is silent. Writing tools go on; everything else of the turn is cancelled.
+        Does nothing when the agent is silent. Writing tools go on; everything else in the turn is cancelled.
         """
         self._floor.interrupt()
 
@@ -107,8 +107,8 @@ class Session(Generic[Deps]):
         """End the session.
 
         Args:
-            after_reply: Let the current reply, and what waits to be said, be heard first. The caller cannot interrupt
-                these last words any more; `interrupt` can.
+            after_reply: Whether to finish the current reply, and what waits to be said, first. The caller cannot
+                interrupt these last words; `interrupt` can.
             result: Kept as `Session.result`; the first one counts.
         """
         self.result = result if self.result is None else self.result
@@ -118,12 +118,12 @@ class Session(Generic[Deps]):
             self._end()
 
     async def user_says(self, text: str) -> Turn:
-        """Take a text as the caller's words, and return the turn when its reply has ended, in whatever way.
+        """Treat `text` as if the caller had said it, and return the turn once it has ended, however it ends.
 
         Cancelling stops the waiting, not the turn.
 
         Raises:
-            ConfigurationError: There is no word in the text, or the session has ended.
+            ConfigurationError: The text has no words, the session has ended, or it ends after the current reply.
         """
         if not any(map(str.isalnum, text)):
             raise ConfigurationError(f"user_says needs words, not {text!r}")
@@ -131,7 +131,9 @@ class Session(Generic[Deps]):
         if not self.ended.is_set():
             self._hear(Transcript(text, now, now), is_typed=True)
         if (turn := self._floor.turn) is None or (turn is before and self._ends_when_idle):
-            raise ConfigurationError("user_says after the session has ended, or was told to end")
+            raise ConfigurationError(
+                "user_says needs a live session; this one has ended, or ends with its current reply"
+            )
         await turn.settled.wait()
         return turn
 
@@ -142,7 +144,7 @@ class Session(Generic[Deps]):
 
     @property
     def recogniser(self) -> Recogniser:
-        """Who listens in this call; what a tool asks of it there is a hint, ignored where it has no meaning."""
+        """The recogniser of this call. What a tool asks of it is a hint: a recogniser may ignore it."""
         return recogniser_of(self._row.hearing_stages)
 
     @property
@@ -152,7 +154,7 @@ class Session(Generic[Deps]):
 
     @property
     def dropped_events(self) -> int:
-        """Events that were not read in time."""
+        """Events that were dropped because nobody read them in time."""
         return self._events.dropped
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -160,14 +162,14 @@ class Session(Generic[Deps]):
         return self._events.__aiter__()
 
     def __repr__(self) -> str:
-        """Show what it is doing."""
+        """Show what the session is doing."""
         doing = "ended" if self.ended.is_set() else self._floor.turn or "listening"
         return f"<Session {doing}, {len(self.history)} messages>"
 
     # --- what stages and tools use ------------------------------------------------------------------------------------
 
     def emit(self, event: Event) -> None:
-        """Tell the application. Never waits."""
+        """Report an event to the application. Never waits."""
         self._events.put(event)
         if isinstance(event, SentenceStarted) and self._echo is not None:
             self._echo.says(event.text, anyio.current_time())
@@ -184,28 +186,28 @@ class Session(Generic[Deps]):
         return self._output.sample_rate
 
     def resampler_to_output(self, sample_rate: int) -> Resampler | None:
-        """Return what brings speech to the output's rate; None when it has it."""
+        """Return a resampler from this rate to the output's; None if they are equal."""
         return resampler(sample_rate, self._output.sample_rate, self._row.sink.name, self._output.name)
 
     def start_call(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a tool beside the turns, so that none can hold a turn and no barge-in touches one that writes."""
+        """Run a tool outside of the turns, so that it cannot hold up a turn and a barge-in does not touch it."""
         self._calls.start_soon(run)
 
     def drop_draft(self, turn: Turn) -> None:
-        """Drop a draft that cannot be committed any more; nobody speaks then."""
+        """Drop a draft that can no longer be committed."""
         self._floor.drop_draft(turn)
 
     # --- the plumbing -------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def _run(self, given: Sequence[Part], greeting: str) -> AsyncGenerator[Session]:
-        """Hear and speak until the block ends, then end everything within 3 s.
+        """Listen and speak until the block ends, then end everything within 3 s.
 
         Args:
-            given: Parts that belong to this session alone, so that it opens them.
-            greeting: Said first, if not blank.
+            given: Parts that belong to this session alone, so the session opens them.
+            greeting: Said first, unless it is blank.
         """
-        self.resampler_to_output(self._row.sink.sample_rate)  # a rate that cannot be met is told now
+        self.resampler_to_output(self._row.sink.sample_rate)  # raises now if there is no resampler for this rate
         hears = self._source is not None or self._row.hears_by_itself
         parts = [*self._row.parts(hears=hears), *filter(None, [self._source]), self._output]
         with single_error():
@@ -214,7 +216,7 @@ class Session(Generic[Deps]):
                 attached(parts, self),
                 anyio.create_task_group() as tasks,
             ):
-                self.resampler_to_output(self._row.sink.sample_rate)  # a device may have turned out to run at its own
+                self.resampler_to_output(self._row.sink.sample_rate)  # a device knows its rate once it is attached
                 await tasks.start(self._live, hears)
                 try:
                     self.say(greeting)
@@ -223,7 +225,7 @@ class Session(Generic[Deps]):
                     self._end()
 
     async def _live(self, hears: bool, *, task_status: TaskStatus[None]) -> None:
-        """Own the tasks of the session: turns and listening, and beside them the writing tools."""
+        """Own the tasks of the session: listening, turns, and outside of those the tools."""
         async with anyio.create_task_group() as self._calls:
             try:
                 async with self._floor.open() as tasks:
@@ -232,14 +234,14 @@ class Session(Generic[Deps]):
                     task_status.started()
                     await self.ended.wait()
             finally:
-                self._end()  # a part failed: from here on no task can be started
+                self._end()  # after a part failed, no further task can be started
             self._calls.cancel_scope.deadline = anyio.current_time() + FINISH_CALLS_S
 
     async def _listen(self) -> None:
-        """Hear until the caller hangs up."""
+        """Listen until the caller hangs up."""
         row = self._row
         is_deaf = self._echo.is_audible if self._echo and self.recogniser.is_closed else None
-        async with heard(self, row.hearing_stages, self._source, row.hearing_rate, is_deaf) as hearing:
+        async with listening(self, row.hearing_stages, self._source, row.hearing_rate, is_deaf) as hearing:
             while True:
                 wake_at = self._policy.wake_at
                 event: Hearing | Tick = Tick()
@@ -258,13 +260,13 @@ class Session(Generic[Deps]):
         elif isinstance(event, Transcript):
             self.emit(EchoIgnored(text=event.text))
         for decision in decisions:
-            if not self.ended.is_set():  # an interruption may have ended it
+            if not self.ended.is_set():  # an interruption may have ended the session
                 self._carry_out(decision)
-        self._floor.go_on()  # a draft may have been dropped with nothing in its place
+        self._floor.go_on()  # a draft may have been dropped, and nothing started in its place
 
     def _carry_out(self, decision: Decision) -> None:
         if self._ends_when_idle and isinstance(decision, Start | Interrupt):
-            return  # nothing is answered any more, and the last words are heard to their end
+            return  # the last words are spoken to their end, and nothing is answered any more
         match decision:
             case Start(transcript=transcript, is_draft=is_draft):
                 self._floor.start(transcript, is_draft=is_draft)

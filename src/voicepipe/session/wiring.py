@@ -1,4 +1,4 @@
-"""How a flat row of parts becomes the two halves of a session: what hears, and what replies."""
+"""How a flat row of parts becomes the two halves of a session: one that listens, and one that replies."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ default_model.choose(partial(LLMStreamStage, INSTRUCTIONS))
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A pipeline's parts by what they do; the parts of a host, or the copies of one session.
+    """A pipeline's parts by what they do: the parts of a host, or the copies of one session.
 
     Attributes:
-        source: Where audio comes from, if the row says so.
+        source: Where audio comes from, if the row begins with a source.
         hearing_stages: From audio to transcripts.
-        reply_stages: From a transcript to sound, the model with its tools as one stage.
-        speech_stages: The end of the reply stages: from text to sound.
+        reply_stages: From a transcript to sound; the model and its tools are one of these stages.
+        speech_stages: The last reply stages: from text to sound.
         turns: How turns are taken.
         fallback: Spoken when there is no whole reply; "" for nothing.
     """
@@ -64,7 +64,7 @@ class Row:
 
     @property
     def speech_stages(self) -> tuple[Stage[Any, Any], ...]:
-        """What turns text into sound."""
+        """The stages that turn text into sound."""
         return self.reply_stages[self.reply_stages.index(self.router) + 1 :]
 
     @property
@@ -74,24 +74,24 @@ class Row:
 
     @property
     def hears_by_itself(self) -> bool:
-        """Whether the first stage needs no source: a scripted caller, say."""
+        """Whether the first stage needs no source, as a scripted caller does not."""
         return bool(self.hearing_stages) and flow_of(self.hearing_stages[0])[0] is Never
 
     @property
     def hearing_rate(self) -> int:
-        """Samples per second that the hearing stages take: the recogniser's."""
+        """Samples per second that the hearing stages take: the recogniser's rate."""
         for stage in self.hearing_stages:
             if isinstance(stage, STTStage):
                 return stage.recogniser.sample_rate
         return DEFAULT_HEARING_RATE
 
     def parts(self, *, hears: bool) -> Iterator[Part]:
-        """Return the parts to open or attach; without a source those that would hear are left out."""
+        """Return the parts to open or attach; the hearing stages only if `hears`."""
         yield from self.hearing_stages if hears else ()
         yield from self.reply_stages
 
     def copied(self) -> Row:
-        """Return the same row of copies."""
+        """Return a row with copies of all parts."""
         return replace(
             self,
             hearing_stages=tuple(stage._copied() for stage in self.hearing_stages),
@@ -100,7 +100,7 @@ class Row:
 
 
 def compiled(parts: Sequence[Part], turns: TurnRules, fallback: str) -> Row:
-    """Sort a row that `check` has passed: the model goes into its tool router."""
+    """Return the parts that `check` accepted, by what they do; the tool router takes in the model."""
     replies: list[Stage[Any, Any]] = []
     for part, after in zip(parts, [*parts[1:], None], strict=True):
         if isinstance(part, Model):
@@ -125,61 +125,63 @@ def check(parts: Sequence[Part]) -> None:
     """Refuse a row that does not fit together.
 
     Raises:
-        ConfigurationError: Says which two neighbours do not fit, and what to do.
+        ConfigurationError: The message names the two neighbours that do not fit, and what to do.
     """
     for part in parts:
         _check_kind(part)
     if sum(isinstance(part, Model) for part in parts) != 1:
-        raise ConfigurationError(f"a row needs exactly one model, e.g. LLMStreamStage(...); the order is {ORDER}")
+        raise ConfigurationError(f"a pipeline needs exactly one model, e.g. LLMStreamStage(...); the order is {ORDER}")
     if not isinstance(parts[-1], TTSSink):
         raise ConfigurationError(
-            f"a row ends with a TTSSink, but the last part is {parts[-1].name}; the order is {ORDER}"
+            f"a pipeline ends with a TTSSink, but the last part is {parts[-1].name}; the order is {ORDER}"
         )
     for before, after in pairwise(parts):
         _check_pair(before, after)
     first_read = AudioFrame if isinstance(parts[0], Source) else _flow(parts[0])[0]
     if first_read not in (AudioFrame, Transcript, Never):
         raise ConfigurationError(
-            f"{parts[0].name} reads {kind_name(first_read)}, which nothing in front of it sends; the order is {ORDER}"
+            f"{parts[0].name} reads {kind_name(first_read)}, but no part before it sends that; the order is {ORDER}"
         )
 
 
 def expect(name: str, value: object, kind: type) -> None:
-    """Refuse an argument that is neither None nor of its kind."""
+    """Refuse an argument that is neither None nor of its type."""
     if isinstance(value, type):
-        raise ConfigurationError(f"{name}: {value.__name__} is a class; write {value.__name__}(...) to make one")
+        raise ConfigurationError(f"{name}: {value.__name__} is a class; write {value.__name__}(...)")
     if value is not None and not isinstance(value, kind):
         raise ConfigurationError(f"{name} must be of the type {kind.__name__}, not {type(value).__name__}")
 
 
-def _check_kind(part: Any) -> None:  # noqa: ANN401 - anything may have been put into the row
+def _check_kind(part: Any) -> None:  # noqa: ANN401 - an application may have passed anything
     if isinstance(part, type):
-        raise ConfigurationError(f"{part.__name__} is a class; write {part.__name__}(...) to make one")
+        raise ConfigurationError(f"{part.__name__} is a class; write {part.__name__}(...)")
     if isinstance(part, Output):
         raise ConfigurationError(f"{part.name} is an output; give it as Pipeline(..., output={part.name}(...))")
     if isinstance(part, Tool):
-        raise ConfigurationError(f"{part.name} is a tool; put ToolRouter([{part.name}]) directly behind the model")
+        raise ConfigurationError(f"{part.name} is a tool; put ToolRouter([{part.name}]) directly after the model")
     if isinstance(part, Recogniser):
         raise ConfigurationError(f"{part.name} is a recogniser; write STTStage({part.name}(...))")
     if not isinstance(part, (Source, SessionStage, Stage, Model)):
         hint = "; decorate it with @stage" if callable(part) else f"; the order is {ORDER}"
-        raise ConfigurationError(f"{getattr(part, '__name__', repr(part))} is no part of a row{hint}")
+        raise ConfigurationError(f"{getattr(part, '__name__', repr(part))} is not a part of a pipeline{hint}")
 
 
 def _check_pair(before: Part, after: Part) -> None:
     if isinstance(before, TTSSink):
-        raise ConfigurationError(f"nothing follows a TTSSink, but {after.name} follows {before.name}; wrap the output")
+        raise ConfigurationError(
+            f"a TTSSink is the last part, but {after.name} follows {before.name}; wrap the output instead"
+        )
     if isinstance(after, Source):
         raise ConfigurationError(f"a source comes first, but {after.name} follows {before.name}")
     if isinstance(after, ToolRouter) and not isinstance(before, Model):
         raise ConfigurationError(f"ToolRouter must directly follow a model, but it follows {before.name}")
     if isinstance(after, SessionStage) and not isinstance(before, (Source, SessionStage)):
         raise ConfigurationError(
-            f"{after.name} lives as long as the session, so it cannot follow {before.name}, which lives for one turn; "
+            f"{after.name} lives for the whole session, so it cannot follow {before.name}, which lives for one turn; "
             f"the order is {ORDER}"
         )
     sent, read = _flow(before)[1], _flow(after)[0]
-    # A turn's stages get the one final transcript out of all that was heard.
+    # Of all that the session's stages send, a turn's stages get the final transcript.
     if sent == Hearing and not isinstance(after, SessionStage):
         sent = Transcript
     if read is not Never and not can_follow(sent, read):
@@ -195,5 +197,5 @@ def _flow(part: Part) -> tuple[Any, Any]:
     if isinstance(part, Model):
         return Transcript, TextDelta
     if isinstance(part, ToolRouter):
-        return TextDelta, TextDelta  # it takes in the model in front of it
+        return TextDelta, TextDelta  # it takes in the model before it
     return flow_of(part)

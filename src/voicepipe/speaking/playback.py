@@ -3,7 +3,7 @@
 Rule 1: nothing is written before the turn is committed.
 Rule 2: a turn writes through a lease. `flush` revokes it in the same step in which the output falls silent, so no frame
         of an interrupted reply can follow.
-Rule 3: what is handed over is recorded with its sentence; what was heard follows from what the output has played.
+Rule 3: each frame is recorded with its sentence; from that and from what the output has played follows what was heard.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Playout:
     """The output of one session, and who may write to it.
 
     Attributes:
-        audible_until_s: When what was handed over so far has been played, on the loop's clock.
+        audible_until_s: When everything that was written so far will have been played, on the loop's clock.
     """
 
     def __init__(self, output: Output) -> None:
@@ -40,7 +40,7 @@ class Playout:
         self._lease: Lease | None = None
 
     def begin(self, turn: Turn) -> Lease:
-        """Give the output to a turn; whoever had it before has lost it. A turn that has it keeps it."""
+        """Give the output to a turn, and take it from the turn that had it. A turn that has the output keeps it."""
         if self._lease is not None and self._lease.turn is turn:
             return self._lease
         if self._lease is not None:
@@ -49,7 +49,7 @@ class Playout:
         return self._lease
 
     def flush(self) -> None:
-        """Be silent at once; nobody has the output any more."""
+        """Silence the output immediately; after that no turn has it."""
         if self._lease is not None:
             self._lease.revoke()
         self._lease = None
@@ -57,7 +57,7 @@ class Playout:
         self.output.flush()
 
     def took(self, duration_s: float) -> None:
-        """Note that the output has taken a frame, which it plays after what it had."""
+        """Note that the output has taken a frame, which it plays after those before it."""
         self.audible_until_s = max(self.audible_until_s, anyio.current_time()) + duration_s
 
 
@@ -65,8 +65,8 @@ class Lease:
     """The right of one turn to write to the output.
 
     Attributes:
-        turn: Who has it.
-        is_revoked: Whether it has been lost.
+        turn: The turn that has the output.
+        is_revoked: Whether it has lost the output.
     """
 
     def __init__(self, playout: Playout, turn: Turn) -> None:
@@ -79,19 +79,20 @@ class Lease:
 
     @property
     def played_s(self) -> float:
-        """Seconds of this turn's audio that were played."""
+        """Seconds of this turn's audio that have been played."""
         return self._output.played_s - self._began_s if self._frozen_s is None else self._frozen_s
 
     def revoke(self) -> None:
-        """Take it away; `played_s` stays what it is now."""
+        """Take the output away; `played_s` no longer changes."""
         self._frozen_s = self.played_s
         self.is_revoked = True
 
     async def write(self, pcm: bytes) -> None:
-        """Hand a frame to the output, waiting for room.
+        """Write a frame to the output, waiting for room.
 
         Raises:
-            LeaseRevoked: The turn has lost the output, before or while it waited.
+            LeaseRevoked: The turn lost the output, before this or while it waited.
+            AudioError: The output holds audio but plays none.
         """
         self.check()
         speech, duration_s = self.turn.speech, len(pcm) / 2 / self._output.sample_rate
@@ -126,9 +127,9 @@ class Lease:
         reached, since = self.played_s, anyio.current_time()
         pause = 0.0
         while left := self.turn.speech.left_s:
-            # Not until all could have been played: an output that reports nothing must be found out before.
+            # Not for all that is left: an output that plays nothing has to be noticed earlier.
             await anyio.sleep(min(max(left, pause), STALLED_OUTPUT_S + 0.005))
-            pause = 0.005  # an output that is a little behind must not be asked all the time
+            pause = 0.005  # an output that lags a little must not be asked continually
             self.check()
             now = anyio.current_time()
             if self.played_s > reached:
@@ -139,14 +140,14 @@ class Lease:
     def check(self) -> None:
         """Raise `LeaseRevoked` if the turn has lost the output."""
         if self.is_revoked:
-            raise LeaseRevoked(f"turn {self.turn.turn_id} no longer has the output")
+            raise LeaseRevoked(f"turn {self.turn.turn_id} no longer owns the output")
 
 
 class Playback:
     """Plays the sentences of one turn, in order.
 
     Args:
-        turn: Whose speech it is.
+        turn: The turn that speaks.
         sample_rate: Samples per second of the audio that will be played.
     """
 
@@ -155,40 +156,40 @@ class Playback:
         self._sample_rate = sample_rate
         self._lease: OutputLease | None = None
         self._resampler: Resampling | None = None
-        self._untold: str | None = None  # a sentence whose first frame has not come yet
+        self._unreported: str | None = None  # the current sentence, until its first frame comes
 
     async def play(self, pcm: bytes) -> None:
-        """Hand over audio of the current sentence, at most 20 ms; waits for the turn's commit and for room."""
+        """Write audio of the current sentence, at most 20 ms; waits for the turn's commit and for room."""
         lease = self._lease or await self._begin()
         lease.check()  # revoked in the very step in which this audio came
-        if self._untold is not None:
-            self._turn.emit(SentenceStarted(turn_id=self._turn.turn_id, text=self._untold))
-            self._untold = None
+        if self._unreported is not None:
+            self._turn.emit(SentenceStarted(turn_id=self._turn.turn_id, text=self._unreported))
+            self._unreported = None
         self._turn.timeline.mark("first_frame")
         if self._resampler is not None:
             pcm = self._resampler.feed(pcm)
         await self._write(lease, pcm)
 
     async def begin_sentence(self, sentence: Sentence) -> None:
-        """What is played from here on belongs to this sentence."""
+        """Begin a sentence: the audio that follows belongs to it."""
         if self._lease is None:
             await self._begin()
         self._turn.sentence_begins(sentence)
-        self._untold = sentence.text.strip()
+        self._unreported = sentence.text.strip()
 
     def mark(self, mark: WordMark) -> None:
-        """Note how far the current sentence's text goes."""
+        """Note how far the current sentence has come."""
         self._turn.speech.add_mark(mark.char_end, mark.end_s)
 
     async def finish_sentence(self) -> None:
-        """All audio of the current sentence has been handed over."""
+        """End the current sentence: all its audio has come."""
         if self._resampler is not None and self._lease is not None:
             await self._write(self._lease, self._resampler.flush())
             self._resampler = self._turn.session.resampler_to_output(self._sample_rate)
         self._turn.speech.finish()
 
     async def wait_played(self) -> None:
-        """Wait until everything has been heard."""
+        """Wait until everything has been played."""
         if self._lease is not None:
             await self._lease.wait_played()
 

@@ -1,7 +1,7 @@
-"""Sentences to speech: the last stage of a row.
+"""Sentences to speech: the last stage of a pipeline.
 
 Rule 1: a vendor writes `synthesize`; order, prefetch, playback, flush and the record of what was heard are done here.
-Rule 2: sentence k+1 is synthesised while k is played. Order is the queue's, overlap the clips', prefetch the capacity.
+Rule 2: sentence k+1 is synthesised while k is played. The queue of clips keeps the order; its capacity is the prefetch.
 Rule 3: a clip that failed is played as far as it goes, after everything before it.
 """
 
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 __all__ = ["TTSSink"]
 
 PREFETCH: Final = 1
-"""Sentences synthesised ahead of the one being played: enough to hide synthesis, little to throw away on barge-in."""
+"""Sentences synthesised ahead of the one being played: enough to hide synthesis, with little to lose at a barge-in."""
 
 CLIP_FRAMES: Final = 50
-"""One sentence's audio ahead of playback: 1 s. A vendor that is quicker waits here."""
+"""How far one sentence's audio may be ahead of its playback: 1 s. A vendor that is quicker has to wait."""
 
 FIRST_AUDIO_S: Final = 5.0
-"""How long TTS may take to the first audio of a sentence, and between two pieces of it."""
+"""How long TTS may take until the first audio of a sentence, and between two pieces of it."""
 
 CLEANUP_S: Final = 0.5
 """How long the clean-up of an interrupted synthesis is shielded from cancellation."""
 
 
 class _Clip:
-    """One sentence and its audio as it comes."""
+    """One sentence and its audio, as it comes."""
 
     def __init__(self, sentence: Sentence) -> None:
         self.sentence = sentence
@@ -57,8 +57,8 @@ class TTSSink(Stage[Sentence, Never]):
 
     Attributes:
         sample_rate: Samples per second of what `synthesize` yields.
-        strips_markup: Whether sentences come without Markdown, tags and emoji. False is for a vendor that understands
-            them; control and format characters are taken out all the same.
+        strips_markup: Whether Markdown, tags and emoji are removed from sentences. False is for a vendor that
+            understands them; control and format characters are removed in any case.
     """
 
     sample_rate: int = 24_000
@@ -68,20 +68,20 @@ class TTSSink(Stage[Sentence, Never]):
     def synthesize(self, sentence: Sentence) -> AsyncIterator[bytes | WordMark]:
         """Yield little-endian signed 16-bit mono PCM of one sentence, in pieces of any size, as it comes.
 
-        The text is words, not markup: a vendor that reads SSML needs "&" and "<" escaped.
+        The text is words, not markup: for a vendor that reads SSML, escape "&" and "<".
         Write it as an async generator. It may run for two sentences at once, so keep nothing of a sentence on `self`.
-        A vendor that knows when words end may yield a `WordMark` before the audio of the next word; then the record of
-        what was heard is exact, else it is estimated.
+        A vendor that knows when words end may yield a `WordMark` before the audio of the next word. The record of what
+        was heard is exact with these marks, and an estimate without them.
 
-        When the turn dies, cancellation is raised at the current `await`. Clean-up that awaits must shield itself
-        (`with anyio.move_on_after(0.5, shield=True)`); nobody waits for it.
+        When the turn is interrupted, cancellation is raised at the current `await`. Clean-up that awaits must shield
+        itself (`with anyio.move_on_after(0.5, shield=True)`); nothing waits for it.
 
         Raises:
             VendorError: The service failed. What came before is still played.
         """
 
     async def run(self, inbox: Inbox[Sentence], outbox: Outbox[Never], turn: Turn) -> None:
-        """Synthesise and play the turn's sentences; return when the last one has been heard."""
+        """Synthesise and play the turn's sentences; return when the last one has been played."""
         del outbox
         clips = Channel[_Clip](PREFETCH)
         async with anyio.create_task_group() as tasks:
@@ -104,7 +104,7 @@ class TTSSink(Stage[Sentence, Never]):
                 else:
                     await playback.play(piece)
             if clip.error is not None:
-                # Heard so far stays heard; the rest of the reply would come out of order after a hole.
+                # What was played stays said. The rest of the reply is dropped: it would follow a gap.
                 await playback.wait_played()
                 raise clip.error
             await playback.finish_sentence()
@@ -129,12 +129,12 @@ class TTSSink(Stage[Sentence, Never]):
                     for frame in frames_of(pcm[:whole], self.sample_rate):
                         await clip.audio.send(frame)
                 if not came_bytes:
-                    raise self._failed("gave no audio for a sentence")  # noqa: TRY301 - travels like a vendor's own
-            except Exception as error:  # noqa: BLE001 - travels with the clip: the player raises it, in its order
+                    raise self._failed("gave no audio for a sentence")  # noqa: TRY301 - handled like a vendor's error
+            except Exception as error:  # noqa: BLE001 - the player raises it once it comes to this clip
                 clip.error = error
                 clip.audio.close()
             else:
-                clip.audio.close()  # not when cancelled: a player that still runs would take the clip for whole
+                clip.audio.close()  # not when cancelled: a player that still runs would think the clip complete
             finally:
                 with anyio.move_on_after(CLEANUP_S, shield=True):
                     await pieces.aclose()
@@ -158,7 +158,7 @@ class TTSSink(Stage[Sentence, Never]):
 
 
 async def _speakable(inbox: Inbox[Sentence], clean: Callable[[str], str]) -> AsyncIterator[Sentence]:
-    """Pass on what can be pronounced, and clean; white space alone goes to the sentence after it."""
+    """Pass on cleaned sentences that can be pronounced; one that is only white space is added to the next one."""
     space, segment = "", 0
     async for sentence in inbox:
         if sentence.segment != segment:
