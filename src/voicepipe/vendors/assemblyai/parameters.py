@@ -2,6 +2,8 @@
 
 Rule 1: seconds here, milliseconds on the wire; a field's docstring says the vendor's name where it is another one.
 Rule 2: None is the service's own default, and is not sent.
+Rule 3: a field's type and limits are checked by pydantic, imported with the first settings; what is sent has passed the
+        parameter model of the vendor's SDK, imported when a part opens.
 
 Source: the vendor's streaming reference and its Python SDK 1.8.2, read 2026-11-22.
 """
@@ -11,12 +13,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, cast, get_type_hints
 
 from voicepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from pydantic import JsonValue
+    from pydantic import BaseModel, JsonValue, ValidationError
 
 __all__ = ["StreamingParameters", "is_word_by_word"]
 
@@ -26,80 +29,9 @@ CONTEXT_CHARACTERS: Final = 1750
 Changes: TypeAlias = "dict[str, JsonValue]"
 
 
-@dataclass(frozen=True, slots=True)
-class _Number:
-    name: str
-    low: float
-    high: float
-    is_changeable: bool = False
-    is_whole: bool = False
-    per_unit: int = 1
-
-    def expected(self, value: object) -> str:
-        kinds = int if self.is_whole else (int, float)
-        fits = (
-            isinstance(value, kinds) and not isinstance(value, bool) and self.low <= cast("float", value) <= self.high
-        )
-        return "" if fits else f"{'a whole number' if self.is_whole else 'a number'} from {self.low:g} to {self.high:g}"
-
-    def sent(self, value: Any) -> JsonValue:  # noqa: ANN401
-        return round(value * self.per_unit) if self.per_unit > 1 or self.is_whole else float(value)
-
-
-@dataclass(frozen=True, slots=True)
-class _Flag:
-    name: str
-    is_changeable: bool = False
-
-    def expected(self, value: object) -> str:
-        return "" if isinstance(value, bool) else "True or False"
-
-    def sent(self, value: Any) -> JsonValue:  # noqa: ANN401
-        return bool(value)
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    name: str
-    most: int
-    is_changeable: bool = False
-    choices: tuple[str, ...] = ()
-
-    def expected(self, value: object) -> str:
-        if self.choices:
-            return "" if value in self.choices else f"one of {', '.join(map(repr, self.choices))}"
-        return "" if isinstance(value, str) and len(value) <= self.most else f"a text of at most {self.most} characters"
-
-    def sent(self, value: Any) -> JsonValue:  # noqa: ANN401
-        return str(value)
-
-
-@dataclass(frozen=True, slots=True)
-class _Texts:
-    name: str
-    most: int
-    most_characters: int
-    is_changeable: bool = False
-
-    def expected(self, value: object) -> str:
-        texts: Sequence[object] = () if isinstance(value, (str, bytes)) or not isinstance(value, Sequence) else value
-        fits = len(texts) <= self.most and all(
-            isinstance(text, str) and text.strip() and len(text) <= self.most_characters for text in texts
-        )
-        if fits and texts is value:
-            return ""
-        return f"a list of at most {self.most} texts of 1 to {self.most_characters} characters"
-
-    def sent(self, value: Any) -> JsonValue:  # noqa: ANN401
-        return list(value)
-
-
-_Wire: TypeAlias = _Number | _Flag | _Text | _Texts
-"""How a field is checked (`expected` returns what was expected, "" when the value will do) and sent."""
-
-
-def _on(wire: _Wire, *, shown: bool = True) -> Any:  # noqa: ANN401 - a dataclass field of any type
-    return field(default=None, metadata={"wire": wire}, repr=shown)
+def _within(*, shown: bool = True, **limits: float) -> Any:  # noqa: ANN401 - a dataclass field of any type
+    """Return a field with the limits of pydantic's `Field`; `each` is the longest text in a list of texts."""
+    return field(default=None, metadata=limits, repr=shown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,64 +84,52 @@ class StreamingParameters:
         ConfigurationError: A value is out of range.
     """
 
-    sample_rate: int = field(default=16_000, metadata={"wire": _Number("sample_rate", 8_000, 96_000, is_whole=True)})
-    mode: Literal["min_latency", "balanced", "max_accuracy"] | None = _on(
-        _Text("mode", 0, choices=("min_latency", "balanced", "max_accuracy"))
-    )
-    min_turn_silence_s: float | None = _on(_Number("min_turn_silence", 0.05, 10, is_changeable=True, per_unit=1000))
-    max_turn_silence_s: float | None = _on(_Number("max_turn_silence", 0.05, 10, is_changeable=True, per_unit=1000))
-    end_of_turn_confidence_threshold: float | None = _on(
-        _Number("end_of_turn_confidence_threshold", 0, 1, is_changeable=True)
-    )
-    format_turns: bool | None = _on(_Flag("format_turns", is_changeable=True))
-    vad_threshold: float | None = _on(_Number("vad_threshold", 0, 1, is_changeable=True))
-    keyterms_prompt: Sequence[str] | None = _on(_Texts("keyterms_prompt", 100, 50, is_changeable=True))
-    prompt: str | None = _on(_Text("prompt", CONTEXT_CHARACTERS, is_changeable=True))
-    agent_context: str | None = _on(_Text("agent_context", CONTEXT_CHARACTERS, is_changeable=True), shown=False)
-    previous_context_n_turns: int | None = _on(_Number("previous_context_n_turns", 0, 100, is_whole=True))
-    interruption_delay_s: float | None = _on(_Number("interruption_delay", 0, 1, is_changeable=True, per_unit=1000))
-    continuous_partials: bool | None = _on(_Flag("continuous_partials", is_changeable=True))
-    include_partial_turns: bool | None = _on(_Flag("include_partial_turns"))
-    turn_left_pad_s: float | None = _on(_Number("turn_left_pad_ms", 0, 10, is_changeable=True, per_unit=1000))
-    language_codes: Sequence[str] | None = _on(_Texts("language_codes", 10, 10, is_changeable=True))
-    language_detection: bool | None = _on(_Flag("language_detection"))
-    inactivity_timeout_s: int | None = _on(_Number("inactivity_timeout", 5, 3600, is_whole=True))
-    speaker_labels: bool | None = _on(_Flag("speaker_labels"))
-    max_speakers: int | None = _on(_Number("max_speakers", 1, 10, is_whole=True))
-    speaker_labels_revision_interval_s: float | None = _on(
-        _Number("speaker_labels_revision_interval_ms", 0, 300, per_unit=1000)
-    )
-    voice_focus: Literal["near-field", "far-field"] | None = _on(
-        _Text("voice_focus", 0, choices=("near-field", "far-field"))
-    )
-    voice_focus_threshold: float | None = _on(_Number("voice_focus_threshold", 0, 1))
-    domain: str | None = _on(_Text("domain", 50))
-    filter_profanity: bool | None = _on(_Flag("filter_profanity", is_changeable=True))
-    redact_pii: bool | None = _on(_Flag("redact_pii"))
-    redact_pii_policies: Sequence[str] | None = _on(_Texts("redact_pii_policies", 100, 50))
-    redact_pii_sub: Literal["hash", "entity_name"] | None = _on(
-        _Text("redact_pii_sub", 0, choices=("hash", "entity_name"))
-    )
-    session_heartbeat: bool | None = _on(_Flag("session_heartbeat", is_changeable=True))
-    acknowledge_silence: bool | None = _on(_Flag("acknowledge_silence", is_changeable=True))
-    webhook_url: str | None = _on(_Text("webhook_url", 2000))
-    webhook_auth_header_name: str | None = _on(_Text("webhook_auth_header_name", 200))
-    webhook_auth_header_value: str | None = _on(_Text("webhook_auth_header_value", 2000), shown=False)
-    customer_support_audio_capture: bool | None = _on(_Flag("customer_support_audio_capture"))
+    sample_rate: int = field(default=16_000, metadata={"ge": 8_000, "le": 96_000})
+    mode: Literal["min_latency", "balanced", "max_accuracy"] | None = None
+    min_turn_silence_s: float | None = _within(ge=0.05, le=10)
+    max_turn_silence_s: float | None = _within(ge=0.05, le=10)
+    end_of_turn_confidence_threshold: float | None = _within(ge=0, le=1)
+    format_turns: bool | None = None
+    vad_threshold: float | None = _within(ge=0, le=1)
+    keyterms_prompt: Sequence[str] | None = _within(max_length=100, each=50)
+    prompt: str | None = _within(max_length=CONTEXT_CHARACTERS)
+    agent_context: str | None = _within(max_length=CONTEXT_CHARACTERS, shown=False)
+    previous_context_n_turns: int | None = _within(ge=0, le=100)
+    interruption_delay_s: float | None = _within(ge=0, le=1)
+    continuous_partials: bool | None = None
+    include_partial_turns: bool | None = None
+    turn_left_pad_s: float | None = _within(ge=0, le=10)
+    language_codes: Sequence[str] | None = _within(max_length=10, each=10)
+    language_detection: bool | None = None
+    inactivity_timeout_s: int | None = _within(ge=5, le=3600)
+    speaker_labels: bool | None = None
+    max_speakers: int | None = _within(ge=1, le=10)
+    speaker_labels_revision_interval_s: float | None = _within(ge=0, le=300)
+    voice_focus: Literal["near-field", "far-field"] | None = None
+    voice_focus_threshold: float | None = _within(ge=0, le=1)
+    domain: str | None = _within(max_length=50)
+    filter_profanity: bool | None = None
+    redact_pii: bool | None = None
+    redact_pii_policies: Sequence[str] | None = _within(max_length=100, each=50)
+    redact_pii_sub: Literal["hash", "entity_name"] | None = None
+    session_heartbeat: bool | None = None
+    acknowledge_silence: bool | None = None
+    webhook_url: str | None = _within(max_length=2000)
+    webhook_auth_header_name: str | None = _within(max_length=200)
+    webhook_auth_header_value: str | None = _within(max_length=2000, shown=False)
+    customer_support_audio_capture: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse what the service would refuse, before it is asked."""
-        for name, wire in WIRES.items():
-            value = getattr(self, name)
-            if value is None and name != "sample_rate":
-                continue
-            if expected := wire.expected(value):
-                shown = f"not {value!r}" if isinstance(value, (int, float)) else f"which this {_kind(value)} is not"
-                raise ConfigurationError(f"StreamingParameters: {name} must be {expected}, {shown}")
-            if isinstance(wire, _Texts):
-                object.__setattr__(
-                    self, name, tuple(cast("Sequence[str]", value))
-                )  # what the application's list becomes is its own affair
+        from pydantic import ValidationError  # noqa: PLC0415 - see Rule 3
+
+        try:
+            _checks().model_validate({one.name: getattr(self, one.name) for one in fields(self)})
+        except ValidationError as error:
+            raise _refused(error) from None
+        for name in LISTS:
+            if (texts := getattr(self, name)) is not None:
+                object.__setattr__(self, name, tuple(texts))  # what the application's list becomes is its own affair
         low, high = self.min_turn_silence_s, self.max_turn_silence_s
         if low is not None and high is not None and low > high:
             raise ConfigurationError(
@@ -223,10 +143,9 @@ class StreamingParameters:
             ConfigurationError: A name is unknown, fixed for the call, or its value out of range.
         """
         for name, value in changes.items():
-            if name not in WIRES or not WIRES[name].is_changeable:
-                changeable = ", ".join(name for name, wire in WIRES.items() if wire.is_changeable)
-                known = "is fixed for the call" if name in WIRES else "is unknown"
-                raise ConfigurationError(f"update: {name} {known}; what may change is {changeable}")
+            if name not in CHANGEABLE:
+                known = "is fixed for the call" if hasattr(self, name) else "is unknown"
+                raise ConfigurationError(f"update: {name} {known}; what may change is {', '.join(CHANGEABLE)}")
             if value is None:
                 raise ConfigurationError(f"update: {name} needs a value: the service's default cannot be asked for")
         return replace(self, **cast("dict[str, Any]", dict(changes)))
@@ -250,14 +169,30 @@ class StreamingParameters:
         return before
 
     def on_the_wire(self, model: str) -> Changes:
-        """Return what is sent, by the service's names: what is set, and the signs of life that are asked for."""
-        asked = {
-            wire.name: wire.sent(value) for name, wire in WIRES.items() if (value := getattr(self, name)) is not None
-        }
-        asked.setdefault("session_heartbeat", True)
+        """Return what is sent, by the service's names: what is set, and the signs of life that are asked for.
+
+        Raises:
+            ConfigurationError: The installed SDK refuses a value.
+        """
+        from assemblyai.streaming.v3 import RealTimeParameters  # noqa: PLC0415 - see Rule 3
+        from pydantic import ValidationError  # noqa: PLC0415
+
+        asked: dict[str, Any] = {"session_heartbeat": True}
         if not is_word_by_word(model):
-            asked.setdefault("acknowledge_silence", True)
-        return asked
+            asked["acknowledge_silence"] = True
+        for one in fields(self):
+            if (value := getattr(self, one.name)) is not None:
+                asked[sent_name(one.name)] = (
+                    round(value * 1000) if one.name in MILLISECONDS else list(value) if one.name in LISTS else value
+                )
+        # The SDK's model drops fields that it does not know yet, and some of its lists of values end with its own day.
+        names = RealTimeParameters.model_fields.keys() - OPEN_ENDED
+        newer = {name: value for name, value in asked.items() if name not in names}
+        try:
+            known = RealTimeParameters.model_validate({name: asked[name] for name in asked if name in names})
+        except ValidationError as error:
+            raise _refused(error) from None
+        return {**known.model_dump(mode="json", exclude_none=True), **newer}
 
     @property
     def sends_partials(self) -> bool:
@@ -270,11 +205,26 @@ class StreamingParameters:
         )
 
 
-WIRES: Final[dict[str, _Wire]] = {one.name: one.metadata["wire"] for one in fields(StreamingParameters)}
-"""How each field is checked and sent, by its name here."""
+CHANGEABLE: Final = (
+    "min_turn_silence_s", "max_turn_silence_s", "end_of_turn_confidence_threshold", "format_turns", "vad_threshold",
+    "keyterms_prompt", "prompt", "agent_context", "interruption_delay_s", "continuous_partials", "turn_left_pad_s",
+    "language_codes", "filter_profanity", "session_heartbeat", "acknowledge_silence",
+)  # fmt: skip
+"""What may change in mid-call."""
 
-CHANGEABLE: Final = frozenset(wire.name for wire in WIRES.values() if wire.is_changeable)
-"""The service's names of what may change in mid-call."""
+MILLISECONDS: Final = {
+    "min_turn_silence_s": "min_turn_silence",
+    "max_turn_silence_s": "max_turn_silence",
+    "interruption_delay_s": "interruption_delay",
+    "turn_left_pad_s": "turn_left_pad_ms",
+    "speaker_labels_revision_interval_s": "speaker_labels_revision_interval_ms",
+}
+"""Seconds here, milliseconds under these names at the service."""
+
+LISTS: Final = ("keyterms_prompt", "language_codes", "redact_pii_policies")
+
+OPEN_ENDED: Final = {"domain", "redact_pii_policies"}
+"""Texts here, of which the SDK knows only some; the service has the last word."""
 
 SHARED: Final = {
     "keyterms_prompt": (),
@@ -309,6 +259,11 @@ URL_CHARACTERS: Final = 4_000
 """A query beyond this may be refused on the way; what may change is sent after the connection is made instead."""
 
 
+def sent_name(name: str) -> str:
+    """Return a field's name at the service."""
+    return MILLISECONDS.get(name) or name.removesuffix("_s")
+
+
 def query(asked: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
     """Return the query of a connection. Lists travel as JSON in one value, as repeated names are refused."""
     return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in asked.items()]
@@ -319,5 +274,25 @@ def is_word_by_word(model: str) -> bool:
     return model.startswith(("universal-streaming", "whisper"))
 
 
-def _kind(value: object) -> str:
-    return "text" if isinstance(value, str) else type(value).__name__
+@cache
+def _checks() -> type[BaseModel]:
+    """Return the fields of `StreamingParameters` with their limits as a model of pydantic."""
+    from pydantic import ConfigDict, Field, create_model  # noqa: PLC0415 - see Rule 3
+
+    types = get_type_hints(StreamingParameters)
+    checks: dict[str, Any] = {}
+    for one in fields(StreamingParameters):
+        limits = dict(one.metadata)
+        if each := limits.pop("each", None):
+            text = Annotated[str, Field(min_length=1, max_length=each, pattern=r"\S")]
+            types[one.name] = Sequence[text] | None
+        checks[one.name] = (types[one.name], Field(**limits))
+    return create_model("StreamingParameters", __config__=ConfigDict(strict=True, allow_inf_nan=False), **checks)
+
+
+def _refused(error: ValidationError) -> ConfigurationError:
+    first = error.errors(include_url=False)[0]
+    name, found = ".".join(map(str, first["loc"])), first["input"]
+    # Only numbers are shown: a text may be what somebody said.
+    shown = f", not {found!r}" if isinstance(found, (int, float)) else ""
+    return ConfigurationError(f"StreamingParameters: {name}: {first['msg']}{shown}")

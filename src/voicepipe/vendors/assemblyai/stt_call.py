@@ -15,7 +15,7 @@ import anyio
 from voicepipe.errors import AudioError, VendorError
 from voicepipe.events import AudioDropped, RecogniserLost
 from voicepipe.vendors.assemblyai.key import VENDOR
-from voicepipe.vendors.assemblyai.parameters import CHANGEABLE, is_word_by_word
+from voicepipe.vendors.assemblyai.parameters import CHANGEABLE, is_word_by_word, sent_name
 from voicepipe.vendors.assemblyai.socket import SocketClosed
 from voicepipe.vendors.assemblyai.stt_audio import Backlog
 from voicepipe.vendors.assemblyai.stt_link import connect
@@ -237,11 +237,8 @@ class Call:
         if not link.is_up_to_date:
             link.is_up_to_date = True
             asked = self._asked()
-            changes = {
-                name: value
-                for name, value in asked.items()
-                if name in CHANGEABLE and (name not in link.known or link.known[name] != value)
-            }
+            names = [name for name in map(sent_name, CHANGEABLE) if name in asked]
+            changes = {name: asked[name] for name in names if link.known.get(name) != asked[name]}
             link.known |= changes
             if changes:
                 await link.socket.send(update_message(changes))
