@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from voicepipe.flow import EarlyTranscript, Hearing, SpeechStarted, Transcript, Word
 from voicepipe.vendors.assemblyai.stt_audio import AudioClock, Piece
-from voicepipe.vendors.assemblyai.stt_protocol import TurnReader, Watch, error_in, parsed, update_message
+from voicepipe.vendors.assemblyai.stt_messages import MessageReader
+from voicepipe.vendors.assemblyai.stt_protocol import TurnReader, Watch, update_message
 
 RATE = 16_000
 
@@ -26,10 +27,25 @@ def clock_from(start_s: float, seconds: float = 60.0) -> AudioClock:
 def turn(text: str, *, order: int = 0, end: bool = False, start_ms: int = 1000, **more: Any) -> dict[str, Any]:
     """A message of a turn, each word 300 ms long."""
     words = [
-        {"text": word, "start": start_ms + 300 * n, "end": start_ms + 300 * (n + 1), "confidence": 0.9}
+        {
+            "text": word,
+            "start": start_ms + 300 * n,
+            "end": start_ms + 300 * (n + 1),
+            "confidence": 0.9,
+            "word_is_final": end,
+        }
         for n, word in enumerate(text.split())
     ]
-    return {"type": "Turn", "turn_order": order, "end_of_turn": end, "transcript": text, "words": words, **more}
+    return {
+        "type": "Turn",
+        "turn_order": order,
+        "turn_is_formatted": end,
+        "end_of_turn": end,
+        "end_of_turn_confidence": 0.0,
+        "transcript": text,
+        "words": words,
+        **more,
+    }
 
 
 class Reader(TurnReader):
@@ -37,10 +53,12 @@ class Reader(TurnReader):
 
     def __init__(self, *, waits_for_format: bool = False) -> None:
         super().__init__(waits_for_format=waits_for_format)
+        self.messages = MessageReader()
         self.connect(clock_from(100.0), oldest_s=100.0, newest_s=100.0)
 
     def read(self, *messages: dict[str, Any], now: float = 110.0) -> list[Hearing]:
-        return [event for message in messages for event in self.receive(message, now)]
+        sent = [json.dumps(message).encode() for message in messages]
+        return [event for raw in sent for event in self.receive(self.messages.read(raw), now)]
 
     def finals(self, *messages: dict[str, Any], now: float = 110.0) -> list[str]:
         return [event.text for event in self.read(*messages, now=now) if isinstance(event, Transcript)]
@@ -252,17 +270,6 @@ def test_audio_is_done_with_up_to_the_last_final_word() -> None:
     assert reader.settled_s == pytest.approx(103.3)
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [b"", b"not json {", b"42", b"null", b'"Turn"', b"[1]", b"\xff\xfe", b"[" * 100_000, b'{"type": ["Turn"]}'],
-)
-def test_what_is_no_message_is_no_event(raw: bytes) -> None:
-    """Broken JSON, JSON of another kind and broken UTF-8 are dropped, and the next message is read."""
-    reader = Reader()
-    assert reader.receive(parsed(raw), 110.0) == []
-    assert reader.finals(turn("Yes.", end=True)) == ["Yes."]
-
-
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.just(10**400) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -289,15 +296,13 @@ word_values = st.fixed_dictionaries({}, optional=dict.fromkeys(("text", "start",
 )
 def test_no_field_breaks_the_reader(message: dict[str, Any]) -> None:
     """Fields of any kind, missing or of another type, give events with times that have been, or none."""
-    message = dict(parsed(json.dumps(message).encode()))
     reader = Reader()
-    for event in reader.receive(message, 110.0):
+    for event in reader.read(message):
         if isinstance(event, Transcript):
             assert event.speech_ended_s <= 110.0
             assert event.text.strip()
             assert all(word.start_s <= word.end_s <= 110.0 for word in event.words)
-    error_in(message)
-    reader.receive(turn("Yes.", end=True, order=7, start_ms=8000), 120.0)
+    assert reader.finals(turn("Yes.", end=True, order=7, start_ms=8000), now=120.0) == ["Yes."]
 
 
 def test_memory_does_not_grow_with_the_call() -> None:
@@ -306,22 +311,6 @@ def test_memory_does_not_grow_with_the_call() -> None:
     for number in range(10_000):
         reader.read(turn("Yes.", end=True, order=number, start_ms=number))
     assert len(reader._ended) <= 64
-
-
-@pytest.mark.parametrize(
-    ("message", "error"),
-    [
-        ({"type": "Error", "error_code": 3007, "error": "too short"}, (3007, "too short")),
-        ({"type": "Error", "error_code": 3005}, (3005, "")),
-        ({"type": "Error", "error": {"a": 1}}, (None, "")),
-        ({"error": "not authorized"}, (None, "not authorized")),
-        ({"type": "Turn", "error": "x"}, None),
-        ({}, None),
-    ],
-)
-def test_an_error_is_read_in_both_shapes(message: dict[str, Any], error: object) -> None:
-    """An error is told by its type, or by being nothing else."""
-    assert error_in(message) == error
 
 
 def test_changes_are_sent_as_one_message() -> None:
@@ -346,7 +335,7 @@ class Room:
         while self.now < began_s + seconds:
             self.now = round(self.now + 0.05, 2)
             if kind and self.now >= next_s:
-                self.watch.received({"type": kind}, self.now)
+                self.watch.received(kind, self.now)
                 next_s += every_s
             self.watch.sent(0.05, self.now, is_loud=loud and self.now > from_s)
             if self.watch.is_gone(self.now):
@@ -388,16 +377,16 @@ def test_a_service_that_never_acknowledges_costs_one_connection() -> None:
 def test_patience_grows_until_something_is_understood() -> None:
     """In a noise that a service neither hears as silence nor understands, each loss is waited for twice as long."""
     room = Room()
-    room.watch.received({"type": "Silence"}, 0.0)
+    room.watch.received("Silence", 0.0)
     assert [room.gone_after(600.0) for _ in range(6)] == [4.5, 9.0, 18.0, 36.0, 60.0, 60.0]
-    room.watch.received({"type": "Turn"}, room.now)
+    room.watch.received("Turn", room.now)
     assert room.gone_after(600.0) == 4.5
 
 
 def test_nothing_is_owed_for_audio_that_was_not_sent() -> None:
     """A source that paused does not make the service look dead when it goes on."""
     room = Room()
-    room.watch.received({"type": "Silence"}, 0.0)
+    room.watch.received("Silence", 0.0)
     room.now = 100.0
     assert room.gone_after(4.0) is None
 

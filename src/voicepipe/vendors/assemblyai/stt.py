@@ -10,6 +10,7 @@ from voicepipe.hearing.recogniser import Recogniser
 from voicepipe.vendors.assemblyai.key import KEY_ENV, given_key, resolved_key, socket_url
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters, is_word_by_word
 from voicepipe.vendors.assemblyai.stt_call import Call
+from voicepipe.vendors.assemblyai.stt_messages import event_models
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -93,8 +94,9 @@ class AssemblyAIRecogniser(Recogniser):
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Find the key."""
+        """Find the key, and import the vendor's SDK, before there is a call whose audio would wait for that."""
         self._key = resolved_key(self.name, self._api_key, self._api_key_env, self.url)
+        event_models()
         yield
 
     @asynccontextmanager

@@ -23,8 +23,6 @@ from voicepipe.vendors.assemblyai.stt_protocol import (
     FORCE_ENDPOINT,
     TurnReader,
     Watch,
-    error_in,
-    parsed,
     update_message,
 )
 from voicepipe.vendors.assemblyai.stt_refusals import Attempts
@@ -263,19 +261,19 @@ class Call:
     async def _read(self, link: Link, outbox: Outbox[Hearing]) -> VendorError | None:
         while True:
             try:
-                message = parsed(await link.socket.receive())
+                message = await link.receive()
             except SocketClosed as closed:
                 return None if link.is_ending else link.closed(closed)
-            now = anyio.current_time()
-            if (error := error_in(message)) is not None:
-                return None if link.is_ending else await link.refusal(*error)
+            now, kind = anyio.current_time(), message.type if message is not None else ""
+            if message is not None and message.type == "Error":
+                return None if link.is_ending else await link.refusal(message)
             link.is_waiting = True
             for event in self._turns.receive(message, now):
                 await outbox.send(event)
             link.is_waiting = False
-            self._watch.received(message, anyio.current_time())
+            self._watch.received(kind, anyio.current_time())
             self._backlog.forget(self._turns.settled_s)
-            if message.get("type") == "Termination" and link.is_ending:
+            if kind == "Termination" and link.is_ending:
                 return None
 
     # --- age ----------------------------------------------------------------------------------------------------------

@@ -12,16 +12,19 @@ from urllib.parse import urlencode
 import anyio
 
 from voicepipe.errors import VendorError
+from voicepipe.vendors.assemblyai.json_values import number
 from voicepipe.vendors.assemblyai.key import VENDOR, without_key
 from voicepipe.vendors.assemblyai.parameters import URL_CHARACTERS, query
 from voicepipe.vendors.assemblyai.socket import Socket, SocketClosed, printable
 from voicepipe.vendors.assemblyai.stt_audio import AudioClock
-from voicepipe.vendors.assemblyai.stt_protocol import TERMINATE, Message, error_in, parsed
+from voicepipe.vendors.assemblyai.stt_messages import MessageReader
+from voicepipe.vendors.assemblyai.stt_protocol import TERMINATE
 from voicepipe.vendors.assemblyai.stt_refusals import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from assemblyai.streaming.v3.models import BeginEvent, ErrorEvent, EventMessage
     from pydantic import JsonValue, SecretStr
 
 __all__ = ["Link", "connect"]
@@ -54,6 +57,7 @@ class Link:
 
     Args:
         socket: The connection.
+        messages: Reads what the service says.
         key: Kept out of what the service says.
         clock: When its audio was heard.
         known: The settings that the service was sent, by its names.
@@ -71,9 +75,17 @@ class Link:
     """
 
     def __init__(
-        self, socket: Socket, key: SecretStr, clock: AudioClock, known: dict[str, JsonValue], now: float, name: object
+        self,
+        socket: Socket,
+        messages: MessageReader,
+        key: SecretStr,
+        clock: AudioClock,
+        known: dict[str, JsonValue],
+        now: float,
+        name: str,
     ) -> None:
         self.socket = socket
+        self._messages = messages
         self.name = name
         self.clock = clock
         self._key = key
@@ -113,6 +125,14 @@ class Link:
             return
         self.socket.abort()
 
+    async def receive(self) -> EventMessage | None:
+        """Return the next message; None for one that cannot be read.
+
+        Raises:
+            SocketClosed: The connection is over.
+        """
+        return self._messages.read(await self.socket.receive())
+
     async def end(self) -> None:
         """Terminate and close it; nobody reads any more what it says. Shielded, takes a second at most."""
         try:
@@ -120,16 +140,16 @@ class Link:
                 self.is_ending = True
                 with anyio.move_on_after(CLOSE_S, shield=True):
                     await self.socket.send(TERMINATE)
-                    while parsed(await self.socket.receive()).get("type") != "Termination":
+                    while (message := await self.receive()) is None or message.type != "Termination":
                         pass
         except SocketClosed:
             pass
         finally:
             await self.socket.aclose()
 
-    async def refusal(self, code: int | None, said: str) -> VendorError:
-        """Return the error that an error message tells."""
-        return await _refusal(self.socket, self._key, code, said)
+    async def refusal(self, message: ErrorEvent) -> VendorError:
+        """Return the error that a message reports."""
+        return await _refusal(self.socket, self._key, message)
 
     def closed(self, closed: SocketClosed) -> VendorError:
         """Return why the connection is over."""
@@ -155,8 +175,9 @@ async def connect(url: str, key: SecretStr, asked: Mapping[str, JsonValue], samp
     with anyio.move_on_after(BEGIN_S):
         socket = await Socket.open(f"{url}?{urlencode(query(known))}", key)
         try:
-            begin = await _wait_begin(socket, key)
-            return Link(socket, key, AudioClock(sample_rate), known, anyio.current_time(), begin.get("id"))
+            messages = MessageReader()
+            name = (await _wait_begin(socket, messages, key)).id
+            return Link(socket, messages, key, AudioClock(sample_rate), known, anyio.current_time(), name)
         except BaseException:
             socket.abort()
             raise
@@ -167,18 +188,19 @@ async def connect(url: str, key: SecretStr, asked: Mapping[str, JsonValue], samp
     )
 
 
-async def _wait_begin(socket: Socket, key: SecretStr) -> Message:
+async def _wait_begin(socket: Socket, messages: MessageReader, key: SecretStr) -> BeginEvent:
     try:
-        while (message := parsed(await socket.receive())).get("type") != "Begin":
-            if (error := error_in(message)) is not None:
-                raise await _refusal(socket, key, *error)
+        while (message := messages.read(await socket.receive())) is None or message.type != "Begin":
+            if message is not None and message.type == "Error":
+                raise await _refusal(socket, key, message)
         return message  # noqa: TRY300 - the loop ends with it
     except SocketClosed as closed:
         raise _refused(key, closed.code, closed.reason) from None
 
 
-async def _refusal(socket: Socket, key: SecretStr, code: int | None, said: str) -> VendorError:
-    """Return the error that the service has told; the code that it did not give, the close frame may."""
+async def _refusal(socket: Socket, key: SecretStr, message: ErrorEvent) -> VendorError:
+    """Return the error that the service reports; the code that it does not give, the close frame may."""
+    code = message.error_code if number(message.error_code) is not None else None
     if code is None:
         with anyio.move_on_after(CODE_S):
             try:
@@ -186,7 +208,7 @@ async def _refusal(socket: Socket, key: SecretStr, code: int | None, said: str) 
                     await socket.receive()
             except SocketClosed as closed:
                 code = closed.code
-    return _refused(key, code, said)
+    return _refused(key, code, message.error)
 
 
 def _refused(key: SecretStr, code: int | None, said: str) -> VendorError:

@@ -1,7 +1,7 @@
 """What the service says, made into what was heard.
 
 Rule 1: pure: no await, no clock, no I/O. Messages and the time go in, events come out.
-Rule 2: nothing a service sends can break it: what is no message of the protocol is no event.
+Rule 2: nothing a service sends can break it: a number that is out of range says nothing.
 Rule 3: each of the caller's turns gives one `Transcript`, whatever was sent twice and however often the connection
         was made anew.
 
@@ -16,22 +16,22 @@ import math
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from voicepipe.flow import EarlyTranscript, SpeechStarted, Transcript, Word
-from voicepipe.vendors.assemblyai.numbers import number
+from voicepipe.vendors.assemblyai.json_values import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from assemblyai.streaming.v3 import EventMessage, SpeechStartedEvent, TurnEvent
+    from assemblyai.streaming.v3 import Word as SpokenWord
     from pydantic import JsonValue
 
     from voicepipe.flow import Hearing
     from voicepipe.vendors.assemblyai.stt_audio import AudioClock
 
-__all__ = ["FORCE_ENDPOINT", "TERMINATE", "TurnReader", "Watch", "error_in", "parsed", "update_message"]
-
-Message: TypeAlias = "Mapping[str, Any]"
+__all__ = ["FORCE_ENDPOINT", "TERMINATE", "TurnReader", "Watch", "update_message"]
 
 TERMINATE: Final = '{"type":"Terminate"}'
 
@@ -50,33 +50,16 @@ TERMINAL: Final = re.compile("[.?!…。\uff1f\uff01؟।]['\")\\]»”\u2019]*$
 """The end of a text that sounds finished."""
 
 
-def parsed(raw: bytes) -> Message:
-    """Return a message; an empty one for what is no JSON object."""
-    try:
-        message = json.loads(raw)
-    except (ValueError, RecursionError):
-        return {}
-    return message if isinstance(message, dict) else {}
-
-
 def update_message(changes: Mapping[str, JsonValue]) -> str:
     """Return the message that changes settings in mid-session."""
     return json.dumps({"type": "UpdateConfiguration", **changes})
-
-
-def error_in(message: Message) -> tuple[int | None, str] | None:
-    """Return code and text of an error message, in its present and its old shape; None for any other message."""
-    if message.get("type") != "Error" and not ("error" in message and "type" not in message):
-        return None
-    code, text = message.get("error_code"), message.get("error")
-    return _integer(code), text if isinstance(text, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Unformatted:
     """A finished turn whose formatted text is awaited."""
 
-    order: int | None
+    order: int
     until_s: float
     transcript: Transcript
 
@@ -117,16 +100,16 @@ class TurnReader:
         self._words = ()
         self._early = None
 
-    def receive(self, message: Message, now: float) -> list[Hearing]:
+    def receive(self, message: EventMessage | None, now: float) -> list[Hearing]:
         """Return what a message means, in order."""
-        order = _integer(message.get("turn_order"))
         waiting, events = self._unformatted, cast("list[Hearing]", [])
-        if waiting and (now >= waiting.until_s if order is None else order != waiting.order):
+        order = message.turn_order if message is not None and message.type == "Turn" else -1
+        if waiting and (now >= waiting.until_s if order < 0 else order != waiting.order):
             events += self._finish(waiting.order, waiting.transcript)
-        if message.get("type") == "SpeechStarted":
+        if message is not None and message.type == "SpeechStarted":
             events += self._speech(message, now)
-        elif message.get("type") == "Turn":
-            events += self._turn(message, order, now)
+        elif message is not None and message.type == "Turn":
+            events += self._turn(message, now)
         return events
 
     def flush(self) -> list[Hearing]:
@@ -134,55 +117,54 @@ class TurnReader:
         waiting = self._unformatted
         return self._finish(waiting.order, waiting.transcript) if waiting else []
 
-    def _speech(self, message: Message, now: float) -> list[Hearing]:
-        at_s = self._time(message.get("timestamp"), now)
+    def _speech(self, message: SpeechStartedEvent, now: float) -> list[Hearing]:
+        at_s = self._time(message.timestamp, now)
         if at_s == self._speech_s or (self.is_open and at_s <= self._repeated_until_s):
-            return []  # sent twice, or told before the connection broke
+            return []  # sent twice, or reported before the connection broke
         self.is_open = True
         self._speech_s = at_s
         return [SpeechStarted(at_s=at_s)]
 
-    def _turn(self, message: Message, order: int | None, now: float) -> list[Hearing]:
-        said, spoken = message.get("transcript"), _dicts(message.get("words"))
-        starts_ms = [start for word in spoken if (start := _integer(word.get("start"))) is not None]
-        start_ms = min(starts_ms, default=None)
-        if not isinstance(said, str) or self._is_repeated(order, start_ms) or self._is_of_before(said, start_ms):
+    def _turn(self, message: TurnEvent, now: float) -> list[Hearing]:
+        order, said = message.turn_order, message.transcript.strip()
+        start_ms = min((start for word in message.words if (start := number(word.start)) is not None), default=None)
+        if self._is_repeated(order, start_ms) or self._is_of_before(said, start_ms):
             return []
-        words = tuple(word for one in spoken if (word := self._word(one, now)) is not None)
-        text = " ".join([*(word.text for word in self._carried), said.strip()]).strip()
-        has_ended = message.get("end_of_turn") is True
-        if has_ended and not (self._waits_for_format and text and message.get("turn_is_formatted") is not True):
+        words = tuple(self._word(word, now) for word in message.words if word.text)
+        text = " ".join([*(word.text for word in self._carried), said]).strip()
+        if message.end_of_turn and not (self._waits_for_format and text and not message.turn_is_formatted):
             return self._finish(order, self._final(text, words, now))
-        if not said.strip():
+        if not said:
             return []
         self.is_open = True
         self._words = words or self._words
-        if has_ended:
+        if message.end_of_turn:
             self._unformatted = _Unformatted(order, now + FORMATTED_S, self._final(text, words, now))
-        early = EarlyTranscript(text, stable=has_ended or self._is_stable(message, text))
+        early = EarlyTranscript(text, stable=message.end_of_turn or self._is_stable(message, text))
         if early == self._early:
             return []
         self._early = early
         return [early]
 
-    def _is_repeated(self, order: int | None, start_ms: int | None) -> bool:
+    def _is_repeated(self, order: int, start_ms: float | None) -> bool:
         """Whether a turn has ended before: the same number, and no later words."""
-        if order is None or order not in self._ended:
+        if order not in self._ended:
             return False
         start_s = -math.inf if start_ms is None or self._clock is None else self._clock.at(start_ms / 1e3)
         return start_s < self._ended[order]
 
-    def _is_of_before(self, said: str, start_ms: int | None) -> bool:
+    def _is_of_before(self, said: str, start_ms: float | None) -> bool:
         """Whether it is the last turn of the connection before once more: of audio that this one was not sent."""
         sent_s = self._clock.sent_s if self._clock is not None else 0.0
-        return bool(self._before) and said.strip() == self._before and (start_ms or 0) / 1e3 >= sent_s
+        return bool(self._before) and said == self._before and (start_ms or 0) / 1e3 >= sent_s
 
-    def _is_stable(self, message: Message, text: str) -> bool:
-        if TERMINAL.search(text) or (isinstance(message.get("utterance"), str) and message["utterance"].strip()):
+    def _is_stable(self, message: TurnEvent, text: str) -> bool:
+        utterance = getattr(message, "utterance", None)  # of a whole utterance; the SDK does not know it yet
+        if TERMINAL.search(text) or (isinstance(utterance, str) and utterance.strip()):
             return True
         if self._early is not None and self._early.text == text:
             return True
-        return CONFIDENT <= (number(message.get("end_of_turn_confidence")) or 0.0) < 1
+        return CONFIDENT <= message.end_of_turn_confidence < 1
 
     def _final(self, text: str, words: tuple[Word, ...], now: float) -> Transcript:
         words = (*self._carried, *words)
@@ -190,8 +172,8 @@ class TurnReader:
         # The service pads its last word by up to a quarter of a second, so it may end in the future.
         return Transcript(text, min(last_s, now), now, words)
 
-    def _finish(self, order: int | None, transcript: Transcript) -> list[Hearing]:
-        if order is not None:
+    def _finish(self, order: int, transcript: Transcript) -> list[Hearing]:
+        if order >= 0:
             self._ended[order] = transcript.speech_ended_s
             if len(self._ended) > REMEMBERED_TURNS:
                 self._ended.popitem(last=False)
@@ -204,16 +186,13 @@ class TurnReader:
         self.settled_s = max(self.settled_s, transcript.speech_ended_s)
         return [transcript]
 
-    def _word(self, word: Message, now: float) -> Word | None:
-        text = word.get("text")
-        if not isinstance(text, str):
-            return None
-        start_s, end_s = self._time(word.get("start"), now), self._time(word.get("end"), now)
-        return Word(text, start_s=start_s, end_s=max(start_s, end_s), confidence=number(word.get("confidence")) or 0.0)
+    def _word(self, word: SpokenWord, now: float) -> Word:
+        start_s, end_s = self._time(word.start, now), self._time(word.end, now)
+        return Word(word.text, start_s=start_s, end_s=max(start_s, end_s), confidence=number(word.confidence) or 0.0)
 
-    def _time(self, position_ms: object, now: float) -> float:
-        position, clock = _integer(position_ms), self._clock
-        # What is said of audio before any was sent is about nothing that has a time.
+    def _time(self, position_ms: int, now: float) -> float:
+        position, clock = number(position_ms), self._clock
+        # A position before any audio was sent has no time.
         return now if position is None or clock is None or not clock.sent_s else min(now, clock.at(position / 1e3))
 
 
@@ -251,13 +230,13 @@ class Watch:
         self._since_s = self._sent_s = now
         self._loud_s = 0.0
 
-    def received(self, message: Message, now: float) -> None:
-        """Take note of a message."""
+    def received(self, kind: str, now: float) -> None:
+        """Take note of a message of some kind."""
         self._since_s = now
         self._loud_s = 0.0
-        if message.get("type") == "Silence":
+        if kind == "Silence":
             self._has_acknowledged = self._acknowledges = True
-        elif message.get("type") == "Turn":
+        elif kind == "Turn":
             self._limit_s = self._least_s
 
     def sent(self, duration_s: float, now: float, *, is_loud: bool) -> None:
@@ -284,12 +263,3 @@ class Watch:
         """Take note that the connection was given up because of this."""
         self._acknowledges = self._has_acknowledged
         self._limit_s = min(2 * self._limit_s, self.MOST_S)
-
-
-def _integer(value: object) -> int | None:
-    found = number(value)
-    return None if found is None else int(found)
-
-
-def _dicts(value: object) -> list[dict[str, Any]]:
-    return [one for one in cast("list[object]", value) if isinstance(one, dict)] if isinstance(value, list) else []

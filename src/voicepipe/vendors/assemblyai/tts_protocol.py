@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from voicepipe.errors import ConfigurationError, VendorError
 from voicepipe.http.client import BLOT
+from voicepipe.vendors.assemblyai.json_values import number, positive, required
 from voicepipe.vendors.assemblyai.key import VENDOR
-from voicepipe.vendors.assemblyai.numbers import number, positive, required
 from voicepipe.vendors.assemblyai.socket import printable
 from voicepipe.vendors.assemblyai.tts_allowance import Allowance
 from voicepipe.vendors.assemblyai.tts_refusals import refusal
