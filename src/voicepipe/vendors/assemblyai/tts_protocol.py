@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from voicepipe.errors import ConfigurationError, VendorError
 from voicepipe.http.client import BLOT
-from voicepipe.vendors.assemblyai.json_values import number, positive, required
+from voicepipe.vendors.assemblyai.json_values import number, parsed, positive, required
 from voicepipe.vendors.assemblyai.key import VENDOR
 from voicepipe.vendors.assemblyai.socket import printable
 from voicepipe.vendors.assemblyai.tts_allowance import Allowance
@@ -266,11 +266,8 @@ class TTSProtocol:
 
     def receive(self, text: str | bytes, now: float) -> None:
         """Take a message in. What cannot be read, or is not known, is skipped."""
-        try:
-            message = json.loads(text)
-        except (ValueError, RecursionError):
-            message = None
-        if not isinstance(message, dict):
+        message = parsed(text)
+        if not message:
             self.unreadable += 1
             return
         handle = {
@@ -284,7 +281,7 @@ class TTSProtocol:
         }.get(str(message.get("type")))
         try:
             if handle is not None:
-                handle(cast("Message", message), now)
+                handle(message, now)
         except (KeyError, TypeError, ValueError):
             self.unreadable += 1
 
