@@ -71,7 +71,7 @@ def test_the_line_to_use_is_valid() -> None:
     ("arguments", "said"),
     [
         (["dance"], "voicepipe: there is no simulator of 'dance'; choose from stt"),
-        (["stt", "--say", " "], "voicepipe: what is spoken needs words and an end after its beginning"),
+        (["stt", "--say", " "], "voicepipe: Spoken needs words and an end after its beginning"),
         (["tts", "--say", "Hm."], "voicepipe: --say is what stt hears and gateway answers"),
         (["tts", "--grammar", "x"], "voicepipe: --grammar is what stt understands of the audio"),
         (["stt", "--grammar", "x", "--say", "Hm."], "voicepipe: --grammar is what stt understands of the audio"),
@@ -158,6 +158,6 @@ async def test_a_port_in_use_is_told() -> None:
         ended = subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: ASYNC221 - nothing else runs
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == (
-        f"voicepipe: 127.0.0.1:{port} cannot be listened on: Address already in use; "
+        f"voicepipe: cannot listen on 127.0.0.1:{port}: Address already in use; "
         "choose another port, or 0 for a free one\n"
     )

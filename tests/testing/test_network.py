@@ -1,4 +1,4 @@
-"""Distance to a service of this machine."""
+"""Distance to a service on this machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 @asynccontextmanager
 async def echoing() -> AsyncGenerator[str]:
-    """Serve what gives back what it gets, and hangs up after an "!"."""
+    """Serve an echo that hangs up after an "!"."""
 
     async def echo(stream: anyio.abc.SocketStream) -> None:
         async with stream:
@@ -43,7 +43,7 @@ async def dialled(url: str) -> anyio.abc.SocketStream:
 
 
 async def test_each_way_takes_its_time() -> None:
-    """What is sent comes back after both ways, and pieces under way do not wait for each other."""
+    """Data comes back after both ways, and pieces on their way do not wait for each other."""
     came: list[tuple[float, bytes]] = []
     async with echoing() as near, distant(near, one_way_s=0.25) as url, await dialled(url) as stream:
 
@@ -60,7 +60,7 @@ async def test_each_way_takes_its_time() -> None:
 
 
 async def test_a_service_that_is_gone_hangs_up() -> None:
-    """Whoever connects to where nobody is any more is cut off, as by the service itself."""
+    """A client that connects after the service has gone is cut off, as by the service itself."""
     async with echoing() as near:
         pass
     async with distant(near, one_way_s=0.25) as url, await dialled(url) as stream:
@@ -79,7 +79,7 @@ async def test_what_goes_wrong_is_raised_as_it_is() -> None:
     ("url", "one_way_s"), [("ws://127.0.0.1", 0.1), ("ws://127.0.0.1:1", -1.0), ("ws://h:1", math.inf)]
 )
 async def test_what_cannot_be_meant_is_refused(url: str, one_way_s: float) -> None:
-    """A URL without a port and a time that is none are told."""
-    with pytest.raises(ConfigurationError, match="a URL with a port and a time are wanted"):
+    """A URL without a port, or an invalid time, is an error."""
+    with pytest.raises(ConfigurationError, match="expected a URL with a port and a time"):
         async with distant(url, one_way_s=one_way_s):
             pass

@@ -1,4 +1,4 @@
-"""The simulated STT service hears: turns on the audio clock, what is kept of them, and the vendor's own client.
+"""The simulated STT service: turns on the audio clock, their record, and the vendor's own client.
 
 Time is virtual and so exact, except where a client or a recogniser needs a real clock or thread.
 """
@@ -212,7 +212,7 @@ async def test_nothing_is_read_after_terminate() -> None:
 
 
 async def test_nothing_overtakes() -> None:
-    """A final that takes its time holds up what comes after it."""
+    """A slow final delays the messages after it."""
     script = [Spoken("Yes.", 0.2, 0.4), Spoken("And so on it goes", 0.6, 2.0)]
     simulator = STTSimulator(script, timing=Timing(final_s=1.5))
     call = await called(simulator, 2.0, query=U3 | {"interruption_delay": 0})
@@ -233,7 +233,7 @@ async def test_a_word_that_is_being_said_begins_the_next_turn() -> None:
 
 
 async def test_languages_and_speakers_are_told_on_request() -> None:
-    """Turns tell their language and their speaker if a client asks for it, and else they do not."""
+    """Turns name their language and their speaker only if a client asks for it."""
     asked_for = {"language_detection": "true", "speaker_labels": "true"}
     plain = (await called(STTSimulator([ORDER]), 3.0)).of("Turn")[-1]
     told = (await called(STTSimulator([ORDER]), 3.0, query=U3 | asked_for)).of("Turn")[-1]
@@ -275,7 +275,7 @@ async def test_messages_have_the_fields_of_the_reference() -> None:
 
 
 async def test_a_guess_is_shown_until_the_turn_is_final() -> None:
-    """Partials can show other words than the final, as a recogniser that changes its mind."""
+    """Partials can show other words than the final, like a recogniser that changes its mind."""
     script = [Spoken("I want to recognise speech", 0.0, 2.0, guess="I want to wreck a nice beach")]
     call = await called(STTSimulator(script), 4.0)
     assert [text for _, text in call.brief() if "Turn" not in text][2:] == [
@@ -345,7 +345,7 @@ async def test_a_message_may_come_in_pieces() -> None:
 
 
 async def test_a_burst_is_heard_as_slowly_as_it_was_spoken() -> None:
-    """Audio sent at once is heard at the service's speed, so what is said about it comes when it would have."""
+    """A burst of audio is heard at the service's speed, so the messages about it come when they would have."""
     frames = [Frame(bytes(3200)) for _ in range(40)]  # 4 s in frames of 100 ms
     at_once = await called(STTSimulator([ORDER]), *frames)
     assert [at_s for at_s, text in at_once.brief() if text.startswith("final")] == [3.05]
@@ -383,11 +383,11 @@ def test_each_word_is_in_one_final_turn(
     assert [turn["turn_order"] for turn in finals] == list(range(len(finals)))
 
 
-# --- what is kept, and scripts that look ------------------------------------------------------------------------------
+# --- records, and scripts that use them -------------------------------------------------------------------------------
 
 
 async def test_what_a_client_sent_is_kept() -> None:
-    """A session tells the query, the control messages with both clocks, the audio, and how it ended."""
+    """The record of a session has the query, the control messages with both clocks, the audio, and how it ended."""
     simulator = STTSimulator([ORDER], record_audio=True)
     await called(simulator, 4.0, FORCE, Frame(b"\1\0" * 1600), END)
     (session,) = simulator.sessions
@@ -404,7 +404,7 @@ async def test_what_a_client_sent_is_kept() -> None:
 
 
 async def test_a_client_that_leaves_is_noticed() -> None:
-    """A client that closes without Terminate is written down as one that did."""
+    """The record shows that a client closed without Terminate."""
     simulator = STTSimulator()
     async with simulator.serve() as url, dial(url) as socket:
         await socket.close(1001, "bye")
@@ -443,7 +443,7 @@ async def test_a_later_session_hears_the_rest() -> None:
 
 
 async def test_a_script_that_fails_is_not_hidden() -> None:
-    """What a script function raises ends the session with 3005, and is raised when the simulator ends."""
+    """An error of a script function ends the session with 3005, and is raised when the simulator ends."""
 
     def script(session: STTSession) -> Sequence[Spoken]:
         raise LookupError("no such caller")
@@ -465,7 +465,7 @@ async def test_a_script_that_fails_is_not_hidden() -> None:
     ],
 )
 def test_a_script_that_cannot_be_said_is_refused(make: Any, said: str) -> None:
-    """Words without time, time without words, and two callers at once are told before anything is served."""
+    """Words without time, time without words, and two callers at once are errors before anything is served."""
     with pytest.raises(ConfigurationError) as refused:
         make()
     assert said in str(refused.value)
@@ -475,7 +475,7 @@ async def test_a_taken_port_is_told() -> None:
     """A port that is in use is a configuration error that names it."""
     async with STTSimulator().serve() as url:
         port = int(url.rpartition(":")[2])
-        with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port} cannot be listened on"):
+        with pytest.raises(ConfigurationError, match=f"cannot listen on 127.0.0.1:{port}"):
             async with STTSimulator().serve(port=port):
                 pass
 
@@ -519,7 +519,7 @@ NOISE = Frame(b"\0\x10" * 320 + bytes(960))  # 20 ms of noise in a frame of 50
 
 
 async def test_a_recogniser_hears_the_audio() -> None:
-    """What a recogniser understands goes through the protocol: cased and punctuated, with the times of the audio."""
+    """A recogniser's transcripts go through the protocol: cased and punctuated, with the times of the audio."""
     call = await called(STTSimulator(Loud()), 1.0, NOISE, NOISE, 1.0, END)
     assert [text for _, text in call.brief()] == [
         "Begin",
@@ -549,7 +549,7 @@ async def test_a_recogniser_is_ended_by_the_client() -> None:
 
 
 async def test_a_recogniser_hears_its_own_rate() -> None:
-    """Audio of another rate than the recogniser's is refused with 3006, as soon as it comes."""
+    """Audio at another rate than the recogniser's is refused with 3006 as soon as it comes."""
     call = await called(STTSimulator(Loud()), Frame(bytes(1600)), query=U3 | {"sample_rate": 8_000})
     assert "hears pcm_s16le at 16000 Hz" in call.of("Error")[0]["error"]
 
@@ -590,7 +590,7 @@ def asked(**more: Any) -> RealTimeParameters:
 
 
 class Told:
-    """What the SDK tells its handlers."""
+    """The events that the SDK passes to its handlers."""
 
     def __init__(self, url: str, key: str = "k") -> None:
         self.client = AsyncRealTimeTranscriber(RealTimeTranscriberOptions(api_key=key, api_host=url))
@@ -656,7 +656,7 @@ async def test_the_sdk_holds_a_session() -> None:
     ],
 )
 async def test_the_sdk_is_told_of_errors(key: str, fault: Fault | None, code: int, said: str) -> None:
-    """The vendor's client takes the simulator's refusals and faults for what they are."""
+    """The vendor's client recognises the simulator's refusals and faults."""
     async with STTSimulator(api_key="k", faults=fault).serve() as url:
         told = Told(url, key)
         await told.client.connect(asked())

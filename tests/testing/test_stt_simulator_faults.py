@@ -43,7 +43,7 @@ pytestmark = pytest.mark.anyio
     ],
 )
 async def test_sessions_break_where_they_should(fault: Fault, events: list[str], code: int, at_s: float) -> None:
-    """A session breaks instead of Begin, right after it or at a second of audio, in the way that was asked for."""
+    """A session breaks in the chosen way, instead of Begin, immediately after it, or after some audio."""
     call = await called(STTSimulator(faults=fault), 3.0)
     assert [text for _, text in call.brief()] == events
     assert call.close is not None
@@ -52,7 +52,7 @@ async def test_sessions_break_where_they_should(fault: Fault, events: list[str],
 
 @pytest.mark.parametrize(("fault", "end"), [(Drops(), anyio.BrokenResourceError), (HangsUp(), anyio.EndOfStream)])
 async def test_a_break_is_a_reset_or_an_end(fault: Fault, end: type[Exception]) -> None:
-    """A dropped connection is reset, while one that is hung up just ends."""
+    """A dropped connection is reset, while one that is hung up ends without a reset."""
     async with STTSimulator(faults=fault).serve() as url, await shaken_by_hand(url) as stream:
         with pytest.raises(end):
             while True:
@@ -60,7 +60,7 @@ async def test_a_break_is_a_reset_or_an_end(fault: Fault, end: type[Exception]) 
 
 
 async def test_a_stall_says_all_afterwards() -> None:
-    """A service that stalls reads on and answers pings; when it goes on, it says what has become due, in order."""
+    """A stalled service still reads and answers pings; when it resumes, it sends what has become due, in order."""
     async with STTSimulator([ORDER], faults=Stalls(at_s=1.0, for_s=10)).serve() as url, dial(url) as socket:
         call = await hold(socket, [4.0])
     assert call.brief() == [
@@ -93,7 +93,7 @@ async def test_a_half_open_connection_answers_nothing() -> None:
 
 
 async def test_a_handshake_can_fail_in_each_way() -> None:
-    """It is refused in HTTP, cut, or never answered; the session after it is a good one."""
+    """A handshake can be refused in HTTP, cut, or never answered; the session after it is a good one."""
     simulator = STTSimulator(faults={1: Rejects(503), 2: TurnsDeaf(at_s=None)})
     async with simulator.serve() as url:
         with pytest.raises(InvalidStatus) as refused:
@@ -106,7 +106,7 @@ async def test_a_handshake_can_fail_in_each_way() -> None:
 
 
 async def test_only_its_path_is_served() -> None:
-    """Another path is answered with 404, and what is no websocket handshake in HTTP too."""
+    """Another path gets a 404, and a request that is no websocket handshake an HTTP error."""
     async with STTSimulator().serve() as url:
         with pytest.raises(InvalidStatus) as refused:
             await connect(f"{url}/v2/realtime/ws", proxy=None)
@@ -117,7 +117,7 @@ async def test_only_its_path_is_served() -> None:
 
 
 async def test_quirks_change_nothing_else() -> None:
-    """Each quirk adds to the messages, and the turns stay what they were."""
+    """Each quirk adds to the messages, and the turns stay the same."""
     quirks = Quirks(
         unknown_messages=True,
         extra_fields=True,

@@ -1,4 +1,4 @@
-"""What the simulated STT service refuses, with which code."""
+"""What the simulated STT service refuses, and with which code."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ async def test_bad_messages_are_refused(steps: list[Step], code: int, after: int
     ],
 )
 async def test_good_messages_are_taken(steps: list[Step]) -> None:
-    """Frames of 50 to 1000 ms, a few shorter ones, and changes of what cannot change are no error."""
+    """Frames of 50 to 1000 ms, a few shorter ones, and changes of fixed settings are no error."""
     call = await called(STTSimulator(), *steps, END)
     assert call.close == (1000, "Session Ended")
 
@@ -148,7 +148,7 @@ async def test_credentials_are_refused_after_the_upgrade(key: str, query: dict[s
 
 @pytest.mark.parametrize(("key", "query"), [("right", {}), ("", {"token": "right"})])
 async def test_no_key_is_written_down(key: str, query: dict[str, str]) -> None:
-    """A right key is taken from the header or the query, and appears in nothing that is kept or shown."""
+    """A right key is accepted from the header or the query, and appears in nothing that is kept or shown."""
     simulator = STTSimulator(api_key="right")
     call = await called(simulator, END, key=key, query=U3 | query)
     assert call.close == (1000, "Session Ended")
@@ -201,7 +201,7 @@ async def test_a_client_that_does_not_answer_is_cut_off() -> None:
 async def test_sessions_end_in_time(
     query: dict[str, Any], steps: list[Step], code: int, said: str, at_s: float
 ) -> None:
-    """A session ends when it is too old, or, where the client asks for it, when nothing comes for so long."""
+    """A session ends when it is too old, or, if the client asks for it, when no message comes for some time."""
     call = await called(STTSimulator(max_session_s=20), *steps, query=query)
     assert call.events[-1] == (at_s, control("Error", error_code=code, error=said))
     assert call.close == (code, "See Error message for details")

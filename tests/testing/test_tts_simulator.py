@@ -1,4 +1,4 @@
-"""The simulated text-to-speech service, asked by the vendor's own client and by a bare websocket, on virtual time."""
+"""The simulated text-to-speech service, with the vendor's own client and with a bare websocket, on virtual time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def says(text: str) -> dict[str, str]:
 
 
 class Client:
-    """A websocket without opinions.
+    """A plain websocket client.
 
     Attributes:
         heard: Each message of the service, with the milliseconds since the connection was made.
@@ -74,12 +74,12 @@ class Client:
         return self.heard[-1][1] if self.heard else {}
 
     def table(self, *kinds: str) -> list[tuple[int, str, int]]:
-        """When which message came for which request."""
+        """When each message came, and for which request."""
         return [(at, m["type"], m["flush_id"]) for at, m in self.heard if "flush_id" in m and m["type"] in kinds]
 
     @property
     def kinds(self) -> list[str]:
-        """The types of messages, neighbours of one type once."""
+        """The types of the messages, consecutive equal ones once."""
         types = [message["type"] for _, message in self.heard]
         return [kind for at, kind in enumerate(types) if types[at - 1 : at] != [kind]]
 
@@ -119,7 +119,7 @@ async def vendor_session(simulator: TTSSimulator, **options: Any) -> AsyncGenera
 
 
 async def test_the_vendors_client_hears_pipelined_requests_in_order() -> None:
-    """Two requests written one after the other are heard whole and in order, and the end is accounted for."""
+    """Two consecutive requests are heard whole and in order, and the session's totals are right."""
     async with vendor_session(TTSSimulator(api_key=KEY), word_boundaries=True) as session:
         await session.generate("One sentence. ")
         first = await session.flush()
@@ -134,7 +134,7 @@ async def test_the_vendors_client_hears_pipelined_requests_in_order() -> None:
 
 
 async def test_the_vendors_client_goes_on_after_a_cancel() -> None:
-    """After a `Cancel` in the midst of audio the vendor's client hears the next request, and nothing of the old one."""
+    """After a `Cancel` in the middle of audio the vendor's client hears only the next request."""
     async with vendor_session(TTSSimulator(late_frames=5)) as session:
         await session.generate("A sentence that nobody wants to hear to its end. ")
         async for _ in session.audio(await session.flush()):
@@ -161,7 +161,7 @@ async def test_the_vendors_client_understands_a_refusal() -> None:
 
 
 async def test_begin_tells_the_settings_and_the_limits() -> None:
-    """`Begin` comes first and says what holds, with the parameters that nobody knows."""
+    """`Begin` comes first and has the configuration, and the parameters that the service does not know."""
     query = "voice_id=aai-eve&language=German&sample_rate=16000&word_boundaries=False&speed=2&inactivity_timeout=30"
     async with calling(TTSSimulator(), query) as client:
         begin = await client.until("Begin")
@@ -175,7 +175,7 @@ async def test_begin_tells_the_settings_and_the_limits() -> None:
 
 
 async def test_audio_comes_in_frames_faster_than_real_time() -> None:
-    """The first audio comes after its delay, a frame of 80 ms every 8 ms, and then that it was all."""
+    """The first audio comes after its delay, a frame of 80 ms follows every 8 ms, and then `FlushDone`."""
     async with calling(TTSSimulator(character_s=0.05)) as client:
         await client.send(says("Hello."), FLUSH)
         done = await client.until("WordBoundaries")
@@ -309,7 +309,7 @@ async def test_terminate_speaks_the_rest_and_closes(
 
 
 async def test_what_no_reference_tells_of_can_be_mixed_in() -> None:
-    """The switch adds a message and a field that a client has to leave alone."""
+    """The switch adds a message and a field that a client must ignore."""
     async with calling(TTSSimulator(adds_unknown=True)) as client:
         await client.send(says("Hi."), FLUSH)
         done = await client.until("FlushDone")
@@ -336,14 +336,14 @@ async def test_what_no_reference_tells_of_can_be_mixed_in() -> None:
     ],
 )
 async def test_a_bad_message_ends_the_session(message: Any, code: int, kind: str) -> None:
-    """What the service refuses is told in an `Error` frame, and the session is closed with the same code."""
+    """A refusal is an `Error` frame, followed by a close with the same code."""
     client, error = await refused(message)
     assert (error["type"], error["error_code"], error["error_type"]) == ("Error", code, kind)
     assert (client.close_code, error["retryable"]) == (code, False)
 
 
 async def test_a_run_may_not_grow_over_several_messages() -> None:
-    """Texts are joined as they stand, so a run without spaces counts across them."""
+    """Texts are joined unchanged, so a run without spaces counts across them."""
     _, error = await refused(says("a" * 60), says("a"))
     assert error["error_type"] == "invalid_request"
     async with calling(TTSSimulator()) as client:
@@ -374,7 +374,7 @@ async def test_a_huge_message_is_closed_without_a_word() -> None:
     ],
 )
 async def test_a_bad_parameter_is_refused_after_the_upgrade(query: str, kind: str, param: str) -> None:
-    """A parameter with a value that the service does not take is an error instead of `Begin`."""
+    """A parameter with a value that the service refuses is an error instead of `Begin`."""
     client, error = await refused(query=query)
     assert (client.kinds, client.close_code) == (["Error"], 3006)
     assert (error["error_type"], error["param"]) == (kind, param)
@@ -388,7 +388,7 @@ async def test_a_voice_of_ones_own_is_taken_by_its_id() -> None:
 
 @pytest.mark.parametrize("key", [None, "wrong", f"Bearer {KEY}"])
 async def test_a_key_is_refused_after_the_upgrade(key: str | None) -> None:
-    """The connection is made with any key; then a wrong one, none, or one that is not bare is told, and closed."""
+    """Any key can connect; a wrong, missing or not bare one then gets an error and a close."""
     headers = {"Authorization": key} if key else {}
     client, error = await refused(simulator=TTSSimulator(api_key=KEY), additional_headers=headers)
     assert (client.kinds, client.close_code, error["error_type"]) == (["Error"], 1008, "unauthorized")
@@ -415,7 +415,7 @@ async def test_another_path_is_not_found() -> None:
 
 
 async def test_text_may_come_at_the_pace_it_is_allowed() -> None:
-    """After the grace, a hundred characters a second are taken."""
+    """After the first 1500, a hundred characters a second are accepted."""
     async with calling(TTSSimulator(limits=TTSLimits(grace_characters=100))) as client:
         for _ in range(3):
             await client.send(says("a " * 50))
@@ -434,7 +434,7 @@ async def test_text_that_waits_has_a_limit() -> None:
 
 
 async def test_text_that_was_spoken_waits_no_more() -> None:
-    """A long session may say more in all than may wait at once."""
+    """A long session may speak more text in all than may wait at once."""
     simulator = TTSSimulator(character_s=0.001, limits=TTSLimits(grace_characters=99_999))
     async with calling(simulator) as client:
         for _ in range(9):
@@ -444,7 +444,7 @@ async def test_text_that_was_spoken_waits_no_more() -> None:
 
 
 async def test_control_messages_have_a_limit() -> None:
-    """Twenty in a second are taken, the twenty-first is not."""
+    """Twenty control messages in a second are accepted, the twenty-first is not."""
     async with calling(TTSSimulator()) as client:
         for _ in range(2):
             await client.send(*[{"type": "KeepAlive"}] * 20)
@@ -454,7 +454,7 @@ async def test_control_messages_have_a_limit() -> None:
 
 
 async def test_a_silent_client_is_dropped() -> None:
-    """Who sends nothing for the time it asked for is told, and every message begins that time anew."""
+    """A client that sends nothing for its timeout gets an error, and every message restarts that time."""
     async with calling(TTSSimulator(), "inactivity_timeout=10") as client:
         await anyio.sleep(9)
         await client.send({"type": "KeepAlive"})
@@ -463,7 +463,7 @@ async def test_a_silent_client_is_dropped() -> None:
 
 
 async def test_a_session_expires() -> None:
-    """A session ends a minute after its hour, whatever its client sends, and may be begun anew."""
+    """A session ends a minute after its hour, whatever its client sends, and another may begin."""
     async with calling(TTSSimulator()) as client, anyio.create_task_group() as tasks:
 
         async def keep_alive() -> None:
@@ -479,7 +479,7 @@ async def test_a_session_expires() -> None:
 
 
 async def test_sessions_have_a_rate() -> None:
-    """One session too many in a minute is told how long to wait, and after that wait there is room."""
+    """One session too many in a minute is refused with a pause, and after that pause there is room."""
     simulator = TTSSimulator(limits=TTSLimits(sessions_per_minute=2))
     codes: list[int | None] = []
     async with simulator.serve() as url:
@@ -522,7 +522,7 @@ async def test_audio_must_be_read() -> None:
 
 
 async def test_a_client_that_does_not_read_cannot_hold_the_simulator() -> None:
-    """Leaving the block ends every connection, also that of a client that reads nothing."""
+    """Leaving the block ends every connection, even of a client that reads nothing."""
     simulator = TTSSimulator(limits=TTSLimits(grace_characters=99_999))
     async with AsyncExitStack() as clients:
         async with simulator.serve() as url:
@@ -554,7 +554,7 @@ async def test_a_server_that_runs_for_long_keeps_nothing() -> None:
     ],
 )
 async def test_a_fault_comes_where_it_is_wanted(fault: TTSFault, kinds: list[str], code: int) -> None:
-    """A session ends as its fault says, after as many frames, and the session after it is well."""
+    """A session ends by its fault, after the given number of frames, and the next session is sound."""
     simulator = TTSSimulator(faults=[fault], character_s=0.5)
     async with simulator.serve() as url:
         async with connect(f"{url}/v1/ws", **QUICK) as connection:
@@ -573,7 +573,7 @@ async def test_a_fault_comes_where_it_is_wanted(fault: TTSFault, kinds: list[str
 
 
 async def test_a_stalled_session_keeps_its_connection_and_says_nothing() -> None:
-    """From then on nothing comes any more, however long one waits."""
+    """A stalled session sends nothing more, however long the client waits."""
     async with calling(TTSSimulator(faults=[TTSFault(how="stall", after_frames=1)])) as client:
         await client.send(says("Hello."), FLUSH)
         await client.until("Audio")
@@ -587,7 +587,7 @@ async def test_a_stalled_session_keeps_its_connection_and_says_nothing() -> None
 
 
 async def test_a_voice_speaks_behind_the_protocol() -> None:
-    """The audio is the voice's, sample by sample, and the words end where its marks say."""
+    """The audio is the voice's, sample by sample, and the words end at its marks."""
     voice = ScriptedVoice(first_audio_s=0.1, character_s=0.05, marks=True, sample_rate=16_000)
     async with calling(TTSSimulator(voice), "sample_rate=16000") as client:
         await client.send(says("One two"), FLUSH)
@@ -608,7 +608,7 @@ async def test_a_voice_of_another_rate_is_resampled() -> None:
 
 
 class Failing(TTSSink):
-    """A voice that cannot."""
+    """A voice that fails."""
 
     async def synthesize(self, sentence: Sentence) -> AsyncIterator[bytes | WordMark]:
         raise VendorError("the voice is hoarse", vendor="Failing", retryable=False)
@@ -616,7 +616,7 @@ class Failing(TTSSink):
 
 
 async def test_a_voice_that_fails_is_loud() -> None:
-    """The client sees a server error, and the one who runs the simulator is told why."""
+    """The client receives a server error, and `serve` raises its cause."""
     with pytest.raises(VendorError, match="hoarse"):
         async with calling(TTSSimulator(Failing())) as client:
             await client.send(says("Hello."), FLUSH)
@@ -642,14 +642,14 @@ async def test_espeak_speaks_behind_the_protocol() -> None:
 
 @given(st.lists(st.text(alphabet='ab .!?"\n', max_size=30), max_size=10))
 def test_text_that_goes_in_comes_out_once(texts: list[str]) -> None:
-    """What is spoken early and what is left at the flush are the text, joined as it stands."""
+    """The text that is spoken early and the rest at the flush join to the whole text."""
     intake = Intake(TTSLimits(run_characters=999))
     out = "".join(intake.generate(text, 0.0) for text in texts)
     assert out + intake.flush() == "".join(texts)
 
 
 def test_what_is_spoken_or_cancelled_waits_no_more() -> None:
-    """Room is made by what is taken up, and by a `Cancel`."""
+    """Text that is taken up makes room, and so does a `Cancel`."""
     intake = Intake(TTSLimits(buffer_characters=4))
     intake.spoken(intake.generate("a. b", 0.0))
     intake.generate("cd ", 0.0)
@@ -660,7 +660,7 @@ def test_what_is_spoken_or_cancelled_waits_no_more() -> None:
 
 
 def test_words_between_two_marks_are_spread_evenly() -> None:
-    """Where a voice marks only some words, the others lie between them."""
+    """Words that a voice does not mark lie between those that it marks."""
     words = timed_words("aa bb cc dd", [(5, 1.0)], start_s=10.0, length_s=4.0)
     assert [(word.word, word.start_s, word.end_s) for word in words] == [
         ("aa", 10.0, 10.4),

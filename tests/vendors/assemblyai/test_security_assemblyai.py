@@ -1,4 +1,4 @@
-"""A canary key through AssemblyAI's three services together, with every library's log at DEBUG."""
+"""A canary key is used with all three of AssemblyAI's services, and every library logs at DEBUG."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEY = "canary-9b60f1"
 
 
 class Silence(vp.Source):
-    """Somebody who is on the line for some seconds; what is said in them is the recogniser's script."""
+    """A caller who is on the line for some seconds; the recogniser's script says what they say."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -51,7 +51,7 @@ def agent(stt: str, gateway: str, tts: str, *tools: vp.Tool[..., Any]) -> vp.Pip
 
 
 def everything(log: pytest.LogCaptureFixture, *shown: object) -> str:
-    """Return all that anybody could see: texts, representations, errors with what led to them, log records."""
+    """Return everything that could be seen: texts, representations, errors with their causes, log records."""
     texts = [log.text, *(repr(vars(record)) for record in log.records)]
     texts += [repr(record.exc_info) for record in log.records]
     for one in shown:
@@ -63,7 +63,7 @@ def everything(log: pytest.LogCaptureFixture, *shown: object) -> str:
 
 
 def chain(error: BaseException | None) -> list[BaseException]:
-    """Return an error, what it came from, and what was handled meanwhile."""
+    """Return an error with its causes and contexts."""
     links: list[BaseException] = []
     while error is not None and error not in links:
         links.append(error)
@@ -73,7 +73,7 @@ def chain(error: BaseException | None) -> list[BaseException]:
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """Every logger speaks, the root's and those that libraries have made for themselves."""
+    """Enable every logger, the root's and the libraries' own."""
     caplog.set_level(logging.DEBUG)
     for name in ("asyncio", "httpcore", "httpx", "websockets", "websockets.client", "websockets.server", "voicepipe"):
         caplog.set_level(logging.DEBUG, logger=name)
@@ -81,7 +81,7 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 async def test_a_key_is_nowhere_in_a_whole_call(log: pytest.LogCaptureFixture) -> None:
-    """A call with a tool, lost sessions of both sockets, and a refused request: nothing that is shown holds the key."""
+    """In a call with a tool, lost sessions of both sockets and a refused request, nothing shows the key."""
     asyncio.get_running_loop().set_debug(True)
     shown: list[object] = []
 
@@ -118,7 +118,7 @@ async def test_a_key_is_nowhere_in_a_whole_call(log: pytest.LogCaptureFixture) -
 @pytest.mark.parametrize("service", ["stt", "tts"])
 @pytest.mark.parametrize("how", ["nobody listens", "HTTP 401", "hangs up", "refused after the handshake", "no HTTP"])
 async def test_a_key_is_nowhere_in_what_went_wrong(service: str, how: str, log: pytest.LogCaptureFixture) -> None:
-    """Whatever keeps a call from beginning: neither the error, nor what led to it, nor any log holds the key."""
+    """When a call cannot begin, neither the error, nor its causes, nor any log holds the key."""
 
     async def answer(stream: anyio.abc.SocketStream) -> None:
         async with stream:

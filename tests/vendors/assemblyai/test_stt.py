@@ -1,4 +1,4 @@
-"""AssemblyAI's recogniser in a call: what is asked of the service, what is heard, and how calls begin and end."""
+"""AssemblyAI's recogniser in a call: what it sends, what it hears, and how calls begin and end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HEARD = (SpeechStarted, EarlyTranscript, vp.Transcript)
     ],
 )
 def test_it_knows_where_the_service_is(settings: dict[str, Any], url: str) -> None:
-    """A region, a host or a URL says where; the path is the service's."""
+    """A region, a host or a URL chooses the server; the path is always the service's."""
     assert AssemblyAIRecogniser(**settings).url == url
 
 
@@ -59,7 +59,7 @@ def test_it_knows_where_the_service_is(settings: dict[str, Any], url: str) -> No
     ],
 )
 def test_what_cannot_be_meant_is_refused(settings: dict[str, Any], said: str) -> None:
-    """A wrong address or setting is told when the recogniser is made."""
+    """A wrong address or setting is an error when the recogniser is made."""
     with pytest.raises(ConfigurationError) as raised:
         AssemblyAIRecogniser(**settings)
     assert said in str(raised.value)
@@ -76,7 +76,7 @@ async def test_a_missing_key_is_told_when_the_pipeline_is_opened(monkeypatch: py
 
 @pytest.mark.parametrize("key", ["a\nb", "“quoted”"])
 async def test_a_key_that_no_header_can_carry_is_refused(key: str) -> None:
-    """A key that was copied wrongly is told as such, and not shown."""
+    """A badly copied key is an error that does not show it."""
     row = agent("ws://127.0.0.1:1", Caller(hangs_up_s=1.0))
     row = row.replace({vp.STTStage: vp.STTStage(AssemblyAIRecogniser(url="ws://127.0.0.1:1", api_key=key))})
     with pytest.raises(ConfigurationError) as raised:
@@ -89,7 +89,7 @@ async def test_a_key_that_no_header_can_carry_is_refused(key: str) -> None:
 
 
 async def test_a_call_is_heard() -> None:
-    """Audio goes out in pieces of 50 ms with the key in a header, and what was said comes back on the loop's clock."""
+    """Audio goes out in pieces of 50 ms with the key in a header, and transcripts come back on the loop's clock."""
     server = EarServer(good)
     async with server.serve() as url:
         told = await call(url, Caller(1.0, hangs_up_s=3.0))
@@ -116,7 +116,7 @@ async def test_a_call_is_heard() -> None:
 
 
 async def test_settings_reach_the_service() -> None:
-    """What was set is in the query, once; what is said of the moment, or is too long for a URL, comes as a message."""
+    """Settings are in the query, once; the agent's last words, and what is too long for a URL, come as a message."""
     parameters = StreamingParameters(
         sample_rate=8_000, min_turn_silence_s=0.2, keyterms_prompt=["é" * 50] * 30, agent_context="Your number?"
     )
@@ -141,7 +141,7 @@ async def test_settings_reach_the_service() -> None:
 
 
 async def test_the_last_words_are_heard() -> None:
-    """What the caller said just before hanging up is a turn, and the call ends when it has been told."""
+    """The caller's last words before hanging up are a turn, and the call ends once it was reported."""
     server = EarServer(good)
     async with server.serve() as url:
         told = await call(url, Caller(1.0, hangs_up_s=2.21))
@@ -150,7 +150,7 @@ async def test_the_last_words_are_heard() -> None:
 
 
 async def test_a_real_service_takes_what_is_sent() -> None:
-    """The simulated service, which refuses what the real one refuses, hears a call and has nothing to object to."""
+    """The simulated service, which refuses what the real one refuses, accepts everything in a call."""
     script = [Spoken("My order number is four two.", 1.2, 2.6), Spoken("Thank you.", 5.0, 5.8)]
     simulator = STTSimulator(script, api_key=KEY)
     async with simulator.serve() as url:
@@ -165,7 +165,7 @@ async def test_a_real_service_takes_what_is_sent() -> None:
 
 
 async def controls_of(during: Callable[[vp.Session], Any], **settings: Any) -> list[tuple[float, dict[str, Any]]]:
-    """Return what a call of 4 s with speech at 1.0 sends beside audio, but its end."""
+    """Return the control messages of a call of 4 s with speech at 1.0, except the last."""
     server = EarServer(good)
     async with server.serve() as url:
         told = await call(url, Caller(1.0, hangs_up_s=4.0), during, **settings)
@@ -174,7 +174,7 @@ async def controls_of(during: Callable[[vp.Session], Any], **settings: Any) -> l
 
 
 async def test_settings_change_without_a_new_connection() -> None:
-    """A change is sent at once, and only what has changed; a block takes it back at its end."""
+    """A change is sent at once, and only what has changed; a block restores it at its end."""
 
     async def during(session: vp.Session) -> None:
         await anyio.sleep_until(0.51)
@@ -192,7 +192,7 @@ async def test_settings_change_without_a_new_connection() -> None:
 
 
 async def test_a_wrong_change_is_refused_and_changes_nothing() -> None:
-    """A change that the service would end the session for is told to whoever asked, and the call goes on."""
+    """`update` raises an error for a change that would make the service end the session, and the call goes on."""
 
     async def during(session: vp.Session) -> None:
         for changes in ({"vad_threshold": 2.0}, {"sample_rate": 8_000}, {"min_silence": 1.0}):
@@ -203,7 +203,7 @@ async def test_a_wrong_change_is_refused_and_changes_nothing() -> None:
 
 
 async def test_a_local_end_of_turn_ends_the_turn() -> None:
-    """Whoever knows better that the caller has finished is believed, once all audio up to then was sent."""
+    """`force_endpoint` ends the turn, once all audio up to then was sent."""
     server = EarServer(good)
 
     async def during(session: vp.Session) -> None:
@@ -216,7 +216,7 @@ async def test_a_local_end_of_turn_ends_the_turn() -> None:
 
 
 async def test_the_service_is_told_what_the_caller_heard() -> None:
-    """After a reply its text is the context of what the caller says next; long ones by their end."""
+    """After a reply its text, or the end of a long one, is the context of what the caller says next."""
     server = EarServer(good)
 
     async def during(session: vp.Session) -> None:
@@ -229,7 +229,7 @@ async def test_the_service_is_told_what_the_caller_heard() -> None:
 
 
 async def test_what_was_not_heard_is_not_told() -> None:
-    """Of a reply that was cut, the service is told the part that was heard."""
+    """Of a reply that was cut, the service receives the part that was heard."""
     server = EarServer(good)
 
     async def during(session: vp.Session) -> None:
@@ -244,7 +244,7 @@ async def test_what_was_not_heard_is_not_told() -> None:
 
 @pytest.mark.parametrize("settings", [{"sends_agent_context": False}, {"speech_model": "universal-streaming-english"}])
 async def test_context_can_be_left_out(settings: dict[str, Any]) -> None:
-    """The service is not told what the agent says when that is switched off, or the model makes nothing of it."""
+    """The service does not receive the agent's words when that is switched off, or the model does not use them."""
 
     async def during(session: vp.Session) -> None:
         session.say("Hello.")
@@ -253,7 +253,7 @@ async def test_context_can_be_left_out(settings: dict[str, Any]) -> None:
 
 
 async def test_a_tool_that_asks_for_patience_serves_without_audio() -> None:
-    """Where words are typed there is nobody to ask, and what is asked has no effect."""
+    """In a call with typed text there is no connection, and requests have no effect."""
     row = agent("ws://127.0.0.1:1", Caller(hangs_up_s=1.0)).parts[2:]
     async with vp.Pipeline(*row, output=RecordingOutput()).session() as session:
         async with session.recogniser.updated(min_turn_silence_s=1.0):
@@ -294,8 +294,8 @@ async def close_before_begin(peer: Peer) -> None:
         pytest.param(402, VendorError, False, "HTTP 402; top up", id="402"),
         pytest.param(429, RateLimited, True, "HTTP 429; open fewer", id="429"),
         pytest.param(503, VendorError, True, "HTTP 503; try again later", id="503"),
-        pytest.param(200, VendorError, False, "HTTP 200; no websocket", id="200"),
-        pytest.param(307, VendorError, False, "HTTP 307; no websocket", id="redirect"),
+        pytest.param(200, VendorError, False, "HTTP 200; there is no websocket", id="200"),
+        pytest.param(307, VendorError, False, "HTTP 307; there is no websocket", id="redirect"),
     ],
 )
 async def test_a_refused_call_says_why(act: Act | int, kind: type[VendorError], retryable: bool, said: str) -> None:
@@ -329,7 +329,7 @@ async def test_a_handshake_that_hangs_is_given_up() -> None:
 
 
 async def test_what_was_given_up_is_closed() -> None:
-    """A connection on which the session never began is cut when it is given up, not when somebody cleans up."""
+    """A connection on which the session never began is cut as soon as it is given up."""
     closed_s: list[float] = []
 
     async def quiet(peer: Peer) -> None:
@@ -353,7 +353,7 @@ async def ignoring_terminate(peer: Peer) -> None:
 
 @pytest.mark.parametrize(("act", "within_s"), [(good, 0.1), (ignoring_terminate, 1.0)])
 async def test_a_session_that_ends_is_terminated(act: Act, within_s: float) -> None:
-    """Whoever ends the call, the service is told, because it counts by the hour; and it cannot hold the call."""
+    """However a call ends, its session is terminated, since it is billed by the hour, and within a time limit."""
     server = EarServer(act)
     async with server.serve() as url:
         async with agent(url, Caller(hangs_up_s=60.0)).session():
@@ -366,7 +366,7 @@ async def test_a_session_that_ends_is_terminated(act: Act, within_s: float) -> N
 
 @pytest.mark.parametrize("acts", [[ignoring_terminate], [closing(1011, at_s=0.9), no_begin]])
 async def test_a_hang_up_ends_the_call_whatever_the_service_does(acts: list[Act]) -> None:
-    """A service that ignores `Terminate`, or is gone just then, delays the end of a call by 3 s at most."""
+    """A service that ignores `Terminate`, or is gone by then, delays the end of a call by 3 s at most."""
     server = EarServer(*acts)
     async with server.serve() as url:
         told = await call(url, Caller(hangs_up_s=1.0))
@@ -374,7 +374,7 @@ async def test_a_hang_up_ends_the_call_whatever_the_service_does(acts: list[Act]
 
 
 async def test_the_key_is_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
-    """Not in logs of any level, events, representations or errors, even when the service quotes it."""
+    """The key is in no log, event, representation or error, even when the service quotes it."""
     caplog.set_level(logging.DEBUG)
     logging.getLogger("websockets.client").setLevel(logging.DEBUG)
     server = EarServer(closing(1011, at_s=0.5, error=True), closing(3006, at_s=0.5, error=True))

@@ -1,4 +1,4 @@
-"""The caller's audio on its way: pieces, what is kept, what is left out, and when it was."""
+"""The caller's audio on its way: pieces, what is kept, what is left out, and its times."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_piece_knows_its_time() -> None:
 
 
 def test_the_oldest_waiting_audio_is_dropped_and_counted() -> None:
-    """At most 5 s wait; what is older when more comes is gone, and that is known."""
+    """At most 5 s of audio wait; older audio is dropped, and counted."""
     backlog = filled("s" * 130)
     pieces = taken(backlog)
     assert (len(pieces), pieces[0].start_s) == (100, pytest.approx(1.5))
@@ -81,7 +81,7 @@ def test_the_oldest_waiting_audio_is_dropped_and_counted() -> None:
 
 
 def test_audio_that_was_sent_is_not_counted_as_dropped() -> None:
-    """What was sent is kept for a new connection, but it is no loss when it grows too old for that."""
+    """Sent audio is kept for a new connection, and does not count as dropped when it grows too old."""
     backlog = Backlog(RATE)
     for number in range(300):
         backlog.push(frame(LOUD, number * 0.05))
@@ -93,7 +93,7 @@ def test_audio_that_was_sent_is_not_counted_as_dropped() -> None:
 
 
 def test_after_a_break_it_begins_with_what_was_not_understood() -> None:
-    """What a final transcript has covered is not sent again; all after it is."""
+    """Audio that a final transcript covers is not sent again; all audio after it is."""
     backlog = filled("s" * 20)
     taken(backlog)
     backlog.forget(0.57)
@@ -102,7 +102,7 @@ def test_after_a_break_it_begins_with_what_was_not_understood() -> None:
 
 
 def test_what_was_not_sent_is_not_forgotten() -> None:
-    """A transcript that claims audio which was never sent cannot make it disappear."""
+    """A transcript about audio that was never sent does not drop it."""
     backlog = filled("ssss")
     backlog.take(is_behind=False)
     backlog.forget(99.0)
@@ -110,7 +110,7 @@ def test_what_was_not_sent_is_not_forgotten() -> None:
 
 
 def test_positions_count_on() -> None:
-    """How many pieces came and were taken is counted over everything that was thrown away, and back when sent again."""
+    """The counts of pieces that came and were taken include dropped ones; sending again lowers the second."""
     backlog = filled("s" * 120)
     taken(backlog)
     backlog.forget(5.0)
@@ -139,14 +139,14 @@ def test_a_service_that_is_behind_is_spared_silence(sounds: str, sent: str) -> N
 
 
 def test_at_the_end_nothing_is_held_back() -> None:
-    """When the caller has hung up, nothing more is waited for."""
+    """Once the caller has hung up, quiet is sent without waiting for what follows it."""
     backlog = filled("." * 40)
     backlog.end()
     assert heard(taken(backlog, is_behind=True)) == "." * 40
 
 
 def test_noise_is_not_speech_for_long() -> None:
-    """A steady noise is taken for speech only until it has proved to be steady."""
+    """A steady noise counts as speech only until it has proved steady."""
     backlog = Backlog(RATE)
     noise = b"\xf4\x01\x0c\xfe" * 400
     loud = []
@@ -160,7 +160,7 @@ def test_noise_is_not_speech_for_long() -> None:
 
 
 def test_the_clock_follows_the_audio() -> None:
-    """A position of what was sent is the time of that sample, also behind a gap; beyond the end it is the end."""
+    """A position maps to the time of its sample, also after a gap; beyond the end it maps to the end."""
     clock = AudioClock(RATE)
     for piece in (*taken(filled("ssss", 10.0)), *taken(filled("ss", 20.0))):
         clock.add(piece)
@@ -170,7 +170,7 @@ def test_the_clock_follows_the_audio() -> None:
 
 
 def test_the_clock_of_a_long_call_is_exact_and_small() -> None:
-    """Ten hours of audio with a source that is 200 ppm slow: no drift, and nothing that grows."""
+    """After ten hours of audio from a source that is 200 ppm slow there is no drift, and nothing has grown."""
     clock, rate = AudioClock(RATE), 0.9998
     for number in range(720_000):
         start_s = number * 0.05 / rate

@@ -1,4 +1,4 @@
-"""One call over several connections: whatever breaks, each of the caller's turns is heard once, when it was said."""
+"""One call over several connections: whatever breaks, each of the caller's turns is heard once, with its true time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def held(*acts: Act | int, caller: Caller, during: Callable[[vp.Session], Any] | None = None, **settings: Any):
-    """Hold a call with a server that does these acts."""
+    """Hold a call with a server that follows these acts."""
     server = EarServer(*acts)
     async with server.serve() as url:
         told = await call(url, caller, during, **settings)
@@ -34,14 +34,14 @@ def said_when(told: Told) -> list[tuple[str, list[float]]]:
 
 
 async def dropping(peer: Peer) -> None:
-    """Break the connection without a word, in the middle of an utterance."""
+    """Break the connection without a close frame, in the middle of an utterance."""
     await peer.begin()
     await peer.listen(until_s=1.5)
     peer.connection.transport.abort()
 
 
 async def terminating(peer: Peer) -> None:
-    """End the session in form, though nobody asked for it."""
+    """End the session properly, though the client has not asked for it."""
     await peer.begin()
     await peer.listen(until_s=1.5)
     await peer.send("Termination", audio_duration_seconds=1, session_duration_seconds=1)
@@ -57,7 +57,7 @@ async def erring(peer: Peer) -> None:
 
 
 async def huge(peer: Peer) -> None:
-    """Send a message that nobody can want."""
+    """Send an invalid message."""
     await peer.begin()
     await peer.listen(until_s=1.5)
     await peer.send("Turn", transcript="word " * 300_000, end_of_turn=True)
@@ -65,7 +65,7 @@ async def huge(peer: Peer) -> None:
 
 
 def spread(*pauses_s: float) -> list[float]:
-    """Return what becomes of these pauses in a call whose first session has the name of `Peer.begin`."""
+    """Return these pauses as they are spread in a call whose first session has the id of `Peer.begin`."""
     backoff = Backoff()
     backoff.began("t")
     return [backoff.spread(pause_s) for pause_s in pauses_s]
@@ -80,7 +80,7 @@ def spread(*pauses_s: float) -> list[float]:
     ],
 )
 async def test_a_connection_that_breaks_is_made_anew(act: Act) -> None:
-    """In mid-word or not: within a second another one hears what was said, once, and with its true times."""
+    """Wherever a connection breaks, within a second another one hears what was said, once and with its true times."""
     told, peers = await held(act, good, caller=Caller(1.0, 5.0, hangs_up_s=8.0))
 
     ((lost_s, _),) = told.lost
@@ -92,7 +92,7 @@ async def test_a_connection_that_breaks_is_made_anew(act: Act) -> None:
 
 @pytest.mark.parametrize("at_s", [round(0.5 + 0.15 * step, 2) for step in range(20)])
 async def test_it_may_break_at_any_time(at_s: float) -> None:
-    """Before, during, or after an utterance, before or after its transcript: it is told once."""
+    """A break before, during or after an utterance, or its transcript, leaves one transcript of it."""
     told, _ = await held(closing(1011, at_s=at_s), good, caller=Caller(1.0, hangs_up_s=5.0))
     assert said_when(told) == [(text_of(0), [1.0, 1.4, 1.8])]
 
@@ -104,7 +104,7 @@ async def test_a_turn_begins_once() -> None:
 
 
 async def test_a_long_turn_is_not_cut_short() -> None:
-    """Words older than the 5 s that are sent again were understood before, and stand in front of the rest."""
+    """Words older than the 5 s that are sent again were recognised before, and stand in front of the rest."""
     caller = Caller(*[1.2 * step for step in range(8)], hangs_up_s=12.0)
     told, _ = await held(closing(1011, at_s=8.0), good, caller=caller)
     assert told.transcripts == [" ".join(text_of(number) for number in range(8))]
@@ -115,7 +115,7 @@ async def test_a_long_turn_is_not_cut_short() -> None:
     [(1008, AuthenticationError), (3006, VendorError), (3007, VendorError), (1009, VendorError), (4001, VendorError)],
 )
 async def test_a_refusal_in_mid_call_ends_it(code: int, kind: type[VendorError]) -> None:
-    """What another connection would not mend ends the session at once, under its stage's name."""
+    """An error that a new connection would repeat ends the session at once, under its stage's name."""
     told, peers = await held(closing(code, at_s=1.5, error=True), good, caller=Caller(1.0, hangs_up_s=8.0))
     assert isinstance(told.error, kind)
     assert (len(peers), str(code) in str(told.error)) == (1, True)
@@ -147,7 +147,7 @@ HUGE = "1" + "0" * 400
     ],
 )
 async def test_odd_messages_are_borne(first: list[str | bytes], later: list[str | bytes]) -> None:
-    """Whatever a service says beside what the caller said: the call goes on on the same connection, nothing is lost."""
+    """Whatever else a service sends, the call goes on on the same connection, and nothing is lost."""
 
     async def odd(peer: Peer) -> None:
         for message in first:
@@ -163,7 +163,7 @@ async def test_odd_messages_are_borne(first: list[str | bytes], later: list[str 
 
 
 async def test_a_service_that_always_breaks_is_given_up() -> None:
-    """It is asked a few times, ever later, and no more often than the smallest account may."""
+    """The call reconnects a few times, later and later, and no more often than the smallest account may."""
     told, peers = await held(closing(1011, at_s=0.05), caller=Caller(hangs_up_s=60.0))
     lasted = [peer.arrivals_s[-1] - peer.at_s for peer in peers]
     waited = [
@@ -175,7 +175,7 @@ async def test_a_service_that_always_breaks_is_given_up() -> None:
 
 
 async def test_a_service_that_asks_to_slow_down_gets_a_pause() -> None:
-    """It is asked some 4 s later, then some 8 s later, and then the caller has waited long enough."""
+    """The call reconnects about 4 s later, then about 8 s later, and then ends with the error."""
     told, peers = await held(closing(3009, at_s=0.05), caller=Caller(hangs_up_s=60.0))
     (lost_s, _), (again_s, _), _ = told.lost
     (first_s, second_s) = spread(4.0, 8.0)
@@ -185,7 +185,7 @@ async def test_a_service_that_asks_to_slow_down_gets_a_pause() -> None:
 
 
 async def test_audio_that_had_to_wait_too_long_is_counted() -> None:
-    """While there is no connection 5 s are kept, also of what was sent in vain; how much is gone is told."""
+    """While there is no connection 5 s of audio are kept, sent in vain or not; the loss of older audio is reported."""
     told, _ = await held(closing(3009, at_s=0.5), 503, 503, good, caller=Caller(1.0, 9.5, hangs_up_s=12.0))
     dropped_s = sum(event.seconds for _, event in told.of(vp.AudioDropped))
     outage_s = sum(spread(4.0, 0.5, 1.0))
@@ -194,12 +194,12 @@ async def test_audio_that_had_to_wait_too_long_is_counted() -> None:
 
 
 async def nothing(peer: Peer) -> None:
-    """Accept the connection, and say nothing."""
+    """Accept the connection, and send nothing."""
     await peer.connection.wait_closed()
 
 
 async def test_what_was_never_sent_is_counted_when_the_call_ends() -> None:
-    """Who hangs up while there is no connection is not waited for long, and what they said last is told as dropped."""
+    """A call that ends while there is no connection ends soon, and its last audio is reported as dropped."""
     told, _ = await held(closing(1011, at_s=0.5), nothing, caller=Caller(1.0, hangs_up_s=2.0))
     assert sum(event.seconds for _, event in told.of(vp.AudioDropped)) == pytest.approx(2.0)
     assert (told.error, told.ended_s <= 5.0) == (None, True)
@@ -218,20 +218,20 @@ async def answering_late(peer: Peer) -> None:
 
 
 async def test_last_words_may_be_late() -> None:
-    """A caller who hangs up is heard to the end, though the service takes its time; the call ends within 3 s."""
+    """A caller who hangs up is heard to the end even if the service is slow; the call ends within 3 s."""
     told, _ = await held(answering_late, caller=Caller(1.0, hangs_up_s=2.3))
     assert told.transcripts == [text_of(0)]
     assert told.ended_s <= 5.3
 
 
 async def silent(peer: Peer) -> None:
-    """Begin, and say nothing more, though audio is read and pings are answered."""
+    """Send `Begin` and nothing more, but read audio and answer pings."""
     await peer.begin()
     await peer.connection.wait_closed()
 
 
 async def deaf_in_mid_word(peer: Peer) -> None:
-    """Hear half an utterance, then nothing; the connection stays."""
+    """Transcribe half an utterance, then send nothing; the connection stays."""
     await peer.begin()
     await peer.listen(until_s=1.5)
     peer.connection.transport.pause_reading()
@@ -240,16 +240,16 @@ async def deaf_in_mid_word(peer: Peer) -> None:
 
 @pytest.mark.parametrize("act", [silent, deaf_in_mid_word])
 async def test_a_service_that_falls_silent_is_noticed(act: Act) -> None:
-    """Within 5 s of its last word another connection is made, and nothing that was said meanwhile is lost."""
+    """Within 5 s of its last message another connection is made, and nothing that was said meanwhile is lost."""
     told, _ = await held(act, good, caller=Caller(1.0, 6.4, hangs_up_s=10.0))
     ((lost_s, why),) = told.lost
     assert lost_s - (1.46 if act is deaf_in_mid_word else 0.0) <= 5.0
-    assert "says nothing any more" in why
+    assert "no longer responds" in why
     assert said_when(told) == [(text_of(0), [1.0, 1.4, 1.8]), (text_of(1), [6.4, 6.8, 7.2])]
 
 
 async def test_the_service_may_be_slow_to_be_read() -> None:
-    """An application that holds up what was heard for long does not make the service look dead."""
+    """A service does not look dead because the application takes long to accept an event."""
 
     class Slow(vp.SessionStage[vp.Hearing, vp.Hearing]):
         async def run(self, inbox: Any, outbox: Any, session: vp.Session) -> None:
@@ -268,7 +268,7 @@ async def test_the_service_may_be_slow_to_be_read() -> None:
 
 
 async def test_settings_outlive_a_connection() -> None:
-    """What was changed, and what the agent said, holds on the next connection too."""
+    """Changed settings, and the agent's last words, also apply to the next connection."""
 
     async def during(session: vp.Session) -> None:
         session.recogniser.update(min_turn_silence_s=0.5, prompt="A bank.")
@@ -282,7 +282,7 @@ async def test_settings_outlive_a_connection() -> None:
 
 
 async def test_a_service_that_is_behind_catches_up() -> None:
-    """After a break in silence hardly anything is sent again: the next words are heard as they are said."""
+    """After a break in silence hardly any audio is sent again, so the next words are heard as they are said."""
     told, peers = await held(closing(1011, at_s=4.0), good, caller=Caller(6.0, hangs_up_s=9.0))
     first_s, early = told.of(vp.EarlyTranscript)[0]
     assert (early.text, round(first_s, 2)) == ("0a", 6.06)
@@ -298,7 +298,7 @@ async def test_what_is_sent_again_is_sent_in_measure() -> None:
 
 
 async def test_a_local_end_of_turn_waits_for_the_audio_before_it() -> None:
-    """When audio still waits to be sent, the turn ends where it was said to end, not where the service has got to."""
+    """When audio still waits to be sent, the turn ends where `force_endpoint` was called, not where the service is."""
 
     async def during(session: vp.Session) -> None:
         await anyio.sleep_until(2.7)  # 1.9 has been sent again by now
@@ -310,7 +310,7 @@ async def test_a_local_end_of_turn_waits_for_the_audio_before_it() -> None:
 
 
 async def test_the_last_turn_need_not_be_formatted() -> None:
-    """A text that waits to be formatted when the call ends is told as it is."""
+    """A text that waits to be formatted when the call ends is reported as it is."""
     parameters = StreamingParameters(format_turns=True)
 
     async def act(peer: Peer) -> None:
@@ -329,7 +329,7 @@ async def test_the_last_turn_need_not_be_formatted() -> None:
 
 
 async def test_a_session_is_renewed_before_it_is_too_old() -> None:
-    """When nobody speaks a new session takes over, the old one is terminated, and no turn is lost or told twice."""
+    """In a quiet moment a new session takes over, the old one is terminated, and no turn is lost or reported twice."""
     caller = Caller(1.0, 5.0, 9.0, hangs_up_s=12.0, pauses={3.0: 9_899.0})
     told, peers = await held(good, good, caller=caller)
     assert told.transcripts == [text_of(0), text_of(1), text_of(2)]
@@ -339,7 +339,7 @@ async def test_a_session_is_renewed_before_it_is_too_old() -> None:
 
 
 async def test_a_session_is_not_renewed_while_somebody_speaks() -> None:
-    """It waits for the end of the turn."""
+    """While somebody speaks, the renewal waits for the end of the turn."""
     caller = Caller(3.0, hangs_up_s=12.0, pauses={3.0: 9_899.0})
     told, peers = await held(good, good, caller=caller)
     assert told.transcripts == [text_of(0)]
@@ -347,7 +347,7 @@ async def test_a_session_is_not_renewed_while_somebody_speaks() -> None:
 
 
 async def test_a_refused_renewal_does_not_end_the_call() -> None:
-    """The old session goes on, and a new one is asked for later."""
+    """When a new session is refused, the old one goes on, and the next try comes later."""
     caller = Caller(5.0, 9.0, hangs_up_s=75.0, pauses={3.0: 9_899.0})
     told, peers = await held(good, 503, good, caller=caller)
     assert (told.transcripts, told.error) == ([text_of(0), text_of(1)], None)
@@ -355,7 +355,7 @@ async def test_a_refused_renewal_does_not_end_the_call() -> None:
 
 
 async def test_an_old_session_is_closed_whatever_it_does() -> None:
-    """A service that says good-bye and stays is left, so that no connection is held twice."""
+    """A service that sends `Termination` and stays is cut off, so that no connection is held twice."""
     left: list[float] = []
 
     async def lingering(peer: Peer) -> None:
@@ -370,7 +370,7 @@ async def test_an_old_session_is_closed_whatever_it_does() -> None:
 
 
 async def test_a_call_that_ends_during_a_renewal_ends_both_sessions() -> None:
-    """Neither the old session nor the new one is left to be paid for."""
+    """When a call ends during a renewal, neither the old session nor the new one stays open."""
 
     async def stubborn(peer: Peer) -> None:
         await peer.begin()
@@ -386,7 +386,7 @@ async def test_a_call_that_ends_during_a_renewal_ends_both_sessions() -> None:
 
 
 async def test_a_renewal_that_comes_too_late_is_dropped() -> None:
-    """When the old session breaks while the new one is slow to begin, another one takes over, and the slow one ends."""
+    """When the old session breaks while the new one is slow to begin, a third takes over, and the slow one ends."""
 
     async def slow(peer: Peer) -> None:
         await anyio.sleep(2.0)
@@ -399,12 +399,12 @@ async def test_a_renewal_that_comes_too_late_is_dropped() -> None:
     assert len(peers) == 3
 
 
-# --- against the simulated service, which is nobody's friend ----------------------------------------------------------
+# --- against the simulated service ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", [Closes(1013, 2.0), Drops(2.0), HangsUp(2.0), Stalls(2.0), TurnsDeaf(2.0)])
 async def test_the_simulated_service_may_fail_in_every_way(fault: Any) -> None:
-    """Each fault of the simulated service is survived and told, and its rules are kept by what is sent again."""
+    """The call survives and reports each simulated fault, and audio that is sent again keeps the service's rules."""
     simulator = STTSimulator(api_key=KEY, faults={1: fault}, max_lead_s=5.0)
     async with simulator.serve() as url:
         told = await call(url, Caller(1.0, hangs_up_s=12.0))
@@ -419,7 +419,7 @@ async def test_the_simulated_service_may_fail_in_every_way(fault: Any) -> None:
 
 @pytest.mark.slow
 async def test_an_hour_of_breaks() -> None:
-    """An hour with a break every few minutes: each turn once, each at its time, nothing that grows, nothing left."""
+    """In an hour with a break every few minutes each turn comes once, with its time; nothing grows or is left."""
     tasks = {task.id for task in anyio.get_running_tasks()}
     starts_s = [float(start_s) for start_s in range(5, 3600, 15)]
     codes = (1001, 1006, 1011, 1012, 1013, 3005, 3008, 1000)

@@ -1,4 +1,4 @@
-"""Settings of streaming recognition: checked here, in the service's names on the wire."""
+"""Settings of streaming recognition: checked here, sent under the service's names."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ SIGNS = {"session_heartbeat": True, "acknowledge_silence": True}
     ],
 )
 def test_a_setting_is_sent_in_the_services_name_and_unit(name: str, value: object, sent: dict[str, object]) -> None:
-    """What is set goes out under the service's name, in its unit; what is not set stays at home."""
+    """Settings go out under the service's names, in its units; unset ones are not sent."""
     settings: Any = {name: value}
     assert StreamingParameters(**settings).on_the_wire(MODEL) == {"sample_rate": 16_000, **SIGNS, **sent}
 
@@ -96,28 +96,28 @@ def test_what_the_service_would_refuse_is_refused_here(settings: dict[str, Any],
 
 
 def test_an_unknown_setting_is_refused() -> None:
-    """A misspelt name, which the service would ignore without a word, is an error."""
+    """A misspelt name, which the service would ignore silently, is an error."""
     settings: Any = {"min_turn_silence": 100}
     with pytest.raises(TypeError, match="min_turn_silence"):
         StreamingParameters(**settings)
 
 
 def test_a_text_is_not_repeated_in_the_error() -> None:
-    """What was to be said to the model may be private, so an error about it does not quote it."""
+    """Text for the model may be private, so an error does not quote it."""
     with pytest.raises(ConfigurationError) as raised:
         StreamingParameters(prompt="secret " * 300)
     assert "secret" not in str(raised.value)
 
 
 def test_secrets_and_speech_are_not_shown() -> None:
-    """Neither the header of a webhook nor what the agent said is part of the repr."""
+    """The repr shows neither a webhook's header nor the agent's words."""
     shown = repr(StreamingParameters(webhook_auth_header_value="s3cret", agent_context="You owe 40 euros."))
     assert "s3cret" not in shown
     assert "40 euros" not in shown
 
 
 def test_a_list_is_kept_as_it_was() -> None:
-    """Settings do not change with the list they were made of."""
+    """Settings do not change with the list they were made from."""
     terms = ["IBAN"]
     parameters = StreamingParameters(keyterms_prompt=terms)
     terms.append("BIC")
@@ -136,7 +136,7 @@ def test_the_query_holds_each_name_once() -> None:
 
 
 def test_models_before_u3_are_not_asked_to_acknowledge_silence() -> None:
-    """What only newer models know is not asked of older ones."""
+    """Older models are not asked for what only newer ones know."""
     assert StreamingParameters().on_the_wire(OLDER) == {"sample_rate": 16_000, "session_heartbeat": True}
 
 
@@ -187,7 +187,7 @@ def test_what_only_the_sdk_refuses_is_refused_with_the_services_name(monkeypatch
     ],
 )
 def test_a_change_is_checked_likewise(changes: dict[str, object], said: str) -> None:
-    """What may not change, is unknown, or is out of range is refused, and nothing has changed."""
+    """A change of a fixed or unknown setting, or out of range, is refused and changes nothing."""
     parameters = StreamingParameters(vad_threshold=0.5)
     with pytest.raises(ConfigurationError) as raised:
         parameters.changed(changes)
@@ -207,7 +207,7 @@ def test_a_change_is_checked_likewise(changes: dict[str, object], said: str) -> 
 def test_a_change_can_be_taken_back(
     parameters: StreamingParameters, model: str, names: list[str], before: dict[str, object]
 ) -> None:
-    """What was set is set again; what was not is set to the service's documented default."""
+    """A setting that was set is restored; another takes the service's documented default."""
     assert parameters.restoring(names, model) == before
     parameters.changed(before)  # and that is something that may be sent
 
@@ -217,8 +217,8 @@ def test_a_change_can_be_taken_back(
     [(StreamingParameters(), "language_codes"), (StreamingParameters(mode="min_latency"), "min_turn_silence_s")],
 )
 def test_what_cannot_be_taken_back_is_not_changed(parameters: StreamingParameters, name: str) -> None:
-    """Where no default is documented, the application has to say what to return to."""
-    with pytest.raises(ConfigurationError, match=f"what {name} is by default is not documented"):
+    """A setting with no documented default cannot be restored unless it was set, so it is not changed."""
+    with pytest.raises(ConfigurationError, match=f"the default of {name} is not documented"):
         parameters.restoring([name], MODEL)
 
 
@@ -226,7 +226,7 @@ def test_what_cannot_be_taken_back_is_not_changed(parameters: StreamingParameter
     st.sampled_from(sorted(FIELDS)), st.one_of(st.text(), st.integers(), st.floats(), st.none(), st.lists(st.text()))
 )
 def test_any_value_is_sent_or_refused(name: str, value: object) -> None:
-    """Whatever an application sets, it is either refused as such or makes a query that can be sent."""
+    """Any value is either refused or makes a query that can be sent."""
     settings: Any = {name: value}
     try:
         parameters = StreamingParameters(**settings)

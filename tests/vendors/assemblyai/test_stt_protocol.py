@@ -77,21 +77,21 @@ def test_a_turn_becomes_one_transcript_on_the_loops_clock() -> None:
 
 
 def test_speech_does_not_end_in_the_future() -> None:
-    """The last word is padded by the service, and may seem to end after its message came."""
+    """A turn does not end in the future, although the service pads its last word."""
     (final,) = Reader().read(turn("Hi.", end=True, start_ms=1000), now=101.2)
     assert isinstance(final, Transcript)
     assert (final.speech_ended_s, final.endpoint_s) == (101.2, 101.2)
 
 
 def test_words_without_times_end_now() -> None:
-    """A turn that does not say when its words were is taken to have ended when it came."""
+    """A turn without word times ended when it came."""
     assert Reader().read({"type": "Turn", "end_of_turn": True, "transcript": "Hi."}, now=104.0) == [
         Transcript("Hi.", speech_ended_s=104.0, endpoint_s=104.0)
     ]
 
 
 def test_what_is_said_before_any_audio_was_sent_is_of_now() -> None:
-    """Times of audio that a service was not sent cannot be meant; they are no time at the beginning of the clock."""
+    """A position before any audio was sent means the present, not the start of the clock."""
     reader = Reader()
     reader.connect(AudioClock(RATE), oldest_s=100.0, newest_s=100.0)
     assert reader.read({"type": "SpeechStarted", "timestamp": 40}, now=101.0) == [SpeechStarted(at_s=101.0)]
@@ -101,7 +101,7 @@ def test_what_is_said_before_any_audio_was_sent_is_of_now() -> None:
 
 
 def test_partials_are_early_transcripts() -> None:
-    """What has been said so far is told as it grows, and a partial that says nothing new is not."""
+    """Partials are reported as they grow, and a partial without news is not."""
     reader = Reader()
     assert reader.read(turn(""), turn("My"), turn("My order number")) == [
         EarlyTranscript("My"),
@@ -127,12 +127,12 @@ def test_partials_are_early_transcripts() -> None:
     ],
 )
 def test_an_early_transcript_is_stable_when_a_reply_may_be_drafted(message: dict[str, Any], is_stable: bool) -> None:
-    """It ends like a sentence, the service vouches for it, or the end of the turn is likely; 0 and 1 say nothing."""
+    """Text is stable if it ends like a sentence, is an utterance, or probably ends the turn; 0 and 1 say nothing."""
     assert Reader().read(message) == [EarlyTranscript(message["transcript"], stable=is_stable)]
 
 
 def test_what_came_twice_is_stable() -> None:
-    """Text that a second partial has not changed is worth a draft, told once."""
+    """Text that a second partial repeats is stable, and is reported as such once."""
     assert Reader().read(turn("Four two"), turn("Four two"), turn("Four two")) == [
         EarlyTranscript("Four two"),
         EarlyTranscript("Four two", stable=True),
@@ -154,12 +154,12 @@ def test_what_came_twice_is_stable() -> None:
     ],
 )
 def test_each_turn_is_told_once(messages: list[dict[str, Any]], texts: list[str]) -> None:
-    """A final that is sent again is no second turn; the same words said again are."""
+    """A final that is sent again is the same turn; the same words said again are another."""
     assert Reader().finals(*messages) == texts
 
 
 def test_speech_is_told_when_it_began() -> None:
-    """The report is late, its time is not; the same report twice is one."""
+    """Speech is reported with its true time although the message is late; a repeated message is ignored."""
     reader = Reader()
     started = {"type": "SpeechStarted", "timestamp": 1480, "confidence": 0.93}
     assert reader.read(started, started, now=103.0) == [SpeechStarted(at_s=101.48)]
@@ -184,7 +184,7 @@ def test_a_formatted_turn_is_waited_for() -> None:
     ],
 )
 def test_a_formatted_turn_is_not_waited_for_in_vain(message: dict[str, Any], now: float, texts: list[str]) -> None:
-    """A turn whose formatted text does not come is told as it is, once."""
+    """A turn whose formatted text does not come is reported as it is, once."""
     reader = Reader(waits_for_format=True)
     reader.read(turn("four two", end=True, turn_is_formatted=False))
     assert reader.finals(message, now=now) == texts
@@ -193,7 +193,7 @@ def test_a_formatted_turn_is_not_waited_for_in_vain(message: dict[str, Any], now
 
 
 def test_the_last_words_are_not_lost_with_the_connection() -> None:
-    """A turn that waits for its formatted text when the call ends is told as it is."""
+    """A turn that waits for its formatted text when the call ends is reported as it is."""
     reader = Reader(waits_for_format=True)
     reader.read(turn("bye", end=True, turn_is_formatted=False))
     assert [event.text for event in reader.flush() if isinstance(event, Transcript)] == ["bye"]
@@ -201,7 +201,7 @@ def test_the_last_words_are_not_lost_with_the_connection() -> None:
 
 
 def test_a_new_connection_goes_on_in_the_same_turn() -> None:
-    """Numbers and times of a new connection begin again; what is told of it goes on."""
+    """Numbers and times start again on a new connection, but the turn goes on."""
     reader = Reader()
     reader.read({"type": "SpeechStarted", "timestamp": 2000}, turn("My order", start_ms=2000), now=103.0)
     reader.connect(clock_from(101.5), oldest_s=101.5, newest_s=103.0)
@@ -235,7 +235,7 @@ def test_a_new_connection_goes_on_in_the_same_turn() -> None:
 def test_a_turn_of_the_connection_before_is_not_told_again(
     message: dict[str, Any], sent_s: float, texts: list[str]
 ) -> None:
-    """A service may repeat its last final on a new connection; it is known by words for which no audio was sent."""
+    """A final that a service repeats on a new connection is recognised by words for which no audio was sent."""
     reader = Reader()
     reader.read(turn("Yes.", end=True, start_ms=3000), now=104.0)
     reader.connect(clock_from(105.0, sent_s) if sent_s else AudioClock(RATE), oldest_s=105.0, newest_s=105.0)
@@ -245,7 +245,7 @@ def test_a_turn_of_the_connection_before_is_not_told_again(
 
 
 def test_new_speech_on_a_new_connection_is_told() -> None:
-    """Only speech that was told of before is not told again."""
+    """Speech that was not reported before is reported on a new connection."""
     reader = Reader()
     reader.read({"type": "SpeechStarted", "timestamp": 2000}, now=103.0)
     reader.connect(clock_from(101.5), oldest_s=101.5, newest_s=103.0)
@@ -253,7 +253,7 @@ def test_new_speech_on_a_new_connection_is_told() -> None:
 
 
 def test_words_too_old_to_be_sent_again_are_kept() -> None:
-    """Of a long turn that is cut, the words before the audio that is sent again stand in front of the rest."""
+    """When a long turn is cut, its words before the audio that is sent again stand in front of the rest."""
     reader = Reader()
     reader.read(turn("one two three four", start_ms=1000), now=103.0)
     reader.connect(clock_from(101.6), oldest_s=101.6, newest_s=103.0)
@@ -262,7 +262,7 @@ def test_words_too_old_to_be_sent_again_are_kept() -> None:
 
 
 def test_audio_is_done_with_up_to_the_last_final_word() -> None:
-    """What follows the last word of a finished turn would be sent again, nothing before it; it never goes back."""
+    """Audio up to the last word of a finished turn is settled, and that time never goes back."""
     reader = Reader()
     reader.read(turn("Yes.", end=True, start_ms=3000))
     assert reader.settled_s == pytest.approx(103.3)
@@ -295,7 +295,7 @@ word_values = st.fixed_dictionaries({}, optional=dict.fromkeys(("text", "start",
     )
 )
 def test_no_field_breaks_the_reader(message: dict[str, Any]) -> None:
-    """Fields of any kind, missing or of another type, give events with times that have been, or none."""
+    """Fields of any kind, missing or of another type, give events with times in the past, or no event."""
     reader = Reader()
     for event in reader.read(message):
         if isinstance(event, Transcript):
@@ -314,13 +314,13 @@ def test_memory_does_not_grow_with_the_call() -> None:
 
 
 def test_changes_are_sent_as_one_message() -> None:
-    """Changed settings travel together, typed."""
+    """Changed settings travel in one message, with their types."""
     sent = json.loads(update_message({"min_turn_silence": 1000, "keyterms_prompt": ["é"]}))
     assert sent == {"type": "UpdateConfiguration", "min_turn_silence": 1000, "keyterms_prompt": ["é"]}
 
 
 class Room:
-    """A call of 50 ms pieces, in which the service says something at some times."""
+    """A call in pieces of 50 ms, in which the service sends messages at intervals."""
 
     def __init__(self, *, acknowledges: bool = True, sends_partials: bool = True) -> None:
         self.watch = Watch(acknowledges=acknowledges, sends_partials=sends_partials)
@@ -330,7 +330,7 @@ class Room:
     def gone_after(
         self, seconds: float, *, loud: bool = False, kind: str = "", every_s: float = 1.0, from_s: float = 0.0
     ) -> float | None:
-        """Return when the service was given up within this time, if it was."""
+        """Return when the service was given up in this time; None if it was not."""
         began_s, next_s = self.now, self.now + every_s
         while self.now < began_s + seconds:
             self.now = round(self.now + 0.05, 2)
@@ -363,19 +363,19 @@ class Room:
     ],
 )
 def test_a_silent_service_is_noticed(room: Room, hears: dict[str, Any], gone_s: float | None) -> None:
-    """Within 5 s, wherever the service owes a word; never where it has said one."""
+    """A service that owes a message is given up within 5 s, and one that sends them never."""
     assert room.gone_after(30.0, **hears) == gone_s
 
 
 def test_a_service_that_never_acknowledges_costs_one_connection() -> None:
-    """When the next connection says as little in silence, that is its nature."""
+    """When the next connection is as silent, the service counts as one that never acknowledges."""
     room = Room()
     assert room.gone_after(30.0) == 4.5
     assert room.gone_after(3600.0) is None
 
 
 def test_patience_grows_until_something_is_understood() -> None:
-    """In a noise that a service neither hears as silence nor understands, each loss is waited for twice as long."""
+    """In a noise that a service neither acknowledges nor understands, each loss takes twice as long."""
     room = Room()
     room.watch.received("Silence", 0.0)
     assert [room.gone_after(600.0) for _ in range(6)] == [4.5, 9.0, 18.0, 36.0, 60.0, 60.0]
@@ -392,7 +392,7 @@ def test_nothing_is_owed_for_audio_that_was_not_sent() -> None:
 
 
 def test_a_cough_is_no_speech() -> None:
-    """A short noise needs no answer, and does not count for the next one."""
+    """A short noise needs no message, and does not count towards the next one."""
     room = Room(acknowledges=False)
     for _ in range(20):
         assert room.gone_after(0.2, loud=True) is None

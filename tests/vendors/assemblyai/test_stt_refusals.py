@@ -12,7 +12,7 @@ from voicepipe.vendors.assemblyai.stt_refusals import Attempts, refusal
 
 @pytest.mark.parametrize("code", [1000, 1001, 1006, 1011, 1012, 1013, 3005, 3008, None])
 def test_a_broken_connection_is_made_anew(code: int | None) -> None:
-    """What the service or the network did is no reason to give a call up."""
+    """Errors of the service or the network are tried again."""
     error = refusal(code, "")
     assert (type(error), error.retryable) == (VendorError, True)
 
@@ -32,14 +32,14 @@ def test_a_broken_connection_is_made_anew(code: int | None) -> None:
     ],
 )
 def test_a_refusal_is_final(code: int, kind: type[VendorError], remedy: str) -> None:
-    """What would be refused again is not tried again, and the message holds code, words and remedy."""
+    """A refusal that would come again is final, and its message has the code, the service's text and a remedy."""
     error = refusal(code, "so it said")
     assert (type(error), error.retryable, error.vendor) == (kind, False, "AssemblyAI")
     assert all(part in str(error) for part in (str(code), "so it said", remedy))
 
 
 def test_too_many_sessions_are_worth_a_pause() -> None:
-    """The service asks to slow down, which is an error of its own."""
+    """A service that asks to slow down is an error of its own class."""
     assert isinstance(refusal(3009, ""), RateLimited)
 
 
@@ -59,19 +59,19 @@ def delays(error: VendorError, times: list[float]) -> list[float | None]:
     ],
 )
 def test_a_call_connects_again_in_measure(code: int, times: list[float], waits: list[float | None]) -> None:
-    """Alone, at once the first time, then ever later, and never more often than the smallest account may."""
+    """A call that is alone tries at once, then later and later, and never more often than the smallest account may."""
     assert delays(refusal(code, ""), times) == waits
 
 
 @pytest.mark.parametrize(("asked_s", "wait_s"), [(2.0, 2.0), (10.0, 10.0), (11.0, None)])
 def test_a_pause_that_is_asked_for_is_kept(asked_s: float, wait_s: float | None) -> None:
-    """The service's own pause counts, unless no caller would wait that long."""
+    """The pause that the service asks for is kept, unless no caller would wait that long."""
     assert delays(RateLimited("", vendor="AssemblyAI", retry_after_s=asked_s), [0]) == [wait_s]
 
 
 @pytest.mark.parametrize(("code", "least_s", "most_s"), [(1012, 0.0, 0.5), (3009, 4.0, 5.0)])
 def test_a_fleet_does_not_return_in_one_step(code: int, least_s: float, most_s: float) -> None:
-    """A thousand calls that lose their service together come back evenly, the first time within half a second."""
+    """A thousand calls that lose their service together reconnect evenly, the first time within half a second."""
     fleet = [Attempts() for _ in range(1000)]
     for number, attempts in enumerate(fleet):
         attempts.backoff.began(f"session-{number}")
@@ -83,7 +83,7 @@ def test_a_fleet_does_not_return_in_one_step(code: int, least_s: float, most_s: 
 
 
 def test_a_call_can_be_replayed() -> None:
-    """The session's name decides about chance: the same call makes the same pauses, another one others."""
+    """The session's id seeds the pauses: the same call makes the same ones, another call others."""
 
     def pauses(session_id: str) -> list[float | None]:
         attempts = Attempts()

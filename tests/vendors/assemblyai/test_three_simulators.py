@@ -1,4 +1,4 @@
-"""The README's agent against all three simulated services: its timeline against its recording."""
+"""The README's agent with all three simulated services: its timeline compared with its recording."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SILENCE_S = 0.1
 RATE = 16_000
 
 LOUD = 200
-"""What is audible: -44 dB of full scale."""
+"""Louder samples are audible: -44 dB of full scale."""
 
 
 @vp.tool(effect="read")
@@ -51,7 +51,7 @@ async def get_order_status(order_id: Annotated[str, Field(pattern=r"^ORD-\d{5}$"
 
 @asynccontextmanager
 async def services(script: STTScript, replies: list[Reply], voice: vp.TTSSink | None) -> AsyncGenerator[list[str]]:
-    """Serve all three, far away, with the tutorial's delays, and give their URLs."""
+    """Serve all three, far away, with the tutorial's delays, and yield their URLs."""
     stt = STTSimulator(script, api_key=KEY, timing=Timing(final_s=STT_S))
     gateway = GatewaySimulator(replies, api_key=KEY)
     tts = TTSSimulator(voice, api_key=KEY, first_audio_s=TTS_S)
@@ -61,7 +61,7 @@ async def services(script: STTScript, replies: list[Reply], voice: vp.TTSSink | 
 
 
 def agent(stt: str, gateway: str, tts: str, answer: Path, tap: Tap) -> vp.Pipeline:
-    """The README's row with other endpoints, and an ear at the caller's line."""
+    """The README's row with other endpoints, and a probe on the caller's audio."""
     return vp.Pipeline(
         tap,
         vp.STTStage(vp.AssemblyAIRecogniser(url=stt, api_key=KEY)),
@@ -74,7 +74,7 @@ def agent(stt: str, gateway: str, tts: str, answer: Path, tap: Tap) -> vp.Pipeli
 
 
 async def held(row: vp.Pipeline, source: vp.Source) -> tuple[float, list[vp.TurnEnded]]:
-    """Hold a call to its end; return when its recording began, and its turns."""
+    """Hold a call until it ends; return when its recording began, and its turns."""
     async with row.session(source=source) as session:
         began_s = session._output._began_s
         return began_s, [event async for event in session if isinstance(event, vp.TurnEnded)]
@@ -113,7 +113,7 @@ def first_loud_s(samples: array[int], after_s: float) -> float:
 
 
 class Tone(vp.Source):
-    """Somebody who makes a sound at given times, and hangs up."""
+    """A caller who makes a sound at given times, and hangs up."""
 
     sample_rate = RATE
 
@@ -167,7 +167,7 @@ async def test_the_timeline_is_what_the_recording_shows(tmp_path: Path) -> None:
 
 
 async def test_simulators_need_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any key the same row runs against simulators when nothing but the endpoints is changed."""
+    """Without a key the same row runs against simulators when only the endpoints are changed."""
     monkeypatch.delenv("ASSEMBLYAI_API_KEY", raising=False)
     gateway = GatewaySimulator([Says("At nine.")])
     stt, tts = STTSimulator([Spoken("What time do you open?", 1.0, 2.5)]), TTSSimulator()
@@ -188,7 +188,7 @@ async def test_simulators_need_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_real_speech_in_real_time_shows_the_same(tmp_path: Path) -> None:
-    """With spoken words in and out, in real time, the recording and the timeline's sum differ by 20 ms at most."""
+    """With real speech in and out, in real time, the recording and the timeline's sum differ by 20 ms at most."""
     pytest.importorskip("espeakng_loader")
     pytest.importorskip("soxr")
     question = await recorded("What time do you open?", tmp_path / "question.wav")

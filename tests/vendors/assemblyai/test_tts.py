@@ -43,7 +43,7 @@ class Call:
         return replies[-1] if replies else ""
 
     async def is_interrupted_after(self, seconds: float) -> str:
-        """Say something, interrupt the answer, and return what was heard of it."""
+        """Say something, interrupt the reply, and return what was heard of it."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.session.user_says, "Hello?")
             await anyio.sleep(seconds)
@@ -99,7 +99,7 @@ async def test_a_reply_is_spoken() -> None:
 
 
 async def test_two_sentences_are_in_flight() -> None:
-    """The second sentence is asked for while the first is prepared, the third when the second begins to play."""
+    """The second sentence is requested while the first is prepared, the third when the second begins to play."""
     simulator = TTSSimulator(api_key=KEY)
     async with calling(simulator, "One is here. Two is here. Three is here.") as call:
         await call.session.user_says("Hello?")
@@ -111,7 +111,7 @@ async def test_two_sentences_are_in_flight() -> None:
 
 
 async def test_the_settings_go_into_the_address() -> None:
-    """What was asked for is in the query, the key is not."""
+    """The settings are in the query, and the key is not."""
     simulator = TTSSimulator(api_key=KEY)
     settings = {"voice_id": "aai-vera", "language": "german", "sample_rate": 16_000, "model_id": "assemblyai-tts-1"}
     output = RecordingOutput(16_000)
@@ -129,7 +129,7 @@ async def test_the_settings_go_into_the_address() -> None:
 
 
 async def test_a_long_sentence_is_spoken_in_parts() -> None:
-    """3000 characters in one sentence reach the service in parts that it takes, and are heard whole."""
+    """A sentence of 3000 characters reaches the service in parts that it accepts, and is heard whole."""
     text = " ".join(["word"] * 600) + " " + "x" * 100 + "."
     simulator = TTSSimulator(api_key=KEY, character_s=0.01)
     async with simulator.serve() as url:
@@ -153,7 +153,7 @@ async def test_a_long_sentence_is_spoken_in_parts() -> None:
 
 @pytest.mark.parametrize("has_words", [True, False])
 async def test_what_was_heard_is_exact_with_word_times(has_words: bool) -> None:
-    """Interrupted in mid-sentence, the record ends at the last whole word; without word times it is a little short."""
+    """After an interruption the history ends at the last whole word; without word times it may be a little shorter."""
     simulator = TTSSimulator(api_key=KEY, speed=50.0, character_s=0.06)
     text = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen."
     async with calling(simulator, text, word_boundaries=has_words) as call:
@@ -185,20 +185,20 @@ async def pieces_of(simulator: TTSSimulator, text: str) -> tuple[list[tuple[floa
 
 
 async def test_word_times_of_a_short_sentence_are_waited_for() -> None:
-    """They come when all audio has gone on already, and still in time for it."""
+    """Word times that come after all audio was passed on are still in time."""
     pieces, _ = await pieces_of(TTSSimulator(boundaries_s=0.1, speed=50.0, character_s=0.0625), " One two.")
     marks = [piece for _, piece in pieces if isinstance(piece, vp.WordMark)]
     assert marks == [vp.WordMark(char_end=4, end_s=0.188), vp.WordMark(char_end=9, end_s=0.5)]
 
 
 async def test_word_times_that_do_not_come_are_not_waited_for() -> None:
-    """Half a second after the last audio the sentence is over."""
+    """When no word times come, the sentence ends half a second after its last audio."""
     pieces, ended_s = await pieces_of(TTSSimulator(boundaries_s=100.0, speed=50.0), "One two three four five six.")
     assert ended_s - pieces[-1][0] == pytest.approx(0.5)
 
 
 async def test_word_times_of_a_long_sentence_go_on() -> None:
-    """Those of its second part count from the beginning of the first one's audio and text."""
+    """The marks of a sentence's second part count from the start of the first part's audio and text."""
     text = " ".join(["word"] * 300)
     pieces, _ = await pieces_of(TTSSimulator(speed=1000.0, character_s=0.01, boundaries_s=0.0), text)
     marks = [piece for _, piece in pieces if isinstance(piece, vp.WordMark)]
@@ -230,7 +230,7 @@ async def test_a_barge_in_cancels_and_keeps_the_socket(late_frames: int) -> None
 
 
 async def test_a_barge_in_before_any_audio_cancels_too() -> None:
-    """What has not been spoken yet is dropped as well."""
+    """A `Cancel` also drops what has not been spoken yet."""
     simulator = TTSSimulator(api_key=KEY)
     async with calling(simulator, LONG, "Fine.") as call:
         assert await call.is_interrupted_after(0.1) == ""
@@ -241,7 +241,7 @@ async def test_a_barge_in_before_any_audio_cancels_too() -> None:
 
 @pytest.mark.slow
 async def test_a_storm_of_barge_ins_costs_one_socket() -> None:
-    """A hundred interrupted replies at all moments: one session, nothing refused or left over, then a reply."""
+    """After a hundred interruptions at all moments the same session speaks a reply; nothing is refused or left over."""
     simulator = TTSSimulator(api_key=KEY, speed=4.0)
 
     def answer(request: ChatRequest) -> Reply:
@@ -282,7 +282,7 @@ async def test_closing_a_generator_takes_its_request_back() -> None:
 
 @pytest.mark.parametrize("code", [1012, 3008])
 async def test_a_socket_lost_between_turns_is_not_noticed(code: int) -> None:
-    """The connection ends after the first reply; another is there before the second, which is not delayed."""
+    """A connection that ends after the first reply is replaced before the second, which is not delayed."""
     between = anyio.Event()
 
     async def ends(peer: Peer) -> None:
@@ -309,7 +309,7 @@ async def test_a_socket_lost_between_turns_is_not_noticed(code: int) -> None:
 
 
 async def test_a_socket_lost_before_the_first_audio_costs_only_time() -> None:
-    """The sentence that waits is said on another socket, once, and the turn completes."""
+    """A sentence that waits when the socket breaks is spoken on another, once, and the turn completes."""
 
     async def breaks(peer: Peer) -> None:
         await peer.begin()
@@ -330,7 +330,7 @@ async def test_a_socket_lost_before_the_first_audio_costs_only_time() -> None:
 
 @pytest.mark.parametrize("how", ["error", "close", "cut", "stall"])
 async def test_a_sentence_that_breaks_is_not_said_twice(how: Any) -> None:
-    """What was heard stays heard, the turn fails with a typed error, and the next turn speaks."""
+    """When audio breaks off, the history keeps what was heard, the turn fails typed, and the next turn speaks."""
     simulator = TTSSimulator(api_key=KEY, faults=[TTSFault(how=how, after_frames=12)], speed=3.0)
     async with calling(simulator, LONG, "Fine.") as call:
         turn = await call.session.user_says("Hello?")
@@ -346,7 +346,7 @@ async def test_a_sentence_that_breaks_is_not_said_twice(how: Any) -> None:
 
 
 async def test_a_refused_key_ends_the_session_at_its_start() -> None:
-    """The key is judged after the handshake; the error names who has to act."""
+    """The service checks the key after the handshake, and the error says what to do."""
     with pytest.raises(AuthenticationError, match="code 1008") as raised:
         async with calling(TTSSimulator(api_key="another")):
             raise AssertionError("it opened")
@@ -355,7 +355,7 @@ async def test_a_refused_key_ends_the_session_at_its_start() -> None:
 
 
 async def test_an_unknown_voice_is_told_at_the_start() -> None:
-    """It is the program that is wrong, so it is a configuration error."""
+    """A voice that the service does not know is a configuration error."""
     with pytest.raises(ConfigurationError, match="voice_id"):
         async with calling(TTSSimulator(), voice_id="aai-nobody"):
             raise AssertionError("it opened")
@@ -377,14 +377,14 @@ async def test_a_session_is_renewed_while_the_call_goes_on() -> None:
 
 
 async def test_messages_from_the_future_are_no_trouble() -> None:
-    """Fields and messages that no reference tells of change nothing."""
+    """Fields and messages that are in no reference change nothing."""
     simulator = TTSSimulator(api_key=KEY, adds_unknown=True)
     async with calling(simulator, "Hello there.") as call:
         await call.session.user_says("Hello?")
     assert call.heard == "Hello there."
 
 
-# --- the key, and what cannot be meant --------------------------------------------------------------------------------
+# --- the key, and invalid settings ------------------------------------------------------------------------------------
 
 
 async def test_the_key_is_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
@@ -435,13 +435,13 @@ async def test_the_key_is_shown_nowhere(caplog: pytest.LogCaptureFixture) -> Non
     ],
 )
 def test_what_cannot_be_meant_is_refused(settings: dict[str, Any], words: str) -> None:
-    """A wrong value is told when the part is made, with what would be right."""
+    """A wrong value is an error when the part is made, and the message says what would be right."""
     with pytest.raises(ConfigurationError, match=words):
         AssemblyAITTS(**settings)
 
 
 def test_unknown_options_are_refused() -> None:
-    """A misspelt option is no silent default."""
+    """A misspelt option is an error."""
     with pytest.raises(TypeError, match="voice"):
         AssemblyAITTS(voice="jane")  # type: ignore[call-arg]
 
@@ -456,12 +456,12 @@ def test_unknown_options_are_refused() -> None:
     ],
 )
 def test_it_says_what_it_is(settings: dict[str, Any], url: str) -> None:
-    """The region, a host or a URL decide where text goes; it is shown, and the key is not."""
+    """The region, a host or a URL decides where text goes; the repr shows it, and not the key."""
     assert repr(AssemblyAITTS(api_key=KEY, **settings)) == f"<AssemblyAITTS aai-jane 24000 Hz at {url}>"
 
 
 async def test_a_missing_key_is_told_when_the_pipeline_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the first call, with the variable's name."""
+    """A missing key is an error before the first call, with the variable's name."""
     monkeypatch.delenv("ASSEMBLYAI_API_KEY", raising=False)
     row = vp.Pipeline(ScriptedModel([]), vp.SentenceChunker(), AssemblyAITTS())
     with pytest.raises(AuthenticationError, match="ASSEMBLYAI_API_KEY is not set"):

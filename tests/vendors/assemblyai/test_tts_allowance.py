@@ -1,4 +1,4 @@
-"""So much at once, so much a second."""
+"""A rate limit: an amount at once, then an amount per second."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_what_fits_is_ready_at_once_and_the_rest_when_there_is_room() -> None:
 
 
 def test_what_never_fits_waits_for_an_empty_bucket() -> None:
-    """A single amount beyond the limit is not held for ever."""
+    """A single amount beyond the limit gets through."""
     allowance = Allowance(10, 2)
     allowance.take(1, 0.0)
     assert allowance.ready_at(100, 0.0) == 0.5
@@ -25,7 +25,7 @@ def test_what_never_fits_waits_for_an_empty_bucket() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 10)), max_size=50))
 def test_no_stretch_of_time_takes_more_than_allowed(wishes: list[tuple[float, int]]) -> None:
-    """Whoever waits until `ready_at` never exceeds the limit, in any stretch of time."""
+    """Waiting until `ready_at` keeps the limit in any stretch of time."""
     allowance, now = Allowance(10, 2), 0.0
     taken: list[tuple[float, int]] = []
     for pause_s, amount in wishes:

@@ -1,4 +1,4 @@
-"""One warm session with the service: how it is had, lost, had again and left."""
+"""One warm session with the service: how it is opened, lost, replaced and closed."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ KEY = "canary-5d1f"
 
 
 def spread(*pauses_s: float) -> list[float]:
-    """Return what becomes of these pauses after a session has begun."""
+    """Return these pauses as they are spread after a session has begun."""
     backoff = Backoff()
     backoff.began(SESSION_ID)
     return [backoff.spread(pause_s) for pause_s in pauses_s]
 
 
 (SOON,) = spread(0.0)
-"""From a loss to the first try."""
+"""The pause from a loss to the first attempt."""
 
 
 @asynccontextmanager
@@ -55,7 +55,7 @@ async def spoken(line: SpeechLine, text: str) -> bytes:
 
 
 def closes(code: int, *, after: str = "Flush", audio: bool = False, steady: bool = True) -> Script:
-    """A service that closes after it has been sent something, once the session is some seconds old."""
+    """A service that closes after a client's message, once the session is some seconds old."""
 
     async def script(peer: Peer) -> None:
         await peer.begin()
@@ -69,7 +69,7 @@ def closes(code: int, *, after: str = "Flush", audio: bool = False, steady: bool
 
 
 def refuses(code: int, **fields: object) -> Script:
-    """A service that takes the handshake and then says no."""
+    """A service that accepts the handshake and then refuses."""
 
     async def script(peer: Peer) -> None:
         await peer.error(code, **fields)
@@ -94,7 +94,7 @@ async def never_speaks(peer: Peer) -> None:
 
 
 async def test_a_session_is_open_before_anything_is_asked() -> None:
-    """Opening waits for `Begin`; leaving says `Terminate`; the key goes bare into the handshake."""
+    """Opening waits for `Begin`; leaving sends `Terminate`; the key goes bare into the handshake."""
     server = SpeechServer(good)
     async with calling(server) as line:
         assert repr(line).endswith("open>")
@@ -124,7 +124,7 @@ async def test_a_session_is_open_before_anything_is_asked() -> None:
 async def test_a_session_that_cannot_be_had_is_an_error(
     script: Script | int, error: type[Exception] | None, words: str
 ) -> None:
-    """Whatever keeps the first session from beginning is raised, typed; one that began is replaced."""
+    """A first session that cannot begin raises a typed error; a session that has begun is replaced."""
     server = SpeechServer(script, good)
     if error is None:
         async with calling(server) as line:
@@ -137,7 +137,7 @@ async def test_a_session_that_cannot_be_had_is_an_error(
 
 
 async def test_an_unreachable_service_is_an_error() -> None:
-    """A refused connection is told with its host, and may be tried again later."""
+    """A refused connection is an error that names the host, and is retryable."""
     async with SpeechServer(good).serve() as url:
         pass
     with pytest.raises(VendorError, match="cannot connect to 127") as raised, single_error():
@@ -147,7 +147,7 @@ async def test_an_unreachable_service_is_an_error() -> None:
 
 
 async def test_a_handshake_that_hangs_is_given_up() -> None:
-    """A host that takes the connection and says nothing is told after four seconds."""
+    """A host that accepts the connection and sends nothing is an error after four seconds."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         line = SpeechLine(f"ws://127.0.0.1:{silent.getsockname()[1]}", SecretStr(KEY), sample_rate=24_000)
         with pytest.raises(VendorError, match="did not answer the handshake within 4 s"), single_error():
@@ -157,7 +157,7 @@ async def test_a_handshake_that_hangs_is_given_up() -> None:
 
 
 async def test_a_redirect_is_not_followed() -> None:
-    """The key is for the host that it was given for."""
+    """The key goes only to the host that it was given for, so a redirect is not followed."""
     other = SpeechServer(good)
     async with other.serve() as elsewhere:
         server = SpeechServer(307, headers={"Location": elsewhere})
@@ -174,7 +174,7 @@ RETRYABLE = [1000, 1001, 1011, 1012, 1013, 3005, 3008]
 async def test_a_sentence_without_audio_is_said_on_another_socket(
     script: Script, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When a connection is lost it is soon replaced, and the sentence is asked for once more."""
+    """A lost connection is soon replaced, and the sentence is requested once more."""
     server = SpeechServer(script, good)
     async with calling(server) as line:
         await anyio.sleep(60)
@@ -187,7 +187,7 @@ async def test_a_sentence_without_audio_is_said_on_another_socket(
 
 @pytest.mark.parametrize("code", [1011, 3006])
 async def test_a_sentence_with_audio_is_not_said_twice(code: int) -> None:
-    """What had come stays, and the rest is an error."""
+    """A sentence that breaks off keeps the audio that had come, and then raises an error."""
     server = SpeechServer(closes(code, audio=True), good)
     async with calling(server) as line:
         request = line.ask("One.")
@@ -201,7 +201,7 @@ async def test_a_sentence_with_audio_is_not_said_twice(code: int) -> None:
 
 @pytest.mark.parametrize("code", [1008, 1009, 3006, 3010, 3011, 3012, 3014])
 async def test_a_refused_sentence_is_not_sent_again(code: int) -> None:
-    """It gets the typed error at once; another session is made when somebody speaks again, not before."""
+    """A refusal fails the waiting request at once, typed; the next session is started when somebody speaks again."""
     server = SpeechServer(closes(code), good)
     async with calling(server) as line:
         request = line.ask("One.")
@@ -216,7 +216,7 @@ async def test_a_refused_sentence_is_not_sent_again(code: int) -> None:
 
 
 async def test_a_rate_limit_is_waited_out() -> None:
-    """After 3009 nothing is tried before the time the service named, and who wants to speak is told at once."""
+    """After 3009 there is no attempt before the time the service named, and a new request gets the error at once."""
     server = SpeechServer(closes(1012), refuses(3009, retry_after_seconds=20), good)
     async with calling(server) as line:
         first, second = line.ask("One."), SpeechRequest("")
@@ -232,7 +232,7 @@ async def test_a_rate_limit_is_waited_out() -> None:
 
 
 async def test_a_short_rate_limit_delays_a_sentence() -> None:
-    """A wait that fits is waited."""
+    """A short pause that the service asks for is kept, and then the request succeeds."""
     server = SpeechServer(closes(1012), refuses(3009, retry_after_seconds=2), good)
     async with calling(server) as line:
         assert await spoken(line, "One.") == FRAME
@@ -240,7 +240,7 @@ async def test_a_short_rate_limit_delays_a_sentence() -> None:
 
 
 async def test_a_service_that_is_down_is_tried_less_and_less() -> None:
-    """Tries become rare; who waits is told after the second; somebody who speaks later is a reason to try at once."""
+    """Attempts become rare; waiting requests fail after the second; a later request makes another attempt at once."""
     times: list[float] = []
 
     async def refused(peer: Peer) -> None:
@@ -264,7 +264,7 @@ async def test_a_service_that_is_down_is_tried_less_and_less() -> None:
 
 
 async def test_a_service_that_dies_at_once_is_not_stormed() -> None:
-    """A session that begins and ends counts as a failed try, so that they become rare."""
+    """A session that ends soon counts as a failed attempt, so that attempts become rare."""
     server = SpeechServer(closes(1011, steady=False))
     async with calling(server):
         await anyio.sleep(60)
@@ -273,7 +273,7 @@ async def test_a_service_that_dies_at_once_is_not_stormed() -> None:
 
 
 async def test_a_silent_service_is_given_up_in_time_for_another() -> None:
-    """No audio for 2.5 s: the sentence is asked for on a second socket, and its audio still comes before 5 s."""
+    """Without audio for 2.5 s the sentence is requested on a second socket, and its audio still comes before 5 s."""
     server = SpeechServer(never_speaks, good)
     async with calling(server) as line:
         await anyio.sleep(10)
@@ -282,7 +282,7 @@ async def test_a_silent_service_is_given_up_in_time_for_another() -> None:
 
 
 async def test_a_cancel_that_is_not_answered_costs_the_socket() -> None:
-    """The next turn speaks on another socket after a second."""
+    """When a `Cancel` is not answered, the next turn speaks on another socket after a second."""
     server = SpeechServer(never_speaks, good)
     async with calling(server) as line:
         await anyio.sleep(10)
@@ -297,7 +297,7 @@ async def test_a_cancel_that_is_not_answered_costs_the_socket() -> None:
 
 
 async def test_a_session_is_replaced_before_it_ends() -> None:
-    """A minute before its end another takes over; what is being spoken goes on, and then the old one is left."""
+    """A minute before a session ends another takes over; speech in progress goes on, and then the old one is closed."""
 
     async def slow(peer: Peer) -> None:
         await peer.begin(session_ttl_sec=3600, inactivity_timeout=120)
@@ -325,7 +325,7 @@ async def test_a_session_is_replaced_before_it_ends() -> None:
 
 
 async def test_each_loss_of_a_good_session_is_soon_made_good() -> None:
-    """However often it happens: what counts are failures in a row."""
+    """A session that was steady resets the count of failures: only those in a row count."""
 
     async def restarts(peer: Peer) -> None:
         await peer.begin()
@@ -339,7 +339,7 @@ async def test_each_loss_of_a_good_session_is_soon_made_good() -> None:
 
 
 async def test_a_request_of_a_session_that_was_replaced_is_not_lost() -> None:
-    """The old session breaks after another has taken over: what it still owed is said on the new one."""
+    """When the old session breaks after another has taken over, its unfinished requests move to the new one."""
 
     async def short(peer: Peer) -> None:
         await peer.begin(session_ttl_sec=100, inactivity_timeout=120)
@@ -356,7 +356,7 @@ async def test_a_request_of_a_session_that_was_replaced_is_not_lost() -> None:
 
 
 async def test_what_is_dropped_while_there_is_no_session_is_never_asked_for() -> None:
-    """A request that waits for a socket is forgotten when nobody wants it any more."""
+    """A request that is withdrawn while it waits for a socket is forgotten."""
 
     async def late(peer: Peer) -> None:
         await anyio.sleep(1)
@@ -372,7 +372,7 @@ async def test_what_is_dropped_while_there_is_no_session_is_never_asked_for() ->
 
 
 async def test_leaving_waits_for_the_answer_to_a_cancel() -> None:
-    """A call that ends with a barge-in ends its session properly all the same."""
+    """A call that ends with a barge-in still ends its session properly."""
 
     async def slow(peer: Peer) -> None:
         await peer.begin()
@@ -391,7 +391,7 @@ async def test_leaving_waits_for_the_answer_to_a_cancel() -> None:
 
 
 async def test_a_renewal_that_fails_leaves_the_old_session() -> None:
-    """While the old session lasts nobody notices that no new one can be had, and it is tried again."""
+    """While the old session lasts, a failed renewal goes unnoticed, and there is another attempt."""
 
     async def short(peer: Peer) -> None:
         await peer.begin(session_ttl_sec=200)
@@ -412,7 +412,7 @@ async def test_a_renewal_that_fails_leaves_the_old_session() -> None:
 
 
 async def test_an_idle_hour_costs_one_socket_a_session() -> None:
-    """Three hours of silence: signs of life, one renewal an hour, nothing else."""
+    """In three hours of silence there are signs of life and one renewal an hour, nothing else."""
     server = SpeechServer(good)
     async with calling(server):
         await anyio.sleep(3 * 3600)
@@ -424,7 +424,7 @@ async def test_an_idle_hour_costs_one_socket_a_session() -> None:
     "ignores", [("Terminate",), ("Terminate", "close")], ids=["Terminate ignored", "close ignored, too"]
 )
 async def test_leaving_takes_no_longer_than_a_second(ignores: Sequence[str]) -> None:
-    """A service that does not answer the good-bye cannot hold the exit."""
+    """A service that does not answer `Terminate` cannot delay the exit."""
 
     async def stubborn(peer: Peer) -> None:
         await peer.begin()
@@ -441,7 +441,7 @@ async def test_leaving_takes_no_longer_than_a_second(ignores: Sequence[str]) -> 
 
 
 async def test_what_is_wanted_while_there_is_no_session_is_asked_in_order() -> None:
-    """Requests wait for the new session and are sent in the order in which they were made; a dropped one is not."""
+    """Requests that wait for a new session are sent in their order; a dropped one is not sent."""
     server = SpeechServer(closes(1012, after="One."), good)
     async with calling(server) as line:
         requests = [line.ask(text) for text in ("One.", "Two.", "Three.", "Four.")]
@@ -465,7 +465,7 @@ async def test_an_oversized_message_costs_only_the_socket() -> None:
 
 
 async def test_strange_messages_and_parameters_are_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """What the service does not know, and what we cannot read, is said once a session."""
+    """Parameters that the service does not know, and messages that we cannot read, are logged once a session."""
 
     async def strange(peer: Peer) -> None:
         await peer.begin(unknown_params=["voice_id"])

@@ -1,4 +1,4 @@
-"""The text-to-speech socket as rules: what is sent when, and whose audio it is that comes."""
+"""The rules of the text-to-speech socket: what is sent when, and which request audio belongs to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GONE = VendorError("gone", vendor="AssemblyAI", retryable=True)
 
 
 class Wire:
-    """A protocol and what passes over it, at a time that the test moves."""
+    """A protocol and the messages that pass over it, on a clock that the test moves."""
 
     def __init__(self, *, begun: bool = True, secret: str = "", **configuration: Any) -> None:
         self.now = 0.0
@@ -35,7 +35,7 @@ class Wire:
         return requests
 
     def says(self) -> list[str]:
-        """What is sent now: the text of each Generate, and the types of all else."""
+        """What is sent now: the text of each Generate, and the types of the others."""
         frames = [json.loads(frame) for frame in self.protocol.frames(self.now)]
         return [frame.get("text", frame["type"]) for frame in frames]
 
@@ -58,7 +58,7 @@ def heard(request: SpeechRequest) -> bytes:
 
 
 def test_nothing_is_asked_before_the_session_has_begun() -> None:
-    """Credentials are judged after the handshake, so the first text waits for `Begin`."""
+    """The service checks credentials after the handshake, so the first text waits for `Begin`."""
     wire = Wire(begun=False)
     wire.asks("One.")
     before = wire.says()
@@ -119,7 +119,7 @@ def test_there_are_few_messages_without_text_a_second() -> None:
 
 
 def test_audio_goes_to_its_request() -> None:
-    """Audio of two requests, one after the other, reaches each its own, and each is done with its `FlushDone`."""
+    """The audio of two consecutive requests reaches the right one, and each is done with its `FlushDone`."""
     wire = Wire()
     one, two = wire.asks("One.", "Two.")
     wire.says()
@@ -132,7 +132,7 @@ def test_audio_goes_to_its_request() -> None:
 
 
 def test_a_request_without_audio_is_done() -> None:
-    """Nothing to say is an end, too."""
+    """A request without audio ends too."""
     wire = Wire()
     one, two = wire.asks("One.", "Two.")
     wire.says()
@@ -142,7 +142,7 @@ def test_a_request_without_audio_is_done() -> None:
 
 
 def test_a_lost_end_does_not_hold_the_next_request() -> None:
-    """When the service ends the second request it has nothing more for the first."""
+    """The end of the second request also ends the first."""
     wire = Wire()
     one, two = wire.asks("One.", "Two.")
     wire.says()
@@ -167,7 +167,7 @@ def test_word_times_come_after_the_end() -> None:
 
 
 def test_endless_audio_is_an_error() -> None:
-    """One request may fill five minutes; what comes beyond is dropped, and the service is told to stop."""
+    """A request may have five minutes of audio; beyond that it fails and is cancelled."""
     wire = Wire()
     (request,) = wire.asks("One.")
     wire.says()
@@ -183,7 +183,7 @@ def test_endless_audio_is_an_error() -> None:
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_one_cancel_ends_all_that_is_in_flight(order: tuple[int, int]) -> None:
-    """Two sentences of a dead turn need one `Cancel`, in whatever order they are dropped."""
+    """Two sentences of a cancelled turn need one `Cancel`, in whatever order they are dropped."""
     wire = Wire()
     requests = wire.asks("One.", "Two.")
     wire.says()
@@ -198,7 +198,7 @@ def test_one_cancel_ends_all_that_is_in_flight(order: tuple[int, int]) -> None:
 @pytest.mark.parametrize("takes_number", [True, False], ids=["takes a number", "takes none"])
 @pytest.mark.parametrize("has_audio", [True, False], ids=["audio", "no audio"])
 def test_what_comes_until_cancelled_is_dropped(takes_number: bool, has_audio: bool) -> None:
-    """The next turn is asked for after `Cancelled` and gets its own audio, whether or not a `Cancel` is counted."""
+    """The next turn is requested after `Cancelled` and gets its own audio, whether or not a `Cancel` takes a number."""
     wire = Wire()
     dead = wire.asks("One.", "Two.")
     wire.says()
@@ -223,7 +223,7 @@ def test_what_comes_until_cancelled_is_dropped(takes_number: bool, has_audio: bo
 
 
 def test_a_cancel_does_not_lose_what_is_still_wanted() -> None:
-    """`Cancel` drops all that is queued, so what is wanted is asked for again after it."""
+    """`Cancel` drops every request, so those that are still wanted are sent again after it."""
     wire = Wire()
     dead, live = wire.asks("One.", "Two.")
     wire.says()
@@ -238,7 +238,7 @@ def test_a_cancel_does_not_lose_what_is_still_wanted() -> None:
 
 
 def test_a_dropped_request_behind_a_wanted_one_is_cancelled_when_its_turn_comes() -> None:
-    """While an earlier request is spoken nothing is cancelled, or it would die as well."""
+    """While an earlier request is spoken nothing is cancelled, since `Cancel` would drop it too."""
     wire = Wire()
     live, dead = wire.asks("One.", "Two.")
     wire.says()
@@ -252,7 +252,7 @@ def test_a_dropped_request_behind_a_wanted_one_is_cancelled_when_its_turn_comes(
 
 
 def test_nothing_is_cancelled_that_was_never_sent_or_is_done() -> None:
-    """A request that waits is forgotten, and one that is done needs no `Cancel`."""
+    """Dropping a waiting request forgets it, and dropping a finished one sends no `Cancel`."""
     wire = Wire()
     done, waits = wire.asks("One.", "Two.")
     wire.protocol.drop(waits, wire.now)
@@ -266,7 +266,7 @@ def test_nothing_is_cancelled_that_was_never_sent_or_is_done() -> None:
 
 
 def test_an_idle_session_shows_signs_of_life() -> None:
-    """`KeepAlive` is sent at half of the time that the service allows, counted from what was sent last."""
+    """`KeepAlive` is sent after half of the time that the service allows, counted from the last message."""
     wire = Wire(inactivity_timeout=20)
     sent: list[tuple[float, str]] = []
     for _ in range(3):
@@ -297,7 +297,7 @@ def test_a_session_is_renewed_before_its_end(configuration: dict[str, Any], rene
 
 
 def test_signs_of_life_are_few_whatever_the_service_says() -> None:
-    """An inactivity timeout of nothing does not make a flood."""
+    """An inactivity timeout of 0 does not cause a flood of `KeepAlive`."""
     wire = Wire(inactivity_timeout=1e-6)
     assert wire.protocol.wake_at(0.0) == 2.5
 
@@ -314,7 +314,7 @@ def test_signs_of_life_are_few_whatever_the_service_says() -> None:
     ],
 )
 def test_what_the_service_owes_has_a_deadline(debt: str, due_s: float, complaint: str) -> None:
-    """`wake_at` is the deadline, before it nothing is overdue, and after it the session counts as lost."""
+    """Nothing is overdue before `wake_at`, and after it the session counts as lost."""
     wire = Wire(begun=debt != "begin")
     requests = wire.asks("One.", "Two.") if debt not in ("begin", "termination") else []
     if debt == "termination":
@@ -340,7 +340,7 @@ def test_what_the_service_owes_has_a_deadline(debt: str, due_s: float, complaint
 
 
 def test_asking_for_more_gives_a_silent_service_no_more_time() -> None:
-    """The deadline is of the request whose turn it is."""
+    """The deadline counts for the oldest request."""
     wire = Wire()
     wire.asks("One.")
     wire.says()
@@ -351,7 +351,7 @@ def test_asking_for_more_gives_a_silent_service_no_more_time() -> None:
 
 
 def test_an_idle_session_owes_nothing() -> None:
-    """A silent service is fine while nobody has asked for anything."""
+    """Without a request the service owes nothing."""
     assert Wire().protocol.overdue(1e9) is None
 
 
@@ -370,7 +370,7 @@ def test_leaving_waits_for_what_was_asked_for() -> None:
 
 
 def test_a_lost_session_gives_back_what_may_be_said_again() -> None:
-    """What had audio gets the error, what had none is asked for again once, and what nobody wants is forgotten."""
+    """When a session is lost, a request with audio fails, one without is sent again, and a dropped one is forgotten."""
     wire = Wire()
     begun, unheard, waits, dead = wire.asks("One.", "Two.", "Three.", "Four.")
     wire.says()
@@ -388,7 +388,7 @@ def test_a_lost_session_gives_back_what_may_be_said_again() -> None:
 
 
 def test_what_a_cancel_dropped_is_not_a_try() -> None:
-    """A request that had to be asked for again behind a `Cancel` may still be said on another socket."""
+    """A request that was sent again after a `Cancel` may still move to another socket."""
     wire = Wire()
     dead, live = wire.asks("One.", "Two.")
     wire.says()
@@ -399,7 +399,7 @@ def test_what_a_cancel_dropped_is_not_a_try() -> None:
 
 
 def test_a_refusal_is_not_tried_again() -> None:
-    """What was in flight when the service refused is not sent a second time; what was not sent yet is."""
+    """After a final refusal, requests in flight fail, and those that were not sent yet move to another socket."""
     wire = Wire()
     *sent, waits = wire.asks("One.", "Two.", "Three.", "Four.")
     wire.says()
@@ -423,7 +423,7 @@ def test_a_refusal_is_not_tried_again() -> None:
     ],
 )
 def test_an_error_message_ends_the_session(message: dict[str, Any], error: type[Exception], words: list[str]) -> None:
-    """It becomes a typed error, without the key if the service repeats it; the close after it says nothing more."""
+    """An `Error` message becomes a typed error without the key; the close after it changes nothing."""
     wire = Wire(secret="k3y")
     wire.hears("Error", **message)
 
@@ -433,21 +433,21 @@ def test_an_error_message_ends_the_session(message: dict[str, Any], error: type[
 
 
 def test_a_close_without_a_message_is_an_error_too() -> None:
-    """The code and the beginning of the reason are told, without the key."""
+    """The error of a close has its code and the beginning of its reason, without the key."""
     error = Wire(secret="k3y").protocol.closed(1012, "restart of k3y " + "x" * 10_000)
     assert "code 1012: restart of ***" in str(error)
     assert len(str(error)) < 400
 
 
 def test_another_rate_than_asked_for_is_refused() -> None:
-    """Audio at another rate would sound wrong and nobody would say why."""
+    """A service that speaks at another rate is a configuration error."""
     wire = Wire(sample_rate=16_000)
     assert isinstance(wire.protocol.error, ConfigurationError)
     assert "asked for 24000 Hz and speaks at 16000 Hz" in str(wire.protocol.error)
 
 
 def test_parameters_the_service_does_not_know_are_noted() -> None:
-    """`Begin` lists them; they are for the log."""
+    """Parameters that the service does not know, as `Begin` lists them, are kept for the log."""
     assert Wire(unknown_params=["voice"]).protocol.unknown == ("voice",)
 
 
@@ -472,7 +472,7 @@ def test_parameters_the_service_does_not_know_are_noted() -> None:
     ],
 )
 def test_a_strange_message_is_skipped(message: str | bytes, unreadable: int) -> None:
-    """What cannot be read is counted, what is not known is ignored, and the next good message is taken."""
+    """Unreadable messages are counted, unknown ones are ignored, and the next good one is processed."""
     wire = Wire()
     (request,) = wire.asks("One.")
     wire.says()
@@ -505,7 +505,7 @@ FIELDS = (
     ),
 )
 def test_no_field_breaks_the_protocol(kind: str, fields: dict[str, Any], configuration: dict[str, Any]) -> None:
-    """Fields of any kind, missing or of another type, leave a session that goes on or one that failed with a reason."""
+    """Fields of any kind, missing or of another type, leave a session that goes on or has failed with a reason."""
     wire = Wire(**configuration)
     wire.asks("One.")
     wire.says()

@@ -1,4 +1,4 @@
-"""Which error a refusal of the service becomes, and so what a caller does about it."""
+"""Which error each refusal of the service becomes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from voicepipe.vendors.assemblyai.tts_refusals import refusal
     ],
 )
 def test_each_code_has_its_reaction(code: int, kind: str, error: type[Exception], retryable: bool | None) -> None:
-    """The code alone decides who has to act, and whether the same may work later; the message names it and a remedy."""
+    """The code decides the class of the error and whether it is retryable; the message has it and a remedy."""
     found = refusal(code, "the reason", kind=kind)
 
     assert type(found) is error
@@ -47,14 +47,14 @@ def test_each_code_has_its_reaction(code: int, kind: str, error: type[Exception]
     ("code", "says", "retryable"), [(3999, True, True), (3999, False, False), (3010, True, False), (1011, False, True)]
 )
 def test_the_service_decides_only_about_codes_that_are_unknown(code: int, says: bool, retryable: bool) -> None:
-    """What the service says of itself counts where no reference does."""
+    """For a code that is in no reference, the service's own `retryable` counts."""
     found = refusal(code, "", retryable=says)
     assert isinstance(found, VendorError)
     assert found.retryable is retryable
 
 
 def test_a_rate_limit_says_for_how_long() -> None:
-    """The wait that the service asks for is on the error, and None when it asks for none."""
+    """The error has the pause that the service asks for, or None."""
     waits = [refusal(3009, "", retry_after_s=wait_s) for wait_s in (7.0, None)]
     assert [isinstance(one, RateLimited) and one.retry_after_s for one in waits] == [7.0, None]
 
@@ -70,5 +70,5 @@ def test_a_rate_limit_says_for_how_long() -> None:
     ],
 )
 def test_a_refusal_says_what_to_do(code: int, kind: str, remedy: str) -> None:
-    """The remedy is that of the kind, or else that of the code."""
+    """The remedy is the kind's, or else the code's."""
     assert remedy in str(refusal(code, "", kind=kind))

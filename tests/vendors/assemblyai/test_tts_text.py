@@ -1,4 +1,4 @@
-"""What the service is given of a sentence, and what its word times say about it."""
+"""Which text the service receives for a sentence, and what its word times mean."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def timed(*words: tuple[str, float]) -> list[TimedWord]:
     ids=["usual", "white space", "blank", "a long run", "a long text"],
 )
 def test_a_sentence_is_cut_only_where_it_must(sentence: str, texts: list[str]) -> None:
-    """Runs are cut at 40 characters, texts at a space before 1000; what is short stays whole."""
+    """Runs are cut at 40 characters and texts at a space before 1000; short ones stay whole."""
     assert [part.text for part in parts_of(sentence)] == texts
 
 
 @given(st.text(st.sampled_from("ab.é漢👍 \n\t\u3000"), max_size=3000), st.text("z", max_size=3000))
 def test_nothing_is_lost_or_too_long(start: str, run: str) -> None:
-    """Whatever the sentence: its characters come once, in order, and every part is one that the service takes."""
+    """The characters of any sentence come once, in order, in parts that the service accepts."""
     sentence = start + run
     parts = parts_of(sentence)
 
@@ -60,7 +60,7 @@ def test_nothing_is_lost_or_too_long(start: str, run: str) -> None:
     ids=["space before", "a dash without time", "only the first", "beyond the audio", "within a run", "a whole run"],
 )
 def test_word_times_become_marks(sentence: str, words: list[tuple[str, float]], marks: list[tuple[int, float]]) -> None:
-    """A mark says how many characters of the sentence are whole; a word that was cut counts with its last piece."""
+    """A mark counts the characters of complete words; a word that was cut counts with its last piece."""
     (part,) = parts_of(sentence)
     got = part.marks(timed(*words), audio_s=1.0, start_s=0.0)
     assert got == [WordMark(char_end=end, end_s=at) for end, at in marks]
@@ -79,7 +79,7 @@ def test_word_times_become_marks(sentence: str, words: list[tuple[str, float]], 
     ids=["other spelling", "other word", "backwards", "before the audio", "after the audio", "too many"],
 )
 def test_word_times_that_do_not_fit_are_not_used(words: list[tuple[str, float]]) -> None:
-    """Times of another text or another timeline give no marks at all, so that the estimate is used."""
+    """Times of another text or another timeline give no marks, so that the estimate is used."""
     (part,) = parts_of("One two.")
     assert part.marks(timed(*words), audio_s=1.0, start_s=0.0) == []
 

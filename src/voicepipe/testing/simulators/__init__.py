@@ -1,1 +1,1 @@
-"""Local servers that speak what vendors speak, and refuse what they refuse; for tests, demos and work without a key."""
+"""Local servers that speak vendors' protocols and refuse what they refuse; for tests, demos and work without a key."""

@@ -1,4 +1,4 @@
-"""Who hears a session's audio: a script that is played on the audio clock, or one of our recognisers that listens."""
+"""What hears a session's audio: a script that is played on the audio clock, or one of our recognisers."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 __all__ = ["Listening", "RecogniserEar", "ScriptedEar", "hosted"]
 
 FRAMES: Final = 100
-"""Two seconds of audio: a frame of the protocol may be one second, and another may come while a turn is ended."""
+"""Two seconds of audio: a frame of the protocol may be one second, and another may come while a turn ends."""
 
 
 class ScriptedEar:
     """Hears what a script says, whatever the audio.
 
     Args:
-        script: Asked when the first audio comes.
-        writer: Who writes the messages.
+        script: Called when the first audio comes.
+        writer: Writes the messages.
     """
 
     def __init__(self, script: Callable[[], Iterable[Spoken]], writer: TurnWriter) -> None:
@@ -69,14 +69,14 @@ class Listening(SessionStage[Never, Hearing]):
     """A recogniser in a row of its own, so that it has real lifetimes; each session's `deps` are its two channels.
 
     Args:
-        recogniser: Who listens.
+        recogniser: The recogniser.
     """
 
     def __init__(self, recogniser: Recogniser) -> None:
         self.recogniser = recogniser
 
     async def run(self, inbox: Inbox[Never], outbox: Outbox[Hearing], session: Session) -> None:
-        """Let the recogniser listen until there is no more audio; nothing of it reaches the row's turns."""
+        """Let the recogniser listen until the audio ends; its events do not reach the row's turns."""
         del inbox, outbox
         frames, heard = cast("tuple[Channel[AudioFrame], Channel[Hearing]]", session.deps)
         await self.recogniser.recognise(frames, heard, session)
@@ -92,15 +92,15 @@ async def hosted(recogniser: Recogniser) -> AsyncGenerator[Host]:
 
 
 class RecogniserEar:
-    """Hears with a recogniser: a call of its own for each turn that the client ends, since a hang-up ends turns.
+    """Hears with a recogniser: each turn that the client ends is a call of its own, since a hang-up ends turns.
 
-    How soon a turn ends is the recogniser's affair; the silences a client asks for do not reach it.
+    The recogniser decides how soon a turn ends; the silences that a client asks for do not reach it.
 
     Args:
         host: The recogniser, from `hosted`.
-        sample_rate: What it hears.
-        writer: Who writes the messages.
-        say: Sends what was understood.
+        sample_rate: The rate that it hears.
+        writer: Writes the messages.
+        say: Sends messages to the client.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class RecogniserEar:
         return []
 
     async def end_turn(self) -> list[Message]:
-        """Hang up, and wait for the last words, which are said as they come."""
+        """Hang up, and wait for the last words, which are sent as they come."""
         ended = self._ended
         self._frames.close()
         await ended.wait()
@@ -166,6 +166,6 @@ class RecogniserEar:
                 return self._writer.final(words, self._parameters)
 
     def _words(self, text: str, end_s: float) -> Sequence[SpokenWord]:
-        """Spread what was understood over the time it took; the service writes in upper and lower case."""
+        """Spread the text over the time it took, with a capital at its start, as the service writes."""
         began_s = self._began_s if self._began_s is not None else 0.0
         return Spoken(text[:1].upper() + text[1:], began_s, max(end_s, began_s + 0.01)).words

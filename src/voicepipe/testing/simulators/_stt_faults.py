@@ -1,4 +1,4 @@
-"""What can go wrong with a session: one class for each way, bound to the audio clock."""
+"""The ways in which a session can go wrong: one class each, timed on the audio clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Closes:
 
     Attributes:
         code: The close code.
-        at_s: When, on the audio clock; None for instead of `Begin`, 0 for right after it.
+        at_s: When, on the audio clock; None for instead of `Begin`, 0 for immediately after it.
         reason: The close frame's reason.
         error: Sent as an `Error` message before; "" for none.
     """
@@ -50,11 +50,11 @@ class HangsUp:
 
 @dataclass(frozen=True, slots=True)
 class Stalls:
-    """The service says nothing, though it reads audio and answers pings.
+    """The service sends nothing, though it reads audio and answers pings.
 
     Attributes:
         at_s: As in `Closes`; None sends no `Begin` either.
-        for_s: Seconds until it says all that has become due; without end by default.
+        for_s: Seconds until it sends everything that has become due; endless by default.
     """
 
     at_s: float | None = 0.0
@@ -63,7 +63,7 @@ class Stalls:
 
 @dataclass(frozen=True, slots=True)
 class TurnsDeaf:
-    """The connection is half open: nothing is read, said or answered any more, pings included.
+    """The connection is half open: the service no longer reads, sends or answers, pings included.
 
     Attributes:
         at_s: As in `Closes`; None does not answer the handshake either.
@@ -84,4 +84,4 @@ class Rejects:
 
 
 Fault: TypeAlias = Closes | Drops | HangsUp | Rejects | Stalls | TurnsDeaf
-"""What can go wrong."""
+"""One way to go wrong."""

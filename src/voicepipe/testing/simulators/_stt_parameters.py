@@ -1,7 +1,7 @@
-"""What a client may ask of streaming STT, and how the service refuses the rest.
+"""What a client may configure, and how the service refuses the rest.
 
-Rule 1: unknown names are ignored without a word, as the service does; a known name with a bad value ends the session.
-Rule 2: pure; no message repeats a value, which may be what somebody said.
+Rule 1: unknown names are ignored silently, as by the service; a known name with a bad value ends the session.
+Rule 2: pure; no error repeats a value, which may be private.
 
 Source: the vendor's streaming reference and its SDK 1.8.2, read in September 2026.
 """
@@ -70,7 +70,7 @@ Term = Annotated[str, Field(max_length=50)]
 
 
 class Parameters(BaseModel):
-    """How a session is configured. The names, and milliseconds where it says so, are the vendor's."""
+    """A session's configuration, with the vendor's names and units."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -106,19 +106,19 @@ class Parameters(BaseModel):
 
     @property
     def is_word_by_word(self) -> bool:
-        """Whether the model is one of the older family, with growing partials and a confidence that decides."""
+        """Whether the model belongs to the older family: partials grow, and a confidence decides."""
         return self.speech_model.startswith("universal-streaming")
 
     @property
     def silences_s(self) -> tuple[float, float]:
-        """After how much silence a turn may end, and must."""
+        """How much silence a turn may end after, and how much it must end after."""
         prefix = next((prefix for prefix in SILENCES_MS if self.speech_model.startswith(prefix)), "")
         least, most = SILENCES_MS.get(prefix, NEWER_SILENCES_MS)
         return (self.min_turn_silence or least) / 1e3, (self.max_turn_silence or most) / 1e3
 
     @property
     def sends_partials(self) -> bool:
-        """Whether turns are sent before they have ended."""
+        """Whether messages come before a turn has ended."""
         return not self.redact_pii if self.include_partial_turns is None else self.include_partial_turns
 
     @property

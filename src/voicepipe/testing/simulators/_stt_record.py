@@ -1,4 +1,4 @@
-"""What a session with the STT simulator was: what the client sent, what it was sent, and how it ended."""
+"""The record of a session with the STT simulator: what each side sent, and how it ended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SentControl:
 
     Attributes:
         at_s: When it came, on the loop's clock.
-        audio_s: How much audio had come before it.
+        audio_s: Seconds of audio that had come before it.
         message: The message.
     """
 
@@ -43,16 +43,16 @@ class STTSession:
         query: The parameters as the client sent them; a token is replaced by "***".
         headers: Names in lower case; the key is replaced by "***".
         started_s: When the handshake was answered.
-        parameters: How the session is configured at present; None when it was refused before.
+        parameters: The session's present configuration; None when it was refused before.
         begin_s: When `Begin` was sent.
         controls: The client's control messages, in order.
         audio_bytes: How much audio came.
         first_frame: The first audio that came.
         frames: How many frames came of each length in bytes.
         audio: All audio, when the simulator keeps it.
-        sent: What the client was sent, with the time.
-        was_terminated: Whether the client said `Terminate`.
-        error: What the last `Error` message said; "" for none.
+        sent: The messages to the client, with their times.
+        was_terminated: Whether the client sent `Terminate`.
+        error: The text of the last `Error` message; "" for none.
         close: Code and reason of the first close frame; None when there was none.
         closed_by_client: Whether the client ended the connection, with or without a close frame.
         ended_s: When the connection was over.

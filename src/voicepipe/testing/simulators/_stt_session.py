@@ -1,7 +1,7 @@
 """One session with the simulated STT service, from `Begin` to its end.
 
-Rule 1: what a client sends is judged when it arrives; what it is sent waits in one queue until it is due, in order.
-Rule 2: whatever ends a session ends it in one place, `_say_goodbye`, and only once.
+Rule 1: a client's messages are judged when they arrive; messages to it wait in one queue until they are due, in order.
+Rule 2: every session ends in one place, `_say_goodbye`, and only once.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ FRAME_S: Final = (0.05, 1.0)
 """How long a frame of audio may be."""
 
 MAX_SHORT_FRAMES: Final = 49
-"""Shorter frames were seen to be put up with so often."""
+"""How many shorter frames the service was seen to accept."""
 
 HEARTBEAT_S: Final = 5.0
 EPOCH_S: Final = 4_102_444_800
-"""The loop's zero as a date: the year 2100, so that no client takes a session for expired that is not."""
+"""The loop's zero as a date: the year 2100, so that no client believes that a session has expired."""
 
 ROUNDING_S: Final = 1e-6
-"""Virtual time counts microseconds, so a timer may be found to be this early."""
+"""Virtual time counts microseconds, so a timer may be this early."""
 
 ERROR_REASON: Final = "See Error message for details"
 
@@ -55,8 +55,8 @@ class Timing:
         final_s: From the end of a turn to its final message.
         force_s: From `ForceEndpoint` to the final message.
         terminate_s: From `Terminate` to `Termination`.
-        speed: How many seconds of audio are heard in a second: audio that comes in a burst is heard later. A third
-            party measured about 1; `math.inf` hears all at once.
+        speed: How many seconds of audio are heard in a second: a burst of audio is heard later. A third party measured
+            about 1; `math.inf` hears everything at once.
     """
 
     begin_s: float = 0.0
@@ -68,7 +68,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What is the same for all sessions of a simulator; see `STTSimulator`."""
+    """The settings of a simulator that all of its sessions share; see `STTSimulator`."""
 
     timing: Timing
     quirks: Quirks
@@ -79,19 +79,19 @@ class Rules:
 
 
 class Ear(Protocol):
-    """Hears audio, and says what is to be sent about it."""
+    """Hears audio, and returns the messages about it."""
 
     @property
     def spoke_until_s(self) -> float:
-        """Until when somebody spoke, on the audio clock; 0 when nobody has yet."""
+        """When the newest speech ends, on the audio clock; 0 before there was any."""
         ...
 
     async def hear(self, pcm: bytes, until_s: float, parameters: Parameters) -> list[Message]:
-        """Hear audio that ends at `until_s`, and return what is sent about it."""
+        """Hear audio that ends at `until_s`, and return the messages about it."""
         ...
 
     async def end_turn(self) -> list[Message]:
-        """End the turn with what was heard so far; return what is sent about it, nothing when nothing was said."""
+        """End the turn with what was heard so far; return the messages about it, if anything was said."""
         ...
 
 
@@ -99,7 +99,7 @@ class _Over(Exception):  # noqa: N818 - names what happened
     """The session is over.
 
     Attributes:
-        how: What is done about it; None when the client has gone.
+        how: How it ends; None when the client has gone.
     """
 
     def __init__(self, how: Fault | None) -> None:
@@ -112,9 +112,9 @@ class Session:
 
     Args:
         socket: The client, its handshake accepted.
-        record: What is written down; `parameters` is set.
-        rules: What holds for all sessions.
-        fault: What goes wrong.
+        record: The record of it; `parameters` is set.
+        rules: The settings that all sessions share.
+        fault: How it goes wrong.
     """
 
     def __init__(self, socket: ServerSocket, record: STTSession, rules: Rules, fault: Fault | None) -> None:
@@ -134,7 +134,7 @@ class Session:
 
     @property
     def parameters(self) -> Parameters:
-        """How the session is configured at present; set before it runs."""
+        """The present configuration; set before the session runs."""
         return self._parameters
 
     @parameters.setter
@@ -142,13 +142,13 @@ class Session:
         self._parameters = self._record.parameters = parameters
 
     async def refuse(self, refusal: Refusal) -> None:
-        """End the session before it began."""
+        """End the session before it begins."""
         self._how = _how(refusal)
         with suppress(ClientGone):
             await self._say_goodbye()
 
     def say(self, messages: Iterable[Message], *, delay_s: float = 0.0) -> None:
-        """Send messages, now or when the audio so far has been heard; never before what was said earlier."""
+        """Send messages, now or when the audio so far has been heard, and always after earlier messages."""
         due_s = max(anyio.current_time(), self._heard_s) + delay_s
         for message in messages:
             self._put(due_s, message)
@@ -159,11 +159,11 @@ class Session:
         """Hold the session to its end.
 
         Args:
-            ear: Who hears the audio.
-            background: Run beside the session while it lasts.
+            ear: Hears the audio.
+            background: Functions that run while the session lasts.
 
         Raises:
-            Exception: What the ear or the background raised; the client was told with code 3005.
+            Exception: An error of the ear or the background; the client received code 3005.
         """
         failure: Exception | None = None
 
@@ -174,7 +174,7 @@ class Session:
             except (_Over, Refusal, ClientGone) as over:
                 self._how = _how(over)
                 group.cancel_scope.cancel()
-            except Exception as error:  # noqa: BLE001 - raised below, once the client has been told
+            except Exception as error:  # noqa: BLE001 - raised below, after the message to the client
                 failure = error
                 self._how = Closes(3005, error="Server error, session cancelled")
                 group.cancel_scope.cancel()
@@ -186,7 +186,7 @@ class Session:
         if failure is not None:
             raise failure
 
-    # --- what comes ---------------------------------------------------------------------------------------------------
+    # --- from the client ----------------------------------------------------------------------------------------------
 
     async def _listen(self, ear: Ear) -> None:
         self._begin()
@@ -243,14 +243,14 @@ class Session:
 
     def _check_frame(self, duration_s: float) -> None:
         shortest_s, longest_s = FRAME_S
-        told = f"Audio chunk duration {duration_s * 1e3:.0f} ms is not within 50 to 1000 ms"
+        problem = f"Audio chunk duration {duration_s * 1e3:.0f} ms is not within 50 to 1000 ms"
         if duration_s > longest_s:
-            raise Refusal(3007, told)
+            raise Refusal(3007, problem)
         shortest = int(shortest_s * self.parameters.sample_rate) / self.parameters.sample_rate
         if duration_s < shortest:
             self._short_frames += 1
             if self._short_frames > MAX_SHORT_FRAMES:
-                raise Refusal(3007, told)
+                raise Refusal(3007, problem)
 
     def _fail_when_due(self) -> None:
         fault = self._fault
@@ -285,14 +285,14 @@ class Session:
             case _:
                 raise Refusal(3006, "Invalid message type")
 
-    # --- what goes ----------------------------------------------------------------------------------------------------
+    # --- to the client ------------------------------------------------------------------------------------------------
 
     def _put(self, due_s: float, item: Message | Closes) -> None:
         self._queue.append((due_s, item))
         self._queued.set()
 
     async def _deliver(self) -> None:
-        """Send what is due."""
+        """Send messages when they are due."""
         while True:
             while not self._queue:
                 self._queued = anyio.Event()
@@ -301,7 +301,7 @@ class Session:
             due_s = max(due_s, self._silent_until_s)
             if due_s > anyio.current_time() + ROUNDING_S:
                 await _sleep_until(due_s)
-                continue  # the service may have fallen silent meanwhile
+                continue  # the service may have stalled meanwhile
             self._queue.popleft()
             if isinstance(item, Closes):
                 raise _Over(item)
@@ -318,7 +318,7 @@ class Session:
             self._record.sent.append((anyio.current_time(), message))
 
     async def _keep_time(self, ear: Ear) -> None:
-        """Send heartbeats, and end the session when it is too old or nobody says anything."""
+        """Send heartbeats, and end the session when it is too old or no message comes."""
         beat_s = self._started_s + HEARTBEAT_S
         while True:
             expiry_s = self._started_s + self._rules.max_session_s
@@ -358,7 +358,7 @@ class Session:
                 await anyio.sleep_forever()
             case None:
                 self._record.closed_by_client = True
-            case _:  # whoever accepted the connection closes it
+            case _:  # the simulator closes the connection
                 pass
 
     async def _send_error(self, code: int, error: str) -> None:

@@ -1,10 +1,10 @@
-"""What is said on the audio clock, and which messages the service sends about it when.
+"""What the caller says on the audio clock, and which messages the service sends about it, and when.
 
-Rule 1: pure, and bound to audio time alone: no further audio, no further message, as in the service.
+Rule 1: pure, and timed by audio alone: without further audio there is no further message, as in the service.
 Rule 2: every word of the script that was heard is in exactly one final turn.
 
-Universal-3 models write the whole turn anew with each partial, and end it after `min_turn_silence` if the text ends in
-`.`, `?` or `!`, else after `max_turn_silence`. The older family sends word by word, and a confidence decides.
+Universal-3 models transcribe the whole turn again with each partial, and end it after `min_turn_silence` if the text
+ends in `.`, `?` or `!`, else after `max_turn_silence`. The older family sends word by word, and a confidence decides.
 
 Source: the vendor's streaming reference and third-party measurements, read in September 2026.
 """
@@ -38,7 +38,7 @@ SILENCE_STEP_S: Final = 1.0
 TERMINAL: Final = (".", "?", "!")
 
 ROUNDING_S: Final = 1e-6
-"""Times within this are the same: sums of decimal fractions differ from the counted samples in the last bit."""
+"""Times closer than this are equal: sums of decimal fractions differ from counted samples in the last bit."""
 
 
 # --- the script -------------------------------------------------------------------------------------------------------
@@ -61,8 +61,8 @@ class Spoken:
         text: The words, with the punctuation the service would write; it decides how soon the turn ends.
         start_s: When the first word begins.
         end_s: When the last word ends.
-        guess: What partials show instead until the turn is final; "" shows the words themselves.
-        words: When each word is said; by default each takes as long as it has letters.
+        guess: The text that partials show until the turn is final; "" shows the words themselves.
+        words: When each word is said; by default a word takes time in proportion to its letters.
     """
 
     text: str
@@ -74,7 +74,7 @@ class Spoken:
     def __post_init__(self) -> None:
         if not self.text.strip() or not 0 <= self.start_s < self.end_s:
             raise ConfigurationError(
-                f"what is spoken needs words and an end after its beginning, not {self.text!r} from {self.start_s:g} "
+                f"Spoken needs words and an end after its beginning, not {self.text!r} from {self.start_s:g} "
                 f"to {self.end_s:g} s; write e.g. Spoken('Four two.', 1.2, 1.8)"
             )
         if not self.words:
@@ -87,9 +87,9 @@ class Spoken:
 
 
 def remaining(script: Iterable[Spoken], from_s: float) -> list[Spoken]:
-    """Return what is left of a script for someone who begins to listen at `from_s`, on the listener's own clock.
+    """Return the rest of a script from `from_s` on, with times that count from there.
 
-    Words that began before are not heard: this is what a session hears that follows a broken one.
+    Words that began before are left out: this is what a session hears that replaces a broken one.
     """
     return [
         _of([SpokenWord(word.text, word.start_s - from_s, word.end_s - from_s) for word in words])
@@ -102,7 +102,7 @@ def in_order(script: Iterable[Spoken]) -> list[Spoken]:
     """Return the script.
 
     Raises:
-        ConfigurationError: Something begins before what stands in front of it ends.
+        ConfigurationError: Something begins before the entry in front of it ends.
     """
     script = list(script)
     for before, after in pairwise(script):
@@ -139,16 +139,16 @@ def _joined(words: Iterable[SpokenWord]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quirks:
-    """What the service was seen to do, or may come to do; each by itself.
+    """What the service was seen to do, or may do one day; each switch is independent.
 
     Attributes:
         unknown_messages: A message of a type that does not exist follows each turn.
         extra_fields: Messages carry fields that do not exist.
-        formatted_partials: `turn_is_formatted` is true on partials too, as newer models have it.
+        formatted_partials: `turn_is_formatted` is true on partials too, as with newer models.
         climbing_confidence: `end_of_turn_confidence` climbs while a turn is held; otherwise it is 0 until the end.
-        utterances: A held partial carries its text as `utterance` too, which newer models do.
+        utterances: A held partial carries its text as `utterance` too, as with newer models.
         warning: A `Warning` follows `Begin`.
-        word_end_pad_s: The last word of a final turn is said to have ended this much later than it did.
+        word_end_pad_s: The last word of a final turn is reported to end this much later than it did.
     """
 
     unknown_messages: bool = False
@@ -242,15 +242,15 @@ def _word(word: SpokenWord, *, is_final: bool) -> Message:
 
 
 class Listener:
-    """Plays a script: what the service sends when that is said.
+    """Plays a script, and returns what the service would send about it.
 
     Args:
         script: In order, without overlap.
-        writer: Who writes the messages.
-        parameters: How the session is configured; may be set anew at any time.
+        writer: Writes the messages.
+        parameters: The session's configuration, which may change at any time.
 
     Attributes:
-        spoke_until_s: When what was begun last ends; 0 before anything was said.
+        spoke_until_s: When the newest speech ends; 0 before there was any.
     """
 
     def __init__(self, script: Iterable[Spoken], writer: TurnWriter, parameters: Parameters) -> None:
@@ -266,7 +266,7 @@ class Listener:
         self._silent_since_s = 0.0
 
     def hear(self, until_s: float) -> list[Message]:
-        """Hear audio up to `until_s`, and return what is sent about it, in order."""
+        """Hear audio up to `until_s`, and return the messages about it, in order."""
         sent: list[Message] = []
         while (due := self._next())[0] <= until_s + ROUNDING_S:
             self._now_s = max(self._now_s, due[0])
@@ -275,7 +275,7 @@ class Listener:
         return sent
 
     def end_turn(self) -> list[Message]:
-        """End the turn with the words heard so far; nothing is sent when there are none. The rest is heard later."""
+        """End the turn with the words heard so far, if there are any. The rest is heard later."""
         words = self._heard()
         if not words:
             return []
@@ -287,7 +287,7 @@ class Listener:
         return self._end(words)
 
     def _next(self) -> tuple[float, Any]:
-        """Return what happens next, and when: the first of several at the same time is the one that comes first."""
+        """Return what happens next, and when; of several things at the same time, the first in this list."""
         due: list[tuple[float, Any]] = []
         if self._ahead:
             due.append((self._ahead[0].start_s, self._begin))
@@ -317,7 +317,7 @@ class Listener:
         return spoken.start_s + self.parameters.interruption_delay / 1e3 + FIXED_DELAY_S
 
     def _guess(self) -> list[Message]:
-        """Send what was heard so far, if anything was."""
+        """Send the words heard so far, if there are any."""
         words = self._heard(guessed=True)
         if self.parameters.is_word_by_word:
             ahead = (word.end_s for word in self._turn[-1].guessed_words if word.end_s > self._now_s + ROUNDING_S)
@@ -329,7 +329,7 @@ class Listener:
         return [*self._start(), *self._partial(words)] if words else []
 
     def _pause(self) -> list[Message]:
-        """The caller has been silent as long as a sentence needs to be over."""
+        """The caller has been silent long enough for a finished sentence to end the turn."""
         confidence = self._confidence()
         threshold = self.parameters.end_of_turn_confidence_threshold if self.parameters.is_word_by_word else 1.0
         if confidence >= threshold:
@@ -378,7 +378,7 @@ class Listener:
         return 0.2 if self.parameters.is_word_by_word else min(0.95, quiet_s / self.parameters.silences_s[1])
 
     def _heard(self, *, guessed: bool = False) -> list[SpokenWord]:
-        """Return the words of the turn that have been said to their end."""
+        """Return the words of the turn that have been said completely."""
         return [
             word
             for spoken in self._turn

@@ -1,4 +1,4 @@
-"""What AssemblyAI's streaming text-to-speech takes and refuses. Pure: no socket, no clock but the times it is given.
+"""What AssemblyAI's streaming text-to-speech accepts and refuses. Pure: no socket, and no clock but its arguments.
 
 Source: the service's reference, its Python SDK 1.8.2 (`tts/v1`) and the limits that its `Begin` announces, read
 2026-11-22. Where the sources give no close code for a limit, the nearest documented one is used.
@@ -43,7 +43,7 @@ KNOWN: Final = {
 KINDS: Final = ("Generate", "Flush", "Cancel", "KeepAlive", "Terminate")
 RETRYABLE: Final = {1006, 1011, 1012, 3005, 3008, 3009}
 EARLY_END: Final = re.compile(r"[.!?][\"')\]]*\s")
-"""Where the service may begin to speak before `Flush`: behind a complete sentence."""
+"""Where the service may begin to speak before `Flush`: after a complete sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +52,15 @@ class TTSLimits:
 
     Attributes:
         generate_characters: Code points of one `Generate`.
-        buffer_characters: Characters that wait to be spoken.
-        grace_characters: Characters that may come at once ...
-        characters_per_s: ... beside this many a second.
+        buffer_characters: Characters that may wait to be spoken.
+        grace_characters: Characters that may come at once, ...
+        characters_per_s: ... in addition to this many a second.
         run_characters: Characters without white space.
         controls_per_s: Messages other than `Generate`.
         session_s: Age of a session.
         session_grace_s: Added to it before the session is ended.
         write_stall_s: How long a client may leave audio unread.
-        sessions_per_minute: New sessions; None for any number.
+        sessions_per_minute: New sessions; None for no limit.
     """
 
     generate_characters: int = 2_000
@@ -129,7 +129,7 @@ class Settings:
     unknown: tuple[str, ...] = ()
 
     def configuration(self, limits: TTSLimits) -> dict[str, Any]:
-        """Return what `Begin` says of the session."""
+        """Return the session's configuration as `Begin` has it."""
         return {
             "voice_id": self.voice_id,
             "language": self.language,
@@ -152,7 +152,7 @@ def parse_query(query: str) -> Settings:
     """Read the parameters of a connection.
 
     Raises:
-        Ended: One of them is none that the service takes.
+        Ended: The service refuses one of them.
     """
     given = dict(parse_qsl(query, keep_blank_values=True))
     default = Settings()
@@ -207,14 +207,14 @@ def parse_message(message: str | bytes) -> dict[str, Any]:
     """Read a client's message.
 
     Raises:
-        Ended: It is none that the service takes.
+        Ended: The service refuses it.
     """
     if isinstance(message, bytes):
         raise _malformed("messages are JSON text, not binary")
     try:
         parsed = json.loads(message)
     except (ValueError, RecursionError):
-        raise _malformed("the message is no JSON") from None
+        raise _malformed("the message is not JSON") from None
     if not isinstance(parsed, dict) or parsed.get("type") not in KINDS:
         raise _malformed(f"a message is an object whose type is one of {', '.join(KINDS)}")
     if parsed["type"] == "Generate" and not isinstance(parsed.get("text"), str):
@@ -227,10 +227,10 @@ def _malformed(problem: str) -> Ended:
 
 
 class Intake:
-    """The text of the request that is being written, and the limits on what may come.
+    """The text of the request that is being written, and the limits on it.
 
     Attributes:
-        total_characters: All that was generated, which is what the service bills.
+        total_characters: Characters of all `Generate` messages, which the service bills.
     """
 
     def __init__(self, limits: TTSLimits) -> None:
@@ -256,10 +256,10 @@ class Intake:
             raise Ended(3010, "rate_limited", f"more than {self._limits.controls_per_s} control messages in a second")
 
     def generate(self, text: str, now: float) -> str:
-        """Take text, and return what may be spoken of the request at once.
+        """Add text, and return the part of the request that may be spoken at once.
 
         Raises:
-            Ended: It is too long, comes too fast, or has a run that is too long.
+            Ended: It is too long, comes too fast, or has too long a run without white space.
         """
         limits = self._limits
         if len(text) > limits.generate_characters:
@@ -295,16 +295,16 @@ class Intake:
                 )
 
     def flush(self) -> str:
-        """End the request, and return what is left of it."""
+        """End the request, and return the rest of it."""
         text, self._text, self._run = self._text, "", 0
         return text
 
     def spoken(self, text: str) -> None:
-        """Text does not wait any more."""
+        """Record that a text no longer waits."""
         self._waiting -= len(text)
 
     def cancel(self) -> None:
-        """Forget all that waits."""
+        """Forget all text that waits."""
         self._text, self._run, self._waiting = "", 0, 0
 
 
@@ -327,7 +327,7 @@ def timed_words(text: str, marks: Iterable[tuple[int, float]], *, start_s: float
 
     Args:
         text: The text.
-        marks: How many characters have been spoken after how many seconds, in order; words between are spread evenly.
+        marks: Pairs of characters spoken and seconds passed, in order; words between them are spread evenly.
         start_s: When the text begins.
         length_s: How long it takes.
     """

@@ -1,6 +1,6 @@
-"""One client's session with the simulated text-to-speech service, and what is written down of it.
+"""One client's session with the simulated text-to-speech service, and its record.
 
-Rule 1: what comes is read at once; what is to be spoken is spoken in its order by a task of its own.
+Rule 1: messages are read as they come; a task of its own speaks the requests in order.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FRAME_S: Final = 0.08
 """Length of an `Audio` message."""
 
 CLOSE_S: Final = 1.0
-"""How long a client may take to be told of an error, and to answer a close frame."""
+"""How long a client may take to read an error, and to answer a close frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +46,9 @@ class TTSFault:
     """How a session goes wrong.
 
     Attributes:
-        how: "error" sends an `Error` frame and closes, "close" only closes, "cut" breaks the connection without a word,
-            "stall" keeps it and is silent from then on.
-        code: What it closes with.
+        how: "error" sends an `Error` frame and closes, "close" only closes, "cut" breaks the connection without a close
+            frame, "stall" keeps it and sends nothing more.
+        code: The close code.
         after_frames: Audio frames that come before it; 0 is instead of `Begin`.
     """
 
@@ -59,12 +59,12 @@ class TTSFault:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class RecordedSpeech:
-    """A request that was begun to be spoken.
+    """A request that the service has begun to speak.
 
     Attributes:
-        flush_id: Counts the requests of a session, from 0; a `Cancel` takes a number, too.
-        text: As it was taken up to be spoken.
-        audio_s: How much of it was sent.
+        flush_id: Counts the requests of a session, from 0; a `Cancel` takes a number too.
+        text: The text, as far as it was taken up.
+        audio_s: Seconds of audio that were sent.
         outcome: "waiting" until it is "done" or "cancelled".
     """
 
@@ -86,8 +86,8 @@ class RecordedTTSSession:
         speeches: The requests in order.
         frames: Audio frames sent.
         ended_s: When it was over.
-        close_code: What either side closed with; 1006 when the connection broke.
-        error: What the `Error` frame said; "" when there was none.
+        close_code: The first close code of either side; 1006 when the connection broke.
+        error: The text of the `Error` frame; "" when there was none.
         was_terminated: Whether the client sent `Terminate`.
     """
 
@@ -108,7 +108,7 @@ class RecordedTTSSession:
         await self._ended.wait()
 
     def end(self, close_code: int | None) -> None:
-        """Write down that it is over."""
+        """Record that it is over."""
         self.ended_s = anyio.current_time()
         self.close_code = close_code or 1006
         self._ended.set()
@@ -121,7 +121,7 @@ class RecordedTTSSession:
 
 @dataclass(slots=True, eq=False)
 class _Speech:
-    """A request as it is worked on."""
+    """A request while it is spoken."""
 
     record: RecordedSpeech
     pieces: deque[tuple[float, str]] = field(default_factory=deque[tuple[float, str]])
@@ -134,7 +134,7 @@ class _Speech:
 
 
 class Session:
-    """One client's session: what comes is read at once, what is to be spoken is spoken in its order."""
+    """One client's session: messages are read as they come, and requests are spoken in order."""
 
     def __init__(
         self, simulator: TTSService, connection: ServerConnection, record: RecordedTTSSession, fault: TTSFault | None
@@ -156,7 +156,7 @@ class Session:
         self._group: anyio.abc.TaskGroup
 
     async def run(self, key: str, query: str) -> None:
-        """Hold the session to its end."""
+        """Hold the session until it ends."""
         try:
             self._simulator.admit(key)
             self._settings = parse_query(query)
@@ -184,14 +184,14 @@ class Session:
             configuration=self._settings.configuration(limits),
         )
         if self._simulator.adds_unknown:
-            await self._send("Notice", text="a message that no reference tells of")
+            await self._send("Notice", text="a message that is in no reference")
 
     async def _close(self, ended: Ended) -> None:
         self._record.error = str(ended)
         with suppress(ConnectionClosed), anyio.move_on_after(CLOSE_S) as wait:
             await self._send("Error", **ended.frame())
             await self._connection.close(ended.code, "session error")
-        if wait.cancelled_caught:  # it does not read; the library would wait for it for ever
+        if wait.cancelled_caught:  # it does not read, and the library would wait for it without end
             self._connection.transport.abort()
 
     async def _send(self, kind: str, **fields: Any) -> None:  # noqa: ANN401 - JSON
@@ -211,14 +211,14 @@ class Session:
             raise Ended(3011, "audio_backlog", f"audio was not read for {limit_s:g} s")
 
     async def _check_fault(self) -> None:
-        """Go wrong, if that is wanted now."""
+        """Go wrong, if the fault is due."""
         fault = self._fault
         if fault is None or self._record.frames != fault.after_frames:
             return
         self._fault = None
         match fault.how:
             case "error":
-                raise Ended(fault.code, "internal_error", f"the simulator was told to end with {fault.code}")
+                raise Ended(fault.code, "internal_error", f"the simulator was set to end with {fault.code}")
             case "close":
                 await self._connection.close(fault.code)
             case "cut":
@@ -227,10 +227,10 @@ class Session:
             case "stall":
                 self._is_stalled = True
 
-    # --- what comes ---
+    # --- from the client ---
 
     async def _read(self) -> None:
-        """Take what the client sends, until the session is over."""
+        """Process the client's messages until the session is over."""
         try:
             with self._reading:
                 while True:
@@ -274,7 +274,7 @@ class Session:
             await self._cancel()
 
     def _open_speech(self) -> None:
-        """Begin the request that is written from now on."""
+        """Begin the next request."""
         self._speeches.append(_Speech(RecordedSpeech(flush_id=self._next_id)))
         self._next_id += 1
         self._wake()
@@ -302,10 +302,10 @@ class Session:
         await anyio.sleep(self._simulator.cancel_s)
         await self._send("Cancelled", audio_duration_seconds=round(current.record.audio_s, 3))
 
-    # --- what is spoken ---
+    # --- to the client ---
 
     async def _speak(self) -> None:
-        """Speak one request after the other, and end the session after the last one."""
+        """Speak one request after another, and end the session after the last one."""
         try:
             while not (self._record.was_terminated and len(self._speeches) == 1):
                 speech = self._speeches[0]
@@ -368,7 +368,7 @@ class Session:
             self._record.speeches.append(speech.record)
 
     async def _send_frame(self, speech: _Speech, frame: bytes) -> None:
-        # Counted first: a cancelled write has written nevertheless.
+        # Counted first: a write that is cancelled has been written all the same.
         length_s = len(frame) / 2 / self._settings.sample_rate
         speech.record.audio_s += length_s
         self._sent_s += length_s

@@ -1,7 +1,7 @@
 """One client's websocket, seen from a simulated service: messages in and out, and every way a connection can end.
 
-Rule 1: it answers pings and closes as the standard wants it, unless it is told to be rude (`abort`, or not to read).
-Rule 2: no task and no timer of its own beside the wait for a client's close frame, so it runs on virtual time too.
+Rule 1: it answers pings and closes as the standard requires, except in `reset` and while nothing reads from it.
+Rule 2: it has no task, and no timer but the wait for a client's close frame, so it runs on virtual time too.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ CLOSE_S: Final = 1.0
 """How long a client may take to answer a close frame before its connection is cut."""
 
 SILENT: Final = logging.Logger("voicepipe.simulators", logging.CRITICAL + 1)  # noqa: LOG001 - of no hierarchy
-"""The protocol's own logger would print the headers, and so the key, at DEBUG."""
+"""At DEBUG the protocol's own logger would print the headers, and with them the key."""
 
 
 class ClientGone(Exception):  # noqa: N818 - names what happened
-    """The connection is closed, by whomever."""
+    """The connection is closed, by either side."""
 
 
 class ServerSocket:
     """The server's end of one websocket.
 
     Args:
-        stream: The accepted connection; whoever made it closes it.
+        stream: The accepted connection; the caller closes it.
         max_bytes: The longest message a client may send; a longer one is answered with close code 1009.
 
     Attributes:
-        request: What the client asked for; set by `receive_request`.
+        request: The client's HTTP request; set by `receive_request`.
     """
 
     request: Request
@@ -58,35 +58,35 @@ class ServerSocket:
 
     @property
     def path(self) -> str:
-        """The path the client asked for, without the query."""
+        """The path of the client's request, without the query."""
         return urlsplit(self.request.path).path
 
     @property
     def query(self) -> str:
-        """The query the client asked with, as it was sent."""
+        """The query of the client's request, as it was sent."""
         return urlsplit(self.request.path).query
 
     @property
     def closed(self) -> tuple[int, str] | None:
-        """The code and the reason of the first close frame, either side's; None while there is none."""
+        """Code and reason of the first close frame of either side; None while there is none."""
         protocol = self._protocol
         close = protocol.close_rcvd if protocol.close_rcvd_then_sent else protocol.close_sent or protocol.close_rcvd
         return (close.code, close.reason) if close is not None else None
 
     async def receive_request(self) -> None:
-        """Read what the client asks for.
+        """Read the client's HTTP request.
 
         Raises:
-            ClientGone: It hung up, or sent no such request.
+            ClientGone: It hung up, or sent something else.
         """
         while not self._requested:
             await self._read()
 
     async def accept(self) -> None:
-        """Answer the handshake; what is no handshake is told so, in HTTP.
+        """Answer the handshake; another request gets an HTTP error.
 
         Raises:
-            ClientGone: The client hung up, or what it sent was no handshake.
+            ClientGone: The client hung up, or its request was no handshake.
         """
         self._protocol.send_response(self._protocol.accept(self.request))
         await self._flush()
@@ -120,7 +120,7 @@ class ServerSocket:
         await self._flush()
 
     async def close(self, code: int, reason: str) -> None:
-        """Send a close frame and wait, not for ever, until the client has answered it."""
+        """Send a close frame and wait until the client has answered it, for `CLOSE_S` at most."""
         with suppress(ClientGone), anyio.move_on_after(CLOSE_S):
             if self._protocol.state is State.OPEN:
                 self._protocol.send_close(code, reason)
@@ -129,10 +129,10 @@ class ServerSocket:
                 await self._read()
 
     def reset(self) -> None:
-        """Cut the connection with a TCP reset. To end it without one, close the stream."""
+        """Cut the connection with a TCP reset. Closing the stream ends it without one."""
         raw = self._stream.extra(anyio.abc.SocketAttribute.raw_socket)  # noqa: S610 - anyio's
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # Closing the stream would send the end of the stream first, and a client might see that instead.
+        # Closing the stream would send an end of stream first, and a client might see only that.
         cast("Any", self._stream)._transport.abort()
 
     async def _read(self) -> None:
@@ -153,7 +153,7 @@ class ServerSocket:
             raise ClientGone
 
     def _take(self, frame: Frame) -> None:
-        """Keep a data frame, and put messages together that came in several."""
+        """Keep a data frame, and join the frames of one message."""
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
             self._is_text = frame.opcode is Opcode.TEXT
             self._parts = []
@@ -162,7 +162,7 @@ class ServerSocket:
         self._parts.append(bytes(frame.data))
         if frame.fin:
             whole = b"".join(self._parts)
-            # What is no UTF-8 is no JSON either, and is refused as such.
+            # Invalid UTF-8 is invalid JSON too, and is refused as such.
             self._messages.append(whole.decode(errors="replace") if self._is_text else whole)
 
     async def _flush(self) -> None:

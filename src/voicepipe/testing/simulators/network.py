@@ -1,8 +1,8 @@
-"""Distance to a simulated service: what is sent arrives later, in both directions.
+"""Adds distance to a simulated service: bytes arrive later, in both directions.
 
     async with STTSimulator(script).serve() as near, distant(near, one_way_s=0.02) as url: ...
 
-Rule 1: it delays bytes, knows no protocol and loses nothing; like the simulators it runs on virtual time as well.
+Rule 1: it delays bytes, knows no protocol and loses nothing; like the simulators, it also runs on virtual time.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ if TYPE_CHECKING:
 __all__ = ["distant"]
 
 UNDER_WAY: Final = 1_000
-"""Pieces that may be under way in one direction: more wait at their sender, as on a line that is full."""
+"""Pieces that may be on their way in one direction; more wait at their sender, as on a full line."""
 
 
 @asynccontextmanager
 async def distant(url: str, *, one_way_s: float) -> AsyncGenerator[str]:
-    """Listen on loopback while the block runs, and give the URL under which a service of this machine is far away.
+    """Listen on loopback while the block runs, and yield a URL at which a service of this machine is far away.
 
     Leaving the block cuts every connection.
 
     Args:
-        url: Of the service, e.g. "ws://127.0.0.1:40123" or "http://127.0.0.1:40123/v1".
-        one_way_s: How long each byte is under way, in each direction; making a connection takes no time.
+        url: The service's, e.g. "ws://127.0.0.1:40123" or "http://127.0.0.1:40123/v1".
+        one_way_s: How long each byte takes, in each direction; making a connection takes no time.
 
     Raises:
-        ConfigurationError: The time is none, or the URL has no port.
+        ConfigurationError: The time is invalid, or the URL has no port.
     """
     port = urlsplit(url).port
     if port is None or not 0 <= one_way_s < math.inf:
-        raise ConfigurationError(f"distant: a URL with a port and a time are wanted, not {url!r} and {one_way_s}")
+        raise ConfigurationError(f"distant: expected a URL with a port and a time, found {url!r} and {one_way_s}")
 
     async def carry(near: anyio.abc.SocketStream) -> None:
         async with near:
             try:
                 far = await anyio.connect_tcp("127.0.0.1", port)
             except OSError:
-                return  # the service is gone, and so is the connection
+                return  # the service is gone, so the client's connection ends too
             async with far, anyio.create_task_group() as tasks:
                 for source, sink in ((near, far), (far, near)):
                     send, receive = anyio.create_memory_object_stream[tuple[float, bytes]](UNDER_WAY)
@@ -73,7 +73,7 @@ async def distant(url: str, *, one_way_s: float) -> AsyncGenerator[str]:
 
 
 async def _take(source: anyio.abc.SocketStream, send: MemoryObjectSendStream[tuple[float, bytes]], s: float) -> None:
-    """Take in what is sent, with the time of its arrival."""
+    """Read what is sent, and note when it must arrive."""
     async with send:
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
             while True:
@@ -84,7 +84,7 @@ async def _take(source: anyio.abc.SocketStream, send: MemoryObjectSendStream[tup
 async def _give(
     receive: MemoryObjectReceiveStream[tuple[float, bytes]], sink: anyio.abc.SocketStream, carrying: anyio.CancelScope
 ) -> None:
-    """Deliver what has been under way long enough; when either side has ended, so has the connection."""
+    """Deliver each piece when it is due; the connection ends when either side has ended."""
     async with receive:
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             async for due_s, piece in receive:

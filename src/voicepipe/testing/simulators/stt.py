@@ -3,8 +3,8 @@
     script = [Spoken("My order number is four two.", 1.2, 2.6)]
     async with STTSimulator(script).serve() as url: ...        # "ws://127.0.0.1:40123"
 
-Rule 1: it is honest. What the service refuses is refused with its codes, and what a client sent is kept in `sessions`.
-Rule 2: it hears on the audio clock and speaks on the loop's, so it runs on virtual time as well.
+Rule 1: it is honest. It refuses what the service refuses, with its codes, and `sessions` keeps what a client sent.
+Rule 2: it hears on the audio clock and sends on the loop's, so it also runs on virtual time.
 
 Source: the vendor's streaming reference, its SDK 1.8.2 and third-party measurements, read in September 2026.
 """
@@ -71,25 +71,25 @@ SECRET_HEADERS: Final = {"authorization", "cookie"}
 
 STTScript: TypeAlias = Sequence[Spoken] | Callable[[STTSession], Sequence[Spoken]] | Recogniser
 """What is said in a session: the same in each, a function of the session at its first audio, or what a recogniser
-understands of the audio."""
+understands."""
 
 
 class STTSimulator:
     """A server of `/v3/ws` that hears what a script says.
 
     Args:
-        script: What is said, on the audio clock of each session, which begins with its first frame. A function gets
-            the session when its first audio has come (`first_frame`), so that it can say what a later session of
-            the same call hears, e.g. with `remaining`. A recogniser understands the audio for itself; it must not be
+        script: What is said, on the audio clock of each session, which begins with its first frame. A function is
+            called with the session when its first audio has come (`first_frame`), so that it can return what a later
+            session of the same call hears, e.g. with `remaining`. A recogniser hears the audio itself; it must not be
             in use elsewhere.
-        api_key: The key that clients must send, bare, as `Authorization` or `?token=`; None asks for none.
+        api_key: The key that clients must send, bare, as `Authorization` or `?token=`; None accepts any.
         timing: How long the service takes.
-        quirks: What it does besides.
-        faults: What goes wrong in each session, or by the session's number, from 1.
-        sessions_per_minute: More new sessions are refused with 3009; None refuses none.
-        max_session_s: A session ends with 3008 when it is as old as this.
-        max_lead_s: Audio may come this much sooner than in real time; more is refused with 3007.
-        record: Whether to keep what was sent; a server that runs for long should not.
+        quirks: Peculiarities of the service.
+        faults: How each session goes wrong, or each by its number, from 1.
+        sessions_per_minute: More new sessions are refused with 3009; None is no limit.
+        max_session_s: The age at which a session ends with 3008.
+        max_lead_s: Audio may come this much sooner than in real time; earlier audio is refused with 3007.
+        record: Whether to keep what was sent; switch it off in a server that runs for long.
         record_audio: Whether to keep the audio too.
 
     Attributes:
@@ -133,7 +133,7 @@ class STTSimulator:
 
     @asynccontextmanager
     async def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str]:
-        """Listen while the block runs, and give its URL without the path, e.g. "ws://127.0.0.1:40123".
+        """Listen while the block runs, and yield the URL without the path, e.g. "ws://127.0.0.1:40123".
 
         Leaving the block cuts every connection.
 
@@ -142,9 +142,9 @@ class STTSimulator:
             port: Where to listen; 0 takes a free one.
 
         Raises:
-            ConfigurationError: The address cannot be had.
-            Exception: What a script function or the recogniser raised; its client was told with code 3005. It is raised
-                when the block ends.
+            ConfigurationError: The address is not available.
+            Exception: An error of a script function or the recogniser, raised when the block ends; the client received
+                code 3005.
         """
         # Made here, because `anyio.create_tcp_listener` looks addresses up in a thread, and virtual time has none.
         try:
@@ -152,7 +152,7 @@ class STTSimulator:
         except OSError as error:
             why = os.strerror(error.errno or 0)
             raise ConfigurationError(
-                f"{host}:{port} cannot be listened on: {why}; choose another port, or 0 for a free one"
+                f"cannot listen on {host}:{port}: {why}; choose another port, or 0 for a free one"
             ) from error
         raised: Exception | None = None
         async with AsyncExitStack() as stack:
@@ -184,7 +184,7 @@ class STTSimulator:
                 else:
                     await socket_.reject(404, f"there is no {socket_.path}, only {PATH}\n")
         finally:
-            with anyio.CancelScope(shield=True):  # does not wait for the peer: what it has not read by now is dropped
+            with anyio.CancelScope(shield=True):  # does not wait for the peer: data that it has not read is dropped
                 await stream.aclose()
 
     async def _serve_session(self, client: ServerSocket) -> None:
@@ -226,7 +226,7 @@ class STTSimulator:
             await session.run(ScriptedEar(said, writer))
 
     def _admit(self, client: ServerSocket) -> None:
-        """Check the key, then how many sessions there were.
+        """Check the key, then the number of sessions.
 
         Raises:
             Refusal: 1008 or 3009.
@@ -247,7 +247,7 @@ class STTSimulator:
         self._starts.append(now)
 
     def _note(self, client: ServerSocket) -> STTSession:
-        """Write a new session down, without the keys it carries."""
+        """Start the record of a session, without its keys."""
         headers = {name.lower(): value for name, value in client.request.headers.raw_items()}
         query = dict(parse_qsl(client.query, keep_blank_values=True))
         session = STTSession(

@@ -1,10 +1,10 @@
-"""AssemblyAI's streaming text-to-speech on loopback: the real protocol, a tone or a voice of yours behind it.
+"""AssemblyAI's streaming text-to-speech on loopback: the real protocol, with a tone or a voice of yours.
 
     async with TTSSimulator(api_key="k").serve() as url: ...                      # "ws://127.0.0.1:40123"
     async with TTSSimulator(EspeakTTS()).serve() as url: ...                      # real speech, in real time
 
-Rule 1: it is honest. What the service would refuse is refused with its code, and what a client sent is kept.
-Rule 2: its only clock is the event loop's and it needs no thread, so it runs on virtual time as well.
+Rule 1: it is honest. It refuses what the service refuses, with its codes, and `sessions` keeps what a client sent.
+Rule 2: its only clock is the event loop's and it needs no thread, so it also runs on virtual time.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ __all__ = ["RecordedSpeech", "RecordedTTSSession", "TTSFault", "TTSLimits", "TTS
 PATH: Final = "/v1/ws"
 MAX_MESSAGE_BYTES: Final = 1 << 20
 
-# At DEBUG the library's own logger would print the headers, and the key is one of them. What goes wrong in a session is
-# raised when the block of `serve` ends.
+# At DEBUG the library's own logger would print the headers, and with them the key. Errors in a session are raised when
+# the block of `serve` ends.
 SILENT: Final = logging.Logger("voicepipe.testing.simulators.tts", logging.CRITICAL + 1)  # noqa: LOG001 - of no hierarchy
 
 
@@ -53,19 +53,19 @@ class TTSSimulator:
     """A server of AssemblyAI's text-to-speech websocket.
 
     Args:
-        voice: Speaks; None gives a tone as long as the words would take. It is opened, but attached to no session; its
-            audio is resampled to what a client asks for.
-        api_key: The key clients must send, bare; None asks for none.
-        first_audio_s: From the text's arrival to its first audio.
+        voice: Speaks; None is a tone as long as the words would take. It is opened, but attached to no session; its
+            audio is resampled to the rate that a client asks for.
+        api_key: The key that clients must send, bare; None accepts any.
+        first_audio_s: From a text's arrival to its first audio.
         speed: How many times faster than real time the audio comes.
         character_s: Length of the tone for each character.
         late_frames: How many frames of a cancelled request come before `Cancelled`.
         cancel_s: From `Cancel` to `Cancelled`.
         boundaries_s: From `FlushDone` to the word boundaries.
         limits: What a session may do.
-        faults: How the first, second, ... session goes wrong; None, and all that follow: not at all.
-        adds_unknown: Whether messages have a field, and sessions a message, that no reference tells of.
-        record: Whether to keep what clients do in `sessions`; a server that runs for long should not.
+        faults: How the first, second, ... session goes wrong; sessions of a None, and later ones, do not.
+        adds_unknown: Whether messages have a field, and sessions a message, that is in no reference.
+        record: Whether to keep what clients do in `sessions`; switch it off in a server that runs for long.
 
     Attributes:
         sessions: What each client did, in the order of arrival.
@@ -107,7 +107,7 @@ class TTSSimulator:
 
     @asynccontextmanager
     async def serve(self, *, port: int = 0) -> AsyncGenerator[str]:
-        """Listen on loopback while the block runs, and give the URL, e.g. "ws://127.0.0.1:40123".
+        """Listen on loopback while the block runs, and yield the URL, e.g. "ws://127.0.0.1:40123".
 
         Leaving the block closes every connection.
 
@@ -115,7 +115,7 @@ class TTSSimulator:
             port: Where to listen; 0 takes a free one.
 
         Raises:
-            VoicepipeError: The voice failed; raised when the block ends. The client saw a server error.
+            VoicepipeError: The voice failed; raised when the block ends. The client received a server error.
         """
         async with self._voice.open() if self._voice else nullcontext():
             server = await serve(
@@ -125,7 +125,7 @@ class TTSSimulator:
                 process_request=_only_path,
                 compression=None,  # the service offers none
                 max_size=MAX_MESSAGE_BYTES,
-                # A ping is a second clock: what is not heard of is found out by the session's own limits.
+                # A ping would be a second clock; the session's own limits notice a client that has gone.
                 ping_interval=None,
                 close_timeout=CLOSE_S,
                 logger=SILENT,
@@ -137,7 +137,7 @@ class TTSSimulator:
                     server.close()
                     with anyio.move_on_after(2 * CLOSE_S):
                         await server.wait_closed()
-                    for connection in self._open:  # they do not read, and the library would wait for them for ever
+                    for connection in self._open:  # they do not read, and the library would wait for them without end
                         connection.transport.abort()
                     await server.wait_closed()
         if self.failures:
@@ -167,10 +167,10 @@ class TTSSimulator:
             record.end(connection.close_code)
 
     def admit(self, key: str) -> None:
-        """Check what is known before a session begins.
+        """Check the key and the number of sessions before a session begins.
 
         Raises:
-            Ended: The key is refused, or there were too many sessions lately.
+            Ended: The key is wrong, or there were too many sessions in the last minute.
         """
         if self._api_key is not None and not secrets.compare_digest(key.encode(), self._api_key.encode()):
             raise Ended(1008, "unauthorized", "the API key is missing or wrong; send it bare, as Authorization")
@@ -182,7 +182,7 @@ class TTSSimulator:
         self._admitted_s = [*lately, now]
 
     async def synthesize(self, text: str, sample_rate: int) -> tuple[bytes, list[tuple[int, float]]]:
-        """Return the audio of a text, and after how many characters how many seconds have passed."""
+        """Return the audio of a text, and pairs of characters spoken and seconds passed."""
         if not any(map(str.isalnum, text)):
             return b"", []
         if self._voice is None:
@@ -209,8 +209,8 @@ def _only_path(connection: ServerConnection, request: Request) -> Response | Non
 
 
 def _tone(seconds: float, sample_rate: int) -> bytes:
-    """Return a square wave of 450 Hz, soft enough to be borne."""
-    period = sample_rate // 50  # nine waves of it, whole at every rate that the service has
+    """Return a soft square wave of 450 Hz."""
+    period = sample_rate // 50  # nine waves, a whole number of samples at every rate of the service
     wave = b"".join((b"\x00\x08", b"\x00\xf8")[at * 18 // period % 2] for at in range(period))
     samples = round(seconds * sample_rate)
     return (wave * (samples // period + 1))[: 2 * samples]

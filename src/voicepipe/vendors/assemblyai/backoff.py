@@ -1,7 +1,7 @@
-"""When to come back after a loss: each client by another little later, so that a fleet does not return in one step.
+"""When to reconnect after a loss: each client a little later than the next, so that a fleet does not return at once.
 
-Rule 1: chance is seeded by the name that the service gave the session. No two clients share one, and a simulated
-        service gives the same one each time, so that a call on virtual time can be replayed to the microsecond.
+Rule 1: the id of the service's session seeds the random numbers. No two clients share one, and a simulated service
+        gives the same id each time, so that a call on virtual time can be replayed to the microsecond.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import Final
 __all__ = ["Backoff"]
 
 SPREAD_S: Final = 0.5
-"""Clients that lose their sessions together come back within this, or within a quarter of a pause that is longer."""
+"""Clients that lose their sessions together reconnect within this, or within a quarter of a longer pause."""
 
 
 class Backoff:
-    """Spreads pauses."""
+    """Spreads the pauses of many clients."""
 
     def __init__(self) -> None:
-        self._random = Random()  # noqa: S311 - nobody gains by guessing it
+        self._random = Random()  # noqa: S311 - there is nothing to gain by guessing it
 
     def began(self, session_id: object) -> None:
-        """Take note of what the service calls the session; what is no name leaves the seed as it is."""
+        """Seed the random numbers with the session's id; anything but a text leaves the seed as it is."""
         if isinstance(session_id, str) and session_id:
             self._random.seed(session_id)
 
     def spread(self, pause_s: float) -> float:
-        """Return a pause that is a little longer, in whole milliseconds, which every clock can tell apart."""
+        """Return a slightly longer pause, in whole milliseconds, which every clock can resolve."""
         return round(pause_s + self._random.random() * max(SPREAD_S, pause_s / 4), 3)

@@ -36,48 +36,48 @@ def _within(*, shown: bool = True, **limits: float) -> Any:  # noqa: ANN401 - a 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamingParameters:
-    """Settings of streaming recognition; those marked (*) may change in mid-call by `AssemblyAIRecogniser.update`.
+    """Settings of streaming recognition; `AssemblyAIRecogniser.update` changes those marked (*) in mid-call.
 
-    Audio is always sent as 16-bit PCM, so there is no encoding to choose; `llm_gateway` is not offered, since the
+    Audio is always sent as 16-bit PCM, so there is no encoding to choose; there is no `llm_gateway` either, since the
     agent's model is a stage of its own.
 
     Attributes:
-        sample_rate: Samples per second of the audio, 8000 to 96000. 16000 is what the models are made for.
-        mode: Presets of the silences on U3 models; set silences override it.
+        sample_rate: Samples per second of the audio, 8000 to 96000. The models expect 16000.
+        mode: Preset of the silences on U3 models; silences that are set override it.
         min_turn_silence_s: (*) Silence after which a turn may end, 0.05 to 10; `min_turn_silence` in ms. With U3
-            models it ends there if what was said sounds finished.
+            models it ends there if the text sounds finished.
         max_turn_silence_s: (*) Silence after which a turn ends in any case, 0.05 to 10; `max_turn_silence` in ms.
         end_of_turn_confidence_threshold: (*) 0 to 1; without effect on U3 models.
         format_turns: (*) Whether final transcripts are punctuated; U3 models always do it.
-        vad_threshold: (*) From which probability on something is speech, 0 to 1.
+        vad_threshold: (*) Probability from which on sound counts as speech, 0 to 1.
         keyterms_prompt: (*) Words to expect: at most 100 of 50 characters each. An empty list clears them.
         prompt: (*) Instructions to a U3 model, at most 1750 characters.
-        agent_context: (*) What the agent said last, at most 1750 characters. The recogniser keeps it by itself.
+        agent_context: (*) What the agent said last, at most 1750 characters. The recogniser updates it by itself.
         previous_context_n_turns: How many earlier turns the model sees, 0 to 100.
-        interruption_delay_s: (*) Speech after which the first partial may come, 0 to 1; `interruption_delay` in ms. The
-            service adds 0.256.
-        continuous_partials: (*) Whether partials go on while somebody speaks.
+        interruption_delay_s: (*) How much speech comes before the first partial, 0 to 1; `interruption_delay` in ms.
+            The service adds 0.256.
+        continuous_partials: (*) Whether further partials come while somebody speaks.
         include_partial_turns: Whether there are partials at all.
         turn_left_pad_s: (*) `turn_left_pad_ms`.
         language_codes: (*) At most 10, or ["multi"].
-        language_detection: Whether the language is told.
-        inactivity_timeout_s: The service ends a session that sends nothing for so long, 5 to 3600.
-        speaker_labels: Whether speakers are told apart.
+        language_detection: Whether turns name their language.
+        inactivity_timeout_s: How long a session may send nothing before the service ends it, 5 to 3600.
+        speaker_labels: Whether words name their speaker.
         max_speakers: 1 to 10.
         speaker_labels_revision_interval_s: 0, or 120 to 300; `speaker_labels_revision_interval_ms`.
         voice_focus: "near-field" or "far-field".
         voice_focus_threshold: 0 to 1.
         domain: E.g. "medical-v1".
         filter_profanity: (*) Whether swear words are masked.
-        redact_pii: Whether personal data is taken out; there are no partials then.
-        redact_pii_policies: Which kinds of data.
-        redact_pii_sub: What stands in their place.
-        session_heartbeat: (*) Whether the service says every 5 s that it is there; asked for unless this is False.
-        acknowledge_silence: (*) Whether a U3 model says each second that it hears silence; asked for unless this is
-            False. With both a service that has gone silent is noticed within 5 s, also while nobody speaks.
-        webhook_url: Where the service reports to as well.
-        webhook_auth_header_name: Of a header of those reports.
-        webhook_auth_header_value: Its value; part of the URL of the connection, as the service wants it.
+        redact_pii: Whether personal data is removed; there are no partials then.
+        redact_pii_policies: Which kinds of personal data.
+        redact_pii_sub: What replaces it.
+        session_heartbeat: (*) Whether the service sends a sign of life every 5 s; requested unless this is False.
+        acknowledge_silence: (*) Whether a U3 model reports silence every second; requested unless this is False.
+            With both, a service that stops responding is noticed within 5 s, even while nobody speaks.
+        webhook_url: Where the service also sends its results.
+        webhook_auth_header_name: Name of a header of those requests.
+        webhook_auth_header_value: Its value; the service takes it in the connection's URL.
         customer_support_audio_capture: Whether the vendor may keep the audio.
 
     Raises:
@@ -120,7 +120,7 @@ class StreamingParameters:
     customer_support_audio_capture: bool | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what the service would refuse, before it is asked."""
+        """Refuse here what the service would refuse."""
         from pydantic import ValidationError  # noqa: PLC0415 - see Rule 3
 
         try:
@@ -129,7 +129,7 @@ class StreamingParameters:
             raise _refused(error) from None
         for name in LISTS:
             if (texts := getattr(self, name)) is not None:
-                object.__setattr__(self, name, tuple(texts))  # what the application's list becomes is its own affair
+                object.__setattr__(self, name, tuple(texts))  # the application may change its list later
         low, high = self.min_turn_silence_s, self.max_turn_silence_s
         if low is not None and high is not None and low > high:
             raise ConfigurationError(
@@ -137,7 +137,7 @@ class StreamingParameters:
             )
 
     def changed(self, changes: Mapping[str, object]) -> StreamingParameters:
-        """Return these with other values, as far as they may change in mid-call.
+        """Return a copy with these changes, which must be of settings that may change in mid-call.
 
         Raises:
             ConfigurationError: A name is unknown, fixed for the call, or its value out of range.
@@ -147,11 +147,11 @@ class StreamingParameters:
                 known = "is fixed for the call" if hasattr(self, name) else "is unknown"
                 raise ConfigurationError(f"update: {name} {known}; what may change is {', '.join(CHANGEABLE)}")
             if value is None:
-                raise ConfigurationError(f"update: {name} needs a value: the service's default cannot be asked for")
+                raise ConfigurationError(f"update: {name} needs a value: the service's default cannot be requested")
         return replace(self, **cast("dict[str, Any]", dict(changes)))
 
     def restoring(self, names: Sequence[str], model: str) -> dict[str, object]:
-        """Return what sets these names back to what they are now, or to the service's documented defaults.
+        """Return the changes that restore these settings: their present values, or the service's documented defaults.
 
         Raises:
             ConfigurationError: A value is not set, and the default is not documented.
@@ -163,13 +163,13 @@ class StreamingParameters:
             before[name] = defaults.get(name) if value is None else value
             if before[name] is None or (value is None and self.mode is not None and "silence" in name):
                 raise ConfigurationError(
-                    f"updated: what {name} is by default is not documented; set it in StreamingParameters, so that "
-                    "there is something to return to"
+                    f"updated: the default of {name} is not documented; set it in StreamingParameters, so that it can "
+                    "be restored"
                 )
         return before
 
     def on_the_wire(self, model: str) -> Changes:
-        """Return what is sent, by the service's names: what is set, and the signs of life that are asked for.
+        """Return what is sent, by the service's names: what is set, and the signs of life that are requested.
 
         Raises:
             ConfigurationError: The installed SDK refuses a value.
@@ -196,7 +196,7 @@ class StreamingParameters:
 
     @property
     def sends_partials(self) -> bool:
-        """Whether something is heard from the service while somebody speaks."""
+        """Whether the service sends messages while somebody speaks."""
         return not (
             self.include_partial_turns is False
             or self.continuous_partials is False
@@ -224,7 +224,7 @@ MILLISECONDS: Final = {
 LISTS: Final = ("keyterms_prompt", "language_codes", "redact_pii_policies")
 
 OPEN_ENDED: Final = {"domain", "redact_pii_policies"}
-"""Texts here, of which the SDK knows only some; the service has the last word."""
+"""Any text here; the SDK lists only some values, and the service decides."""
 
 SHARED: Final = {
     "keyterms_prompt": (),
@@ -253,10 +253,10 @@ DEFAULTS: Final[dict[str, dict[str, object]]] = {
         "end_of_turn_confidence_threshold": 0.4,
     },
 }
-"""What holds where nothing was set: the service's documented defaults, and what `on_the_wire` asks for."""
+"""What applies where nothing was set: the service's documented defaults, and what `on_the_wire` requests."""
 
 URL_CHARACTERS: Final = 4_000
-"""A query beyond this may be refused on the way; what may change is sent after the connection is made instead."""
+"""A longer query may be refused on the way; long settings are then sent once the connection is made."""
 
 
 def sent_name(name: str) -> str:
@@ -293,6 +293,6 @@ def _checks() -> type[BaseModel]:
 def _refused(error: ValidationError) -> ConfigurationError:
     first = error.errors(include_url=False)[0]
     name, found = ".".join(map(str, first["loc"])), first["input"]
-    # Only numbers are shown: a text may be what somebody said.
+    # Only numbers are shown: a text may be private.
     shown = f", not {found!r}" if isinstance(found, (int, float)) else ""
     return ConfigurationError(f"StreamingParameters: {name}: {first['msg']}{shown}")

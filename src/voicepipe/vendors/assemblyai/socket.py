@@ -1,8 +1,8 @@
-"""A websocket to AssemblyAI: opened with a key, read without trust, closed for certain.
+"""A websocket to AssemblyAI: opened with a key, read without trust, and always closed.
 
-Rule 1: the client library is imported when a connection is opened, and its errors become ours here and nowhere else.
-Rule 2: nothing in it keeps time by itself: whoever waits for the socket sets the limit.
-Rule 3: no redirect is followed, no proxy asked, and the library's log is silent: it would write the key down.
+Rule 1: the client library is imported when a connection is opened, and its errors become ours only here.
+Rule 2: it has no timer of its own: the code that waits for the socket sets the limit.
+Rule 3: it follows no redirect, uses no proxy, and mutes the library's log, which would contain the key.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from websockets.asyncio.client import ClientConnection
 
-__all__ = ["Socket", "SocketClosed", "printable"]
+__all__ = ["Socket", "SocketClosed", "excerpt"]
 
 MAX_MESSAGE_BYTES: Final = 1 << 20
-"""A turn's message has a few kilobytes; what sends more than a megabyte is broken, and the connection with it."""
+"""A turn's message has a few kilobytes; a service that sends more than a megabyte is broken."""
 
 CLOSE_S: Final = 0.3
-"""How long the other side may take to answer a close frame; then the connection is cut."""
+"""How long the service may take to answer a close frame before the connection is cut."""
 
 SAID_CHARACTERS: Final = 200
-"""So much of what a service says about an error is shown."""
+"""How much of a service's text about an error is shown."""
 
 SILENT: Final = logging.Logger("voicepipe.websocket", logging.CRITICAL + 1)  # noqa: LOG001 - see below
-"""A logger outside of the tree, so that no configuration can make it speak."""
+"""A logger outside the tree of loggers, so that no configuration can enable it."""
 
 
 class SocketClosed(Exception):  # noqa: N818 - names what happened
     """The connection is over.
 
     Attributes:
-        code: The other side's close code; 1006 when it sent none, or when it broke the protocol.
-        reason: What it said with it.
+        code: The service's close code; 1006 when it sent none, or broke the protocol.
+        reason: The text that came with it.
     """
 
     def __init__(self, code: int, reason: str) -> None:
@@ -49,14 +49,14 @@ class SocketClosed(Exception):  # noqa: N818 - names what happened
 
 
 class Socket:
-    """An open websocket; made by `open`."""
+    """An open websocket, made by `open`."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
 
     @classmethod
     async def open(cls, url: str, key: SecretStr) -> Socket:
-        """Connect and shake hands. Takes as long as it takes; cancelling closes what was opened.
+        """Connect and shake hands, without a time limit; cancelling closes what was opened.
 
         Raises:
             VendorError: The host cannot be reached or refuses; `AuthenticationError` and `RateLimited` among them.
@@ -77,26 +77,26 @@ class Socket:
                     user_agent_header="voicepipe",
                     proxy=None,  # a proxy of the environment must not see the key
                     compression=None,  # audio does not get smaller, and each connection would hold 64 KiB for it
-                    open_timeout=None,  # whoever opens it waits for the first message as well, with one limit
-                    ping_interval=None,  # who is heard from all the time need not be asked; see `Watch`
+                    open_timeout=None,  # one limit of the caller's covers the first message too
+                    ping_interval=None,  # the service's own messages show that it is there; see `Watch`
                     close_timeout=CLOSE_S,
                     max_size=MAX_MESSAGE_BYTES,
-                    max_queue=16,  # messages that nobody reads wait at the sender, not here
+                    max_queue=16,  # further messages wait at the sender
                     logger=SILENT,
                 )
             )
         except exceptions.InvalidStatus as error:
             response = error.response
-            said = printable(without_key(bytes(response.body or b"").decode("utf-8", "replace"), key))
+            said = excerpt(without_key(bytes(response.body or b"").decode("utf-8", "replace"), key))
             failure = _refused(host, response.status_code, said, response.headers.get("Retry-After"))
         except (OSError, EOFError, exceptions.WebSocketException) as error:
-            why = f"{type(error).__name__}: {printable(without_key(str(error), key))}"
+            why = f"{type(error).__name__}: {excerpt(without_key(str(error), key))}"
             failure = VendorError(
                 f"cannot connect to {host} ({why}); is the host right, is the network up?",
                 vendor=VENDOR,
                 retryable=True,
             )
-        raise failure  # here, without the library's error, which keeps what the service said, the key perhaps
+        raise failure  # without the library's error as its cause: that holds the response, perhaps with the key
 
     async def send(self, data: str | bytes) -> None:
         """Send one message, waiting while the other side does not read.
@@ -112,9 +112,9 @@ class Socket:
             raise _closed(closed) from None
 
     async def receive(self) -> bytes:
-        """Return the next message, text as its bytes: what is no UTF-8 costs the message, not the connection.
+        """Return the next message, text as bytes: invalid UTF-8 then costs the message and not the connection.
 
-        What came before the connection was over is still returned.
+        Messages that came before the connection was over are still returned.
 
         Raises:
             SocketClosed: The connection is over.
@@ -127,11 +127,11 @@ class Socket:
             raise _closed(closed) from None
 
     def abort(self) -> None:
-        """Cut the connection; `receive` raises when it has returned what has come."""
+        """Cut the connection; `receive` returns what has already come, and then raises."""
         self._connection.transport.abort()
 
     async def aclose(self) -> None:
-        """Close the connection: with a close frame when there is time for it, else without. Takes `CLOSE_S` at most."""
+        """Close the connection, with a close frame if the service answers it. Takes `CLOSE_S` at most."""
         try:
             with anyio.move_on_after(CLOSE_S, shield=True):
                 await self._connection.close()
@@ -140,9 +140,9 @@ class Socket:
 
 
 def _closed(closed: Any) -> SocketClosed:  # noqa: ANN401 - the library's exception, imported late
-    if closed.rcvd is None or closed.rcvd_then_sent is False:  # nothing was said, or what came broke the protocol
-        return SocketClosed(1006, printable(closed.sent.reason) if closed.sent is not None else "")
-    return SocketClosed(closed.rcvd.code, printable(closed.rcvd.reason))
+    if closed.rcvd is None or closed.rcvd_then_sent is False:  # no close frame came, or the service broke the protocol
+        return SocketClosed(1006, excerpt(closed.sent.reason) if closed.sent is not None else "")
+    return SocketClosed(closed.rcvd.code, excerpt(closed.rcvd.reason))
 
 
 def _refused(host: str, status: int, said: str, retry_after: str | None) -> VendorError:
@@ -154,11 +154,11 @@ def _refused(host: str, status: int, said: str, retry_after: str | None) -> Vend
         return RateLimited(f"{answered}; open fewer sessions a minute", vendor=VENDOR, retry_after_s=wait_s)
     if status >= 500:
         return VendorError(f"{answered}; try again later", vendor=VENDOR, retryable=True)
-    remedy = {402: "top up the account", 404: "check host and url"}.get(status, "no websocket is served there")
+    remedy = {402: "top up the account", 404: "check host and url"}.get(status, "there is no websocket at this address")
     return VendorError(f"{answered}; {remedy}", vendor=VENDOR, retryable=False)
 
 
-def printable(text: str) -> str:
-    """Return the beginning of what a service said, on one line."""
+def excerpt(text: str) -> str:
+    """Return the beginning of a service's text, on one line."""
     said = "".join(c if c.isprintable() else " " for c in text[: 2 * SAID_CHARACTERS])
     return " ".join(said.split())[:SAID_CHARACTERS]

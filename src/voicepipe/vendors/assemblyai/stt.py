@@ -32,19 +32,19 @@ HOSTS: Final = {
 PATH: Final = "/v3/ws"
 
 REMEMBERED_CHARACTERS: Final = 1500
-"""So much of what the agent said is of use to the service, which keeps about as much."""
+"""How much of the agent's words is sent: the service keeps about as much."""
 
 
 class AssemblyAIRecogniser(Recogniser):
     """Recognises speech with AssemblyAI's streaming service.
 
-    The connection is made when a call begins, and made anew within a second when it breaks: the audio since the last
-    final transcript, up to 5 s, is sent again, and the application is told by `RecogniserLost`. A service that falls
-    silent is noticed within 5 s. A session is renewed before it is three hours old.
+    The connection is made when a call begins, and replaced within a second when it breaks: the audio since the last
+    final transcript, up to 5 s, is sent again, and the session emits `RecogniserLost`. A service that stops responding
+    is noticed within 5 s. A session is renewed before it is three hours old.
 
-    `SpeechStarted` comes late, half a second to more than a second after the caller began: for a quick barge-in put a
-    detector on this machine beside it. An early transcript is stable when it ends like a sentence, came twice, is
-    vouched for by the service, or is probably the end of the turn.
+    `SpeechStarted` comes late, half a second to more than a second after the caller began: for a quick barge-in add a
+    detector on this machine. An early transcript is stable when it ends like a sentence, when it came twice, when the
+    service marks it as an utterance, or when it is probably the end of the turn.
 
     Args:
         api_key: The key; a service at a ws:// URL may go without.
@@ -52,15 +52,15 @@ class AssemblyAIRecogniser(Recogniser):
         region: Where audio is processed; the nearest place unless it is "us" or "eu".
         host: Another host instead, perhaps with its port.
         url: Another URL instead, e.g. "ws://127.0.0.1:8098"; ws:// reaches only this machine.
-        speech_model: The model, any name that the service knows.
+        speech_model: The model: any name that the service knows.
         parameters: The settings.
-        sends_agent_context: Whether the service is told what the caller heard the agent say, which helps it to
-            understand the answer. It is not told to the models before Universal-3.
+        sends_agent_context: Whether the service receives what the caller heard the agent say, which helps it to
+            understand the answer. Models before Universal-3 do not receive it.
 
     Raises:
-        ConfigurationError: A value cannot be meant, or the service refuses it.
-        AuthenticationError: There is no key, or it is refused.
-        VendorError: The service cannot be reached, or broke and cannot be reached again.
+        ConfigurationError: A value is invalid, or the service refuses it.
+        AuthenticationError: There is no key, or the service refuses it.
+        VendorError: The service cannot be reached, or was lost and cannot be reached again.
 
     Source: the vendor's streaming reference and its Python SDK 1.8.2, read 2026-11-22.
     """
@@ -94,14 +94,14 @@ class AssemblyAIRecogniser(Recogniser):
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Find the key, and import the vendor's SDK, before there is a call whose audio would wait for that."""
+        """Read the key, and import the vendor's SDK while there is no call that would have to wait for it."""
         self._key = resolved_key(self.name, self._api_key, self._api_key_env, self.url)
         event_models()
         yield
 
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
-        """Connect, and end the service's session with the call."""
+        """Hold a session with the service while the call lasts."""
         call = Call(self.url, self._key, self.speech_model, self.parameters, session)
         await call.open()
         self._call = call
@@ -117,10 +117,10 @@ class AssemblyAIRecogniser(Recogniser):
         await self._call.run(inbox, outbox)
 
     def update(self, **changes: Any) -> None:  # noqa: ANN401 - each recogniser has its own
-        """Change settings from now on, on this connection and on later ones.
+        """Change settings, on this connection and on later ones.
 
         Args:
-            changes: Fields of `StreamingParameters` that are marked as changeable there.
+            changes: Fields of `StreamingParameters` that are marked there as changeable in mid-call.
 
         Raises:
             ConfigurationError: A name is unknown or fixed for the call, or a value out of range.
@@ -132,10 +132,10 @@ class AssemblyAIRecogniser(Recogniser):
 
     @asynccontextmanager
     async def updated(self, **changes: Any) -> AsyncGenerator[None]:  # noqa: ANN401
-        """Change settings for as long as the block lasts, then set them back. See `update`.
+        """Change settings while the block lasts, then restore them. See `update`.
 
         Raises:
-            ConfigurationError: As for `update`; or what to go back to is neither set nor documented.
+            ConfigurationError: As for `update`; or the value to restore is neither set nor documented.
         """
         before = self.parameters.restoring(list(changes), self.speech_model)
         self.update(**changes)
@@ -145,12 +145,12 @@ class AssemblyAIRecogniser(Recogniser):
             self.update(**before)
 
     def force_endpoint(self) -> None:
-        """End the caller's turn with the audio so far; without speech in it nothing happens. Never waits."""
+        """End the caller's turn with the audio so far, if there is speech in it. Never waits."""
         if self._call is not None:
             self._call.force_endpoint()
 
     def agent_said(self, text: str) -> None:
-        """Tell the service the end of what the caller has heard."""
+        """Send the service the end of what the caller has heard."""
         if self.sends_agent_context and not is_word_by_word(self.speech_model):
             self.update(agent_context=text[-REMEMBERED_CHARACTERS:])
 

@@ -1,7 +1,7 @@
-"""The caller's audio on its way to the recogniser: cut into pieces, kept as long as it may have to be sent again.
+"""The caller's audio on its way to the recogniser: cut into pieces, and kept while it may have to be sent again.
 
 Rule 1: pure: no await, no clock. Times come in with the audio.
-Rule 2: at most `KEPT_S` of audio is held, sent or not; what is thrown away unsent is counted.
+Rule 2: at most `KEPT_S` of audio is held, sent or not; audio that is dropped unsent is counted.
 """
 
 from __future__ import annotations
@@ -18,45 +18,45 @@ if TYPE_CHECKING:
 __all__ = ["AudioClock", "Backlog", "Piece"]
 
 PIECE_S: Final = 0.05
-"""What the service recommends, and the least that it takes."""
+"""The service recommends this length, and refuses shorter pieces."""
 
 KEPT_S: Final = 5.0
-"""Audio that is held: what waits for the service, and before it what would be sent again on a new connection."""
+"""How much audio is held: what would be sent again on a new connection, then what still waits to be sent."""
 
 QUIET_S: Final = 0.6
-"""So much of a quiet stretch is sent even to a service that is behind: enough to sound like a pause."""
+"""How much of a quiet stretch is sent even to a service that is behind: enough to sound like a pause."""
 
 ONSET_PIECES: Final = 4
-"""Audio before speech that is never left out, 0.2 s: words begin softly."""
+"""Pieces before speech that are never left out, 0.2 s: words begin softly."""
 
 SOFTEST: Final = 100.0
-"""Mean amplitude below which nothing is speech: -50 dB of full scale."""
+"""Mean amplitude below which audio is never speech: -50 dB of full scale."""
 
 SPEECH_OVER_NOISE: Final = 3.0
 """How much louder than the noise speech is."""
 
 NOISE_RISE: Final = 1.005
-"""How fast the noise may seem to rise, for each piece: tenfold in 23 s, so that words do not count as noise."""
+"""How fast the noise estimate may rise with each piece: tenfold in 23 s, so that words do not count as noise."""
 
 SAME_S: Final = 1e-3
-"""Times within this are the same: they are sums of fractions."""
+"""Times closer than this are equal: they are sums of fractions."""
 
 SLIP_S: Final = 0.01
-"""Audio is one stretch until its samples and its times differ by this much."""
+"""A new stretch of audio begins where samples and times differ by this much."""
 
 EVERY_NTH: Final = 8
-"""Of the samples one in eight is looked at: enough for a mean, and microseconds."""
+"""One sample in eight is enough for a mean, and costs microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What is sent in one message.
+    """The audio of one message.
 
     Attributes:
         pcm: 16-bit mono samples.
         start_s: Time of the first one, on the loop's clock.
         end_s: Time after the last one.
-        is_loud: Whether somebody may be speaking in it.
+        is_loud: Whether it may contain speech.
     """
 
     pcm: bytes
@@ -66,20 +66,20 @@ class Piece:
 
 
 class Backlog:
-    """The newest audio of a call: sent and perhaps to be sent again, then what waits.
+    """The newest audio of a call: first what was sent and may be sent again, then what waits.
 
     Args:
         sample_rate: Of the audio.
 
     Attributes:
-        dropped_s: Seconds of audio that were thrown away without having been sent.
+        dropped_s: Seconds of audio that were dropped unsent.
         is_ended: Whether no more audio comes.
-        quiet_s: How long it has been quiet, at the end of what was taken.
+        quiet_s: How long it has been quiet at the end of the audio that was taken.
     """
 
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate
-        self._piece_bytes = 2 * -(-sample_rate // round(1 / PIECE_S))  # rounded up: less is refused
+        self._piece_bytes = 2 * -(-sample_rate // round(1 / PIECE_S))  # rounded up: the service refuses less
         self._rest = b""
         self._end_s = 0.0
         self._pieces: deque[Piece] = deque()
@@ -91,9 +91,9 @@ class Backlog:
         self.quiet_s = 0.0
 
     def push(self, frame: AudioFrame) -> None:
-        """Take audio as it comes."""
+        """Add the next frame."""
         pcm = self._rest + frame.pcm
-        # From the newest frame, not counted up: audio may have been lost before it.
+        # From the newest frame, not a running sum: audio may have been lost before it.
         self._end_s = frame.start_s + frame.duration_s
         start_s = self._end_s - len(pcm) / 2 / self._rate
         whole = len(pcm) - len(pcm) % self._piece_bytes
@@ -102,7 +102,7 @@ class Backlog:
         self._rest = pcm[whole:]
 
     def end(self) -> None:
-        """Take note that no more comes; what is left of it is filled up with silence."""
+        """Record that no more audio comes; silence fills up the last piece."""
         if self._rest:
             start_s = self._end_s - len(self._rest) / 2 / self._rate
             self._keep(self._rest.ljust(self._piece_bytes, b"\0"), start_s)
@@ -110,11 +110,12 @@ class Backlog:
         self.is_ended = True
 
     def take(self, *, is_behind: bool) -> Piece | None:
-        """Return the next piece to send, or None when there is none yet.
+        """Return the next piece to send, or None when it has not come yet.
 
         Args:
-            is_behind: The service has not heard yet what it was sent; long stretches of quiet are left out then, so
-                that it catches up. One is recognised by what follows it, which has to be waited for.
+            is_behind: The service still has to hear much of what it was sent; long quiet stretches are then left out,
+                so that it catches up. The pieces after one decide whether it is part of such a stretch, so they have to
+                come first.
         """
         while self._sent < len(self._pieces):
             piece = self._pieces[self._sent]
@@ -131,36 +132,36 @@ class Backlog:
         return None
 
     def rewind(self) -> None:
-        """Begin again with the oldest audio that is held."""
+        """Start again with the oldest audio that is held."""
         self._sent = 0
         self.quiet_s = 0.0
 
     def forget(self, until_s: float) -> None:
-        """Let go of audio up to this time that was sent: it need not be sent again.
+        """Drop audio up to this time that was sent, since it need not be sent again.
 
-        The piece that holds this moment goes with it, or the end of a word would be heard as another one.
+        The piece that holds this moment is dropped too, or the end of a word would be recognised as another word.
         """
         while self._sent and self._pieces[0].start_s < until_s - SAME_S:
             self._drop()
 
     @property
     def oldest_s(self) -> float:
-        """Time of the oldest audio that is held."""
+        """Time of the oldest audio held."""
         return self._pieces[0].start_s if self._pieces else self._end_s
 
     @property
     def waiting_s(self) -> float:
-        """Seconds of audio that were not taken yet."""
+        """Seconds of audio not taken yet."""
         return sum(piece.end_s - piece.start_s for piece in islice(self._pieces, self._sent, None))
 
     @property
     def taken(self) -> int:
-        """How many pieces were taken since the beginning; fewer after `rewind`."""
+        """How many pieces were taken since the start of the call; `rewind` reduces it."""
         return self._forgotten + self._sent
 
     @property
     def pushed(self) -> int:
-        """How many pieces came since the beginning."""
+        """How many pieces came since the start of the call."""
         return self._forgotten + len(self._pieces)
 
     def _keep(self, pcm: bytes, start_s: float) -> None:
@@ -184,7 +185,7 @@ class Backlog:
 
 
 class AudioClock:
-    """When the audio of one connection was heard: from its position to the loop's clock.
+    """Maps positions in one connection's audio to the loop's clock.
 
     Args:
         sample_rate: Of the audio.
@@ -194,12 +195,12 @@ class AudioClock:
         self._rate = sample_rate
         self._samples = 0
         self._next_s = 0.0
-        # Where the audio does not follow on what came before it, which is rare; of an hour the last ones matter.
+        # Where a stretch of audio begins, which is rare: 256 are more than enough for an hour.
         self._positions: deque[float] = deque(maxlen=256)
         self._times: deque[float] = deque(maxlen=256)
 
     def add(self, piece: Piece) -> None:
-        """Take note of a piece that was sent."""
+        """Record a piece that was sent."""
         if not self._times or abs(piece.start_s - self._times[-1] - self.sent_s + self._positions[-1]) > SLIP_S:
             self._positions.append(self.sent_s)
             self._times.append(piece.start_s)
@@ -212,7 +213,7 @@ class AudioClock:
         return self._samples / self._rate
 
     def at(self, position_s: float) -> float:
-        """Return when the sample at a position of the connection's audio was heard; the latest, if it is beyond."""
+        """Return the time of the sample at a position; beyond the end, that of the last one."""
         if not self._times:
             return 0.0
         index = max(0, bisect_right(self._positions, position_s) - 1)

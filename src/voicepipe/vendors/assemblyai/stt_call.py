@@ -1,9 +1,9 @@
-"""One call's hearing: the connection, the one after it, and the audio that must not be lost between them.
+"""How one call is recognised: its connection, the next one, and the audio that must not be lost between them.
 
-Rule 1: `stt_audio` keeps the audio, `stt_protocol` reads the messages, `stt_refusals` knows the codes; here things
-        are moved.
-Rule 2: whoever wants to give a connection up cuts it, and says why on it; the reader reads what has come, and alone
-        goes on from there. So nothing that was heard is lost with a connection, or told twice.
+Rule 1: `stt_audio` keeps the audio, `stt_protocol` reads the messages, `stt_refusals` knows the codes; this module
+        moves data between them.
+Rule 2: to give a connection up is to cut it and note the reason on it. The reader then reads what has already come, and
+        only the reader moves to the next connection, so nothing that was heard is lost or reported twice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from voicepipe.vendors.assemblyai.stt_protocol import (
     Watch,
     update_message,
 )
-from voicepipe.vendors.assemblyai.stt_refusals import Attempts
+from voicepipe.vendors.assemblyai.stt_refusals import LOST, Attempts
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -41,35 +41,35 @@ if TYPE_CHECKING:
 __all__ = ["Call"]
 
 SEND_S: Final = 4.0
-"""A service that takes no audio for so long is gone."""
+"""A service that takes no audio for this long is gone."""
 
 TERMINATE_S: Final = 2.2
 """How long the last words may take after `Terminate`; 0.6 to 1.3 s were measured, on a good day."""
 
 LAST_WORDS_S: Final = 2.5
-"""How long they may take after the caller has hung up, whatever else goes wrong then."""
+"""How long they may take after the caller has hung up, whatever else fails then."""
 
 RENEW_ANYHOW_S: Final = 3 * 3600.0 - 60.0
-"""... and from this age on whether somebody speaks or not."""
+"""... and from this age on even while somebody speaks."""
 
 RENEW_AGAIN_S: Final = 60.0
-"""When the service refuses the new session, the old one goes on, and this much later it is asked again."""
+"""When the service refuses a new session, the old one continues, and this much later comes the next try."""
 
 QUIET_S: Final = 1.0
-"""Nobody speaks when it has been quiet for so long."""
+"""Nobody is speaking when it has been quiet for this long."""
 
-TELL_DROPPED_S: Final = 0.5
-"""Dropped audio is told once it amounts to this much."""
+REPORT_DROPPED_S: Final = 0.5
+"""Dropped audio is reported once it amounts to this much."""
 
 
 class Call:
-    """How one call is listened to.
+    """Recognises the audio of one call.
 
     Args:
         url: Of the service, without its query.
         key: Of the service.
         model: The model's name.
-        parameters: The settings; whoever changes `parameters` calls `refresh`.
+        parameters: The settings; call `refresh` after changing `parameters`.
         session: The call.
     """
 
@@ -91,7 +91,7 @@ class Call:
         self._attempts = Attempts()
         self._news = anyio.Event()
         self._force_at: int | None = None
-        self._told_dropped_s = 0.0
+        self._reported_dropped_s = 0.0
         self._link: Link
         self._tasks: TaskGroup
 
@@ -105,7 +105,7 @@ class Call:
         self._attempts.backoff.began(self._link.name)
 
     async def close(self) -> None:
-        """End the session with the service. Takes a second at most."""
+        """End the session with the service, within a second."""
         successor = self._link.successor
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._link.end)
@@ -118,7 +118,7 @@ class Call:
     def _asked(self) -> dict[str, JsonValue]:
         return self.parameters.on_the_wire(self._model)
 
-    # --- what is asked of it ------------------------------------------------------------------------------------------
+    # --- requests -----------------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
         """Send the present settings."""
@@ -131,10 +131,10 @@ class Call:
         self._news.set()
 
     async def run(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing]) -> None:
-        """Listen until the caller hangs up, on as many connections as it takes.
+        """Listen until the caller hangs up, on as many connections as needed.
 
         Raises:
-            VendorError: A connection broke and another one will not help, or cannot be had.
+            VendorError: A connection broke, and another would not help or cannot be made.
         """
         async with anyio.create_task_group() as self._tasks:
             self._tasks.start_soon(self._take_in, inbox, self._tasks.cancel_scope)
@@ -144,9 +144,9 @@ class Call:
                 loss = await self._converse(link, outbox)
                 if loss is not None:
                     self._session.emit(RecogniserLost(error=loss))
-                    self._backlog.rewind()  # what was sent in vain waits again, so it is counted if it gets too old
+                    self._backlog.rewind()  # audio that was sent in vain waits again, and is counted if it gets too old
                     self._tasks.start_soon(link.end)
-                    # What is silent is noticed by each call at a time of its own, and every moment of it costs audio.
+                    # Each call notices a silent service at a time of its own, so it need not spread its return.
                     self._link = link.successor or await self._reconnected(loss, is_alone=link.loss is not None)
                 elif link.successor is not None:
                     self._tasks.start_soon(link.end)
@@ -154,7 +154,7 @@ class Call:
                 else:
                     break
             self._tasks.cancel_scope.cancel()
-        self._tell_dropped(self._backlog.dropped_s + self._backlog.waiting_s)
+        self._report_dropped(self._backlog.dropped_s + self._backlog.waiting_s)
         for event in self._turns.flush():
             await outbox.send(event)
 
@@ -184,18 +184,18 @@ class Call:
                 )
             backlog.push(frame)
             self._news.set()
-            self._tell_dropped(backlog.dropped_s)
+            self._report_dropped(backlog.dropped_s)
         backlog.end()
         self._news.set()
         listening.deadline = anyio.current_time() + LAST_WORDS_S
 
-    def _tell_dropped(self, dropped_s: float) -> None:
-        if dropped_s >= self._told_dropped_s + TELL_DROPPED_S:
-            self._session.emit(AudioDropped(seconds=dropped_s - self._told_dropped_s))
-            self._told_dropped_s = dropped_s
+    def _report_dropped(self, dropped_s: float) -> None:
+        if dropped_s >= self._reported_dropped_s + REPORT_DROPPED_S:
+            self._session.emit(AudioDropped(seconds=dropped_s - self._reported_dropped_s))
+            self._reported_dropped_s = dropped_s
 
     async def _send(self, link: Link) -> None:
-        """Send audio and settings until the connection ends or the caller has hung up."""
+        """Send audio and settings until the connection ends or the caller hangs up."""
         try:
             while link.successor is None:
                 await self._send_control(link)
@@ -212,22 +212,22 @@ class Call:
                 self._renew_in_time(link, anyio.current_time())
             await link.terminate(TERMINATE_S)
         except SocketClosed:
-            return  # the reader knows why
+            return  # the reader sees why
 
     async def _send_piece(self, link: Link, piece: Piece) -> bool:
-        """Send a piece of audio; return whether the service still seems to be there."""
+        """Send a piece of audio; return whether the service still responds."""
         link.clock.add(piece)
         with anyio.move_on_after(SEND_S) as limit:
             await link.socket.send(piece.pcm)
         if limit.cancelled_caught:
-            link.lose(self._silent("takes no audio any more"))
+            link.lose(self._silent("no longer takes audio"))
             return False
         now, duration_s = anyio.current_time(), piece.end_s - piece.start_s
         link.sent(duration_s, now)
         self._watch.sent(duration_s, now, is_loud=piece.is_loud)
         if not link.is_waiting and self._watch.is_gone(now):
             self._watch.lost()
-            link.lose(self._silent("says nothing any more"))
+            link.lose(self._silent("no longer responds"))
             return False
         return True
 
@@ -245,12 +245,12 @@ class Call:
             await link.socket.send(FORCE_ENDPOINT)
 
     def _silent(self, what: str) -> VendorError:
-        return VendorError(f"{VENDOR} {what}; the connection is made anew", vendor=VENDOR, retryable=True)
+        return VendorError(f"{VENDOR} {what}; {LOST}", vendor=VENDOR, retryable=True)
 
-    # --- what is heard ------------------------------------------------------------------------------------------------
+    # --- messages -----------------------------------------------------------------------------------------------------
 
     async def _converse(self, link: Link, outbox: Outbox[Hearing]) -> VendorError | None:
-        """Send and read until the connection is over; return why if that was not wanted."""
+        """Send and read until the connection is over; return the error if it was lost."""
         loss = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._send, link)
@@ -276,7 +276,7 @@ class Call:
             if kind == "Termination" and link.is_ending:
                 return None
 
-    # --- age ----------------------------------------------------------------------------------------------------------
+    # --- renewal ------------------------------------------------------------------------------------------------------
 
     def _renew_in_time(self, link: Link, now: float) -> None:
         is_quiet = self._backlog.quiet_s >= QUIET_S and not self._turns.is_open
@@ -285,11 +285,11 @@ class Call:
             self._tasks.start_soon(self._renew, link)
 
     async def _renew(self, link: Link) -> None:
-        """Connect anew while the old connection still serves, then let that one say its last words."""
+        """Make the next connection while the old one still serves, then let the old one finish."""
         try:
             successor = await self._connect()
         except VendorError:
-            return  # it is asked again, and if it goes on refusing, the end of the old session tells why
+            return  # there is another try; if they all fail, the end of the old session says why
         if self._link is not link or link.is_ending:
             await successor.end()
             return

@@ -1,7 +1,7 @@
-"""One connection to the service: how it is made, what is known of it, how it ends.
+"""One connection to the service: how it is made, its state, how it ends.
 
-Rule 1: a connection counts from `Begin` on: credentials are accepted with the handshake, and refused after it.
-Rule 2: every session is ended with `Terminate` if the time allows: one that is not is paid for by the hour.
+Rule 1: a connection counts from `Begin` on: the handshake accepts any credentials, and the refusal comes after it.
+Rule 2: every session is ended with `Terminate` if time allows: one that is not is billed for hours.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from voicepipe.errors import VendorError
 from voicepipe.vendors.assemblyai.json_values import number
 from voicepipe.vendors.assemblyai.key import VENDOR, without_key
 from voicepipe.vendors.assemblyai.parameters import URL_CHARACTERS, query
-from voicepipe.vendors.assemblyai.socket import Socket, SocketClosed, printable
+from voicepipe.vendors.assemblyai.socket import Socket, SocketClosed, excerpt
 from voicepipe.vendors.assemblyai.stt_audio import AudioClock
 from voicepipe.vendors.assemblyai.stt_messages import MessageReader
 from voicepipe.vendors.assemblyai.stt_protocol import TERMINATE
@@ -30,26 +30,26 @@ if TYPE_CHECKING:
 __all__ = ["Link", "connect"]
 
 BEGIN_S: Final = 4.5
-"""How long a connection may take to be made, up to `Begin`; a failure is then told within 5 s."""
+"""How long connecting may take, up to `Begin`; a failure is then reported within 5 s."""
 
 CODE_S: Final = 0.5
-"""An error without a code is followed by a close frame that has one, or by nothing."""
+"""How long to wait for a close frame after an error without a code; the frame may have one."""
 
 CATCH_UP: Final = 2.0
-"""How much faster than speech waiting audio is sent. Bursts of ten times were seen to be taken, but too fast is an
-error that ends the session for good."""
+"""How much faster than speech waiting audio is sent. The service was seen to take ten times, but too fast is an error
+that ends the session for good."""
 
 BEHIND_S: Final = 0.3
-"""A service that was sent so much more audio than time has passed is behind: it hears no faster than people speak."""
+"""The service is behind when it was sent this much more audio than time has passed: it hears in real time."""
 
 ABREAST_S: Final = 0.05
-"""It has caught up when this little is left; what waits then may be sent without its being behind again."""
+"""It has caught up when only this much is left; audio that waits then may be sent without falling behind again."""
 
 CLOSE_S: Final = 0.6
-"""How long saying good-bye may take at the end of a call, beside the close frame; see `core.lifetimes.CLOSE_S`."""
+"""How long `Terminate` may take at the end of a call, besides the close frame; see `core.lifetimes.CLOSE_S`."""
 
 RENEW_S: Final = 3 * 3600.0 - 900.0
-"""From this age on, a quarter of an hour before the service ends a session, it is renewed when nobody speaks, ..."""
+"""From this age on, 15 minutes before the service ends a session, it is renewed when nobody speaks, ..."""
 
 
 class Link:
@@ -57,21 +57,21 @@ class Link:
 
     Args:
         socket: The connection.
-        messages: Reads what the service says.
-        key: Kept out of what the service says.
-        clock: When its audio was heard.
-        known: The settings that the service was sent, by its names.
+        messages: Reads the service's messages.
+        key: Kept out of error messages.
+        clock: Maps positions in its audio to times.
+        known: The settings that the service has received, by its names.
         now: When it began.
-        name: What the service calls the session.
+        name: The service's id of the session.
 
     Attributes:
-        loss: Why it was given up, if it was.
+        loss: Why it was given up; None if it was not.
         is_ending: Whether `Terminate` was sent.
         successor: The connection that takes its place, once there is one.
         renew_s: When it is renewed.
         next_s: When the next piece of audio may be sent.
-        is_up_to_date: Whether the service was sent the present settings.
-        is_waiting: Whether what was heard waits to be taken, so that nothing is read meanwhile.
+        is_up_to_date: Whether the service has received the present settings.
+        is_waiting: Whether an event waits to be taken, so that no message is read meanwhile.
     """
 
     def __init__(
@@ -100,12 +100,12 @@ class Link:
         self.is_waiting = False
 
     def has_to_catch_up(self, now: float) -> bool:
-        """Whether the service has still to hear much of what it was sent."""
+        """Whether the service still has much audio to hear."""
         self.is_behind = self.heard_s - now > (ABREAST_S if self.is_behind else BEHIND_S)
         return self.is_behind
 
     def sent(self, duration_s: float, now: float) -> None:
-        """Take note of a piece of audio."""
+        """Record that a piece of audio was sent."""
         self.heard_s = max(now, self.heard_s) + duration_s
         self.next_s = max(now, self.next_s) + duration_s / CATCH_UP
 
@@ -115,7 +115,7 @@ class Link:
         self.socket.abort()
 
     async def terminate(self, limit_s: float) -> None:
-        """Say that no more comes, and cut the connection if it has not ended within the limit."""
+        """Send `Terminate`, and cut the connection if it has not ended within the limit."""
         self.is_ending = True
         try:
             with anyio.move_on_after(limit_s):
@@ -134,7 +134,7 @@ class Link:
         return self._messages.read(await self.socket.receive())
 
     async def end(self) -> None:
-        """Terminate and close it; nobody reads any more what it says. Shielded, takes a second at most."""
+        """Terminate and close it, without reading further events. Shielded, takes a second at most."""
         try:
             if not self.is_ending:
                 self.is_ending = True
@@ -162,8 +162,8 @@ async def connect(url: str, key: SecretStr, asked: Mapping[str, JsonValue], samp
     Args:
         url: Of the service, without its query.
         key: Of the service.
-        asked: The settings, by the service's names. What is said of this very moment of the call, or is too long for a
-            URL, is left to be sent as a change.
+        asked: The settings, by the service's names. The agent's last words, and what is too long for a URL, are left to
+            be sent as a change.
         sample_rate: Of the audio.
 
     Raises:
@@ -199,7 +199,7 @@ async def _wait_begin(socket: Socket, messages: MessageReader, key: SecretStr) -
 
 
 async def _refusal(socket: Socket, key: SecretStr, message: ErrorEvent) -> VendorError:
-    """Return the error that the service reports; the code that it does not give, the close frame may."""
+    """Return the error that the service reports; if it has no code, the close frame may have one."""
     code = message.error_code if number(message.error_code) is not None else None
     if code is None:
         with anyio.move_on_after(CODE_S):
@@ -212,4 +212,4 @@ async def _refusal(socket: Socket, key: SecretStr, message: ErrorEvent) -> Vendo
 
 
 def _refused(key: SecretStr, code: int | None, said: str) -> VendorError:
-    return refusal(code, printable(without_key(said, key)))
+    return refusal(code, excerpt(without_key(said, key)))

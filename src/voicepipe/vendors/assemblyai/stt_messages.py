@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from voicepipe.vendors.assemblyai.json_values import number, parsed
 from voicepipe.vendors.assemblyai.key import VENDOR
-from voicepipe.vendors.assemblyai.socket import printable
+from voicepipe.vendors.assemblyai.socket import excerpt
 
 if TYPE_CHECKING:
     from assemblyai.streaming.v3 import EventMessage
@@ -91,7 +91,7 @@ class MessageReader:
         return None
 
     def _mend(self, message: dict[str, Any], error: ValidationError) -> None:
-        kind = printable(str(message.get("type")))
+        kind = excerpt(str(message.get("type")))
         if error.error_count() > MANY:
             self._report(f"a message of type {kind} with {error.error_count()} faults")
             message["words"] = ()

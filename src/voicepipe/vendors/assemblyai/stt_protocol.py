@@ -1,9 +1,8 @@
-"""What the service says, made into what was heard.
+"""Turns the service's messages into what was heard.
 
 Rule 1: pure: no await, no clock, no I/O. Messages and the time go in, events come out.
 Rule 2: nothing a service sends can break it: a number that is out of range says nothing.
-Rule 3: each of the caller's turns gives one `Transcript`, whatever was sent twice and however often the connection
-        was made anew.
+Rule 3: each of the caller's turns gives one `Transcript`, even if messages come twice or connections are replaced.
 
 Source: the vendor's streaming reference ("Universal-3 Pro streaming", "Turn detection"), its specification of March
 2026 and its Python SDK 1.8.2, read 2026-11-22.
@@ -38,13 +37,13 @@ TERMINATE: Final = '{"type":"Terminate"}'
 FORCE_ENDPOINT: Final = '{"type":"ForceEndpoint"}'
 
 CONFIDENT: Final = 0.8
-"""From this confidence on the end of a turn is expected. Where a service gives 0 and 1 alone it says nothing."""
+"""From this confidence on, the end of a turn is expected. A service that sends only 0 and 1 says nothing by it."""
 
 FORMATTED_S: Final = 0.5
 """How long a finished turn waits for its formatted text, where that was asked for."""
 
 REMEMBERED_TURNS: Final = 64
-"""So many finished turns are told from repeated messages."""
+"""Finished turns that are remembered, to recognise repeated messages."""
 
 TERMINAL: Final = re.compile("[.?!…。\uff1f\uff01؟।]['\")\\]»”\u2019]*$")
 """The end of a text that sounds finished."""
@@ -68,11 +67,11 @@ class TurnReader:
     """Reads the messages of one call, over any number of connections.
 
     Args:
-        waits_for_format: A turn's end comes twice, and the second text, the formatted one, is the one that counts.
+        waits_for_format: A turn's end comes twice, and the second, formatted text counts.
 
     Attributes:
         is_open: Whether somebody seems to be in the middle of a turn.
-        settled_s: Until when the audio is done with: it belongs to turns that have ended.
+        settled_s: Until when audio belongs to turns that have ended, so that it need not be sent again.
     """
 
     def __init__(self, *, waits_for_format: bool) -> None:
@@ -80,7 +79,7 @@ class TurnReader:
         self._clock: AudioClock | None = None
         self._ended: OrderedDict[int, float] = OrderedDict()  # turn_order -> when its speech ended
         self._words: tuple[Word, ...] = ()  # of the newest partial
-        self._carried: tuple[Word, ...] = ()  # said before the audio that could be sent again
+        self._carried: tuple[Word, ...] = ()  # older than the audio that can be sent again
         self._early: EarlyTranscript | None = None
         self._unformatted: _Unformatted | None = None
         self._speech_s = -math.inf  # of the newest SpeechStarted
@@ -91,7 +90,7 @@ class TurnReader:
         self.settled_s = -math.inf
 
     def connect(self, clock: AudioClock, *, oldest_s: float, newest_s: float) -> None:
-        """Go on with a new connection, which is sent again what was heard between these times."""
+        """Continue on a new connection, which receives the audio between these times again."""
         self._clock = clock
         self._ended.clear()
         self._repeated_until_s = newest_s
@@ -154,7 +153,7 @@ class TurnReader:
         return start_s < self._ended[order]
 
     def _is_of_before(self, said: str, start_ms: float | None) -> bool:
-        """Whether it is the last turn of the connection before once more: of audio that this one was not sent."""
+        """Whether it repeats the previous connection's last turn, about audio that this one has not received."""
         sent_s = self._clock.sent_s if self._clock is not None else 0.0
         return bool(self._before) and said == self._before and (start_ms or 0) / 1e3 >= sent_s
 
@@ -197,23 +196,23 @@ class TurnReader:
 
 
 class Watch:
-    """Notices a service that has gone silent, by what it should have said.
+    """Notices a service that has stopped responding, by the messages it owes.
 
-    A U3 service that was asked to acknowledge silence is heard from each second, whether somebody speaks or not, so its
-    silence means that it is gone. One that never acknowledges is judged by our own ears: when somebody speaks, it has
-    to say something. Each time it was wrong it is more patient, until something is understood again: a room where a
-    service hears neither silence nor words must not cost a session every few seconds.
+    A U3 service that acknowledges silence sends a message every second, whether somebody speaks or not, so a pause in
+    its messages means that it is gone. For a service that never acknowledges, the caller's audio decides: when somebody
+    speaks, a message is due. After each loss the watch waits twice as long, until a turn is understood again: a room in
+    which a service hears neither silence nor words must not cost a session every few seconds.
 
     Args:
         acknowledges: Whether the service was asked to acknowledge silence.
-        sends_partials: Whether it speaks while somebody speaks; else only a heartbeat every 5 s can be waited for.
+        sends_partials: Whether messages come while somebody speaks; otherwise only a heartbeat comes, every 5 s.
     """
 
     LIMIT_S: Final = 4.5
     WITHOUT_PARTIALS_S: Final = 12.0
     MOST_S: Final = 60.0
     SPEECH_S: Final = 1.5
-    """So much loud audio is speech for which an answer is due."""
+    """This much loud audio is speech, and the service owes a message about it."""
 
     def __init__(self, *, acknowledges: bool, sends_partials: bool) -> None:
         self._least_s = self.LIMIT_S if sends_partials else self.WITHOUT_PARTIALS_S
@@ -226,12 +225,12 @@ class Watch:
         self._loud_since_s = 0.0
 
     def connected(self, now: float) -> None:
-        """Begin anew with a new connection."""
+        """Start again with a new connection."""
         self._since_s = self._sent_s = now
         self._loud_s = 0.0
 
     def received(self, kind: str, now: float) -> None:
-        """Take note of a message of some kind."""
+        """Record a message, by its type."""
         self._since_s = now
         self._loud_s = 0.0
         if kind == "Silence":
@@ -240,19 +239,19 @@ class Watch:
             self._limit_s = self._least_s
 
     def sent(self, duration_s: float, now: float, *, is_loud: bool) -> None:
-        """Take note of audio that was sent."""
+        """Record audio that was sent."""
         if now - self._sent_s > 1.0:
-            self._since_s = now  # nothing was sent, so nothing was to be said about it
+            self._since_s = now  # no audio was sent, so no message was due
             self._loud_s = 0.0
         self._sent_s = now
         if is_loud:
             self._loud_since_s = self._loud_since_s if self._loud_s else now
             self._loud_s += duration_s
         elif now - self._loud_since_s > 2 * self._limit_s:
-            self._loud_s = 0.0  # a noise a while ago is no speech
+            self._loud_s = 0.0  # a noise that stopped a while ago was not speech
 
     def is_gone(self, now: float) -> bool:
-        """Whether the service should have said something by now."""
+        """Whether a message is overdue."""
         if now - self._since_s < self._limit_s:
             return False
         if self._acknowledges:
@@ -260,6 +259,6 @@ class Watch:
         return self._loud_s >= self.SPEECH_S and now - self._loud_since_s >= self._limit_s
 
     def lost(self) -> None:
-        """Take note that the connection was given up because of this."""
+        """Record that the connection was given up because of this."""
         self._acknowledges = self._has_acknowledged
         self._limit_s = min(2 * self._limit_s, self.MOST_S)

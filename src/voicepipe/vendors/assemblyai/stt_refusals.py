@@ -1,7 +1,7 @@
-"""What the service's codes mean, and whether to come back after one.
+"""What the service's codes mean, and whether to reconnect after one.
 
-Rule 1: pure. A code and what was said go in; an error that says who has to act comes out.
-Rule 2: credentials, parameters, frame rules and oversized messages are never tried again: they would fail again, and
+Rule 1: pure. A code and the service's text go in; an error that says who has to act comes out.
+Rule 2: wrong credentials, parameters, frames and oversized messages are never tried again: they would fail again, and
         each session that is opened counts.
 
 Source: the code table of the vendor's Python SDK 1.8.2 and its streaming reference, read 2026-11-22.
@@ -18,12 +18,12 @@ from voicepipe.vendors.assemblyai.key import VENDOR
 
 __all__ = ["Attempts", "refusal"]
 
-LOST: Final = "the connection is made anew"
+LOST: Final = "a new connection is made"
 
 RETRIED: Final = {
     1000: "closed the session unasked",
     1001: "is going away",
-    1005: "closed the session without a word",
+    1005: "closed the session without a reason",
     1006: "is gone: the connection broke",
     1011: "has an internal error",
     1012: "restarts",
@@ -32,7 +32,7 @@ RETRIED: Final = {
     3005: "had an error and cancelled the session",
     3008: "ended the session because of its age",
 }
-"""Codes after which a new session may go on, and what they say."""
+"""Codes after which a new session may continue, and what they mean."""
 
 REMEDIES: Final = {
     1002: "this is a defect of the connection or of the library; please report it",
@@ -47,23 +47,23 @@ REMEDIES: Final = {
     4003: "check what the account may use",
     4102: "too many sessions at once",
 }
-"""Codes after which nothing is tried again, and what to do; see also `refusal`."""
+"""Codes after which the call fails, and what to do; see also `refusal`."""
 
 WINDOW_S: Final = 60.0
-"""The service counts new sessions a minute, and so do we, ..."""
+"""The service limits new sessions a minute, and so does a call, ..."""
 
 MOST: Final = 5
-"""... for each call: what the smallest account may open a minute."""
+"""... to what the smallest account may open in a minute."""
 
 FIRST_DELAY_S: Final = 0.5
-"""The first attempt comes at once, the second after this, each further one after twice as long; all of them spread."""
+"""The first attempt is made at once, the second after this, each further one after twice as long; all are spread."""
 
 PAUSE_S: Final = 4.0
-"""The first pause when the service asks to slow down and does not say how long, with its spread as long as audio is
-kept; the next is twice as long."""
+"""The first pause when the service asks to slow down without a time: with its spread as long as audio is kept. The
+next is twice as long."""
 
 LONGEST_PAUSE_S: Final = 10.0
-"""A caller who is not heard for longer than this has hung up, so the call ends with the error instead."""
+"""A caller who is not heard for longer than this has hung up, so the call ends with the error."""
 
 
 def refusal(code: int | None, said: str) -> VendorError:
@@ -71,27 +71,27 @@ def refusal(code: int | None, said: str) -> VendorError:
 
     Args:
         code: Of a close frame or an `Error` message; None when there was none.
-        said: What the service said, fit to be shown; "" for nothing.
+        said: The service's text, fit to be shown; "" for none.
     """
     quoted = f" ({said})" if said else ""
     if code is None:
         return VendorError(f"{VENDOR} reported an error{quoted}; {LOST}", vendor=VENDOR, retryable=True)
-    told = f"{VENDOR} ended the session with code {code}{quoted}"
+    ended = f"{VENDOR} ended the session with code {code}{quoted}"
     if code in (1008, 4001):
         remedy = "check the key, the account and its funds, and how many sessions it may hold"
-        return AuthenticationError(f"{told}; {remedy}", vendor=VENDOR)
+        return AuthenticationError(f"{ended}; {remedy}", vendor=VENDOR)
     if code == 3009:
         return RateLimited(
-            f"{told}; too many sessions: open fewer a minute, or ask for more", vendor=VENDOR, retry_after_s=None
+            f"{ended}; too many sessions: open fewer a minute, or ask for more", vendor=VENDOR, retry_after_s=None
         )
     if code in RETRIED:
-        return VendorError(f"{told}: it {RETRIED[code]}; {LOST}", vendor=VENDOR, retryable=True)
+        return VendorError(f"{ended}: it {RETRIED[code]}; {LOST}", vendor=VENDOR, retryable=True)
     remedy = REMEDIES.get(code, "see the service's list of codes")
-    return VendorError(f"{told}; {remedy}", vendor=VENDOR, retryable=False)
+    return VendorError(f"{ended}; {remedy}", vendor=VENDOR, retryable=False)
 
 
 class Attempts:
-    """When a call may connect again: soon, then ever later, and at most `MOST` times in `WINDOW_S`.
+    """When a call may connect again: soon, then later and later, and at most `MOST` times in `WINDOW_S`.
 
     Attributes:
         backoff: Spreads the attempts of many calls.
@@ -102,12 +102,12 @@ class Attempts:
         self._times: deque[float] = deque()
 
     def delay_s(self, error: VendorError, now: float, *, is_alone: bool = False) -> float | None:
-        """Return how long to wait before the next attempt, which is counted; None if there is none left.
+        """Return how long to wait before the next attempt, and count it; None if no attempt is left.
 
         Args:
-            error: Why another one is wanted.
+            error: Why another attempt is needed.
             now: The time.
-            is_alone: Only this call has lost its connection, so nobody else comes back at this moment.
+            is_alone: Only this call has lost its connection, so no other client reconnects at this moment.
         """
         while self._times and self._times[0] <= now - WINDOW_S:
             self._times.popleft()

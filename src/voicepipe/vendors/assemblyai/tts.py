@@ -1,7 +1,7 @@
 """Speech from AssemblyAI's streaming text-to-speech.
 
-Rule 1: a sentence is one request (a very long one a few); its audio is handed on as it comes.
-Rule 2: a generator that is closed early takes its request back, synchronously; the socket stays for the next turn.
+Rule 1: a sentence is one request (a very long one is a few); its audio is passed on as it comes.
+Rule 2: closing a generator early withdraws its request synchronously; the socket stays open for the next turn.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ PATH: Final = "/v1/ws"
 SAMPLE_RATES: Final = (8_000, 16_000, 22_050, 24_000, 44_100, 48_000)
 
 MARKS_S: Final = 0.5
-"""How long word times are waited for, at most: they come after the audio, or not at all."""
+"""How long to wait for word times, at most: they come after the audio, or not at all."""
 
 BEFORE_SILENCE_S: Final = 0.1
-"""Word times are not waited for so long that the output might run dry."""
+"""The wait for word times ends this long before the output could run dry."""
 
 
 class AssemblyAITTS(TTSSink):
-    """Speaks with a voice of AssemblyAI, over a websocket that is opened before the first turn and kept for all.
+    """Speaks with a voice of AssemblyAI, over a websocket that is opened before the first turn and kept for all turns.
 
     AssemblyAITTS()                                                       # the key is in ASSEMBLYAI_API_KEY
     AssemblyAITTS("aai-michael", language="german", region="eu")
 
-    A session with the service that ends, by its age, by a restart or by a broken connection, is replaced; a sentence
-    that had no audio yet is asked for again. At a barge-in the service is told to stop, and the socket stays.
+    When the service's session ends (by age, a restart, or a broken connection), another replaces it, and a sentence
+    that had no audio yet is requested again. A barge-in cancels the request and keeps the socket.
 
     Args:
         voice_id: A built-in voice ("aai-" and alba, anna, charles, eve, george, jane, jean, mary, michael, paul or
@@ -61,18 +61,19 @@ class AssemblyAITTS(TTSSink):
         language: In English, e.g. "spanish"; None for the voice's own.
         sample_rate: Samples per second: 8000, 16000, 22050, 24000, 44100 or 48000.
         model_id: None for the service's own choice.
-        region: Where the text is spoken: "us" or "eu"; "us" without any of these three.
+        region: Where the text is processed: "us" or "eu"; "us" if `region`, `host` and `url` are left out.
         host: Another host, over TLS.
         url: Another URL, e.g. "wss://tts.example.com"; "ws://" is for this machine alone.
         api_key: The key; a service at a ws:// URL may go without.
         api_key_env: Name of the environment variable that holds the key, read when the pipeline is opened.
-        word_boundaries: Whether to ask when words end; else what was heard of a cut sentence is estimated.
-        inactivity_timeout_s: After so long without a sign of life the service ends a session, 5 to 120 s; signs are
-            sent twice as often.
+        word_boundaries: Whether to request the time of each word; otherwise how much of a cut sentence was heard is
+            estimated.
+        inactivity_timeout_s: How long the service keeps a session without a message, 5 to 120 s; one is sent twice as
+            often.
 
     Raises:
-        ConfigurationError: A value cannot be meant; raised here, or when a session starts and the service refuses it.
-        AuthenticationError: There is no key, or it is refused; raised when the pipeline is opened or a session starts.
+        ConfigurationError: A value is invalid; raised here, or when a session starts and the service refuses it.
+        AuthenticationError: There is no key (when the pipeline is opened), or it is refused (when a session starts).
         VendorError: The service cannot be reached when a session starts.
 
     Source: the service's streaming reference and its Python SDK 1.8.2 (`tts/v1`), read 2026-11-22.
@@ -118,7 +119,7 @@ class AssemblyAITTS(TTSSink):
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Find the key, so that a missing one is told before the first call."""
+        """Read the key, so that a missing one is an error before the first call."""
         self._key = resolved_key(self.name, self._api_key, self._api_key_env, self.url)
         yield
 
@@ -135,7 +136,7 @@ class AssemblyAITTS(TTSSink):
         before_s = 0.0
         for part in parts_of(sentence.text):
             request = self._line.ask(part.text)
-            first_s = last_s = math.inf  # when its first piece was handed on, until when word times are waited for
+            first_s = last_s = math.inf  # when its first piece was passed on, and when the wait for word times ends
             has_marks = not self.word_boundaries
             now = anyio.current_time()
             try:

@@ -1,4 +1,4 @@
-"""So much at once, so much a second. Pure: `now` is an argument."""
+"""A rate limit: an amount at once, then an amount per second. Pure: `now` is an argument."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ __all__ = ["Allowance"]
 
 
 class Allowance:
-    """A bucket that empties by itself.
+    """A leaky bucket.
 
     Args:
-        at_once: What fits into it; what is more than that is taken when it is empty.
-        per_s: What runs out of it.
+        at_once: Its size; a larger amount has room when the bucket is empty.
+        per_s: How much leaks out of it each second.
     """
 
     def __init__(self, at_once: float, per_s: float) -> None:
@@ -18,12 +18,12 @@ class Allowance:
         self._level, self._level_s = 0.0, 0.0
 
     def ready_at(self, amount: float, now: float) -> float:
-        """Return when there is room for so much."""
+        """Return when there is room for an amount."""
         over = self._at(now) + min(amount, self._at_once) - self._at_once
         return now if over <= 1e-9 else now + over / self._per_s
 
     def take(self, amount: float, now: float) -> None:
-        """Put so much into it, whether or not there is room."""
+        """Add an amount, whether or not there is room."""
         self._level, self._level_s = self._at(now) + amount, now
 
     def _at(self, now: float) -> float:

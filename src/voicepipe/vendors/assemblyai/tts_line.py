@@ -1,9 +1,9 @@
 """One warm session with AssemblyAI's text-to-speech for each call.
 
-Rule 1: this module moves messages and keeps the socket; what they mean is in `tts_protocol`.
-Rule 2: a session that is too old is replaced before it ends, one that was lost at once; requests never notice, unless
-        some of their audio had come.
-Rule 3: everything that is sent goes through one task, so a wish, be it to cancel, is a synchronous call.
+Rule 1: this module moves messages and keeps the socket; `tts_protocol` knows what they mean.
+Rule 2: an old session is replaced before it ends, a lost one at once. A request does not notice, unless some of its
+        audio had come.
+Rule 3: one task sends everything, so asking and cancelling are synchronous calls.
 """
 
 from __future__ import annotations
@@ -34,36 +34,36 @@ CONNECT_S: Final = 4.0
 """How long the handshake may take, TLS included; a call has 10 s to be ready."""
 
 LEAVE_S: Final = 0.6
-"""How long the good-bye may take: a part has 1 s to leave, and the socket's own close comes after this."""
+"""How long `Terminate` may take: a part has 1 s to close, and the socket's own close comes after this."""
 
 PAUSES_S: Final = (0.0, 0.5, 4.0, 15.0, 30.0)
-"""Before the n-th try to get a session back, and a little more. A free account may begin five in a minute."""
+"""Pauses before the n-th attempt to reconnect, spread a little. A free account may begin five sessions in a minute."""
 
 TRIES: Final = 3
-"""After so many failures, the loss included, those who wait to speak are told; the line goes on trying."""
+"""After this many failures, the loss included, requests that wait get the error; the line keeps trying."""
 
 RATE_LIMIT_S: Final = 15.0
-"""Before another try when the service has had enough of new sessions and does not say for how long."""
+"""The pause when the service refuses new sessions and does not say for how long."""
 
 PATIENCE_S: Final = 4.0
-"""Whoever wants to speak is told at once if the next try is further away: `TTSSink` waits 5 s."""
+"""A request gets the error at once if the next attempt is further away: `TTSSink` waits 5 s."""
 
 STEADY_S: Final = 5.0
-"""A session that lasted this long was a good one; one that is lost earlier counts as a failed try."""
+"""A session that is lost before it was this old counts as a failed attempt."""
 
 log = logging.getLogger("voicepipe")
 
 
 class SpeechLine:
-    """Where a call asks for speech.
+    """Where a call requests speech.
 
     Args:
-        url: Of the websocket, with its parameters and without the key.
+        url: The websocket's, with its parameters and without the key.
         key: Sent in the handshake.
         sample_rate: Samples per second that the URL asks for.
 
     Attributes:
-        news: Set, and replaced by another, when anything has changed for any request.
+        news: Set, and replaced, when anything changes for any request.
     """
 
     def __init__(self, url: str, key: SecretStr, *, sample_rate: int) -> None:
@@ -75,7 +75,7 @@ class SpeechLine:
         self._held: list[TTSProtocol] = []
         self._waiting: deque[SpeechRequest] = deque()
         self._failures = 0
-        self._error: VoicepipeError | None = None  # why nobody is tried until `_not_before`
+        self._error: VoicepipeError | None = None  # why there is no attempt before `_not_before`
         self._not_before = -math.inf
         self._is_leaving = False
         self._backoff = Backoff()
@@ -85,7 +85,7 @@ class SpeechLine:
         """Hold a session with the service while the block runs.
 
         Raises:
-            VoicepipeError: The first session could not be had. Later ones are tried for again.
+            VoicepipeError: The first session could not be started. Attempts at later ones are repeated.
         """
         async with anyio.create_task_group() as tasks:
             await tasks.start(self._hold)
@@ -97,7 +97,7 @@ class SpeechLine:
                 tasks.cancel_scope.cancel()
 
     def ask(self, text: str) -> SpeechRequest:
-        """Have a text spoken, after all that was asked for before. What becomes of it is seen on the request."""
+        """Request speech for a text, after all earlier requests. The request shows its progress."""
         request, now = SpeechRequest(text), anyio.current_time()
         if self._current is not None:
             self._current.ask(request)
@@ -105,21 +105,21 @@ class SpeechLine:
             request.error = self._error
         else:
             if self._error is not None and not isinstance(self._error, RateLimited):
-                self._failures, self._not_before, self._error = 0, now, None  # given up, but somebody wants it now
+                self._failures, self._not_before, self._error = 0, now, None  # given up before, but needed now
             self._waiting.append(request)
-        self._tell()
+        self._announce()
         return request
 
     def drop(self, request: SpeechRequest) -> None:
-        """Nobody wants this any more. Does nothing when it is done."""
+        """Withdraw a request. Does nothing when it is done."""
         if request in self._waiting:
             self._waiting.remove(request)
         for protocol in self._held:
             protocol.drop(request, anyio.current_time())
-        self._tell()
+        self._announce()
 
     async def changed(self, news: anyio.Event, wake_at: float) -> float:
-        """Wait for news or a moment, and return the time: not before that moment, however a clock is rounded."""
+        """Wait for news or until `wake_at`, and return the time, which rounding never puts before `wake_at`."""
         with anyio.CancelScope(deadline=wake_at) as limit:
             await news.wait()
         now = anyio.current_time()
@@ -129,14 +129,14 @@ class SpeechLine:
         """Show where it leads and whether there is a session."""
         return f"<SpeechLine to {self._url.partition('?')[0]} {'open' if self._current else 'lost'}>"
 
-    def _tell(self) -> None:
+    def _announce(self) -> None:
         self.news.set()
         self.news = anyio.Event()
 
     # --- one session --------------------------------------------------------------------------------------------------
 
     async def _hold(self, *, task_status: TaskStatus[None]) -> None:
-        """Hold a session to its end. Raises only until it has begun."""
+        """Hold a session until it ends. Raises only until it has begun."""
         began_s = anyio.current_time()
         protocol = TTSProtocol(began_s, sample_rate=self._sample_rate, secret=self._key.get_secret_value())
         try:
@@ -160,27 +160,27 @@ class SpeechLine:
                 self._release(protocol, steady=anyio.current_time() - began_s >= STEADY_S)
 
     async def _receive(self, socket: Socket, protocol: TTSProtocol) -> None:
-        """Take the next message in, or the end."""
+        """Process the next message, or the end of the connection."""
         try:
             message = await socket.receive()
         except SocketClosed as closed:
             protocol.error = protocol.closed(closed.code, closed.reason)
         else:
             protocol.receive(message, anyio.current_time())
-        self._tell()
+        self._announce()
 
     async def _write(self, socket: Socket, protocol: TTSProtocol, session: anyio.CancelScope) -> None:
-        """Send what is to be sent, and end the session when the service owes something for too long."""
+        """Send what is due, and end the session when a message of the service is overdue."""
         now = anyio.current_time()
         while True:
             news = self.news
             error = protocol.overdue(now)
             for frame in protocol.frames(now):
                 try:
-                    # Never waits long: what three requests may hold fits into the library's buffer.
+                    # Never waits long: the text of three requests fits into the library's buffer.
                     await socket.send(frame)
                 except SocketClosed:
-                    return  # whoever reads knows why
+                    return  # the reader sees why
             if error is not None:
                 protocol.was_given_up = protocol.error is None
                 protocol.error = protocol.error or error
@@ -200,7 +200,7 @@ class SpeechLine:
         finally:
             await socket.aclose()
 
-    # --- which session is spoken on -----------------------------------------------------------------------------------
+    # --- the current session ------------------------------------------------------------------------------------------
 
     def _take_over(self, protocol: TTSProtocol) -> None:
         if self._current is not None:
@@ -213,10 +213,10 @@ class SpeechLine:
             protocol.ask(self._waiting.popleft())
         if protocol.unknown:
             log.warning("%s text-to-speech does not know %s; ignored", VENDOR, ", ".join(protocol.unknown))
-        self._tell()
+        self._announce()
 
     def _release(self, protocol: TTSProtocol, *, steady: bool) -> None:
-        """The session is over: take its requests back."""
+        """Forget a session that is over, and take its unfinished requests back."""
         self._held.remove(protocol)
         error = protocol.error or VendorError(f"{VENDOR} text-to-speech is closed", vendor=VENDOR, retryable=True)
         again = protocol.lose(error)
@@ -232,12 +232,12 @@ class SpeechLine:
             self._failed(error, is_alone=protocol.was_given_up)
         if protocol is self._current:
             self._current = None
-        self._tell()
+        self._announce()
 
     def _failed(self, error: VoicepipeError, *, is_alone: bool = False) -> None:
-        """Decide when to try again, and tell those who would wait too long.
+        """Decide when to try again, and fail the requests that would wait too long.
 
-        What is silent is noticed by each call at a time of its own; all else may have happened to many at once.
+        Each call notices a silent service at a time of its own; any other failure may have hit many calls at once.
         """
         pause_s = math.inf
         if isinstance(error, RateLimited):
@@ -254,7 +254,7 @@ class SpeechLine:
             self._waiting.clear()
 
     async def _keep(self, tasks: TaskGroup) -> None:
-        """Get another session whenever there is none, or a new one before the old one ends."""
+        """Start a session whenever there is none, and the next one before the old one ends."""
         now = anyio.current_time()
         while True:
             news = self.news
@@ -267,15 +267,15 @@ class SpeechLine:
             except VoicepipeError as error:
                 log.warning("text-to-speech cannot be reached: %s", error)
                 self._failed(error)
-                self._tell()
+                self._announce()
             now = anyio.current_time()
 
     async def _leave(self) -> None:
-        """Say good-bye: a session that just hangs is billed on."""
+        """Terminate all sessions: one that is left open is billed further."""
         self._is_leaving = True
         for protocol in self._held:
             protocol.leave()
-        self._tell()
+        self._announce()
         with anyio.move_on_after(LEAVE_S, shield=True):
             while self._held:
                 await self.news.wait()

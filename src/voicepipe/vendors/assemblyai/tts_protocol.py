@@ -1,10 +1,10 @@
-"""AssemblyAI's text-to-speech socket as rules: what is sent when, and whose audio it is that comes.
+"""The rules of AssemblyAI's text-to-speech socket: what is sent when, and which request incoming audio belongs to.
 
-Rule 1: pure: JSON text and wishes in, frames out, `now` as an argument. No socket, no clock, no await.
+Rule 1: pure: messages and requests in, frames out, `now` as an argument. No socket, no clock, no await.
 Rule 2: requests are answered in order, so a number higher than all before belongs to the oldest request without one,
-        whether or not a `Cancel` takes a number, too; a lower one that nobody has is of something cancelled.
-Rule 3: after a `Cancel` nothing is asked for until it is answered.
-Rule 4: whatever the service owes (a beginning, audio, an answer) has a deadline; after it the socket counts as lost.
+        whether or not a `Cancel` takes a number too; an unknown lower number belongs to something cancelled.
+Rule 3: after a `Cancel`, no request is sent until it is answered.
+Rule 4: whatever the service owes (a beginning, audio, an answer) has a deadline, after which the socket counts as lost.
 
 Source: the service's reference and its Python SDK 1.8.2 (`tts/v1`), read 2026-11-22.
 """
@@ -22,7 +22,7 @@ from voicepipe.errors import ConfigurationError, VendorError
 from voicepipe.http.client import BLOT
 from voicepipe.vendors.assemblyai.json_values import number, parsed, positive, required
 from voicepipe.vendors.assemblyai.key import VENDOR
-from voicepipe.vendors.assemblyai.socket import printable
+from voicepipe.vendors.assemblyai.socket import excerpt
 from voicepipe.vendors.assemblyai.tts_allowance import Allowance
 from voicepipe.vendors.assemblyai.tts_refusals import refusal
 from voicepipe.vendors.assemblyai.tts_text import TimedWord
@@ -33,30 +33,30 @@ if TYPE_CHECKING:
 __all__ = ["SpeechRequest", "TTSProtocol"]
 
 BEGIN_S: Final = 5.0
-"""How long the service may take to its `Begin`; credentials are judged only then."""
+"""How long the service may take to `Begin`; it checks credentials only then."""
 
 SILENT_S: Final = 2.5
-"""How long a request whose turn it is may get no audio. Half of what `TTSSink` allows, so that a second socket still
-comes in time; published medians of the first audio are 0.16 to 0.31 s."""
+"""How long the oldest request may get no audio. Half of what `TTSSink` allows, so that a second socket is in time;
+published medians of the first audio are 0.16 to 0.31 s."""
 
 CANCEL_S: Final = 1.0
 """How long the answer to a `Cancel` may take. The next turn waits for it, but its model takes longer than a round trip,
-and a new socket is made in less."""
+and a new socket takes less."""
 
 TERMINATE_S: Final = 1.0
-"""How long the service may take to its `Termination`; nobody waits for it but the socket."""
+"""How long the service may take to `Termination`; only the socket waits for it."""
 
 RENEW_S: Final = 60.0
-"""How long before its end a session is replaced."""
+"""How long before the end of a session it is replaced."""
 
 MAX_IN_FLIGHT: Final = 3
-"""Requests the service has at once: more would only be more to drop."""
+"""Requests that the service has at once: a barge-in would have to drop any more."""
 
 MAX_AUDIO_S: Final = 300.0
-"""The longest audio of one request; what the service keeps back for a client that does not read."""
+"""The longest audio of one request; as much as the service keeps for a client that does not read."""
 
 KEPT_DONE: Final = 4
-"""Requests remembered after their end, for their word times come late."""
+"""Finished requests that are remembered, since their word times come late."""
 
 # Used when `Begin` does not say.
 SESSION_S: Final = 3600.0
@@ -72,17 +72,17 @@ Message: TypeAlias = dict[str, Any]
 
 @dataclass(eq=False, slots=True)
 class SpeechRequest:
-    """A text on its way to becoming audio; outlives the socket that it was asked on.
+    """A text that becomes audio; it outlives the socket on which it was sent.
 
     Attributes:
-        text: What is to be spoken.
-        audio: What has come and was not taken yet.
-        came_bytes: How much has come in all.
-        words: When its words end; None until that is known, and often for ever.
+        text: The text to speak.
+        audio: Audio that has come and was not taken yet.
+        came_bytes: How much audio has come in all.
+        words: When its words end; None until that is known, which may be never.
         is_done: Whether all of its audio has come.
-        error: Why it will not be done.
-        is_dropped: Whether nobody wants it any more.
-        asked: How many sockets it was asked on.
+        error: Why it failed.
+        is_dropped: Whether it was withdrawn.
+        asked: On how many sockets it was sent.
     """
 
     text: str
@@ -100,18 +100,18 @@ class TTSProtocol:
 
     Args:
         now: When the connection was made.
-        sample_rate: Samples per second that were asked for.
+        sample_rate: Samples per second that were requested.
         secret: What must not be shown when the service repeats it.
 
     Attributes:
-        has_begun: Whether the service has said `Begin`.
-        has_ended: Whether it has said `Termination`.
-        was_given_up: Whether it failed by saying nothing.
-        session_id: What it calls the session, if it says so.
+        has_begun: Whether the service has sent `Begin`.
+        has_ended: Whether it has sent `Termination`.
+        was_given_up: Whether it failed because a message was overdue.
+        session_id: The service's id of the session, if it sends one.
         error: Why the session is over, if it failed.
         renew_at: When another session should take over.
         unknown: Parameters that the service did not know.
-        unreadable: Messages that could not be read; they were skipped.
+        unreadable: How many messages could not be read, and were skipped.
     """
 
     def __init__(self, now: float, *, sample_rate: int, secret: str) -> None:
@@ -125,7 +125,7 @@ class TTSProtocol:
         self._secret = secret
         self._opened_s = now
         self._sent_s = now  # anything, for the inactivity timeout
-        self._heard_s = now  # of the request whose turn it is
+        self._heard_s = now  # of the oldest request
         self._inactivity_s = INACTIVITY_S
         self._generate_characters = GENERATE_CHARACTERS
         # The service allows 100 characters a second after the first 1500, and 20 messages without text a second.
@@ -135,18 +135,18 @@ class TTSProtocol:
         self._sent: deque[SpeechRequest] = deque()
         self._numbers: dict[int, SpeechRequest] = {}
         self._highest = -1
-        self._cancelled_s: float | None = None  # when the `Cancel` that is not answered yet was wanted
+        self._cancelled_s: float | None = None  # when the unanswered `Cancel` was requested
         self._out: list[str] = []
         self._is_leaving = self._terminated = False
 
-    # --- what the client wants ----------------------------------------------------------------------------------------
+    # --- what the client sends ----------------------------------------------------------------------------------------
 
     def ask(self, request: SpeechRequest) -> None:
-        """Have a text spoken, after all that was asked for before."""
+        """Add a request, after all earlier ones."""
         self._waiting.append(request)
 
     def drop(self, request: SpeechRequest, now: float) -> None:
-        """Nobody wants this any more. Does nothing when it is done."""
+        """Withdraw a request. Does nothing when it is done."""
         request.is_dropped = True
         request.audio.clear()
         if request in self._waiting:
@@ -154,13 +154,13 @@ class TTSProtocol:
         self._cancel_dropped(now)
 
     def leave(self) -> None:
-        """End the session when everything that was asked for is done."""
+        """End the session once every request is done."""
         self._is_leaving = True
 
     def lose(self, error: VoicepipeError) -> list[SpeechRequest]:
-        """The connection is gone; return what has to be asked for again, elsewhere, in order.
+        """Record that the connection is gone; return the requests to send again elsewhere, in order.
 
-        What had audio already, or cannot be hoped for, is given the error. Saying a sentence twice would be worse.
+        A request that has had audio, or that would fail again, gets the error: to say a sentence twice would be worse.
         """
         error = self.error = self.error or error
         may_help = isinstance(error, VendorError) and error.retryable
@@ -178,7 +178,7 @@ class TTSProtocol:
         return again
 
     def frames(self, now: float) -> list[str]:
-        """Return what is to be sent now. Call it when something has changed, and at `wake_at`."""
+        """Return what to send now. Call it when something has changed, and at `wake_at`."""
         if self.error or self._terminated:
             return []
         out, self._out = self._out, []
@@ -197,18 +197,18 @@ class TTSProtocol:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody waits for anything."""
+        """Whether no request and no `Cancel` is open."""
         return not self._waiting and not self._sent and self._cancelled_s is None
 
     def wake_at(self, now: float) -> float:
-        """Return when to look again although nothing has changed."""
+        """Return when to look again if nothing changes."""
         if self.error:
             return math.inf
         keep_alive_s = self._sent_s + self._inactivity_s / 2 if self.has_begun else math.inf
         return min(self._ask_at(now), self._owed()[0], keep_alive_s)
 
     def overdue(self, now: float) -> VendorError | None:
-        """Return what the service failed to do in time."""
+        """Return the error for what the service failed to do in time."""
         due_s, what = self._owed()
         if self.error or now < due_s:
             return None
@@ -226,7 +226,7 @@ class TTSProtocol:
         return math.inf, ""
 
     def _ask_at(self, now: float) -> float:
-        """Return when the next request may be sent; infinite while something else has to happen first."""
+        """Return when the next request may be sent; infinite while something else must happen first."""
         if not self._waiting or not self.has_begun or self._cancelled_s is not None:
             return math.inf
         if len(self._sent) >= MAX_IN_FLIGHT:
@@ -246,9 +246,9 @@ class TTSProtocol:
         return [*(_frame("Generate", text=piece) for piece in pieces), _frame("Flush")]
 
     def _cancel_dropped(self, now: float) -> None:
-        """Send `Cancel` if the service is working on something that nobody wants.
+        """Send `Cancel` if the service is working on a request that was withdrawn.
 
-        It drops everything, so what is still wanted waits to be asked for again; only the first has audio already.
+        `Cancel` drops every request, so the others wait to be sent again; only the first can have had audio.
         """
         if not self._sent or not self._sent[0].is_dropped:
             return
@@ -262,10 +262,10 @@ class TTSProtocol:
         self._controls.take(1, now)
         self._out.append(_frame("Cancel"))
 
-    # --- what the service says ----------------------------------------------------------------------------------------
+    # --- what the service sends ---------------------------------------------------------------------------------------
 
     def receive(self, text: str | bytes, now: float) -> None:
-        """Take a message in. What cannot be read, or is not known, is skipped."""
+        """Process a message; skip one that is unreadable or unknown."""
         message = parsed(text)
         if not message:
             self.unreadable += 1
@@ -286,11 +286,11 @@ class TTSProtocol:
             self.unreadable += 1
 
     def closed(self, code: int, reason: str) -> VoicepipeError:
-        """Return the error of a connection that was closed, unless the service has said more before."""
+        """Return the error of a closed connection; an error that the service sent before says more."""
         return self.error or refusal(code, self._clean(reason))
 
     def _clean(self, text: str) -> str:
-        return printable(text.replace(self._secret, BLOT) if self._secret else text)
+        return excerpt(text.replace(self._secret, BLOT) if self._secret else text)
 
     def _begin(self, message: Message, now: float) -> None:
         self.has_begun, self._sent_s = True, now
@@ -300,7 +300,7 @@ class TTSProtocol:
         self._inactivity_s = max(LEAST_INACTIVITY_S, positive(configuration.get("inactivity_timeout"), INACTIVITY_S))
         self._generate_characters = int(positive(limits.get("max_generate_text_length"), GENERATE_CHARACTERS)) or 1
         lasts_s = positive(configuration.get("session_ttl_sec"), SESSION_S)
-        # A session that is shorter than twice the margin is replaced half way, but a service is not stormed.
+        # A session shorter than twice the margin is replaced half way through, but the service is not stormed.
         self.renew_at = now + max(lasts_s - RENEW_S, lasts_s / 2, LEAST_SESSION_S)
         unknown = configuration.get("unknown_params")
         self.unknown = tuple(map(str, unknown)) if isinstance(unknown, list) else ()
@@ -334,7 +334,7 @@ class TTSProtocol:
         request = self._request(message["flush_id"])
         if request is None or request not in self._sent:
             return
-        # Whoever goes on has nothing more to say of those before.
+        # Requests are answered in order, so the earlier ones are done too.
         while not request.is_done:
             self._sent.popleft().is_done = True
         self._heard_s = now
@@ -371,7 +371,7 @@ class TTSProtocol:
         )
 
     def _request(self, number: object) -> SpeechRequest | None:
-        """Return whose a message is; None for what was cancelled."""
+        """Return the request that a message is about; None for a cancelled one."""
         if not isinstance(number, int):
             return None
         if number > self._highest:

@@ -1,7 +1,7 @@
-"""Sentences as AssemblyAI's text-to-speech takes them, and its word times as ours.
+"""Turns sentences into texts that AssemblyAI's text-to-speech accepts, and its word times into ours.
 
 Rule 1: pure: text and times in, text and marks out.
-Rule 2: what is sent are the words of the sentence, in order, so that the word times that come back can be counted off.
+Rule 2: the text that is sent has the sentence's words, in order, so that the word times can be matched one by one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["SpokenPart", "TimedWord", "parts_of"]
 
 MAX_CHARACTERS: Final = 1000
-"""The longest text asked for at once: about a minute of speech. The service takes 2000, but 1500 is all that it takes
-without a pause, and what is asked for in one go is dropped in one go."""
+"""The longest text of one request: about a minute of speech. The service takes 2000, but only 1500 without a pause, and
+a barge-in drops a whole request."""
 
 MAX_RUN: Final = 40
 """The longest run without white space; the service refuses somewhere between 40 and 60."""
@@ -28,7 +28,7 @@ MAX_RUN: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class TimedWord:
-    """A word as the service has spoken it.
+    """A word, and when the service has spoken it.
 
     Attributes:
         word: A run of the text that was sent, between white space.
@@ -41,12 +41,12 @@ class TimedWord:
 
 @dataclass(frozen=True, slots=True)
 class SpokenPart:
-    """A part of a sentence that is asked for on its own.
+    """A part of a sentence that is one request.
 
     Attributes:
-        words: What is sent, word by word.
-        ends: For each word, after how many characters of the sentence it is whole; None for the first piece of a word
-            that had to be cut.
+        words: The words that are sent.
+        ends: For each word, after how many characters of the sentence it is complete; None for every piece but the last
+            of a word that had to be cut.
     """
 
     words: tuple[str, ...]
@@ -54,25 +54,25 @@ class SpokenPart:
 
     @property
     def text(self) -> str:
-        """What is sent."""
+        """The text that is sent."""
         return " ".join(self.words)
 
     def marks(self, timed: Sequence[TimedWord], *, audio_s: float, start_s: float) -> list[WordMark]:
-        """Return how far the sentence has come after each word; nothing when the times do not fit the text.
+        """Return how far the sentence has come after each word; no marks when the times do not fit the text.
 
         Args:
-            timed: What the service said of this part.
-            audio_s: How long this part's audio is.
-            start_s: How much audio of the sentence comes before this part.
+            timed: The service's word times of this part.
+            audio_s: Length of this part's audio.
+            start_s: Length of the sentence's audio before this part.
         """
-        # The last word may end with the padding of a frame, beyond what counts as audio.
+        # The last word may end in the padding of a frame, beyond the counted audio.
         times = [0.0, *(one.end_s for one in timed), audio_s + 0.1]
         if any(after < before for before, after in pairwise(times)):
             return []
         marks: list[WordMark] = []
         at = 0
         for one in timed:
-            # A dash on its own is not spoken, so it may have no time.
+            # A dash between spaces is not spoken, so it may have no time.
             while at < len(self.words) and self.words[at] != one.word and not any(map(str.isalnum, self.words[at])):
                 at += 1
             if at == len(self.words) or self.words[at] != one.word:
@@ -84,7 +84,7 @@ class SpokenPart:
 
 
 def parts_of(sentence: str) -> list[SpokenPart]:
-    """Cut a sentence into parts that the service takes; nearly always it is one. Blank text has none."""
+    """Cut a sentence into parts that the service accepts; nearly always one. Blank text has none."""
     parts: list[SpokenPart] = []
     words: list[str] = []
     ends: list[int | None] = []
