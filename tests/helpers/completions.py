@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from voicepipe.vendors.openai.completion import CompletionParser
 
 if TYPE_CHECKING:
-    from voicepipe.model.model import ReplyPart
+    from voicepipe.vendors.openai.completion import Part
 
 
-def read(*events: Any) -> list[ReplyPart]:
+def read(*events: Any) -> list[Part]:
     """Feed events, given as objects or as text, to a parser."""
     parser = CompletionParser("vendor")
     texts = [event if isinstance(event, str) else json.dumps(event) for event in events]

@@ -1,33 +1,33 @@
 """All HTTP of the library, so that the client library can be replaced.
 
-Rule 1: one client per opened part, kept warm; responses are read to their end, or their connection is lost.
-Rule 2: whoever opens a response closes it in the same function, shielded.
-Rule 3: errors of the client library become `VendorError` here, and nowhere else.
-Rule 4: a key goes into the headers of a request and nowhere else; `without_key` blots out what a server echoes of it.
+Rule 1: one client per opened part, kept warm; a response is read to its end, or its connection is lost.
+Rule 2: what opens a response closes it in the same function, shielded.
+Rule 3: errors of the client library become `VendorError` here and in `response`, and nowhere else.
+Rule 4: a request's headers are never shown, and no redirect is followed: they may hold a key.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import httpx
-from httpx_sse import EventSource, SSEError
 
 from voicepipe.errors import ConfigurationError, VendorError
-from voicepipe.http.body import Body
+from voicepipe.http.address import host_of, is_loopback
+from voicepipe.http.refusals import failure
+from voicepipe.http.response import HTTPResponse, translated
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     from anyio.abc import TaskGroup
 
-__all__ = ["HTTPClient", "HTTPResponse"]
+__all__ = ["HTTPClient"]
 
 CONNECT_S: Final = 2.0
 """How long a connection may take to be made, TLS included."""
@@ -41,97 +41,12 @@ REST_S: Final = 0.5
 LINGER_S: Final = 0.05
 """How long that is waited for: a little, because the next request wants the connection, and another one costs more."""
 
-MAX_EVENT_BYTES: Final = 1 << 20
-"""The largest event of a stream. Within it a reply's own limits apply; beyond it the stream is broken."""
-
 WARM_BYTES: Final = 1 << 18
 """The longest answer that is read to keep the connection on which it came."""
-
-BLOT: Final = "***"
-"""Stands where a server repeated the key."""
 
 # A connection for each session that speaks at this moment; idle ones are kept as long as servers keep theirs.
 LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=60.0)
 JSON: Final = {"content-type": "application/json"}
-
-
-class HTTPResponse:
-    """A response whose head has arrived.
-
-    Attributes:
-        status: HTTP status code.
-        content_type: Media type in lower case without parameters; "" when there is none.
-        event_name: Of the server-sent event that was read last; "message" unless the server names it.
-        is_whole: Whether `body` returned all that there was.
-    """
-
-    def __init__(self, response: httpx.Response, client: httpx.AsyncClient, vendor: str) -> None:
-        self.status = response.status_code
-        self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        self.event_name = "message"
-        self.is_whole = False
-        self._is_handed_over = False
-        self._response = response
-        self._client = client
-        self._vendor = vendor
-        response.stream = self._body = Body(response, vendor)
-
-    def header(self, name: str) -> str | None:
-        """Return a header's value, or None."""
-        return cast("str | None", self._response.headers.get(name))
-
-    async def begins(self, count: int) -> bytes:
-        """Return the first `count` bytes of the body, without byte order mark and blanks; they are not taken."""
-        with _translated(self._vendor):
-            return (await self._body.begins(count))[:count]
-
-    async def body(self, limit: int, *, until: float = float("inf")) -> bytes:
-        """Return the first `limit` bytes of the body, as far as they have come at the time `until`.
-
-        Raises:
-            VendorError: The connection broke, or the body is compressed. Of a refusal the part that came is returned.
-        """
-        taken = bytearray()
-        try:
-            with _translated(self._vendor), anyio.CancelScope(deadline=until):
-                async for piece in self._body:
-                    taken += piece
-                    if len(taken) > limit:
-                        break
-                else:
-                    self.is_whole = True
-        except VendorError:
-            if self.status == 200:
-                raise
-        return bytes(taken[:limit])
-
-    async def pieces(self) -> AsyncGenerator[bytes]:
-        """Yield the body as it comes.
-
-        Raises:
-            VendorError: The connection broke before the end, or the body is compressed.
-        """
-        with _translated(self._vendor):
-            async for piece in self._body:
-                yield piece
-
-    async def events(self) -> AsyncGenerator[str]:
-        """Yield the data of each server-sent event that has some; comments and empty events are no events.
-
-        Raises:
-            VendorError: The stream broke, or holds an event beyond `MAX_EVENT_BYTES`.
-        """
-        with _translated(self._vendor):
-            await self._body.begins(1)
-            self._body.limit = MAX_EVENT_BYTES
-            # Such a stream is UTF-8, whatever its head says.
-            self._response.headers["content-type"] = "text/event-stream"
-            async with aclosing(EventSource(self._response).aiter_sse()) as events:
-                async for event in events:
-                    self._body.since_event = 0
-                    if event.data:
-                        self.event_name = event.event
-                        yield event.data
 
 
 class HTTPClient:
@@ -140,30 +55,32 @@ class HTTPClient:
     Args:
         base_url: Where the service is, e.g. "https://api.example.com/v1".
         headers: Sent with every request; may hold a key, so they are never shown.
+        hide: Takes out of a text what must not be shown, such as the key that a service quotes in its errors.
+
+    Attributes:
+        vendor: The host, as errors name it.
 
     Raises:
-        ConfigurationError: The URL cannot be used, or a header cannot be sent.
+        ConfigurationError: The URL cannot be used.
     """
 
-    def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
-        self.vendor = checked_host(base_url, has_key="authorization" in map(str.lower, headers))
+    def __init__(self, base_url: str, headers: Mapping[str, str], hide: Callable[[str], str] = str) -> None:
+        self.vendor = host_of(base_url)
+        self.hide = hide
         self.base_url = base_url.rstrip("/")
-        self._headers = {name.lower(): value for name, value in headers.items()}
-        self._key = self._headers.get("authorization", "").removeprefix("Bearer ")
-        for name, value in self._headers.items():
-            if not (value.isascii() and value.isprintable()):  # told here: the client library would quote the value
-                raise ConfigurationError(
-                    f"{name} for {self.vendor} holds a character that no header can carry, such as a line end or a "
-                    "typographic quote; copy the key again"
-                )
+        self._headers = dict(headers)
         self._client: httpx.AsyncClient | None = None
         self._users = Counter[httpx.AsyncClient]()
         self._new_client: Callable[[], httpx.AsyncClient]
         self._tasks: TaskGroup
 
     @asynccontextmanager
-    async def open(self) -> AsyncGenerator[None]:
-        """Keep the pool as long as this lasts."""
+    async def open(self, *, warms: bool = False) -> AsyncGenerator[None]:
+        """Keep the pool as long as this lasts.
+
+        Args:
+            warms: Whether to make a connection at once, ahead of the first request.
+        """
         # A proxy of the environment is for other hosts: it must not see a key that goes to this machine.
         trusts = not is_loopback(self.vendor)
         self._new_client = partial(
@@ -180,6 +97,8 @@ class HTTPClient:
         raised: Exception | None = None
         try:
             async with anyio.create_task_group() as self._tasks:
+                if warms:
+                    self._tasks.start_soon(self.warm)
                 try:
                     yield
                 except Exception as error:  # noqa: BLE001 - raised below: the group would wrap it
@@ -193,7 +112,7 @@ class HTTPClient:
             raise raised
 
     async def warm(self) -> None:
-        """Make a connection ahead of the first request; failing to is not an error, the request will tell."""
+        """Make a connection ahead of the first request. A failure is not an error: the request will report it."""
         with anyio.move_on_after(CONNECT_S):
             try:
                 async with self._request("GET", "/models", limit_s=CONNECT_S) as response:
@@ -231,25 +150,27 @@ class HTTPClient:
         try:
             yield response
         finally:
-            if not response._is_handed_over:
+            if not response.is_read_on:
                 await self._close(response)
 
     async def _head(
         self, client: httpx.AsyncClient, method: str, url: str, content: bytes | None, limit_s: float
     ) -> HTTPResponse:
-        with _translated(self.vendor, url), anyio.move_on_after(limit_s):
+        with translated(self.vendor, url), anyio.move_on_after(limit_s):
             request = client.build_request(method, url, content=content, headers=JSON if content else None)
-            return HTTPResponse(await client.send(request, stream=True), client, self.vendor)
-        raise VendorError(f"{self.vendor} did not answer within {limit_s:g} s", vendor=self.vendor, retryable=True)
+            return HTTPResponse(await client.send(request, stream=True), client, self.vendor, self.hide)
+        raise failure(self.vendor, f"did not answer within {limit_s:g} s", retryable=True)
 
     async def read_on(self, response: HTTPResponse, rest: Callable[[], Awaitable[None]]) -> None:
-        """Let the rest of a response be read beside its turn, so that its connection can be used again.
+        """Read the rest of a response while its turn goes on, so that its connection can be used again.
+
+        Returns when the rest was read, and after `LINGER_S` at the latest.
 
         Args:
-            response: What `post` gave; it is closed with the end of `rest`, or after `REST_S`.
+            response: What `post` gave; it is closed at the end of `rest`, or after `REST_S`.
             rest: Reads the rest. Raises nothing.
         """
-        response._is_handed_over = True
+        response.is_read_on = True
         has_ended = anyio.Event()
 
         async def read() -> None:
@@ -266,21 +187,17 @@ class HTTPClient:
 
     async def _close(self, response: HTTPResponse) -> None:
         with anyio.move_on_after(CLOSE_S, shield=True):
-            await response._response.aclose()
-        await self._release(response._client)
+            await response.aclose()
+        await self._release(response.client)
 
     async def _release(self, client: httpx.AsyncClient) -> None:
-        """A request of a client has ended; one that is used no more is closed with its last request."""
+        """Count a request of a client as ended; a client that was replaced is closed with its last request."""
         self._users[client] -= 1
         if self._users[client] <= 0:
             del self._users[client]
             if client is not self._client:
                 with anyio.move_on_after(CLOSE_S, shield=True):
                     await client.aclose()
-
-    def without_key(self, text: str) -> str:
-        """Return what a server sent, fit to be shown: services quote the key in their errors."""
-        return text.replace(self._key, BLOT) if self._key else text
 
     @property
     def _opened(self) -> httpx.AsyncClient:
@@ -291,54 +208,3 @@ class HTTPClient:
     def __repr__(self) -> str:
         """Show the host alone."""
         return f"<HTTPClient {self.vendor}>"
-
-
-def checked_host(base_url: str, *, has_key: bool) -> str:
-    """Return the host of a base URL.
-
-    Raises:
-        ConfigurationError: It is no http(s) URL, holds a password, or would send a key in the clear.
-    """
-    try:
-        url = httpx.URL(base_url)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise ConfigurationError(f"base_url must be a URL such as https://api.example.com/v1: {error}") from None
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ConfigurationError(
-            f"base_url must start with https:// (or http:// on this machine) and name a host, not {base_url!r}; "
-            "write for example https://api.example.com/v1"
-        )
-    if url.path.rstrip("/").endswith("/chat/completions"):
-        raise ConfigurationError("base_url ends before /chat/completions, e.g. https://api.example.com/v1")
-    if url.userinfo:
-        raise ConfigurationError("base_url must not hold a user or password; pass the key as api_key")
-    if has_key and url.scheme == "http" and not is_loopback(url.host):
-        raise ConfigurationError(f"base_url would send the key to {url.host} unencrypted; use https://")
-    return url.host
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-@contextmanager
-def _translated(vendor: str, url: str = "") -> Generator[None]:
-    try:
-        yield
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise VendorError(
-            f"cannot connect to {url or vendor} ({str(error) or 'no answer'}); is base_url right, is the service up?",
-            vendor=vendor,
-            retryable=True,
-        ) from error
-    except SSEError as error:
-        raise VendorError(f"{vendor} sent a broken event stream: {error}", vendor=vendor, retryable=False) from error
-    except httpx.HTTPError as error:
-        raise VendorError(
-            f"the connection to {vendor} broke: {type(error).__name__}: {error}", vendor=vendor, retryable=True
-        ) from error

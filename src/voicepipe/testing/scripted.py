@@ -27,8 +27,8 @@ from voicepipe.hearing.stt import Recogniser
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.testing.script import Breaks, ChatRequest, Piece, Refuses, Reply, Script, parse_request, schedule
+from voicepipe.vendors.openai.completion import Answer
 from voicepipe.vendors.openai.conversation_json import messages_json
-from voicepipe.vendors.openai.retry import Collected
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -175,7 +175,7 @@ class ScriptedModel(Model):
         await anyio.sleep_until(asked_s + end_s)
         if isinstance(end, Breaks):
             raise IncompleteReply("the scripted reply breaks here", vendor="scripted")
-        answer = Collected("scripted")
+        answer = Answer("scripted")
         for _, piece in timetable:
             await answer.send(cast("ReplyPart", piece))
         return answer.completion()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from voicepipe.errors import AuthenticationError, ConfigurationError, RateLimited, VendorError
 from voicepipe.vendors.assemblyai.tts_protocol import SpeechRequest, TTSProtocol
@@ -21,7 +22,7 @@ class Wire:
 
     def __init__(self, *, begun: bool = True, secret: str = "", **configuration: Any) -> None:
         self.now = 0.0
-        self.protocol = TTSProtocol(0.0, sample_rate=24_000, secret=secret)
+        self.protocol = TTSProtocol(0.0, sample_rate=24_000, key=SecretStr(secret))
         if begun:
             self.hears("Begin", id="t", expires_at=1, configuration=configuration)
 

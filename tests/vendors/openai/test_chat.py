@@ -255,7 +255,7 @@ async def test_a_body_that_does_not_come_is_silence() -> None:
     asked, _ = await ask_raw([b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{", "hold"])
 
     assert asked.took_s == 8.0
-    assert "fell silent: the reply (4 s)" in str(asked.end.error)
+    assert "fell silent: the first token (4 s)" in str(asked.end.error)
 
 
 async def test_deadlines_are_options() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from tests.helpers.questions import agent, ask, calling, redirect_all
 from voicepipe.errors import ConfigurationError
 from voicepipe.model.window import Window
 from voicepipe.testing import Calls, Says, ScriptedGateway
-from voicepipe.vendors.openai.retry import body_fields
+from voicepipe.vendors.openai.conversation_json import Conversation
 
 pytestmark = pytest.mark.anyio
 
@@ -265,9 +266,10 @@ async def test_an_error_names_the_stage_that_was_written() -> None:
 def test_the_format_that_a_request_wants_goes_before_the_stages_own() -> None:
     """A body has one format: that of the request, not the one among the further fields."""
     asked = vp.Request(messages=(), model="m", extra_body={"response_format": JSON, "seed": 1})
-    assert body_fields(asked, stream=True) == {"model": "m", "stream": True, "response_format": JSON, "seed": 1}
+    body = {"model": "m", "stream": True, "seed": 1, "messages": []}
+    assert json.loads(Conversation().body(asked, stream=True)) == body | {"response_format": JSON}
     asked = replace(asked, response_format={"type": "json_schema"})
-    assert body_fields(asked, stream=True) == {"model": "m", "stream": True, "seed": 1}
+    assert json.loads(Conversation().body(asked, stream=True)) == body
 
 
 # --- what is sent of a long call --------------------------------------------------------------------------------------

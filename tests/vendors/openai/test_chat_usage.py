@@ -14,7 +14,7 @@ from tests.helpers.raw_server import DONE, HEAD, Act, RawServer, answer, data, d
 from voicepipe.events import ModelUsage, RateLimitNear
 from voicepipe.testing import Calls, RecordingOutput, Refuses, Says, ScriptedUser, ScriptedVoice
 from voicepipe.testing.simulators.gateway import GatewayQuirks, GatewaySimulator
-from voicepipe.vendors.openai.usage import RateLimit, ServiceFacts
+from voicepipe.vendors.openai.usage import RateLimit, limit_in
 
 pytestmark = pytest.mark.anyio
 
@@ -211,6 +211,4 @@ async def test_a_refused_request_tells_what_is_left() -> None:
 def test_the_time_to_wait_is_read_in_each_of_its_ways(written: str | None, seconds: float | None) -> None:
     """Seconds, or a duration with units; a date is left out, because this library has no calendar."""
     told = {"x-ratelimit-limit": "9", "x-ratelimit-remaining": "9", "x-ratelimit-reset": written}
-    facts = ServiceFacts()
-    facts.read_headers(told.get)
-    assert facts.rate_limit == RateLimit(remaining=9, limit=9, reset_s=seconds)
+    assert [*limit_in(told.get)] == [RateLimit(remaining=9, limit=9, reset_s=seconds)]

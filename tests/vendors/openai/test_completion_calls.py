@@ -10,7 +10,8 @@ import pytest
 from tests.helpers.completions import call, chunk, read
 from voicepipe.errors import VendorError
 from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
-from voicepipe.vendors.openai.completion import CompletionParser, is_object
+from voicepipe.vendors.loose_json import is_object
+from voicepipe.vendors.openai.completion import CompletionParser
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.history import AssistantMessage, CallStatus, Message, ToolCall, UserMessage
+from voicepipe.model.model import Request
 from voicepipe.model.window import Window
 from voicepipe.testing.script import parse_request
 from voicepipe.vendors.openai.conversation_json import CUT_MARK, Conversation, messages_json
@@ -171,8 +172,8 @@ def test_another_conversation_begins_anew() -> None:
 def test_a_request_holds_its_fields_and_the_messages() -> None:
     """The body is one JSON object."""
     body = json.loads(
-        Conversation().request(
-            {"model": "m", "stream": True}, "Be brief.", [UserMessage("Hi.")], schemas=',"tools":[1]'
+        Conversation().body(
+            Request(messages=(UserMessage("Hi."),), model="m", system="Be brief."), stream=True, schemas=',"tools":[1]'
         )
     )
     assert body == {

@@ -13,10 +13,8 @@ from tests.helpers.questions import ask_raw, calling
 from tests.helpers.raw_server import DONE, END, HEAD, Act, RawServer, answer, data, delta, text
 from voicepipe.errors import AuthenticationError
 from voicepipe.http.client import HTTPClient
-from voicepipe.vendors.openai.completion import CompletionParser
 from voicepipe.vendors.openai.deadlines import Deadlines
-from voicepipe.vendors.openai.exchange import exchange
-from voicepipe.vendors.openai.usage import ServiceFacts
+from voicepipe.vendors.openai.exchange import Exchange
 
 pytestmark = pytest.mark.anyio
 
@@ -172,13 +170,13 @@ class SlowOutbox:
         pass
 
 
-async def test_only_the_network_is_waited_for() -> None:
-    """Time in which the pieces are not taken is none that the service took."""
+@pytest.mark.parametrize("limits", [Deadlines(), None], ids=["pieces", "whole"])
+async def test_only_the_network_is_waited_for(limits: Deadlines | None) -> None:
+    """The time for which the outbox holds a piece up is not the service's."""
     async with RawServer([HEAD, text("One"), 1.0, text(" two"), 1.0, END]).serve() as base_url:
         http, outbox = HTTPClient(base_url, {}), SlowOutbox()
         async with http.open():
-            parser = CompletionParser(http.vendor)
-            await exchange(http, "{}", parser, outbox, Deadlines(), ServiceFacts(), lambda: None)
+            await Exchange(http, "{}", outbox, limits=limits).run()
     assert [getattr(part, "text", "") for part in outbox.parts] == ["One", " two", ""]
 
 

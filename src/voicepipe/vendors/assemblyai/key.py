@@ -1,76 +1,43 @@
-"""AssemblyAI's key, and where it may be sent.
-
-Rule 1: the key travels in one header of a handshake, raw, and is shown nowhere: not in a URL, a repr or an error.
-Rule 2: it is sent over TLS, or to this machine.
-"""
+"""Where AssemblyAI's key comes from, and where its sockets are. The key travels in one header of a handshake, raw."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from voicepipe.errors import AuthenticationError, ConfigurationError
-from voicepipe.http.client import BLOT, is_loopback
+from voicepipe.errors import ConfigurationError
+from voicepipe.http.address import is_private
+from voicepipe.vendors.credentials import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pydantic import SecretStr
 
-__all__ = ["KEY_ENV", "VENDOR", "given_key", "resolved_key", "socket_url", "without_key"]
+__all__ = ["KEY_ENV", "VENDOR", "credentials", "socket_url"]
 
 VENDOR: Final = "AssemblyAI"
 
 KEY_ENV: Final = "ASSEMBLYAI_API_KEY"
 
 
-def given_key(part: str, api_key: str | SecretStr | None) -> SecretStr | None:
-    """Return a key that an application passed, hidden.
+def credentials(part: str, url: str, api_key: str | SecretStr | None, api_key_env: str) -> Credentials:
+    """Return where the key of a part comes from. A service on this machine without TLS, a simulator, may need none.
 
     Raises:
-        ConfigurationError: It is empty.
+        ConfigurationError: The key is empty.
     """
-    from pydantic import SecretStr  # noqa: PLC0415 - imported with the first part that has a key
-
-    key = SecretStr(api_key) if isinstance(api_key, str) else api_key
-    if key is not None and not key.get_secret_value().strip():
-        raise ConfigurationError(f"{part}: api_key is empty; leave it out to read the key from the environment")
-    return key
-
-
-def resolved_key(part: str, api_key: str | SecretStr | None, api_key_env: str, url: str) -> SecretStr:
-    """Return the key to send: the one that was passed, else the environment's.
-
-    An empty one, which is not sent, stands for none where none was named and the service is on this machine, without
-    TLS: that is a simulator.
-
-    Raises:
-        AuthenticationError: There is none.
-        ConfigurationError: It is empty, or holds a character that no header can carry.
-    """
-    from pydantic import SecretStr  # noqa: PLC0415 - imported with the first part that has a key
-
-    given = given_key(part, api_key)
-    key = (given.get_secret_value() if given is not None else os.environ.get(api_key_env, "")).strip()
-    if not key and not (url.startswith("ws:") and api_key_env == KEY_ENV):
-        raise AuthenticationError(
-            f"{part}: the environment variable {api_key_env} is not set; put the key of {VENDOR} into it, or pass "
-            "api_key",
-            vendor=VENDOR,
-        )
-    if not (key.isascii() and key.isprintable()):  # told here: the client library would quote the value
-        raise ConfigurationError(
-            f"{part}: the key holds a character that no header can carry, such as a line end or a typographic quote; "
-            "copy the key again"
-        )
-    return SecretStr(key)
-
-
-def without_key(text: str, key: SecretStr) -> str:
-    """Return what a service said, fit to be shown: it may quote the key."""
-    secret = key.get_secret_value()
-    return text.replace(secret, BLOT) if secret else text
+    parts = urlsplit(url)
+    return Credentials(
+        part,
+        url,
+        parts.hostname or "",
+        api_key=api_key,
+        api_key_env=None if api_key is not None or api_key_env == KEY_ENV else api_key_env,
+        usual_env=KEY_ENV,
+        vendor=VENDOR,
+        is_optional=parts.scheme == "ws",
+    )
 
 
 def socket_url(
@@ -105,7 +72,7 @@ def socket_url(
         raise ConfigurationError(f"{part}: url must start with wss:// (or ws:// on this machine), not {url!r}")
     if parts.username is not None or parts.query or parts.fragment:
         raise ConfigurationError(f"{part}: url must end with its path; the key goes into api_key, options elsewhere")
-    if parts.scheme == "ws" and not is_loopback(parts.hostname):
+    if not is_private(url, parts.hostname):
         raise ConfigurationError(f"{part}: url would send the key to {parts.hostname} unencrypted; use wss://")
     base = url.rstrip("/")
     return base if parts.path.rstrip("/").endswith(path) else base + path

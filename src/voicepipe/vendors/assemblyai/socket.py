@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
-from voicepipe.vendors.assemblyai.key import VENDOR, without_key
+from voicepipe.vendors.assemblyai.key import VENDOR
+from voicepipe.vendors.credentials import without_key
 
 if TYPE_CHECKING:
     from pydantic import SecretStr

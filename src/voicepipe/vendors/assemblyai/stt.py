@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.hearing.recogniser import Recogniser
-from voicepipe.vendors.assemblyai.key import KEY_ENV, given_key, resolved_key, socket_url
+from voicepipe.vendors.assemblyai.key import KEY_ENV, credentials, socket_url
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters, is_word_by_word
 from voicepipe.vendors.assemblyai.stt_call import Call
 from voicepipe.vendors.assemblyai.stt_messages import event_models
@@ -88,14 +88,13 @@ class AssemblyAIRecogniser(Recogniser):
         self.parameters = parameters or StreamingParameters()
         self.sample_rate = self.parameters.sample_rate
         self.sends_agent_context = sends_agent_context
-        self._api_key = given_key(self.name, api_key)
-        self._api_key_env = api_key_env
+        self._credentials = credentials(self.name, self.url, api_key, api_key_env)
         self._call: Call | None = None
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Read the key, and import the vendor's SDK while there is no call that would have to wait for it."""
-        self._key = resolved_key(self.name, self._api_key, self._api_key_env, self.url)
+        self._key = self._credentials.read()
         event_models()
         yield
 

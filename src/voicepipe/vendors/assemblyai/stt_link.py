@@ -13,13 +13,14 @@ import anyio
 
 from voicepipe.errors import VendorError
 from voicepipe.vendors.assemblyai.json_values import number
-from voicepipe.vendors.assemblyai.key import VENDOR, without_key
+from voicepipe.vendors.assemblyai.key import VENDOR
 from voicepipe.vendors.assemblyai.parameters import URL_CHARACTERS, query
 from voicepipe.vendors.assemblyai.socket import Socket, SocketClosed, excerpt
 from voicepipe.vendors.assemblyai.stt_audio import AudioClock
 from voicepipe.vendors.assemblyai.stt_messages import MessageReader
 from voicepipe.vendors.assemblyai.stt_protocol import TERMINATE
 from voicepipe.vendors.assemblyai.stt_refusals import refusal
+from voicepipe.vendors.credentials import without_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ import anyio
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.speaking.tts_sink import TTSSink
-from voicepipe.vendors.assemblyai.key import KEY_ENV, given_key, resolved_key, socket_url
+from voicepipe.vendors.assemblyai.key import KEY_ENV, credentials, socket_url
 from voicepipe.vendors.assemblyai.tts_line import SpeechLine
 from voicepipe.vendors.assemblyai.tts_text import parts_of
 
@@ -114,13 +114,12 @@ class AssemblyAITTS(TTSSink):
         self.word_boundaries = word_boundaries
         self.inactivity_timeout_s = inactivity_timeout_s
         self.url = socket_url("AssemblyAITTS", PATH, REGIONS, region=region, host=host, url=url)
-        self._api_key = given_key("AssemblyAITTS", api_key)
-        self._api_key_env = api_key_env
+        self._credentials = credentials("AssemblyAITTS", self.url, api_key, api_key_env)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Read the key, so that a missing one is an error before the first call."""
-        self._key = resolved_key(self.name, self._api_key, self._api_key_env, self.url)
+        self._key = self._credentials.read()
         yield
 
     @asynccontextmanager

@@ -138,7 +138,7 @@ class SpeechLine:
     async def _hold(self, *, task_status: TaskStatus[None]) -> None:
         """Hold a session until it ends. Raises only until it has begun."""
         began_s = anyio.current_time()
-        protocol = TTSProtocol(began_s, sample_rate=self._sample_rate, secret=self._key.get_secret_value())
+        protocol = TTSProtocol(began_s, sample_rate=self._sample_rate, key=self._key)
         try:
             async with self._dialled() as socket:
                 while protocol.error or not protocol.has_begun:

@@ -19,15 +19,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from voicepipe.errors import ConfigurationError, VendorError
-from voicepipe.http.client import BLOT
 from voicepipe.vendors.assemblyai.json_values import number, parsed, positive, required
 from voicepipe.vendors.assemblyai.key import VENDOR
 from voicepipe.vendors.assemblyai.socket import excerpt
 from voicepipe.vendors.assemblyai.tts_allowance import Allowance
 from voicepipe.vendors.assemblyai.tts_refusals import refusal
 from voicepipe.vendors.assemblyai.tts_text import TimedWord
+from voicepipe.vendors.credentials import without_key
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from voicepipe.errors import VoicepipeError
 
 __all__ = ["SpeechRequest", "TTSProtocol"]
@@ -101,7 +103,7 @@ class TTSProtocol:
     Args:
         now: When the connection was made.
         sample_rate: Samples per second that were requested.
-        secret: What must not be shown when the service repeats it.
+        key: The key, which the service may repeat.
 
     Attributes:
         has_begun: Whether the service has sent `Begin`.
@@ -114,7 +116,7 @@ class TTSProtocol:
         unreadable: How many messages could not be read, and were skipped.
     """
 
-    def __init__(self, now: float, *, sample_rate: int, secret: str) -> None:
+    def __init__(self, now: float, *, sample_rate: int, key: SecretStr) -> None:
         self.has_begun = self.has_ended = self.was_given_up = False
         self.session_id: object = None
         self.error: VoicepipeError | None = None
@@ -122,7 +124,7 @@ class TTSProtocol:
         self.unknown: tuple[str, ...] = ()
         self.unreadable = 0
         self._sample_rate = sample_rate
-        self._secret = secret
+        self._key = key
         self._opened_s = now
         self._sent_s = now  # anything, for the inactivity timeout
         self._heard_s = now  # of the oldest request
@@ -290,7 +292,7 @@ class TTSProtocol:
         return self.error or refusal(code, self._clean(reason))
 
     def _clean(self, text: str) -> str:
-        return excerpt(text.replace(self._secret, BLOT) if self._secret else text)
+        return excerpt(without_key(text, self._key))
 
     def _begin(self, message: Message, now: float) -> None:
         self.has_begun, self._sent_s = True, now

@@ -8,8 +8,6 @@ Rule 3: a key goes to the host that it belongs to, and to no other.
 from __future__ import annotations
 
 import inspect
-import math
-import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,21 +15,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
-import anyio
-
-from voicepipe.errors import AuthenticationError, ConfigurationError, IncompleteReply, VendorError
+from voicepipe.errors import ConfigurationError, IncompleteReply, VendorError
 from voicepipe.events import ModelUsage, RateLimitNear, RequestRetried
-from voicepipe.http.client import HTTPClient, checked_host, is_loopback
+from voicepipe.flow import ReplyEnd
+from voicepipe.http.address import host_of
+from voicepipe.http.client import HTTPClient
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
 from voicepipe.model.window import Window
-from voicepipe.vendors.openai.completion import CompletionParser
-from voicepipe.vendors.openai.conversation_json import Conversation
+from voicepipe.vendors.credentials import Credentials, authorization, without_key
+from voicepipe.vendors.openai.completion import Answer, Part
+from voicepipe.vendors.openai.conversation_json import Conversation, check_settings
 from voicepipe.vendors.openai.deadlines import Deadlines
-from voicepipe.vendors.openai.exchange import exchange, silent
-from voicepipe.vendors.openai.retry import Collected, Counted, body_fields, check_settings, persist
+from voicepipe.vendors.openai.exchange import PATH, Exchange
+from voicepipe.vendors.openai.retry import persist
 from voicepipe.vendors.openai.schemas import SchemaForm, SchemaTexts
 from voicepipe.vendors.openai.services import GATEWAY_URL, service_at
-from voicepipe.vendors.openai.usage import ServiceFacts
+from voicepipe.vendors.openai.usage import RateLimit, Usage
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -44,12 +43,6 @@ __all__ = ["Deadlines", "LLMStreamStage"]
 
 RETRY_WITHIN: Final = 1.5
 """No try begins later than this many first-token deadlines after the first one: a silent service is asked twice."""
-
-COMPLETION_S: Final = 10.0
-"""How long a whole answer may take, for each request: nothing is seen of it before its end."""
-
-WHOLE: Final = Deadlines(first_token_s=math.inf, gap_s=math.inf, first_sentence_s=math.inf)
-"""Within `COMPLETION_S` a whole answer has no deadlines of its own."""
 
 SystemPrompt: TypeAlias = str | Callable[["AnySession"], str]
 
@@ -116,17 +109,11 @@ class LLMStreamStage(Model):
         window: Window | None = Window(),  # noqa: B008 - frozen
         streams: bool = True,
     ) -> None:
-        if api_key is not None and api_key_env is not None:
-            raise ConfigurationError("LLMStreamStage: give api_key or api_key_env, not both")
-        from pydantic import SecretStr  # noqa: PLC0415 - see tools.py, Rule 4
-
-        self._api_key = SecretStr(api_key) if isinstance(api_key, str) else api_key
-        if self._api_key is not None and not self._api_key.get_secret_value().strip():
-            raise ConfigurationError("LLMStreamStage: api_key is empty; leave it out for a service without keys")
-        host = checked_host(base_url, has_key=False)
-        self._service = service_at(host, is_local=is_loopback(host), model=model, part=self.name)
-        self._api_key_env = api_key_env if self._api_key or api_key_env is not None else self._service.key_env
-        checked_host(base_url, has_key=self._api_key is not None or self._api_key_env is not None)
+        host = host_of(base_url, PATH)
+        self._service = service_at(host, model, self.name)
+        self._credentials = Credentials(
+            self.name, base_url, host, api_key=api_key, api_key_env=api_key_env, usual_env=self._service.key_env
+        )
         if window is not None and not isinstance(cast("object", window), Window):
             raise ConfigurationError(f"LLMStreamStage: window must be a Window(...) or None, not {window!r}")
         if adjust is not None and not callable(adjust):
@@ -147,29 +134,14 @@ class LLMStreamStage(Model):
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Keep one pool of warm connections for all sessions."""
-        key = self._key()
-        headers = {"authorization": f"{self._service.scheme}{key.get_secret_value().strip()}"} if key else {}
-        self._http = HTTPClient(self.base_url, headers)
+        key = self._credentials.read()
+        self._http = HTTPClient(
+            self.base_url, authorization(key, self._service.scheme), hide=partial(without_key, key=key)
+        )
         self._schemas = SchemaTexts(self._schemas.form, self.name)
         self._conversations: WeakKeyDictionary[SessionContext, dict[str, Conversation]] = WeakKeyDictionary()
-        async with self._http.open(), anyio.create_task_group() as tasks:
-            tasks.start_soon(self._http.warm)
+        async with self._http.open(warms=True):
             yield
-            tasks.cancel_scope.cancel()
-
-    def _key(self) -> SecretStr | None:
-        if self._api_key_env is None:
-            return self._api_key
-        key = os.environ.get(self._api_key_env, "")
-        if not key.strip():
-            raise AuthenticationError(
-                f"LLMStreamStage: the environment variable {self._api_key_env} is not set; put the key of "
-                f"{checked_host(self.base_url, has_key=False)} into it, or pass api_key",
-                vendor=checked_host(self.base_url, has_key=False),
-            )
-        from pydantic import SecretStr  # noqa: PLC0415 - see tools.py, Rule 4
-
-        return SecretStr(key)
 
     async def reply(self, request: Request, outbox: Outbox[ReplyPart], turn: Turn) -> None:
         """Ask, and ask again while nothing of the reply was used. See `Model.reply`."""
@@ -179,18 +151,15 @@ class LLMStreamStage(Model):
         if filler not in conversations:
             conversations[filler] = Conversation(self.window, filler)
         body = self._body(asked, conversations[filler], stream=self.streams)
+        limits = self.deadlines if self.streams else None
 
         async def ask() -> None:
-            sent, facts = Counted(outbox), ServiceFacts()
+            reply = _TurnOutbox(outbox, turn, asked.model)
             turn.timeline.mark_again("llm_request")
             try:
-                if self.streams:
-                    parser, told = self._parser(filler), partial(_tell, facts, asked, turn)
-                    await exchange(self._http, body, parser, sent, self.deadlines, facts, told)
-                else:
-                    await self._whole(filler, body, sent, facts, partial(_tell, facts, asked, turn))
+                await Exchange(self._http, body, reply, limits=limits, filler=filler).run()
             except VendorError as error:
-                if sent.count:
+                if reply.is_used:
                     raise IncompleteReply(f"the reply was cut: {error}", vendor=error.vendor) from error
                 raise
 
@@ -213,20 +182,11 @@ class LLMStreamStage(Model):
         body = self._body(asked, Conversation(self.window, filler), stream=False)
 
         async def ask() -> Completion:
-            answer = Collected(self._http.vendor)
-            await self._whole(filler, body, answer, ServiceFacts(), lambda: None)
+            answer = Answer(self._http.vendor)
+            await Exchange(self._http, body, answer, limits=None, filler=filler).run()
             return answer.completion()
 
         return await persist(ask, RETRY_WITHIN * self.deadlines.first_token_s, lambda _error: None)
-
-    async def _whole(
-        self, filler: str, body: str, outbox: Outbox[ReplyPart], facts: ServiceFacts, told: Callable[[], None]
-    ) -> None:
-        """Ask for an answer that is not streamed, and pass it on."""
-        with anyio.move_on_after(COMPLETION_S):
-            await exchange(self._http, body, self._parser(filler), outbox, WHOLE, facts, told)
-            return
-        raise silent(self._http, f"the whole answer ({COMPLETION_S:g} s)")
 
     def _filled(self, request: Request, turn: Turn | None) -> Request:
         """Return the request with this stage's settings where it has none of its own, as `adjust` wants it."""
@@ -256,28 +216,42 @@ class LLMStreamStage(Model):
         return filled
 
     def _body(self, asked: Request, conversation: Conversation, *, stream: bool) -> str:
-        return conversation.request(
-            body_fields(asked, stream=stream),
-            asked.system or "",
-            asked.messages,
-            schemas=self._schemas.text(asked.tools, asked.response_format),
-        )
-
-    def _parser(self, filler: str) -> CompletionParser:
-        return CompletionParser(self._http.vendor, self._http.without_key, filler)
+        schemas = self._schemas.text(asked.tools, asked.response_format)
+        return conversation.body(asked, stream=stream, schemas=schemas)
 
     def __repr__(self) -> str:
         """Show the model and where it is; never the key."""
         return f"<LLMStreamStage {self.model} at {self.base_url}>"
 
 
-def _tell(facts: ServiceFacts, asked: Request, turn: Turn) -> None:
-    """Tell the application what a service said beside its reply."""
-    if turn.is_over:
-        return  # with its terminal event all was told
-    if (usage := facts.usage) is not None:
-        counts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-        turn.emit(ModelUsage(turn_id=turn.turn_id, model=usage.model or asked.model, **counts))
-    if (limit := facts.rate_limit) is not None and limit.is_near:
-        left = {"remaining": limit.remaining, "limit": limit.limit}
-        turn.emit(RateLimitNear(turn_id=turn.turn_id, reset_s=limit.reset_s, **left))
+class _TurnOutbox:
+    """Takes the parts of a reply: words and calls go on to the pipeline, what was counted goes to the application.
+
+    Attributes:
+        is_used: Whether the pipeline has something of the reply.
+    """
+
+    def __init__(self, outbox: Outbox[ReplyPart], turn: Turn, model: str) -> None:
+        self.is_used = False
+        self._outbox = outbox
+        self._turn = turn
+        self._model = model
+        self._usage: Usage | None = None
+
+    async def send(self, item: Part, /) -> None:
+        """Take a part of the reply. See `Outbox.send`."""
+        if isinstance(item, Usage):
+            self._usage = item  # some services count in each event; the last one is right
+        elif isinstance(item, RateLimit):
+            if item.is_near:
+                left = {"remaining": item.remaining, "limit": item.limit}
+                self._turn.emit(RateLimitNear(turn_id=self._turn.turn_id, reset_s=item.reset_s, **left))
+        else:
+            self.is_used |= not isinstance(item, ReplyEnd)
+            await self._outbox.send(item)
+
+    def close(self) -> None:
+        """Report the tokens. A turn that is over reports nothing after its terminal event."""
+        if (usage := self._usage) is not None and not self._turn.is_over:
+            counts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+            self._turn.emit(ModelUsage(turn_id=self._turn.turn_id, model=usage.model or self._model, **counts))

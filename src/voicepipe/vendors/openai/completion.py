@@ -13,19 +13,24 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from voicepipe.errors import AuthenticationError, IncompleteReply, RateLimited, VendorError
+from voicepipe.errors import IncompleteReply, VendorError
 from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
+from voicepipe.http.refusals import failure, quoted
+from voicepipe.model.model import Completion, ReplyPart
+from voicepipe.vendors.loose_json import as_object, as_objects, is_object
+from voicepipe.vendors.openai.usage import RateLimit, Usage, usage_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from voicepipe.model.model import ReplyPart
+__all__ = ["Answer", "CompletionParser", "Part", "unfinished"]
 
-__all__ = ["CUT_REASONS", "CompletionParser", "is_object", "refusal", "unfinished"]
+Part: TypeAlias = ReplyPart | Usage | RateLimit
+"""What a service sends: the reply itself, and what it counted."""
 
 CUT_REASONS: Final = {
     "length": "raise max_tokens, or ask for less",
@@ -37,8 +42,8 @@ CUT_REASONS: Final = {
 TEXT: Final = None
 """Stands for the reply's words where a number stands for a call."""
 
-SHOWN_BODY_CHARACTERS = 200
-"""How much of an error's body is put into the message."""
+MAX_ANSWER_CHARACTERS: Final = 1 << 18
+"""The longest answer that is put together from a stream."""
 
 OTHER_ROLES: Final = ("user", "system", "developer", "tool")
 """Whose words are not the model's."""
@@ -90,8 +95,8 @@ class CompletionParser:
         self._calls: dict[int, _Call] = {}
         self._last: _Call | None = None
 
-    def feed(self, data: str, name: str = "message") -> Iterator[ReplyPart]:
-        """Read the data of one event. What follows the finish reason or `[DONE]` is no part of the reply.
+    def feed(self, data: str, name: str = "message") -> Iterator[ReplyPart | Usage]:
+        """Read the data of one event. After the finish reason or `[DONE]` only the tokens used are read.
 
         Args:
             data: The event's data.
@@ -103,30 +108,35 @@ class CompletionParser:
         if data.strip() == "[DONE]":
             self.is_over = True
         if self.is_over:
+            with suppress(VendorError):  # the reply is whole, whatever else may come
+                yield from usage_in(self._object(data))
             return
         if name == "error":
             raise self._broken("reported an error", data)
         if name != "message" and not data.lstrip().startswith(("{", "[")):
             return
-        for choice in self._chosen(_objects(self._object(data).get("choices"))):
-            delta = _object(choice.get("delta"))
+        chunk = self._object(data)
+        yield from usage_in(chunk)
+        for choice in self._chosen(as_objects(chunk.get("choices"))):
+            delta = as_object(choice.get("delta"))
             self._has_deltas |= bool(delta)
             # A whole message after deltas says again what they said.
-            yield from self._part(choice, delta if self._has_deltas else _object(choice.get("message")))
+            yield from self._part(choice, delta if self._has_deltas else as_object(choice.get("message")))
 
-    def whole(self, body: str) -> Iterator[ReplyPart]:
+    def whole(self, body: str) -> Iterator[ReplyPart | Usage]:
         """Read a completion that was not streamed.
 
         Raises:
             VendorError: It is an error, or no completion.
         """
         completion = self._object(body)
-        choices = _objects(completion.get("choices"))
+        choices = as_objects(completion.get("choices"))
         if not choices:
             held = ", ".join(completion) or "nothing"
-            raise self._broken("answered with JSON that is no completion: it holds", _shown(held))
-        message = _object(choices[0].get("message"))
-        calls = _objects(message.get("tool_calls") or choices[0].get("tool_calls"))
+            raise self._broken("answered with JSON that is no completion: it holds", quoted(held))
+        yield from usage_in(completion)
+        message = as_object(choices[0].get("message"))
+        calls = as_objects(message.get("tool_calls") or choices[0].get("tool_calls"))
         numbered = [{**call, "index": number} for number, call in enumerate(calls)]  # each is a call of its own
         yield from self._part(choices[0], {**message, "tool_calls": numbered})
 
@@ -135,7 +145,7 @@ class CompletionParser:
             chunk = json.loads(data)
         except (ValueError, RecursionError):
             raise self._broken("sent something that is no JSON") from None
-        errors = [one for one in (_objects(chunk) or [_object(chunk)]) if _is_error(one)]
+        errors = [one for one in (as_objects(chunk) or [as_object(chunk)]) if _is_error(one)]
         if errors:
             # Beside an error there may be the reply's text, which is not quoted.
             error = errors[0].get("error")
@@ -163,7 +173,7 @@ class CompletionParser:
             for written in (piece.get("content"), piece.get("refusal")):
                 if text := self._whole_characters(TEXT, _words(written)):
                     yield TextDelta(text)
-        for call in _objects(piece.get("tool_calls") or choice.get("tool_calls")):
+        for call in as_objects(piece.get("tool_calls") or choice.get("tool_calls")):
             yield from self._call(call)
         if isinstance(reason := choice.get("finish_reason"), str) and reason and not self.has_ended:
             self.has_ended = self.is_over = True
@@ -191,7 +201,7 @@ class CompletionParser:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     def _call(self, written: dict[str, Any]) -> Iterator[ToolCallDelta]:
-        function = _object(written.get("function"))
+        function = as_object(written.get("function"))
         call_id = str(written.get("id") or function.get("id") or "")
         name, arguments = str(function.get("name") or ""), function.get("arguments") or ""
         if not isinstance(arguments, str):
@@ -246,8 +256,56 @@ class CompletionParser:
 
     def _broken(self, what: str, data: str | None = None) -> VendorError:
         # What a service says of its error is quoted; an event that is broken may hold the reply's text, so it is not.
-        shown = "" if data is None else f": {_shown(self._without_key(data))}"
-        return VendorError(f"{self._vendor} {what}{shown}", vendor=self._vendor, retryable=False)
+        shown = "" if data is None else f": {quoted(self._without_key(data))}"
+        return failure(self._vendor, f"{what}{shown}")
+
+
+class Answer:
+    """An outbox that puts a whole answer together.
+
+    Args:
+        vendor: Named in errors.
+    """
+
+    def __init__(self, vendor: str) -> None:
+        self._vendor = vendor
+        self._text: list[str] = []
+        self._calls: dict[int, list[str]] = {}
+        self._finish_reason = ""
+        self._characters = 0
+
+    async def send(self, item: Part, /) -> None:
+        """Take a part of the reply. See `Outbox.send`."""
+        match item:
+            case TextDelta(text=piece):
+                self._text.append(piece)
+            case ToolCallDelta(index=index, arguments=piece):
+                self._calls.setdefault(index, []).append(piece)
+            case ReplyEnd(finish_reason=reason):
+                self._finish_reason = self._finish_reason or reason
+                return
+            case _:
+                return  # nobody asks what a whole answer was counted as
+        self._characters += len(piece)
+        if self._characters > MAX_ANSWER_CHARACTERS:
+            raise IncompleteReply(f"the answer is longer than {MAX_ANSWER_CHARACTERS} characters", vendor=self._vendor)
+
+    def close(self) -> None:
+        """Do nothing: the answer ends with its request."""
+
+    def completion(self) -> Completion:
+        """Return the whole answer.
+
+        Raises:
+            IncompleteReply: The model was stopped before its end.
+        """
+        if remedy := CUT_REASONS.get(self._finish_reason):
+            raise IncompleteReply(
+                f"{self._vendor} cut the answer short ({self._finish_reason}): {remedy}", vendor=self._vendor
+            )
+        first_call = next(iter(self._calls.values()), None)
+        arguments = "" if first_call is None else "".join(first_call) or "{}"
+        return Completion(text="".join(self._text), arguments=arguments, finish_reason=self._finish_reason)
 
 
 def unfinished(vendor: str) -> IncompleteReply:
@@ -255,38 +313,6 @@ def unfinished(vendor: str) -> IncompleteReply:
     error = IncompleteReply(f"{vendor} ended the reply without a finish reason", vendor=vendor)
     error.retryable = True
     return error
-
-
-def refusal(vendor: str, status: int, body: str, retry_after: str | None, date: str | None = None) -> VendorError:
-    """Return the error for an HTTP status other than 200.
-
-    Args:
-        vendor: Named in the error.
-        status: The status.
-        body: What was said with it, without the key.
-        retry_after: The header of that name: seconds, or a date.
-        date: When the service sent it, by its own clock; without it a date to wait for says nothing.
-    """
-    message = f"{vendor} answered HTTP {status}: {_shown(body)}"
-    if status in (401, 403):
-        return AuthenticationError(f"{message}; check the key", vendor=vendor)
-    if 300 <= status < 400:
-        return VendorError(f"{message}; redirects are not followed: change base_url", vendor=vendor, retryable=False)
-    retryable = status in (408, 429) or status >= 500
-    wait_s = _seconds(retry_after, date) if retryable else None
-    if status == 429 or wait_s is not None:
-        return RateLimited(message, vendor=vendor, retry_after_s=wait_s)
-    return VendorError(message, vendor=vendor, retryable=retryable)
-
-
-def is_object(arguments: str) -> bool:
-    """Return whether a call's arguments are a whole JSON object."""
-    if not arguments.rstrip().endswith("}"):
-        return False
-    try:
-        return isinstance(json.loads(arguments), dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def _is_error(chunk: Mapping[str, Any]) -> bool:
@@ -303,7 +329,7 @@ def _words(written: object) -> str:
     """Return the text of a message's content, which may come as a list of parts; thoughts and pictures are no words."""
     if isinstance(written, str):
         return written
-    parts = (part.get("text") for part in _objects(written) if part.get("type", "text") == "text")
+    parts = (part.get("text") for part in as_objects(written) if part.get("type", "text") == "text")
     return "".join(text for text in parts if isinstance(text, str))
 
 
@@ -312,33 +338,3 @@ def _number(written: object) -> int | None:
     if isinstance(written, str) and re.fullmatch(r"[0-9]{1,9}", written):
         return int(written)
     return written if type(written) is int else None
-
-
-def _object(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def _objects(value: object) -> list[dict[str, Any]]:
-    found: list[Any] = value if isinstance(value, list) else []
-    return [one for one in found if isinstance(one, dict)]
-
-
-def _shown(text: str) -> str:
-    """Return the beginning of a text on one line."""
-    line = " ".join(text.split())
-    return (line[:SHOWN_BODY_CHARACTERS] + " ...") if len(line) > SHOWN_BODY_CHARACTERS else line or "(empty)"
-
-
-def _seconds(retry_after: str | None, date: str | None) -> float | None:
-    """Return how long to wait; a date is compared with the service's own clock, because ours may be another."""
-    if not retry_after:
-        return None
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass  # a date, then
-    try:
-        wait = parsedate_to_datetime(retry_after) - parsedate_to_datetime(date or "")
-    except (TypeError, ValueError):
-        return None
-    return max(0.0, wait.total_seconds())

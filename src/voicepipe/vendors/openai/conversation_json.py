@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from voicepipe.errors import ConfigurationError
 from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage, check_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from voicepipe.model.model import Request
     from voicepipe.model.window import Window
 
-__all__ = ["Conversation", "messages_json"]
+__all__ = ["Conversation", "check_settings", "messages_json"]
+
+OWN_FIELDS: Final = {"messages", "stream", "tools", "model"}
+"""Fields of a body that have a setting of their own."""
 
 CUT_MARK = " —"
 """Ends what was heard of an interrupted message, so that the model knows it was cut there."""
@@ -52,19 +58,19 @@ class Conversation:
         # With the message, so that its id is not used again.
         self._final: dict[int, tuple[Message, str]] = {}
 
-    def request(self, fields: Mapping[str, Any], system: str, messages: Sequence[Message], *, schemas: str = "") -> str:
+    def body(self, request: Request, *, stream: bool, schemas: str = "") -> str:
         """Return the body of a request.
 
         Args:
-            fields: What it holds beside the messages; at least one field.
-            system: The system prompt.
-            messages: The conversation, oldest first.
-            schemas: Further fields as JSON text, each after a comma.
+            request: What is asked, with the conversation.
+            stream: Whether the reply should come in pieces.
+            schemas: Its tools and format as JSON text, each after a comma. See `SchemaTexts`.
 
         Raises:
             ConfigurationError: A call lacks an id of its own or a result.
         """
-        return f'{_dumped(fields)[:-1]}{schemas},"messages":{self.rendered(system, messages)}}}'
+        messages = self.rendered(request.system or "", request.messages)
+        return f'{_dumped(_fields(request, stream=stream))[:-1]}{schemas},"messages":{messages}}}'
 
     def rendered(self, system: str, messages: Sequence[Message]) -> str:
         """Return the messages as a JSON array."""
@@ -110,6 +116,65 @@ class Conversation:
     def _forget(self, sent: Sequence[Message]) -> None:
         kept = set(map(id, sent))
         self._final = {key: known for key, known in self._final.items() if key in kept}
+
+
+def check_settings(request: Request, part: str) -> None:
+    """Refuse settings that cannot be meant.
+
+    Args:
+        request: Holds them.
+        part: Whose they are; named in the error.
+
+    Raises:
+        ConfigurationError: Names the field.
+    """
+    model, system, extra = (cast("object", value) for value in (request.model, request.system, request.extra_body))
+    if not isinstance(model, str) or not model.strip():
+        raise ConfigurationError(f"{part}: model must name a model of the service, not be {model!r}")
+    if system is not None and not isinstance(system, str):
+        raise ConfigurationError(f"{part}: system must be text, not {type(system).__name__}")
+    if request.max_tokens is not None and (type(request.max_tokens) is not int or request.max_tokens < 1):
+        raise ConfigurationError(f"{part}: max_tokens must be at least 1, not {request.max_tokens!r}")
+    temperature: Any = request.temperature
+    if temperature is not None and not (type(temperature) in (int, float) and 0 <= temperature <= 2):
+        raise ConfigurationError(f"{part}: temperature must be 0 to 2, not {temperature!r}")
+    if extra:
+        _check_extra(extra, part)
+    if request.must_call and request.must_call not in _names(request):
+        offered = ", ".join(_names(request)) or "none"
+        raise ConfigurationError(
+            f"{part}: must_call names {request.must_call!r}, which is not among the tools: {offered}"
+        )
+
+
+def _check_extra(extra: object, part: str) -> None:
+    if not isinstance(extra, Mapping):
+        raise ConfigurationError(f"{part}: extra_body must be a dict of fields, not {type(extra).__name__}")
+    if taken := OWN_FIELDS & set(extra):
+        raise ConfigurationError(f"{part}: extra_body may not set {', '.join(sorted(map(str, taken)))}")
+    try:
+        json.dumps(dict(extra), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{part}: extra_body must be what JSON can hold: {error}") from None
+
+
+def _names(request: Request) -> list[str]:
+    return [str(tool["function"]["name"]) for tool in request.tools]
+
+
+def _fields(request: Request, *, stream: bool) -> dict[str, Any]:
+    """Return the body of a request without its messages, tools and format."""
+    fields: dict[str, Any] = {"model": request.model, "stream": stream}
+    if request.max_tokens is not None:
+        fields["max_tokens"] = request.max_tokens
+    if request.temperature is not None:
+        fields["temperature"] = request.temperature
+    fields |= request.extra_body
+    if request.must_call:
+        fields["tool_choice"] = {"type": "function", "function": {"name": request.must_call}}
+    if request.response_format is not None:
+        fields.pop("response_format", None)
+    return fields
 
 
 def _is_final(message: Message) -> bool:

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from voicepipe.errors import ConfigurationError
-from voicepipe.flow import TextDelta, ToolCallDelta
+from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
 from voicepipe.text.sentences import SentenceSplitter
-from voicepipe.vendors.openai.completion import is_object
+from voicepipe.vendors.loose_json import is_object
 
 if TYPE_CHECKING:
-    from voicepipe.model.model import ReplyPart
+    from voicepipe.vendors.openai.completion import Part
 
-__all__ = ["Deadlines", "Patience"]
+__all__ = ["Deadlines", "Patience", "PatienceForAll"]
+
+WHOLE_S: Final = 10.0
+"""How long a whole answer may take: nothing is seen of it before its end."""
 
 SENTENCE_CHARACTERS: Final = 200
 """Text of this length counts as a sentence where no mark ends one, and arguments of it as a call: a steady reply is no
@@ -55,11 +58,13 @@ class Patience:
         asked_s: When the request was sent.
 
     Attributes:
+        head_s: How long the head of the response may take.
         until: When the waiting ends.
         waits_for: What did not come then.
     """
 
     def __init__(self, limits: Deadlines, asked_s: float) -> None:
+        self.head_s = limits.first_token_s
         self.waits_for = f"the first token ({limits.first_token_s:g} s)"
         self.until = asked_s + limits.first_token_s
         self._limits = limits
@@ -68,8 +73,8 @@ class Patience:
         self._words = self._written = 0
         self._calls: dict[int, str] = {}
 
-    def saw(self, part: ReplyPart) -> None:
-        """Take note of a piece: once the caller can hear something, or a tool can run, the sentence is there."""
+    def saw(self, part: Part) -> None:
+        """Take note of a part: once the caller can hear something, or a tool can run, the sentence is there."""
         if self._sentence_due == math.inf:
             return
         match part:
@@ -82,14 +87,30 @@ class Patience:
                 # Words before a call are spoken at once.
                 is_there = self._words > 0 or is_object(arguments) or self._written >= SENTENCE_CHARACTERS
             case _:
-                is_there = True
+                is_there = isinstance(part, ReplyEnd)
         if is_there:
             self._sentence_due = math.inf
 
     def renew(self, now: float, *, held_s: float) -> None:
-        """A data event has come, and whoever took its pieces has held it up for some time."""
+        """Wait for the next data event, after the parts of the last one were held up for some time."""
         self._sentence_due += held_s
         if self._sentence_due < now + self._limits.gap_s:
             self.until, self.waits_for = self._sentence_due, f"the first sentence ({self._limits.first_sentence_s:g} s)"
         else:
             self.until, self.waits_for = now + self._limits.gap_s, f"the next piece ({self._limits.gap_s:g} s)"
+
+
+class PatienceForAll(Patience):
+    """Waits `WHOLE_S` for a whole answer, also for one that is streamed unasked."""
+
+    def __init__(self, asked_s: float) -> None:
+        super().__init__(Deadlines(first_token_s=WHOLE_S, first_sentence_s=WHOLE_S), asked_s)
+        self.waits_for = f"the whole answer ({WHOLE_S:g} s)"
+
+    def saw(self, part: Part) -> None:
+        """Take no note: a part of the answer is of no use."""
+
+    def renew(self, now: float, *, held_s: float) -> None:
+        """Wait on, longer only by the time for which the parts were held up."""
+        del now
+        self.until += held_s

@@ -1,184 +1,143 @@
-"""One request to a model and its answer, streamed or whole.
+"""One request to a model and its reply, streamed or whole.
 
 Rule 1: deadlines count data events, not bytes: comments and keep-alives are no progress.
-Rule 2: the response is read to its end, so that the connection stays warm, but nobody waits for that.
-Rule 3: what an answer is, its first bytes say; what its head says of it is often wrong.
+Rule 2: the response is read to its end, so that the connection stays warm, but nothing waits long for that.
+Rule 3: the first bytes of a body say what it is; its head is often wrong.
 """
 
 from __future__ import annotations
 
 import math
-from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Final, Literal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from voicepipe.errors import VendorError
-from voicepipe.vendors.openai.completion import CompletionParser, refusal, unfinished
-from voicepipe.vendors.openai.deadlines import Deadlines, Patience
+from voicepipe.http.refusals import failure
+from voicepipe.vendors.openai.completion import CompletionParser, Part, unfinished
+from voicepipe.vendors.openai.deadlines import Deadlines, Patience, PatienceForAll
+from voicepipe.vendors.openai.usage import limit_in
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
-
     from voicepipe.core.channel import Outbox
-    from voicepipe.http.client import HTTPClient, HTTPResponse
-    from voicepipe.model.model import ReplyPart
-    from voicepipe.vendors.openai.usage import ServiceFacts
+    from voicepipe.http.client import HTTPClient
+    from voicepipe.http.response import HTTPResponse
 
-__all__ = ["exchange", "silent"]
+__all__ = ["PATH", "Exchange"]
+
+PATH: Final = "/chat/completions"
 
 WHOLE_BODY_BYTES: Final = 1 << 18
 """The largest answer that is taken when a server does not stream."""
 
-REFUSAL_S: Final = 0.5
-"""How long the words of a refusal may take: its status has said what to do."""
-
 EVENT_BEGINS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 
-async def exchange(
-    http: HTTPClient,
-    body: str,
-    parser: CompletionParser,
-    outbox: Outbox[ReplyPart],
-    limits: Deadlines,
-    facts: ServiceFacts,
-    told: Callable[[], None],
-) -> None:
-    """Send a request and pass its answer on, piece by piece or, where a service does not stream, at once.
+class Exchange:
+    """A request on its way, and its reply.
 
     Args:
         http: The service.
-        body: JSON text.
-        parser: Reads the answer.
-        outbox: Takes the pieces.
-        limits: How long to wait.
-        facts: Takes what the service tells beside the answer.
-        told: Called once, when it has told all; soon after this has returned if the service is late with it.
-
-    Raises:
-        VendorError: The service failed; `retryable` says whether asking again may help.
+        body: The request, as JSON text.
+        outbox: Takes the parts of the reply, and is closed after the last one. That may be up to half a second after
+            `run` has returned, since a service counts the tokens when the reply is over.
+        limits: How long to wait for a stream; None for a whole answer.
+        filler: What stands for the arguments of a call that has none. See `CompletionParser`.
     """
-    patience = Patience(limits, anyio.current_time())
-    is_read_on = False
-    try:
-        async with http.post("/chat/completions", body, limit_s=limits.first_token_s) as response:
-            facts.read_headers(response.header)
-            kind = await _kind(http, response, patience)
-            if kind == "stream":
-                events = response.events()
-                try:
-                    await _read_events(http, response, events, parser, outbox, patience, facts)
-                    is_read_on = parser.is_over
-                finally:
-                    if not is_read_on:
-                        await events.aclose()
-                if is_read_on:
-                    await http.read_on(response, lambda: _read_facts(events, facts, told))
-            else:
-                answer = await _whole_body(http, response, kind, patience.until, limits.first_token_s)
-                facts.read(answer)
-                for part in parser.whole(answer):
-                    await outbox.send(part)
-    finally:
-        if not is_read_on:
-            told()
-    if not parser.has_ended:
-        raise unfinished(http.vendor)
 
+    def __init__(
+        self, http: HTTPClient, body: str, outbox: Outbox[Part], *, limits: Deadlines | None, filler: str = ""
+    ) -> None:
+        self._http = http
+        self._body = body
+        self._outbox = outbox
+        self._parser = CompletionParser(http.vendor, http.hide, filler)
+        now = anyio.current_time()
+        self._patience = Patience(limits, now) if limits else PatienceForAll(now)
 
-async def _kind(http: HTTPClient, response: HTTPResponse, patience: Patience) -> Literal["stream", "whole", "page"]:
-    """Return what an answer is: events, JSON, or anything else.
+    async def run(self) -> None:
+        """Send the request and pass the reply on, part by part as it comes.
 
-    Raises:
-        VendorError: It is a refusal.
-    """
-    if response.status != 200:
-        raise await _refused(http, response, patience.until)
-    with anyio.CancelScope(deadline=patience.until):
-        first = await response.begins(1)
-        if first in (b"{", b"["):
-            return "whole"
-        if response.content_type == "text/event-stream":
-            return "stream"
-        return "stream" if (await response.begins(6)).startswith(EVENT_BEGINS) else "page"
-    raise silent(http, patience.waits_for)
+        Cancelling closes the request.
 
+        Raises:
+            VendorError: The service failed; `retryable` says whether asking again may help.
+        """
+        is_read_on = False
+        try:
+            async with self._http.post(PATH, self._body, limit_s=self._patience.head_s) as response:
+                for limit in limit_in(response.header):
+                    await self._outbox.send(limit)
+                if response.status != 200:
+                    raise await response.refusal(until=self._patience.until)
+                if await self._is_stream(response):
+                    await self._read_stream(response)
+                    if self._parser.is_over:
+                        is_read_on = True
+                        await self._http.read_on(response, lambda: self._read_rest(response))
+                else:
+                    await self._read_whole(response)
+        finally:
+            if not is_read_on:
+                self._outbox.close()
+        if not self._parser.has_ended:
+            raise unfinished(self._http.vendor)
 
-async def _read_events(
-    http: HTTPClient,
-    response: HTTPResponse,
-    events: AsyncGenerator[str],
-    parser: CompletionParser,
-    outbox: Outbox[ReplyPart],
-    patience: Patience,
-    facts: ServiceFacts,
-) -> None:
-    """Read a stream until the reply is over, or the stream.
+    async def _is_stream(self, response: HTTPResponse) -> bool:
+        """Return whether a body is events, not one JSON text.
 
-    Raises:
-        VendorError: The service fell silent, broke the connection, or tells of an error.
-    """
-    # One scope whose deadline moves: a scope for each event would cost as much as reading it.
-    with anyio.CancelScope(deadline=patience.until) as wait:
-        async for data in events:
-            came_s, wait.deadline = anyio.current_time(), math.inf  # only the network is waited for
-            facts.read(data)
-            for part in parser.feed(data, response.event_name):
-                patience.saw(part)
-                await outbox.send(part)
-            if parser.is_over:
-                return
-            patience.renew(now := anyio.current_time(), held_s=now - came_s)
-            wait.deadline = patience.until
-    if wait.cancelled_caught:
-        raise silent(http, patience.waits_for)
+        Raises:
+            VendorError: It is neither, or does not come.
+        """
+        with anyio.CancelScope(deadline=self._patience.until):
+            begin = await response.begins(6)
+            if begin.startswith((b"{", b"[")):
+                return False
+            if response.content_type == "text/event-stream" or begin.startswith(EVENT_BEGINS):
+                return True
+            found = response.content_type or "no content type"  # and not its words: nobody knows whose they are
+            raise failure(self._http.vendor, f"answered with something that is no reply ({found}); is base_url right?")
+        raise self._silent()
 
+    async def _read_stream(self, response: HTTPResponse) -> None:
+        """Read events until the reply is over, or the stream."""
+        patience = self._patience
+        # One scope whose deadline moves: a scope for each event would cost as much as reading it.
+        with anyio.CancelScope(deadline=patience.until) as wait:
+            async for event in response.events():
+                came_s, wait.deadline = anyio.current_time(), math.inf  # only the network is waited for
+                for part in self._parser.feed(event.data, event.name):
+                    patience.saw(part)
+                    await self._outbox.send(part)
+                if self._parser.is_over:
+                    return
+                patience.renew(now := anyio.current_time(), held_s=now - came_s)
+                wait.deadline = patience.until
+        if wait.cancelled_caught:
+            raise self._silent()
 
-async def _read_facts(events: AsyncGenerator[str], facts: ServiceFacts, told: Callable[[], None]) -> None:
-    """Read a stream on whose reply is over: the tokens that it took are told after it."""
-    try:
-        # The reply is whole; it is only the connection that does not end well.
-        with suppress(VendorError):
-            async with aclosing(events):
-                async for data in events:
-                    facts.read(data)
-    finally:
-        told()
+    async def _read_rest(self, response: HTTPResponse) -> None:
+        """Read what follows the reply: the tokens that it took."""
+        try:
+            with suppress(VendorError):  # the reply is whole; only its connection ends badly
+                async for event in response.events():
+                    for part in self._parser.feed(event.data, event.name):
+                        await self._outbox.send(part)
+        finally:
+            self._outbox.close()
 
+    async def _read_whole(self, response: HTTPResponse) -> None:
+        """Read an answer that is not streamed."""
+        body = await response.body(WHOLE_BODY_BYTES, until=self._patience.until)
+        if not response.is_whole:
+            if len(body) < WHOLE_BODY_BYTES:
+                raise self._silent()
+            raise failure(
+                self._http.vendor, f"answered with more than {WHOLE_BODY_BYTES} bytes; ask for less, or for a stream"
+            )
+        for part in self._parser.whole(body.decode("utf-8", "replace")):
+            await self._outbox.send(part)
 
-async def _refused(http: HTTPClient, response: HTTPResponse, until: float) -> VendorError:
-    """Return the error for a status other than 200, with as much of its words as comes soon."""
-    until = min(until, anyio.current_time() + REFUSAL_S)
-    body = http.without_key((await response.body(WHOLE_BODY_BYTES, until=until)).decode("utf-8", "replace"))
-    return refusal(http.vendor, response.status, body, response.header("retry-after"), response.header("date"))
-
-
-async def _whole_body(http: HTTPClient, response: HTTPResponse, kind: str, until: float, limit_s: float) -> str:
-    """Return the body of an answer that is no stream.
-
-    Raises:
-        VendorError: It is no JSON, too long, or does not come.
-    """
-    if kind == "page":  # not quoted: it may be anybody's words
-        found = response.content_type or "no content type"
-        raise VendorError(
-            f"{http.vendor} answered with something that is no reply ({found}); is base_url right?",
-            vendor=http.vendor,
-            retryable=False,
-        )
-    body = await response.body(WHOLE_BODY_BYTES, until=until)
-    if response.is_whole:
-        return body.decode("utf-8", "replace")
-    if len(body) < WHOLE_BODY_BYTES:
-        raise silent(http, f"the reply ({limit_s:g} s)")
-    raise VendorError(
-        f"{http.vendor} answered with more than {WHOLE_BODY_BYTES} bytes; ask for less, or for a stream",
-        vendor=http.vendor,
-        retryable=False,
-    )
-
-
-def silent(http: HTTPClient, waits_for: str) -> VendorError:
-    """Return the error for what did not come in time."""
-    return VendorError(f"{http.vendor} fell silent: {waits_for} did not come", vendor=http.vendor, retryable=True)
+    def _silent(self) -> VendorError:
+        return failure(self._http.vendor, f"fell silent: {self._patience.waits_for} did not come", retryable=True)

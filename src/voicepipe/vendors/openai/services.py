@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from voicepipe.errors import ConfigurationError
+from voicepipe.http.address import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,20 +67,19 @@ SIMULATED: Final = replace(GATEWAY, key_env=None)
 """A simulator of the gateway asks for no key, unless it is told to; then pass `api_key`."""
 
 
-def service_at(host: str, *, is_local: bool, model: str, part: str) -> Service:
+def service_at(host: str, model: str, part: str) -> Service:
     """Return what is known of the service at a host.
 
     Args:
         host: Where it is.
-        is_local: Whether that is this machine.
-        model: The model that was named, or "".
-        part: Who asks; named in errors.
+        model: The model that the application named, or "".
+        part: The part that asks; named in errors.
 
     Raises:
-        ConfigurationError: No model is named, and none is the custom there.
+        ConfigurationError: The application names no model, and the service has no usual one.
     """
-    if is_local and not model:
-        return SIMULATED  # who names no model means the gateway, here one that runs on this machine
+    if is_loopback(host) and not model:
+        return SIMULATED  # without a model it is the gateway, here one that runs on this machine
     service = GATEWAY if host in GATEWAY_HOSTS else OTHER
     if not model and not service.model:
         raise ConfigurationError(f"{part}: model must name a model of {host}, not be empty")

@@ -8,16 +8,18 @@ Rule 3: a key goes to the host that it belongs to, and to no other.
 from __future__ import annotations
 
 import json
-import os
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from voicepipe.errors import AuthenticationError, ConfigurationError, RateLimited, VendorError
-from voicepipe.http.client import HTTPClient, checked_host
+from voicepipe.errors import ConfigurationError, RateLimited, VendorError
+from voicepipe.http.address import host_of
+from voicepipe.http.client import HTTPClient
+from voicepipe.http.refusals import failure, quoted
 from voicepipe.speaking.tts_sink import TTSSink
-from voicepipe.vendors.openai.completion import refusal
+from voicepipe.vendors.credentials import Credentials, authorization, without_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -25,12 +27,15 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from voicepipe.flow import Sentence
-    from voicepipe.http.client import HTTPResponse
+    from voicepipe.http.response import HTTPResponse
 
 __all__ = ["OpenAITTS", "SpeechBody"]
 
-OPENAI_URL: Final = "https://api.openai.com/v1"
+OPENAI_HOST: Final = "api.openai.com"
+OPENAI_URL: Final = f"https://{OPENAI_HOST}/v1"
 OPENAI_KEY: Final = "OPENAI_API_KEY"
+
+PATH: Final = "/audio/speech"
 
 HEAD_S: Final = 4.0
 """How long a service may take to answer; less than `TTSSink` waits for audio, so that the error names the service."""
@@ -87,8 +92,6 @@ class OpenAITTS(TTSSink):
         api_key: str | SecretStr | None = None,
         api_key_env: str | None = None,
     ) -> None:
-        if api_key is not None and api_key_env is not None:
-            raise ConfigurationError("OpenAITTS: give api_key or api_key_env, not both")
         for name, value in (("model", model), ("voice", voice)):
             if not value.strip():
                 raise ConfigurationError(f"OpenAITTS: {name} must name a {name} of the service, not be {value!r}")
@@ -96,16 +99,11 @@ class OpenAITTS(TTSSink):
             raise ConfigurationError(f"OpenAITTS: speed must be 0.25 to 4, not {speed!r}")
         if sample_rate < 8_000:
             raise ConfigurationError(f"OpenAITTS: sample_rate must be at least 8000 a second, not {sample_rate!r}")
-        if base_url.rstrip("/").endswith("/audio/speech"):
-            raise ConfigurationError("OpenAITTS: base_url ends before /audio/speech, e.g. https://api.openai.com/v1")
-        from pydantic import SecretStr  # noqa: PLC0415 - see tools.py, Rule 4
-
-        self._api_key = SecretStr(api_key) if isinstance(api_key, str) else api_key
-        if self._api_key is not None and not self._api_key.get_secret_value().strip():
-            raise ConfigurationError("OpenAITTS: api_key is empty; leave it out for a service without keys")
-        is_openai = checked_host(base_url, has_key=False) == checked_host(OPENAI_URL, has_key=False)
-        self._api_key_env = OPENAI_KEY if is_openai and api_key is None and api_key_env is None else api_key_env
-        checked_host(base_url, has_key=self._api_key is not None or self._api_key_env is not None)
+        host = host_of(base_url, PATH)
+        usual_env = OPENAI_KEY if host == OPENAI_HOST else None
+        self._credentials = Credentials(
+            "OpenAITTS", base_url, host, api_key=api_key, api_key_env=api_key_env, usual_env=usual_env
+        )
         self.base_url = base_url
         self.model = model
         self.voice = voice
@@ -120,24 +118,10 @@ class OpenAITTS(TTSSink):
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Keep one pool of warm connections for all sessions."""
-        key = self._key()
-        self._http = HTTPClient(self.base_url, {"authorization": f"Bearer {key}"} if key else {})
-        async with self._http.open(), anyio.create_task_group() as tasks:
-            tasks.start_soon(self._http.warm)
+        key = self._credentials.read()
+        self._http = HTTPClient(self.base_url, authorization(key), hide=partial(without_key, key=key))
+        async with self._http.open(warms=True):
             yield
-            tasks.cancel_scope.cancel()
-
-    def _key(self) -> str:
-        if self._api_key_env is None:
-            return self._api_key.get_secret_value().strip() if self._api_key else ""
-        if key := os.environ.get(self._api_key_env, "").strip():
-            return key
-        host = checked_host(self.base_url, has_key=False)
-        raise AuthenticationError(
-            f"OpenAITTS: the environment variable {self._api_key_env} is not set; put the key of {host} into it, or "
-            "pass api_key",
-            vendor=host,
-        )
 
     async def synthesize(self, sentence: Sentence) -> AsyncGenerator[bytes]:
         """Yield the audio as it comes. See `TTSSink.synthesize`. Cancelling closes the request.
@@ -163,22 +147,21 @@ class OpenAITTS(TTSSink):
 
     async def _spoken(self, body: str) -> AsyncGenerator[bytes]:
         vendor = self._http.vendor
-        async with self._http.post("/audio/speech", body, limit_s=HEAD_S) as response:
+        async with self._http.post(PATH, body, limit_s=HEAD_S) as response:
             await self._check(response)
             audio = SpeechBody(
                 vendor, self.sample_rate, may_be_mp3=response.content_type in ("audio/mpeg", "audio/mp3")
             )
             is_empty = True
-            async with aclosing(response.pieces()) as pieces:
-                while (piece := await self._piece(pieces)) is not None:
-                    if pcm := audio.feed(piece):
-                        is_empty = False
-                        yield pcm
+            while (piece := await self._piece(response)) is not None:
+                if pcm := audio.feed(piece):
+                    is_empty = False
+                    yield pcm
             if pcm := audio.rest():
                 is_empty = False
                 yield pcm
         if is_empty:
-            raise VendorError(f"{vendor} answered without any audio", vendor=vendor, retryable=True)
+            raise failure(vendor, "answered without any audio", retryable=True)
 
     async def _check(self, response: HTTPResponse) -> None:
         """Refuse what can be no audio.
@@ -186,28 +169,18 @@ class OpenAITTS(TTSSink):
         Raises:
             VendorError: It is an error, or text.
         """
-        vendor, kind = self._http.vendor, response.content_type
-        is_text = kind.startswith("text/") or kind.endswith("json")
-        if response.status == 200 and not is_text:
-            return
-        body = b""
-        with anyio.move_on_after(GAP_S):
-            body = await response.body(ERROR_BYTES)
-        shown = self._http.without_key(body.decode("utf-8", "replace"))
         if response.status != 200:
-            raise refusal(vendor, response.status, shown, response.header("retry-after"))
-        raise VendorError(
-            f"{vendor} answered {kind} instead of audio ({' '.join(shown.split())[:200] or 'empty'}); does base_url "
-            "lead to a speech service?",
-            vendor=vendor,
-            retryable=False,
-        )
+            raise await response.refusal()
+        kind = response.content_type
+        if kind.startswith("text/") or kind.endswith("json"):
+            words = quoted(await response.words(ERROR_BYTES, until=anyio.current_time() + GAP_S))
+            found = f"{kind} instead of audio ({words})"
+            raise failure(self._http.vendor, f"answered {found}; does base_url lead to a speech service?")
 
-    async def _piece(self, pieces: AsyncGenerator[bytes]) -> bytes | None:
+    async def _piece(self, response: HTTPResponse) -> bytes | None:
         with anyio.move_on_after(GAP_S):
-            return await anext(pieces, None)
-        vendor = self._http.vendor
-        raise VendorError(f"{vendor} fell silent: no audio for {GAP_S:g} s", vendor=vendor, retryable=True)
+            return await anext(response, None)
+        raise failure(self._http.vendor, f"fell silent: no audio for {GAP_S:g} s", retryable=True)
 
     def __repr__(self) -> str:
         """Show the voice and where it is; never the key."""
@@ -292,17 +265,9 @@ class SpeechBody:
         if (code not in (1, 0xFFFE)) or (channels, bits) != (1, 16):
             raise self._refused(f"a WAV file of {channels} channels with {bits} bits (format {code})")
         if rate != self._sample_rate:
-            raise VendorError(
-                f"{self._vendor} sends {rate} samples a second, expected were {self._sample_rate}; set "
-                f"sample_rate={rate}",
-                vendor=self._vendor,
-                retryable=False,
-            )
+            sends = f"sends {rate} samples a second, expected were {self._sample_rate}"
+            raise failure(self._vendor, f"{sends}; set sample_rate={rate}")
 
     def _refused(self, found: str) -> VendorError:
-        return VendorError(
-            f"{self._vendor} answered {found} where raw 16-bit mono samples were asked for (response_format pcm); use "
-            "a model or server that sends those",
-            vendor=self._vendor,
-            retryable=False,
-        )
+        asked = "raw 16-bit mono samples were asked for (response_format pcm)"
+        return failure(self._vendor, f"answered {found} where {asked}; use a model or server that sends those")

@@ -8,15 +8,16 @@ read 2026-11-22.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
+
+from voicepipe.vendors.loose_json import as_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["RateLimit", "ServiceFacts", "Usage"]
+__all__ = ["RateLimit", "Usage", "limit_in", "usage_in"]
 
 NEAR: Final = 0.2
 """Which part of a limit counts as little left, ..."""
@@ -68,51 +69,30 @@ class RateLimit:
         return self.remaining < NEAR * self.limit or self.remaining <= NEAR_REQUESTS
 
 
-class ServiceFacts:
-    """Collects the facts of one request.
+def usage_in(chunk: Mapping[str, Any]) -> Iterator[Usage]:
+    """Yield the tokens that an event of a stream or a whole answer counts, if it does."""
+    usage = as_object(chunk.get("usage"))
+    written, read = (
+        _first(usage.get(f"{kind}_tokens") for kind in kinds)
+        for kinds in (("completion", "output"), ("prompt", "input"))
+    )
+    if written is not None and read is not None:
+        model = chunk.get("model")
+        yield Usage(model=model if isinstance(model, str) else "", input_tokens=read, output_tokens=written)
 
-    Attributes:
-        usage: What it was counted as, as far as it was told; the last word counts.
-        rate_limit: How many requests are left, if that was told.
-    """
 
-    def __init__(self) -> None:
-        self.usage: Usage | None = None
-        self.rate_limit: RateLimit | None = None
-
-    def read_headers(self, header: Callable[[str], str | None]) -> None:
-        """Read the head of a response."""
-        for kind in KINDS:
-            limit, remaining = (_count(header(f"x-ratelimit-{name}{kind}")) for name in ("limit", "remaining"))
-            if limit is not None and remaining is not None:
-                reset_s = _seconds(header(f"x-ratelimit-reset{kind}"))
-                self.rate_limit = RateLimit(remaining=remaining, limit=limit, reset_s=reset_s)
-                return
-
-    def read(self, data: str) -> None:
-        """Read an event of a stream, or a whole answer."""
-        if '"usage"' not in data:  # within a text the quotes would be escaped, so nearly all events end here
+def limit_in(header: Callable[[str], str | None]) -> Iterator[RateLimit]:
+    """Yield how many requests are left, if the head of a response says so."""
+    for kind in KINDS:
+        limit, remaining = (_count(header(f"x-ratelimit-{name}{kind}")) for name in ("limit", "remaining"))
+        if limit is not None and remaining is not None:
+            reset_s = _seconds(header(f"x-ratelimit-reset{kind}"))
+            yield RateLimit(remaining=remaining, limit=limit, reset_s=reset_s)
             return
-        try:
-            chunk: Any = json.loads(data)
-        except (ValueError, RecursionError):
-            return
-        usage = _object(_object(chunk).get("usage"))
-        written, read = (
-            _first(usage.get(f"{kind}_tokens") for kind in names)
-            for names in (("completion", "output"), ("prompt", "input"))
-        )
-        if written is not None and read is not None:
-            model = chunk.get("model")
-            self.usage = Usage(model=model if isinstance(model, str) else "", input_tokens=read, output_tokens=written)
 
 
-def _first(counts: Any) -> int | None:  # noqa: ANN401 - any JSON
+def _first(counts: Iterable[object]) -> int | None:
     return next((count for count in counts if type(count) is int and count >= 0), None)
-
-
-def _object(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _count(text: str | None) -> int | None:

@@ -1,0 +1,186 @@
+"""A response on its way in: its head, and its body as it comes.
+
+Rule 1: the beginning of a body can be looked at before the body is read: not every head is right about what follows.
+Rule 2: nothing in a body grows without bound: an event has a limit, and a compressed body is refused.
+Rule 3: httpx-sse decodes the events, from a response made for it that holds nothing but the body. So it reads UTF-8
+        whatever the head that came says, and that head stays as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import aclosing, contextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
+
+import anyio
+import httpx
+from httpx_sse import EventSource
+
+from voicepipe.errors import VendorError
+from voicepipe.http.refusals import failure, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+
+__all__ = ["HTTPResponse", "ServerEvent", "translated"]
+
+MAX_EVENT_BYTES: Final = 1 << 20
+"""The largest event of a stream. Within it a reply's own limits apply; beyond it the stream is broken."""
+
+REFUSAL_BYTES: Final = 2_048
+"""How much of a refusal is read."""
+
+REFUSAL_S: Final = 0.5
+"""How long the words of a refusal may take: its status has already said what to do."""
+
+BOM: Final = b"\xef\xbb\xbf"
+BLANKS: Final = b" \t\r\n"
+
+
+class ServerEvent(NamedTuple):
+    """A server-sent event.
+
+    Attributes:
+        data: Its data, never empty.
+        name: What the server calls it; "message" unless it names it.
+    """
+
+    data: str
+    name: str
+
+
+class HTTPResponse:
+    """A response whose head has arrived. Iterating yields its body piece by piece, as it comes.
+
+    Reading raises `VendorError` when the connection breaks before the end, and when the body is compressed.
+
+    Attributes:
+        status: HTTP status code.
+        content_type: Media type in lower case without parameters; "" when there is none.
+        is_whole: Whether `body` returned all that there was.
+        is_read_on: Whether it outlives the block that it was opened in. See `HTTPClient.read_on`.
+        client: The client that it came through.
+    """
+
+    def __init__(
+        self, response: httpx.Response, client: httpx.AsyncClient, vendor: str, hide: Callable[[str], str]
+    ) -> None:
+        self.client = client
+        self.status = response.status_code
+        self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self.is_whole = self.is_read_on = False
+        self._response = response
+        self._vendor = vendor
+        self._hide = hide
+        self._source = cast("AsyncGenerator[bytes]", aiter(cast("httpx.AsyncByteStream", response.stream)))
+        self._begin = b""
+        self._has_begun = False
+        self._events: AsyncGenerator[ServerEvent] | None = None
+        self._since_event = 0
+        self._event_limit = math.inf
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value, or None."""
+        return cast("str | None", self._response.headers.get(name))
+
+    async def begins(self, count: int) -> bytes:
+        """Return the first `count` bytes of the body, without byte order mark and blanks. They stay in the body."""
+        while len(self._begin) < count or self._begin in (BOM[:1], BOM[:2]):
+            try:
+                self._begin += await self._piece()
+            except StopAsyncIteration:
+                break
+            if not self._has_begun:
+                self._has_begun = len(self._begin) >= len(BOM)
+                self._begin = self._begin.removeprefix(BOM)
+            self._begin = self._begin.lstrip(BLANKS)
+        return self._begin[:count]
+
+    def __aiter__(self) -> HTTPResponse:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece, self._begin = self._begin, b""
+        piece = piece or await self._piece()
+        self._since_event += len(piece)
+        if self._since_event > self._event_limit:
+            raise failure(self._vendor, f"sent a broken event stream: an event is longer than {MAX_EVENT_BYTES} bytes")
+        return piece
+
+    async def _piece(self) -> bytes:
+        encoding = self._response.headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "identity"):
+            # The request asked for none, and a little of it may become very much.
+            raise failure(self._vendor, f"compressed its answer ({encoding}), which was asked for as it is")
+        with translated(self._vendor):
+            return await anext(self._source)
+
+    async def body(self, limit: int, *, until: float = math.inf) -> bytes:
+        """Return the first `limit` bytes of the body, as far as they have come at the time `until`.
+
+        Of a refusal it returns what came, also when the connection broke.
+        """
+        taken = bytearray()
+        try:
+            with anyio.CancelScope(deadline=until):
+                async for piece in self:
+                    taken += piece
+                    if len(taken) > limit:
+                        break
+                else:
+                    self.is_whole = True
+        except VendorError:
+            if self.status == 200:
+                raise
+        return bytes(taken[:limit])
+
+    async def words(self, limit: int, *, until: float = math.inf) -> str:
+        """Return the first `limit` bytes of the body as text that can be shown: without the key. See `body`."""
+        return self._hide((await self.body(limit, until=until)).decode("utf-8", "replace"))
+
+    async def refusal(self, *, until: float = math.inf) -> VendorError:
+        """Return the error for a status other than 200, with as much of the body as comes within `REFUSAL_S`."""
+        words = await self.words(REFUSAL_BYTES, until=min(until, anyio.current_time() + REFUSAL_S))
+        return refusal(self._vendor, self.status, words, self.header("retry-after"), self.header("date"))
+
+    def events(self) -> AsyncGenerator[ServerEvent]:
+        """Return the server-sent events that have data; a second loop goes on where the first one stopped."""
+        if self._events is None:
+            self._events = self._read_events()
+        return self._events
+
+    async def _read_events(self) -> AsyncGenerator[ServerEvent]:
+        await self.begins(1)  # takes off the byte order mark, which httpx-sse does not know
+        self._event_limit = MAX_EVENT_BYTES
+        body = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=self)
+        async with aclosing(EventSource(body).aiter_sse()) as events:
+            async for event in events:
+                self._since_event = 0
+                if event.data:
+                    yield ServerEvent(event.data, event.event)
+
+    async def aclose(self) -> None:
+        """Close the response; a body that was read to its end leaves its connection to the next request."""
+        try:
+            if self._events is not None:
+                await self._events.aclose()
+            await self._source.aclose()
+        finally:
+            await self._response.aclose()
+
+
+@contextmanager
+def translated(vendor: str, url: str = "") -> Generator[None]:
+    """Raise the client library's errors as `VendorError`."""
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise VendorError(
+            f"cannot connect to {url or vendor} ({str(error) or 'no answer'}); is base_url right, is the service up?",
+            vendor=vendor,
+            retryable=True,
+        ) from error
+    except httpx.HTTPError as error:
+        raise VendorError(
+            f"the connection to {vendor} broke: {type(error).__name__}: {error}", vendor=vendor, retryable=True
+        ) from error

@@ -1,0 +1,65 @@
+"""What an HTTP status other than 200 means."""
+
+from __future__ import annotations
+
+import pytest
+
+from voicepipe.errors import AuthenticationError, RateLimited, VendorError
+from voicepipe.http.refusals import refusal
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "retryable"),
+    [
+        (302, VendorError, False),
+        (400, VendorError, False),
+        (401, AuthenticationError, False),
+        (403, AuthenticationError, False),
+        (404, VendorError, False),
+        (408, VendorError, True),
+        (429, RateLimited, True),
+        (500, VendorError, True),
+        (529, VendorError, True),
+    ],
+)
+def test_a_status_says_whether_to_try_again(status: int, kind: type[VendorError], retryable: bool) -> None:
+    """A status becomes the error that fits what the caller can do."""
+    error = refusal("vendor", status, "a\n  body", None)
+
+    assert (type(error), error.retryable) == (kind, retryable)
+    assert f"vendor answered HTTP {status}: a body" in str(error)
+
+
+SENT = "Wed, 21 Oct 2026 07:27:30 GMT"
+
+
+@pytest.mark.parametrize(
+    ("header", "date", "seconds"),
+    [
+        (None, SENT, None),
+        ("", SENT, None),
+        ("2", None, 2.0),
+        ("0.5", None, 0.5),
+        ("-1", None, 0.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", SENT, 30.0),
+        ("Wed, 21 Oct 2026 07:27:00 GMT", SENT, 0.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None, None),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "yesterday", None),
+        ("Wed, 21 Oct 2026 07:28:00", SENT, None),
+        ("soon", SENT, None),
+    ],
+)
+def test_retry_after_is_read_in_seconds(header: str | None, date: str | None, seconds: float | None) -> None:
+    """Seconds are understood, and a date by the service's own clock; nonsense is as if there were none."""
+    error = refusal("vendor", 429, "", header, date)
+
+    assert isinstance(error, RateLimited)
+    assert error.retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds"), [(408, 2.0), (429, 2.0), (500, 2.0), (503, 2.0), (400, None), (401, None), (302, None)]
+)
+def test_whoever_may_be_asked_again_may_say_when(status: int, seconds: float | None) -> None:
+    """A time to wait counts with every refusal that may pass, and with no other."""
+    assert getattr(refusal("vendor", status, "", "2"), "retry_after_s", None) == seconds
