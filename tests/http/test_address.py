@@ -23,7 +23,7 @@ KEY = "sk-canary-7f3a"
         ("https://127.0.0.1", "127.0.0.1", True),
     ],
 )
-def test_nobody_reads_what_is_encrypted_or_stays_here(url: str, host: str, is_local: bool) -> None:
+def test_an_address_is_private_when_encrypted_or_local(url: str, host: str, is_local: bool) -> None:
     """An address over TLS is private, and so is plain http to this machine."""
     assert host_of(url) == host
     assert (is_loopback(host), is_private(url, host)) == (is_local, True)
@@ -41,7 +41,7 @@ def test_nobody_reads_what_is_encrypted_or_stays_here(url: str, host: str, is_lo
         "http://[::2]",
     ],
 )
-def test_others_read_what_is_not(url: str) -> None:
+def test_any_other_address_is_not_private(url: str) -> None:
     """Plain http to any other machine is not private, however much its name looks like this one's."""
     assert not is_private(url, host_of(url))
 

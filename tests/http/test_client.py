@@ -1,4 +1,4 @@
-"""The one module that speaks HTTP."""
+"""Requests and responses over HTTP."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def events(*acts: Act) -> list[str]:
     ],
 )
 async def test_events_are_the_data_of_a_stream(acts: Sequence[Act], found: list[str]) -> None:
-    """An event is what has data; everything else that a stream may hold is left out."""
+    """Only events with data are events; everything else in a stream is skipped."""
     assert await events(*acts) == found
 
 
@@ -56,20 +56,20 @@ async def test_events_are_the_data_of_a_stream(acts: Sequence[Act], found: list[
     [pytest.param(b"data: " + b"x" * 65_000, id="line"), pytest.param(b"data: x\n" * 8_000, id="lines without number")],
 )
 async def test_an_event_without_end_is_refused(piece: bytes) -> None:
-    """A server that never ends an event is cut off at a mebibyte: it does not fill the memory."""
+    """An event without an end is cut off at a mebibyte, so that it does not fill memory."""
     with pytest.raises(VendorError, match="an event is longer than 1048576 bytes") as raised:
         await events(piece, 0.0, "repeat")
     assert not raised.value.retryable
 
 
 async def test_a_long_stream_of_events_is_read() -> None:
-    """The limit is on one event; a stream may be as long as it likes."""
+    """The limit counts for one event; a stream may be of any length."""
     piece = data(b"x" * 60_000)
     assert len(await events(*[piece] * 40)) == 40
 
 
 async def test_a_cut_body_is_a_vendor_error() -> None:
-    """A connection that ends inside a chunk is told as a broken connection that may work next time."""
+    """A connection that ends inside a chunk is a retryable error."""
     head = HEAD.replace(b"\r\n\r\n", b"\r\ntransfer-encoding: chunked\r\n\r\n")
     async with RawServer([head, b"20\r\ndata: x\n\n"]).serve() as base_url:
         client = HTTPClient(base_url, {})
@@ -81,7 +81,7 @@ async def test_a_cut_body_is_a_vendor_error() -> None:
 
 
 async def test_a_body_is_read_up_to_its_limit() -> None:
-    """Of a long body the beginning is returned."""
+    """Only the beginning of a long body is returned."""
     async with RawServer([answer("200 OK", b"abcdef")]).serve() as base_url:
         client = HTTPClient(base_url, {})
         async with client.open(), client.post("/x", "{}", limit_s=1.0) as response:
@@ -93,7 +93,7 @@ async def test_a_body_is_read_up_to_its_limit() -> None:
 
 
 async def test_a_response_is_closed_with_its_block() -> None:
-    """A response that was not read to its end is hung up when its block ends, while the client stays open."""
+    """A response that was not read to its end is closed with its block, while the client stays open."""
     server = RawServer([HEAD, b"abcdef", "hold"])
     async with server.serve() as base_url:
         client = HTTPClient(base_url, {})
@@ -117,7 +117,7 @@ async def test_a_silent_server_is_given_up_at_the_limit() -> None:
 
 
 async def test_half_a_surrogate_pair_can_be_sent() -> None:
-    """Text that UTF-8 cannot hold is sent with a question mark in its place: one odd word must not end a call."""
+    """A question mark takes the place of what UTF-8 cannot hold: one odd word must not end a call."""
     server = RawServer([answer("200 OK", b"")])
     async with server.serve() as base_url:
         client = HTTPClient(base_url, {})
@@ -148,7 +148,7 @@ async def test_a_client_is_used_inside_of_open() -> None:
 
 
 async def test_a_client_shows_its_host_alone() -> None:
-    """Neither key nor path are shown."""
+    """Its repr has neither key nor path."""
     client = HTTPClient("https://api.example.com/v1", {"Authorization": f"Bearer {KEY}"})
     assert repr(client) == "<HTTPClient api.example.com>"
 
@@ -166,7 +166,7 @@ async def test_what_must_not_be_shown_is_taken_out_of_words() -> None:
 
 
 async def test_the_connection_timeout_is_bounded() -> None:
-    """A name that never connects is given up: the limit of a connection is below that of a first token."""
+    """The limit for connecting is below the deadline of a first token."""
     assert 0 < client.CONNECT_S < 4.0
 
 

@@ -1,4 +1,4 @@
-"""The one module that speaks HTTP: what becomes of connections, and what is read of whom nobody asked."""
+"""What happens to connections, and how little is read of unwanted answers."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def ask(client: HTTPClient, limit_s: float = 4.0) -> bytes:
 
 @pytest.mark.parametrize("is_silent", [False, True], ids=["closed", "silent"])
 async def test_after_a_dead_connection_a_fresh_one_is_tried(is_silent: bool) -> None:
-    """Of five connections that have died unseen the next try after the first failure takes none."""
+    """When five idle connections have died, the next try after the first failure uses none of them."""
 
     async def once(stream: anyio.abc.SocketStream, count: int) -> bool:
         await anyio.sleep(0.1)
@@ -102,7 +102,7 @@ async def test_after_a_dead_connection_a_fresh_one_is_tried(is_silent: bool) -> 
 
 
 async def test_a_failure_does_not_disturb_other_requests() -> None:
-    """A request that is being answered goes on when another one fails, and its connection is closed after it."""
+    """A request continues when another one fails, and its connection is closed after it."""
     release = anyio.Event()
 
     async def handler(stream: anyio.abc.SocketStream, _count: int) -> bool:
@@ -131,8 +131,10 @@ async def test_a_failure_does_not_disturb_other_requests() -> None:
     ("pause_s", "took_s", "connections"),
     [(0.0, 0.0, [0, 0]), (0.02, 0.02, [0, 0]), (0.2, 0.05, [0, 1]), (9.0, 0.05, [0, 1])],
 )
-async def test_the_rest_of_a_response_is_read_beside(pause_s: float, took_s: float, connections: list[int]) -> None:
-    """A response that ends within 50 ms leaves its connection to the next request; a later one holds nobody up."""
+async def test_the_rest_of_a_response_is_read_while_the_turn_goes_on(
+    pause_s: float, took_s: float, connections: list[int]
+) -> None:
+    """A response that ends within 50 ms leaves its connection to the next request; a later one is not waited for."""
 
     async def handler(stream: anyio.abc.SocketStream, _count: int) -> bool:
         await stream.send(CHUNKED + b"c\r\n" + data(b"last") + b"\r\n")
@@ -157,8 +159,8 @@ async def exhausted(events: AsyncGenerator[ServerEvent]) -> None:
         assert [event async for event in events] == []
 
 
-async def test_what_is_read_beside_has_an_end() -> None:
-    """A response that does not end is hung up half a second after nobody needed more of it."""
+async def test_reading_on_has_an_end() -> None:
+    """A response that does not end is closed half a second after the part that is needed."""
     server = RawServer([HEAD, data(b"last"), "hold"])
     async with server.serve() as base_url:
         client = HTTPClient(base_url, {})
@@ -174,7 +176,7 @@ async def test_what_is_read_beside_has_an_end() -> None:
 
 
 async def test_no_cookie_is_kept() -> None:
-    """What a service sets in one call is not sent in the next one, which may be another caller's."""
+    """A cookie that a service sets in one call is not sent in the next one, which may be another caller's."""
 
     async def handler(stream: anyio.abc.SocketStream, _count: int) -> bool:
         await stream.send(answer("200 OK", b"", "set-cookie: caller=ann; path=/"))
@@ -188,7 +190,7 @@ async def test_no_cookie_is_kept() -> None:
 
 
 async def test_a_connection_that_was_warmed_is_used() -> None:
-    """The first request goes over the connection that was made ahead of it, whatever the answer was."""
+    """The first request uses the connection that was made ahead of it, whatever the answer was."""
     for body in (b"{}", b"x" * WARM_BYTES):
 
         async def handler(stream: anyio.abc.SocketStream, _count: int, body: bytes = body) -> bool:
@@ -203,7 +205,7 @@ async def test_a_connection_that_was_warmed_is_used() -> None:
 
 
 async def test_a_list_of_models_without_end_is_not_read() -> None:
-    """Of the answer to a question that nobody asked a quarter of a mebibyte is read."""
+    """Warming a connection reads a quarter of a mebibyte at most."""
     sent = 0
 
     async def handler(stream: anyio.abc.SocketStream, _count: int) -> bool:
@@ -220,8 +222,8 @@ async def test_a_list_of_models_without_end_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "GZIP"])
-async def test_what_was_compressed_unasked_is_refused(encoding: str) -> None:
-    """A small body may become a very large one: a compressed answer is not unpacked."""
+async def test_an_unwanted_compression_is_refused(encoding: str) -> None:
+    """A compressed answer is not unpacked: a small body may become a very large one."""
     for status in ("200 OK", "500 Internal Server Error"):
         packed = answer(status, gzip.compress(data(b"one")), f"content-encoding: {encoding}")
         async with RawServer([packed]).serve() as base_url:
@@ -235,8 +237,8 @@ async def test_what_was_compressed_unasked_is_refused(encoding: str) -> None:
                     assert await response.body(100) == b""
 
 
-async def test_an_answer_that_says_it_is_plain_is_read() -> None:
-    """The encoding that was asked for may be named."""
+async def test_an_answer_with_the_encoding_identity_is_read() -> None:
+    """The header may name the encoding that the request asked for."""
     async with RawServer([answer("200 OK", b"well", "content-encoding: identity")]).serve() as base_url:
         client = HTTPClient(base_url, {})
         async with client.open():

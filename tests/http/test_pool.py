@@ -1,4 +1,4 @@
-"""A barge-in gives its connection back, whenever it comes: a process that loses one with each goes deaf."""
+"""A barge-in gives its connection back at any moment: a process that loses one each time soon cannot connect."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOMENTS = [
 
 
 class Watched(vp.LLMStreamStage):
-    """The stage, whose client can be looked into."""
+    """The stage, with access to its client."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -53,7 +53,7 @@ def pool_of(client: HTTPClient) -> Any:
 
 
 async def wait_all_free(client: HTTPClient) -> None:
-    """Wait until no connection is taken and no request waits for one."""
+    """Wait until no connection is in use and no request waits for one."""
     pool = pool_of(client)
     with anyio.move_on_after(5.0):
         while pool._requests or not all(connection.is_idle() for connection in pool.connections):  # noqa: ASYNC110
@@ -71,7 +71,7 @@ def gateway() -> ScriptedGateway:
 
 
 def kinds(service: ScriptedGateway) -> Counter[str]:
-    """What the gateway saw of the questions: how many came, and how far their replies did."""
+    """How many requests the gateway got, by how far their replies went."""
     asked = [request for request in service.requests if request.method == "POST"]
     return Counter(
         "whole"

@@ -23,7 +23,7 @@ from voicepipe.http.refusals import refusal
     ],
 )
 def test_a_status_says_whether_to_try_again(status: int, kind: type[VendorError], retryable: bool) -> None:
-    """A status becomes the error that fits what the caller can do."""
+    """A status becomes the error that says what the caller can do."""
     error = refusal("vendor", status, "a\n  body", None)
 
     assert (type(error), error.retryable) == (kind, retryable)
@@ -50,7 +50,7 @@ SENT = "Wed, 21 Oct 2026 07:27:30 GMT"
     ],
 )
 def test_retry_after_is_read_in_seconds(header: str | None, date: str | None, seconds: float | None) -> None:
-    """Seconds are understood, and a date by the service's own clock; nonsense is as if there were none."""
+    """Seconds are read, and a date by the service's own clock; anything else is ignored."""
     error = refusal("vendor", 429, "", header, date)
 
     assert isinstance(error, RateLimited)
@@ -60,6 +60,6 @@ def test_retry_after_is_read_in_seconds(header: str | None, date: str | None, se
 @pytest.mark.parametrize(
     ("status", "seconds"), [(408, 2.0), (429, 2.0), (500, 2.0), (503, 2.0), (400, None), (401, None), (302, None)]
 )
-def test_whoever_may_be_asked_again_may_say_when(status: int, seconds: float | None) -> None:
-    """A time to wait counts with every refusal that may pass, and with no other."""
+def test_a_retryable_refusal_may_say_when(status: int, seconds: float | None) -> None:
+    """A time to wait counts for every retryable refusal, and for no other."""
     assert getattr(refusal("vendor", status, "", "2"), "retry_after_s", None) == seconds

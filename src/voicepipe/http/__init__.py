@@ -1,1 +1,1 @@
-"""All HTTP of the library, so that the client library can be replaced."""
+"""All HTTP of the library. Only these modules import the client library, so that it can be replaced."""

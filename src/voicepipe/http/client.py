@@ -1,7 +1,7 @@
-"""All HTTP of the library, so that the client library can be replaced.
+"""A pool of connections to one service.
 
-Rule 1: one client per opened part, kept warm; a response is read to its end, or its connection is lost.
-Rule 2: what opens a response closes it in the same function, shielded.
+Rule 1: each opened part has one client, kept warm. A response is read to its end, or its connection is lost.
+Rule 2: the function that opens a response closes it, shielded.
 Rule 3: errors of the client library become `VendorError` here and in `response`, and nowhere else.
 Rule 4: a request's headers are never shown, and no redirect is followed: they may hold a key.
 """
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 __all__ = ["HTTPClient"]
 
 CONNECT_S: Final = 2.0
-"""How long a connection may take to be made, TLS included."""
+"""How long connecting may take, TLS included."""
 
 CLOSE_S: Final = 0.5
-"""How long closing a response may take when its turn is dead."""
+"""How long closing a response may take when its turn was cancelled."""
 
 REST_S: Final = 0.5
-"""How long a server may take to end a response of which nothing more is needed."""
+"""How long a server may take to end a response after the part that is needed."""
 
 LINGER_S: Final = 0.05
-"""How long that is waited for: a little, because the next request wants the connection, and another one costs more."""
+"""How long the caller of `read_on` waits for that: the next request needs the connection, and a new one costs more."""
 
 WARM_BYTES: Final = 1 << 18
-"""The longest answer that is read to keep the connection on which it came."""
+"""How much of an answer is read to keep its connection."""
 
-# A connection for each session that speaks at this moment; idle ones are kept as long as servers keep theirs.
+# One connection for each session that speaks at the moment; idle ones are kept about as long as servers keep theirs.
 LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=60.0)
 JSON: Final = {"content-type": "application/json"}
 
@@ -91,7 +91,7 @@ class HTTPClient:
             timeout=httpx.Timeout(None, connect=CONNECT_S),  # every other wait has its own deadline, on data
             trust_env=trusts,
             verify=httpx.create_ssl_context(trust_env=trusts),  # once: it takes as long as a handshake
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # one call must not be known by another's
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # callers must not be connected with each other
         )
         self._client = self._new_client()
         raised: Exception | None = None
@@ -121,7 +121,7 @@ class HTTPClient:
                 return
 
     def post(self, path: str, body: str, *, limit_s: float) -> AbstractAsyncContextManager[HTTPResponse]:
-        """Send a request, wait for the response's head, and close the response at the end, also when cancelled.
+        """Send a request and wait for the response's head. The response is closed with the block, also when cancelled.
 
         Args:
             path: Below the base URL, with its slash.
@@ -143,7 +143,7 @@ class HTTPClient:
             response = await self._head(client, method, f"{self.base_url}{path}", content, limit_s)
         except BaseException as error:
             if isinstance(error, VendorError) and client is self._client:
-                # A connection that died unseen is seldom alone: the next request must not try one after the other.
+                # Connections seldom die alone, and the next request must not try one dead one after the other.
                 self._client = self._new_client()
             await self._release(client)
             raise

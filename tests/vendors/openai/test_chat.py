@@ -1,4 +1,4 @@
-"""The model over HTTP, asked by a whole session: what becomes of a reply."""
+"""The model over HTTP, asked by a whole session: what happens to a reply."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY = "sk-canary-7f3a"
 ERROR = {"error": {"message": "the service is on fire", "type": "server_error"}}
 
 
-# --- asked again, or told ---------------------------------------------------------------------------------------------
+# --- sent again, or reported ------------------------------------------------------------------------------------------
 
 GOOD: list[Act] = [HEAD, text("Very well."), END]
 
@@ -57,7 +57,7 @@ async def test_what_may_pass_is_asked_again_before_the_first_word(first: list[Ac
     ],
 )
 async def test_a_refusal_for_good_is_not_repeated(status: str, error: type[Exception]) -> None:
-    """What would be refused again is asked once, and the error quotes the status and the beginning of the body."""
+    """A final refusal is not repeated, and the error quotes the status and the beginning of the body."""
     asked, server = await ask_raw([answer(status, b"bad\n" + b"x" * 1000)])
 
     assert type(asked.end.error) is error
@@ -86,8 +86,8 @@ async def test_it_is_asked_again_at_once_and_then_a_little_later(monkeypatch: py
     assert drawn == [(0.5, 1.0)] * 2
 
 
-async def test_a_refused_connection_is_told_with_the_url() -> None:
-    """Where nobody listens the turn fails after the third try, and the error names the URL to check."""
+async def test_a_refused_connection_names_the_url() -> None:
+    """If nothing listens at the URL, the turn fails after the third try, and the error names the URL to check."""
     async with RawServer([]).serve() as base_url:
         pass
     asked = await ask(base_url)
@@ -97,7 +97,7 @@ async def test_a_refused_connection_is_told_with_the_url() -> None:
 
 
 async def test_retry_after_is_obeyed_when_it_fits() -> None:
-    """A 429 that asks for two seconds is asked again exactly two seconds later."""
+    """After a 429 that asks for two seconds the request is sent again exactly two seconds later."""
     gateway = ScriptedGateway([Refuses(429, "slow down", retry_after_s=2), Says("Very well.")])
     async with gateway.serve() as base_url:
         asked = await ask(base_url)
@@ -108,7 +108,7 @@ async def test_retry_after_is_obeyed_when_it_fits() -> None:
 
 
 async def test_retry_after_that_does_not_fit_fails_at_once() -> None:
-    """A 429 that asks for half a minute fails the turn at once, and says how long was asked for."""
+    """A 429 that asks for half a minute fails the turn at once, and the error says for how long."""
     gateway = ScriptedGateway([Refuses(429, "slow down", retry_after_s=30)])
     async with gateway.serve() as base_url:
         asked = await ask(base_url)
@@ -142,8 +142,8 @@ async def test_retry_after_must_fit_the_turn() -> None:
         pytest.param([b"data: " + b"x" * (2 << 20)], id="an event without end"),
     ],
 )
-async def test_a_cut_reply_is_told_and_never_repeated(broken: list[Act]) -> None:
-    """After the first word a failure is an `IncompleteReply`: what was said stays said, and nobody asks again."""
+async def test_a_cut_reply_is_never_repeated(broken: list[Act]) -> None:
+    """After the first word a failure is an `IncompleteReply`: what was said stays, and nothing is sent again."""
     asked, server = await ask_raw([HEAD, text("First. "), text("Second"), 0.1, *broken])
 
     assert asked.said.startswith("First. Second")
@@ -153,7 +153,7 @@ async def test_a_cut_reply_is_told_and_never_repeated(broken: list[Act]) -> None
 
 
 async def test_an_event_that_is_named_error_is_one() -> None:
-    """Whatever shape its data has, the application is told what the service says."""
+    """Whatever shape the data of an error event has, the error quotes it."""
     asked, _ = await ask_raw(
         [HEAD, text("First. "), b"event: error\n" + data({"detail": "overloaded"}), text("x"), END]
     )
@@ -162,7 +162,7 @@ async def test_an_event_that_is_named_error_is_one() -> None:
     assert "overloaded" in str(asked.end.error)
 
 
-async def test_a_gateway_that_breaks_in_the_middle_is_told() -> None:
+async def test_a_connection_that_breaks_in_the_middle_cuts_the_reply() -> None:
     """A connection that breaks inside a chunked body cuts the reply."""
     async with ScriptedGateway([Breaks("Half a sent")]).serve() as base_url:
         asked = await ask(base_url)
@@ -184,7 +184,7 @@ async def test_a_gateway_that_breaks_in_the_middle_is_told() -> None:
     ],
     ids=str,
 )
-async def test_a_200_that_is_an_error_is_told(body: object) -> None:
+async def test_a_200_that_is_an_error_is_quoted(body: object) -> None:
     """An error with status 200 fails the turn with its own words, after one request."""
     asked, server = await ask_raw([answer("200 OK", json.dumps(body).encode())])
 
@@ -202,15 +202,15 @@ async def test_a_200_that_is_an_error_is_told(body: object) -> None:
 )
 @pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable", "529 Overloaded"])
 async def test_any_service_may_ask_to_wait(status: str, head: list[str]) -> None:
-    """Every refusal that may pass is asked again when it says, in seconds or by the service's own clock."""
+    """After a temporary refusal the request is sent again at the time it names, in seconds or as a date."""
     asked, server = await ask_raw([answer(status, b"", *head)], GOOD)
 
     assert asked.said == "Very well."
     assert round(server.requests[1].at_s - server.requests[0].at_s, 6) == 2.0
 
 
-async def test_a_wait_of_nothing_is_no_invitation_to_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that asks to wait for less than the pause between two tries is given that pause."""
+async def test_a_short_wait_does_not_shorten_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request to wait for less than the pause between two tries does not shorten that pause."""
     monkeypatch.setattr(random, "uniform", lambda _low, high: high)
     _, server = await ask_raw([answer("429 Too Many Requests", b"", "retry-after: 0.1")])
     assert [round(request.at_s - server.requests[0].at_s, 6) for request in server.requests] == [0.0, 0.1, 0.5]
@@ -243,7 +243,7 @@ async def test_a_redirect_is_not_followed() -> None:
     ],
 )
 async def test_silence_ends_at_its_deadline(reply: list[Act], fails_at_s: float, requests: int, error: str) -> None:
-    """Each wait ends at its deadline, to the microsecond; comments are no progress; silence is asked twice at most."""
+    """Each wait ends at its deadline, to the microsecond; comments are no progress; silence gets two requests."""
     asked, server = await ask_raw(reply)
 
     assert (asked.took_s, len(server.requests)) == (fails_at_s, requests)
@@ -251,7 +251,7 @@ async def test_silence_ends_at_its_deadline(reply: list[Act], fails_at_s: float,
 
 
 async def test_a_body_that_does_not_come_is_silence() -> None:
-    """An answer that is no stream has the first-token deadline for its whole body."""
+    """An answer that is not a stream has the first-token deadline for its whole body."""
     asked, _ = await ask_raw([b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{", "hold"])
 
     assert asked.took_s == 8.0
@@ -259,7 +259,7 @@ async def test_a_body_that_does_not_come_is_silence() -> None:
 
 
 async def test_deadlines_are_options() -> None:
-    """The deadlines of a stage are those it was given."""
+    """The deadlines of a stage can be set."""
     asked, _ = await ask_raw(["hold"], deadlines=vp.Deadlines(first_token_s=0.5))
 
     assert asked.took_s == 1.0
@@ -301,7 +301,7 @@ WELL = "Very well."
     ],
 )
 async def test_legal_oddities_of_a_stream_do_no_harm(stream: list[Act]) -> None:
-    """What a service may send around the words changes nothing: the whole reply is said, once, without a warning."""
+    """Whatever a service sends around the words, the whole reply is said, once, without a warning."""
     asked, server = await ask_raw([HEAD, *stream])
 
     assert asked.said == WELL
@@ -323,7 +323,7 @@ def escaped(content: str) -> bytes:
     ],
 )
 async def test_characters_arrive_whole(pieces: list[bytes], said: str) -> None:
-    """Text arrives as it was meant; what is no character is replaced, and never breaks the call."""
+    """Text arrives unchanged; bytes that are not characters are replaced, and never break the call."""
     asked, _ = await ask_raw([HEAD, *pieces, END])
 
     assert asked.said == said
@@ -331,7 +331,7 @@ async def test_characters_arrive_whole(pieces: list[bytes], said: str) -> None:
 
 
 async def test_a_whole_completion_is_used() -> None:
-    """A service that does not stream is understood all the same."""
+    """The reply of a service that does not stream is used, too."""
     choice = {"message": {"role": "assistant", "content": WELL}, "finish_reason": "length"}
     asked, _ = await ask_raw([answer("200 OK", json.dumps({"choices": [choice]}).encode())])
 
@@ -341,7 +341,7 @@ async def test_a_whole_completion_is_used() -> None:
 
 @pytest.mark.parametrize("reason", ["length", "content_filter", "something new"])
 async def test_the_finish_reason_is_shown(reason: str) -> None:
-    """Why a reply ended is told in the service's own word, whether it said something or nothing."""
+    """The terminal event holds the service's own finish reason, whether the reply has text or not."""
     spoke, _ = await ask_raw([HEAD, text("Very we"), data(delta(reason))])
     silent, _ = await ask_raw([HEAD, data(delta(reason)), DONE])
 
@@ -350,14 +350,14 @@ async def test_the_finish_reason_is_shown(reason: str) -> None:
 
 
 async def test_a_refusal_in_words_is_spoken() -> None:
-    """What a model says in the field for refusals is what it says to the caller."""
+    """Text in the field for refusals is spoken like any other text."""
     asked, _ = await ask_raw([HEAD, data(delta(content=None, refusal="I cannot help with that.")), END])
 
     assert asked.said == "I cannot help with that."
 
 
 async def test_an_endless_reply_is_bounded() -> None:
-    """A reply is cut at 16 KiB of text, and told to be incomplete."""
+    """A reply is cut at 16 KiB of text, and reported as incomplete."""
     asked, server = await ask_raw([HEAD, text("word " * 200), 0.001, "repeat"])
 
     assert isinstance(asked.end.error, IncompleteReply)

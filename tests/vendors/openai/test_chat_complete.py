@@ -47,7 +47,7 @@ async def complete(*replies: Sequence[Act], request: vp.Request = QUESTION) -> t
 
 
 async def failing(*replies: Sequence[Act]) -> tuple[VendorError, RawServer, float]:
-    """Ask for what must fail; return the error, the server, and how long it took."""
+    """Send a request that must fail; return the error, the server, and how long it took."""
     server = RawServer(*replies)
     async with server.serve() as base_url, opened(base_url) as model:
         asked_s = anyio.current_time()
@@ -88,12 +88,12 @@ async def failing(*replies: Sequence[Act]) -> tuple[VendorError, RawServer, floa
     ],
 )
 async def test_an_answer_is_read(reply: list[Act], found: Completion) -> None:
-    """Words, refusals and the arguments of the first call are the answer, also when it is streamed all the same."""
+    """Words, refusals and the arguments of the first call are the answer, also when the service streams it unasked."""
     assert (await complete(reply))[0] == found
 
 
 async def test_it_is_not_streamed() -> None:
-    """The request says what is asked, without streaming; the settings of the stage hold where it has none."""
+    """The request asks for no stream; the stage's settings apply where the request has none."""
     gateway = ScriptedGateway([Says("{}"), Calls("ticket", {})])
     forced = vp.Request(
         messages=QUESTION.messages, tools=(TOOL,), must_call="ticket", system="", max_tokens=7, extra_body={"seed": 1}
@@ -129,7 +129,7 @@ async def test_it_is_not_streamed() -> None:
 
 
 async def test_what_needs_a_session_is_left_out() -> None:
-    """Neither a system prompt that is a function of the session nor `adjust` has a say in a whole answer."""
+    """Without a session neither a system prompt that is a function of one nor `adjust` is called."""
 
     def never(*_: object) -> Any:
         raise AssertionError("called without a session")
@@ -143,7 +143,7 @@ async def test_what_needs_a_session_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "told", "requests"),
+    ("reply", "said", "requests"),
     [
         pytest.param(whole("length", content="We"), "cut the answer short (length): raise max_tokens", 1, id="length"),
         pytest.param(whole("max_tokens", content="We"), "cut the answer short (max_tokens)", 1, id="max_tokens"),
@@ -154,12 +154,12 @@ async def test_what_needs_a_session_is_left_out() -> None:
         pytest.param([HEAD, text("word " * 200), 0.001, "repeat"], "longer than 262144", 1, id="an endless stream"),
     ],
 )
-async def test_a_cut_answer_is_no_answer(reply: list[Act], told: str, requests: int) -> None:
+async def test_a_cut_answer_is_no_answer(reply: list[Act], said: str, requests: int) -> None:
     """An answer that was stopped, or does not say that it is whole, is an `IncompleteReply` that says what to do."""
     error, server, _ = await failing(reply)
 
     assert isinstance(error, IncompleteReply)
-    assert told in str(error)
+    assert said in str(error)
     assert len(server.requests) == requests
 
 
@@ -198,7 +198,7 @@ async def test_what_may_pass_is_asked_again(first: list[Act]) -> None:
 async def test_a_failure_is_typed_and_in_time(
     reply: list[Act], kind: type[VendorError], took_s: float, requests: int
 ) -> None:
-    """What would fail again is asked once; a whole answer may take ten seconds, and is not asked for after that."""
+    """A final failure is not retried; a whole answer may take ten seconds, and is not retried after that."""
     error, server, took = await failing(reply)
 
     assert (type(error), took, len(server.requests)) == (kind, took_s, requests)
@@ -206,7 +206,7 @@ async def test_a_failure_is_typed_and_in_time(
 
 
 async def test_retry_after_must_fit_the_deadline_around_it() -> None:
-    """Who has one second left is not made to wait for two."""
+    """A caller with one second left does not wait for two."""
     gateway = ScriptedGateway([Refuses(429, "slow down", retry_after_s=2)])
     async with gateway.serve() as base_url, opened(base_url) as model:
         asked_s = anyio.current_time()
@@ -216,7 +216,7 @@ async def test_retry_after_must_fit_the_deadline_around_it() -> None:
 
 
 async def test_cancelling_closes_the_request() -> None:
-    """Who stops waiting for an answer has hung up on the service."""
+    """Cancelling `complete` closes the connection to the service."""
     gateway = ScriptedGateway([Says("Well.", after_s=5.0)])
     async with gateway.serve() as base_url, opened(base_url) as model:
         with anyio.move_on_after(1.0):
@@ -238,7 +238,7 @@ async def test_cancelling_closes_the_request() -> None:
     ids=["words", "call"],
 )
 async def test_a_scripted_model_answers_in_the_same_way(reply: Reply, found: Completion) -> None:
-    """What the script says is the answer, when its last piece is due, and the model remembers what it was asked."""
+    """The script is the answer, when its last piece is due, and the model records the request."""
     model = ScriptedModel([reply], first_token_s=0.5)
     asked = vp.Request(messages=QUESTION.messages, tools=(TOOL,), must_call="ticket", system="Sort it.", model="big")
     began_s = anyio.current_time()
@@ -264,13 +264,13 @@ async def test_a_scripted_model_answers_in_the_same_way(reply: Reply, found: Com
     ids=["length", "cut", "429", "500"],
 )
 async def test_a_scripted_model_fails_in_the_same_way(reply: Reply, kind: type[VendorError]) -> None:
-    """A scripted failure is of the class that the service's would be."""
+    """A scripted failure has the class of the service's failure."""
     with pytest.raises(VendorError) as raised:
         await ScriptedModel([reply]).complete(QUESTION)
     assert type(raised.value) is kind
 
 
-async def test_a_request_that_cannot_be_meant_is_not_sent() -> None:
+async def test_an_invalid_request_is_not_sent() -> None:
     """A request is checked like the settings of a stage."""
     gateway = ScriptedGateway([])
     async with gateway.serve() as base_url, opened(base_url) as model:

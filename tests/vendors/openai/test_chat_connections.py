@@ -1,4 +1,4 @@
-"""The model over HTTP: connections, and who gets which key."""
+"""The model over HTTP: connections, and which key goes where."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ OTHER = "https://api.example.com/v1"
 async def test_a_gateway_on_this_machine_is_named_by_its_endpoint_alone(
     options: dict[str, str], sent: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who names no model means AssemblyAI's gateway: its model, its bare key, no hidden retry; a simulator needs no
-    key, and the one of the environment is not sent to it."""
+    """Without a model the service is AssemblyAI's gateway: its model, its bare key, no hidden retry. A simulator
+    needs no key, and does not get the one of the environment."""
     monkeypatch.setenv("ASSEMBLYAI_API_KEY", "sk-of-the-environment")
     gateway = GatewaySimulator([Says(WELL)], **options)
     async with gateway.serve() as base_url:
@@ -48,7 +48,7 @@ async def test_turns_share_a_connection() -> None:
     gateway = ScriptedGateway(lambda _: Says(WELL))
     async with gateway.serve() as base_url, calling(base_url) as session:
         with anyio.fail_after(1.0):
-            while not gateway.requests:  # noqa: ASYNC110 - a gateway tells of a request by listing it
+            while not gateway.requests:  # noqa: ASYNC110 - a gateway only lists its requests
                 await anyio.sleep(0.001)
             await gateway.requests[0].wait_ended()
         for _ in range(3):
@@ -63,7 +63,7 @@ async def test_turns_share_a_connection() -> None:
 
 
 async def test_an_interruption_closes_the_request() -> None:
-    """Interrupting a turn hangs up on the service at that moment, and the next turn is answered."""
+    """Interrupting a turn closes its request at that moment, and the next turn is answered."""
     gateway = ScriptedGateway([Says("This takes a while to say. " * 9, token_s=0.1), Says(WELL)])
     async with gateway.serve() as base_url, calling(base_url) as session, anyio.create_task_group() as tasks:
         tasks.start_soon(session.user_says, "Tell me everything")
@@ -78,7 +78,7 @@ async def test_an_interruption_closes_the_request() -> None:
 
 
 async def test_many_interruptions_leave_nothing_behind() -> None:
-    """Of a hundred requests, each interrupted twice over, every one is hung up; the next turn is answered."""
+    """A hundred requests, each interrupted twice, are all closed; the next turn is answered."""
     gateway = ScriptedGateway(lambda chat: Says(WELL, after_s=0.0 if chat.last_user_text.endswith("now?") else 60.0))
     async with gateway.serve() as base_url, calling(base_url) as session, anyio.create_task_group() as tasks:
         for number in range(100):
@@ -92,8 +92,8 @@ async def test_many_interruptions_leave_nothing_behind() -> None:
     assert all(request.ended_s is not None for request in gateway.requests)
 
 
-async def test_a_service_that_is_away_does_not_keep_a_session_from_opening() -> None:
-    """Warming a connection is a courtesy: a session opens while the service is away."""
+async def test_a_session_opens_while_the_service_is_away() -> None:
+    """A connection that cannot be warmed does not keep a session from opening."""
     async with RawServer([]).serve() as base_url:
         pass
     async with calling(base_url) as session:
@@ -125,7 +125,7 @@ async def test_the_key_is_read_from_the_environment(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("value", [None, "", "  "])
-async def test_a_missing_key_is_told_before_any_request(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_key_is_reported_before_any_request(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its key the pipeline does not open; the error names the variable, and nothing is sent."""
     monkeypatch.delenv("VOICEPIPE_TEST_KEY", raising=False)
     if value is not None:
@@ -196,7 +196,7 @@ NO_RETRY = {"fallback_config": {"retry": False}}
         ),
     ],
 )
-async def test_who_is_asked_and_with_which_key(
+async def test_which_host_gets_which_key(
     options: dict[str, Any],
     host: str,
     model: str,
@@ -204,7 +204,7 @@ async def test_who_is_asked_and_with_which_key(
     extra: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Alone it is the gateway, with its key as it stands and its retry off; that key goes to no other host unasked."""
+    """By default it is the gateway, with its bare key and its retry off; no other host gets that key unless named."""
     monkeypatch.setenv("ASSEMBLYAI_API_KEY", KEY)
     server = RawServer([HEAD, text(WELL), END])
     async with server.serve() as base_url:
@@ -226,13 +226,13 @@ async def test_who_is_asked_and_with_which_key(
     [{"base_url": OTHER}, {"base_url": OTHER, "api_key": KEY}, {"base_url": "http://llm-gateway.assemblyai.com/v1"}],
     ids=str,
 )
-def test_the_gateways_customs_are_its_own(options: dict[str, Any]) -> None:
-    """Another service has no model that goes without saying, and the gateway's key is not sent in the clear."""
+def test_the_gateways_defaults_are_its_own(options: dict[str, Any]) -> None:
+    """No other service has a default model, and the gateway's key is not sent in the clear."""
     with pytest.raises(ConfigurationError):
         vp.LLMStreamStage(**options)
 
 
-async def test_the_gateways_key_is_missed_before_any_request(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_gateways_key_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a key the gateway is not opened, and the error names the variable."""
     monkeypatch.delenv("ASSEMBLYAI_API_KEY", raising=False)
     with pytest.raises(AuthenticationError, match="the environment variable ASSEMBLYAI_API_KEY is not set"):

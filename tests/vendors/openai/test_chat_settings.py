@@ -1,4 +1,4 @@
-"""What the model is asked, over HTTP: a stage's own settings, a request's, and those that `adjust` wants."""
+"""What the model is asked, over HTTP: a stage's own settings, a request's, and those that `adjust` sets."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_settings_arrive_in_the_body() -> None:
 
 
 async def test_a_system_prompt_can_follow_the_session() -> None:
-    """A function as system prompt is asked for each request, with the session."""
+    """A function as system prompt is called for each request, with the session."""
     gateway = ScriptedGateway([Says(WELL), Says(WELL)])
 
     def system(session: vp.Session) -> str:
@@ -97,7 +97,7 @@ def chats(gateway: ScriptedGateway) -> list[dict[str, Any]]:
     ],
 )
 async def test_adjust_decides_what_is_sent(wanted: dict[str, Any], sent: dict[str, Any]) -> None:
-    """Each field of the request that `adjust` returns is sent; None says that it is not."""
+    """Each field of the request that `adjust` returns is sent; in this table None marks a field that is not."""
     gateway, plain = ScriptedGateway([Says(WELL)]), ScriptedGateway([Says(WELL)])
     options: dict[str, Any] = {"system": "Be brief.", "temperature": 0.5, "extra_body": {"user": "ada"}}
     for each, adjust in ((plain, None), (gateway, lambda request, _turn: replace(request, **wanted))):
@@ -147,8 +147,8 @@ async def test_adjust_sees_what_would_be_sent() -> None:
         ({"temperature": 2.5}, "temperature must be 0 to 2"),
         ({"temperature": "hot"}, "temperature must be 0 to 2"),
         ({"extra_body": {"stream": False}}, "extra_body may not set stream"),
-        ({"extra_body": {"seed": b"bytes"}}, "extra_body must be what JSON can hold"),
-        ({"extra_body": {"seed": float("nan")}}, "extra_body must be what JSON can hold"),
+        ({"extra_body": {"seed": b"bytes"}}, "extra_body must hold JSON values only"),
+        ({"extra_body": {"seed": float("nan")}}, "extra_body must hold JSON values only"),
         ({"extra_body": [1]}, "extra_body must be a dict of fields, not list"),
         ({"must_call": "jump"}, "must_call names 'jump', which is not among the tools: look"),
         (None, "adjust must return a Request, not NoneType"),
@@ -156,7 +156,7 @@ async def test_adjust_sees_what_would_be_sent() -> None:
     ids=str,
 )
 async def test_what_adjust_returns_is_checked(wanted: dict[str, Any] | None, named: str) -> None:
-    """A request that cannot be meant fails its turn with an error that names the field, and nothing is sent."""
+    """An invalid request fails its turn with an error that names the field, and nothing is sent."""
     gateway = ScriptedGateway([Says(WELL)])
 
     def adjust(request: vp.Request, turn: vp.Turn) -> Any:
@@ -173,7 +173,7 @@ async def test_what_adjust_returns_is_checked(wanted: dict[str, Any] | None, nam
 
 
 async def test_an_exception_in_adjust_fails_its_turn() -> None:
-    """What `adjust` raises is told as the stage's error; the next turn is answered."""
+    """An exception in `adjust` fails its turn as a `StageError`; the next turn is answered."""
     gateway = ScriptedGateway([Says(WELL)])
 
     def adjust(request: vp.Request, turn: vp.Turn) -> vp.Request:
@@ -205,7 +205,7 @@ async def test_schemas_are_written_as_the_service_wants_them() -> None:
 
 
 def sent_arguments(body: dict[str, Any]) -> list[str]:
-    """The arguments of the calls that a request tells of."""
+    """The arguments of the calls in a request."""
     calls = [call for message in body["messages"] for call in message.get("tool_calls", ())]
     return [call["function"]["arguments"] for call in calls]
 
@@ -225,7 +225,7 @@ async def test_a_claude_behind_the_gateway_never_reads_empty_arguments(monkeypat
 
 
 async def test_each_model_reads_empty_arguments_in_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one conversation the model that wants a filler is sent one, before and after another that wants none."""
+    """In one conversation the model that needs a filler gets one, before and after another model that needs none."""
     models = ["gpt-5.2", "claude-sonnet-5", "not-claude", "claude-sonnet-5"]
     gateway = ScriptedGateway([Calls("look", {}), *[Says(WELL)] * 4])
     async with gateway.serve() as base_url:
@@ -240,7 +240,7 @@ async def test_each_model_reads_empty_arguments_in_its_own_way(monkeypatch: pyte
 
 
 async def test_the_gateways_routes_are_known_by_the_model() -> None:
-    """The gateway may stand behind another name, so what its routes want goes by the model that is asked."""
+    """The gateway may have another host name, so the model decides whether a filler is sent."""
     gateway = ScriptedGateway([Calls("look", {}), Says(WELL)])
     async with (
         gateway.serve() as base_url,
@@ -253,7 +253,7 @@ async def test_the_gateways_routes_are_known_by_the_model() -> None:
 
 
 async def test_an_error_names_the_stage_that_was_written() -> None:
-    """Who has a class of their own reads its name, wherever the setting is checked."""
+    """An error names the subclass of the application, wherever the setting is checked."""
 
     class OurModel(vp.LLMStreamStage):
         pass
@@ -334,21 +334,21 @@ async def test_a_history_that_no_service_takes_is_never_sent() -> None:
     ],
     ids=str,
 )
-async def test_what_cannot_be_meant_is_refused(options: Any) -> None:
+async def test_an_invalid_setting_is_refused(options: Any) -> None:
     """A setting that cannot work is refused when the stage is made."""
     with pytest.raises(ConfigurationError):
         vp.LLMStreamStage(**({"base_url": "https://api.example.com/v1", "model": "m"} | options))
 
 
 async def test_unknown_options_are_refused() -> None:
-    """A misspelt option is no option."""
+    """A misspelt option raises."""
     options: dict[str, Any] = {"max_token": 3}
     with pytest.raises(TypeError, match="max_token"):
         vp.LLMStreamStage(base_url="https://api.example.com/v1", model="m", **options)
 
 
 @pytest.mark.parametrize("limits", [{"gap_s": 0}, {"first_token_s": -1}, {"first_token_s": 9.0}], ids=str)
-async def test_deadlines_that_cannot_be_met_are_refused(limits: dict[str, float]) -> None:
+async def test_impossible_deadlines_are_refused(limits: dict[str, float]) -> None:
     """Deadlines are positive, and a sentence cannot be due before its first token."""
     with pytest.raises(ConfigurationError):
         vp.Deadlines(**limits)

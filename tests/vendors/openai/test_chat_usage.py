@@ -1,4 +1,4 @@
-"""What the model's service tells beside its reply: the tokens it counted, and how many requests are left."""
+"""What the model's service reports about a request: the tokens, and how many requests are left."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def usage(counted: Any = COUNTED, **fields: Any) -> bytes:
     return data({"choices": [], "usage": counted, **fields})
 
 
-def told(events: list[vp.Event]) -> list[tuple[str, int, int]]:
+def counted(events: list[vp.Event]) -> list[tuple[str, int, int]]:
     return [(e.model, e.input_tokens, e.output_tokens) for e in events if isinstance(e, ModelUsage)]
 
 
@@ -36,7 +36,7 @@ def near(events: list[vp.Event]) -> list[tuple[int, int, float | None]]:
 
 
 def limited(limit: object, remaining: object, reset: object = None, kind: str = "") -> list[Act]:
-    """A reply whose head tells how many requests are left."""
+    """A reply with headers that say how many requests are left."""
     lines = [("limit", limit), ("remaining", remaining), ("reset", reset)]
     said = "".join(f"x-ratelimit-{name}{kind}: {value}\r\n" for name, value in lines if value is not None)
     return [HEAD.replace(b"\r\n\r\n", f"\r\n{said}\r\n".encode()), text("Well."), STOP, DONE]
@@ -77,25 +77,25 @@ def limited(limit: object, remaining: object, reset: object = None, kind: str = 
         pytest.param([HEAD, text('The "usage": Well.'), STOP, DONE], [], id="words"),
     ],
 )
-async def test_tokens_are_told_when_the_service_tells_them(acts: list[Act], found: list[Any]) -> None:
-    """Tokens are told once for a request, wherever they stand in its stream; what is odd is left out."""
+async def test_tokens_are_reported_when_the_service_counts_them(acts: list[Act], found: list[Any]) -> None:
+    """A request reports its tokens once, wherever they stand in its stream; malformed counts are ignored."""
     asked, server = await ask_raw(acts)
     assert isinstance(asked.end, vp.TurnCompleted)
-    assert told(asked.events) == found
+    assert counted(asked.events) == found
     assert "stream_options" not in server.requests[0].body
 
 
-async def test_tokens_of_a_whole_answer_are_told() -> None:
-    """A service that does not stream tells them in its answer."""
+async def test_tokens_of_a_whole_answer_are_reported() -> None:
+    """The answer of a service that does not stream holds the tokens."""
     choice = {"message": {"content": "Well."}, "finish_reason": "stop"}
     whole = json.dumps({"choices": [choice], "usage": COUNTED, "model": "m-2"}).encode()
     for options in ({}, {"streams": False}):
         asked, _ = await ask_raw([answer("200 OK", whole)], **options)
-        assert told(asked.events) == [("m-2", 30, 4)]
+        assert counted(asked.events) == [("m-2", 30, 4)]
 
 
-async def test_each_request_of_a_turn_is_told() -> None:
-    """A turn with a tool has two requests and tells both, before it ends."""
+async def test_each_request_of_a_turn_reports_its_tokens() -> None:
+    """A turn with a tool has two requests and reports both before it ends."""
 
     @vp.tool(effect="read")
     async def look() -> str:
@@ -111,15 +111,15 @@ async def test_each_request_of_a_turn_is_told() -> None:
     assert isinstance(events[-1], vp.TurnCompleted)
 
 
-async def test_a_failed_request_tells_what_it_was_counted_as() -> None:
-    """A reply that is cut after its tokens were told has cost them all the same."""
+async def test_a_failed_request_reports_its_tokens() -> None:
+    """A reply that is cut after the service has counted it reports its tokens: they were billed."""
     asked, _ = await ask_raw([HEAD, data(delta(content="First. Second") | {"usage": COUNTED}), "reset"])
     assert isinstance(asked.end, vp.TurnFailed)
-    assert told(asked.events) == [("m", 30, 4)]
+    assert counted(asked.events) == [("m", 30, 4)]
 
 
-async def test_a_draft_that_is_dropped_tells_nothing() -> None:
-    """Of two requests, the dropped draft's is not told; the turn's own is."""
+async def test_a_dropped_draft_reports_nothing() -> None:
+    """Of two requests only the one of the turn is reported, not the one of the dropped draft."""
     user = ScriptedUser().guesses("Where is", at_s=0.5).says("Where is it?", at_s=2.0).hangs_up(at_s=6.0)
     quirks = GatewayQuirks(usage="every", requests_per_minute=2)
     gateway = GatewaySimulator([Says("What?"), Says("There.")], quirks=quirks)
@@ -131,11 +131,11 @@ async def test_a_draft_that_is_dropped_tells_nothing() -> None:
     events = [event async for event in session]
 
     assert len([request for request in gateway.requests if request.chat]) == 2
-    assert len(told(events)) == 1
+    assert len(counted(events)) == 1
     assert near(events) == [(0, 2, 58.5)]
 
 
-async def test_an_interrupted_request_is_not_told_after_its_turn() -> None:
+async def test_an_interrupted_request_reports_nothing_after_its_turn() -> None:
     """The terminal event of an interrupted turn stays its last one."""
     server = RawServer([HEAD, data(delta(content="One. Two.") | {"usage": COUNTED}), "hold"])
     async with server.serve() as base_url, calling(base_url) as session, anyio.create_task_group() as tasks:
@@ -144,7 +144,7 @@ async def test_an_interrupted_request_is_not_told_after_its_turn() -> None:
         session.interrupt()
     events = [event async for event in session]
     assert isinstance(events[-1], vp.TurnInterrupted)
-    assert told(events) == []
+    assert counted(events) == []
 
 
 # --- requests left ----------------------------------------------------------------------------------------------------
@@ -166,15 +166,15 @@ async def test_an_interrupted_request_is_not_told_after_its_turn() -> None:
         pytest.param(limited(30, 29), [], id="plenty"),
     ],
 )
-async def test_it_is_told_when_few_requests_are_left(acts: list[Act], found: list[Any]) -> None:
-    """Below a fifth of the limit, or with three requests left, the application is told; odd headers are left out."""
+async def test_few_requests_left_are_reported(acts: list[Act], found: list[Any]) -> None:
+    """Below a fifth of the limit, or with three requests left, an event says so; malformed headers are ignored."""
     asked, _ = await ask_raw(acts)
     assert isinstance(asked.end, vp.TurnCompleted)
     assert near(asked.events) == found
 
 
-async def test_a_refused_request_tells_what_is_left() -> None:
-    """When the limit is reached the application is told before the turn fails, with the time to wait."""
+async def test_a_refused_request_reports_what_is_left() -> None:
+    """At the limit an event comes before the turn fails, with the time to wait."""
     gateway = GatewaySimulator(lambda _: Says("Well."), quirks=GatewayQuirks(requests_per_minute=1))
     async with gateway.serve() as base_url:
         first = await ask(base_url)
@@ -209,6 +209,6 @@ async def test_a_refused_request_tells_what_is_left() -> None:
     ],
 )
 def test_the_time_to_wait_is_read_in_each_of_its_ways(written: str | None, seconds: float | None) -> None:
-    """Seconds, or a duration with units; a date is left out, because this library has no calendar."""
-    told = {"x-ratelimit-limit": "9", "x-ratelimit-remaining": "9", "x-ratelimit-reset": written}
-    assert [*limit_in(told.get)] == [RateLimit(remaining=9, limit=9, reset_s=seconds)]
+    """Seconds, or a duration with units; a date is ignored, because this library has no calendar."""
+    sent = {"x-ratelimit-limit": "9", "x-ratelimit-remaining": "9", "x-ratelimit-reset": written}
+    assert [*limit_in(sent.get)] == [RateLimit(remaining=9, limit=9, reset_s=seconds)]

@@ -72,7 +72,7 @@ if TYPE_CHECKING:
         pytest.param(
             {"choices": [{"delta": {}, "tool_calls": [{"index": 0, "id": "a", "function": {"name": "look"}}]}]},
             [ToolCallDelta(index=0, call_id="a", name="look")],
-            id="calls beside the delta",
+            id="calls next to the delta",
         ),
         pytest.param(
             call(0, call_id="a", name="look", arguments={"city": "Rome"}),
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_an_event_becomes_our_parts(event: object, parts: list[ReplyPart]) -> None:
-    """What carries meaning becomes a part of the reply; what carries none is left out."""
+    """JSON with a meaning becomes a part of the reply; any other is skipped."""
     assert read(event) == parts
 
 
@@ -94,16 +94,16 @@ def test_a_message_after_its_pieces_is_not_said_again() -> None:
 
 @pytest.mark.parametrize("data", ["hello", "", "3"])
 def test_an_event_of_another_name_may_hold_anything(data: str) -> None:
-    """What a service names otherwise, such as a ping, is left out unless it is JSON; unnamed it would be broken."""
+    """An event with another name, such as a ping, is skipped unless it is JSON; without a name it is an error."""
     assert list(CompletionParser("vendor").feed(data, "ping")) == []
     assert list(CompletionParser("vendor").feed(json.dumps(chunk(content="Hi")), "chunk")) == [TextDelta("Hi")]
-    with pytest.raises(VendorError, match="no JSON"):
+    with pytest.raises(VendorError, match=r"is not (JSON|a JSON object)"):
         list(CompletionParser("vendor").feed(data))
 
 
 @pytest.mark.parametrize("end", ["[DONE]", chunk("stop")], ids=["done", "finish reason"])
 def test_nothing_follows_the_end(end: object) -> None:
-    """What comes after the finish reason or `[DONE]` is no part of the reply, not even an error."""
+    """An event after the finish reason or `[DONE]` is not part of the reply, not even an error."""
     parts = read(chunk(content="Hi"), end, chunk(content=" ghost"), {"error": "late"}, "no JSON", chunk("stop"))
 
     assert [part for part in parts if isinstance(part, TextDelta)] == [TextDelta("Hi")]
@@ -119,7 +119,7 @@ def test_only_a_finish_reason_ends_a_reply() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "said"),
     [
         ('{"error": {"message": "on fire"}}', "reported an error"),
         ('{"error": "on fire"}', "reported an error"),
@@ -131,26 +131,26 @@ def test_only_a_finish_reason_ends_a_reply() -> None:
         ('{"errors": ["on fire"]}', "reported an error"),
         ('{"status": 500, "message": "on fire"}', "reported an error"),
         ('[{"error": "on fire"}]', "reported an error"),
-        ('{"choices": [{"del', "no JSON"),
-        ("<html>", "no JSON"),
-        ("[" * 100_000, "no JSON"),
-        ("[1]", "no JSON object"),
-        ("null", "no JSON object"),
+        ('{"choices": [{"del', "not JSON"),
+        ("<html>", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[1]", "not a JSON object"),
+        ("null", "not a JSON object"),
     ],
 )
-def test_what_cannot_be_a_piece_is_an_error(data: str, told: str) -> None:
-    """Errors in every shape are told in their own words; broken JSON is not quoted, it may hold the reply's text."""
-    with pytest.raises(VendorError, match=told) as raised:
+def test_what_cannot_be_a_piece_is_an_error(data: str, said: str) -> None:
+    """Errors in every shape are quoted; broken JSON is not, because it may hold the reply's text."""
+    with pytest.raises(VendorError, match=said) as raised:
         read(data)
-    assert (data[:20] in str(raised.value)) == (told == "reported an error")
+    assert (data[:20] in str(raised.value)) == (said == "reported an error")
     assert len(str(raised.value)) < 300
 
 
-@pytest.mark.parametrize("where", ["beside the choice", "in it"])
+@pytest.mark.parametrize("where", ["next to the choice", "in it"])
 def test_an_error_is_quoted_without_the_reply(where: str) -> None:
-    """Of an event that holds words and an error the error alone is quoted."""
+    """Of an event that holds text and an error, only the error is quoted."""
     event = chunk(content="Your balance is 4711.")
-    (event if where == "beside the choice" else event["choices"][0])["error"] = {"message": "on fire"}
+    (event if where == "next to the choice" else event["choices"][0])["error"] = {"message": "on fire"}
 
     with pytest.raises(VendorError, match=r"reported an error: .*on fire") as raised:
         read(event)
@@ -162,12 +162,12 @@ def test_an_error_is_quoted_without_the_reply(where: str) -> None:
     [{"status": "ok", "message": "x"}, {"status": 200, "message": "x"}, {"status": 500, **chunk()}, {"detail": ""}],
 )
 def test_what_only_looks_like_an_error_is_none(event: object) -> None:
-    """A status that is none, or a field that says nothing, is an object like any other."""
+    """An object with a status below 400, or with an empty error field, is not an error."""
     assert read(event) == []
 
 
 def test_an_error_does_not_quote_the_key() -> None:
-    """What an error quotes goes through the function that blots out the key."""
+    """Quoted text goes through the function that takes the key out."""
     parser = CompletionParser("vendor", lambda text: text.replace("sk-1", "***"))
     with pytest.raises(VendorError, match=r"bad key \*\*\*"):
         list(parser.feed('{"error": "bad key sk-1"}'))
@@ -202,7 +202,7 @@ def test_characters_survive_any_cut(utf_16: bytes, cuts: list[int]) -> None:
     )
 )
 def test_no_json_breaks_the_parser(event: object) -> None:
-    """Any JSON is read or refused with a `VendorError`; nothing else is raised."""
+    """Any JSON is read, or refused with a `VendorError`, and no other exception."""
     try:
         parts = read(event, {"choices": [event]}, {"choices": [{"delta": event}]}, chunk(tool_calls=event))
     except VendorError:
@@ -226,16 +226,16 @@ def test_a_whole_completion_is_read() -> None:
 
 
 def test_a_whole_completion_may_name_its_calls_alike() -> None:
-    """Each call of a whole completion is one, without an index, with the same id, or without arguments."""
+    """Each call of a whole completion stays a call of its own, without index or arguments, or with the same id."""
     calls = [{"id": "a", "function": {"name": "look"}}] * 2
     for choice in ({"message": {"tool_calls": calls}}, {"message": {}, "tool_calls": calls}):
         parts = list(CompletionParser("vendor").whole(json.dumps({"choices": [choice]})))
         assert parts == [ToolCallDelta(index=index, call_id="a", name="look") for index in (0, 1)]
 
 
-def test_json_that_is_no_completion_is_an_error() -> None:
-    """Of a body without choices the names of its fields are told."""
-    with pytest.raises(VendorError, match="JSON that is no completion: it holds: nothing"):
+def test_json_that_is_not_a_completion_is_an_error() -> None:
+    """For a body without choices the error lists the names of its fields."""
+    with pytest.raises(VendorError, match="JSON that is not a completion: it holds: nothing"):
         list(CompletionParser("vendor").whole("{}"))
     with pytest.raises(VendorError, match="it holds: id, text") as raised:
         list(CompletionParser("vendor").whole('{"id": 4711, "text": "Hi"}'))

@@ -150,7 +150,7 @@ from voicepipe.vendors.openai.completion import CompletionParser
         pytest.param([call(None, arguments="1")], [(0, "", "", "1")], id="nothing to go on with"),
     ],
 )
-def test_pieces_of_calls_are_told_apart(pieces: list[object], calls: list[tuple[int, str, str, str]]) -> None:
+def test_pieces_go_to_their_own_calls(pieces: list[object], calls: list[tuple[int, str, str, str]]) -> None:
     """Each piece goes to its call, also where a service leaves out indices, repeats them, or numbers every call 0."""
     found: dict[int, tuple[int, str, str, str]] = {}
     for part in read(*pieces):
@@ -162,9 +162,9 @@ def test_pieces_of_calls_are_told_apart(pieces: list[object], calls: list[tuple[
 
 
 @pytest.mark.parametrize("index", [0.0, False, "x", "", "-1", "9" * 5000, "\u0661", [], {}], ids=repr)
-def test_an_index_that_is_none_is_refused(index: object) -> None:
-    """Where it cannot be known to which call a piece belongs, no call gets it."""
-    with pytest.raises(VendorError, match=r"numbered a tool call with a .* that is no whole number") as raised:
+def test_an_invalid_index_is_refused(index: object) -> None:
+    """A piece that names no call is given to none."""
+    with pytest.raises(VendorError, match=r"numbered a tool call with a .* that is not a whole number") as raised:
         read(call(index, call_id="a", name="look", arguments="{}"))
     assert not raised.value.retryable
 
@@ -199,7 +199,7 @@ def choice(index: Any, content: str | None, finish_reason: str | None = None) ->
     ids=["one event", "interleaved", "second first", "no indices", "text", "index once", "then none"],
 )
 def test_of_several_replies_one_is_taken(events: list[list[Any]], said: str) -> None:
-    """Where a service gives several replies at once, only the one that was seen first is spoken, called and ended."""
+    """If a service sends several replies at once, only the first one to arrive is used."""
     parts = read(*({"choices": choices} for choices in events))
 
     assert "".join(part.text for part in parts if isinstance(part, TextDelta)) == said
@@ -210,7 +210,7 @@ def test_of_several_replies_one_is_taken(events: list[list[Any]], said: str) -> 
 @pytest.mark.parametrize("reason", ["length", "max_tokens", "content_filter"])
 @pytest.mark.parametrize("arguments", ["", "{}", " { } "])
 def test_a_cut_leaves_no_call_without_arguments(reason: str, arguments: str) -> None:
-    """A call that was cut before its arguments came must not run as one that needs none."""
+    """A call that was cut before its arguments arrived does not become a call with empty arguments."""
     parts = read(call(0, call_id="a", name="look", arguments=arguments), chunk(reason))
     written = "".join(part.arguments for part in parts if isinstance(part, ToolCallDelta))
 
@@ -220,7 +220,7 @@ def test_a_cut_leaves_no_call_without_arguments(reason: str, arguments: str) -> 
 
 @pytest.mark.parametrize(("reason", "arguments"), [("length", '{"n":1}'), ("stop", ""), ("tool_calls", "{}")])
 def test_a_call_that_was_not_cut_stays_as_it_is(reason: str, arguments: str) -> None:
-    """Arguments that are there are whole or broken by themselves, and a reply that was not cut may need none."""
+    """Arguments that have arrived stay as they are, and so do empty ones of a reply that was not cut."""
     parts = read(call(0, call_id="a", name="look", arguments=arguments), chunk(reason))
     assert "".join(part.arguments for part in parts if isinstance(part, ToolCallDelta)) == arguments
 
@@ -238,8 +238,8 @@ def test_a_call_that_was_not_cut_stays_as_it_is(reason: str, arguments: str) -> 
         ([], ""),
     ],
 )
-def test_a_filler_that_comes_back_means_none(pieces: list[str], arguments: str) -> None:
-    """A model that calls a tool with what stood for empty arguments calls it with none; all else is as it wrote it."""
+def test_a_filler_that_comes_back_means_empty_arguments(pieces: list[str], arguments: str) -> None:
+    """A model that copies the filler means empty arguments; any other arguments stay as it wrote them."""
     parser = CompletionParser("vendor", filler='{"_":""}')
     events = [call(0, call_id="a", name="look"), *(call(0, arguments=piece) for piece in pieces), chunk("tool_calls")]
     parts = [part for event in events for part in parser.feed(json.dumps(event))]

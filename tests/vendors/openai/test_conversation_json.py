@@ -27,7 +27,7 @@ LIVE = AssistantMessage(generated="One moment. ")
     [
         pytest.param([UserMessage("a")], [("user", "a")], id="user"),
         pytest.param([UserMessage("a"), UserMessage("b")], [("user", "a\nb")], id="neighbours become one"),
-        pytest.param([UserMessage("a"), UNHEARD, UserMessage("b")], [("user", "a\nb")], id="what nobody heard"),
+        pytest.param([UserMessage("a"), UNHEARD, UserMessage("b")], [("user", "a\nb")], id="unheard"),
         pytest.param(
             [UserMessage("a"), CUT], [("user", "a"), ("assistant", f"It is 22{CUT_MARK}")], id="what was heard"
         ),
@@ -68,7 +68,7 @@ def test_every_call_is_followed_by_its_result() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "result", "told"),
+    ("status", "result", "sent"),
     [
         ("done", "ready", {"untrusted_result": "ready"}),
         ("done", '{"eta": 3}', {"untrusted_result": {"eta": 3}}),
@@ -80,16 +80,16 @@ def test_every_call_is_followed_by_its_result() -> None:
         ("unknown", '{"error": "no answer"}', {"error": "no answer"}),
     ],
 )
-def test_what_a_tool_brought_in_is_marked(status: CallStatus, result: str, told: dict[str, Any]) -> None:
-    """A result is JSON, as data where it is that, under a name that says that it is not ours; an error is ours."""
+def test_a_tools_result_is_marked(status: CallStatus, result: str, sent: dict[str, Any]) -> None:
+    """A result is sent as JSON under a name that marks it as untrusted; an error of this library is not marked."""
     call = ToolCall(call_id="a", name="x", arguments="{}", status=status, result=result)
     rendered = messages_json("", [AssistantMessage(calls=[call])])
-    assert json.loads(rendered[1]["content"]) == told
+    assert json.loads(rendered[1]["content"]) == sent
 
 
 @given(name=st.text(max_size=80), arguments=st.text(max_size=20) | st.just('{"a": 1}') | st.just("[" * 50_000))
 def test_no_call_spoils_the_requests_after_it(name: str, arguments: str) -> None:
-    """Whatever name and arguments a model made up, the history that holds them is one that a service takes."""
+    """Whatever name and arguments a model makes up, services accept the history that holds them."""
     message = AssistantMessage(calls=[ToolCall(call_id="a", name=name, arguments=arguments)])
     body: Any = {"model": "m", "messages": messages_json("", [UserMessage("x"), message])}
     request = parse_request(body)
@@ -112,7 +112,7 @@ def test_a_conversation_renders_only_what_may_change() -> None:
     assert json.loads(whole) == messages_json("", messages)
     assert "booked" in whole
 
-    message.heard = "Something else."  # nobody does: it shows that the text is kept
+    message.heard = "Something else."  # only this test does: it shows that the text is kept
     assert conversation.rendered("", messages) == whole
 
 
@@ -127,7 +127,7 @@ def test_a_conversation_renders_only_what_may_change() -> None:
     ],
 )
 def test_calls_without_their_own_result_are_never_rendered(calls: list[ToolCall], named: str) -> None:
-    """Each call has an id of its own and a result, in one message or in two, rendered before or not; or it is told."""
+    """Calls without a result or an id of their own raise, in one message or in two, rendered before or not."""
     for messages in (
         [AssistantMessage(calls=calls)],
         [AssistantMessage(calls=[call], is_settled=True) for call in calls],
@@ -150,7 +150,7 @@ def test_what_fell_out_of_the_window_is_forgotten() -> None:
 
 
 def test_a_window_stays_where_it_is_while_it_can() -> None:
-    """The beginning of the requests changes once in several turns, not with each."""
+    """The beginning of the requests changes once in several turns, not in each."""
     conversation, messages, beginnings = Conversation(Window(messages=20)), list[Message](), list[str]()
     for number in range(100):
         messages.append(UserMessage(f"{number}"))
@@ -159,8 +159,8 @@ def test_a_window_stays_where_it_is_while_it_can() -> None:
     assert len(set(beginnings)) == 31
 
 
-def test_another_conversation_begins_anew() -> None:
-    """When the messages are not those of before, nothing of them is lost."""
+def test_another_conversation_starts_from_its_beginning() -> None:
+    """A conversation whose messages were exchanged is sent from its own beginning."""
     conversation = Conversation(Window(messages=4))
     for odd in (0, 1):
         messages = [UserMessage("a") if at % 2 == odd else AssistantMessage.said("b") for at in range(20)]
@@ -187,7 +187,7 @@ def test_a_request_holds_its_fields_and_the_messages() -> None:
 @pytest.mark.parametrize(("filler", "sent"), [("", "{}"), ('{"_":""}', '{"_":""}')])
 @pytest.mark.parametrize("arguments", ["", "{}", " { } ", "[1]", "{broken"])
 def test_empty_arguments_are_filled_where_they_are_refused(filler: str, sent: str, arguments: str) -> None:
-    """A call without arguments, or with broken ones, is sent with the filler of its service, if that wants one."""
+    """A call without arguments, or with broken ones, is sent with the filler, if the model needs one."""
     message = AssistantMessage(calls=[ToolCall(call_id="a", name="look", arguments=arguments)])
     rendered = json.loads(Conversation(filler=filler).rendered("", [message]))
     assert rendered[0]["tool_calls"][0]["function"]["arguments"] == sent
@@ -200,7 +200,7 @@ def test_a_long_name_is_cut_to_what_services_take() -> None:
 
 
 def test_of_a_cut_message_without_words_only_the_calls_are_sent() -> None:
-    """An interrupted message of which nothing was heard has no words, and so no mark of where they were cut."""
+    """An interrupted message of which nothing was heard has no text, and so no mark of a cut."""
     call = ToolCall(call_id="a", name="look", arguments="{}", status="done")
     message = AssistantMessage(generated="Let me", calls=[call], is_settled=True, was_interrupted=True)
     assert messages_json("", [message])[0]["content"] is None

@@ -1,4 +1,4 @@
-"""How long a reply is waited for, held by whole sessions; the other silences are in `test_llm_stream.py`."""
+"""How long a whole session waits for a reply; other kinds of silence are in `test_chat.py`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def arguments(piece: str) -> bytes:
         pytest.param([text("\n"), arguments('{"a": "'), arguments("x"), 1.0, "repeat"], 6.0, id="a blank before"),
     ],
 )
-async def test_a_call_that_dribbles_is_no_reply(acts: list[Act], took_s: float) -> None:
-    """Arguments that come letter by letter are silence to the caller: they have the time of a first sentence."""
+async def test_a_call_that_dribbles_in_is_silence(acts: list[Act], took_s: float) -> None:
+    """Arguments that arrive letter by letter are silence to the caller: they have the first sentence's deadline."""
     asked, _ = await ask_raw([HEAD, data(delta(tool_calls=[CALL])), *acts])
 
     assert asked.took_s == took_s
@@ -47,15 +47,15 @@ async def test_a_call_that_dribbles_is_no_reply(acts: list[Act], took_s: float) 
     ],
 )
 async def test_a_call_that_moves_may_take_its_time(acts: list[Act]) -> None:
-    """A call that is whole, has 200 characters, or follows words is no dribble."""
+    """A call that is whole, has 200 characters, or follows words meets the first sentence's deadline."""
     asked, _ = await ask_raw(
         [HEAD, *acts[:1], data(delta(tool_calls=[CALL])), *acts[1:], data(delta("stop")), DONE], GOOD
     )
     assert isinstance(asked.end, vp.TurnCompleted)
 
 
-async def test_a_script_without_full_stops_is_no_dribble() -> None:
-    """Where no mark ends a sentence, 200 characters do: a steady reply in Thai is whole before it can be spoken."""
+async def test_a_script_without_full_stops_has_sentences() -> None:
+    """Without a mark that ends it, text of 200 characters counts as a sentence, as in Thai."""
     words = [act for _ in range(60) for act in (text("\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35"), 0.15)]
     asked, _ = await ask_raw([HEAD, *words, END])
 

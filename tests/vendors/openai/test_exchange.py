@@ -1,4 +1,4 @@
-"""One request to the model over HTTP: what an answer is, what of it is told, and who waits for whom."""
+"""One request to the model over HTTP: what counts as a reply, what an error quotes, and what waits for what."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize(
-    ("reply", "told"),
+    ("reply", "said"),
     [
-        pytest.param(answer("200 OK", b"<html>4711</html>", kind="text/html"), "no reply (text/html); is", id="page"),
-        pytest.param(answer("200 OK", b"", kind="text/plain"), "no reply (text/plain)", id="nothing"),
-        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n4711", "no reply (no content type)", id="no type"),
-        pytest.param(answer("200 OK", b'{"balance": 4711}'), "no completion: it holds: balance", id="JSON"),
-        pytest.param(answer("200 OK", b"[4711]"), "no JSON object", id="list"),
-        pytest.param(answer("200 OK", b'{"choices": [4711'), "no JSON", id="broken"),
+        pytest.param(
+            answer("200 OK", b"<html>4711</html>", kind="text/html"), "not a reply (text/html); is", id="page"
+        ),
+        pytest.param(answer("200 OK", b"", kind="text/plain"), "not a reply (text/plain)", id="nothing"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n4711", "not a reply (no content type)", id="no type"),
+        pytest.param(answer("200 OK", b'{"balance": 4711}'), "not a completion: it holds: balance", id="JSON"),
+        pytest.param(answer("200 OK", b"[4711]"), "not a JSON object", id="list"),
+        pytest.param(answer("200 OK", b'{"choices": [4711'), "not JSON", id="broken"),
         pytest.param(answer("200 OK", b'{"n": 4711' + b" " * (1 << 18) + b"}"), "more than 262144 bytes", id="long"),
     ],
 )
-async def test_a_200_that_is_anything_else_is_not_quoted(reply: bytes, told: str) -> None:
-    """What is neither a reply nor an error may hold anybody's words: it is told after one request, and not shown."""
+async def test_a_200_that_is_anything_else_is_not_quoted(reply: bytes, said: str) -> None:
+    """A body that is neither a reply nor an error is refused at once and not quoted: it may hold any data."""
     asked, server = await ask_raw([reply])
 
     assert asked.said == ""
-    assert told in str(asked.end.error)
+    assert said in str(asked.end.error)
     assert "4711" not in str(asked.end.error)
     assert len(server.requests) == 1
 
@@ -52,8 +54,8 @@ async def test_a_200_that_is_anything_else_is_not_quoted(reply: bytes, told: str
     ],
     ids=str,
 )
-async def test_an_error_in_a_stream_is_told_after_one_request(body: object) -> None:
-    """An error has many shapes; each is told in its own words, whether or not something was said before it."""
+async def test_an_error_in_a_stream_is_quoted_after_one_request(body: object) -> None:
+    """An error of any shape is quoted, whether or not text came before it."""
     for said in ([], [text("First. ")]):
         asked, server = await ask_raw([HEAD, *said, data(body), DONE])
 
@@ -102,7 +104,7 @@ async def test_a_stream_is_one_whatever_its_head_says(kind: str) -> None:
     ids=str,
 )
 async def test_a_stream_may_begin_in_many_ways(begin: list[Act]) -> None:
-    """A byte order mark, blanks, comments and fields before the first word take nothing of it away."""
+    """A byte order mark, blanks, comments and fields may precede the first word."""
     for kind in (HEAD, b"HTTP/1.1 200 OK\r\n\r\n"):
         asked, _ = await ask_raw([kind, *begin, text("It is not "), text("sunny."), END])
         assert (asked.said, type(asked.end)) == ("It is not sunny.", vp.TurnCompleted)
@@ -120,8 +122,8 @@ async def test_a_completion_is_one_whatever_its_head_says(kind: str, begin: byte
 
 
 @pytest.mark.parametrize("rest", ["hold", "reset"])
-async def test_a_refusal_whose_words_do_not_come_is_one(rest: Act) -> None:
-    """The status of a refusal decides; of its body what comes within half a second is told."""
+async def test_a_refusal_without_its_whole_body_is_a_refusal(rest: Act) -> None:
+    """The status of a refusal decides; the error quotes the part of the body that arrives within half a second."""
     asked, server = await ask_raw([b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 99\r\n\r\nbad key", 0.1, rest])
 
     assert isinstance(asked.end.error, AuthenticationError)
@@ -139,15 +141,15 @@ async def test_a_refusal_whose_words_do_not_come_is_one(rest: Act) -> None:
 )
 @pytest.mark.parametrize("end", [END, data(delta("stop"))], ids=["done", "finish reason"])
 async def test_a_stream_that_does_not_close_does_not_hold_the_turn(end: bytes, after: list[Act]) -> None:
-    """After its end a reply is whole; that the connection ends is waited for 50 ms, whatever still comes on it."""
+    """A reply that has ended is whole; the turn waits 50 ms for the end of the response, whatever still comes."""
     asked, _ = await ask_raw([HEAD, text("Very well."), end, *after])
 
     assert isinstance(asked.end, vp.TurnCompleted)
     assert (asked.said, asked.took_s) == ("Very well.", 0.05)
 
 
-async def test_a_stream_that_does_not_close_is_hung_up() -> None:
-    """Half a second after the end of its reply a service is not listened to any more."""
+async def test_a_stream_that_does_not_close_is_closed() -> None:
+    """Half a second after the end of the reply the connection is closed."""
     server = RawServer([HEAD, text("Very well."), END, "hold"])
     async with server.serve() as base_url, calling(base_url) as session:
         began_s = anyio.current_time()
@@ -157,7 +159,7 @@ async def test_a_stream_that_does_not_close_is_hung_up() -> None:
 
 
 class SlowOutbox:
-    """Takes ten seconds for each piece, as a stage may that waits for the caller."""
+    """Takes ten seconds for each piece, like a stage that waits for the caller."""
 
     def __init__(self) -> None:
         self.parts: list[Any] = []
@@ -253,7 +255,7 @@ async def test_each_call_runs_with_its_own_arguments(acts: list[Act], ran: list[
 
 
 async def test_a_tool_does_not_wait_for_the_end_of_a_stream() -> None:
-    """A tool runs, and its result is sent, when the calls are complete; a service that does not hang up costs 50 ms."""
+    """A tool runs, and its result is sent, when the calls are complete; an open response costs 50 ms."""
     called: list[Act] = [HEAD, call(index=0, id="a", function=piece("", "cancel")), ALL_CALLED, "hold"]
     server = RawServer(called, [HEAD, text("Very well."), END])
     async with server.serve() as base_url, calling(base_url, router=vp.ToolRouter([book, cancel])) as session:

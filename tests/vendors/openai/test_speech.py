@@ -56,7 +56,7 @@ async def spoken(*replies: Sequence[Act], text: str = "Hello.", **options: Any) 
 
 
 async def failing(*replies: Sequence[Act], **options: Any) -> tuple[VendorError, bytes, RawServer, float]:
-    """Speak a sentence that must fail; return the error, what was heard of it, the server, and how long it took."""
+    """Speak a sentence that must fail; return the error, the audio that came, the server, and how long it took."""
     server, heard = RawServer(*replies), b""
     async with server.serve() as base_url, opened(base_url, **options) as tts:
         asked_s = anyio.current_time()
@@ -97,7 +97,7 @@ async def test_what_is_not_set_is_left_to_the_service() -> None:
 
 
 async def test_audio_is_passed_on_as_it_comes() -> None:
-    """The first piece is heard while the service still makes the rest."""
+    """The first piece is passed on while the service still makes the rest."""
     server = RawServer([HEAD, 0.2, PCM, 1.0, PCM])
     heard: list[tuple[float, bytes]] = []
     async with server.serve() as base_url, opened(base_url) as tts:
@@ -107,7 +107,7 @@ async def test_audio_is_passed_on_as_it_comes() -> None:
 
 
 async def test_a_pipeline_speaks_with_it() -> None:
-    """In a whole session each sentence is one request, and pieces of odd lengths are heard without a click."""
+    """In a whole session each sentence is one request, and pieces of odd lengths join without a click."""
     server = RawServer([HEAD, PCM[:1], 0.1, PCM[1:4], 0.1, PCM[4:]])
     output = RecordingOutput()
     async with server.serve() as base_url:
@@ -121,7 +121,7 @@ async def test_a_pipeline_speaks_with_it() -> None:
 
 
 async def test_an_interruption_closes_the_request() -> None:
-    """When the generator is closed the service is hung up on at once."""
+    """Closing the generator closes the request at once."""
     server = RawServer([HEAD, PCM, "hold"])
     async with server.serve() as base_url, opened(base_url) as tts:
         pieces = tts.synthesize(Sentence("Hello."))
@@ -147,13 +147,13 @@ async def test_an_interruption_closes_the_request() -> None:
     ],
 )
 async def test_what_may_pass_is_asked_once_more_before_any_audio(first: list[Act]) -> None:
-    """A sentence of which nothing was heard is asked for again, at once."""
+    """A request that failed before any audio is sent again, at once."""
     pieces, server = await spoken(first, [HEAD, PCM])
     assert (b"".join(pieces), len(server.requests)) == (PCM, 2)
 
 
 async def test_a_service_that_stays_broken_is_asked_twice() -> None:
-    """The second failure is told, with what the service said."""
+    """The second failure is raised, and quotes the service."""
     error, _, server, _ = await failing([answer("503 Service Unavailable", b"busy")])
     assert "HTTP 503: busy" in str(error)
     assert (len(server.requests), error.retryable) == (2, True)
@@ -161,14 +161,14 @@ async def test_a_service_that_stays_broken_is_asked_twice() -> None:
 
 @pytest.mark.parametrize("broken", [["reset"], [4.0, PCM]], ids=["reset", "silence"])
 async def test_a_sentence_is_never_said_twice(broken: list[Act]) -> None:
-    """After the first audio a failure is told, what was heard stays heard, and nobody asks again."""
+    """A failure after the first audio is raised, the audio is kept, and the request is not repeated."""
     head = HEAD.replace(b"\r\n\r\n", b"\r\ncontent-length: 9999\r\n\r\n")
     error, heard, server, _ = await failing([head, PCM, 0.1, *broken])
     assert (heard, len(server.requests), error.vendor) == (PCM, 1, "127.0.0.1")
 
 
-async def test_a_body_that_is_cut_is_told() -> None:
-    """Fewer bytes than were promised are an error, not a short sentence."""
+async def test_a_cut_body_is_an_error() -> None:
+    """Fewer bytes than the head promises are an error, not a short sentence."""
     error, heard, _, _ = await failing([HEAD.replace(b"\r\n\r\n", b"\r\ncontent-length: 9999\r\n\r\n"), PCM])
     assert heard == PCM
     assert "broke" in str(error)
@@ -180,7 +180,7 @@ async def test_a_body_that_is_cut_is_told() -> None:
     ids=["no head", "no audio"],
 )
 async def test_silence_has_a_deadline(acts: list[Act], took_s: float, said: str) -> None:
-    """A service that says nothing is given up in time, twice."""
+    """A silent service is given up at the deadline, twice."""
     error, _, _, took = await failing(acts)
     assert (took, error.retryable) == (took_s, True)
     assert said in str(error)
@@ -200,8 +200,8 @@ async def test_silence_has_a_deadline(acts: list[Act], took_s: float, said: str)
         pytest.param(answer("200 OK", b"fLaC\x00", kind="audio/flac"), VendorError, "answered FLAC", id="FLAC"),
     ],
 )
-async def test_what_is_no_audio_is_refused(reply: bytes, kind: type[Exception], said: str) -> None:
-    """An error or another format is told once, by what it is, and nothing of it is played."""
+async def test_what_is_not_audio_is_refused(reply: bytes, kind: type[Exception], said: str) -> None:
+    """An error or another format raises after one request, says what came, and none of it is played."""
     error, heard, server, _ = await failing([reply])
     assert type(error) is kind
     assert said in str(error)
@@ -247,13 +247,13 @@ async def test_the_key_is_shown_nowhere(caplog: pytest.LogCaptureFixture) -> Non
     ],
 )
 def test_what_cannot_be_meant_is_refused(options: dict[str, Any], said: str) -> None:
-    """A setting that no service can take is refused when the part is made."""
+    """An invalid setting is refused when the part is made."""
     with pytest.raises(ConfigurationError, match=said):
         OpenAITTS(**options)
 
 
 async def test_openais_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a key OPENAI_API_KEY is read for OpenAI alone; when it is not set the error says so."""
+    """Without a key OPENAI_API_KEY is read for OpenAI alone; the error says if it is not set."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(AuthenticationError, match="OPENAI_API_KEY is not set"):
         async with OpenAITTS().open():
@@ -264,7 +264,7 @@ async def test_openais_key_comes_from_the_environment(monkeypatch: pytest.Monkey
 
 
 async def test_a_key_may_be_in_any_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable that is named is read when the pipeline is opened."""
+    """The named variable is read when the pipeline is opened."""
     monkeypatch.setenv("VOICE_KEY", f" {KEY}\n")
     _, server = await spoken([HEAD, PCM], api_key_env="VOICE_KEY")
     assert f"Bearer {KEY}\r\n" in server.requests[0].headers + "\r\n"
@@ -304,7 +304,7 @@ LIST = b"LIST\x05\x00\x00\x00words\x00"
     ],
 )
 def test_a_body_is_its_samples(sent: bytes, samples: bytes) -> None:
-    """Raw samples stay as they are, and a WAV file is taken out of its wrapping, however it is cut."""
+    """Raw samples stay as they are, and a WAV file loses its header, however the body is cut."""
     assert body(sent) == samples
     assert body(*[bytes([byte]) for byte in sent]) == samples
 
@@ -322,7 +322,7 @@ def test_no_cut_changes_the_samples(pcm: bytes, sizes: list[int]) -> None:
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
-        (wav(rate=22_050), "sends 22050 samples a second, expected were 24000; set sample_rate=22050"),
+        (wav(rate=22_050), "sends 22050 samples a second instead of 24000; set sample_rate=22050"),
         (wav(PCM * 2, channels=2), "a WAV file of 2 channels with 16 bits"),
         (wav(width=1), "1 channels with 8 bits"),
         (wav()[:30], "a WAV file that ends in its header"),
@@ -330,7 +330,7 @@ def test_no_cut_changes_the_samples(pcm: bytes, sizes: list[int]) -> None:
     ],
 )
 def test_another_kind_of_samples_is_refused(sent: bytes, said: str) -> None:
-    """What would be noise is refused with what it is, and what to change."""
+    """Samples that would be noise are refused with what they are and what to change."""
     with pytest.raises(VendorError, match=said) as raised:
         body(sent)
     assert not raised.value.retryable

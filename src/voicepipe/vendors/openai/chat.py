@@ -1,8 +1,7 @@
 """A language model behind any OpenAI-compatible `/chat/completions`, streamed or whole.
 
-Rule 1: what a request says of itself goes before the stage's own settings, and `adjust` before both.
+Rule 1: a request's own settings override the stage's, and `adjust` overrides both.
 Rule 2: a request is sent again only while nothing of its reply was used.
-Rule 3: a key goes to the host that it belongs to, and to no other.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from voicepipe.vendors.openai.deadlines import Deadlines
 from voicepipe.vendors.openai.exchange import PATH, Exchange
 from voicepipe.vendors.openai.retry import persist
 from voicepipe.vendors.openai.schemas import SchemaForm, SchemaTexts
-from voicepipe.vendors.openai.services import GATEWAY_URL, service_at
+from voicepipe.vendors.openai.services import GATEWAY_URL, filler_of, service_at
 from voicepipe.vendors.openai.usage import RateLimit, Usage
 
 if TYPE_CHECKING:
@@ -56,37 +55,36 @@ class LLMStreamStage(Model):
     LLMStreamStage(base_url="http://127.0.0.1:11434/v1", model="llama3.2")
     LLMStreamStage(adjust=lambda request, turn: replace(request, model="gpt-5.2") if request.step else request)
 
-    A request that fails before anything of its reply was used is sent again, at once and then after a short pause, but
-    never later than one and a half first-token deadlines after the first. A service that asks to wait is obeyed if that
-    fits.
+    A request that fails before anything of its reply was used is sent again: at once, and then after a short pause. No
+    try begins later than one and a half first-token deadlines after the first. The stage obeys a service that asks to
+    wait if that fits.
 
     Args:
         system: The system prompt, or a function of the session that returns it, called for each request.
-        base_url: Where the service is, up to and without `/chat/completions`. A gateway in the EU is at
+        base_url: The service's URL, without `/chat/completions`. The gateway in the EU is at
             "https://llm-gateway.eu.assemblyai.com/v1".
-        model: The model's id, any string the service knows. Left out, AssemblyAI's LLM Gateway is meant, at its own
-            address or simulated on this machine, and the model is "gpt-5.2".
+        model: The model's id, any string the service knows. Without it the service is AssemblyAI's LLM Gateway, at its
+            own address or simulated on this machine, and the model is "gpt-5.2".
         api_key: The key. Over plain http it is sent only to this machine.
         api_key_env: Name of the environment variable that holds the key, read when the pipeline is opened. Without it
-            and `api_key`, the gateway's key is read from ASSEMBLYAI_API_KEY; no other host is sent that one.
+            and `api_key`, the gateway's key is read from ASSEMBLYAI_API_KEY; that key is sent to no other host.
         max_tokens: Limit of a reply, in the model's tokens; None leaves it to the service.
         temperature: 0 to 2; None leaves it to the service.
         extra_body: Further fields of the request's body, e.g. {"reasoning_effort": "low"}. To the gateway
-            `fallback_config: {"retry": false}` is sent unless this holds `fallback_config` or `fallbacks`: its retry is
-            unseen and takes half a second.
+            `fallback_config: {"retry": false}` is sent unless this holds `fallback_config` or `fallbacks`: the
+            gateway's own retry is invisible and takes half a second.
         deadlines: How long to wait.
-        adjust: Called before each request with that request, in which this stage's own settings are filled in, and the
-            turn. The request that it returns is sent. What it raises fails the turn.
-        schemas: How the parameters of tools and formats of answers are written: as they are ("plain"), so that a
-            service can hold the model to them ("strict"), or without the keywords that some services refuse
-            ("reduced").
+        adjust: Called before each request with the request, this stage's own settings filled in, and the turn. The
+            request that it returns is sent. An exception that it raises fails the turn.
+        schemas: How to write the schemas of tools and answers: as they are ("plain"), so that a service can hold the
+            model to them ("strict"), or without the keywords that some services refuse ("reduced").
         window: How much of the conversation a request holds; None for all of it.
-        streams: Whether to ask for the reply in pieces. False is for a model that cannot: a reply then has 10 s to come
-            as a whole instead of `deadlines`, and is spoken sentence by sentence all the same.
+        streams: Whether to ask for the reply in pieces. Use False for a model that cannot stream: a whole reply has
+            10 s instead of `deadlines`, and is still spoken sentence by sentence.
 
     Raises:
-        ConfigurationError: A value cannot be meant; raised here or when the pipeline is opened. What `adjust` returns
-            is checked in the same way, and fails its turn.
+        ConfigurationError: A value is invalid; raised here or when the pipeline is opened. The request that `adjust`
+            returns is checked in the same way; an invalid one fails its turn.
         AuthenticationError: The environment variable holds no key; raised when the pipeline is opened.
 
     Source: OpenAI's API reference, "Chat completions", and AssemblyAI's reference of the LLM Gateway, read 2026-11-22.
@@ -144,9 +142,9 @@ class LLMStreamStage(Model):
             yield
 
     async def reply(self, request: Request, outbox: Outbox[ReplyPart], turn: Turn) -> None:
-        """Ask, and ask again while nothing of the reply was used. See `Model.reply`."""
+        """Send the request, and send it again while nothing of its reply was used. See `Model.reply`."""
         asked = self._filled(request, turn)
-        filler = self._service.filler(asked.model)
+        filler = filler_of(asked.model)
         conversations = self._conversations.setdefault(turn.session, {})
         if filler not in conversations:
             conversations[filler] = Conversation(self.window, filler)
@@ -169,16 +167,16 @@ class LLMStreamStage(Model):
         await persist(ask, RETRY_WITHIN * self.deadlines.first_token_s, retried)
 
     async def complete(self, request: Request) -> Completion:
-        """Return the answer to one request as a whole, asked for again while that may help. See `Model.complete`.
+        """Return the whole answer to one request, and retry while that may help. See `Model.complete`.
 
-        It needs no session, so a system prompt that is a function of one is left out, and `adjust` is not called. A
-        request may take 10 s.
+        There is no session here, so a system prompt that is a function of one is left out, and `adjust` is not called.
+        A request may take 10 s.
 
         Raises:
             IncompleteReply: The answer was cut, by the service or at `max_tokens`.
         """
         asked = self._filled(request, None)
-        filler = self._service.filler(asked.model)
+        filler = filler_of(asked.model)
         body = self._body(asked, Conversation(self.window, filler), stream=False)
 
         async def ask() -> Completion:
@@ -189,7 +187,7 @@ class LLMStreamStage(Model):
         return await persist(ask, RETRY_WITHIN * self.deadlines.first_token_s, lambda _error: None)
 
     def _filled(self, request: Request, turn: Turn | None) -> Request:
-        """Return the request with this stage's settings where it has none of its own, as `adjust` wants it."""
+        """Fill this stage's settings in where the request has none, and let `adjust` change the result."""
         own, system = self._own, request.system
         if system is None and isinstance(self.system, str):
             system = self.system

@@ -1,12 +1,12 @@
-"""The chat-completions format: pieces of a reply in. Pure: no network, no clock.
+"""Reads replies in the chat-completions format. Pure: no network, no clock.
 
-Rule 1: vendor JSON becomes our events here and nowhere else.
-Rule 2: tolerant of what carries no meaning (null choices, unknown objects, blank deltas), strict about what does: an
-        error object, broken JSON, or a reply without an end is told.
-Rule 3: a piece of a call never goes to another call: where it cannot be known whose it is, no call gets it.
+Rule 1: the service's JSON becomes parts of a reply here and nowhere else.
+Rule 2: JSON without meaning (null choices, unknown objects, blank deltas) is skipped. An error object, broken JSON, or
+        a reply without an end is an error.
+Rule 3: a piece of one call never goes to another: if the service does not say whose it is, no call gets it.
 
-Source: OpenAI's API reference, "Chat completions" and "Streaming", read 2026-11-22, and the oddities that compatible
-servers are known for.
+Source: OpenAI's API reference, "Chat completions" and "Streaming", read 2026-11-22, and the known oddities of
+compatible servers.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ CUT_REASONS: Final = {
     "max_tokens": "raise max_tokens, or ask for less",
     "content_filter": "the service refuses what it would say; ask for something else",
 }
-"""Finish reasons of an answer that is not whole, and what to do."""
+"""Finish reasons that mean that an answer is not whole, and what to do about each."""
 
 TEXT: Final = None
-"""Stands for the reply's words where a number stands for a call."""
+"""Stands for the reply's text where a number stands for a call."""
 
 MAX_ANSWER_CHARACTERS: Final = 1 << 18
 """The longest answer that is put together from a stream."""
 
 OTHER_ROLES: Final = ("user", "system", "developer", "tool")
-"""Whose words are not the model's."""
+"""Roles other than the model's."""
 
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """A tool call of a reply, as far as it has come.
+    """A tool call of a reply, as far as it has arrived.
 
     Attributes:
         index: Which call of the reply it is, from 0.
@@ -75,11 +75,11 @@ class CompletionParser:
     Args:
         vendor: Named in errors.
         without_key: Takes the key out of what an error quotes.
-        filler: What a request had for the arguments of a call without any; a model that does likewise means none.
+        filler: What requests send in place of empty arguments. A model that copies it means empty arguments.
 
     Attributes:
-        has_ended: Whether a finish reason was seen.
-        is_over: Whether nothing that follows can belong to the reply: it has ended, or `[DONE]` was seen.
+        has_ended: Whether a finish reason has arrived.
+        is_over: Whether nothing that follows can belong to the reply: it has ended, or `[DONE]` has arrived.
     """
 
     def __init__(self, vendor: str, without_key: Callable[[str], str] = str, filler: str = "") -> None:
@@ -100,10 +100,10 @@ class CompletionParser:
 
         Args:
             data: The event's data.
-            name: What the server called the event. One of another name may hold anything.
+            name: The event's name. An event with a name other than "message" may hold anything.
 
         Raises:
-            VendorError: It is an error, or no JSON object.
+            VendorError: The event reports an error, or is not a JSON object.
         """
         if data.strip() == "[DONE]":
             self.is_over = True
@@ -120,20 +120,20 @@ class CompletionParser:
         for choice in self._chosen(as_objects(chunk.get("choices"))):
             delta = as_object(choice.get("delta"))
             self._has_deltas |= bool(delta)
-            # A whole message after deltas says again what they said.
+            # A whole message after deltas repeats them.
             yield from self._part(choice, delta if self._has_deltas else as_object(choice.get("message")))
 
     def whole(self, body: str) -> Iterator[ReplyPart | Usage]:
         """Read a completion that was not streamed.
 
         Raises:
-            VendorError: It is an error, or no completion.
+            VendorError: It reports an error, or is not a completion.
         """
         completion = self._object(body)
         choices = as_objects(completion.get("choices"))
         if not choices:
             held = ", ".join(completion) or "nothing"
-            raise self._broken("answered with JSON that is no completion: it holds", quoted(held))
+            raise self._broken("answered with JSON that is not a completion: it holds", quoted(held))
         yield from usage_in(completion)
         message = as_object(choices[0].get("message"))
         calls = as_objects(message.get("tool_calls") or choices[0].get("tool_calls"))
@@ -144,18 +144,18 @@ class CompletionParser:
         try:
             chunk = json.loads(data)
         except (ValueError, RecursionError):
-            raise self._broken("sent something that is no JSON") from None
+            raise self._broken("sent something that is not JSON") from None
         errors = [one for one in (as_objects(chunk) or [as_object(chunk)]) if _is_error(one)]
         if errors:
-            # Beside an error there may be the reply's text, which is not quoted.
+            # The reply's text may stand next to the error; it is not quoted.
             error = errors[0].get("error")
             raise self._broken("reported an error", json.dumps(error) if error and "choices" in errors[0] else data)
         if not isinstance(chunk, dict):
-            raise self._broken("sent something that is no JSON object")
+            raise self._broken("sent something that is not a JSON object")
         return cast("dict[str, Any]", chunk)
 
     def _chosen(self, choices: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Yield what belongs to the first choice that was seen: of several replies one is spoken."""
+        """Yield the choices that belong to the reply that came first: of several replies only one is spoken."""
         for position, choice in enumerate(choices):
             number = _number(choice.get("index"))
             if number is None:
@@ -168,7 +168,7 @@ class CompletionParser:
     def _part(self, choice: dict[str, Any], piece: dict[str, Any]) -> Iterator[ReplyPart]:
         if error := choice.get("error"):
             raise self._broken("reported an error", json.dumps(error))
-        # A refusal is the model's own words to the caller.
+        # A refusal is text that the model addresses to the caller.
         if piece.get("role") not in OTHER_ROLES:
             for written in (piece.get("content"), piece.get("refusal")):
                 if text := self._whole_characters(TEXT, _words(written)):
@@ -183,7 +183,7 @@ class CompletionParser:
             yield ReplyEnd(finish_reason=reason)
 
     def _cut(self) -> Iterator[ToolCallDelta]:
-        """Spoil the calls that a cut may have robbed of their arguments: none that validate come out of this."""
+        """Make the calls invalid whose arguments may have been cut off, so that none of them runs."""
         for call in self._calls.values():
             if "".join(call.arguments.split()) in ("", "{}", self._filler):
                 yield ToolCallDelta(index=call.index, arguments="{")
@@ -210,7 +210,7 @@ class CompletionParser:
             return  # the blank delta that some gateways open with
         number = _number(index := written.get("index"))
         if number is None and index is not None:
-            raise self._broken(f"numbered a tool call with a {type(index).__name__} that is no whole number")
+            raise self._broken(f"numbered a tool call with a {type(index).__name__} that is not a whole number")
         call = self._known(number, call_id, name) or self._opened(number)
         is_new = not call.pieces
         self._last = call
@@ -222,7 +222,7 @@ class CompletionParser:
         yield ToolCallDelta(index=call.index, call_id=call_id, name=name, arguments=arguments)
 
     def _known(self, number: int | None, call_id: str, name: str) -> _Call | None:
-        """Return the call that a piece goes on with; None when it opens one."""
+        """Return the call that a piece continues; None when it opens one."""
         calls = [call for call in self._calls.values() if number is None or call.number == number]
         same = next((call for call in reversed(calls) if call_id and call.call_id == call_id), None)
         if number is not None:
@@ -231,7 +231,7 @@ class CompletionParser:
             # Some servers number every call 0: a name with a new id opens another call.
             return None if name and call_id and calls[-1].call_id else calls[-1]
         if same:
-            # Two calls of one reply may have the same id: one that is complete does not go on.
+            # Two calls of one reply may have the same id: a complete call does not continue.
             return None if name and (name != same.name or is_object(same.arguments)) else same
         if name or (self._last and call_id and self._last.call_id):
             return None
@@ -244,7 +244,7 @@ class CompletionParser:
         return call
 
     def _without_filler(self, index: int, arguments: str) -> str:
-        """Return a call's arguments, held back as long as they may become the filler."""
+        """Return a call's arguments; hold them back as long as they may become the filler."""
         written = self._held.pop(index, "") + arguments
         bare = "".join(written.split())
         if bare == self._filler:
@@ -255,7 +255,7 @@ class CompletionParser:
         return written
 
     def _broken(self, what: str, data: str | None = None) -> VendorError:
-        # What a service says of its error is quoted; an event that is broken may hold the reply's text, so it is not.
+        # A service's report of an error is quoted. A broken event is not, because it may hold the reply's text.
         shown = "" if data is None else f": {quoted(self._without_key(data))}"
         return failure(self._vendor, f"{what}{shown}")
 
@@ -285,7 +285,7 @@ class Answer:
                 self._finish_reason = self._finish_reason or reason
                 return
             case _:
-                return  # nobody asks what a whole answer was counted as
+                return  # `Model.complete` reports no tokens
         self._characters += len(piece)
         if self._characters > MAX_ANSWER_CHARACTERS:
             raise IncompleteReply(f"the answer is longer than {MAX_ANSWER_CHARACTERS} characters", vendor=self._vendor)
@@ -309,7 +309,7 @@ class Answer:
 
 
 def unfinished(vendor: str) -> IncompleteReply:
-    """Return the error for a reply without a finish reason. While nothing of it was used, it may be asked for again."""
+    """Return the error for a reply without a finish reason. It is retryable while nothing of the reply was used."""
     error = IncompleteReply(f"{vendor} ended the reply without a finish reason", vendor=vendor)
     error.retryable = True
     return error
@@ -326,7 +326,7 @@ def _is_error(chunk: Mapping[str, Any]) -> bool:
 
 
 def _words(written: object) -> str:
-    """Return the text of a message's content, which may come as a list of parts; thoughts and pictures are no words."""
+    """Return the text of a message's content, which may be a list of parts; thoughts and pictures are skipped."""
     if isinstance(written, str):
         return written
     parts = (part.get("text") for part in as_objects(written) if part.get("type", "text") == "text")
@@ -334,7 +334,7 @@ def _words(written: object) -> str:
 
 
 def _number(written: object) -> int | None:
-    """Return a number that may be written as text; None for anything else."""
+    """Return a number, which may be written as text; None for anything else."""
     if isinstance(written, str) and re.fullmatch(r"[0-9]{1,9}", written):
         return int(written)
     return written if type(written) is int else None

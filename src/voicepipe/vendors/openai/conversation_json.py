@@ -1,6 +1,7 @@
-"""The chat-completions format: requests out; replies are read in `completion`. Pure: no network, no clock.
+"""Writes requests in the chat-completions format. Pure: no network, no clock.
 
-Rule 1: what a request costs does not grow with the call that it belongs to.
+Rule 1: the cost of a request does not grow with the length of the conversation.
+Rule 2: a setting is checked in the same way wherever it comes from.
 
 Source: OpenAI's API reference, "Chat completions", read 2026-11-22.
 """
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Conversation", "check_settings", "messages_json"]
 
 OWN_FIELDS: Final = {"messages", "stream", "tools", "model"}
-"""Fields of a body that have a setting of their own."""
+"""Fields of a body that the stage sets itself."""
 
 CUT_MARK = " —"
-"""Ends what was heard of an interrupted message, so that the model knows it was cut there."""
+"""Ends the heard part of an interrupted message, so that the model knows that it was cut there."""
 
 
 def messages_json(system: str, messages: Iterable[Message]) -> list[dict[str, Any]]:
@@ -39,15 +40,15 @@ def messages_json(system: str, messages: Iterable[Message]) -> list[dict[str, An
 class Conversation:
     """The messages of one session as JSON text.
 
-    A message that cannot change any more is rendered once, and what fell out of the window is forgotten, so a request
-    costs what is new in it, however long the call.
+    A message that can no longer change is rendered once, and messages outside the window are forgotten, so the cost of
+    a request depends only on what is new in it.
 
-    Neighbouring user messages become one. Of an assistant message of an earlier turn only what was heard is given; one
-    of which nothing was heard, and which called no tool, is left out. Every call is followed by exactly one result.
+    Neighbouring user messages become one. An assistant message of an earlier turn holds only the text that the caller
+    heard; without such text and without a tool call it is left out. Exactly one result follows each call.
 
     Args:
         window: How much of the conversation a request holds; None for all of it.
-        filler: Sent for the arguments of a call that has none.
+        filler: Sent in place of empty arguments.
     """
 
     def __init__(self, window: Window | None = None, filler: str = "") -> None:
@@ -67,7 +68,7 @@ class Conversation:
             schemas: Its tools and format as JSON text, each after a comma. See `SchemaTexts`.
 
         Raises:
-            ConfigurationError: A call lacks an id of its own or a result.
+            ConfigurationError: A call has no id, no result, or the id of another call.
         """
         messages = self.rendered(request.system or "", request.messages)
         return f'{_dumped(_fields(request, stream=stream))[:-1]}{schemas},"messages":{messages}}}'
@@ -95,7 +96,7 @@ class Conversation:
         if self._window is None or not messages:
             return messages
         if self._since >= len(messages) or messages[self._since] is not self._first:
-            self._since = 0  # not the conversation that it was: a message before was taken out
+            self._since = 0  # the conversation has changed: an earlier message was removed
         self._since = self._window.start(messages, self._since)
         self._first = messages[self._since]
         return messages[self._since :]
@@ -119,14 +120,14 @@ class Conversation:
 
 
 def check_settings(request: Request, part: str) -> None:
-    """Refuse settings that cannot be meant.
+    """Refuse invalid settings.
 
     Args:
-        request: Holds them.
-        part: Whose they are; named in the error.
+        request: Holds the settings.
+        part: The part whose settings they are; named in the error.
 
     Raises:
-        ConfigurationError: Names the field.
+        ConfigurationError: A setting is invalid; the message names it.
     """
     model, system, extra = (cast("object", value) for value in (request.model, request.system, request.extra_body))
     if not isinstance(model, str) or not model.strip():
@@ -155,7 +156,7 @@ def _check_extra(extra: object, part: str) -> None:
     try:
         json.dumps(dict(extra), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{part}: extra_body must be what JSON can hold: {error}") from None
+        raise ConfigurationError(f"{part}: extra_body must hold JSON values only: {error}") from None
 
 
 def _names(request: Request) -> list[str]:
@@ -209,20 +210,20 @@ def _assistant_json(message: AssistantMessage, filler: str) -> Iterator[dict[str
     ]
     yield {"role": "assistant", "content": content or None, "tool_calls": calls}
     for call in message.calls:
-        yield {"role": "tool", "tool_call_id": call.call_id, "content": _told(call)}
+        yield {"role": "tool", "tool_call_id": call.call_id, "content": _result(call)}
 
 
-def _told(call: ToolCall) -> str:
-    """Return a result as JSON. What a tool brought in is marked: it is data from outside, whatever it says."""
+def _result(call: ToolCall) -> str:
+    """Return a call's result as JSON. Data from a tool is marked as untrusted, whatever it says."""
     if call.status == "pending":
         return _dumped({"pending": call.result})
     if call.status != "done":
-        return call.result  # our own words, which are JSON already
+        return call.result  # this library's own text, which is JSON already
     return f'{{"untrusted_result":{call.result if _is_data(call.result) else _dumped(call.result)}}}'
 
 
 def _is_data(result: str) -> bool:
-    """Return whether a result is a JSON object or array, as tools give that return no text."""
+    """Return whether a result is a JSON object or array, as it is for tools that return no text."""
     try:
         return result[:1] in ("{", "[") and isinstance(json.loads(result, parse_constant=_refuse), (dict, list))
     except (ValueError, RecursionError):
@@ -234,7 +235,7 @@ def _refuse(constant: str) -> float:
 
 
 def _sendable(arguments: str, filler: str) -> str:
-    """Return the arguments as the model wrote them; none instead of broken ones, which some servers refuse."""
+    """Return the arguments as the model wrote them; the filler in place of broken ones, which some servers refuse."""
     try:
         values = json.loads(arguments)
     except (ValueError, RecursionError):
@@ -243,5 +244,5 @@ def _sendable(arguments: str, filler: str) -> str:
 
 
 def _sendable_name(name: str) -> str:
-    """Return the name as the model wrote it; every later request would be refused for one that no tool can have."""
+    """Return the name as the model wrote it, without what a service would refuse in every later request."""
     return re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64] or "unnamed"

@@ -1,6 +1,6 @@
-"""How long a reply is waited for. Pure but for the clock it is given.
+"""How long to wait for a reply. Pure: the time is an argument.
 
-Rule 1: data renews it, bytes do not: comments and keep-alives are no progress.
+Rule 1: data events renew the deadline, bytes do not: comments and keep-alives are no progress.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["Deadlines", "Patience", "PatienceForAll"]
 
 WHOLE_S: Final = 10.0
-"""How long a whole answer may take: nothing is seen of it before its end."""
+"""How long a whole answer may take: nothing of it arrives before its end."""
 
 SENTENCE_CHARACTERS: Final = 200
-"""Text of this length counts as a sentence where no mark ends one, and arguments of it as a call: a steady reply is no
-dribble, and not every script has such marks."""
+"""Text of this length counts as a sentence if no mark ends one, and arguments of this length count as a call: the reply
+moves, and not every script has such marks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +34,8 @@ class Deadlines:
     Attributes:
         first_token_s: From sending a request to its first data event.
         gap_s: Between two data events.
-        first_sentence_s: From sending a request to the end of its first sentence, or of its first call: they may
-            dribble. A model that thinks before it speaks needs more.
+        first_sentence_s: From sending a request to the end of its first sentence, or of its first call, which may
+            arrive letter by letter. A model that thinks before it speaks needs more.
     """
 
     first_token_s: float = 4.0
@@ -43,7 +43,7 @@ class Deadlines:
     first_sentence_s: float = 6.0
 
     def __post_init__(self) -> None:
-        """Refuse what can never be met."""
+        """Refuse deadlines that no service can meet."""
         if not min(self.first_token_s, self.gap_s) > 0:
             raise ConfigurationError(f"deadlines must be positive seconds, not {self}")
         if not self.first_sentence_s >= self.first_token_s:
@@ -51,16 +51,16 @@ class Deadlines:
 
 
 class Patience:
-    """What a reply waits for, and until when.
+    """What to wait for next, and until when.
 
     Args:
-        limits: How long it may wait.
+        limits: How long to wait.
         asked_s: When the request was sent.
 
     Attributes:
         head_s: How long the head of the response may take.
-        until: When the waiting ends.
-        waits_for: What did not come then.
+        until: When the wait ends.
+        waits_for: What is late at that time.
     """
 
     def __init__(self, limits: Deadlines, asked_s: float) -> None:
@@ -74,7 +74,7 @@ class Patience:
         self._calls: dict[int, str] = {}
 
     def saw(self, part: Part) -> None:
-        """Take note of a part: once the caller can hear something, or a tool can run, the sentence is there."""
+        """Take note of a part: the first sentence is there once the caller can hear something, or a tool can run."""
         if self._sentence_due == math.inf:
             return
         match part:
@@ -84,7 +84,7 @@ class Patience:
             case ToolCallDelta(index=index, arguments=piece):
                 arguments = self._calls[index] = self._calls.get(index, "") + piece
                 self._written += len(piece)
-                # Words before a call are spoken at once.
+                # The words before a call are spoken at once.
                 is_there = self._words > 0 or is_object(arguments) or self._written >= SENTENCE_CHARACTERS
             case _:
                 is_there = isinstance(part, ReplyEnd)
@@ -92,7 +92,7 @@ class Patience:
             self._sentence_due = math.inf
 
     def renew(self, now: float, *, held_s: float) -> None:
-        """Wait for the next data event, after the parts of the last one were held up for some time."""
+        """Wait for the next data event; the pipeline took `held_s` to accept the parts of the last one."""
         self._sentence_due += held_s
         if self._sentence_due < now + self._limits.gap_s:
             self.until, self.waits_for = self._sentence_due, f"the first sentence ({self._limits.first_sentence_s:g} s)"
@@ -108,9 +108,9 @@ class PatienceForAll(Patience):
         self.waits_for = f"the whole answer ({WHOLE_S:g} s)"
 
     def saw(self, part: Part) -> None:
-        """Take no note: a part of the answer is of no use."""
+        """Do nothing: one part of the answer is of no use."""
 
     def renew(self, now: float, *, held_s: float) -> None:
-        """Wait on, longer only by the time for which the parts were held up."""
+        """Extend the deadline by the time for which the parts were held up, and by nothing else."""
         del now
         self.until += held_s

@@ -1,7 +1,7 @@
 """One request to a model and its reply, streamed or whole.
 
 Rule 1: deadlines count data events, not bytes: comments and keep-alives are no progress.
-Rule 2: the response is read to its end, so that the connection stays warm, but nothing waits long for that.
+Rule 2: the response is read to its end, so that the connection stays warm, but the turn does not wait for that.
 Rule 3: the first bytes of a body say what it is; its head is often wrong.
 """
 
@@ -29,7 +29,7 @@ __all__ = ["PATH", "Exchange"]
 PATH: Final = "/chat/completions"
 
 WHOLE_BODY_BYTES: Final = 1 << 18
-"""The largest answer that is taken when a server does not stream."""
+"""The largest answer that is accepted when a server does not stream."""
 
 EVENT_BEGINS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 
@@ -96,17 +96,19 @@ class Exchange:
                 return False
             if response.content_type == "text/event-stream" or begin.startswith(EVENT_BEGINS):
                 return True
-            found = response.content_type or "no content type"  # and not its words: nobody knows whose they are
-            raise failure(self._http.vendor, f"answered with something that is no reply ({found}); is base_url right?")
+            found = response.content_type or "no content type"  # the body is not quoted: it may hold anybody's data
+            raise failure(
+                self._http.vendor, f"answered with something that is not a reply ({found}); is base_url right?"
+            )
         raise self._silent()
 
     async def _read_stream(self, response: HTTPResponse) -> None:
         """Read events until the reply is over, or the stream."""
         patience = self._patience
-        # One scope whose deadline moves: a scope for each event would cost as much as reading it.
+        # One scope with a deadline that moves: a scope for each event costs as much as reading the event.
         with anyio.CancelScope(deadline=patience.until) as wait:
             async for event in response.events():
-                came_s, wait.deadline = anyio.current_time(), math.inf  # only the network is waited for
+                came_s, wait.deadline = anyio.current_time(), math.inf  # the deadline counts for the network alone
                 for part in self._parser.feed(event.data, event.name):
                     patience.saw(part)
                     await self._outbox.send(part)
@@ -118,7 +120,7 @@ class Exchange:
             raise self._silent()
 
     async def _read_rest(self, response: HTTPResponse) -> None:
-        """Read what follows the reply: the tokens that it took."""
+        """Read what follows the reply: the number of tokens."""
         try:
             with suppress(VendorError):  # the reply is whole; only its connection ends badly
                 async for event in response.events():

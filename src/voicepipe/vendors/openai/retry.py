@@ -20,20 +20,20 @@ __all__ = ["persist"]
 T = TypeVar("T")
 
 PAUSES_S: Final = (0.0, 0.4)
-"""Pauses before the second and the third try, each shortened by up to half at random: first at once, because a caller
-waits; then a little later, because many callers may wait."""
+"""Pauses before the second and the third try, each shortened at random by up to half. The second try comes at once,
+because a caller waits; the third comes a little later, because many callers may wait."""
 
 
 async def persist(ask: Callable[[], Awaitable[T]], within_s: float, retried: Callable[[VendorError], None]) -> T:
     """Ask, and ask again while that may help.
 
     Args:
-        ask: Sends the request. It raises nothing retryable once something of the reply was used.
-        within_s: No try begins later than this after the first one, or after the deadline around it.
+        ask: Sends the request. It raises no retryable error once something of the reply was used.
+        within_s: No try begins later than this after the first one, or later than the deadline around it.
         retried: Called with each failure that is followed by another try.
 
     Raises:
-        VendorError: What the last try raised.
+        VendorError: The last try failed.
     """
     last_try_s = min(anyio.current_time() + within_s, anyio.current_effective_deadline())
     for pause_s in PAUSES_S:

@@ -1,8 +1,7 @@
 """Speech from any OpenAI-compatible `/audio/speech`, in the cloud or on this machine.
 
-Rule 1: audio is passed on as it comes, and only audio: whatever else a server answers is an error that says so.
-Rule 2: a sentence is asked for again once, and only while nothing of it was heard.
-Rule 3: a key goes to the host that it belongs to, and to no other.
+Rule 1: audio is passed on as it arrives, and nothing else is: any other answer is an error that names what came.
+Rule 2: a sentence is requested again once, and only while nothing of it was played.
 """
 
 from __future__ import annotations
@@ -38,43 +37,43 @@ OPENAI_KEY: Final = "OPENAI_API_KEY"
 PATH: Final = "/audio/speech"
 
 HEAD_S: Final = 4.0
-"""How long a service may take to answer; less than `TTSSink` waits for audio, so that the error names the service."""
+"""How long a service may take to answer. `TTSSink` waits longer for audio, so that the error names the service."""
 
 GAP_S: Final = 3.0
-"""How long it may take from there, or from one piece of audio, to the next."""
+"""How long each piece of audio may take after that."""
 
 ERROR_BYTES: Final = 2_048
-"""How much of an error's body is read."""
+"""How much is read of a body that is not audio."""
 
 HEADER_BYTES: Final = 4_096
-"""How long what precedes the samples of a WAV file may be."""
+"""How long the header of a WAV file may be."""
 
 UNKNOWN_SIZES: Final = (0, 0xFFFFFFFF, 0x7FFFFFFF)
-"""What servers write into a WAV header whose length they do not know yet."""
+"""What servers write as the size of the samples while they do not know it yet."""
 
 
 class OpenAITTS(TTSSink):
-    """Speech over HTTP, in the shape of OpenAI's speech endpoint, which many local servers have as well.
+    """Speech from OpenAI's speech endpoint, or from one of the many local servers that have the same.
 
     OpenAITTS(voice="marin", instructions="Speak warmly.")                            # the key is in OPENAI_API_KEY
     OpenAITTS(base_url="http://127.0.0.1:8880/v1", model="kokoro", voice="af_heart")
 
-    A sentence whose request fails before any audio came is asked for once more, at once.
+    If a request fails before any audio has arrived, it is sent once more, at once.
 
     Args:
-        base_url: Where the service is, up to and without `/audio/speech`.
+        base_url: The service's URL, without `/audio/speech`.
         model: The model's id, any string the service knows.
-        voice: The voice's id, likewise.
+        voice: The voice's id, any string the service knows.
         speed: 0.25 to 4; None leaves it to the service.
-        instructions: How to speak, for models that take it.
-        sample_rate: Samples per second of what the service sends; OpenAI's is 24000. It is believed, unless the service
-            answers with a WAV file, whose header is checked.
+        instructions: How to speak, for models that accept instructions.
+        sample_rate: Samples per second of the audio that the service sends; OpenAI's is 24000. Only the header of a WAV
+            file can contradict it.
         api_key: The key. Over plain http it is sent only to this machine.
         api_key_env: Name of the environment variable that holds the key, read when the pipeline is opened. Without it
-            and `api_key`, OpenAI's key is read from OPENAI_API_KEY; no other host is sent that one.
+            and `api_key`, OpenAI's key is read from OPENAI_API_KEY; that key is sent to no other host.
 
     Raises:
-        ConfigurationError: A value cannot be meant; raised here or when the pipeline is opened.
+        ConfigurationError: A value is invalid; raised here or when the pipeline is opened.
         AuthenticationError: The environment variable holds no key; raised when the pipeline is opened.
 
     Source: OpenAI's API reference, "Create speech", read 2026-11-22.
@@ -124,10 +123,10 @@ class OpenAITTS(TTSSink):
             yield
 
     async def synthesize(self, sentence: Sentence) -> AsyncGenerator[bytes]:
-        """Yield the audio as it comes. See `TTSSink.synthesize`. Cancelling closes the request.
+        """Yield the audio as it arrives. See `TTSSink.synthesize`. Cancelling closes the request.
 
         Raises:
-            VendorError: The service refused, is silent, or answered something that is no audio.
+            VendorError: The service refused, is silent, or sent something that is not audio.
         """
         body = json.dumps({**self._fields, "input": sentence.text.strip()}, ensure_ascii=False)
         was_heard, may_repeat = False, True
@@ -138,7 +137,7 @@ class OpenAITTS(TTSSink):
                         was_heard = True
                         yield pcm
             except VendorError as error:
-                # To be asked to wait is to be told that asking at once does not help.
+                # After a request to wait, another try at once does not help.
                 if was_heard or not may_repeat or not error.retryable or isinstance(error, RateLimited):
                     raise
                 may_repeat = False
@@ -164,10 +163,10 @@ class OpenAITTS(TTSSink):
             raise failure(vendor, "answered without any audio", retryable=True)
 
     async def _check(self, response: HTTPResponse) -> None:
-        """Refuse what can be no audio.
+        """Refuse a response that cannot be audio.
 
         Raises:
-            VendorError: It is an error, or text.
+            VendorError: It is a refusal, or text.
         """
         if response.status != 200:
             raise await response.refusal()
@@ -188,14 +187,14 @@ class OpenAITTS(TTSSink):
 
 
 class SpeechBody:
-    """Raw samples out of what a server sends for them. Pure.
+    """Takes raw samples out of a response. Pure.
 
-    A WAV file is taken out of its wrapping, since some servers send nothing else; any other format is refused.
+    The header of a WAV file is removed, because some servers send nothing else; any other format is refused.
 
     Args:
         vendor: Named in errors.
-        sample_rate: What the samples must have, where a header tells.
-        may_be_mp3: Whether the server calls it MP3; without its word, such bytes may well be samples.
+        sample_rate: The rate that the header of a WAV file must have.
+        may_be_mp3: Whether the server calls the body MP3; otherwise the same bytes may be samples.
     """
 
     def __init__(self, vendor: str, sample_rate: int, *, may_be_mp3: bool = False) -> None:
@@ -206,10 +205,10 @@ class SpeechBody:
         self._left: int | None = None
 
     def feed(self, piece: bytes) -> bytes:
-        """Take bytes, and return the samples among them; none while it is not yet known what they are.
+        """Take bytes, and return the samples among them; b"" until the format is known.
 
         Raises:
-            VendorError: It is another format.
+            VendorError: The body has another format.
         """
         if self._held is not None:
             self._held += piece
@@ -223,10 +222,10 @@ class SpeechBody:
         return piece
 
     def rest(self) -> bytes:
-        """Return what was held back when the body ended.
+        """Return the samples that were still held back when the body ended.
 
         Raises:
-            VendorError: It is the beginning of a WAV file, and no more.
+            VendorError: The body ended within the header of a WAV file.
         """
         held = bytes(self._held or b"")
         if held.startswith(b"RIFF"):
@@ -234,7 +233,7 @@ class SpeechBody:
         return held
 
     def _samples_at(self, head: bytes) -> int | None:
-        """Return where samples begin; None if that cannot be told yet."""
+        """Return where the samples begin; None while that is not known."""
         if len(head) < 4:
             return None
         for magic, name in ((b"ID3", "MP3"), (b"OggS", "Ogg"), (b"fLaC", "FLAC")):
@@ -265,9 +264,9 @@ class SpeechBody:
         if (code not in (1, 0xFFFE)) or (channels, bits) != (1, 16):
             raise self._refused(f"a WAV file of {channels} channels with {bits} bits (format {code})")
         if rate != self._sample_rate:
-            sends = f"sends {rate} samples a second, expected were {self._sample_rate}"
+            sends = f"sends {rate} samples a second instead of {self._sample_rate}"
             raise failure(self._vendor, f"{sends}; set sample_rate={rate}")
 
     def _refused(self, found: str) -> VendorError:
-        asked = "raw 16-bit mono samples were asked for (response_format pcm)"
-        return failure(self._vendor, f"answered {found} where {asked}; use a model or server that sends those")
+        wanted = "raw 16-bit mono samples (response_format pcm)"
+        return failure(self._vendor, f"answered {found} instead of {wanted}; use a model or server that sends those")

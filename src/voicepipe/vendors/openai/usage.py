@@ -1,6 +1,6 @@
-"""What a model's service tells beside its reply: the tokens it counted, and how many requests are left. Pure.
+"""What a model's service reports about a request: the tokens, and how many requests are left. Pure.
 
-Rule 1: it is read where a service tells it, never asked for, and never a reason to fail: what is odd is left out.
+Rule 1: this library reads a report if it comes, and never asks for one. A malformed report is ignored.
 
 Source: OpenAI's API reference, "Chat completions" and "Rate limits", and AssemblyAI's reference of the LLM Gateway,
 read 2026-11-22.
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["RateLimit", "Usage", "limit_in", "usage_in"]
 
 NEAR: Final = 0.2
-"""Which part of a limit counts as little left, ..."""
+"""Below this part of the limit few requests are left, ..."""
 
 NEAR_REQUESTS: Final = 3
-"""... and how many requests do, whatever the limit: a turn with a tool takes two."""
+"""... and with so many requests, whatever the limit: a turn with a tool takes two."""
 
 KINDS: Final = ("", "-requests")
-"""How limits on requests are called: AssemblyAI's gateway has only those, OpenAI also has some on tokens."""
+"""How the headers for limits on requests end: AssemblyAI's gateway has no others, OpenAI also limits tokens."""
 
 DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 
@@ -36,10 +36,10 @@ LONGEST_S: Final = 1e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What one request was counted as.
+    """The tokens of one request.
 
     Attributes:
-        model: The model that replied, in the service's word.
+        model: The model that replied, as the service names it.
         input_tokens: Tokens of the request.
         output_tokens: Tokens of the reply.
     """
@@ -55,8 +55,8 @@ class RateLimit:
 
     Attributes:
         remaining: Requests left.
-        limit: Requests of the whole window.
-        reset_s: Seconds until the window begins anew; None when the service did not say.
+        limit: Requests in the whole window.
+        reset_s: Seconds until a new window begins; None when the service does not say.
     """
 
     remaining: int
@@ -65,7 +65,7 @@ class RateLimit:
 
     @property
     def is_near(self) -> bool:
-        """Whether little is left."""
+        """Whether few requests are left."""
         return self.remaining < NEAR * self.limit or self.remaining <= NEAR_REQUESTS
 
 
@@ -100,7 +100,7 @@ def _count(text: str | None) -> int | None:
 
 
 def _seconds(text: str | None) -> float | None:
-    """Return what "12", "0.5", "6m0s" or "120ms" says."""
+    """Return the seconds in "12", "0.5", "6m0s" or "120ms"."""
     text = (text or "").strip()
     if re.fullmatch(r"[0-9]{1,15}(\.[0-9]+)?", text):
         return seconds if (seconds := float(text)) < LONGEST_S else None
