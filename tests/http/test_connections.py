@@ -19,8 +19,6 @@ from voicepipe.http.client import WARM_BYTES, HTTPClient
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from voicepipe.http.response import ServerEvent
-
 pytestmark = pytest.mark.anyio
 
 Handler: TypeAlias = Callable[[anyio.abc.SocketStream, int], Awaitable[bool]]
@@ -147,14 +145,14 @@ async def test_the_rest_of_a_response_is_read_while_the_turn_goes_on(
         for _ in connections:
             async with client.post("/x", "{}", limit_s=1.0) as response:
                 events = response.events()
-                assert (await anext(events)).data == "last"
+                assert await anext(events) == ("last", "message")
                 began_s = anyio.current_time()
                 await client.read_on(response, lambda events=events: exhausted(events))  # type: ignore[misc]
             assert round(anyio.current_time() - began_s, 6) == took_s
     assert [connection for connection, _ in server.requests] == connections
 
 
-async def exhausted(events: AsyncGenerator[ServerEvent]) -> None:
+async def exhausted(events: AsyncGenerator[tuple[str, str]]) -> None:
     async with aclosing(events):
         assert [event async for event in events] == []
 
@@ -167,7 +165,7 @@ async def test_reading_on_has_an_end() -> None:
         async with client.open():
             async with client.post("/x", "{}", limit_s=1.0) as response:
                 events = response.events()
-                assert (await anext(events)).data == "last"
+                assert await anext(events) == ("last", "message")
                 began_s = anyio.current_time()
                 await client.read_on(response, lambda: exhausted(events))
                 assert not server.gone.is_set()

@@ -156,9 +156,13 @@ class HTTPClient:
     async def _head(
         self, client: httpx.AsyncClient, method: str, url: str, content: bytes | None, limit_s: float
     ) -> HTTPResponse:
-        with translated(self.vendor, url), anyio.move_on_after(limit_s):
+        with anyio.move_on_after(limit_s):
             request = client.build_request(method, url, content=content, headers=JSON if content else None)
-            return HTTPResponse(await client.send(request, stream=True), client, self.vendor, self.hide)
+            try:
+                response = await client.send(request, stream=True)
+            except httpx.HTTPError as error:
+                raise translated(error, self.vendor, url) from error
+            return HTTPResponse(response, client, self.vendor, self.hide)
         raise failure(self.vendor, f"did not answer within {limit_s:g} s", retryable=True)
 
     async def read_on(self, response: HTTPResponse, rest: Callable[[], Awaitable[None]]) -> None:

@@ -9,8 +9,8 @@ Rule 3: httpx-sse decodes the events, from a response made for it that holds not
 from __future__ import annotations
 
 import math
-from contextlib import aclosing, contextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 import httpx
@@ -20,9 +20,9 @@ from voicepipe.errors import VendorError
 from voicepipe.http.refusals import failure, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable
 
-__all__ = ["HTTPResponse", "ServerEvent", "translated"]
+__all__ = ["HTTPResponse", "translated"]
 
 MAX_EVENT_BYTES: Final = 1 << 20
 """The largest event of a stream. Within it a reply's own limits apply; beyond it the stream is broken."""
@@ -35,18 +35,6 @@ REFUSAL_S: Final = 0.5
 
 BOM: Final = b"\xef\xbb\xbf"
 BLANKS: Final = b" \t\r\n"
-
-
-class ServerEvent(NamedTuple):
-    """A server-sent event.
-
-    Attributes:
-        data: Its data, never empty.
-        name: What the server calls it; "message" unless it names it.
-    """
-
-    data: str
-    name: str
 
 
 class HTTPResponse:
@@ -73,9 +61,10 @@ class HTTPResponse:
         self._vendor = vendor
         self._hide = hide
         self._source = cast("AsyncGenerator[bytes]", aiter(cast("httpx.AsyncByteStream", response.stream)))
+        self._encoding = response.headers.get("content-encoding", "").strip().lower()
         self._begin = b""
         self._has_begun = False
-        self._events: AsyncGenerator[ServerEvent] | None = None
+        self._events: AsyncGenerator[tuple[str, str]] | None = None
         self._since_event = 0
         self._event_limit = math.inf
 
@@ -108,12 +97,13 @@ class HTTPResponse:
         return piece
 
     async def _piece(self) -> bytes:
-        encoding = self._response.headers.get("content-encoding", "").strip().lower()
-        if encoding not in ("", "identity"):
+        if self._encoding not in ("", "identity"):
             # The request asked for none, and a little of it may become very much.
-            raise failure(self._vendor, f"compressed its answer ({encoding}), which was asked for as it is")
-        with translated(self._vendor):
+            raise failure(self._vendor, f"compressed its answer ({self._encoding}), which was asked for as it is")
+        try:
             return await anext(self._source)
+        except httpx.HTTPError as error:
+            raise translated(error, self._vendor) from error
 
     async def body(self, limit: int, *, until: float = math.inf) -> bytes:
         """Return the first `limit` bytes of the body, as far as they have come at the time `until`.
@@ -143,13 +133,16 @@ class HTTPResponse:
         words = await self.words(REFUSAL_BYTES, until=min(until, anyio.current_time() + REFUSAL_S))
         return refusal(self._vendor, self.status, words, self.header("retry-after"), self.header("date"))
 
-    def events(self) -> AsyncGenerator[ServerEvent]:
-        """Return the server-sent events that have data; a second loop goes on where the first one stopped."""
+    def events(self) -> AsyncGenerator[tuple[str, str]]:
+        """Return the server-sent events that have data, each with its name, which is "message" by default.
+
+        A second loop continues where the first one stopped.
+        """
         if self._events is None:
             self._events = self._read_events()
         return self._events
 
-    async def _read_events(self) -> AsyncGenerator[ServerEvent]:
+    async def _read_events(self) -> AsyncGenerator[tuple[str, str]]:
         await self.begins(1)  # takes off the byte order mark, which httpx-sse does not know
         self._event_limit = MAX_EVENT_BYTES
         body = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=self)
@@ -157,7 +150,7 @@ class HTTPResponse:
             async for event in events:
                 self._since_event = 0
                 if event.data:
-                    yield ServerEvent(event.data, event.event)
+                    yield event.data, event.event
 
     async def aclose(self) -> None:
         """Close the response; a body that was read to its end leaves its connection to the next request."""
@@ -169,18 +162,10 @@ class HTTPResponse:
             await self._response.aclose()
 
 
-@contextmanager
-def translated(vendor: str, url: str = "") -> Generator[None]:
-    """Raise the client library's errors as `VendorError`."""
-    try:
-        yield
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise VendorError(
-            f"cannot connect to {url or vendor} ({str(error) or 'no answer'}); is base_url right, is the service up?",
-            vendor=vendor,
-            retryable=True,
-        ) from error
-    except httpx.HTTPError as error:
-        raise VendorError(
-            f"the connection to {vendor} broke: {type(error).__name__}: {error}", vendor=vendor, retryable=True
-        ) from error
+def translated(error: httpx.HTTPError, vendor: str, url: str = "") -> VendorError:
+    """Return the error of this library for one of the client library."""
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+        what = f"cannot connect to {url or vendor} ({str(error) or 'no answer'}); is base_url right, is the service up?"
+    else:
+        what = f"the connection to {vendor} broke: {type(error).__name__}: {error}"
+    return VendorError(what, vendor=vendor, retryable=True)

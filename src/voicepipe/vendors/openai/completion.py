@@ -116,7 +116,8 @@ class CompletionParser:
         if name != "message" and not data.lstrip().startswith(("{", "[")):
             return
         chunk = self._object(data)
-        yield from usage_in(chunk)
+        if "usage" in chunk:
+            yield from usage_in(chunk)
         for choice in self._chosen(as_objects(chunk.get("choices"))):
             delta = as_object(choice.get("delta"))
             self._has_deltas |= bool(delta)

@@ -107,9 +107,9 @@ class Exchange:
         patience = self._patience
         # One scope with a deadline that moves: a scope for each event costs as much as reading the event.
         with anyio.CancelScope(deadline=patience.until) as wait:
-            async for event in response.events():
+            async for data, name in response.events():
                 came_s, wait.deadline = anyio.current_time(), math.inf  # the deadline counts for the network alone
-                for part in self._parser.feed(event.data, event.name):
+                for part in self._parser.feed(data, name):
                     patience.saw(part)
                     await self._outbox.send(part)
                 if self._parser.is_over:
@@ -123,8 +123,8 @@ class Exchange:
         """Read what follows the reply: the number of tokens."""
         try:
             with suppress(VendorError):  # the reply is whole; only its connection ends badly
-                async for event in response.events():
-                    for part in self._parser.feed(event.data, event.name):
+                async for data, name in response.events():
+                    for part in self._parser.feed(data, name):
                         await self._outbox.send(part)
         finally:
             self._outbox.close()
