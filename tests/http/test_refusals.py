@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
-from voicepipe.http.refusals import refusal
+from voicepipe.http.refusals import excerpt, refusal
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,18 @@ def test_retry_after_is_read_in_seconds(header: str | None, date: str | None, se
 def test_a_retryable_refusal_may_say_when(status: int, seconds: float | None) -> None:
     """A time to wait counts for every retryable refusal, and for no other."""
     assert getattr(refusal("vendor", status, "", "2"), "retry_after_s", None) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", ""),
+        (" bad\r\n  key ", "bad key"),
+        ("bad\x1b[31m\x00key\u2028now", "bad [31m key now"),
+        ("x" * 200, "x" * 200),
+        ("x" * 5_000, "x" * 200 + " ..."),
+    ],
+)
+def test_an_excerpt_is_one_short_line(text: str, shown: str) -> None:
+    """Of a service's text the first 200 characters are shown, on one line and without control characters."""
+    assert excerpt(text) == shown

@@ -7,10 +7,10 @@ from typing import Final
 
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
 
-__all__ = ["failure", "quoted", "refusal"]
+__all__ = ["excerpt", "failure", "refusal"]
 
-QUOTED_CHARACTERS: Final = 200
-"""How much of what a service says is put into a message."""
+EXCERPT_CHARACTERS: Final = 200
+"""How much of a service's text is put into a message."""
 
 
 def failure(vendor: str, what: str, *, retryable: bool = False) -> VendorError:
@@ -28,7 +28,7 @@ def refusal(vendor: str, status: int, words: str, retry_after: str | None, date:
         retry_after: The header of that name: seconds, or a date.
         date: When the service sent it, by its own clock; a date to wait for is compared with it.
     """
-    answered = f"answered HTTP {status}: {quoted(words)}"
+    answered = f"answered HTTP {status}: {excerpt(words) or '(empty)'}"
     if status in (401, 403):
         return AuthenticationError(f"{vendor} {answered}; check the key", vendor=vendor)
     if 300 <= status < 400:
@@ -40,10 +40,10 @@ def refusal(vendor: str, status: int, words: str, retry_after: str | None, date:
     return failure(vendor, answered, retryable=retryable)
 
 
-def quoted(text: str) -> str:
-    """Return the beginning of what a service said, on one line."""
-    line = " ".join(text.split())
-    return (line[:QUOTED_CHARACTERS] + " ...") if len(line) > QUOTED_CHARACTERS else line or "(empty)"
+def excerpt(text: str) -> str:
+    """Return the beginning of a service's text, on one line and without control characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * EXCERPT_CHARACTERS]).split())
+    return f"{line[:EXCERPT_CHARACTERS]} ..." if len(line) > EXCERPT_CHARACTERS else line
 
 
 def _wait_s(retry_after: str | None, date: str | None) -> float | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
+from voicepipe.http.refusals import excerpt
 from voicepipe.vendors.assemblyai.key import VENDOR
 from voicepipe.vendors.credentials import without_key
 
@@ -20,16 +21,13 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from websockets.asyncio.client import ClientConnection
 
-__all__ = ["Socket", "SocketClosed", "excerpt"]
+__all__ = ["Socket", "SocketClosed"]
 
 MAX_MESSAGE_BYTES: Final = 1 << 20
 """A turn's message has a few kilobytes; a service that sends more than a megabyte is broken."""
 
 CLOSE_S: Final = 0.3
 """How long the service may take to answer a close frame before the connection is cut."""
-
-SAID_CHARACTERS: Final = 200
-"""How much of a service's text about an error is shown."""
 
 SILENT: Final = logging.Logger("voicepipe.websocket", logging.CRITICAL + 1)  # noqa: LOG001 - see below
 """A logger outside the tree of loggers, so that no configuration can enable it."""
@@ -157,9 +155,3 @@ def _refused(host: str, status: int, said: str, retry_after: str | None) -> Vend
         return VendorError(f"{answered}; try again later", vendor=VENDOR, retryable=True)
     remedy = {402: "top up the account", 404: "check host and url"}.get(status, "there is no websocket at this address")
     return VendorError(f"{answered}; {remedy}", vendor=VENDOR, retryable=False)
-
-
-def excerpt(text: str) -> str:
-    """Return the beginning of a service's text, on one line."""
-    said = "".join(c if c.isprintable() else " " for c in text[: 2 * SAID_CHARACTERS])
-    return " ".join(said.split())[:SAID_CHARACTERS]

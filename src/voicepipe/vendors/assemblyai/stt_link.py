@@ -12,10 +12,11 @@ from urllib.parse import urlencode
 import anyio
 
 from voicepipe.errors import VendorError
+from voicepipe.http.refusals import excerpt
 from voicepipe.vendors.assemblyai.json_values import number
 from voicepipe.vendors.assemblyai.key import VENDOR
 from voicepipe.vendors.assemblyai.parameters import URL_CHARACTERS, query
-from voicepipe.vendors.assemblyai.socket import Socket, SocketClosed, excerpt
+from voicepipe.vendors.assemblyai.socket import Socket, SocketClosed
 from voicepipe.vendors.assemblyai.stt_audio import AudioClock
 from voicepipe.vendors.assemblyai.stt_messages import MessageReader
 from voicepipe.vendors.assemblyai.stt_protocol import TERMINATE

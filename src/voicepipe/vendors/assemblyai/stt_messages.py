@@ -14,9 +14,9 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+from voicepipe.http.refusals import excerpt
 from voicepipe.vendors.assemblyai.json_values import number, parsed
 from voicepipe.vendors.assemblyai.key import VENDOR
-from voicepipe.vendors.assemblyai.socket import excerpt
 
 if TYPE_CHECKING:
     from assemblyai.streaming.v3 import EventMessage

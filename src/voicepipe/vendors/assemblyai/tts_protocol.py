@@ -16,16 +16,17 @@ import json
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from voicepipe.errors import ConfigurationError, VendorError
+from voicepipe.http.refusals import excerpt
 from voicepipe.vendors.assemblyai.json_values import number, parsed, positive, required
 from voicepipe.vendors.assemblyai.key import VENDOR
-from voicepipe.vendors.assemblyai.socket import excerpt
 from voicepipe.vendors.assemblyai.tts_allowance import Allowance
 from voicepipe.vendors.assemblyai.tts_refusals import refusal
 from voicepipe.vendors.assemblyai.tts_text import TimedWord
 from voicepipe.vendors.credentials import without_key
+from voicepipe.vendors.loose_json import as_object
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -297,8 +298,8 @@ class TTSProtocol:
     def _begin(self, message: Message, now: float) -> None:
         self.has_begun, self._sent_s = True, now
         self.session_id = message.get("id")
-        configuration = _object(message.get("configuration"))
-        limits = _object(configuration.get("limits"))
+        configuration = as_object(message.get("configuration"))
+        limits = as_object(configuration.get("limits"))
         self._inactivity_s = max(LEAST_INACTIVITY_S, positive(configuration.get("inactivity_timeout"), INACTIVITY_S))
         self._generate_characters = int(positive(limits.get("max_generate_text_length"), GENERATE_CHARACTERS)) or 1
         lasts_s = positive(configuration.get("session_ttl_sec"), SESSION_S)
@@ -389,7 +390,3 @@ class TTSProtocol:
 
 def _frame(kind: str, **fields: str) -> str:
     return json.dumps({"type": kind, **fields}, ensure_ascii=False)
-
-
-def _object(value: object) -> Message:
-    return cast("Message", value) if isinstance(value, dict) else {}

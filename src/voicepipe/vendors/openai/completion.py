@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from voicepipe.errors import IncompleteReply, VendorError
 from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
-from voicepipe.http.refusals import failure, quoted
+from voicepipe.http.refusals import excerpt, failure
 from voicepipe.model.model import Completion, ReplyPart
 from voicepipe.vendors.loose_json import as_object, as_objects, is_object
 from voicepipe.vendors.openai.usage import RateLimit, Usage, usage_in
@@ -134,7 +134,7 @@ class CompletionParser:
         choices = as_objects(completion.get("choices"))
         if not choices:
             held = ", ".join(completion) or "nothing"
-            raise self._broken("answered with JSON that is not a completion: it holds", quoted(held))
+            raise self._broken("answered with JSON that is not a completion: it holds", held)
         yield from usage_in(completion)
         message = as_object(choices[0].get("message"))
         calls = as_objects(message.get("tool_calls") or choices[0].get("tool_calls"))
@@ -257,7 +257,7 @@ class CompletionParser:
 
     def _broken(self, what: str, data: str | None = None) -> VendorError:
         # A service's report of an error is quoted. A broken event is not, because it may hold the reply's text.
-        shown = "" if data is None else f": {quoted(self._without_key(data))}"
+        shown = "" if data is None else f": {excerpt(self._without_key(data)) or '(empty)'}"
         return failure(self._vendor, f"{what}{shown}")
 
 

@@ -16,7 +16,7 @@ import anyio
 from voicepipe.errors import ConfigurationError, RateLimited, VendorError
 from voicepipe.http.address import host_of
 from voicepipe.http.client import HTTPClient
-from voicepipe.http.refusals import failure, quoted
+from voicepipe.http.refusals import excerpt, failure
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.vendors.credentials import Credentials, authorization, without_key
 
@@ -172,8 +172,8 @@ class OpenAITTS(TTSSink):
             raise await response.refusal()
         kind = response.content_type
         if kind.startswith("text/") or kind.endswith("json"):
-            words = quoted(await response.words(ERROR_BYTES, until=anyio.current_time() + GAP_S))
-            found = f"{kind} instead of audio ({words})"
+            words = excerpt(await response.words(ERROR_BYTES, until=anyio.current_time() + GAP_S))
+            found = f"{kind} instead of audio ({words or 'empty'})"
             raise failure(self._http.vendor, f"answered {found}; does base_url lead to a speech service?")
 
     async def _piece(self, response: HTTPResponse) -> bytes | None:
