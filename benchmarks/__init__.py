@@ -1,1 +1,1 @@
-"""What the project promises in numbers, measured. `python -m benchmarks` prints every figure; see README.md."""
+"""Measures the figures that the project promises. `python -m benchmarks` prints all of them; see README.md."""

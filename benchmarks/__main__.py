@@ -1,4 +1,4 @@
-"""`python -m benchmarks [names...]` measures what the project promises in numbers, and prints a table."""
+"""`python -m benchmarks [names...]` measures the figures that the project promises, and prints a table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BENCHMARKS = {
 
 
 def main() -> None:
-    """Run the benchmarks that were asked for, one after the other, each on an event loop of its own."""
+    """Run the requested benchmarks one after another, each on its own event loop."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all if none is given")
     parser.add_argument("--kit", type=Path, metavar="DIR", help="further sets of replies for `sentences`")

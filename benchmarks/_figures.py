@@ -1,4 +1,4 @@
-"""A figure: what was measured, and the bar it is held against."""
+"""A figure: what was measured, and the bar that it has to meet."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def table(figures: Iterable[Figure]) -> str:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value that `share` percent of the values do not exceed; NaN when there are none."""
+    """Return the value that `share` percent of the values do not exceed; NaN without values."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * share / 100) - 1)] if ordered else math.nan
 

@@ -1,4 +1,4 @@
-"""What is added to the model's and the voice's own time, beside a hand-written loop in the same run.
+"""What voicepipe adds to the time of model and voice, compared with a hand-written loop in the same run.
 
 added = (first frame - transcript) - (awaited token - request complete, at the server, for each request) - voice
 
@@ -29,7 +29,7 @@ __all__ = ["added", "minimal_calls"]
 VOICE_S = 0.06
 FIRST_TOKEN_S, TOKEN_S = 0.08, 0.01
 SHORT, LONG = 16, 400
-"""Messages of history in a conversation that has just begun, and in one that has gone on for long."""
+"""Messages of history in a conversation that has just begun, and in a long one."""
 
 numbers = itertools.count(1)
 
@@ -62,7 +62,7 @@ class MinimalCall:
 
 @asynccontextmanager
 async def minimal_calls(base_url: str, count: int, messages=()):
-    """Hold `count` hand-written conversations, which share one client as voicepipe's do."""
+    """Hold `count` hand-written conversations, which share one HTTP client as voicepipe's do."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
     async with httpx.AsyncClient(limits=limits, timeout=30) as http:
         calls = [MinimalCall(http, base_url, messages) for _ in range(count)]
@@ -73,13 +73,13 @@ async def minimal_calls(base_url: str, count: int, messages=()):
 
 @dataclass
 class Side:
-    """One of the two, and what was measured: (request's number, asked, first frame)."""
+    """One of the two sides, and what was measured: (request's number, asked, first frame)."""
 
     calls: list
     turns: list[tuple[int, float, float]] = field(default_factory=list)
 
     async def block(self, turns: int, pause_s: float, reply: str) -> None:
-        """Let all conversations take some turns, at times of their own."""
+        """Let all conversations take some turns, each at its own times."""
         async with anyio.create_task_group() as tasks:
             for call in self.calls:
                 tasks.start_soon(self._converse, call, turns, pause_s, reply)
@@ -101,7 +101,7 @@ async def _compared(
     server: Server, count: int, *, blocks: int, turns: int, pause_s: float, messages: int = 0, reply: str = "answer"
 ):
     """Return what the minimal loop and voicepipe add, in milliseconds a turn."""
-    # Earlier turns of the conversation, none of which any server has seen.
+    # Earlier turns of the conversation, which no server has seen.
     said = [f"{'Question' if index % 2 == 0 else 'Answer'} number {index} of this call." for index in range(messages)]
     chat = [{"role": ("user", "assistant")[index % 2], "content": text} for index, text in enumerate(said)]
     history = [

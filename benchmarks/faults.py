@@ -1,10 +1,10 @@
-"""Whole sessions against the fault kit: what the caller and the application get when the model's service misbehaves.
+"""Whole sessions against the fault kit: what caller and application get when the model's service misbehaves.
 
     FAULT_BUDGET=5 FAULT_LIMIT=8 python benchmarks/faults.py --kit DIR --first-token-s 1.5 --gap-s 2 --turn-s 4.5
     python benchmarks/faults.py --kit DIR --only stall_mid,tool_loop
 
 The kit is a directory with `server.py`, which breaks one promise of the protocol per path, and `drivelib.py`, which
-runs every fault and judges. Options that are not listed by --help go to the kit's driver. Exits with 1 unless all pass.
+runs and judges every fault. Options not listed by --help are passed to the kit's driver. Exits with 1 unless all pass.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FALLBACK = "Sorry."
 
 
 class InstantVoice(vp.TTSSink):
-    """Says every sentence in one frame, and remembers it."""
+    """Says every sentence in one frame, and keeps it."""
 
     def __init__(self, said: list[str]) -> None:
         self.said = said
@@ -71,7 +71,7 @@ async def converse(base_url: str, record: dict[str, Any], limits: Limits, kit: A
 
     @vp.tool
     async def get_weather(city: str) -> str:
-        """Tell the weather in a city."""
+        """Return the weather in a city."""
         record["tools"].append({"city": city})
         return "sunny, 21 degrees"
 
@@ -118,7 +118,7 @@ async def main(kit: Any, limits: Limits) -> None:
 
 @contextmanager
 def served(kit_dir: Path) -> Generator[str]:
-    """Run the kit's server in a process of its own, and give its port."""
+    """Run the kit's server in a separate process, and return its port."""
     command = [sys.executable, str(kit_dir / "server.py"), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None

@@ -12,7 +12,7 @@ from voicepipe.testing import Says, ScriptedModel
 __all__ = ["framework"]
 
 TURNS = 2_000
-TURNS_OF_A_CALL = 20  # a longer history would measure how the scripted model reads it
+TURNS_OF_A_CALL = 20  # a longer history would measure the scripted model's reading of it
 REPLY = "Your parcel left our depot. You can expect it on Thursday."
 
 

@@ -1,4 +1,4 @@
-"""What a call costs while nobody speaks: CPU of open microphones, memory of open sessions."""
+"""The cost of a call while nobody speaks: CPU of open microphones, memory of open sessions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEASURED_S = 8.0
 
 
 async def idle() -> list[Figure]:
-    """CPU of 50 microphones that are heard and silent, of one core; feeding them is in both values."""
+    """CPU of 50 open, silent microphones, in percent of a core; both values include feeding them."""
     async with served(first_token_s=0.08, token_s=0.01) as server:
         async with minimal_calls(server.base_url, CALLS) as calls:
             minimal = await _cpu_share([lambda call=call: call.agent.hear(MICROPHONE_FRAME) for call in calls])
@@ -48,7 +48,7 @@ async def _cpu_share(feeds) -> float:
 
 
 async def memory() -> list[Figure]:
-    """Resident memory of a further session, in a process that has held one conversation."""
+    """Resident memory of one more session, in a process that has held one conversation."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     async with served(first_token_s=0.01, token_s=0.001) as server:
         command = [sys.executable, "-m", "benchmarks.listening", server.base_url]

@@ -1,7 +1,7 @@
-"""The least that holds a conversation: what a framework is compared with.
+"""The smallest program that holds a conversation: the baseline for a framework.
 
 httpx and httpx-sse, a sentence at each full stop, one tool, speech, frames. No validation, no errors, no events, no
-record of what was heard, wrong about "Dr. Smith". One task for each turn.
+record of what was heard, and "Dr. Smith" is cut in two. One task for each turn.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class MinimalAgent:
             await self._audio.get()
 
     def reply_to(self, text: str) -> None:
-        """Answer in a task of its own."""
+        """Answer in a separate task."""
         self._turn = get_running_loop().create_task(self._reply(text))
 
     async def _reply(self, text: str) -> None:
@@ -66,13 +66,13 @@ class MinimalAgent:
         await voice
 
     async def _ask(self, sentences: Queue[str]) -> dict | None:
-        """Return the call that the model makes, if it makes one."""
+        """Return the tool call that the model makes, if any."""
         whole, sentence, call = "", "", None
         body = {"model": "scripted", "stream": True, "messages": self.messages}
         async with aconnect_sse(self._http, "POST", self._url, json=body) as source:
             async for event in source.aiter_sse():
                 if event.data == "[DONE]":
-                    continue  # read to the end: leaving early would close the connection
+                    continue  # read to the end, because stopping early would close the connection
                 delta = json.loads(event.data)["choices"][0]["delta"]
                 if piece := delta.get("content"):
                     whole += piece

@@ -1,4 +1,4 @@
-"""What the package costs before it does anything: import, installation, and the reader."""
+"""The cost of the package before it does anything: import, installation, and reading it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def imports() -> list[Figure]:
     """CPU of `import voicepipe` in fresh processes, bytecode cached."""
     seconds = []
     with TemporaryDirectory() as cache:
-        # A cache of our own, because the environment may forbid to write one beside the source.
+        # A separate cache, because the environment may not allow one next to the source.
         environment = {**os.environ, "PYTHONPATH": str(SOURCE.parent), "PYTHONPYCACHEPREFIX": cache}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         for _ in range(8):
@@ -41,7 +41,7 @@ async def imports() -> list[Figure]:
 
 
 async def installed() -> list[Figure]:
-    """Distributions and size of a fresh venv with what the core depends on, and the package itself."""
+    """Distributions and size of a fresh venv with the core's dependencies, and of the package itself."""
     needed = tomllib.loads(PROJECT.read_text())["project"]["dependencies"]
     with TemporaryDirectory() as folder:
         await anyio.run_process([sys.executable, "-m", "venv", folder])
@@ -68,7 +68,7 @@ def _bytes(distribution) -> int:
 
 
 async def size() -> list[Figure]:
-    """Lines a reader has to read: code without comments, docstrings and blank lines; the longest file and function."""
+    """Lines of code without comments, docstrings and blank lines; the longest file and function."""
     files = {path: path.read_text() for path in SOURCE.rglob("*.py")}
     file = max(files, key=lambda path: files[path].count("\n"))
     length, longest, where = max(_functions(files))
@@ -97,7 +97,7 @@ def _code_lines(text: str) -> int:
         if token.type not in NOT_CODE:
             lines.update(range(token.start[0], token.end[0] + 1))
     for node in ast.walk(ast.parse(text)):
-        # A string that stands alone says something and does nothing.
+        # A string on its own is documentation, not code.
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             assert node.end_lineno is not None
             lines.difference_update(range(node.lineno, node.end_lineno + 1))

@@ -1,4 +1,4 @@
-"""The ends of a measured conversation: what is heard, a voice that costs nothing, and a loudspeaker that notes times.
+"""The ends of a measured conversation: a scripted caller, a voice that costs nothing, a loudspeaker that notes times.
 
 The minimal loop and voicepipe get the same voice and the same loudspeaker.
 """
@@ -28,7 +28,7 @@ async def spoken(first_audio_s: float, frames: int):
 
 
 class Ears(vp.SessionStage[vp.AudioFrame, vp.Hearing]):
-    """Takes the audio and hears nothing in it; the benchmark says what was heard, through `Call.hear`."""
+    """Takes the audio and ignores it; the benchmark reports transcripts through `Call.hear`."""
 
     async def run(self, inbox, outbox, session):
         session.deps.hear = outbox.send
@@ -53,7 +53,7 @@ class Voice(vp.TTSSink):
 
 
 class Loudspeaker(vp.Output):
-    """Plays in real time (or at once), and notes when frames are handed over."""
+    """Plays in real time (or immediately), and notes when frames are handed over."""
 
     sample_rate = RATE
 
@@ -124,21 +124,21 @@ class Call:
         self.source.push(MICROPHONE_FRAME)
 
     async def ask(self, text: str) -> float:
-        """Let a final transcript be heard, and return when."""
+        """Report a final transcript, and return its time."""
         now = anyio.current_time()
         self.output.expect()
         await self.hear(vp.Transcript(text, now, now))
         return now
 
     async def wait_done(self) -> None:
-        """Wait until the reply has ended, by the events that tell so."""
+        """Wait until the reply has ended, according to the events."""
         async for event in self.session:
             if isinstance(event, vp.TurnEnded):
                 return
 
 
 def agent(base_url: str, voice: Voice | None = None, tools=()) -> vp.Pipeline:
-    """Return an agent as an application would build it, with a model behind HTTP."""
+    """Return an agent as an application would build it, with a model over HTTP."""
     model = vp.LLMStreamStage(SYSTEM, base_url=base_url, model="scripted")
     return vp.Pipeline(Ears(), model, vp.ToolRouter(tools), vp.SentenceChunker(), voice or Voice())
 

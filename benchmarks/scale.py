@@ -1,14 +1,15 @@
-"""How many calls one process holds: 20 ms frames both ways, until a frame in a hundred is more than 10 ms late.
+"""How many calls one process holds: 20 ms frames both ways, until one frame in a hundred is more than 10 ms late.
 
-Everything of a call is there but the vendors: what is pushed reaches the recogniser, which asks whenever the agent has
-been silent for half a second; a scripted model answers, a scripted voice speaks 3 s, and a `PacedOutput` sends. One
-timer feeds all calls. A frame is late by how long after its tick it reaches the recogniser, or is sent to the peer.
+A call has everything but the vendors: pushed audio reaches the recogniser, which reports a question whenever the agent
+has been silent for half a second; a scripted model answers, a scripted voice speaks 3 s, and a `PacedOutput` sends. One
+timer feeds all calls. A frame's lateness is the time from its tick until it reaches the recogniser, or is sent.
 
-Beside it, the least that asyncio can do: a queue and a task that reads it, a task that sleeps and sends, for each call.
+For comparison, the least that asyncio can do: for each call a queue and a task that reads it, and a task that sleeps
+and sends.
 
-Each number is measured in a process of its own, on the clock of a core of its own: time is the CPU that the process
-has used, and jumps where it would wait. Nothing here waits for anything but timers, so what other processes do to this
-machine is in no figure but the one that says so.
+Each number of calls is measured in a separate process on a simulated core: time is the CPU that the process has used,
+and jumps where it would wait. Only timers are waited for, so the load of other processes affects only the figure that
+says so.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ LATE_S = 0.01
 SETTLE_S = 5.0  # until all calls speak
 MEASURED_S = 8.0  # two turns of each
 PROMISED = 100
-TRIES = 2  # a number fails twice: others on the machine share its caches, and a frame may cost twice as much then
+TRIES = 2  # a number has to fail twice: other processes share the caches, and a frame may then cost twice as much
 SILENT_FRAMES = 25  # the caller waits half a second before asking again
 REPLY = "Your parcel left our depot this morning. It is on the road to you now, as we speak."
 
 
 class Lateness:
-    """What was late by how much, while `is_on`."""
+    """The lateness of frames, recorded while `is_on`."""
 
     def __init__(self) -> None:
         self.is_on = False
@@ -63,7 +64,7 @@ class Line(vp.PacedOutput):
         self._due: int | None = None  # the tick of the next frame; None while the agent is silent
 
     def expect(self) -> None:
-        """The next frame is the first one of a reply: it is due when it comes."""
+        """Expect the first frame of a reply next: it is due when it comes."""
         self._due = None
 
     async def send(self, pcm: bytes) -> None:
@@ -77,7 +78,7 @@ class Line(vp.PacedOutput):
 
 
 class Ears(vp.Recogniser):
-    """Hears each frame, and a question whenever the agent has been silent for a while."""
+    """Takes each frame, and reports a question whenever the agent has been silent for a while."""
 
     sample_rate = 16_000
 
@@ -86,7 +87,7 @@ class Ears(vp.Recogniser):
         silent = SILENT_FRAMES - call.number * 7 % 175  # so that not all ask at once
         heard = 0
         async for _ in inbox:
-            heard += 1  # a frame that was dropped makes all after it late
+            heard += 1  # a dropped frame makes all later ones late
             if call.lateness.is_on:
                 call.lateness.heard_s.append(anyio.current_time() - call.feed.due_s(heard))
             silent = 0 if session.is_busy else silent + 1
@@ -98,7 +99,7 @@ class Ears(vp.Recogniser):
 
 
 class Voice(vp.TTSSink):
-    """Speaks a sentence at once, in pieces of 100 ms, as they come from a service."""
+    """Synthesises a sentence immediately, in pieces of 100 ms, as services send them."""
 
     sample_rate = 16_000
 
@@ -123,14 +124,14 @@ class Call:
 
 
 class Feed:
-    """One timer that feeds everybody."""
+    """One timer that feeds all calls."""
 
     def __init__(self) -> None:
         self.listeners = []
         self._began_s = 0.0
 
     def due_s(self, number: int) -> float:
-        """Return when everybody is due to get their frame with this number, the first one being 1."""
+        """Return when the frame with this number, counted from 1, is due for all calls."""
         return self._began_s + number * FRAME_S
 
     async def run(self) -> None:
@@ -143,7 +144,7 @@ class Feed:
 
 @asynccontextmanager
 async def held_calls(count: int, lateness: Lateness):
-    """Hold so many calls while the block lasts."""
+    """Hold this many calls while the block lasts."""
     feed = Feed()
     calls = [Call(number, feed, lateness) for number in range(count)]
     agent = vp.Pipeline(
@@ -194,7 +195,7 @@ async def bare_calls(count: int, lateness: Lateness):
 
 
 class OwnCore(asyncio.SelectorEventLoop):
-    """An event loop on a core of its own, however busy the machine: its time is the CPU used, and jumps over waits."""
+    """An event loop on a simulated core, however busy the machine: its time is the CPU used, and jumps over waits."""
 
     def __init__(self) -> None:
         selector = selectors.DefaultSelector()
@@ -215,7 +216,7 @@ class OwnCore(asyncio.SelectorEventLoop):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What so many calls came to: the p99 of lateness, CPU of a core, and how much of the time an agent speaks."""
+    """The result for a number of calls: p99 of lateness, CPU of a core, and the share of time an agent speaks."""
 
     calls: int
     late_ms: float
@@ -242,7 +243,7 @@ async def _measure(kind, count: int) -> Measured:
 
 
 async def _measured(name: str, count: int, *, own_core: bool = True) -> Measured:
-    """Measure in a process of its own."""
+    """Measure in a separate process."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "benchmarks.scale", name, str(count), "own" if own_core else "shared"]
     done = await anyio.run_process(command, stderr=None, env=environment)
@@ -250,7 +251,7 @@ async def _measured(name: str, count: int, *, own_core: bool = True) -> Measured
 
 
 async def _most(name: str, first: int, step: int) -> Measured:
-    """Return what was measured with the largest number of calls that holds."""
+    """Return the result for the largest number of calls that meets the bar."""
     best = Measured(0, 0.0, 0.0, 0.0)
     for count in itertools.count(first, step):
         for _ in range(TRIES):
@@ -266,7 +267,7 @@ async def _most(name: str, first: int, step: int) -> Measured:
 
 @asynccontextmanager
 async def no_calls(count: int, lateness: Lateness):
-    """Feed so many who do nothing."""
+    """Feed this many calls that do nothing."""
     del lateness
     feed = Feed()
     feed.listeners = [[].__contains__ for _ in range(count)]
@@ -277,7 +278,7 @@ async def no_calls(count: int, lateness: Lateness):
 
 
 async def scale() -> list[Figure]:
-    """Calls in one process, 20 ms frames both ways, beside bare asyncio."""
+    """Calls in one process, 20 ms frames both ways, compared with bare asyncio."""
     ours, bare = await _most("held_calls", 75, 25), await _most("bare_calls", 400, 100)
     feeding = await _measured("no_calls", ours.calls)
     shared = [await _measured("held_calls", PROMISED, own_core=False) for _ in range(3)]

@@ -1,11 +1,11 @@
-"""A chat completions server in a process of its own, which says when it did what.
+"""A chat completions server in a separate process, which logs when it did what.
 
     async with served(first_token_s=0.08, token_s=0.01) as server: ... server.base_url ... await server.log()
 
 It is a bare protocol instead of `ScriptedGateway`: at 50 conversations the server must cost next to nothing, and each
-token is stamped just before its bytes go to the socket. The clock is the event loop's, which on Linux is
-the same in all processes, so stamps of both sides may be subtracted. `marked(n)` makes the user's words under which
-the log knows the request.
+token is stamped just before its bytes go to the socket. The clock is the event loop's, which on Linux is the same in
+all processes, so stamps of both sides can be subtracted. `marked(n)` returns the user's words by which the log
+identifies the request.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Whole sessions against the fault kit's streaming socket: what is told when the recogniser's service breaks.
+"""Whole sessions against the fault kit's streaming socket: what is reported when the recogniser's service breaks.
 
     python -m benchmarks.socket_faults --kit DIR
     python -m benchmarks.socket_faults --kit DIR --only stall,close_3005 --speech
 
 The kit is a directory with `ws_server.py`, which breaks one promise of the protocol per path. A caller is connected to
-each of them for some seconds of real time, hangs up, and what the application was told is judged:
+each of them for some seconds of real time, hangs up, and the reports to the application are judged:
 
-error    it is told within 5 s of the fault, by `RecogniserLost` or by the session's error
-survive  turns go on after the bad message, or it is told
+error    the fault is reported within 5 s, by `RecogniserLost` or by the session's error
+survive  turns go on after the bad message, or it is reported
 slow     at most 5 s of audio wait, in the library and in the socket's buffer
-ok       the session ends within 3 s of the hang-up, with the last turn, or it is told
+ok       the session ends within 3 s of the hang-up with the last turn, or the fault is reported
 
 Exits with 1 unless all pass and nothing is left running.
 """
@@ -66,7 +66,7 @@ class Caller(vp.Source):
 
 @dataclass
 class Record:
-    """What the application got. Times are seconds of the epoch, as the kit's are."""
+    """What the application got. Times are seconds since the epoch, like the kit's."""
 
     told: list[tuple[float, str]] = field(default_factory=list)
     transcripts: list[str] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Record:
 
 
 def now() -> float:
-    return time.time()  # noqa: TID251 - the kit's server tells when it broke in seconds of the epoch
+    return time.time()  # noqa: TID251 - the kit's server reports its faults in seconds since the epoch
 
 
 async def call(url: str, seconds: float, *, speaks: bool) -> Record:
@@ -115,7 +115,7 @@ async def call(url: str, seconds: float, *, speaks: bool) -> Record:
 
 
 async def measure(recogniser: Recogniser, record: Record) -> None:
-    """Note how much audio waits; nobody else has to know, so it is looked up where it is."""
+    """Note how much audio waits; it is not public, so it is read from private attributes."""
     inside: Any = recogniser
     record.hung_up = now() + inside._call._session._source.seconds
     while True:
@@ -127,9 +127,9 @@ async def measure(recogniser: Recogniser, record: Record) -> None:
 
 
 def judge(kind: str, record: Record, fault_at: float | None) -> tuple[bool, str]:
-    """Return whether a fault was borne, and what was seen."""
+    """Return whether a fault was handled well, and what was observed."""
     told = [(at - (fault_at or record.began), text) for at, text in record.told]
-    first = f"told after {told[0][0]:.2f} s: {told[0][1]}" if told else "the application was never told"
+    first = f"reported after {told[0][0]:.2f} s: {told[0][1]}" if told else "never reported to the application"
     if kind == "error":
         return bool(told) and told[0][0] <= TOLD_S, first
     if kind == "survive":
@@ -144,7 +144,7 @@ def judge(kind: str, record: Record, fault_at: float | None) -> tuple[bool, str]
 
 
 async def main(kit: Any, port: str, options: argparse.Namespace) -> bool:
-    """Run every fault, and print what became of it."""
+    """Run every fault, and print the result."""
     names: list[str] = options.only.split(",") if options.only else list(kit.FAULTS)
     records: dict[str, Record] = {}
     limiter = anyio.CapacityLimiter(AT_ONCE)
@@ -164,7 +164,7 @@ async def main(kit: Any, port: str, options: argparse.Namespace) -> bool:
         kind = kit.FAULTS[name][0]
         seen = stats.get(f"{name}@ours", {})
         fault_at = seen.get("t_fault")
-        if seen.get("sessions", 0) > 1:  # the kit tells of the last session's fault, and the first counts
+        if seen.get("sessions", 0) > 1:  # the kit reports the last session's fault, but the first one counts
             fault_at = records[name].began
         is_borne, why = judge(kind, records[name], fault_at)
         passed += is_borne
@@ -176,7 +176,7 @@ async def main(kit: Any, port: str, options: argparse.Namespace) -> bool:
 
 @contextmanager
 def served(kit_dir: Path) -> Generator[str]:
-    """Run the kit's server in a process of its own, and give its port."""
+    """Run the kit's server in a separate process, and return its port."""
     command = [sys.executable, str(kit_dir / "ws_server.py"), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None

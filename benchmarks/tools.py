@@ -1,4 +1,4 @@
-"""What a tool call and a token cost within the framework: from the model to the tool, and through the chunker."""
+"""The cost of a tool call and of a token within the framework: from the model to the tool, and through the chunker."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Address(BaseModel):
 
 @dataclass
 class Times:
-    """When what was sent, and when it arrived; kept outside of the parts, which a pipeline copies."""
+    """When each item was sent and when it arrived; kept outside the parts, because a pipeline copies those."""
 
     called_s: list[float] = field(default_factory=list)
     started_s: list[float] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Times:
 
 
 class Probe(vp.Model):
-    """Calls a tool, then says a sentence, and notes when the pieces leave it that something waits for."""
+    """Calls a tool, then says a sentence, and notes when the awaited pieces were sent."""
 
     def __init__(self, times: Times) -> None:
         self.times = times
@@ -59,7 +59,7 @@ class Probe(vp.Model):
 
 
 class Stamp(vp.Stage[vp.Sentence, vp.Sentence]):
-    """Notes when a sentence leaves the chunker."""
+    """Notes when the chunker sends a sentence."""
 
     def __init__(self, times: Times) -> None:
         self.times = times

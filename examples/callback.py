@@ -1,6 +1,6 @@
 """Booking a callback: tools that share an appointment book, one of which runs only after the caller has agreed.
 
-The model is scripted, but asked over HTTP server-sent events, on virtual time. Leave out `base_url` and `model` for
+The model is scripted, but used over HTTP server-sent events, on virtual time. Leave out `base_url` and `model` to use
 AssemblyAI's LLM Gateway.
 """
 
@@ -27,7 +27,7 @@ class Callback(BaseModel):
 
 
 class Appointments(vp.Toolbox):
-    """The tools of one call share the book; the model never sees it."""
+    """The tools of one session share the book; the model never sees it."""
 
     def __init__(self) -> None:
         self.booked: list[Callback] = []
@@ -63,7 +63,7 @@ CALLBACK = Calls("book_callback", {"callback": {"number": "+15550100", "at": "20
 
 
 def script(request: ChatRequest) -> Says | Calls:
-    """What the scripted model answers; like many a real one it would book without asking."""
+    """Return the scripted model's answer; like many real models it would book without asking."""
     results = " ".join(request.tool_results.values())
     if "needs_confirmation" in results:
         return Says("Monday at three in the afternoon, on the number ending in 0100. Shall I book it?")
@@ -82,7 +82,7 @@ async def main() -> None:
     ):
         await session.user_says("When can you call me back?")
         await session.user_says("Monday then.")
-        assert appointments.booked == []  # the model has called, but the caller has not agreed yet
+        assert appointments.booked == []  # the model has called the tool, but the caller has not agreed yet
         await session.user_says("Yes, please.")
 
     for message in session.history:

@@ -1,10 +1,10 @@
-"""Tokens to sentences: what leaves for the voice and when, beside the rule "cut after every . ! ?".
+"""Tokens to sentences: what is sent to the voice and when, compared with the rule "cut after every . ! ?".
 
-    python examples/chunking.py                 # a line for each token
+    python examples/chunking.py                 # one line per token
     python examples/chunking.py --svg FILE      # the same as a picture
 
 The real `SentenceChunker` reads a scripted model that writes 60 tokens a second. Runs without key or network, on
-virtual time. `CutAtEveryMark` also shows how a chunker of your own is written.
+virtual time. `CutAtEveryMark` also shows how to write your own chunker.
 """
 
 import argparse
@@ -59,14 +59,14 @@ class Piece:
 
 
 class NoteTokens(vp.Stage[vp.TextDelta, vp.TextDelta]):
-    """Passes tokens on and notes when they came."""
+    """Passes tokens on and notes when they arrived."""
 
     def __init__(self, noted: list[tuple[float, str]]) -> None:
         self.noted = noted
 
     async def run(self, inbox: vp.Inbox[vp.TextDelta], outbox: vp.Outbox[vp.TextDelta], turn: vp.Turn) -> None:
         async for delta in inbox:
-            if delta.text:  # the end of a segment may come without
+            if delta.text:  # the end of a segment may come without text
                 self.noted.append((anyio.current_time(), delta.text))
             await outbox.send(delta)
 
@@ -133,7 +133,7 @@ GREY, GREEN, RED = ("#f1f3f6", "#c3c9d1", PALE), ("#e3f4e8", "#1a7f45", "#1a7f45
 
 
 def as_svg(tokens: list[Piece], naive: list[Piece], ours: list[Piece]) -> str:
-    """Draw the reply three times, letter below letter: as it came, as the naive rule and as the chunker cut it."""
+    """Draw the reply three times, letter below letter: as it arrived, as the naive rule and as the chunker cut it."""
     width, height = round(2 * MARGIN + CHARACTER * len(REPLY)), 286
     cut = {piece: RED if piece.is_cut_wrongly else GREEN for piece in (*naive, *ours)}
     parts = [
@@ -153,7 +153,7 @@ def _lane(y: int, title: str, note: str, colours: dict[Piece, tuple[str, str, st
         _text(MARGIN, y - 18, title, 'font-size="13" font-weight="bold"'),
         _text(MARGIN + 190, y - 18, note, f'font-size="12" fill="{PALE}"'),
     ]
-    free = 0.0  # where the latest time ends; what has no room is left out
+    free = 0.0  # where the latest time ends; a time without room is left out
     for piece, (fill, line, pen) in colours.items():
         x, length = MARGIN + CHARACTER * piece.start, CHARACTER * (piece.end - piece.start)
         place = f'x="{x - 1:.1f}" y="{y}" width="{length + 2:.1f}" height="24" rx="3"'

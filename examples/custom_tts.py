@@ -1,7 +1,7 @@
-"""A voice of your own: subclass `TTSSink`, write `synthesize`, and keep your connection in `open`.
+"""A voice of your own: subclass `TTSSink`, implement `synthesize`, and open your connection in `open`.
 
-`AcmeTTS` is all that a vendor needs. Below it stands a little HTTP service on loopback that answers with a tone, so
-that the example runs as it is.
+`AcmeTTS` is all that a vendor needs. Below it is a small HTTP service on loopback that answers with a tone, so that the
+example runs as it is.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator

@@ -1,7 +1,7 @@
-"""Another model steps in when the first one fails: AssemblyAI's LLM Gateway does it within one request.
+"""Another model replies when the first one fails: AssemblyAI's LLM Gateway does this within one request.
 
-The gateway is a simulated one, on virtual time; leave out `base_url` for the real one. Without `fallbacks` the gateway
-is asked not to try again by itself, because that retry is unseen and takes half a second.
+The gateway is simulated, on virtual time; leave out `base_url` to use the real one. Without `fallbacks`, voicepipe asks
+the gateway not to retry by itself, because that retry is invisible and takes half a second.
 """
 
 import voicepipe as vp
@@ -24,7 +24,7 @@ def agent(base_url: str) -> vp.Pipeline:
 
 
 def script(request: ChatRequest) -> Reply:
-    """Only the last of the three models is up."""
+    """Return the reply: only the last of the three models works."""
     return Says("We open at nine.") if request.model.startswith("gemini") else Refuses(503, "overloaded")
 
 
@@ -36,7 +36,7 @@ async def main() -> None:
         used = [event async for event in session if isinstance(event, vp.ModelUsage)]
 
     print(used[0].model, "said:", session.history[-1].text)
-    assert len(gateway.requests) - 1 == len(used) == 1  # one request, beside the one that warms the connection
+    assert len(gateway.requests) - 1 == len(used) == 1  # one request, and one that opened the connection
     assert used[0].model == "gemini-2.5-flash"
 
 

@@ -35,7 +35,7 @@ def agent(classifier: vp.Model, model: vp.Model, output: vp.Output) -> vp.Pipeli
 
 
 def classify(request: ChatRequest) -> Says:
-    """What the scripted classifier answers."""
+    """Return the scripted classifier's answer."""
     is_angry = "human" in request.last_user_text
     return Says(Routing(escalate=is_angry, summary=request.last_user_text).model_dump_json(), after_s=0.4)
 
@@ -51,10 +51,10 @@ async def main() -> None:
 
     for message in session.history:
         print(f"{type(message).__name__:16} {message.text}")
-    assert [message.text for message in session.history][1::2] == ["We are open until six.", goodbye]  # as it was heard
+    assert [message.text for message in session.history][1::2] == ["We are open until six.", goodbye]  # as heard
     assert session.result == "Give me a human!"
     assert model.script.unused == ()
-    assert len(model.requests) == 1  # not asked about the second one
+    assert len(model.requests) == 1  # the model was not asked about the second question
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Another model for each request of a turn: one decides on tools, another one speaks.
 
-The models are scripted, but asked over HTTP server-sent events, on virtual time. Leave out `base_url` and `model` for
+The models are scripted, but used over HTTP server-sent events, on virtual time. Leave out `base_url` and `model` to use
 AssemblyAI's LLM Gateway.
 """
 
@@ -25,7 +25,7 @@ async def opening_hours(weekday: str) -> str:
 
 
 def choose(request: vp.Request, _turn: vp.Turn) -> vp.Request:
-    """The first request of a turn decides on tools, carefully; what follows their results is only spoken."""
+    """Choose a careful model for the first request of a turn, which decides on tools, and a fast one after that."""
     return replace(request, model="gpt-5.2", temperature=0.7) if request.step else request
 
 
@@ -40,7 +40,7 @@ def agent(base_url: str) -> vp.Pipeline:
 
 
 def script(request: ChatRequest) -> Says | Calls:
-    """What the scripted models answer."""
+    """Return the scripted models' answers."""
     if not request.tool_results:
         return Calls("opening_hours", {"weekday": "Monday"})
     return Says(f"We are open on {request.tool_results['call_1']}.")

@@ -1,6 +1,6 @@
 """A stage between two others: card numbers are never spoken, whatever the model writes.
 
-A number spans several tokens, so sentences are the place to look for it. Runs without key or network: the model is
+A number spans several tokens, so the stage looks at whole sentences. Runs without key or network: the model is
 scripted, the voice is a tone, and time is virtual.
 """
 

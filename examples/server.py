@@ -1,6 +1,6 @@
 """One opened pipeline, many calls: the application feeds each call's audio and takes the agent's.
 
-`one_call` is what a websocket handler would do; here the peer is a few lines that send speech-like audio and count what
+`one_call` is what a websocket handler would do. The peer here is a few lines that send speech-like audio and count what
 comes back.
 """
 
@@ -13,9 +13,9 @@ FRAME = b"\x00\x01" * 320  # 20 ms at 16 kHz
 
 
 def agent() -> vp.Pipeline:
-    heard = ScriptedRecogniser().says("Hello?", at_s=0.4)  # after 0.4 s of audio, whatever was said
+    recogniser = ScriptedRecogniser().says("Hello?", at_s=0.4)  # after 0.4 s of audio, whatever was said
     model = ScriptedModel(lambda request: Says(f"You said {request.last_user_text} Good-bye."))
-    return vp.Pipeline(vp.STTStage(heard), model, vp.SentenceChunker(), ScriptedVoice(character_s=0.01))
+    return vp.Pipeline(vp.STTStage(recogniser), model, vp.SentenceChunker(), ScriptedVoice(character_s=0.01))
 
 
 async def one_call(host: vp.Host, number: int) -> None:

@@ -1,7 +1,7 @@
-"""Structured output beside the spoken reply: the caller hears an acknowledgement while a ticket is written.
+"""Structured output alongside the reply: the caller hears an acknowledgement while a ticket is written.
 
 Runs without key or network: the language model is a scripted service on loopback, the voice is a tone, and time is
-virtual. Without `base_url` and `model` both models are AssemblyAI's LLM Gateway.
+virtual. Leave out `base_url` and `model` to use AssemblyAI's LLM Gateway for both models.
 """
 
 from typing import Literal
@@ -41,7 +41,7 @@ TICKET = Ticket(intent="cancel", urgency="high", escalate=True, summary="Wants t
 
 
 def script(request: ChatRequest) -> Says:
-    """What the scripted model answers: data if it is asked for data, words otherwise."""
+    """Return the scripted model's answer: data if data was asked for, otherwise words."""
     if request.response_format is not None:
         return Says(TICKET.model_dump_json(), after_s=0.9)
     return Says("I am sorry to hear that; I am taking care of it.", after_s=0.3)
@@ -59,7 +59,7 @@ async def main() -> None:
         assert turn.timeline.first_frame - turn.timeline.transcript < 0.4  # the ticket took 0.9 s
 
         llm = vp.LLMStreamStage(base_url=base_url, model="scripted")
-        assert await vp.structured(Ticket, "I want to cancel my subscription right now.", llm=llm) == TICKET  # a call
+        assert await vp.structured(Ticket, "I want to cancel my subscription right now.", llm=llm) == TICKET
 
     assert tickets == [TICKET]
 

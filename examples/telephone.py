@@ -1,8 +1,8 @@
 """A telephone line: the caller's audio comes over a websocket, the agent's goes back, both as mu-law in JSON messages.
 
-In the manner of Twilio Media Streams: the line sends `start`, `media`, `mark` and `stop`, and takes `media`, `mark` and
-`clear`. `serve` can be deployed as it is, with an agent that has a real recogniser, model and voice, behind TLS; here
-all three are scripted, and so is the telephone that calls.
+The protocol is like Twilio Media Streams: the line sends `start`, `media`, `mark` and `stop`, and takes `media`, `mark`
+and `clear`. `serve` can be deployed as it is, behind TLS, with an agent that has a real recogniser, model and voice.
+Here all three are scripted, and so is the telephone that calls.
 """
 
 import base64
@@ -24,7 +24,7 @@ from voicepipe.testing import Says, ScriptedModel, ScriptedRecogniser, ScriptedV
 
 
 class Telephone(vp.PacedOutput):
-    """The agent's voice on one line. The line keeps audio in store, so it is told to clear; it reports marks."""
+    """The agent's voice on one line. The line buffers audio, so it has to clear it on request; it reports marks."""
 
     sample_rate = 8_000
 
@@ -42,7 +42,7 @@ class Telephone(vp.PacedOutput):
         await self._tell("mark", mark={"name": name})
 
     async def _tell(self, event: str, **fields: object) -> None:
-        with suppress(ConnectionClosed):  # the caller has hung up: `listen` notices, and ends the call
+        with suppress(ConnectionClosed):  # the caller has hung up; `listen` notices, and ends the call
             await self._socket.send(json.dumps({"event": event, "streamSid": self._stream, **fields}))
 
 
@@ -50,7 +50,7 @@ async def hold_call(host: vp.Host, socket: ServerConnection) -> None:
     """Hold the call that a websocket brings, until one side hangs up."""
     message: dict[str, Any] = {}
     with anyio.fail_after(10.0):
-        while message.get("event") != "start":  # "connected" comes before it
+        while message.get("event") != "start":  # "connected" comes first
             message = json.loads(await socket.recv())
     caller, telephone = vp.PushSource(sample_rate=8_000), Telephone(socket, message["start"]["streamSid"])
 
@@ -65,7 +65,7 @@ async def hold_call(host: vp.Host, socket: ServerConnection) -> None:
                     case {"event": "stop"}:
                         break
                     case _:
-                        pass  # keys that were pressed, and what may be added one day
+                        pass  # pressed keys, and messages that may be added one day
         caller.end()
 
     async with (
@@ -83,13 +83,13 @@ async def hold_call(host: vp.Host, socket: ServerConnection) -> None:
 
 @asynccontextmanager
 async def serve(agent: vp.Pipeline, address: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[Server]:
-    """Take calls while the block lasts; the network's webhook names the URL of this server."""
+    """Accept calls while the block lasts; the telephone network's webhook has the URL of this server."""
     async with agent.open() as host, websocket_server(partial(hold_call, host), address, port) as server:
         yield server
 
 
 def scripted_agent() -> vp.Pipeline:
-    """Return an agent that hears, thinks and speaks by a script: times are seconds of the caller's audio."""
+    """Return an agent with a scripted recogniser, model and voice: times are seconds of the caller's audio."""
     ears = ScriptedRecogniser(sample_rate=8_000)
     ears.says("Where is my parcel?", at_s=1.5).interrupts(at_s=2.5, for_s=0.5).says("Thanks, that will do.", at_s=3.3)
     replies = [
@@ -104,7 +104,7 @@ def scripted_agent() -> vp.Pipeline:
 
 
 class Phone:
-    """What a telephone network does: keeps what it is sent in store, plays it at the pace of speech, reports marks.
+    """A telephone network: buffers the audio that it gets, plays it at the pace of speech, reports marks.
 
     Attributes:
         log: What the caller noticed, with the seconds since the call began.
@@ -132,11 +132,11 @@ class Phone:
             self.note("the agent is cut off")
             marks = [kept for kept in self._store if kept["event"] == "mark"]
             self._store.clear()
-            for mark in marks:  # also of what was never played
+            for mark in marks:  # even of audio that was never played
                 await self.tell("mark", mark=mark["mark"])
 
     async def call(self, answers: int) -> None:
-        """Speak all the time, and hang up when the agent has spoken and fallen silent so many times."""
+        """Speak all the time, and hang up when the agent has spoken and fallen silent this many times."""
         await self.tell("connected", protocol="Call", version="1.0.0")
         await self.tell("start", start={"streamSid": "MZ1", "mediaFormat": {"encoding": "audio/x-mulaw"}})
         speech = base64.b64encode(vp.audio.to_ulaw(b"\x00\x10" * 160)).decode()

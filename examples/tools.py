@@ -1,6 +1,6 @@
-"""A tool call, then a streamed reply: the words before the call are spoken while the tool runs.
+"""A tool call, then a streamed reply: the words before the tool call are spoken while the tool runs.
 
-The model is scripted, but asked over real HTTP server-sent events; change `base_url` and `model` for a real one.
+The model is scripted, but used over real HTTP server-sent events; change `base_url` and `model` to use a real one.
 """
 
 from typing import Annotated
@@ -18,7 +18,7 @@ class OrderStatus(BaseModel):
 
 
 class Shop:
-    """What the tools of one call may use; the model never sees it."""
+    """What the tools of one session may use; the model never sees it."""
 
     async def order(self, order_id: str) -> OrderStatus:
         await anyio.sleep(0.2)
@@ -57,7 +57,7 @@ def agent(base_url: str) -> vp.Pipeline:
 
 
 def script(request: ChatRequest) -> Says | Calls:
-    """What the scripted model answers."""
+    """Return the scripted model's answer."""
     if "order" in request.last_user_text:
         if not request.tool_results:
             return Calls("get_order_status", {"order_id": "ORD-12345"}, say="One moment, I am looking it up.")

@@ -1,7 +1,7 @@
-"""Offline, without key: a spoken question in a WAV file goes in, the spoken answer comes out as a WAV file.
+"""Offline, without a key: a spoken question in a WAV file goes in, the spoken answer comes out as a WAV file.
 
-Recogniser and voice are embedded (`voicepipe[local]`); the model is scripted and asked over HTTP on loopback. The
-recogniser understands the phrases of its grammar and forces everything else into them.
+Recogniser and voice are embedded (`voicepipe[local]`); the model is scripted and used over HTTP on loopback. The
+recogniser knows the phrases of its grammar, and forces everything else into them.
 """
 
 import sys
@@ -21,7 +21,7 @@ public <question> = what time do you open | what is the weather today;
 
 
 async def record(text: str, path: Path) -> None:
-    """Let the embedded voice speak into a WAV file."""
+    """Write the embedded voice's speech to a WAV file."""
     speak = vp.Pipeline(SilentModel(), vp.SentenceChunker(), vp.EspeakTTS("en-us"), output=vp.WavOutput(path, 16_000))
     async with speak.session(greeting=text) as session:
         session.end(after_reply=True)
@@ -29,7 +29,7 @@ async def record(text: str, path: Path) -> None:
 
 
 class SilentModel(vp.Model):
-    """Nobody asks it anything here."""
+    """Return nothing: this pipeline only speaks, and never asks its model."""
 
     async def reply(self, request: vp.Request, outbox: vp.Outbox[vp.ReplyPart], turn: vp.Turn) -> None:
         raise AssertionError("the greeting needs no model")

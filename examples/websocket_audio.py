@@ -1,8 +1,8 @@
-"""A websocket that carries bare audio: binary messages of 16-bit PCM at 16 kHz, both ways.
+"""A websocket that carries plain audio: binary messages of 16-bit PCM at 16 kHz, in both directions.
 
-The one message that is text is "clear": the peer drops what it keeps in store, because the caller has interrupted. Such
-a peer reports nothing, so audio counts as heard by the clock. `serve` can be deployed as it is, with a real agent and
-behind TLS; recogniser, model and voice are scripted here, and so is the peer that calls.
+The only text message is "clear": the peer drops the audio in its buffer, because the caller has interrupted. Such a
+peer reports nothing, so audio counts as heard by the clock. `serve` can be deployed as it is, behind TLS, with a real
+agent; here recogniser, model and voice are scripted, and so is the peer that calls.
 """
 
 from collections.abc import AsyncGenerator
@@ -30,7 +30,7 @@ class Peer(vp.PacedOutput):
         self._socket = socket
 
     async def send(self, pcm: bytes) -> None:
-        with suppress(ConnectionClosed):  # the peer has hung up: `listen` notices, and ends the call
+        with suppress(ConnectionClosed):  # the peer has hung up; `listen` notices, and ends the call
             await self._socket.send(pcm)
 
     async def clear(self) -> None:
@@ -64,13 +64,13 @@ async def hold_call(host: vp.Host, socket: ServerConnection) -> None:
 
 @asynccontextmanager
 async def serve(agent: vp.Pipeline, address: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[Server]:
-    """Take calls while the block lasts."""
+    """Accept calls while the block lasts."""
     async with agent.open() as host, websocket_server(partial(hold_call, host), address, port) as server:
         yield server
 
 
 def scripted_agent() -> vp.Pipeline:
-    """Return an agent that hears, thinks and speaks by a script: times are seconds of the caller's audio."""
+    """Return an agent with a scripted recogniser, model and voice: times are seconds of the caller's audio."""
     ears = ScriptedRecogniser().says("Tell me a story.", at_s=1.0).interrupts(at_s=2.0).says("Enough!", at_s=3.2)
     replies = [Says("Once upon a time there was a queue that had no end, and so it had no beginning."), Says("Bye!")]
     voice = ScriptedVoice(character_s=0.05, sample_rate=RATE)
@@ -81,7 +81,7 @@ def scripted_agent() -> vp.Pipeline:
 
 
 async def call(socket: ClientConnection) -> list[str]:
-    """Speak all the time, note what comes back, and hang up when "Bye!" has been heard; return the notes."""
+    """Speak all the time, log what comes back, and hang up when "Bye!" has been played; return the log."""
     notes: list[str] = []
     began_s = anyio.current_time()
     heard_bye = anyio.Event()

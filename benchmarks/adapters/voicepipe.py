@@ -1,7 +1,7 @@
-"""voicepipe in the side-by-side harness: one pipeline, opened once, a session for each conversation.
+"""voicepipe in the side-by-side harness: one pipeline, opened once, and a session for each conversation.
 
-Built as an application would build it; only the ends are the harness's. What is heard comes from the harness, speech is
-its simulated vendor, and the loudspeaker is its clock. It runs inside the harness, which brings `common` and `base`.
+Built as an application would build it; only the ends are the harness's: it provides the transcripts, simulates the
+vendor of speech, and its clock is the loudspeaker. It runs inside the harness, which provides `common` and `base`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ async def get_order(order_id: str) -> str:
 
 
 class HarnessSTT(vp.SessionStage[vp.AudioFrame, vp.Hearing]):
-    """Takes the audio and hears nothing in it: the harness says what was heard."""
+    """Takes the audio and ignores it: the harness provides the transcripts."""
 
     async def run(self, inbox, outbox, session):
         session.deps.hear = outbox.send
@@ -48,7 +48,7 @@ class HarnessTTS(vp.TTSSink):
 
 
 class HarnessOutput(vp.Output):
-    """A device without a buffer of its own: a frame is taken when it begins to play, and returns when it has."""
+    """A device without a buffer: it takes a frame when the frame begins to play, and returns when it has played."""
 
     sample_rate = OUT_RATE
 

@@ -1,4 +1,4 @@
-"""G.711 is right for every sample and every code, by the recommendation's own definition and by what others know."""
+"""G.711 is right for every sample and every code, by the recommendation's own definition and by known values."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_recommendations_test_tone() -> None:
 
 @pytest.mark.parametrize(("law", "loudest"), [(vp.audio.from_ulaw, 32_124), (vp.audio.from_alaw, 32_256)])
 def test_the_loudest_codes(law: Code, loudest: int) -> None:
-    """A decoded line goes up to its law's largest value, and has as many negative values as positive ones."""
+    """Decoding reaches the law's largest value, and gives as many negative values as positive ones."""
     samples = samples_of(law(ALL_CODES))
     assert (max(samples), min(samples)) == (loudest, -loudest)
     assert sorted(samples) == sorted(-sample for sample in samples)
@@ -99,21 +99,21 @@ def test_the_loudest_codes(law: Code, loudest: int) -> None:
 
 @pytest.mark.parametrize(("to", "back"), LAWS)
 def test_a_code_comes_back(to: Code, back: Code) -> None:
-    """Each of the 256 codes, decoded and coded again, is itself; u-law's second zero is told by the first."""
+    """Each of the 256 codes, decoded and encoded again, gives itself; u-law's second zero gives the first."""
     codes = bytes(code if (to, code) != (vp.audio.to_ulaw, 0x7F) else 0xFF for code in range(256))
     assert to(back(ALL_CODES)) == codes
 
 
 @pytest.mark.parametrize(("to", "back"), LAWS)
 def test_no_sample_is_far_off(to: Code, back: Code) -> None:
-    """A sample that goes over the line and back is within a 16th part of itself, or 16, of what it was."""
+    """A sample that is encoded and decoded stays within a sixteenth of its value, or 16, of the original."""
     for sample, came in zip(SAMPLES, samples_of(back(to(ALL_SAMPLES))), strict=True):
         assert abs(came - sample) <= max(16, abs(sample) / 16)
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python 3.13 has no audioop to compare with")
 def test_the_same_as_audioop() -> None:
-    """What Python's audioop gave for every sample and every code is what comes out here."""
+    """Every sample and every code gives what Python's audioop gave."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         import audioop
@@ -126,7 +126,7 @@ def test_the_same_as_audioop() -> None:
 @given(samples=st.lists(st.integers(-32_768, 32_767)), at=st.integers(0, 100))
 @pytest.mark.parametrize(("to", "back"), LAWS)
 def test_pieces_do_not_matter(to: Code, back: Code, samples: list[int], at: int) -> None:
-    """Audio that is coded and decoded in two pieces gives what the whole gives; no audio gives none."""
+    """Audio encoded or decoded in two pieces gives the same as in one; no audio gives no audio."""
     pcm = pcm_of(*samples)
     assert to(pcm[: 2 * at]) + to(pcm[2 * at :]) == to(pcm)
     assert back(to(pcm)[:at]) + back(to(pcm)[at:]) == back(to(pcm))
@@ -134,7 +134,7 @@ def test_pieces_do_not_matter(to: Code, back: Code, samples: list[int], at: int)
 
 
 def test_any_buffer_will_do() -> None:
-    """A bytearray is as good as bytes, and what comes out is bytes."""
+    """A bytearray works like bytes, and the result is bytes."""
     pcm = array("h", random.Random(1).choices(SAMPLES, k=160)).tobytes()
     assert vp.audio.to_ulaw(bytearray(pcm)) == vp.audio.to_ulaw(pcm)
     assert vp.audio.from_ulaw(bytearray(ALL_CODES)) == vp.audio.from_ulaw(ALL_CODES)
@@ -143,6 +143,6 @@ def test_any_buffer_will_do() -> None:
 @pytest.mark.parametrize(("to", "name"), [(vp.audio.to_ulaw, "to_ulaw"), (vp.audio.to_alaw, "to_alaw")])
 @pytest.mark.parametrize("size", [1, 319])
 def test_half_a_sample_is_refused(to: Code, name: str, size: int) -> None:
-    """An odd number of bytes is an error that says what was expected and what came."""
+    """An odd number of bytes is an error that says what was expected and what was given."""
     with pytest.raises(vp.AudioError, match=f"{name} needs whole 16-bit samples, .* got {size} bytes"):
         to(bytes(size))

@@ -1,4 +1,4 @@
-"""Where the agent's audio goes to: little is buffered, silence is at once, and what was played is counted exactly."""
+"""Where the agent's audio goes: little is buffered, a flush is immediate, and what was played is counted exactly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def frame(sample: int, samples: int = FRAME) -> bytes:
 
 @asynccontextmanager
 async def playing(output: Output) -> AsyncGenerator[None]:
-    """Let an output live in a session in which nobody speaks but the test."""
+    """Attach an output to a session in which only the test writes."""
     async with Pipeline(ScriptedModel([]), SentenceChunker(), ScriptedVoice(sample_rate=RATE)).session(output=output):
         yield
 
@@ -35,7 +35,7 @@ async def playing(output: Output) -> AsyncGenerator[None]:
 @pytest.mark.parametrize("rate", [0, 7_999, 192_001])
 @pytest.mark.parametrize("kind", [PullOutput, ClockedOutput])
 def test_a_rate_that_cannot_be_meant_is_refused(kind: type[PullOutput | RecordingOutput], rate: int) -> None:
-    """A sample rate outside of 8 to 192 kHz is an error that names the output."""
+    """A sample rate outside 8 to 192 kHz is an error that names the output."""
     with pytest.raises(ConfigurationError, match=f"{kind.__name__}: sample_rate must be 8000 to 192000, not {rate}"):
         kind(rate)
 
@@ -44,7 +44,7 @@ def test_a_rate_that_cannot_be_meant_is_refused(kind: type[PullOutput | Recordin
 
 
 async def test_two_frames_are_buffered_and_no_more() -> None:
-    """The first two frames are taken at once, each further one when one has been played."""
+    """The first two frames are taken immediately, each further one when a frame has been played."""
     output = RecordingOutput(RATE)
     async with playing(output):
         for number in range(1, 6):
@@ -53,7 +53,7 @@ async def test_two_frames_are_buffered_and_no_more() -> None:
 
 
 async def test_audio_is_played_in_real_time() -> None:
-    """What was played grows with the clock, and stops at what was written."""
+    """`played_s` grows with the clock and stops at what was written."""
     output = RecordingOutput(RATE)
     async with playing(output):
         await output.write(frame(1))
@@ -66,7 +66,7 @@ async def test_audio_is_played_in_real_time() -> None:
 
 
 async def test_silence_is_recorded_where_nothing_was_said() -> None:
-    """The recording begins with the session and has no gaps: sound is where it was heard, silence everywhere else."""
+    """The recording begins with the session and has no gaps: sound where it was played, silence everywhere else."""
     output = RecordingOutput(RATE)
     async with playing(output):
         for at_s in (0.5, 2.0):
@@ -77,7 +77,7 @@ async def test_silence_is_recorded_where_nothing_was_said() -> None:
 
 
 async def test_a_flush_cuts_within_a_frame() -> None:
-    """Of a frame that is being played, exactly the samples up to the flush were played, and nothing after."""
+    """Of a frame that is being played, exactly the samples up to the flush count as played, and none after it."""
     output = RecordingOutput(RATE)
     async with playing(output):
         await output.write(frame(1))
@@ -90,7 +90,7 @@ async def test_a_flush_cuts_within_a_frame() -> None:
 
 
 async def test_a_write_that_waited_while_flush_came_is_dropped() -> None:
-    """The frame that had no room yet belongs to what was flushed, and is not played either."""
+    """A frame that is waiting for room at the flush is dropped as well."""
     output = RecordingOutput(RATE)
     async with playing(output), anyio.create_task_group() as tasks:
         await output.write(frame(1))
@@ -103,7 +103,7 @@ async def test_a_write_that_waited_while_flush_came_is_dropped() -> None:
 
 
 async def test_after_a_flush_there_is_room_at_once() -> None:
-    """The next reply need not wait for what was thrown away."""
+    """The next reply does not wait for audio that was thrown away."""
     output = RecordingOutput(RATE)
     async with playing(output):
         await output.write(frame(1))
@@ -116,7 +116,7 @@ async def test_after_a_flush_there_is_room_at_once() -> None:
 
 
 async def test_a_cancelled_write_is_not_played() -> None:
-    """A frame whose writer was cancelled while it waited for room is not heard."""
+    """A frame whose writer was cancelled while waiting for room is not played."""
     output = RecordingOutput(RATE)
     async with playing(output):
         await output.write(frame(1))
@@ -134,7 +134,7 @@ ACTIONS = st.lists(
 
 @given(actions=ACTIONS, rate=st.sampled_from([8_000, 11_025, 24_000, 44_100]))
 def test_what_was_played_never_falls(actions: list[int | float | str], rate: int) -> None:
-    """Whatever is written and flushed when: `played_s` does not fall, and the recording is as long as the session."""
+    """For any writes and flushes, `played_s` never decreases, and the recording is as long as the session."""
 
     async def main() -> None:
         output = RecordingOutput(rate)
@@ -163,7 +163,7 @@ def test_what_was_played_never_falls(actions: list[int | float | str], rate: int
 
 
 async def test_pulled_frames_come_in_order() -> None:
-    """What the agent says is read frame by frame; what was read counts as played."""
+    """The agent's audio is read frame by frame, and what has been read counts as played."""
     output = PullOutput(RATE)
     await output.write(frame(1))
     await output.write(frame(2))
@@ -172,7 +172,7 @@ async def test_pulled_frames_come_in_order() -> None:
 
 
 async def test_a_callback_gets_nothing_when_nobody_speaks() -> None:
-    """`read_nowait` never waits: without audio it returns no bytes, and silence does not count as played."""
+    """`read_nowait` never waits: without audio it returns b"", and silence does not count as played."""
     output = PullOutput(RATE)
     assert (output.read_nowait(), output.played_s) == (b"", 0.0)
 
@@ -194,7 +194,7 @@ async def test_pulling_makes_room() -> None:
 
 
 async def test_a_reader_waits_for_the_agent() -> None:
-    """`read` waits until the agent speaks; so does iterating."""
+    """`read` and iteration wait until the agent speaks."""
     output, heard = PullOutput(RATE), list[tuple[float, bytes]]()
 
     async def listen() -> None:
@@ -211,7 +211,7 @@ async def test_a_reader_waits_for_the_agent() -> None:
 
 
 async def test_a_flush_drops_what_was_not_read() -> None:
-    """After a flush there is nothing to read, and what was dropped does not count as played."""
+    """After a flush there is nothing to read, and the dropped audio does not count as played."""
     output = PullOutput(RATE)
     await output.write(frame(1))
     output.read_nowait()
@@ -221,7 +221,7 @@ async def test_a_flush_drops_what_was_not_read() -> None:
 
 
 async def test_a_pulled_write_that_waited_while_flush_came_is_dropped() -> None:
-    """The frame that had no room yet is not read after the flush either, but the next reply's is."""
+    """A frame that was waiting for room at the flush is not read afterwards; the next reply's frame is."""
     output = PullOutput(RATE)
     async with anyio.create_task_group() as tasks:
         await output.write(frame(1))
@@ -234,7 +234,7 @@ async def test_a_pulled_write_that_waited_while_flush_came_is_dropped() -> None:
 
 
 async def test_a_frame_larger_than_the_buffer_is_taken_alone() -> None:
-    """A frame of any length gets in when nothing else waits, so no size can block for ever."""
+    """A frame of any length is taken when nothing else waits, so no size can block forever."""
     output = PullOutput(RATE)
     with anyio.fail_after(1.0):
         await output.write(frame(1, 5 * FRAME))

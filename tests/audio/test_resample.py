@@ -1,4 +1,4 @@
-"""Resampler: length, content, any cutting, errors."""
+"""Resampler: length, content, pieces of any length, errors."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def resample(pcm: bytes, from_rate: int, to_rate: int) -> bytes:
     ("from_rate", "to_rate"), [(22_050, 16_000), (24_000, 16_000), (16_000, 24_000), (16_000, 8_000), (16_000, 16_000)]
 )
 def test_the_length_in_seconds_stays(from_rate: int, to_rate: int) -> None:
-    """One second stays one second, at the other rate."""
+    """One second stays one second at the other rate."""
     assert len(resample(tone(from_rate, 1.0), from_rate, to_rate)) == 2 * to_rate
 
 
 @needs_soxr
 def test_a_tone_stays_the_tone() -> None:
-    """A tone comes out as that tone at the other rate, at the same time and as loud, away from the edges."""
+    """Away from the edges, a tone keeps its pitch, time and loudness at the other rate."""
     got, expected = array("h", resample(tone(22_050, 0.5), 22_050, 16_000)), array("h", tone(16_000, 0.5))
 
     assert max(abs(a - b) for a, b in zip(got[800:-800], expected[800:-800], strict=True)) < 50  # of 10,000
@@ -51,7 +51,7 @@ def test_a_tone_stays_the_tone() -> None:
 @settings(max_examples=30)
 @given(st.lists(st.integers(1, 3_000), max_size=12))
 def test_cutting_changes_nothing(cuts: list[int]) -> None:
-    """Pieces of any length give the samples that one piece gives."""
+    """Pieces of any length give the same samples as one piece."""
     pcm = tone(22_050, 0.3)
     stream, out, at = Resampler(22_050, 16_000), b"", 0
     for cut in cuts:
@@ -73,14 +73,14 @@ def test_begins_anew_after_a_flush() -> None:
 
 @needs_soxr
 def test_refuses_half_a_sample() -> None:
-    """An odd number of bytes is damaged audio, and said to be."""
-    with pytest.raises(AudioError, match="3 came"):
+    """An odd number of bytes is refused as damaged audio."""
+    with pytest.raises(AudioError, match="got 3 bytes"):
         Resampler(22_050, 16_000).feed(b"abc")
 
 
 @pytest.mark.parametrize("rates", [(0, 16_000), (16_000, -1)])
 def test_refuses_a_rate_that_is_none(rates: tuple[int, int]) -> None:
-    """Rates are positive."""
+    """Rates that are not positive are refused."""
     with pytest.raises(ConfigurationError, match=r"must be positive"):
         Resampler(*rates)
 
@@ -94,19 +94,19 @@ def test_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_equal_rates_need_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between parts of the same rate nothing is put, and soxr is not needed."""
+    """Between parts of the same rate there is no resampler, and soxr is not needed."""
     monkeypatch.setitem(sys.modules, "soxr", None)
     assert resampler(16_000, 16_000, "MicSource", "STTStage") is None
 
 
 @needs_soxr
 def test_different_rates_get_a_resampler() -> None:
-    """Between parts of different rates stands a resampler from the one to the other."""
+    """Between parts of different rates there is a resampler from one to the other."""
     assert repr(resampler(24_000, 16_000, "AcmeTTS", "Speaker")) == "<Resampler 24000 -> 16000 Hz>"
 
 
 def test_different_rates_without_soxr_name_both_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without soxr the error names both parts, their rates, and both ways out."""
+    """Without soxr the error names both parts, their rates, and both remedies."""
     monkeypatch.setitem(sys.modules, "soxr", None)
     with pytest.raises(ConfigurationError, match=r"AcmeTTS gives 24000 Hz, Speaker takes 16000 Hz; set .* or run pip"):
         resampler(24_000, 16_000, "AcmeTTS", "Speaker")

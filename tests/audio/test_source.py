@@ -20,7 +20,7 @@ async def everything(source: PushSource) -> list[bytes]:
 
 
 async def test_what_was_pushed_is_heard_in_order() -> None:
-    """Pieces come out as they went in, and the end of the source is the caller's hang-up."""
+    """Pieces come out as they went in, and the end of the source means that the caller hung up."""
     source = PushSource()
     for piece in (b"\x01\x00", b"\x02\x00" * 320, b"\x03\x00"):
         source.push(piece)
@@ -29,7 +29,7 @@ async def test_what_was_pushed_is_heard_in_order() -> None:
 
 
 async def test_audio_is_heard_when_it_is_pushed() -> None:
-    """A waiting session gets a piece in the moment in which it is pushed, and the hang-up too."""
+    """A waiting session gets each piece, and the hang-up, in the moment in which it happens."""
     source, heard = PushSource(), list[tuple[float, bytes]]()
 
     async def listen() -> None:
@@ -46,7 +46,7 @@ async def test_audio_is_heard_when_it_is_pushed() -> None:
 
 
 async def test_live_audio_does_not_lag() -> None:
-    """More than half a second that nobody heard: the oldest goes, and how much went is counted in seconds."""
+    """Of more than half a second that was not taken, the oldest is dropped, and the dropped seconds are counted."""
     source = PushSource(16_000)
     for number in range(30):
         source.push(number.to_bytes(2, "little") * 320)  # 20 ms
@@ -56,7 +56,7 @@ async def test_live_audio_does_not_lag() -> None:
 
 
 async def test_one_long_piece_is_kept() -> None:
-    """A piece longer than half a second is heard: it is not old, only long."""
+    """A piece longer than half a second is kept: it is not old, only long."""
     source = PushSource(8_000)
     source.push(bytes(2 * 8_000))
     source.end()
@@ -64,7 +64,7 @@ async def test_one_long_piece_is_kept() -> None:
 
 
 async def test_pushing_after_the_hang_up_is_refused() -> None:
-    """Who has hung up says no more; the error tells what was wrong in the program."""
+    """Pushing after the hang-up is an error that names the mistake in the program."""
     source = PushSource()
     source.end()
     with pytest.raises(AudioError, match=r"after end\(\): the caller has hung up"):
@@ -72,21 +72,21 @@ async def test_pushing_after_the_hang_up_is_refused() -> None:
 
 
 async def test_half_a_sample_is_refused() -> None:
-    """An odd number of bytes would turn all later audio into noise."""
+    """An odd number of bytes is refused, because it would turn all later audio into noise."""
     with pytest.raises(AudioError, match="whole 16-bit samples, got 3 bytes"):
         PushSource().push(b"\x00\x00\x00")
 
 
 @pytest.mark.parametrize("rate", [0, 7_999, 192_001, -16_000])
 async def test_a_rate_that_cannot_be_meant_is_refused(rate: int) -> None:
-    """A sample rate outside of 8 to 192 kHz is an error when the source is made."""
+    """A sample rate outside 8 to 192 kHz is an error when the source is created."""
     with pytest.raises(ConfigurationError, match=f"8000 to 192000, not {rate}"):
         PushSource(rate)
 
 
 @given(pieces=st.lists(st.integers(1, 6_000), max_size=20))
 def test_what_waits_is_bounded_and_the_rest_is_counted(pieces: list[int]) -> None:
-    """Whatever is pushed: what is kept and what was dropped add up, and only a single piece is longer."""
+    """For any pushes, kept and dropped audio add up, and only a single piece may be longer than the limit."""
     source = PushSource(8_000)
     for samples in pieces:
         source.push(bytes(2 * samples))

@@ -1,4 +1,4 @@
-"""WAV files as a caller and as a loudspeaker, in real time."""
+"""WAV files as caller and as loudspeaker, in real time."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def agent(*, source: WavSource | None = None, model: ScriptedModel | None = None
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
-    """Samples and rate come back as they were."""
+    """Samples and rate are read back as they were written."""
     write_wav(tmp_path / "a.wav", TONE * 100, RATE)
     assert read_wav(tmp_path / "a.wav") == (TONE * 100, RATE)
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    """The message names the file that is not there."""
-    with pytest.raises(AudioError, match=r"nobody\.wav: there is no such file"):
+    """The message names the missing file."""
+    with pytest.raises(AudioError, match=r"nobody\.wav: no such file"):
         read_wav(tmp_path / "nobody.wav")
 
 
@@ -70,13 +70,13 @@ def test_a_folder_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_another_format_is_told(tmp_path: Path, width: int, channels: int, rate: int, found: str) -> None:
-    """What the file holds instead of 16-bit mono is in the message."""
+    """The message says what the file holds instead of 16-bit mono."""
     with pytest.raises(AudioError, match=found):
         read_wav(write_file(tmp_path / "other.wav", width=width, channels=channels, rate=rate))
 
 
 def test_another_format_comes_with_the_command_that_converts_it(tmp_path: Path) -> None:
-    """Who has a stereo file is told how to make a mono one."""
+    """The error for a stereo file says how to make a mono one."""
     with pytest.raises(AudioError, match=r"ffmpeg -i stereo\.wav -ac 1 -c:a pcm_s16le mono\.wav"):
         read_wav(write_file(tmp_path / "stereo.wav", channels=2))
 
@@ -91,7 +91,7 @@ def test_another_format_comes_with_the_command_that_converts_it(tmp_path: Path) 
     ],
 )
 def test_what_is_no_wav_is_told(tmp_path: Path, content: bytes, found: str) -> None:
-    """Empty and foreign files are refused with what was found."""
+    """Empty and unsupported files are refused, with what was found."""
     path = tmp_path / "call.wav"
     path.write_bytes(content)
     with pytest.raises(AudioError, match=f"expected a WAV file with 16-bit mono PCM, found something else .{found}"):
@@ -99,23 +99,23 @@ def test_what_is_no_wav_is_told(tmp_path: Path, content: bytes, found: str) -> N
 
 
 def test_a_file_without_samples_is_told(tmp_path: Path) -> None:
-    """A header alone is no recording."""
+    """A header without samples is refused."""
     with pytest.raises(AudioError, match="found no samples in it"):
         read_wav(write_file(tmp_path / "empty.wav", seconds=0.0))
 
 
 def test_a_truncated_file_is_told(tmp_path: Path) -> None:
-    """A file that is shorter than its header says is not played as if it were whole."""
+    """A file that is shorter than its header says is refused."""
     path = write_file(tmp_path / "cut.wav")
     path.write_bytes(path.read_bytes()[:-1_000])
-    with pytest.raises(AudioError, match="truncated: its header promises 8000 samples, it holds 7500"):
+    with pytest.raises(AudioError, match="truncated: its header promises 8000 samples, found 7500"):
         read_wav(path)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 60), byte=st.integers(0, 255), cut=st.integers(0, 60))
 def test_a_damaged_file_is_told_or_read(tmp_path: Path, at: int, byte: int, cut: int) -> None:
-    """Whatever byte of a file is wrong or missing: it is read or refused, and nothing else escapes."""
+    """With any byte of a file wrong or missing, it is read or refused, and no other error escapes."""
     path = write_file(tmp_path / "damaged.wav", seconds=0.001)
     content = bytearray(path.read_bytes())
     content[at % len(content)] = byte
@@ -131,7 +131,7 @@ def test_a_damaged_file_is_told_or_read(tmp_path: Path, at: int, byte: int, cut:
 
 @pytest.mark.parametrize("folder", ["missing", "a_file.txt"])
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, folder: str) -> None:
-    """A folder that is missing, or none, is an audio error with the path."""
+    """A missing folder, or a path that is not a folder, is an audio error with the path."""
     (tmp_path / "a_file.txt").touch()
     with pytest.raises(AudioError, match=r"a\.wav: cannot be written"):
         write_wav(tmp_path / folder / "a.wav", TONE, RATE)
@@ -148,14 +148,14 @@ def full_disk() -> Iterator[None]:
 
 @pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
-    """When there is no room, the error says so, and neither the file nor a part of it is left."""
+    """When the disk is full, the error says so, and no file is left, not even a partial one."""
     with pytest.raises(AudioError, match="cannot be written: File too large"):
         write_wav(tmp_path / "a.wav", TONE * 100_000, RATE)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_channels_are_written_interleaved(tmp_path: Path) -> None:
-    """A file may have caller and agent side by side."""
+    """A file can hold caller and agent as two channels."""
     write_wav(tmp_path / "two.wav", TONE * 200, RATE, channels=2)
     with wave.open(str(tmp_path / "two.wav")) as wav:
         assert (wav.getnchannels(), wav.getnframes()) == (2, 100)
@@ -165,13 +165,13 @@ def test_channels_are_written_interleaved(tmp_path: Path) -> None:
 
 
 def test_a_caller_without_a_file_is_refused_at_once(tmp_path: Path) -> None:
-    """A file that cannot be used is told when the source is made, not in the call."""
+    """An unusable file is refused when the source is created, not during the session."""
     with pytest.raises(AudioError):
         WavSource(tmp_path / "nobody.wav")
 
 
 async def test_a_caller_speaks_in_real_time(tmp_path: Path) -> None:
-    """Each 20 ms frame comes when its last sample was spoken; after a second of quiet the caller hangs up."""
+    """Each 20 ms frame comes when its last sample has been spoken; after one second of silence the caller hangs up."""
     source = WavSource(write_file(tmp_path / "caller.wav", seconds=0.05))
     times: list[float] = []
     async with agent().session(output=RecordingOutput(RATE)) as session:
@@ -183,7 +183,7 @@ async def test_a_caller_speaks_in_real_time(tmp_path: Path) -> None:
 
 
 async def test_a_caller_waits_for_the_reply(tmp_path: Path) -> None:
-    """The hang-up comes a second after the reply was heard, not a second after the question."""
+    """The caller hangs up one second after the end of the reply, not one second after the question."""
     source = WavSource(write_file(tmp_path / "caller.wav", seconds=0.6))
     output = RecordingOutput(RATE)
     async with agent(source=source).session(output=output) as session:
@@ -197,7 +197,7 @@ async def test_a_caller_waits_for_the_reply(tmp_path: Path) -> None:
 
 
 async def record(path: Path, *, greeting_at_s: float = 0.5, cut_at_s: float | None = None) -> WavOutput:
-    """Record a call of two seconds in which "Ten chars." is said, which takes half a second."""
+    """Record a session of two seconds in which "Ten chars." is said, which takes half a second."""
     output = WavOutput(path, RATE)
     async with agent().session(output=output) as session:
         await anyio.sleep_until(greeting_at_s)
@@ -218,14 +218,14 @@ def sounding(pcm: bytes) -> tuple[float, float]:
 async def test_a_recording_holds_what_was_heard_when_it_was_heard(
     tmp_path: Path, cut_at_s: float | None, until_s: float
 ) -> None:
-    """The file is as long as the call, silent where nothing was said, and cut where the agent was interrupted."""
+    """The file is as long as the session, silent where nothing was said, and cut where the agent was interrupted."""
     output = await record(tmp_path / "agent.wav", cut_at_s=cut_at_s)
     pcm, rate = read_wav(tmp_path / "agent.wav")
     assert (sounding(pcm), len(pcm) / 2 / rate, output.error) == ((0.5, until_s), 2.0, None)
 
 
 async def test_a_recording_appears_whole(tmp_path: Path) -> None:
-    """While the call lasts the file is not there under its name; afterwards nothing else is."""
+    """During the session the file does not exist under its name; afterwards no other file does."""
     path = tmp_path / "agent.wav"
     async with agent().session(output=WavOutput(path, RATE)):
         during = [*tmp_path.iterdir()]  # noqa: ASYNC240 - a folder of one file
@@ -233,7 +233,7 @@ async def test_a_recording_appears_whole(tmp_path: Path) -> None:
 
 
 async def test_a_call_that_fails_keeps_its_recording(tmp_path: Path) -> None:
-    """When the block ends with an error, what was heard is there, whole."""
+    """When the block ends with an error, the complete recording so far is there."""
     path = tmp_path / "agent.wav"
     with pytest.raises(ZeroDivisionError):
         async with agent().session(output=WavOutput(path, RATE), greeting="Ten chars."):
@@ -243,7 +243,7 @@ async def test_a_call_that_fails_keeps_its_recording(tmp_path: Path) -> None:
 
 
 async def test_a_recording_that_cannot_begin_is_told(tmp_path: Path) -> None:
-    """A folder that is missing ends the session before anybody speaks."""
+    """A missing folder ends the session before anything is said."""
     with pytest.raises(AudioError, match=r"agent\.wav: cannot be written: No such file or directory"):
         async with agent().session(output=WavOutput(tmp_path / "missing" / "agent.wav", RATE)):
             raise AssertionError("a session without its recording began")
@@ -253,7 +253,7 @@ async def test_a_recording_that_cannot_begin_is_told(tmp_path: Path) -> None:
 async def test_a_full_disk_ends_the_recording_and_not_the_call(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The reply is heard to its end, the loss is told once with its reason, and no half file is left."""
+    """The reply plays to its end, the failed recording is logged once with its reason, and no partial file is left."""
     turns = []
 
     async def ask(session: Session) -> None:
@@ -267,13 +267,13 @@ async def test_a_full_disk_ends_the_recording_and_not_the_call(
     assert (turns[0].state.name, heard) == ("DONE", "Yes, hello.")
     assert output.error is not None
     assert [record.message for record in caplog.records] == [
-        f"{tmp_path / 'agent.wav'}: the recording stops, the call goes on: File too large"
+        f"{tmp_path / 'agent.wav'}: the recording has stopped, the session goes on: File too large"
     ]
     assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240
 
 
 def test_they_show_file_and_length(tmp_path: Path) -> None:
-    """The reprs hold the file's name, not its folder."""
+    """The reprs show the file's name without its folder."""
     path = write_file(tmp_path / "caller.wav", seconds=1.5)
     assert repr(WavSource(path)) == "<WavSource caller.wav 1.5 s>"
     assert repr(WavOutput(path, RATE)) == "<WavOutput caller.wav 8000 Hz>"

@@ -1,4 +1,4 @@
-"""From `app.py:agent` to a pipeline, or to a line that says what is wrong with the file."""
+"""Loading `app.py:agent` gives a pipeline, or a line that says what is wrong with the file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_pipeline_is_found_by_file_and_by_module(where: str, size: int, folder: Path) -> None:
-    """A file or a dotted module, with or without the name of the pipeline."""
+    """An agent is named by a file or a dotted module, with or without the name of the pipeline."""
     text = f"{HEAD}agent = {ROW}\nlong_one = {ROW.replace('vp.Sent', 'vp.ToolRouter([]), vp.Sent')}\n"
     (folder / "agents").mkdir()
     for path in ("shop.py", "agents/shop.py"):
@@ -56,7 +56,7 @@ def test_a_pipeline_is_found_by_file_and_by_module(where: str, size: int, folder
 
 
 def test_a_file_imports_its_neighbours(folder: Path) -> None:
-    """The file's folder is where it imports from, as with `python app.py`; its main block is not run."""
+    """The file imports from its own folder, as with `python app.py`; its main block does not run."""
     (folder / "deep").mkdir()
     (folder / "deep" / "row.py").write_text(f"{HEAD}made = {ROW}\n", encoding="utf-8")
     (folder / "deep" / "app.py").write_text(
@@ -66,7 +66,7 @@ def test_a_file_imports_its_neighbours(folder: Path) -> None:
 
 
 def test_a_tool_in_the_file_has_its_types(folder: Path) -> None:
-    """Annotations that are strings are looked up in the file's module, so the module is known by its name."""
+    """Annotations that are strings are resolved in the file's module, which is registered under its name."""
     (folder / "app.py").write_text(
         "from __future__ import annotations\n"
         + HEAD
@@ -81,13 +81,17 @@ def test_a_tool_in_the_file_has_its_types(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "where", "said"),
     [
-        (None, "shop.py", "shop.py does not exist; name a Python file that makes a Pipeline"),
+        (None, "shop.py", "shop.py does not exist; name a Python file that creates a Pipeline"),
         ("", "apq.py", "apq.py does not exist; did you mean app.py?"),
-        ("", ".", ". is no file; name a Python file"),
+        ("", ".", ". is not a file; name a Python file"),
         ("", "app.py", "app.py has no 'agent'; write agent = Pipeline(...)"),
-        ("agent = print", "app.py", "app.py:agent is no Pipeline, but a builtin_function_or_method; write agent ="),
+        (
+            "agent = print",
+            "app.py",
+            "app.py:agent must be a Pipeline, but it is a builtin_function_or_method; write agent =",
+        ),
         (f"one = {ROW}\ntwo = {ROW}", "app.py", "app.py has no 'agent'; it has app.py:one, app.py:two"),
-        (f"one = {ROW}", "app.py:vp", "app.py:vp is no Pipeline, but a module; it has app.py:one"),
+        (f"one = {ROW}", "app.py:vp", "app.py:vp must be a Pipeline, but it is a module; it has app.py:one"),
         ("1 / 0", "app.py", "app.py cannot be loaded: ZeroDivisionError: division by zero (app.py:3: 1 / 0)"),
         ("import no_such_thing", "app.py", "ModuleNotFoundError: No module named 'no_such_thing' (app.py:3: import"),
         ("agent = vp.Pipeline()", "app.py", "app.py cannot be loaded: "),
@@ -97,7 +101,7 @@ def test_a_tool_in_the_file_has_its_types(folder: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(text: str | None, where: str, said: str, folder: Path) -> None:
-    """A file that is not there, cannot be run, or makes no such pipeline: what is expected, found, and to be done."""
+    """A file that is missing, fails, or has no such pipeline: the error says what was found and what to do."""
     if text is not None:
         (folder / "app.py").write_text(f"{HEAD}{text}\n", encoding="utf-8")
     with pytest.raises(vp.ConfigurationError) as raised:
@@ -107,7 +111,7 @@ def test_what_is_wrong_is_told_with_its_place(text: str | None, where: str, said
 
 @pytest.mark.parametrize("name", ["app", "app.txt"])
 def test_a_file_of_another_kind_is_told(name: str, folder: Path) -> None:
-    """A file whose name does not say that it is Python is not run."""
+    """A file whose name does not end in .py is not run."""
     (folder / name).write_text(f"{HEAD}agent = {ROW}\n", encoding="utf-8")
-    with pytest.raises(vp.ConfigurationError, match=f"^{name} cannot be loaded: it is no Python file, whose name ends"):
+    with pytest.raises(vp.ConfigurationError, match=f"^{name} cannot be loaded: it is not a Python file; rename it"):
         load_agent(name)

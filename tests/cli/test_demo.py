@@ -1,4 +1,4 @@
-"""`voicepipe demo`: a conversation in real time, and what is written of it."""
+"""`voicepipe demo`: a conversation in real time, and the files written about it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PROGRAM = [sys.executable, "-W", "error", "-c", "from voicepipe.cli import main\
 
 @dataclass
 class Held:
-    """A conversation that was held by a process of its own."""
+    """A conversation that a separate process held."""
 
     ended: subprocess.CompletedProcess[str]
     out: Path
@@ -70,7 +70,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Held:
 
 @pytest.mark.slow
 def test_it_goes_as_scripted(held: Held) -> None:
-    """The conversation succeeds with nothing on stderr and one JSON document, the file's own, on stdout."""
+    """The conversation succeeds with an empty stderr and one JSON document on stdout, the same as in the file."""
     assert held.ended.stderr == ""
     assert json.loads(held.ended.stdout) == held.document
     assert held.document["problems"] == []
@@ -78,13 +78,13 @@ def test_it_goes_as_scripted(held: Held) -> None:
 
 @pytest.mark.slow
 def test_only_the_two_files_are_left(held: Held) -> None:
-    """The directory holds the recording and the document, and no draft of either."""
+    """The directory holds the recording and the document, and no temporary files."""
     assert sorted(path.name for path in held.out.iterdir()) == ["conversation.json", "conversation.wav"]
 
 
 @pytest.mark.slow
 def test_every_turn_is_answered(held: Held) -> None:
-    """Five turns: the third is interrupted, the others are heard whole."""
+    """Of five turns the third is interrupted; the others are heard completely."""
     outcomes = [(turn["user_text"], turn["event"]) for turn in held.document["turns"]]
     assert outcomes == [
         ("when are you open", "TurnCompleted"),
@@ -106,7 +106,7 @@ def test_contributions_add_up(held: Held) -> None:
 
 @pytest.mark.slow
 def test_the_order_was_looked_up(held: Held) -> None:
-    """The digits that the caller spoke reach the tool, and its result comes back into history."""
+    """The digits that the caller spoke reach the tool, and its result enters the history."""
     (call,) = [
         call
         for message in held.document["history"]
@@ -119,7 +119,7 @@ def test_the_order_was_looked_up(held: Held) -> None:
 
 @pytest.mark.slow
 def test_the_model_is_told_what_was_heard(held: Held) -> None:
-    """After the interruption, history and the next request hold a true beginning of the reply and no more."""
+    """After the interruption, history and next request hold a true beginning of the reply, and nothing else of it."""
     document = held.document
     (cut,) = [message for message in document["history"] if message.get("was_interrupted")]
     assert cut["heard"] == document["turns"][2]["heard"]
@@ -132,10 +132,10 @@ def test_the_model_is_told_what_was_heard(held: Held) -> None:
 
 @pytest.mark.slow
 def test_an_interrupted_agent_is_silent(held: Held) -> None:
-    """In the recording not a sample of the agent follows the interruption, until the next reply begins."""
+    """In the recording no sample of the agent follows the interruption until the next reply begins."""
     samples, rate = held.track(1)
     cut, again = (
-        event["told_s"]
+        event["emitted_s"]
         for event in held.document["events"]
         if event["event"] == "TurnInterrupted" or (event["event"] == "SentenceStarted" and event["turn_id"] == 4)
     )
@@ -146,12 +146,12 @@ def test_an_interrupted_agent_is_silent(held: Held) -> None:
 
 @pytest.mark.slow
 def test_both_tracks_are_on_one_clock(held: Held) -> None:
-    """The caller is loud between the recogniser's marks of the first line, and the agent silent until its reply."""
+    """The caller is loud between the recogniser's times of the first line, and the agent silent until its reply."""
     events = held.document["events"]
     began, ended = (
         next(event["at_s"] for event in events if event["event"] == kind) for kind in ("SpeechStarted", "SpeechEnded")
     )
-    replied = next(event["told_s"] for event in events if event["event"] == "SentenceStarted")
+    replied = next(event["emitted_s"] for event in events if event["event"] == "SentenceStarted")
     (caller, rate), (agent, _) = held.track(0), held.track(1)
     assert len(caller) == len(agent)
     assert max(caller[: round((began - 0.1) * rate)]) < 100
@@ -162,8 +162,8 @@ def test_both_tracks_are_on_one_clock(held: Held) -> None:
 
 @pytest.mark.slow
 def test_the_order_is_read_back_aloud(held: Held) -> None:
-    """A recogniser that hears the agent's track understands the digits of the order."""
-    starts = [(e["text"], e["told_s"]) for e in held.document["events"] if e["event"] == "SentenceStarted"]
+    """A recogniser given the agent's track recognises the digits of the order."""
+    starts = [(e["text"], e["emitted_s"]) for e in held.document["events"] if e["event"] == "SentenceStarted"]
     began, ended = next((one[1], other[1]) for one, other in pairwise(starts) if one[0].startswith("Order"))
     samples, rate = held.track(1)
     # A sentence is told when its first frame is handed over; two frames may still be played before it.
@@ -185,16 +185,16 @@ raise SystemExit(main())
 
 @pytest.mark.slow
 def test_a_conversation_off_its_script_fails(tmp_path: Path) -> None:
-    """When something that the script asks for does not happen, the command says what, and exits with 1."""
+    """When something in the script does not happen, the command says what, and exits with 1."""
     program = [sys.executable, "-W", "error", "-c", OTHER_SCRIPT, "demo", "--out", str(tmp_path)]
     ended = subprocess.run(program, capture_output=True, text=True, encoding="utf-8", check=False, timeout=100)
     assert (ended.returncode, ended.stderr) == (1, "")
-    assert "not as scripted: the tool refund was not done\n" in ended.stdout
-    assert Held(ended, tmp_path).document["problems"] == ["the tool refund was not done"]
+    assert "not as scripted: the tool refund did not succeed\n" in ended.stdout
+    assert Held(ended, tmp_path).document["problems"] == ["the tool refund did not succeed"]
 
 
 def started(out: Path) -> subprocess.Popen[str]:
-    """Start a conversation that is shown on a pipe, line by line."""
+    """Start a conversation whose output goes to a pipe, line by line."""
     program = [sys.executable, "-u", *PROGRAM[1:], "--out", str(out)]
     return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
 
@@ -219,7 +219,7 @@ def test_ctrl_c_ends_it_quietly(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break differently")
 def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:
-    """When who reads stdout goes away, the conversation ends without a traceback and leaves nothing behind."""
+    """When the reader of stdout goes away, the conversation ends without a traceback and leaves nothing behind."""
     out = tmp_path / "conversation"
     with started(out) as process:
         assert process.stdout is not None
@@ -235,7 +235,7 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:
 
 
 def ended(line: script.Line, turn_id: int, **changes: Any) -> vp.TurnEnded:
-    """Return the event of a turn that went as scripted, but for the changes."""
+    """Return the event of a turn that went as scripted, except for the changes."""
     cut = line.cut_after_s is not None
     facts = {"turn_id": turn_id, "user_text": line.text, "timeline": vp.Timeline()}
     if changes.pop("cut", cut):
@@ -253,7 +253,7 @@ def as_scripted() -> list[vp.Event]:
 
 
 def test_a_conversation_as_scripted_has_no_problems() -> None:
-    """What goes as written is no problem."""
+    """A conversation that follows the script has no problems."""
     assert script.problems(as_scripted()) == []
 
 
@@ -264,18 +264,18 @@ def test_a_conversation_as_scripted_has_no_problems() -> None:
         (0, lambda line: ended(line, 1, heard="We are open"), "turn 1: 'We are open' was heard instead of"),
         (0, lambda line: ended(line, 1, cut=True), "turn 1: it should end as TurnCompleted"),
         (2, lambda line: ended(line, 3, cut=False), "turn 3: it should end as TurnInterrupted"),
-        (2, lambda line: ended(line, 3, heard=""), "turn 3: '' was heard, which is no beginning"),
-        (2, lambda line: ended(line, 3, heard=line.reply), "which is no beginning"),
-        (2, lambda line: ended(line, 3, heard="You may"), "'You may' was heard, which is no beginning"),
-        (5, lambda line: finished("get_order_status", "failed"), "the tool get_order_status was not done"),
-        (6, lambda line: vp.SpeechEnded(at_s=1.0), "the tool end_call was not done"),
+        (2, lambda line: ended(line, 3, heard=""), "turn 3: '' was heard, which is not the beginning"),
+        (2, lambda line: ended(line, 3, heard=line.reply), "which is not the beginning"),
+        (2, lambda line: ended(line, 3, heard="You may"), "'You may' was heard, which is not the beginning"),
+        (5, lambda line: finished("get_order_status", "failed"), "the tool get_order_status did not succeed"),
+        (6, lambda line: vp.SpeechEnded(at_s=1.0), "the tool end_call did not succeed"),
         (4, lambda line: vp.SpeechEnded(at_s=1.0), "there were 4 turns instead of 5"),
     ],
 )
 def test_each_difference_from_the_script_is_told(
     at: int, instead: Callable[[script.Line], vp.Event], said: str
 ) -> None:
-    """A turn that was misheard, cut, answered otherwise or missing, or a tool that did not run, is one problem."""
+    """A turn that was misrecognised, cut, answered differently or missing, or a tool that failed, is one problem."""
     events = as_scripted()
     events[at] = instead(script.LINES[min(at, 4)])
     (problem,) = script.problems(events)
@@ -309,15 +309,15 @@ def asked(said: str, result: str | None = None) -> ChatRequest:
     ],
 )
 def test_the_model_answers_to_what_it_is_told(request_: ChatRequest, reply: Calls | Says) -> None:
-    """The scripted answers follow from the words that were recognised and from the tool's result."""
+    """The scripted answers follow from the recognised words and from the tool's result."""
     assert script.answer(request_) == reply
 
 
 def test_tracks_are_placed_by_their_time() -> None:
-    """The caller's audio stands left at its own time, the agent's right from the beginning, sample by sample."""
+    """The caller's audio is on the left at its own time, the agent's on the right from the beginning, to the sample."""
     call = Call(began_s=100.0, played=bytearray(array("h", [7] * 22_050).tobytes()))
     loud = array("h", [1000] * 8_000).tobytes()
-    call.heard = [vp.AudioFrame(pcm=loud, sample_rate=16_000, start_s=100.25)]
+    call.caller = [vp.AudioFrame(pcm=loud, sample_rate=16_000, start_s=100.25)]
     both = array("h", _stereo(call))
     left, right = both[0::2], both[1::2]
     assert right.tolist() == [7] * 22_050
@@ -326,7 +326,7 @@ def test_tracks_are_placed_by_their_time() -> None:
 
 
 def test_bars_follow_each_other() -> None:
-    """Each bar of a turn begins where the one before it ended, and all together are as long as the wait."""
+    """Each bar of a turn begins where the previous one ended, and together they are as long as the wait."""
     assert [line.rstrip() for line in _waterfall({"silence": 300_000, "stt": 0, "llm": 100_000}, "#")] == [
         "silence   ##############################             300.0 ms",
         "stt                                     |              0.0 ms",
@@ -336,7 +336,7 @@ def test_bars_follow_each_other() -> None:
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
-    """When the conversation fails, neither drafts nor a directory that did not exist before are left."""
+    """When the conversation fails, neither temporary files nor a new directory are left."""
     out = tmp_path / "conversation"
 
     def fail() -> None:
@@ -350,7 +350,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_put_in_place_is_told(tmp_path: Path) -> None:
-    """When a file cannot be put in place the error says where, and no draft is left."""
+    """When a file cannot be moved to its place, the error says where, and no temporary file is left."""
     (tmp_path / "conversation.wav").mkdir()
     with pytest.raises(vp.AudioError, match="the conversation cannot be written"), _drafts(tmp_path) as drafts:
         _save(Call(), drafts, tmp_path)

@@ -1,4 +1,4 @@
-"""`voicepipe demo --assemblyai`: the same program against simulated services, and what is checked of a live model."""
+"""`voicepipe demo --assemblyai`: the same program with simulated services, and the checks of a live model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PROGRAM = [sys.executable, "-W", "error", "-c", "from voicepipe.cli import main\
 
 
 def plain(request: ChatRequest) -> Reply:
-    """Answer to what a recogniser writes with capitals and full stops, and leave the good-bye to the caller."""
+    """Answer text with capitals and full stops, as a live recogniser writes it, and leave the goodbye to the caller."""
     messages = tuple(
         replace(message, content=str(message.content).lower().rstrip(".?")) if message.role == "user" else message
         for message in request.messages
@@ -45,7 +45,7 @@ def plain(request: ChatRequest) -> Reply:
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_the_live_program_holds_its_call_with_simulated_services(tmp_path: Path) -> None:
-    """With a key and three URLs the services are used as the live ones would be, and the report is the same."""
+    """With a key and three URLs the services are used like the live ones, and the report is the same."""
     stt = STTSimulator(vp.PocketsphinxRecogniser(script.GRAMMAR, silence_s=0.28), api_key=KEY)
     gateway = GatewaySimulator(plain, api_key=KEY)
     tts = TTSSimulator(vp.EspeakTTS(), api_key=KEY, first_audio_s=0.1)
@@ -59,7 +59,7 @@ async def test_the_live_program_holds_its_call_with_simulated_services(tmp_path:
 
     assert (ended.returncode, ended.stderr.decode(), told["problems"]) == (0, "", [])
     assert "A conversation with AssemblyAI's services." in shown
-    assert "End of speech to first audio, and what it was spent on" in shown
+    assert "End of speech to first audio, and where the time went" in shown
     assert [turn["event"] for turn in told["turns"]] == ["TurnCompleted"] * 2 + ["TurnInterrupted"] + [
         "TurnCompleted"
     ] * 2
@@ -78,7 +78,7 @@ async def test_the_live_program_holds_its_call_with_simulated_services(tmp_path:
 def test_without_a_key_it_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A missing key brings one line that names the variable, and exit status 2, before anything is written."""
+    """A missing key prints one line that names the variable, with exit status 2, before anything is written."""
     monkeypatch.delenv("ASSEMBLYAI_API_KEY", raising=False)
     assert main(["demo", "--assemblyai", "--out", str(tmp_path / "out")]) == 2
     said = "voicepipe: --assemblyai needs a key: put it into the environment variable ASSEMBLYAI_API_KEY\n"
@@ -87,7 +87,7 @@ def test_without_a_key_it_is_told_in_one_line(
 
 
 def test_services_on_this_machine_need_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With three URLs of this machine the demo goes without a key; with fewer it asks AssemblyAI, and needs one."""
+    """With three URLs of this machine the demo needs no key; with fewer it uses AssemblyAI, and needs one."""
     monkeypatch.delenv("ASSEMBLYAI_API_KEY", raising=False)
     urls = {"stt": "ws://127.0.0.1:1", "llm": "http://127.0.0.1:2/v1", "tts": "ws://127.0.0.1:3"}
     _, notes, _ = assemblyai(urls)
@@ -98,7 +98,7 @@ def test_services_on_this_machine_need_no_key(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_places_of_services_need_the_services(capsys: pytest.CaptureFixture[str]) -> None:
-    """URLs without --assemblyai would do nothing, so they are refused."""
+    """URLs without --assemblyai would have no effect, so they are refused."""
     assert main(["demo", "--stt-url", "ws://127.0.0.1:1"]) == 2
     assert "add --assemblyai" in capsys.readouterr().err
 
@@ -106,7 +106,7 @@ def test_places_of_services_need_the_services(capsys: pytest.CaptureFixture[str]
 def test_a_service_that_cannot_be_reached_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where nobody listens the call cannot begin: one line on stderr, exit status 1, nothing written, no key shown."""
+    """With no service at a URL: one line on stderr, exit status 1, nothing written, and no key shown."""
     monkeypatch.setenv("ASSEMBLYAI_API_KEY", KEY)
     out = tmp_path / "out"
     pytest.importorskip("espeakng_loader")
@@ -138,7 +138,7 @@ def as_planned() -> list[vp.TurnEnded]:
 
 
 def test_whatever_a_live_model_says_is_fine() -> None:
-    """Turns that end as planned, with words that were audible, are no problem."""
+    """Turns that end as planned, with audible words, are no problem."""
     assert live_problems(as_planned(), dict.fromkeys(range(1, 6), LOUD)) == []
 
 
@@ -154,7 +154,7 @@ def test_whatever_a_live_model_says_is_fine() -> None:
     ],
 )
 def test_what_can_be_checked_is_checked(spoil: Callable[..., object], said: str) -> None:
-    """A missing turn, one that ended otherwise, one without words and one without sound are told."""
+    """A missing turn, a different end, a turn without words or one without sound is a problem."""
     turns, played = as_planned(), dict.fromkeys(range(1, 6), LOUD)
     spoil(turns, played)
     (problem,) = live_problems(turns, played)

@@ -1,4 +1,4 @@
-"""The event loop of a command: Ctrl-C ends it in order, however often it comes."""
+"""The event loop of a command: Ctrl-C ends it cleanly, however often it comes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to
 
 
 def test_a_second_ctrl_c_does_not_break_off_the_end() -> None:
-    """The first one cancels, and what cleans up is not torn apart by those that follow."""
+    """The first Ctrl-C cancels; later ones do not disturb the clean-up."""
     done: list[str] = []
 
     async def call() -> None:
@@ -38,7 +38,7 @@ def test_a_second_ctrl_c_does_not_break_off_the_end() -> None:
 
 
 def test_a_call_that_does_not_end_can_be_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Ctrl-C after the time in which a call ends is heeded again."""
+    """A Ctrl-C after the time that a call may take to end counts again."""
     monkeypatch.setattr("voicepipe.cli._event_loop.END_S", 0.0)
 
     async def call() -> None:

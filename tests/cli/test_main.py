@@ -1,4 +1,4 @@
-"""The command `voicepipe`: what it says, where, and with which exit status, before any conversation begins."""
+"""The command `voicepipe`: what it prints, where, and its exit status, before any conversation begins."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ RUN = "from voicepipe.cli import main\nraise SystemExit(main())"
 
 
 def command(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
-    """Run `voicepipe` in a process of its own, after a line of Python."""
+    """Run `voicepipe` in a separate process, after a line of Python."""
     program = [sys.executable, "-W", "error", "-c", f"import sys\n{before}\n{RUN}", *arguments]
     return subprocess.run(program, capture_output=True, text=True, encoding="utf-8", check=False)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"], ["talk", "--help"], ["devices", "--help"]])
 def test_help_is_on_stdout(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Asked for help, the command prints it on stdout and exits with 0."""
+    """With --help, the command prints help on stdout and exits with 0."""
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     out, err = capsys.readouterr()
@@ -35,7 +35,7 @@ def test_help_is_on_stdout(arguments: list[str], capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("name", ["demo", "talk", "devices"])
 def test_help_needs_no_extra(name: str) -> None:
-    """Help works where no optional package is installed."""
+    """Help works without any optional package."""
     blocked = "rich", "h11", "pocketsphinx", "espeakng_loader", "soxr", "numpy", "sounddevice"
     ended = command(name, "--help", before=f"sys.modules.update(dict.fromkeys({blocked}))")
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -51,7 +51,7 @@ def test_help_needs_no_extra(name: str) -> None:
     ],
 )
 def test_a_wrong_call_is_told_in_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """An unknown command or option brings one line on stderr and exit status 2."""
+    """An unknown command or option prints one line on stderr, with exit status 2."""
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     out, err = capsys.readouterr()
@@ -63,20 +63,20 @@ def test_a_wrong_call_is_told_in_one_line(arguments: list[str], said: str, capsy
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["talk", "app.py", "--play"], "--play does nothing without --text; see voicepipe talk --help"),
-        (["talk", "app.py", "--text", "--headphones"], "--headphones does nothing with --text"),
-        (["talk", "app.py", "--text", "--input", "0"], "--input does nothing with --text"),
-        (["devices", "--seconds", "3"], "--seconds does nothing without --level"),
-        (["devices", "--loopback", "--seconds", "3"], "--seconds does nothing without --level"),
-        (["demo", "--input", "0"], "--input does nothing without --mic"),
-        (["demo", "--output", "0"], "--output does nothing without --mic or --play"),
-        (["demo", "--mic", "--json"], "--json does nothing with --mic"),
+        (["talk", "app.py", "--play"], "--play has no effect without --text; see voicepipe talk --help"),
+        (["talk", "app.py", "--text", "--headphones"], "--headphones has no effect with --text"),
+        (["talk", "app.py", "--text", "--input", "0"], "--input has no effect with --text"),
+        (["devices", "--seconds", "3"], "--seconds has no effect without --level"),
+        (["devices", "--loopback", "--seconds", "3"], "--seconds has no effect without --level"),
+        (["demo", "--input", "0"], "--input has no effect without --mic"),
+        (["demo", "--output", "0"], "--output has no effect without --mic or --play"),
+        (["demo", "--mic", "--json"], "--json has no effect with --mic"),
     ],
 )
 def test_an_option_that_would_be_ignored_is_refused(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An option without the one it belongs to, or beside one that makes it void, is told in one line."""
+    """An option without the one it needs, or together with one that makes it void, is refused in one line."""
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
@@ -85,7 +85,7 @@ def test_an_option_that_would_be_ignored_is_refused(
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "inf", "nan", "soon"])
 def test_seconds_are_seconds(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A time that nobody can wait for is refused when the command is called."""
+    """A time that is negative, infinite or not a number is refused."""
     with pytest.raises(SystemExit):
         main(["devices", "--level", f"--seconds={seconds}"])
     assert f"expected a number of seconds above 0, not {seconds!r}" in capsys.readouterr().err
@@ -93,7 +93,7 @@ def test_seconds_are_seconds(seconds: str, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize("arguments", [["talk", "app.py"], ["devices"], ["demo", "--mic"]])
 def test_the_other_commands_need_the_terminal_package_too(arguments: list[str]) -> None:
-    """Where rich is not installed each command that draws says so in one line."""
+    """Without rich, each command that draws says in one line what to install."""
     ended = command(*arguments, before="sys.modules['rich'] = None")
     assert ended.stderr == (
         f"voicepipe: voicepipe {arguments[0]} needs the package rich, which is not installed; "
@@ -114,7 +114,7 @@ def test_the_other_commands_need_the_terminal_package_too(arguments: list[str]) 
 def test_a_missing_package_is_told_in_one_line(
     package: str, arguments: list[str], who: str, extra: str, tmp_path: Path
 ) -> None:
-    """A package that is not installed brings one line with the command that installs it, and exit status 2."""
+    """A missing package prints one line with the command that installs it, and exit status 2."""
     out = tmp_path / "out"
     ended = command("demo", "--out", str(out), *arguments, before=f"sys.modules[{package!r}] = None")
     assert ended.stderr == (
@@ -124,14 +124,14 @@ def test_a_missing_package_is_told_in_one_line(
 
 
 def test_the_demo_needs_two_extras_only(tmp_path: Path) -> None:
-    """The demo gets as far as the recogniser without what only tests need, though its model is a scripted one."""
+    """The demo reaches the recogniser without the packages of the extra `testing`, although its model is scripted."""
     blocked = "looptime", "pytest", "hypothesis", "openai", "assemblyai", "sounddevice"
     before = f"sys.modules.update(dict.fromkeys({blocked}), pocketsphinx=None)"
     assert "needs the package pocketsphinx" in command("demo", "--out", str(tmp_path), before=before).stderr
 
 
 def test_a_conversation_as_json_needs_no_terminal_package(tmp_path: Path) -> None:
-    """With --json the command gets past rich, which only the terminal needs."""
+    """With --json the demo does not need rich, which only draws on the terminal."""
     ended = command("demo", "--json", "--out", str(tmp_path), before="sys.modules.update(rich=None, pocketsphinx=None)")
     assert "needs the package pocketsphinx" in ended.stderr
 
@@ -139,11 +139,11 @@ def test_a_conversation_as_json_needs_no_terminal_package(tmp_path: Path) -> Non
 def test_a_directory_that_cannot_be_written_is_told_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A place where no directory can be made is told before the conversation begins, with exit status 2."""
+    """An output directory that cannot be created is refused before the conversation begins, with exit status 2."""
     (tmp_path / "file").touch()
     out = tmp_path / "file" / "conversation"
     assert main(["demo", "--out", str(out)]) == 2
     assert capsys.readouterr() == (
         "",
-        f"voicepipe: --out {out}: cannot be written: Not a directory; name a directory that can\n",
+        f"voicepipe: --out {out}: cannot be written: Not a directory; name a writable directory\n",
     )

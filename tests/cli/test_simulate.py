@@ -1,4 +1,4 @@
-"""`voicepipe simulate`: a simulated service in a process of its own, asked over a real socket."""
+"""`voicepipe simulate`: a simulated service in a separate process, used over a real socket."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RUN = "from voicepipe.cli import main\nraise SystemExit(main())"
 
 @contextmanager
 def simulated(*arguments: str) -> Generator[tuple[subprocess.Popen[str], list[str]]]:
-    """Run the command, and give its process and the three lines it prints."""
+    """Run the command, and return its process and the three lines that it prints."""
     program = [sys.executable, "-W", "error", "-c", RUN, "simulate", *arguments]
     process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -40,7 +40,7 @@ def simulated(*arguments: str) -> Generator[tuple[subprocess.Popen[str], list[st
 
 
 def test_stt_says_what_it_is_told() -> None:
-    """`simulate stt --say` tells its URL and its use, says the texts in turns, and ends with Ctrl-C."""
+    """`simulate stt --say` prints its URL and its use, reports the texts turn by turn, and ends with Ctrl-C."""
     with simulated("stt", "--say", "Hello there.", "--say", "Good bye.") as (process, lines):
         with connect(f"{lines[0]}/v3/ws?sample_rate=16000", proxy=None, compression=None) as socket:
             for _ in range(28):  # 2.8 s of audio at once: the first text, which is over at 1.7 s, is heard in real time
@@ -61,7 +61,7 @@ def test_stt_says_what_it_is_told() -> None:
 
 
 def test_the_line_to_use_is_valid() -> None:
-    """The printed line, put into a program, makes a part."""
+    """The printed line, put into a program, creates a part."""
     with simulated("stt") as (_, lines):
         use = lines[1].removeprefix("use it: ")
     assert isinstance(eval(use, {"vp": vp}), vp.STTStage)
@@ -72,14 +72,14 @@ def test_the_line_to_use_is_valid() -> None:
     [
         (["dance"], "voicepipe: there is no simulator of 'dance'; choose from stt"),
         (["stt", "--say", " "], "voicepipe: Spoken needs words and an end after its beginning"),
-        (["tts", "--say", "Hm."], "voicepipe: --say is what stt hears and gateway answers"),
-        (["tts", "--grammar", "x"], "voicepipe: --grammar is what stt understands of the audio"),
-        (["stt", "--grammar", "x", "--say", "Hm."], "voicepipe: --grammar is what stt understands of the audio"),
+        (["tts", "--say", "Hm."], "voicepipe: --say is for stt and gateway"),
+        (["tts", "--grammar", "x"], "voicepipe: --grammar makes stt recognise its audio"),
+        (["stt", "--grammar", "x", "--say", "Hm."], "voicepipe: --grammar makes stt recognise its audio"),
         (["stt", "--grammar", "no/such.jsgf"], "voicepipe: --grammar no/such.jsgf: cannot be read: No such file"),
     ],
 )
 def test_what_cannot_be_simulated_is_told(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """An unknown service or an empty text brings one line on stderr, and exit status 2."""
+    """An unknown service or an empty text prints one line on stderr, with exit status 2."""
     assert main(["simulate", *arguments]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
@@ -88,20 +88,20 @@ def test_what_cannot_be_simulated_is_told(arguments: list[str], said: str, capsy
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])
 def test_a_port_must_be_one(port: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is no port is told in one line before anything is started."""
+    """An invalid port is refused in one line before anything is started."""
     with pytest.raises(SystemExit) as ended:
         main(["simulate", "stt", f"--port={port}"])
     assert ended.value.code == 2
-    assert f"a port is a number from 0 to 65535, not '{port}'" in capsys.readouterr().err
+    assert f"expected a port from 0 to 65535, not '{port}'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("delay", ["-1", "nan", "soon", "3601"])
 def test_a_delay_must_be_one(delay: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is no number of seconds is told in one line before anything is started."""
+    """An invalid delay is refused in one line before anything is started."""
     with pytest.raises(SystemExit) as ended:
         main(["simulate", "stt", f"--delay={delay}"])
     assert ended.value.code == 2
-    assert f"a delay is seconds from 0 to 3600, not '{delay}'" in capsys.readouterr().err
+    assert f"expected a delay of 0 to 3600 seconds, not '{delay}'" in capsys.readouterr().err
 
 
 def test_help_tells_of_all_three(capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +115,7 @@ def test_help_tells_of_all_three(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("delay_s", [0.0, 1.0])
 def test_the_gateway_answers_after_its_delay(delay_s: float) -> None:
-    """`simulate gateway --say --delay` answers what it is told, and no sooner."""
+    """`simulate gateway --say --delay` replies with the texts, after the delay."""
     with simulated("gateway", "--say", "Well?", "--delay", str(delay_s)) as (_, lines):
         body = {"model": "gpt-5.2", "messages": [{"role": "user", "content": "Hm."}]}
         answer = httpx.post(f"{lines[0]}/chat/completions", json=body, trust_env=False)
@@ -151,7 +151,7 @@ async def spoken(text: str) -> bytes:
 
 @pytest.mark.anyio
 async def test_a_port_in_use_is_told() -> None:
-    """A port that somebody else has brings one line with what to do, and exit status 2."""
+    """A port in use prints one line that says what to do, with exit status 2."""
     async with STTSimulator().serve() as url:
         port = url.rpartition(":")[2]
         program = [sys.executable, "-c", RUN, "simulate", "stt", "--port", port]

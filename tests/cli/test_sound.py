@@ -1,4 +1,4 @@
-"""The commands with real devices: PulseAudio with a virtual microphone and a virtual loudspeaker."""
+"""The commands with devices: PulseAudio with a virtual microphone and a virtual loudspeaker."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ grammar reply;
 public <reply> =
   we [are [open [from [nine [to [five [on [weekdays [and [from [ten [to [four [on [saturdays]]]]]]]]]]]]]]];
 """
-"""As far as it goes, so that a piece that a busy machine lost at the end is no other sentence."""
+"""Only its beginning, so that a piece that a busy machine lost at the end does not make it another sentence."""
 
 WHOLE = "we are open from nine to five on weekdays and from ten"
 
@@ -90,7 +90,7 @@ def _alone() -> Iterator[None]:
 
 @contextmanager
 def echo(pulse: PulseDaemon, volume: str = "100%") -> Iterator[None]:
-    """Let the microphone hear the loudspeaker while the block runs, as it does in a room."""
+    """Feed the loudspeaker's sound back to the microphone while the block runs, as in a room."""
     loop = "module-loopback", "source=speaker.monitor", "sink=micfeed", "latency_msec=20"
     module = pulse.pactl("load-module", *loop).strip()
     for stream in pulse.pactl("list", "sink-inputs").split("Sink Input #")[1:]:
@@ -117,7 +117,7 @@ async def _spoken(text: str) -> bytes:
 
 
 def caller(folder: Path, text: str) -> Path:
-    """Return a file in which somebody says a text, after a second of silence and with as much behind it."""
+    """Return a file in which a text is said, with one second of silence before and after it."""
     quiet = bytes(32_000)
     path = folder / "caller.wav"
     vp.write_wav(path, quiet + anyio.run(_spoken, text) + quiet, 16_000)
@@ -142,7 +142,7 @@ def command(pulse: PulseDaemon, folder: Path, *arguments: str) -> Iterator[subpr
 
 
 def until(process: subprocess.Popen[str], word: str) -> str:
-    """Read what the process shows, up to the line with this word."""
+    """Read the process's output up to the line that contains this word."""
     assert process.stdout is not None
     shown = ""
     while word not in shown:
@@ -153,7 +153,7 @@ def until(process: subprocess.Popen[str], word: str) -> str:
 
 
 def interrupted(process: subprocess.Popen[str]) -> str:
-    """Send Ctrl-C, and return what was shown until the process had ended, within 3 s."""
+    """Send Ctrl-C, and return the output until the process has ended, within 3 s."""
     assert process.stdout is not None
     process.send_signal(signal.SIGINT)
     assert process.wait(3) == 130
@@ -161,12 +161,12 @@ def interrupted(process: subprocess.Popen[str]) -> str:
 
 
 def own(stderr: str) -> str:
-    """Return what the command itself wrote: the sound system complains of a busy machine on its own."""
+    """Return what the command itself wrote; on a busy machine the sound system writes complaints of its own."""
     return "".join(line for line in stderr.splitlines(keepends=True) if not line.startswith("ALSA lib "))
 
 
 def understood(recording: bytes) -> str:
-    """Return the words of the last thing that was said: what follows a second of silence, if there is one."""
+    """Return the words of the last utterance: what follows a second of silence, if there is one."""
     tenth = 3_200
     loud = [max(memoryview(recording[at : at + tenth]).cast("h")) > 300 for at in range(0, len(recording), tenth)]
     last = max(at for at, is_loud in enumerate(loud) if is_loud)
@@ -178,7 +178,7 @@ def understood(recording: bytes) -> str:
 
 
 def test_a_call_by_microphone_and_loudspeaker(pulse: PulseDaemon, folder: Path) -> None:
-    """A question that the microphone hears is answered aloud, with a waterfall; Ctrl-C ends the call within 3 s."""
+    """A question at the microphone is answered aloud, with a waterfall; Ctrl-C ends the call within 3 s."""
     with pulse.recording() as recording, command(pulse, folder, "talk", "app.py", "--greeting", "Hello.") as process:
         shown = until(process, "agent   Hello.")
         assert "half duplex: while the agent speaks you are not heard" in shown
@@ -191,7 +191,7 @@ def test_a_call_by_microphone_and_loudspeaker(pulse: PulseDaemon, folder: Path) 
 
 @pytest.mark.parametrize("agent", ["agent", "open_agent"])
 def test_it_does_not_interrupt_itself(agent: str, pulse: PulseDaemon, folder: Path) -> None:
-    """The loudspeaker is heard by the microphone, and the agent says its sentence to the end, once."""
+    """While the microphone picks up the loudspeaker, the agent says its sentence to the end, once."""
     with echo(pulse), pulse.recording() as recording:
         with command(pulse, folder, "talk", f"app.py:{agent}", "--greeting", HOURS) as process:
             until(process, f"agent   {HOURS}")
@@ -205,17 +205,17 @@ def test_it_does_not_interrupt_itself(agent: str, pulse: PulseDaemon, folder: Pa
 
 @pytest.mark.parametrize("agent", ["agent", "open_agent"])
 def test_with_headphones_it_would(agent: str, pulse: PulseDaemon, folder: Path) -> None:
-    """The same echo in full duplex cuts the sentence off: it is the guard that kept it whole."""
+    """The same echo in full duplex cuts the sentence off, which shows that the guard kept it whole."""
     with (
         echo(pulse),
         command(pulse, folder, "talk", f"app.py:{agent}", "--headphones", "--greeting", HOURS) as process,
     ):
-        assert "full duplex: whatever the microphone hears" in until(process, f"agent   {HOURS}")
+        assert "full duplex: any sound at the microphone" in until(process, f"agent   {HOURS}")
         until(process, "cut     the caller cuts in")
 
 
 def test_the_caller_can_interrupt_it(pulse: PulseDaemon, folder: Path) -> None:
-    """Over the fainter echo of its own voice, the caller's words are heard, cut the agent off, and are answered."""
+    """Over the fainter echo of its own voice, the caller's words interrupt the agent and are answered."""
     with echo(pulse, "20%"), command(pulse, folder, "talk", "app.py:interruptible", "--greeting", HOURS) as process:
         until(process, f"agent   {HOURS}")
         pulse.play(caller(folder, "stop please")).wait()
@@ -224,7 +224,7 @@ def test_the_caller_can_interrupt_it(pulse: PulseDaemon, folder: Path) -> None:
 
 
 def test_typed_words_are_answered_aloud(pulse: PulseDaemon, folder: Path) -> None:
-    """`--text --play` takes what is typed and says the reply through the loudspeaker."""
+    """`--text --play` takes typed lines and plays the replies through the loudspeaker."""
     with pulse.recording() as recording:
         ended = subprocess.run(
             [*PROGRAM, "talk", "app.py", "--text", "--play"],
@@ -242,12 +242,12 @@ def test_typed_words_are_answered_aloud(pulse: PulseDaemon, folder: Path) -> Non
 
 @pytest.mark.parametrize("hears", [True, False])
 def test_the_round_trip_is_measured(hears: bool, pulse: PulseDaemon, folder: Path) -> None:
-    """With an echo the round trip is told in milliseconds; without one, that nothing was heard and what to do."""
+    """With an echo the round trip is printed in milliseconds; without one, the command says what to do."""
     with echo(pulse) if hears else nullcontext(), command(pulse, folder, "devices", "--loopback") as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, own(err)) == (0 if hears else 1, "")
     if not hears:
-        assert out.startswith("heard 0 of 5 chirps: turn the loudspeaker and the microphone up")
+        assert out.startswith("recorded 0 of 5 chirps: turn the loudspeaker and the microphone up")
         return
     measured = re.fullmatch(r"round trip (\d+) ms \(median of [345]; (\d+) to (\d+)\)\n", out)
     assert measured, out
@@ -255,7 +255,7 @@ def test_the_round_trip_is_measured(hears: bool, pulse: PulseDaemon, folder: Pat
 
 
 def test_devices_are_listed(pulse: PulseDaemon, folder: Path) -> None:
-    """Each device is a line, and the defaults are marked."""
+    """Each device is one line, and the defaults are marked."""
     with command(pulse, folder, "devices") as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, own(err)) == (0, "")
@@ -265,7 +265,7 @@ def test_devices_are_listed(pulse: PulseDaemon, folder: Path) -> None:
 
 
 def test_the_level_is_shown(pulse: PulseDaemon, folder: Path) -> None:
-    """Speech is loud, silence is not, and a microphone that gives only zeros is told."""
+    """Speech is loud, silence is not, and a microphone that gives only zeros is reported."""
     with command(pulse, folder, "devices", "--level", "--seconds", "8") as process:
         until(process, "dB")
         pulse.play(caller(folder, "when are you open")).wait()
@@ -276,7 +276,7 @@ def test_the_level_is_shown(pulse: PulseDaemon, folder: Path) -> None:
     with command(pulse, folder, "devices", "--level", "--seconds", "1.5") as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, own(err)) == (1, "")
-    assert out.endswith("nothing but zeros: the microphone is muted, or this program may not use it\n")
+    assert out.endswith("nothing but zeros: the microphone is muted, or this program has no permission to use it\n")
     vp.write_wav(folder / "tone.wav", (b"\x00\x20" * 16 + b"\x00\xe0" * 16) * 5_000, 16_000)
     player = pulse.play(folder / "tone.wav")
     with command(pulse, folder, "devices", "--level", "--seconds", "0.2") as process:
@@ -287,7 +287,7 @@ def test_the_level_is_shown(pulse: PulseDaemon, folder: Path) -> None:
 
 
 def test_the_demo_by_microphone(pulse: PulseDaemon, folder: Path) -> None:
-    """`demo --mic` says which phrases it knows, answers one of them, and ends with the good-bye."""
+    """`demo --mic` shows the phrases that it knows, answers one of them, and ends with the goodbye."""
     with echo(pulse), command(pulse, folder, "demo", "--mic") as process:
         shown = until(process, "agent   Hello, this is the shop.")
         assert "    where is my order one two three four five\n" in shown
@@ -303,7 +303,7 @@ def test_the_demo_by_microphone(pulse: PulseDaemon, folder: Path) -> None:
 
 
 def test_the_demo_can_be_heard(pulse: PulseDaemon, folder: Path) -> None:
-    """`demo --play` says to the loudspeaker what it writes to the recording, caller and agent."""
+    """`demo --play` plays what it writes to the recording, caller and agent."""
     np = pytest.importorskip("numpy")
     with pulse.recording(rate=22_050) as heard, command(pulse, folder, "demo", "--play", "--json") as process:
         out, err = process.communicate(timeout=100)
@@ -323,14 +323,14 @@ def test_the_demo_can_be_heard(pulse: PulseDaemon, folder: Path) -> None:
 
 
 def test_a_sound_server_that_hangs_does_not_hold_the_command(pulse: PulseDaemon, folder: Path) -> None:
-    """A call that loses its devices to a hung server ends within 5 s, and a list within 9, each with one line."""
+    """A call that loses its devices to a hanging server ends within 5 s, and a list within 9 s, each with one line."""
     try:
         with command(pulse, folder, "talk", "app.py", "--greeting", "Hello.") as process:
             until(process, "agent   Hello.")
             pulse.hang()
             assert process.wait(5) == 1
             assert process.stderr is not None
-            assert re.fullmatch(r"voicepipe: .* gave no sign for .*\n", own(process.stderr.read()))
+            assert re.fullmatch(r"voicepipe: .* gave no sign of life for .*\n", own(process.stderr.read()))
         with command(pulse, folder, "devices") as process:
             assert process.wait(9) == 2
             assert process.stderr is not None
@@ -340,9 +340,9 @@ def test_a_sound_server_that_hangs_does_not_hold_the_command(pulse: PulseDaemon,
 
 
 def test_one_device_that_is_not_there_is_one_line(pulse: PulseDaemon, folder: Path) -> None:
-    """While one device is refused, the other may just be opened: nothing is said of that."""
+    """When one device is refused while the other is being opened, only the refusal is reported."""
     for _ in range(3):
         with command(pulse, folder, "talk", "app.py", "--input", "99") as process:
             assert process.wait(10) == 2
             assert process.stderr is not None
-            assert re.fullmatch("voicepipe: microphone 99: there is none; .*\n", own(process.stderr.read()))
+            assert re.fullmatch("voicepipe: microphone 99: no such device; .*\n", own(process.stderr.read()))

@@ -1,4 +1,4 @@
-"""`voicepipe talk`: a call in the terminal, typed or by whatever source and output the application brings."""
+"""`voicepipe talk`: a call in the terminal, typed or with the application's own source and output."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ def talk(*arguments: str, typed: str = "", before: str = "") -> subprocess.Compl
 
 
 def said(shown: str) -> list[tuple[str, str]]:
-    """Return who said what, without the time and without the waterfall."""
+    """Return who said what, without the times and the waterfall."""
     lines = [line.split(maxsplit=2) for line in shown.splitlines()]
     who = {"caller", "agent", "tool", "cut", "failed"}
     return [(line[1], line[2]) for line in lines if len(line) == 3 and line[0][0].isdigit() and line[1] in who]
 
 
 def test_each_line_is_answered(folder: Path) -> None:
-    """Piped lines are said one after the other, and the end of the input ends the call after the reply."""
+    """Piped lines are said one after another, and the end of the input ends the call after the reply."""
     ended = talk("app.py", "--text", typed="hello\n\nlook\nbye", before="sys.modules['sounddevice'] = None")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert said(ended.stdout) == [
@@ -110,7 +110,7 @@ def test_each_line_is_answered(folder: Path) -> None:
 
 
 def test_lines_may_end_as_windows_ends_them(folder: Path) -> None:
-    """A carriage return before the end of a line is none of the words."""
+    """A carriage return before the end of a line is not part of its words."""
     code = "repeat = vp.Pipeline(ScriptedModel(lambda r: Says(repr(r.last_user_text))), vp.SentenceChunker(), VOICE)\n"
     (folder / "app.py").write_text(APP + code, encoding="utf-8")
     assert ("agent", "'hello'") in said(talk("app.py:repeat", "--text", typed="hello\r\n").stdout)
@@ -127,7 +127,7 @@ def test_lines_may_end_as_windows_ends_them(folder: Path) -> None:
     ],
 )
 def test_the_mode_that_holds_is_told(output: vp.Output | None, loudspeaker: bool | None, mode: str) -> None:
-    """Where the application brings the caller, its rules hold, and without a rule its output decides."""
+    """With the application's own source, its turn rules apply; without a rule its output decides."""
     row = ScriptedUser(), ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice()
     agent = vp.Pipeline(*row, output=output, turns=vp.TurnRules(loudspeaker=loudspeaker))
     call = spoken_call(agent, Namespace(app="app.py", input=None, output=None, headphones=False))
@@ -135,7 +135,7 @@ def test_the_mode_that_holds_is_told(output: vp.Output | None, loudspeaker: bool
 
 
 def test_an_application_may_say_that_there_is_no_echo() -> None:
-    """At this machine's microphone, too, `TurnRules(loudspeaker=False)` is obeyed, and told."""
+    """At this machine's microphone, too, `TurnRules(loudspeaker=False)` applies, and the call says so."""
     row = vp.STTStage(ScriptedRecogniser()), ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice()
     agent = vp.Pipeline(vp.MicSource(), *row, turns=vp.TurnRules(loudspeaker=False))
     call = spoken_call(agent, Namespace(app="app.py", input=None, output=None, headphones=False))
@@ -144,14 +144,14 @@ def test_an_application_may_say_that_there_is_no_echo() -> None:
 
 
 def test_a_greeting_is_heard_first(folder: Path) -> None:
-    """--greeting is said before anything is asked, and to its end."""
+    """--greeting is said first, and to its end."""
     ended = talk("app.py:agent", "--text", "--greeting", "Good day.", typed="hello\n")
     assert said(ended.stdout)[:2] == [("agent", "Good day."), ("caller", "hello")]
     assert said(talk("app.py", "--text", "--greeting", "Good day.").stdout) == [("agent", "Good day.")]
 
 
 def test_a_turn_that_fails_is_shown(folder: Path) -> None:
-    """What went wrong with a turn is shown, and the call goes on."""
+    """A failed turn is shown, and the call goes on."""
     ended = talk("app.py", "--text", typed="fail\nhello\n")
     assert ended.returncode == 0
     assert next(line for line in said(ended.stdout) if line[0] == "failed")[1].startswith("ScriptedModel")
@@ -168,7 +168,7 @@ def test_a_row_with_its_own_source_and_output_is_used_as_it_is(folder: Path) -> 
 
 
 def test_an_output_of_the_application_gets_the_speech(folder: Path) -> None:
-    """With --text too, a pipeline that writes a file writes it."""
+    """With --text too, a pipeline with a file as its output writes the file."""
     assert talk("app.py:to_file", "--text", typed="hello\n").returncode == 0
     assert (folder / "said.wav").stat().st_size > 1_000
 
@@ -176,18 +176,18 @@ def test_an_output_of_the_application_gets_the_speech(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["nowhere.py"], "nowhere.py does not exist; name a Python file that makes a Pipeline"),
+        (["nowhere.py"], "nowhere.py does not exist; name a Python file that creates a Pipeline"),
         (["app.py:other"], "app.py has no 'other'; it has app.py:agent, app.py:slow, app.py:deaf, app.py:whole, "),
         (
             ["app.py:deaf"],
-            "nothing in app.py:deaf listens; put an STTStage(...) in front of the model, or type with --",
+            "app.py:deaf has no recogniser; add STTStage(...) before the model, or type with --",
         ),
     ],
 )
 def test_what_cannot_be_talked_to_is_told_in_one_line(
     arguments: list[str], line: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A call that cannot begin brings one line on stderr, and exit status 2."""
+    """A call that cannot begin prints one line on stderr, with exit status 2."""
     path = [*sys.path]
     assert main(["talk", *arguments]) == 2
     sys.path[:] = path
@@ -206,7 +206,7 @@ def test_what_cannot_be_talked_to_is_told_in_one_line(
     ],
 )
 def test_a_device_that_is_not_there_is_told_in_one_line(arguments: list[str], folder: Path) -> None:
-    """A device of that name, or any device, or PortAudio is missing: one line says which, with exit status 2."""
+    """A missing device of that name, no device at all, or a missing PortAudio is one line, with exit status 2."""
     ended = subprocess.run(
         [*PROGRAM[:-1], *arguments], capture_output=True, text=True, encoding="utf-8", check=False, timeout=60
     )
@@ -221,7 +221,7 @@ def test_a_device_that_is_not_there_is_told_in_one_line(arguments: list[str], fo
 
 @pytest.mark.slow
 def test_a_typed_line_interrupts(folder: Path) -> None:
-    """On a terminal the next line cuts the reply off, is not shown twice, and Ctrl-D ends the call."""
+    """On a terminal the next line interrupts the reply, is not shown twice, and Ctrl-D ends the call."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [*PROGRAM, "app.py:slow", "--text"], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -250,7 +250,7 @@ def test_a_typed_line_interrupts(folder: Path) -> None:
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to a process")
 def test_ctrl_c_ends_the_call(times: int, folder: Path) -> None:
-    """Ctrl-C in the middle of a reply, once or twice, exits with 130 and without a traceback, whatever is typed on."""
+    """Ctrl-C in the middle of a reply, once or twice, exits with 130 and without a traceback, also while typing."""
     with subprocess.Popen(
         [*PROGRAM, "app.py:slow", "--text"],
         stdin=subprocess.PIPE,

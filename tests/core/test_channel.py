@@ -34,7 +34,7 @@ async def test_items_come_out_in_the_order_in_which_they_went_in() -> None:
 
 
 async def test_a_full_channel_holds_the_sender() -> None:
-    """A sender waits for room: with two places the third item is sent when the first one is read."""
+    """A sender waits for room: in a channel for two, the third item is sent when the first one is read."""
     channel, sent = Channel[int](2), list[tuple[float, int]]()
 
     async def send() -> None:
@@ -50,7 +50,7 @@ async def test_a_full_channel_holds_the_sender() -> None:
 
 
 async def test_an_empty_channel_holds_the_reader() -> None:
-    """A reader waits for an item and gets it when it comes."""
+    """A reader waits for an item and gets it when it arrives."""
     channel = Channel[str](1)
     async with anyio.create_task_group() as tasks:
 
@@ -63,7 +63,7 @@ async def test_an_empty_channel_holds_the_reader() -> None:
 
 
 async def test_closing_lets_the_reader_finish() -> None:
-    """What is queued when the sender closes is still read, then the end is told."""
+    """Items that are queued when the sender closes are still read; then the channel ends."""
     channel = Channel[int](2)
     await channel.send(1)
     channel.close()
@@ -73,7 +73,7 @@ async def test_closing_lets_the_reader_finish() -> None:
 
 
 async def test_closing_twice_does_nothing() -> None:
-    """Both the stage and the one who runs it may close an outbox."""
+    """Both the stage and its runner may close an outbox."""
     channel = Channel[int](1)
     channel.close()
     channel.close()
@@ -82,7 +82,7 @@ async def test_closing_twice_does_nothing() -> None:
 
 
 async def test_closing_the_reading_end_stops_a_waiting_writer() -> None:
-    """A writer that waits for room is told when nobody reads any more."""
+    """A sender waiting for room gets an error when the reader closes its end."""
     channel = Channel[int](1)
     await channel.send(1)
     async with anyio.create_task_group() as tasks:
@@ -97,14 +97,14 @@ async def test_closing_the_reading_end_stops_a_waiting_writer() -> None:
 
 
 async def test_nothing_can_be_read_without_waiting_from_an_empty_channel() -> None:
-    """`receive_nowait` tells "not yet" from "never"."""
+    """`receive_nowait` distinguishes "not yet" from "never"."""
     channel = Channel[int](1)
     with pytest.raises(anyio.WouldBlock):
         channel.receive_nowait()
 
 
 async def test_live_audio_drops_the_oldest() -> None:
-    """`send_latest` never waits: when full, the oldest item goes and is counted."""
+    """`send_latest` never waits: a full channel drops its oldest item and counts it."""
     channel = Channel[int](2)
     for item in range(5):
         channel.send_latest(item)
@@ -113,7 +113,7 @@ async def test_live_audio_drops_the_oldest() -> None:
 
 
 async def test_the_latest_gets_in_although_a_sender_waits() -> None:
-    """An item that must not wait is taken also while another sender waits for room; the older ones are dropped."""
+    """`send_latest` works while another sender is waiting for room; the older items are dropped."""
     channel = Channel[int](1)
     await channel.send(1)
     async with anyio.create_task_group() as tasks:
@@ -136,7 +136,7 @@ async def test_a_cancelled_reader_loses_no_item() -> None:
 
 
 async def test_statistics_tell_everything_about_a_moment() -> None:
-    """Capacity, what is queued, what was dropped, and who waits, in one frozen object."""
+    """Statistics are one frozen object: capacity, queued and dropped items, waiting tasks."""
     channel = Channel[int](2)
     for item in range(3):
         channel.send_latest(item)
@@ -150,7 +150,7 @@ async def test_statistics_tell_everything_about_a_moment() -> None:
 
 
 async def test_it_shows_how_full_it_is() -> None:
-    """The repr holds what is queued, the capacity, and what was dropped once there is something."""
+    """The repr shows queued items and capacity, and dropped items once there are any."""
     channel = Channel[int](1)
     assert repr(channel) == "<Channel 0/1>"
     channel.send_latest(1)
@@ -159,7 +159,7 @@ async def test_it_shows_how_full_it_is() -> None:
 
 
 async def test_a_forgotten_channel_does_not_complain() -> None:
-    """A channel that nobody closed can be dropped: its ends are closed with it."""
+    """A channel can be dropped without closing it; no warning is raised."""
     channel = Channel[int](1)
     gone = weakref.ref(channel)
     del channel
@@ -172,7 +172,7 @@ ACTIONS = st.lists(st.sampled_from(["send", "latest", "receive", "step"]), max_s
 
 @given(capacity=st.integers(1, 3), actions=ACTIONS)
 def test_no_interleaving_breaks_the_order(capacity: int, actions: list[str]) -> None:
-    """Whoever sends, drops and reads in whatever order: what is read are the items in order, and none came twice."""
+    """In any order of sends, drops and reads, items are read in order and none is read twice."""
 
     async def main() -> None:
         channel, received = Channel[int](capacity), list[int]()
@@ -200,7 +200,7 @@ def test_no_interleaving_breaks_the_order(capacity: int, actions: list[str]) -> 
 
 
 async def test_a_second_reader_is_refused() -> None:
-    """One task reads at a time; another one is told so instead of waiting for ever."""
+    """One task reads at a time; a second reader gets an error instead of waiting forever."""
     channel = Channel[int](1)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(channel.receive)

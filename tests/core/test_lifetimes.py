@@ -1,4 +1,4 @@
-"""Parts that are held open while something else runs."""
+"""Parts are held open while something else runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Log = list[tuple[float, str]]
 
 
 class Slow(Part):
-    """Takes its time to open and to close, and writes down when it did."""
+    """Takes time to open and to close, and records when it did."""
 
     def __init__(self, log: Log, called: str, *, opens_s: float = 0.0, closes_s: float = 0.0) -> None:
         self.log = log
@@ -78,7 +78,7 @@ class Around(Slow):
 
 
 async def test_parts_are_opened_side_by_side() -> None:
-    """Two handshakes of a second take a second."""
+    """Two handshakes of one second each take one second together."""
     log: Log = []
     async with opened([Slow(log, "one", opens_s=1.0), Slow(log, "two", opens_s=1.0)]):
         log.append((anyio.current_time(), "ready"))
@@ -93,7 +93,7 @@ async def test_nothing_begins_before_all_are_open() -> None:
 
 
 async def test_parts_are_closed_side_by_side() -> None:
-    """Two good-byes of a second take a second."""
+    """Two goodbyes of one second each take one second together."""
     log: Log = []
     async with opened([Slow(log, "one", closes_s=1.0), Slow(log, "two", closes_s=1.0)]):
         await anyio.sleep(5.0)
@@ -101,7 +101,7 @@ async def test_parts_are_closed_side_by_side() -> None:
 
 
 async def test_what_a_part_holds_is_opened_first() -> None:
-    """A part finds the parts inside it open when its own turn comes."""
+    """A part is opened after the parts that it holds."""
     log: Log = []
     async with opened([Around(log, "stage", Slow(log, "recogniser", opens_s=1.0))]):
         assert log == [(1.0, "recogniser opened"), (2.0, "stage opened")]
@@ -109,7 +109,7 @@ async def test_what_a_part_holds_is_opened_first() -> None:
 
 @pytest.mark.parametrize("when", ["opening", "open", "closing"])
 async def test_a_failure_carries_the_parts_name(when: str) -> None:
-    """Whenever a part fails, the error says which part it was, and what it raised is the cause."""
+    """Whenever a part fails, the error names the part, and its cause is what the part raised."""
     cause = ValueError("no such model")
     with pytest.raises(StageError, match=r"^Broken raised ValueError: no such model$") as caught:
         async with opened([Broken(cause, when=when)]):
@@ -118,7 +118,7 @@ async def test_a_failure_carries_the_parts_name(when: str) -> None:
 
 
 async def test_our_own_errors_pass_with_a_note() -> None:
-    """An error of the tree stays what it is; a note says where it came from."""
+    """One of voicepipe's own errors is raised unchanged; a note names the part."""
     error = VendorError("down", vendor="acme", retryable=True)
     with pytest.raises(VendorError) as caught:
         async with opened([Broken(error, when="open")]):
@@ -127,7 +127,7 @@ async def test_our_own_errors_pass_with_a_note() -> None:
 
 
 async def test_a_failure_while_open_ends_the_block_at_once() -> None:
-    """The block does not go on without a part that has failed, and the others are closed."""
+    """When a part fails, the block ends and the other parts are closed."""
     log: Log = []
     with pytest.raises(StageError):
         async with opened([Slow(log, "other"), Broken(ValueError("lost"), when="open", after_s=2.0)]):
@@ -136,7 +136,7 @@ async def test_a_failure_while_open_ends_the_block_at_once() -> None:
 
 
 async def test_a_failure_while_opening_closes_what_was_opened() -> None:
-    """When one part cannot be opened, those that were are closed, those that were about to be are given up."""
+    """When one part cannot be opened, open parts are closed and parts that are still opening are cancelled."""
     log: Log = []
     parts = [
         Slow(log, "quick", closes_s=0.5),
@@ -150,7 +150,7 @@ async def test_a_failure_while_opening_closes_what_was_opened() -> None:
 
 
 async def test_a_part_that_hangs_does_not_hold_the_exit() -> None:
-    """A good-bye that never ends is cut after a second."""
+    """A goodbye that never ends is cancelled after one second."""
     log: Log = []
     async with opened([Slow(log, "hangs", closes_s=1_000.0)]):
         pass
@@ -158,7 +158,7 @@ async def test_a_part_that_hangs_does_not_hold_the_exit() -> None:
 
 
 async def test_a_good_bye_is_said_also_when_cancelled() -> None:
-    """A block that is cancelled still lets its parts close in peace, within the time allowed."""
+    """A cancelled block still lets its parts close undisturbed within their time limit."""
     log: Log = []
     with anyio.move_on_after(1.0):
         async with opened([Slow(log, "polite", closes_s=0.5)]):
@@ -167,7 +167,7 @@ async def test_a_good_bye_is_said_also_when_cancelled() -> None:
 
 
 async def test_cancelling_while_parts_open_closes_them() -> None:
-    """Cancelled before it is ready, the host gives up what is opening and closes what is open."""
+    """A host that is cancelled before it is ready cancels what is opening and closes what is open."""
     log: Log = []
     with anyio.move_on_after(1.0) as limit:
         async with opened([Slow(log, "quick", closes_s=0.5), Slow(log, "slow", opens_s=10.0)]):
@@ -178,7 +178,7 @@ async def test_cancelling_while_parts_open_closes_them() -> None:
 
 @pytest.mark.parametrize("steps", range(12))
 async def test_no_moment_of_opening_is_bad_for_cancelling(steps: int) -> None:
-    """However many steps of the loop after the beginning it is cancelled: it ends, and what was opened is closed."""
+    """At whatever step of the loop it is cancelled, it ends, and every opened part is closed."""
     log: Log = []
 
     async def hold() -> None:
@@ -196,7 +196,7 @@ async def test_no_moment_of_opening_is_bad_for_cancelling(steps: int) -> None:
 
 
 class Counts(ScriptedVoice):
-    """Writes down on itself that it was opened and attached."""
+    """Records on itself that it was opened and attached."""
 
     opened = 0
     attached = 0
@@ -217,7 +217,7 @@ seen: list[tuple[int, int]] = []
 
 
 async def test_the_applications_objects_are_never_touched() -> None:
-    """A host works on copies and each session on copies of them; what a host set is there in each of its sessions."""
+    """A host works on copies and each session on copies of those; each session sees what its host set."""
     seen.clear()
     voice = Counts()
     agent = Pipeline(ScriptedModel([]), SentenceChunker(), voice)
@@ -237,7 +237,7 @@ async def test_a_part_inside_a_part_is_copied_too() -> None:
 
 
 async def test_what_is_given_to_a_session_is_used_as_it_is() -> None:
-    """An output that an application makes for one call is opened, attached and never copied."""
+    """An output that an application creates for one session is opened, attached and never copied."""
     output = RecordingOutput()
     async with Pipeline(ScriptedModel([]), SentenceChunker(), ScriptedVoice()).session(output=output, greeting="Hi."):
         await anyio.sleep(0.5)
@@ -245,7 +245,7 @@ async def test_what_is_given_to_a_session_is_used_as_it_is() -> None:
 
 
 async def test_a_part_that_is_never_ready_is_an_error() -> None:
-    """A handshake that hangs ends the opening under the part's name, and what is open is closed."""
+    """A handshake that hangs fails the opening with the part's name, and open parts are closed."""
     log: Log = []
     with pytest.raises(StageError, match="was not ready after 60 s"):
         async with opened([Slow(log, "quick"), Slow(log, "hangs", opens_s=1_000.0)]):

@@ -1,4 +1,4 @@
-"""The kinds of stage, and how the types that flow through them are read."""
+"""The two kinds of stage, and how their item types are read."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Redact(Stage[Sentence, Sentence]):
 
 
 class Quieter(Redact):
-    """A stage that inherits what flows."""
+    """A stage that inherits its item types."""
 
 
 class Pass(Stage[T, T]):
-    """A generic stage that leaves it open."""
+    """A generic stage that leaves its item types open."""
 
     async def run(self, inbox: Inbox[T], outbox: Outbox[T], turn: Turn) -> None: ...
 
 
 class PassText(Pass[TextDelta]):
-    """A stage that fills in what its base left open."""
+    """A stage that fills in the item types that its base left open."""
 
 
 class Gate(SessionStage[AudioFrame, AudioFrame]):
@@ -60,7 +60,7 @@ async def shout(sentence: Sentence) -> AsyncIterator[Sentence]:
     ],
 )
 def test_what_flows_is_read_from_the_type_parameters(part: Stage[Any, Any], flow: tuple[Any, Any]) -> None:
-    """What a stage reads and sends is written once, also by a base class or a function's annotations."""
+    """The types that a stage reads and sends are written once: in its own base, a base class, or annotations."""
     assert flow_of(part) == flow
 
 
@@ -87,7 +87,7 @@ def test_a_stage_that_does_not_say_what_flows_is_refused(part: Stage[Any, Any]) 
     ],
 )
 def test_a_stage_may_follow_one_that_sends_what_it_reads(sent: Any, read: Any, fits: bool) -> None:
-    """Everything that may be sent must be something that is read."""
+    """Every type that may be sent must be one that is read."""
     assert can_follow(sent, read) is fits
 
 
@@ -101,7 +101,7 @@ def test_a_type_is_named_as_a_user_would_write_it(kind: Any, name: str) -> None:
 
 
 def test_a_stage_is_named_after_its_class() -> None:
-    """Errors and events call a stage by its class, a function by its name."""
+    """Errors and events name a stage by its class, and a function stage by its function."""
     assert (Quieter().name, shout.name, repr(Gate())) == ("Quieter", "shout", "<Gate>")
 
 
@@ -124,14 +124,14 @@ async def gives_a_list(one: Sentence) -> list[Sentence]:  # type: ignore[misc]
 @pytest.mark.parametrize(
     ("function", "found"),
     [
-        (returns, "needs an async generator function, but returns is none"),
-        (unannotated, "reads what flows from the annotations of unannotated"),
-        (takes_two, "reads what flows from the annotations of takes_two"),
-        (gives_a_list, "reads what flows from the annotations of gives_a_list"),
+        (returns, "needs an async generator function, but returns is not one"),
+        (unannotated, "reads the item types from the annotations of unannotated"),
+        (takes_two, "reads the item types from the annotations of takes_two"),
+        (gives_a_list, "reads the item types from the annotations of gives_a_list"),
     ],
 )
 def test_a_function_that_is_no_stage_is_refused(function: Any, found: str) -> None:
-    """`@stage` says at once what is wrong with the function."""
+    """`@stage` says immediately what is wrong with the function."""
     with pytest.raises(ConfigurationError, match=found):
         stage(function)
 
@@ -170,5 +170,5 @@ async def test_a_function_is_closed_when_its_turn_is_cancelled(turn: Turn) -> No
 
 @pytest.fixture
 def turn() -> Turn:
-    """A stage made of a function does not look at its turn."""
+    """A stage made from a function ignores its turn."""
     return Turn.__new__(Turn)

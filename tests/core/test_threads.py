@@ -1,4 +1,4 @@
-"""Blocking functions beside the event loop."""
+"""Blocking functions, run off the event loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CALLER: ContextVar[str] = ContextVar("CALLER", default="nobody")
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Threads do not exist on virtual time."""
+    """Real time, because threads do not exist on virtual time."""
     return "asyncio"
 
 
@@ -29,12 +29,12 @@ def threads_called(name: str) -> list[threading.Thread]:
 
 
 async def test_the_result_comes_back() -> None:
-    """The value of the function is returned, and its arguments reach it in order."""
+    """The function gets its arguments in order, and its result is returned."""
     assert await run_in_daemon_thread(divmod, 7, 2, name="arithmetic") == (3, 1)
 
 
 async def test_it_runs_in_a_named_daemon_thread() -> None:
-    """The function runs in a daemon thread of the given name, not in the loop's."""
+    """The function runs in a daemon thread of the given name, not in the loop's thread."""
     thread = await run_in_daemon_thread(threading.current_thread, name="voicepipe tool get_order")
 
     assert thread is not threading.current_thread()
@@ -43,7 +43,7 @@ async def test_it_runs_in_a_named_daemon_thread() -> None:
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(3), GeneratorExit()])
 async def test_errors_come_back(error: BaseException) -> None:
-    """Whatever the function raises, the caller gets that very exception."""
+    """Whatever the function raises, exactly that exception is raised to the caller."""
 
     def fail() -> None:
         raise error
@@ -55,7 +55,7 @@ async def test_errors_come_back(error: BaseException) -> None:
 
 
 async def test_the_end_of_an_iterator_comes_back() -> None:
-    """A StopIteration, which no future can carry, arrives as coroutines report it."""
+    """A StopIteration, which no future can carry, is raised as coroutines raise it."""
     with pytest.raises(RuntimeError, match="StopIteration") as caught:
         await run_in_daemon_thread(next, iter(()), name="next")
 
@@ -77,7 +77,7 @@ async def test_context_variables_are_copied() -> None:
 
 
 async def test_a_function_may_run_a_loop_of_its_own() -> None:
-    """A plain function may use `anyio.run`: the thread does not take itself for the caller's loop."""
+    """A plain function may use `anyio.run`: its thread does not appear to run in the caller's loop."""
 
     async def seven() -> int:
         return 7
@@ -100,14 +100,14 @@ async def test_cancelling_abandons_the_thread(caplog: pytest.LogCaptureFixture) 
         await started.wait()
         group.cancel_scope.cancel()
 
-    assert [record.message.split(";")[0] for record in caplog.records] == ["abandoned still runs"]
+    assert [record.message.split(";")[0] for record in caplog.records] == ["abandoned is still running"]
     (thread,) = threads_called("abandoned")
     release.set()
     thread.join()  # the warning about an unhandled exception would fail this test
 
 
 def test_a_closed_loop_is_no_error() -> None:
-    """A function that ends after its loop was closed ends without a word."""
+    """A function that ends after its loop was closed ends silently."""
     release = threading.Event()
 
     async def abandon() -> None:
@@ -129,7 +129,7 @@ def test_a_closed_loop_is_no_error() -> None:
 
 
 def test_a_blocked_thread_does_not_hold_the_exit() -> None:
-    """A program ends at once, with its own exit code, though a function blocks for ever; its thread is named."""
+    """A program exits immediately with its own exit code while a function blocks forever; its thread is named."""
     program = """
 import asyncio, sys, threading
 from voicepipe.core.threads import run_in_daemon_thread
@@ -150,4 +150,4 @@ sys.exit(5)
 """
     ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=30)
 
-    assert (ended.returncode, ended.stdout, ended.stderr.split(";")[0]) == (5, "", "blocked still runs")
+    assert (ended.returncode, ended.stdout, ended.stderr.split(";")[0]) == (5, "", "blocked is still running")

@@ -1,4 +1,4 @@
-"""WorkerThread: order, results, cancellation, the end of the thread."""
+"""WorkerThread: order, results, cancellation, and the end of the thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Threads know no virtual time."""
+    """Real time, because threads do not exist on virtual time."""
     return "asyncio"
 
 
@@ -23,7 +23,7 @@ def names() -> set[str]:
 
 
 async def test_returns_the_result() -> None:
-    """What the function returns is what the caller gets."""
+    """The caller gets what the function returns."""
     async with WorkerThread("w") as worker:
         assert await worker.run(divmod, 7, 2) == (3, 1)
 
@@ -37,7 +37,7 @@ async def test_raises_the_error() -> None:
 
 
 async def test_a_function_that_ends_the_interpreter_does_not_end_the_thread() -> None:
-    """SystemExit reaches the caller, and the thread goes on."""
+    """SystemExit reaches the caller, and the thread keeps running."""
 
     def leave() -> None:
         raise SystemExit(3)
@@ -49,7 +49,7 @@ async def test_a_function_that_ends_the_interpreter_does_not_end_the_thread() ->
 
 
 async def test_runs_on_one_thread_in_order() -> None:
-    """Functions given at once run one after the other, in order, on one thread that is not the loop's."""
+    """Functions submitted together run one after another, in order, on one thread that is not the loop's."""
     seen: list[tuple[int, int]] = []
 
     async with WorkerThread("w") as worker:
@@ -76,7 +76,7 @@ async def test_the_loop_runs_meanwhile() -> None:
 
 
 async def test_a_cancelled_function_that_waits_never_runs() -> None:
-    """Cancelling the await takes a function out of the queue, and leaves the one that runs alone."""
+    """Cancelling the await removes a queued function and does not disturb a running one."""
     started, release = threading.Event(), threading.Event()
     ran: list[str] = []
 
@@ -99,7 +99,7 @@ async def test_a_cancelled_function_that_waits_never_runs() -> None:
 
 
 async def test_the_thread_ends_with_the_block() -> None:
-    """Nothing of the worker is left after its block, and what was queued has run."""
+    """After its block the thread has ended, and everything that was queued has run."""
     ran: list[str] = []
     async with WorkerThread("ends with the block") as worker:
         worker.submit(ran.append, "queued")
@@ -133,10 +133,10 @@ async def test_a_function_that_hangs_does_not_hold_the_end() -> None:
 
 
 async def test_refuses_work_after_the_end() -> None:
-    """A closed worker says so, by name, and may be closed again."""
+    """A closed worker raises an error with its name, and can be closed again."""
     async with WorkerThread("closed one") as worker:
         pass
     await worker.aclose()
 
-    with pytest.raises(RuntimeError, match="closed one was closed"):
+    with pytest.raises(RuntimeError, match="closed one has been closed"):
         await worker.run(int)

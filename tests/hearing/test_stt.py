@@ -1,4 +1,4 @@
-"""The stage that listens, and who listens in a call."""
+"""The stage that recognises speech, and which recogniser a session uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Listener(Recogniser):
-    """Hears one thing, and remembers what it was told."""
+    """Reports one transcript, and remembers the hints that it was given."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -42,7 +42,7 @@ def row(*hearing: vp.Part, reply: str = "Good morning.") -> vp.Pipeline:
 
 
 def test_without_a_recogniser_it_is_the_default_one() -> None:
-    """`STTStage()` listens with AssemblyAI; the key is wanted when the pipeline is opened, not before."""
+    """`STTStage()` uses AssemblyAI; the key is needed when the pipeline is opened, not before."""
     stage = vp.STTStage()
     assert isinstance(stage.recogniser, AssemblyAIRecogniser)
     assert repr(stage) == "<STTStage <AssemblyAIRecogniser u3-rt-pro at wss://streaming.assemblyai.com/v3/ws>>"
@@ -50,13 +50,13 @@ def test_without_a_recogniser_it_is_the_default_one() -> None:
 
 @pytest.mark.parametrize("given", ["u3-rt-pro", 3, AssemblyAIRecogniser])
 def test_only_a_recogniser_listens(given: Any) -> None:
-    """Anything else is refused, and the message says what to write."""
+    """Anything but a recogniser is refused, and the message says what to write."""
     with pytest.raises(ConfigurationError, match=r"write STTStage\(PocketsphinxRecogniser\(grammar\)\)"):
         vp.STTStage(given)
 
 
 async def test_the_recogniser_is_told_what_was_heard() -> None:
-    """When a reply has been played the recogniser of this call knows it, and the one of the row does not."""
+    """When a reply has been played, the session's own copy of the recogniser is given it; the original is not."""
     listener, source = Listener(), vp.PushSource()
     async with row(vp.STTStage(listener)).session(source=source) as session:
         own = session.recogniser
@@ -70,7 +70,7 @@ async def test_the_recogniser_is_told_what_was_heard() -> None:
 
 
 async def test_a_reply_that_was_not_heard_is_not_told() -> None:
-    """What the caller interrupted before its first sample was never said to them."""
+    """A reply that was interrupted before its first sample is not given to the recogniser."""
     source = vp.PushSource()
     async with row(vp.STTStage(Listener())).session(source=source) as session:
         events = session.__aiter__()
@@ -83,7 +83,7 @@ async def test_a_reply_that_was_not_heard_is_not_told() -> None:
 
 
 async def test_where_nobody_listens_hints_have_no_effect() -> None:
-    """A tool that asks the recogniser for patience serves in a test whose caller is scripted."""
+    """A tool that asks the recogniser to wait longer works in a test with a scripted caller."""
     async with row(ScriptedUser().says("Hi.", at_s=0.1).hangs_up(at_s=5.0)).session() as session:
         async with session.recogniser.updated(min_turn_silence_s=1.0):
             session.recogniser.update(prompt="A bank.")
@@ -95,6 +95,6 @@ async def test_where_nobody_listens_hints_have_no_effect() -> None:
 
 
 def test_the_recogniser_of_a_row_is_its_stages() -> None:
-    """The first stage that listens is asked."""
+    """The session uses the recogniser of the first `STTStage`."""
     listener = Listener()
     assert recogniser_of([ScriptedUser(), vp.STTStage(listener)]) is listener

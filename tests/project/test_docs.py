@@ -1,7 +1,8 @@
-"""What the documentation shows is run: every Python block, every example, every command it names."""
+"""The documentation is run and checked: every Python block, example and command, and every path that it names."""
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -11,8 +12,12 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -21,6 +26,12 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 LANGUAGES = ("python", "sh", "text")
 LIMIT_S = 60
+
+# In inline code: a file by its ending or a folder by its slash, then perhaps what is in the file: `events.py:Event`.
+PATH = re.compile(r"([\w./-]+(?:\.(?:py|pyi|md|toml|json|txt|yml|yaml)|/))(?::([A-Za-z_][\w.]*))?")
+
+# Files of the reader, not ours: an application, a new language, what the demo writes.
+READERS_FILES = {"app.py", "eo.toml", "conversation.json"}
 
 # Runs the Python blocks of one page in one namespace, as if they were one program that may await at the top. Blank
 # lines stand for the prose between them, so that a traceback names the page and its line.
@@ -118,6 +129,38 @@ def unknown_in(command: list[str], directory: Path) -> str | None:
     return ", ".join(missing) or None
 
 
+def paths_in(markdown: str) -> Iterator[tuple[str, str]]:
+    """Yield the paths in the inline code of a page, each with the name behind its colon, or ""."""
+    prose = re.sub(r"^\s*(`{3,}|~{3,}).*?^\s*\1", "", markdown, flags=re.MULTILINE | re.DOTALL)
+    for code in re.findall(r"`([^`\n]+)`", prose):
+        if (found := PATH.fullmatch(code)) and found[1] not in READERS_FILES:
+            yield found[1], found[2] or ""
+
+
+def stale_in(path: str, name: str, page: Path) -> str | None:
+    """Return the path (taken from the package, the project or the page) or `path:name` if it does not exist."""
+    places = [folder / path for folder in (ROOT / "src" / "voicepipe", ROOT, page.parent)]
+    there = next((place for place in places if place.exists()), None)
+    if there is None:
+        return path
+    if name and name not in set(names_of(ast.parse(there.read_text(encoding="utf-8")))):
+        return f"{path}:{name}"
+    return None
+
+
+def names_of(tree: ast.Module | ast.ClassDef) -> Iterator[str]:
+    """Yield what a module or class defines, members of classes as `Class.member`."""
+    for node in tree.body:
+        match node:
+            case ast.ClassDef(name=name):
+                yield name
+                yield from (f"{name}.{member}" for member in names_of(node))
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]):
+                yield name
+
+
 def run_page(page: Path, markdown: str, directory: Path) -> subprocess.CompletedProcess[str]:
     """Run the Python blocks of a page in a directory of their own."""
     blocks = [(block.line, block.text) for block in blocks_of(markdown) if block.language == "python"]
@@ -150,6 +193,22 @@ def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)\s#]+)[^)]*\)", page.read_text(encoding="utf-8"))
     files = [link for link in links if not re.match(r"[a-z]+:", link)]
     assert [link for link in files if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_paths_exist(page: Path) -> None:
+    """A file or folder named in inline code exists, and a file defines the name behind its colon."""
+    named = paths_in(page.read_text(encoding="utf-8"))
+    assert [stale for path, name in named if (stale := stale_in(path, name, page))] == []
+
+
+def test_the_architecture_is_short_and_linked() -> None:
+    """docs/architecture.md names paths and answers twelve questions on two screens; README and CONTRIBUTING link it."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    questions = re.findall(r"^\| [^|]+\? \| .*`.*\|$", text, re.MULTILINE)
+    assert (len(questions), text.count("\n") <= 110) == (12, True)
+    for page in ("README.md", "CONTRIBUTING.md"):
+        assert "](docs/architecture.md)" in (ROOT / page).read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -213,3 +272,23 @@ def test_an_unknown_command_is_found(line: str, unknown: str | None, tmp_path: P
     """A command that names a target, subcommand, extra or file that does not exist is told; the others are not."""
     told = [said for command in commands_of(line) if (said := unknown_in(command, tmp_path))]
     assert told == ([unknown] if unknown else [])
+
+
+@pytest.mark.parametrize(
+    ("prose", "stale"),
+    [
+        ("see `events.py`, `docs/tools.md`, `tools.md`, `core/` and `app.py:agent`", []),
+        ("`core/channel.py:Channel.send`, `core/channel.py:Inbox`, `core/lifetimes.py:CLOSE_S`, `events.py:Event`", []),
+        ("| a limit | 3 s | `audio/_portaudio.py` |", ["audio/_portaudio.py"]),
+        ("`core/nowhere/` and `nowhere.py:main`", ["core/nowhere/", "nowhere.py"]),
+        (
+            "`core/channel.py:Tube`, `core/channel.py:Channel.pour`",
+            ["core/channel.py:Tube", "core/channel.py:Channel.pour"],
+        ),
+        ("```text\n`nowhere.py`\n```", []),
+    ],
+)
+def test_a_stale_path_is_found(prose: str, stale: list[str]) -> None:
+    """A path, or a name within a file, that does not exist is found wherever inline code has it, in tables too."""
+    page = ROOT / "docs" / "turns.md"
+    assert [found for path, name in paths_in(prose) if (found := stale_in(path, name, page))] == stale

@@ -1,4 +1,4 @@
-"""The scripted LLM service, asked by clients that are not ours: openai, httpx, and bytes on a socket.
+"""The scripted LLM service, used by clients that are not ours: openai, httpx, and bytes on a socket.
 
 Time is virtual and so exact, except where a client or a process of its own needs a real thread or clock.
 """
@@ -145,7 +145,7 @@ async def test_streamed_calls_come_in_fragments_that_join() -> None:
 
 @real_time
 async def test_a_whole_reply_holds_words_and_calls() -> None:
-    """Without `stream` the calls come whole, beside what was said before them."""
+    """Without `stream` the calls come complete, together with the words before them."""
     async with asked_by_openai(ScriptedGateway([TWO_CALLS, Calls("find", {})])) as client:
         first = (await client.chat.completions.create(model="m", messages=HELLO)).choices[0]
         second = (await client.chat.completions.create(model="m", messages=HELLO)).choices[0]
@@ -173,7 +173,7 @@ async def test_a_stream_ends_with_the_usage_where_it_is_asked_for() -> None:
 
 @real_time
 async def test_a_function_can_hold_a_conversation_with_tools() -> None:
-    """A script that is a function sees tools and results, and can call first and speak then."""
+    """A script that is a function sees tools and results, and can call first and speak later."""
 
     def reply(request: ChatRequest) -> Reply:
         if request.tool_results:
@@ -199,7 +199,7 @@ async def test_a_function_can_hold_a_conversation_with_tools() -> None:
 
 @real_time
 async def test_structured_output_reaches_the_script_and_comes_back() -> None:
-    """The schema a client asks for is in the request, and JSON text from the script validates against it."""
+    """The schema that a client asks for is in the request, and JSON text from the script validates against it."""
 
     class Ticket(BaseModel):
         urgency: str
@@ -216,7 +216,7 @@ async def test_structured_output_reaches_the_script_and_comes_back() -> None:
 
 @real_time
 async def test_a_tool_that_has_to_be_called_reaches_the_script() -> None:
-    """`tool_choice` names the tool, and the script sees which; the other choices name none."""
+    """`tool_choice` names the tool, and the request shows it; the other choices name none."""
     gateway = ScriptedGateway(lambda request: Calls(request.must_call, {}) if request.must_call else Says("No."))
     tool: ChatCompletionToolParam = {"type": "function", "function": {"name": "ticket"}}
     choices: list[Any] = [{"type": "function", "function": {"name": "ticket"}}, "auto", "required", "none"]
@@ -343,7 +343,7 @@ STRUCTURED: dict[str, tuple[dict[str, object], str | None]] = {
 @real_time
 @pytest.mark.parametrize(("fields", "param"), STRUCTURED.values(), ids=STRUCTURED)
 async def test_a_format_that_no_service_takes_is_refused(fields: dict[str, object], param: str | None) -> None:
-    """A format, a strict schema or a choice of tools that OpenAI refuses is a 400 that names the field at fault."""
+    """A format, strict schema or tool choice that OpenAI refuses is a 400 that names the field at fault."""
     gateway = ScriptedGateway(lambda _: Says("{}"))
     async with asked_by_openai(gateway) as client:
         with (
@@ -356,7 +356,7 @@ async def test_a_format_that_no_service_takes_is_refused(fields: dict[str, objec
 
 @real_time
 async def test_a_wrong_key_is_refused_before_the_script_is_asked() -> None:
-    """Where a key is set, another one is a 401, and no reply is used up."""
+    """A wrong key is a 401, and uses up no reply."""
     gateway = ScriptedGateway([Says("Hello.")], api_key="right")
     async with asked_by_openai(gateway, api_key="wrong") as client:
         with pytest.raises(openai.AuthenticationError, match="API key is missing or wrong"):
@@ -368,7 +368,7 @@ async def test_a_wrong_key_is_refused_before_the_script_is_asked() -> None:
     ("authorization", "status"), [("Bearer right", 200), ("right", 200), ("Bearer wrong", 401), ("", 401), ("é", 401)]
 )
 async def test_a_key_may_come_with_or_without_bearer(authorization: str, status: int) -> None:
-    """Both forms of the right key are let in; every other header is not."""
+    """The right key is accepted in both forms; every other header is refused."""
     async with asked_by_httpx(ScriptedGateway(lambda _: Says("Hello."), api_key="right")) as client:
         headers = {"authorization": authorization.encode()}
         reply = await client.post("/chat/completions", headers=headers, json=ASK)  # type: ignore[arg-type]  # bytes do
@@ -376,7 +376,7 @@ async def test_a_key_may_come_with_or_without_bearer(authorization: str, status:
 
 
 async def test_no_key_is_kept_or_shown() -> None:
-    """Neither the right key nor one that a client sent appears in what is recorded, nor in a repr."""
+    """Neither the right key nor a key that a client sent appears in the record or in a repr."""
     gateway = ScriptedGateway(lambda _: Says("Hello."), api_key="canary-1")
     async with asked_by_httpx(gateway) as client:
         for key in ("canary-1", "canary-2"):
@@ -401,7 +401,7 @@ OTHER_REQUESTS = {
 async def test_a_bad_request_is_told_what_is_wrong(
     method: str, path: str, body: bytes, status: int, message: str
 ) -> None:
-    """Every refusal comes in OpenAI's envelope, says what was found, and keeps the connection."""
+    """Every refusal has OpenAI's envelope, says what was found, and keeps the connection."""
     gateway = ScriptedGateway([Says("Hello.")])
     async with asked_by_httpx(gateway) as client:
         reply = await client.request(method, path, content=body)
@@ -414,14 +414,14 @@ async def test_a_bad_request_is_told_what_is_wrong(
 
 
 async def test_a_request_at_the_limit_is_read() -> None:
-    """A body of exactly 4 MiB is not too long."""
+    """A body of exactly 4 MiB is accepted."""
     async with asked_by_httpx(ScriptedGateway([Says("Hello.")])) as client:
         body = json.dumps(ASK).encode().ljust(MAX_BODY_BYTES)
         assert (await client.post("/chat/completions", content=body)).status_code == 200
 
 
 async def test_the_field_at_fault_is_named() -> None:
-    """A 400 for one field says which in `param`."""
+    """A 400 about one field names it in `param`."""
     async with asked_by_httpx(ScriptedGateway([])) as client:
         reply = await client.post("/chat/completions", json=ASK | {"messages": [{"role": "bot", "content": "hi"}]})
     assert reply.json()["error"]["param"] == "messages.0.role"
@@ -456,7 +456,7 @@ async def test_a_broken_stream_is_cut_in_the_middle(text: str) -> None:
 
 
 async def test_a_stream_may_break_cleanly() -> None:
-    """With `cleanly` the response ends as HTTP wants it, yet without finish reason and `[DONE]`."""
+    """With `cleanly` the response ends properly in HTTP, but without finish reason and `[DONE]`."""
     async with asked_by_httpx(ScriptedGateway([Breaks("Half a", cleanly=True)])) as client:
         assert [text for _, text in await words(client)] == ["Half", " a"]
 
@@ -472,7 +472,7 @@ async def test_a_whole_reply_breaks_in_the_middle_too() -> None:
 
 
 async def test_an_exhausted_script_is_told_to_both_sides() -> None:
-    """One request too many gets a 500 that names the script, and fails the test when the block ends."""
+    """One request too many gets a 500 that names the script, and an error when the block ends."""
 
     async def ask() -> None:
         async with asked_by_httpx(ScriptedGateway([])) as client:
@@ -486,7 +486,7 @@ async def test_an_exhausted_script_is_told_to_both_sides() -> None:
 
 
 async def test_an_error_of_a_script_s_function_is_told_to_both_sides() -> None:
-    """What the function raises comes out of the block as it is."""
+    """An exception of the function is raised unchanged when the block ends."""
 
     def reply(request: ChatRequest) -> Reply:
         return Says(request.tool_results["c1"])
@@ -502,7 +502,7 @@ async def test_an_error_of_a_script_s_function_is_told_to_both_sides() -> None:
 
 
 async def test_an_error_in_the_block_comes_out_as_it_is() -> None:
-    """What a test raises is neither wrapped in a group nor replaced by an error of the script."""
+    """An exception of the test is neither wrapped in a group nor replaced by an error of the script."""
 
     async def ask_and_fail() -> None:
         async with asked_by_httpx(ScriptedGateway([])) as client:
@@ -531,7 +531,7 @@ async def test_the_gateway_s_delays_hold_for_replies_that_set_none() -> None:
 
 
 async def test_tokens_do_not_drift() -> None:
-    """Token 300 is due 300 paces after the first: waiting is until a moment, so rounding does not add up."""
+    """Token 300 is due 300 steps after the first: each wait has an absolute time, so rounding does not add up."""
     async with asked_by_httpx(ScriptedGateway([Says("a " * 301, token_s=0.1 / 3)])) as client:
         arrived = await words(client)
     assert arrived[300] == (10.0, " a")
@@ -547,7 +547,7 @@ async def test_a_whole_reply_comes_when_its_last_token_was_due() -> None:
 
 
 async def test_a_refusal_may_be_slow() -> None:
-    """`Refuses` waits for its `after_s`; the gateway's default for first tokens does not touch it."""
+    """`Refuses` waits for its own `after_s`; the gateway's default for first tokens does not apply."""
     gateway = ScriptedGateway([Refuses(503, "busy", after_s=0.5), Refuses(503, "busy")], first_token_s=9.0)
     async with asked_by_httpx(gateway) as client:
         for _ in range(2):
@@ -597,7 +597,7 @@ async def test_a_client_may_ask_for_a_connection_to_be_closed() -> None:
     ("leaves_after_s", "status"), [(1.5, 200), (0.5, None)], ids=["between tokens", "before the first token"]
 )
 async def test_a_client_that_hangs_up_is_noticed_at_once(leaves_after_s: float, status: int | None) -> None:
-    """The moment a client leaves is written down, and its reply stops there, without waiting for the next token."""
+    """When a client disconnects, the time is recorded and its reply stops, without waiting for the next token."""
     gateway = ScriptedGateway([Says("a b c", after_s=1.0, token_s=1.0)])
     async with asked_by_httpx(gateway) as client:
         with anyio.move_on_after(leaves_after_s):
@@ -609,7 +609,7 @@ async def test_a_client_that_hangs_up_is_noticed_at_once(leaves_after_s: float, 
 
 
 async def test_a_client_that_heard_all_has_not_hung_up() -> None:
-    """Closing the connection at `[DONE]` is not taken for a hang-up."""
+    """Closing the connection at `[DONE]` does not count as disconnecting."""
     gateway = ScriptedGateway([Says("a b")])
     async with asked_by_httpx(gateway) as client:
         async with aconnect_sse(client, "POST", "/chat/completions", json=STREAM) as reply:
@@ -621,7 +621,7 @@ async def test_a_client_that_heard_all_has_not_hung_up() -> None:
 
 
 async def test_leaving_the_block_ends_replies_that_are_under_way() -> None:
-    """A client that still waits is cut off, its request has an end, and the port is free again."""
+    """When the block ends, a waiting client is cut off, its request ends, and the port is free again."""
     gateway = ScriptedGateway([Says("a b", token_s=1000.0)])
     async with httpx.AsyncClient(timeout=None) as client:
         async with gateway.serve() as base_url:
@@ -637,7 +637,7 @@ async def test_leaving_the_block_ends_replies_that_are_under_way() -> None:
 
 
 async def test_a_gateway_can_serve_again() -> None:
-    """A second `serve` goes on with the same script and the same record."""
+    """A second `serve` continues with the same script and the same record."""
     gateway = ScriptedGateway([Says("One."), Says("Two.")])
     for _ in range(2):
         async with asked_by_httpx(gateway) as client:
@@ -647,7 +647,7 @@ async def test_a_gateway_can_serve_again() -> None:
 
 
 async def test_a_gateway_that_runs_for_long_need_not_record() -> None:
-    """With `record=False` replies are given and nothing is kept."""
+    """With `record=False` replies are sent and nothing is kept."""
     gateway = ScriptedGateway([Says("One.")], record=False)
     async with asked_by_httpx(gateway) as client:
         assert (await client.post("/chat/completions", json=ASK)).status_code == 200
@@ -676,7 +676,7 @@ async def test_a_stream_is_server_sent_events_and_nothing_else() -> None:
 
 
 async def test_requests_sent_ahead_are_answered_in_order() -> None:
-    """Requests that arrive with the first one, or during its reply, wait for their turn."""
+    """Requests that arrive together with the first one, or during its reply, are answered in order."""
     asked = anyio.Event()
     replies = iter([Says("First", after_s=1.0), Says("Second"), Says("Third")])
 
@@ -710,7 +710,7 @@ async def test_a_body_that_waits_for_leave_is_let_in() -> None:
     ids=["no http", "endless header"],
 )
 async def test_what_is_no_http_is_refused_and_the_connection_closed(sent: bytes, status: bytes) -> None:
-    """Bytes that are no request get an error in the same envelope; the next client is served."""
+    """Bytes that are not a request get an error in the same envelope; the next client is served."""
     gateway = ScriptedGateway([])
     async with asked_by_bytes(gateway) as stream:
         await stream.send(sent)

@@ -1,4 +1,4 @@
-"""The simulated LLM Gateway: each of its ways alone, asked by our model stage in whole calls, and by others.
+"""The simulated LLM Gateway: each peculiarity alone, used by our model stage in whole sessions, and by others.
 
 What the application writes is the same in all of them.
 """
@@ -30,7 +30,7 @@ PLAIN = GatewayQuirks()
 
 
 class Shop:
-    """Remembers which orders were looked for."""
+    """Remembers which orders were looked up."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
@@ -45,13 +45,13 @@ async def find_order(number: Annotated[int, Field(gt=0)], call: vp.ToolContext[S
 
 @vp.tool(effect="read")
 async def opening_hours(call: vp.ToolContext[Shop]) -> str:
-    """Tell when the shop is open."""
+    """Say when the shop is open."""
     call.deps.numbers.append(0)
     return "always"
 
 
 async def hold(gateway: GatewaySimulator, *, says: int = 1, **options: Any) -> tuple[Asked, Shop]:
-    """Hold a call in which the caller asks for an order; `gpt-5.2` is asked unless another model is named."""
+    """Hold a session in which the caller asks about an order; the model is `gpt-5.2` unless another is named."""
     asked, voice, shop = Asked(), ScriptedVoice(character_s=0.0), Shop()
     async with gateway.serve() as base_url:
         stage = vp.LLMStreamStage(base_url=base_url, **{"model": "gpt-5.2", **options})
@@ -119,14 +119,14 @@ async def test_a_call_with_a_tool_is_the_same_with_each_quirk(quirks: GatewayQui
 
 @pytest.mark.parametrize("model", ["claude-haiku-4-5-20251001", "gpt-5.2"])
 async def test_calls_without_arguments_go_back_as_the_route_wants_them(model: str) -> None:
-    """Where a route refuses empty arguments in the history, the request after such a call is taken all the same."""
+    """If a route refuses empty arguments in the history, the request after such a call still works."""
     script: list[Reply] = [Calls("opening_hours", {}), Says("Always."), Says("Still always.")]
     asked, shop = await hold(GatewaySimulator(script), model=model, says=2)
     assert (asked.said, shop.numbers) == ("Always.Still always.", [0])
 
 
 async def test_gemini_takes_reduced_schemas() -> None:
-    """A schema with keywords that the route refuses is an error; reduced it is taken."""
+    """A schema with keywords that the route refuses is an error; a reduced schema is accepted."""
     plain, _ = await hold(GatewaySimulator(ORDER), model="gemini-2.5-flash")
     assert "HTTP 400" in str(plain.end.error)
     assert "Unknown name" in str(plain.end.error)
@@ -146,7 +146,7 @@ class Ticket(BaseModel):
     [("response_format", Says('{"intent": "cancel"}')), ("tool", Calls("ticket", {"intent": "cancel"}))],
 )
 async def test_structured_output_takes_the_same_ways(form: Any, reply: Reply) -> None:
-    """A classification through the gateway is a model, whichever way the answer comes."""
+    """A classification through the gateway gives a model instance, in whichever form the answer comes."""
 
     def answer(chat: ChatRequest) -> Reply:
         return replace(reply, name=chat.must_call) if isinstance(reply, Calls) else reply
@@ -159,7 +159,7 @@ async def test_structured_output_takes_the_same_ways(form: Any, reply: Reply) ->
 
 
 async def test_a_model_that_cannot_stream_is_not_asked_to() -> None:
-    """With `streams=False` a whole answer is asked for, may take long, and is said in sentences."""
+    """With `streams=False` a whole answer is requested, may take long, and is said sentence by sentence."""
     gateway = GatewaySimulator([Says("One thing. Another thing.", after_s=8.0)], quirks=GatewayQuirks(streams=False))
     asked, _ = await hold(gateway, streams=False)
 
@@ -193,7 +193,7 @@ async def test_a_whole_answer_has_its_deadline() -> None:
     ],
 )
 async def test_every_envelope_is_told(envelope: Any, refuses: Refuses, error: type[Exception]) -> None:
-    """In whichever shape an error comes, the turn fails with the right type and what the gateway said."""
+    """In every shape of error, the turn fails with the right type and the gateway's message."""
     asked, _ = await hold(GatewaySimulator([refuses], quirks=GatewayQuirks(envelope=envelope)))
     assert type(asked.end.error) is error
     assert refuses.message in str(asked.end.error)
@@ -201,7 +201,7 @@ async def test_every_envelope_is_told(envelope: Any, refuses: Refuses, error: ty
 
 @pytest.mark.parametrize("envelope", ["code", "nested", "openai"])
 async def test_an_error_in_the_midst_of_a_stream_is_told(envelope: Any) -> None:
-    """An error event ends the reply as cut, and is not spoken."""
+    """An error event cuts the reply, and is not said."""
     quirks = GatewayQuirks(envelope=envelope, error_in_stream=True)
     asked, _ = await hold(GatewaySimulator([Breaks("First. Second")], quirks=quirks))
     assert isinstance(asked.end.error, IncompleteReply)
@@ -221,7 +221,7 @@ async def test_an_error_in_the_midst_of_a_stream_is_told(envelope: Any) -> None:
     ],
 )
 async def test_envelopes_have_the_gateways_shapes(body: dict[str, Any], shape: dict[str, Any]) -> None:
-    """The three shapes are those that were documented or seen."""
+    """The three shapes are those that were documented or observed."""
     response = await post(GatewaySimulator([Refuses(400, "no")], quirks=GatewayQuirks(**body)), HELLO)
     assert (response.status_code, response.json()) == (400, shape)
 
@@ -280,7 +280,7 @@ async def test_envelopes_have_the_gateways_shapes(body: dict[str, Any], shape: d
     ],
 )
 async def test_what_the_gateway_refuses(quirks: GatewayQuirks, body: dict[str, Any], status: int, said: str) -> None:
-    """With its switch a request is refused that is answered without it."""
+    """With its switch on, a request is refused that is answered without it."""
     refused = await post(GatewaySimulator([Says("Hi.")], quirks=quirks), body)
     assert refused.status_code == status
     assert said in refused.json()["error"]["message"]
@@ -288,7 +288,7 @@ async def test_what_the_gateway_refuses(quirks: GatewayQuirks, body: dict[str, A
 
 
 async def test_a_propertys_name_is_no_keyword() -> None:
-    """A property may be called as a keyword is."""
+    """A property may have the name of a keyword."""
     schema = {"type": "object", "properties": {"title": {"type": "string"}, "default": {"enum": [{"const": 1}]}}}
     tool = {"type": "function", "function": {"name": "t", "parameters": schema}}
     body = HELLO | {"model": "gemini-x", "tools": [tool]}
@@ -298,7 +298,7 @@ async def test_a_propertys_name_is_no_keyword() -> None:
 
 @pytest.mark.parametrize("key", [KEY, f"Bearer {KEY}"])
 async def test_the_key_is_taken_bare_and_as_a_bearer(key: str) -> None:
-    """The gateway takes both, and refuses another key as an authentication error."""
+    """The gateway accepts both forms of the key, and refuses another key as an authentication error."""
     assert (await post(GatewaySimulator([Says("Hi.")], api_key=KEY), HELLO, authorization=key)).status_code == 200
     refused = await post(GatewaySimulator([Says("Hi.")], api_key=KEY), HELLO, authorization="wrong")
     assert (refused.status_code, refused.json()["status"]) == (401, "error")
@@ -306,7 +306,7 @@ async def test_the_key_is_taken_bare_and_as_a_bearer(key: str) -> None:
 
 
 async def test_the_catalogue_is_open_to_all() -> None:
-    """Which models there are, and what each supports, is told without a key."""
+    """The list of models, and what each supports, needs no key."""
     quirks = GatewayQuirks(streams=False, unsupported=frozenset({"tools", "tool_choice"}))
     gateway = GatewaySimulator([], quirks=quirks, api_key=KEY, models=["gpt-oss-20b"])
     async with gateway.serve() as base_url, httpx.AsyncClient() as client:
@@ -330,7 +330,7 @@ async def test_the_catalogue_is_open_to_all() -> None:
     ],
 )
 async def test_a_server_error_is_tried_again_unseen(fields: dict[str, Any], took_s: float, status: int) -> None:
-    """Half a second after a server error the gateway tries again, unless it is told not to, or has fallbacks."""
+    """Half a second after a server error the gateway retries, unless the request forbids it or has fallbacks."""
     gateway = GatewaySimulator([Refuses(503, "busy", after_s=0.1), Says("Hi.", after_s=0.1)])
     response = await post(gateway, HELLO | fields)
     (request,) = gateway.requests
@@ -350,7 +350,7 @@ async def test_a_server_error_is_tried_again_unseen(fields: dict[str, Any], took
     ],
 )
 async def test_fallbacks_reply_in_their_turn(fields: dict[str, Any], broken: int, model: str, status: int) -> None:
-    """After a server error the next of the models that were named is asked, as many as was asked for."""
+    """After a server error the next of the named models is asked, as many as the request allows."""
     asked: list[str] = []
 
     def answer(request: ChatRequest) -> Reply:
@@ -363,14 +363,14 @@ async def test_fallbacks_reply_in_their_turn(fields: dict[str, Any], broken: int
 
 
 async def test_a_refusal_is_not_tried_again_unseen() -> None:
-    """A 400 would be a 400 again."""
+    """A 400 is not retried, because it would be a 400 again."""
     gateway = GatewaySimulator([Refuses(400, "no"), Says("Hi.")])
     assert (await post(gateway, HELLO)).status_code == 400
     assert len(gateway.script.unused) == 1
 
 
 async def test_requests_are_limited_by_the_minute() -> None:
-    """The headers count down for each model; who asks once too often is told when the window ends, and then served."""
+    """The headers count down for each model; one request too many is refused until the window ends."""
     gateway = GatewaySimulator(lambda _: Says("Hi."), quirks=GatewayQuirks(requests_per_minute=2))
     found: list[tuple[int, str, str, str | None]] = []
     async with gateway.serve() as base_url, httpx.AsyncClient() as client:
@@ -393,7 +393,7 @@ async def test_requests_are_limited_by_the_minute() -> None:
 
 
 async def test_each_switch_is_seen_on_the_wire() -> None:
-    """A switch changes the events of a stream as it says; without any they are those of OpenAI."""
+    """A switch changes the events of a stream as described; without switches they are OpenAI's."""
 
     async def seen(**switches: Any) -> list[Any]:
         gateway = GatewaySimulator([Calls("t", "{}", call_id="c")], quirks=GatewayQuirks(**switches))

@@ -1,4 +1,4 @@
-"""The vocabulary of scripted models: tokens, timetables, scripts, and what a request may look like."""
+"""The vocabulary of scripted models: tokens, timetables, scripts, and valid requests."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_several_calls_follow_one_another() -> None:
 
 
 def test_arguments_given_as_text_are_not_mended() -> None:
-    """A string is sent as it stands, also when it is no JSON."""
+    """A string is sent unchanged, even if it is not JSON."""
     pieces = [piece for _, piece in schedule(Calls("find", '{"n": ')) if isinstance(piece, ToolCallDelta)]
     assert "".join(piece.arguments for piece in pieces) == '{"n": '
 
@@ -149,14 +149,14 @@ def test_a_reply_without_words_ends_when_its_first_token_was_due() -> None:
 
 
 def test_replies_are_used_up_in_order() -> None:
-    """Each request takes the next reply, and the rest can be asked for."""
+    """Each request takes the next reply, and `unused` has the rest."""
     script = Script([Says("one"), Refuses(500, "two"), Says("three")])
     assert [script.answer(ASKED), script.answer(ASKED)] == [Says("one"), Refuses(500, "two")]
     assert script.unused == (Says("three"),)
 
 
 def test_an_exhausted_script_is_an_error_that_names_it() -> None:
-    """Asking once too often says which script, how many replies it had, and what the user said last."""
+    """The error for one request too many names the script, its number of replies, and the user's last words."""
     script = Script([Says("one")], name="booking")
     script.answer(ASKED)
     with pytest.raises(AssertionError, match=r"booking holds 1 replies .*'Where is it\?'.* add a reply"):
@@ -189,7 +189,7 @@ def test_a_script_shows_how_far_it_has_come() -> None:
 
 
 def test_a_request_is_read_into_plain_values() -> None:
-    """Messages, calls, tool names, format and streaming options come out typed; text in parts is joined."""
+    """Messages, calls, tool names, format and streaming options are parsed into types; text in parts is joined."""
     tool: JsonValue = {"type": "function", "function": {"name": "find", "parameters": {}}}
     parts: JsonValue = [{"type": "text", "text": "Where "}, {"type": "text", "text": "is it?"}]
     assert parse_request(
@@ -217,7 +217,7 @@ def test_a_request_is_read_into_plain_values() -> None:
 
 
 def test_tool_results_are_those_since_the_user_spoke() -> None:
-    """A result of an earlier turn is not taken for one of this turn."""
+    """A result of an earlier turn does not count as one of this turn."""
     earlier: list[JsonValue] = [USER, asks("c1"), answers("c1"), {"role": "assistant", "content": "There."}, USER]
     assert parse_request({"model": "m", "messages": earlier}).tool_results == {}
     now = parse_request({"model": "m", "messages": [*earlier, asks("c2", "c3"), answers("c3"), answers("c2")]})

@@ -1,4 +1,4 @@
-"""Parts that play a script: real implementations, and nothing of them is random."""
+"""Parts that follow a script: real implementations, without any randomness."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ HEARD = (SpeechStarted, SpeechEnded, EarlyTranscript, Transcript)
 
 
 async def told(agent: Pipeline, **settings: Any) -> list[tuple[float, Event]]:
-    """Hold a call until the caller hangs up, and return what was told when."""
+    """Hold a session until the caller hangs up, and return which events were emitted when."""
     async with agent.session(**{"output": RecordingOutput()} | settings) as session:
         return [(round(anyio.current_time(), 6), event) async for event in session]
 
@@ -57,7 +57,7 @@ def row(
 
 
 async def test_a_caller_says_what_the_script_says() -> None:
-    """Each line of the script is heard at its time, also when it was not written in order."""
+    """Each line of the script takes effect at its time, even if it was not written in order."""
     user = ScriptedUser().hangs_up(at_s=6.0).says("Hello?", at_s=1.5, speech_s=0.4, silence_s=0.3)
     user.guesses("hel", at_s=1.0, stable=False).interrupts(at_s=4.0, for_s=0.5)
     heard = [(at_s, event) for at_s, event in await told(row(user, Says("Yes."))) if isinstance(event, HEARD)]
@@ -72,14 +72,14 @@ async def test_a_caller_says_what_the_script_says() -> None:
 
 
 async def test_a_caller_stays_on_the_line() -> None:
-    """Without a hang-up in the script the session goes on until somebody ends it."""
+    """Without a hang-up in the script the session continues until the application ends it."""
     async with row(ScriptedUser().says("Hello?", at_s=0.5), Says("Yes.")).session(output=RecordingOutput()) as session:
         await anyio.sleep(3_600.0)
         assert not session.ended.is_set()
 
 
 async def test_the_script_counts_from_the_session() -> None:
-    """The second call of a host hears the same script from its beginning."""
+    """The second session of a host plays the same script from its beginning."""
     agent = row(ScriptedUser().says("Hello?", at_s=0.5).hangs_up(at_s=2.0), Says("One."), Says("Two."))
     heard: list[float] = []
     async with agent.open() as host:
@@ -113,7 +113,7 @@ async def test_a_recogniser_goes_by_the_audio_it_was_given() -> None:
 
 
 async def test_a_model_answers_at_the_times_of_its_script() -> None:
-    """The first token after its wait, each further one a step later."""
+    """The first token comes after its delay, each further one a step later."""
     reply = Says("One two. Three four.", after_s=0.2, token_s=0.1)
     events = await told(row(ScriptedUser().says("Go.", at_s=1.0).hangs_up(at_s=9.0), reply))
     [(_, ended)] = [line for line in events if isinstance(line[1], TurnCompleted)]
@@ -123,7 +123,7 @@ async def test_a_model_answers_at_the_times_of_its_script() -> None:
 
 
 async def test_a_model_remembers_what_it_was_asked() -> None:
-    """Each request is kept, as a service would have got it."""
+    """Each request is kept as a service would have received it."""
 
     @tool(effect="read")
     async def look(order: str) -> str:
@@ -151,7 +151,7 @@ async def test_a_model_remembers_what_it_was_asked() -> None:
     ],
 )
 async def test_a_model_fails_as_a_service_does(reply: Reply, error: type[VendorError], retryable: bool) -> None:
-    """A refusal and a broken reply arrive as the errors that a service's would."""
+    """A refusal and a broken reply raise the errors that a service's would."""
     events = await told(row(ScriptedUser().says("Hello?", at_s=0.5).hangs_up(at_s=9.0), reply))
     [failed] = [event for _, event in events if isinstance(event, TurnFailed)]
     assert type(failed.error) is error
@@ -160,7 +160,7 @@ async def test_a_model_fails_as_a_service_does(reply: Reply, error: type[VendorE
 
 
 async def test_a_script_that_is_too_short_is_told() -> None:
-    """A question that no reply was written for fails the turn, and the error says how many replies there were."""
+    """A request without a reply in the script fails the turn, and the error says how many replies there were."""
     events = await told(row(ScriptedUser().says("Hello?", at_s=0.5).hangs_up(at_s=9.0)))
     [failed] = [event for _, event in events if isinstance(event, TurnFailed)]
     assert isinstance(failed.error, StageError)
@@ -182,7 +182,7 @@ async def test_speech_is_as_long_as_its_text(text: str, seconds: float) -> None:
 
 
 async def test_speech_comes_in_frames_at_its_speed() -> None:
-    """After the first wait, frames of 20 ms come as many times faster than they are played as was asked for."""
+    """After the first audio, frames of 20 ms come at `speed` times real time."""
     voice = ScriptedVoice(first_audio_s=0.3, character_s=0.02, speed=2.0, marks=False, sample_rate=8_000)
     assert [(at_s, len(piece)) for at_s, piece in await spoken(voice, "abc") if isinstance(piece, bytes)] == [
         (0.3, 320),
@@ -192,7 +192,7 @@ async def test_speech_comes_in_frames_at_its_speed() -> None:
 
 
 async def test_a_voice_tells_where_words_end() -> None:
-    """A mark for each word, at its last character, before any audio."""
+    """There is a mark for each word, at its last character, before any audio."""
     marks = [
         piece for _, piece in await spoken(ScriptedVoice(character_s=0.1), "It is 5.") if isinstance(piece, WordMark)
     ]
@@ -200,7 +200,7 @@ async def test_a_voice_tells_where_words_end() -> None:
 
 
 async def test_a_voice_remembers_what_it_was_asked() -> None:
-    """Sentences are kept with the time of asking, white space included."""
+    """Sentences are kept with the time of asking, including white space."""
     voice = ScriptedVoice()
     await told(row(ScriptedUser().says("Go.", at_s=0.5).hangs_up(at_s=9.0), Says("One is. Two is."), voice=voice))
     assert [(at_s, text.strip()) for at_s, text in voice.sentences] == [(0.5, "One is."), (0.5, "Two is.")]
@@ -210,7 +210,7 @@ async def test_a_voice_remembers_what_it_was_asked() -> None:
 
 
 async def test_a_loudspeaker_remembers_frames_and_spans() -> None:
-    """What was handed over when, and when sound was heard, can be asked after the call."""
+    """After the session, the output has which frames were written when, and when there was sound."""
     output = RecordingOutput(8_000)
     user = ScriptedUser().says("Go.", at_s=0.5).interrupts(at_s=0.6).hangs_up(at_s=2.0)
     events = await told(row(user, Says("Ten chars."), voice=ScriptedVoice(sample_rate=8_000)), output=output)
@@ -228,5 +228,5 @@ async def test_a_loudspeaker_remembers_frames_and_spans() -> None:
     ],
 )
 async def test_a_script_shows_how_long_it_is(part: object, shown: str) -> None:
-    """The repr counts what will happen."""
+    """The repr counts the events of the script."""
     assert repr(part) == shown

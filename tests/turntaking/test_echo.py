@@ -1,4 +1,4 @@
-"""The agent's own voice from a loudspeaker: what is taken for it, and what is not."""
+"""The agent's own voice from a loudspeaker: what counts as echo, and what does not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUESTION = "It is forty euros. Is that right, yes or no?"
 
 
 class World:
-    """An agent that says `sentences`, each (text, start, end), and a guard that is asked at some times."""
+    """An agent that says `sentences`, each (text, start, end), and a guard that can be asked at given times."""
 
     def __init__(self, *sentences: tuple[str, float, float]) -> None:
         self.sentences = list(sentences)
@@ -125,7 +125,7 @@ ECHOES: list[tuple[str, Heard, bool]] = [
 
 @pytest.mark.parametrize(("heard", "is_echo"), [row[1:] for row in ECHOES], ids=[row[0] for row in ECHOES])
 def test_the_table(heard: Heard, is_echo: bool) -> None:
-    """Each row: the agent asks from 1.0 to 4.0 s; what is heard last is its echo, or is not."""
+    """Each row: the agent speaks from 1.0 to 4.0 s; the last event is its echo, or is not."""
     assert last(heard) is is_echo
 
 
@@ -134,13 +134,13 @@ def test_the_table(heard: Heard, is_echo: bool) -> None:
     [(4.3, False), (3.5, True)],
 )
 def test_the_times_of_words_tell_as_well(started_s: float, is_echo: bool) -> None:
-    """Where nobody told when speech began, its first word does; a last word after the agent's end is the caller's."""
+    """Without a `SpeechStarted`, speech begins with its first word; a last word after the agent is the caller's."""
     words = (Word("or", 3.0, 3.2, 0.9), Word("no", started_s, started_s + 0.3, 0.9))
     assert last([(5.0, Transcript("or no", 4.2, 4.9, words))]) is is_echo
 
 
 def test_between_two_sentences_the_caller_is_heard() -> None:
-    """While a tool runs the agent is silent, and what is said then is the caller's, its own words included."""
+    """While a tool runs the agent is silent, so what is said then is the caller's, even in the agent's own words."""
     said = ("One moment please.", 1.0, 2.0), ("It is forty euros.", 6.0, 7.0)
     assert World(*said).hears([began(3.0), early("one moment please", 4.0)]) == [False, False]
     assert last([began(3.0), (6.2, Transcript("one moment please", 3.9, 6.2))], *said) is False
@@ -148,21 +148,21 @@ def test_between_two_sentences_the_caller_is_heard() -> None:
 
 
 def test_an_echo_of_several_sentences_is_one() -> None:
-    """A recogniser may take what the agent says in several sentences for one utterance."""
+    """A recogniser may report several sentences of the agent's as one utterance."""
     said = ("It is forty euros.", 1.0, 2.2), ("It arrives tomorrow.", 2.2, 3.6)
     assert last([began(1.1), final("it is forty euros it arrives tomorrow", 3.7)], *said)
     assert not last([began(1.1), final("it arrives tomorrow it is forty euros why", 3.7)], *said)
 
 
 def test_a_reply_that_was_cut_off_is_no_quicker_than_others() -> None:
-    """After an interruption at 1.5 s the echo is looked for among the words that can have been said by then."""
+    """After an interruption at 1.5 s, only words that can have been said by then count as echo."""
     said = (QUESTION, 1.0, 1.5)
     assert last([began(1.1), final("it is for", 1.6, told=0.8)], said)
     assert not last([began(1.1), final("is that right yes", 1.6, told=0.1)], said)
 
 
 def test_it_is_audible_until_its_echo_is_over() -> None:
-    """The agent can be heard while it speaks and a moment after."""
+    """The agent is audible while it speaks and for a moment afterwards."""
     world = World((QUESTION, 1.0, 4.0))
     audible: list[bool] = []
     for at_s in (0.5, 1.0, 3.9, 4.0 + ECHO_S, 4.01 + ECHO_S):
@@ -185,7 +185,7 @@ EVENTS = st.one_of(
 def test_whatever_was_heard_before_a_clean_answer_counts(
     events: list[tuple[float, Hearing]], at_s: float, text: str
 ) -> None:
-    """Nothing that was heard while the agent spoke makes it deaf afterwards."""
+    """Nothing that was recognised while the agent spoke makes it ignore the caller afterwards."""
     world = World((QUESTION, 1.0, 4.0), ("One moment.", 9.0, 10.0))
     world.hears(sorted(events, key=lambda event: event[0]))
     assert world.hears([began(at_s), early(text, at_s + 0.5), final(text, at_s + 1.0)]) == [False] * 3
@@ -193,7 +193,7 @@ def test_whatever_was_heard_before_a_clean_answer_counts(
 
 @given(start=st.integers(0, 9), length=st.integers(1, 9), told=st.floats(0.0, 2.0))
 def test_no_piece_of_an_echo_counts(start: int, length: int, told: float) -> None:
-    """Whatever stretch of the agent's words comes back, however late it is told, it counts for nothing."""
+    """Any stretch of the agent's words that comes back is echo, however late it is reported."""
     words = QUESTION.split()
     starts = [1.0 + 3.0 * len(" ".join(words[:count])) / len(QUESTION) for count in range(len(words) + 1)]
     start, end = min(start, len(words) - 1), min(start + length, len(words))

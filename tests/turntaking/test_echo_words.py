@@ -1,4 +1,4 @@
-"""Which of the words that were heard did the agent not say itself."""
+"""Finding the recognised words that the agent did not say itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPEN = "We are open from nine to five on weekdays, and the shop is closed on Sun
     ],
 )
 def test_words_are_what_is_pronounced(text: str, words: list[str]) -> None:
-    """Case, punctuation and apostrophes go, digits stand alone, and so do characters of scripts without spaces."""
+    """Case, punctuation and apostrophes are dropped; digits, and characters of unspaced scripts, are single words."""
     assert words_of(text) == words
 
 
@@ -57,7 +57,7 @@ def test_words_are_what_is_pronounced(text: str, words: list[str]) -> None:
     ],
 )
 def test_the_words_that_the_agent_did_not_say(heard: str, said: str, new: str) -> None:
-    """What was heard is laid along what was said: in order, each word once, with a recogniser's errors."""
+    """Recognised words are aligned with the agent's: in order, each word once, allowing for a recogniser's errors."""
     words = words_of(heard)
     verdicts = new_words(words, words_of(said))
     assert [word for word, is_new in zip(words, verdicts, strict=True) if is_new] == words_of(new)
@@ -90,13 +90,13 @@ SENTENCE = st.lists(WORD, max_size=12)
 
 @given(said=SENTENCE, start=st.integers(0, 11), length=st.integers(0, 12))
 def test_nothing_of_an_echo_is_new(said: list[str], start: int, length: int) -> None:
-    """No word of any stretch of what the agent said is taken for the caller's."""
+    """No stretch of the agent's own words contains a new word."""
     assert not any(new_words(said[start : start + length], said))
 
 
 @given(heard=SENTENCE, said=SENTENCE)
 def test_words_that_nobody_said_are_new(heard: list[str], said: list[str]) -> None:
-    """There is a verdict for each word, and a word unlike all of the agent's is always the caller's."""
+    """Each word gets a verdict, and a word unlike all of the agent's is always the caller's."""
     foreign = ["xyzzyx" if word in {"stop", "yes"} else word for word in heard]
     verdicts = new_words(foreign, said)
     assert len(verdicts) == len(foreign)
@@ -105,6 +105,6 @@ def test_words_that_nobody_said_are_new(heard: list[str], said: list[str]) -> No
 
 @given(said=st.lists(WORD, min_size=1, max_size=12), place=st.integers(0, 12))
 def test_a_caller_who_cuts_in_is_heard_at_every_place(said: list[str], place: int) -> None:
-    """Two foreign words in a row are enough, wherever in an echo they are."""
+    """Two new words in a row are enough, wherever in an echo they are."""
     heard = [*said[:place], "quiet", "xyzzyx", *said[place:]]
     assert are_enough(new_words(heard, said), is_sure=False)

@@ -27,7 +27,7 @@ Phase: TypeAlias = Literal["none", "draft", "live"]
 
 
 class World:
-    """What a session does with the decisions, reduced to the phase of the current turn."""
+    """Carries out decisions as a session does, reduced to the phase of the current turn."""
 
     def __init__(self, phase: Phase = "none", *, rules: TurnRules | None = None, echo: EchoGuard | None = None) -> None:
         self.phase: Phase = phase
@@ -83,7 +83,7 @@ TABLE: list[tuple[str, Phase, Hearing, list[Decision]]] = [
 
 @pytest.mark.parametrize(("phase", "event", "decisions"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
 def test_the_table(phase: Phase, event: Hearing, decisions: list[Decision]) -> None:
-    """Each row of the table: what is heard at 5.0 s in which phase leads to which decisions."""
+    """Each row of the table: an event at 5.0 s in a phase leads to these decisions."""
     assert World(phase).hears(event, 5.0) == decisions
 
 
@@ -106,19 +106,19 @@ AFTER_A_DRAFT: list[tuple[str, Hearing, list[Decision]]] = [
     ("event", "decisions"), [row[1:] for row in AFTER_A_DRAFT], ids=[row[0] for row in AFTER_A_DRAFT]
 )
 def test_a_draft_stands_or_falls_with_its_words(event: Hearing, decisions: list[Decision]) -> None:
-    """After a draft on "hello there", each thing that can be heard at 5.0 s leads to these decisions."""
+    """After a draft on "hello there", each event at 5.0 s leads to these decisions."""
     world = World()
     world.hears(STABLE, 4.0)
     assert world.hears(event, 5.0) == decisions
 
 
 def test_drafts_can_be_turned_off() -> None:
-    """With `drafts=False` a stable guess starts nothing."""
+    """With `drafts=False` a stable early transcript starts nothing."""
     assert World(rules=TurnRules(drafts=False)).hears(STABLE, 5.0) == []
 
 
 def test_a_draft_that_failed_is_started_anew() -> None:
-    """When a draft is gone without a word, the same words start another one."""
+    """After a draft was dropped, the same words start another draft."""
     world = World()
     world.hears(STABLE, 4.0)
     world.phase = "none"
@@ -139,7 +139,7 @@ def test_a_draft_that_failed_is_started_anew() -> None:
     ],
 )
 def test_speech_interrupts_once_it_lasted(heard: list[tuple[float, Hearing | Tick]], decisions: list[Decision]) -> None:
-    """Speech since 5.0 s interrupts a reply after 0.3 s, or with the first word; a cough does not, and none twice."""
+    """Speech since 5.0 s interrupts a reply once: after 0.3 s or with the first word; a cough does not interrupt."""
     world = World("live")
     world.hears(SpeechStarted(at_s=5.0), 5.0)
     assert [decision for at_s, event in heard for decision in world.hears(event, at_s)] == decisions
@@ -156,7 +156,7 @@ def test_speech_interrupts_once_it_lasted(heard: list[tuple[float, Hearing | Tic
     ],
 )
 def test_it_says_when_to_ask_again(phase: Phase, event: Hearing, wake_at: float | None) -> None:
-    """A tick is wanted only for speech into a reply, counted from its first sample."""
+    """A tick is asked for only when speech begins during a reply, counted from its first sample."""
     world = World(phase)
     world.hears(event, 5.0)
     assert world.policy.wake_at == wake_at
@@ -164,7 +164,7 @@ def test_it_says_when_to_ask_again(phase: Phase, event: Hearing, wake_at: float 
 
 @pytest.mark.parametrize("tenth", range(1, 100))
 def test_the_time_to_wake_is_one_that_a_clock_can_show(tenth: int) -> None:
-    """It is a whole number of microseconds: a tick at that time must not be a bit early."""
+    """`wake_at` is a whole number of microseconds, so that a tick at that time is not slightly early."""
     world = World("live")
     world.hears(SpeechStarted(at_s=tenth / 10), tenth / 10)
     assert world.policy.wake_at == round(tenth / 10 + 0.3, 6)
@@ -172,7 +172,7 @@ def test_the_time_to_wake_is_one_that_a_clock_can_show(tenth: int) -> None:
 
 
 def test_a_reply_that_ends_meanwhile_is_not_interrupted() -> None:
-    """When the reply is over before the speech has lasted, the tick does nothing."""
+    """When the reply ends before the speech has lasted long enough, the tick does nothing."""
     world = World("live")
     world.hears(SpeechStarted(at_s=5.0), 5.0)
     world.phase = "none"
@@ -186,7 +186,7 @@ def test_speech_can_interrupt_at_once() -> None:
 
 @pytest.mark.parametrize("min_speech_s", [-0.1, 10.1, float("nan"), float("inf")])
 def test_rules_that_cannot_be_meant_are_refused(min_speech_s: float) -> None:
-    """Negative, endless and undefined times are errors when the rules are written."""
+    """Negative, infinite and undefined times are refused when the rules are created."""
     with pytest.raises(ConfigurationError, match="min_speech_s must be 0 to 10 seconds"):
         TurnRules(min_speech_s=min_speech_s)
 
@@ -197,7 +197,7 @@ SAID = "we are open from nine to five"
 
 
 def speaks_aloud(phase: Phase, *, until_s: float = 6.0) -> World:
-    """A world whose agent has said SAID from 4.0 s on, and can be heard by the microphone."""
+    """A world whose agent has been saying SAID since 4.0 s, audible to the microphone."""
     guard = EchoGuard(lambda: until_s)
     guard.says(SAID, 4.0)
     return World(phase, echo=guard)
@@ -227,20 +227,20 @@ WITH_A_LOUDSPEAKER: list[tuple[str, Phase, Hearing, list[Decision]]] = [
     ("phase", "event", "decisions"), [row[1:] for row in WITH_A_LOUDSPEAKER], ids=[row[0] for row in WITH_A_LOUDSPEAKER]
 )
 def test_the_table_with_a_loudspeaker(phase: Phase, event: Hearing, decisions: list[Decision]) -> None:
-    """Each row: what is heard at 5.0 s, while the agent can be heard since 4.0 s, leads to which decisions."""
+    """Each row: an event at 5.0 s, while the agent has been audible since 4.0 s, leads to these decisions."""
     world = speaks_aloud(phase)
     assert world.hears(event, 5.0) == decisions
     assert world.policy.wake_at is None
 
 
 def test_what_was_typed_is_no_echo() -> None:
-    """Typed words are the caller's, whatever the agent says meanwhile."""
+    """Typed words are the caller's, whatever the agent is saying."""
     typed = Transcript(SAID, 5.0, 5.0)
     assert speaks_aloud("live").policy.handle(typed, 5.0, is_typed=True) == [Interrupt(), Start(typed)]
 
 
 def test_a_cough_before_the_agent_speaks_does_not_interrupt_it() -> None:
-    """Speech that began in silence waits for `min_speech_s`; by then a detector hears the agent."""
+    """Speech that began in silence does not interrupt if the agent has become audible within `min_speech_s`."""
     guard = EchoGuard(lambda: 6.0)
     world = World("live", echo=guard)
     assert world.hears(SpeechStarted(at_s=3.8), 3.9) == []
@@ -250,7 +250,7 @@ def test_a_cough_before_the_agent_speaks_does_not_interrupt_it() -> None:
 
 
 def test_an_agent_that_thinks_is_interrupted_by_speech() -> None:
-    """With a loudspeaker too, speech alone interrupts a reply of which nothing can be heard."""
+    """With a loudspeaker too, speech alone interrupts a reply that is not audible yet."""
     world = speaks_aloud("live", until_s=6.0)
     assert world.hears(SpeechStarted(at_s=6.5), 6.6) == []
     assert world.hears(Tick(), 6.8) == [Interrupt()]
@@ -272,7 +272,7 @@ HEARD = st.one_of(
 def test_no_sequence_makes_it_contradict_itself(
     events: list[Hearing | Tick | str], step_s: float, with_guard: bool
 ) -> None:
-    """Whatever is heard: no interruption without a reply, no second turn beside the first, no draft confused."""
+    """For any events: no interruption without a reply, no second turn next to the first, no draft mixed up."""
     guard, now = EchoGuard(lambda: now), 0.0
     world = World(echo=guard if with_guard else None)
     for event in events:
@@ -289,7 +289,7 @@ def test_no_sequence_makes_it_contradict_itself(
 
 @given(events=st.lists(HEARD, max_size=20), text=st.sampled_from(["hello", "Hello there!"]))
 def test_final_words_are_always_answered(events: list[Hearing | Tick | str], text: str) -> None:
-    """Whatever was heard before, final words leave a committed turn, and no tick is wanted any more."""
+    """Whatever came before, a final transcript leaves a committed turn and no tick to wait for."""
     world = World()
     for now, event in enumerate(events):
         if not isinstance(event, str):

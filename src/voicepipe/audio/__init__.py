@@ -1,4 +1,4 @@
-"""Where audio comes from and goes to, and the codes of telephone lines: `voicepipe.audio.to_ulaw(pcm)`."""
+"""Sources and outputs of audio, and the telephone codecs: `voicepipe.audio.to_ulaw(pcm)`."""
 
 from voicepipe.audio.g711 import from_alaw, from_ulaw, to_alaw, to_ulaw
 

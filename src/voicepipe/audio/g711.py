@@ -1,9 +1,9 @@
-"""The two codes of telephone lines, G.711 u-law and A-law, by tables.
+"""The two telephone codecs, G.711 u-law and A-law, as lookup tables.
 
-Rule 1: what comes out is what Python's `audioop` gave, sample for sample, as long as Python had it (until 3.12).
-Rule 2: a table is made when it is first needed.
+Rule 1: the results equal those of Python's `audioop` (removed in Python 3.13), sample for sample.
+Rule 2: a table is built when it is first needed.
 
-Source: ITU-T Recommendation G.711 (11/88), tables 1 and 2; 16-bit samples are cut to its 14 and 13 bits.
+Source: ITU-T Recommendation G.711 (11/88), tables 1 and 2; 16-bit samples are truncated to its 14 and 13 bits.
 """
 
 from __future__ import annotations
@@ -22,45 +22,45 @@ __all__ = ["from_alaw", "from_ulaw", "to_alaw", "to_ulaw"]
 
 
 def to_ulaw(pcm: bytes) -> bytes:
-    """Return samples as G.711 u-law, as telephones in North America and Japan speak it.
+    """Encode samples as G.711 u-law, which telephones in North America and Japan use.
 
     Args:
-        pcm: Little-endian signed 16-bit mono samples, n of them (2 n bytes); a telephone line has 8,000 a second.
+        pcm: n little-endian signed 16-bit mono samples (2 n bytes); a telephone line carries 8,000 per second.
 
     Returns:
         n bytes.
 
     Raises:
-        AudioError: The bytes are no whole samples.
+        AudioError: The bytes are not whole samples.
     """
     return _coded(pcm, _ulaw_codes(), "to_ulaw")
 
 
 def from_ulaw(ulaw: bytes) -> bytes:
-    """Return G.711 u-law, n bytes, as n little-endian signed 16-bit samples (2 n bytes)."""
+    """Decode n bytes of G.711 u-law to n little-endian signed 16-bit samples (2 n bytes)."""
     return _decoded(ulaw, _ulaw_bytes())
 
 
 def to_alaw(pcm: bytes) -> bytes:
-    """Return samples as G.711 A-law, as telephones in most of the world speak it. See `to_ulaw`."""
+    """Encode samples as G.711 A-law, which telephones in most of the world use. See `to_ulaw`."""
     return _coded(pcm, _alaw_codes(), "to_alaw")
 
 
 def from_alaw(alaw: bytes) -> bytes:
-    """Return G.711 A-law, n bytes, as n little-endian signed 16-bit samples (2 n bytes)."""
+    """Decode n bytes of G.711 A-law to n little-endian signed 16-bit samples (2 n bytes)."""
     return _decoded(alaw, _alaw_bytes())
 
 
 def _coded(pcm: bytes, codes: bytes, name: str) -> bytes:
     if len(pcm) % 2:
         raise AudioError(f"{name} needs whole 16-bit samples, an even number of bytes, but got {len(pcm)} bytes")
-    # One call looks all samples up, twice as quickly as a loop; it gives a tuple from two on, hence the zeros in front.
+    # One lookup of all samples is twice as fast as a loop. It returns a tuple from two items on, hence the two zeros.
     look_up = itemgetter(0, 0, *unpack(f"<{len(pcm) // 2}H", pcm))
     return bytes(look_up(codes)[2:])
 
 
 def _decoded(coded: bytes, halves: tuple[bytes, bytes]) -> bytes:
-    # Both halves of all samples at once: five times quicker than one sample after the other.
+    # Translating both halves of all samples at once is five times as fast as one sample after another.
     pcm = bytearray(2 * len(coded))
     pcm[0::2] = coded.translate(halves[0])
     pcm[1::2] = coded.translate(halves[1])
@@ -69,11 +69,11 @@ def _decoded(coded: bytes, halves: tuple[bytes, bytes]) -> bytes:
 
 @cache
 def _ulaw_codes() -> bytes:
-    """Return the code of each sample, which is taken as unsigned: 0 to 32767, then -32768 to -1."""
-    # Eight segments of sixteen steps, twice as wide in each: 2, 4, ... of 14 bits. The first step is around 0.
+    """Return the code of each sample, indexed by the sample as unsigned: 0 to 32767, then -32768 to -1."""
+    # Eight segments of sixteen steps; the steps double with each segment: 2, 4, ... of 14 bits. The first is around 0.
     runs = [(value, 2 << (value >> 4)) for value in range(128)]
     runs[0] = (0, 1)
-    runs[-1] = (127, runs[-1][1] + 34)  # what is louder is clipped
+    runs[-1] = (127, runs[-1][1] + 34)  # louder samples are clipped
     loudness = b"".join(bytes([value]) * width for value, width in runs)  # of 0 to 8192
     positive, negative = loudness[:8_192], loudness[8_192:0:-1]
     return _widened(positive, 4, 0xFF) + _widened(negative, 4, 0x7F)
@@ -81,14 +81,14 @@ def _ulaw_codes() -> bytes:
 
 @cache
 def _alaw_codes() -> bytes:
-    """Return the code of each sample, which is taken as unsigned: 0 to 32767, then -32768 to -1."""
-    # The two first segments have steps of 2 of 13 bits, each further one twice as wide.
+    """Return the code of each sample, indexed by the sample as unsigned: 0 to 32767, then -32768 to -1."""
+    # The first two segments have steps of 2 of 13 bits; the steps of each further segment are twice as wide.
     loudness = b"".join(bytes([value]) * (1 << max(1, value >> 4)) for value in range(128))  # of 0 to 4095
     return _widened(loudness, 8, 0xD5) + _widened(loudness[::-1], 8, 0x55)
 
 
 def _widened(loudness: bytes, samples: int, mask: int) -> bytes:
-    """Return codes for 16 bits: the mask holds the sign, and the bits that a line inverts."""
+    """Expand the codes to 16-bit samples; the mask holds the sign, and the bits that a line inverts."""
     codes = bytearray(samples * len(loudness))
     masked = loudness.translate(bytes(value ^ mask for value in range(256)))
     for at in range(samples):

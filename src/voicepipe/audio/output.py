@@ -1,8 +1,8 @@
-"""Where the agent's audio goes to.
+"""Where the agent's audio goes.
 
 Rule 1: `write` waits for room and keeps at most two 20 ms frames, so that little is lost when the caller interrupts.
-Rule 2: `flush` is silence at once: synchronous, and a `write` that was waiting must not put its audio in afterwards.
-Rule 3: `played_s` counts what was played and nothing else: history is made from it.
+Rule 2: `flush` stops the sound immediately: it is synchronous, and a `write` that is waiting must drop its audio.
+Rule 3: `played_s` counts only what has been played, because the history is built from it.
 """
 
 from __future__ import annotations
@@ -26,57 +26,57 @@ if TYPE_CHECKING:
 __all__ = ["STALLED_OUTPUT_S", "ClockedOutput", "Output", "PullOutput", "stalled"]
 
 BUFFERED_S = 0.04
-"""Two 20 ms frames: enough to hide the loop's jitter, little enough to throw away."""
+"""Two 20 ms frames: enough to hide the event loop's jitter, little enough to throw away."""
 
 STALLED_OUTPUT_S = 2.0
-"""An output that plays nothing for this long while it holds audio has failed."""
+"""An output has failed if it plays nothing for this long while it holds audio."""
 
 
 def stalled(output: Output) -> AudioError:
-    """Return the error of an output that holds audio and plays none."""
+    """Return the error for an output that holds audio but plays none."""
     return AudioError(
         f"{output.name} played nothing for {STALLED_OUTPUT_S:g} s although it holds audio; "
-        "the device is gone, or nobody reads the output"
+        "check that the device is still there and that the application reads the output"
     )
 
 
 class Output(Part):
-    """Base of outputs; subclasses write `write`, `flush` and `played_s`.
+    """Base class of outputs; subclasses implement `write`, `flush` and `played_s`.
 
     Attributes:
-        sample_rate: Samples per second that `write` takes; speech of another rate is resampled before.
-        has_echo: Whether the caller's microphone hears what is played; see `TurnRules.loudspeaker`.
+        sample_rate: Samples per second that `write` expects; speech at another rate is resampled before.
+        has_echo: Whether the caller's microphone picks up what is played; see `TurnRules.loudspeaker`.
     """
 
     sample_rate: int = 24_000
     has_echo: bool = False
 
-    _watches_itself = False  # whether `write` raises `stalled` by itself, which spares the writer a timer a frame
+    _watches_itself = False  # whether `write` raises `stalled` itself, which saves the writer a timer per frame
 
     @abstractmethod
     async def write(self, pcm: bytes) -> None:
-        """Take little-endian signed 16-bit mono PCM, at most 20 ms, waiting until there is room for it.
+        """Take at most 20 ms of little-endian signed 16-bit mono PCM, waiting until there is room for it.
 
-        Cancelled when the turn is interrupted. When `flush` is called while this waits, the audio must be dropped.
+        Cancelled when the turn is interrupted. If `flush` is called during the wait, the audio must be dropped.
         """
 
     @abstractmethod
     def flush(self) -> None:
-        """Be silent at once: drop everything that was written and not yet played. Must not wait."""
+        """Stop the sound immediately: drop everything written but not yet played. Must not wait."""
 
     @property
     @abstractmethod
     def played_s(self) -> float:
-        """Seconds of audio played since the session began. Never falls; flushed audio does not count."""
+        """Seconds of audio played since the session began. Never decreases; flushed audio does not count."""
 
 
 class PullOutput(Output):
-    """An output that the application reads, at the pace at which it plays: what has been read counts as played.
+    """An output that the application reads at the pace of playback: audio that has been read counts as played.
 
     Args:
-        sample_rate: Samples per second that `read` returns.
+        sample_rate: Samples per second of what `read` returns.
 
-    A `PullOutput` belongs to one call: make one per session and give it to `host.session(output=...)`.
+    A `PullOutput` belongs to one session: create one for each and pass it to `host.session(output=...)`.
     """
 
     def __init__(self, sample_rate: int = 24_000) -> None:
@@ -90,7 +90,7 @@ class PullOutput(Output):
         self._changed = anyio.Event()
 
     def _copied(self) -> Self:
-        raise ConfigurationError("a PullOutput belongs to one call: give it to host.session(output=...)")
+        raise ConfigurationError("a PullOutput belongs to one session: pass it to host.session(output=...)")
 
     async def write(self, pcm: bytes) -> None:
         """Take a frame. See `Output.write`."""
@@ -101,53 +101,53 @@ class PullOutput(Output):
                 return
         self._frames.append(pcm)
         self._held_bytes += len(pcm)
-        self._tell()
+        self._notify()
 
     def flush(self) -> None:
-        """Drop what has not been read. See `Output.flush`."""
+        """Drop audio that has not been read. See `Output.flush`."""
         self._flushes += 1
         self._frames.clear()
         self._held_bytes = 0
-        self._tell()
+        self._notify()
 
     @property
     def played_s(self) -> float:
-        """Seconds that have been read."""
+        """Seconds of audio that have been read."""
         return self._read_bytes / 2 / self.sample_rate
 
     def read_nowait(self) -> bytes:
-        """Return the next frame, or b"" when there is none: play silence then. For callbacks that must not wait."""
+        """Return the next frame, or b"" if there is none; play silence then. For callbacks that must not wait."""
         if not self._frames:
             return b""
         pcm = self._frames.popleft()
         self._held_bytes -= len(pcm)
         self._read_bytes += len(pcm)
-        self._tell()
+        self._notify()
         return pcm
 
     async def read(self) -> bytes:
-        """Return the next frame (at most 20 ms), waiting until the agent speaks."""
+        """Return the next frame (at most 20 ms), waiting until there is one."""
         while not self._frames:
             await self._changed.wait()
         return self.read_nowait()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Iterate over the frames; ends only by leaving the loop or by cancellation."""
+        """Iterate over the frames. The iteration never ends by itself: break out of it or cancel it."""
         while True:
             yield await self.read()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 
 
 class ClockedOutput(Output):
-    """Base of outputs without a device: plays in real time by the event loop's clock.
+    """Base class of outputs without a device: plays in real time by the event loop's clock.
 
     Args:
-        sample_rate: Samples per second that `write` takes.
+        sample_rate: Samples per second that `write` expects.
 
-    Subclasses write `record`. Belongs to one session, which begins with `attach`.
+    Subclasses implement `record`. Belongs to one session, which begins with `attach`.
     """
 
     def __init__(self, sample_rate: int = 24_000) -> None:
@@ -158,12 +158,12 @@ class ClockedOutput(Output):
         self._plays_until_s = 0.0
         self._accepted_s = 0.0
         self._recorded_bytes = 0
-        self._pending = b""  # handed over, not played yet
+        self._pending = b""  # written but not played yet
         self._flushes = 0
 
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
-        """Begin to play: silence, until something is written."""
+        """Begin playback: silence until something is written."""
         del session
         self._began_s = self._plays_until_s = anyio.current_time()
         try:
@@ -172,12 +172,12 @@ class ClockedOutput(Output):
             self._catch_up()
 
     def record(self, pcm: bytes) -> None:
-        """What was played, silence included, in order and without gaps. Called while the session lives."""
+        """Take what was played, including silence, in order and without gaps. Called while the session lives."""
 
     async def write(self, pcm: bytes) -> None:
         """Take a frame. See `Output.write`."""
         flushes, duration_s = self._flushes, len(pcm) / 2 / self.sample_rate
-        # Two timers may differ in their last bit; a frame must not wait for a nanosecond.
+        # Two times may differ in their last bit; a frame must not wait for a nanosecond.
         while (room_at := self._plays_until_s + duration_s - BUFFERED_S) > anyio.current_time() + 1e-6:
             await anyio.sleep_until(room_at)
             if self._flushes != flushes:
@@ -205,7 +205,7 @@ class ClockedOutput(Output):
         return max(0.0, self._plays_until_s - anyio.current_time())
 
     def _catch_up(self) -> None:
-        """Record what has been played by now."""
+        """Record what has been played so far."""
         left = 2 * round(self._left_s * self.sample_rate)
         played, self._pending = self._pending[: len(self._pending) - left], self._pending[len(self._pending) - left :]
         self._record(played)

@@ -1,7 +1,7 @@
-"""Audio from one sample rate to another, piece by piece.
+"""Converts audio from one sample rate to another, piece by piece.
 
-Rule 1: pieces may be of any length; cutting a recording differently gives the same samples.
-Rule 2: soxr and numpy come with the extra `local` and are imported when a resampler is made.
+Rule 1: pieces may have any length; cutting a recording differently gives the same samples.
+Rule 2: soxr and numpy come with the extra `local` and are imported when a resampler is created.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ __all__ = ["Resampler", "resampler"]
 
 
 def resampler(from_rate: int, to_rate: int, giver: str, taker: str) -> Resampler | None:
-    """Return what brings the audio of one part to the rate of the next; None when they agree.
+    """Return a resampler from one part's rate to the next part's; None if the rates are equal.
 
     Raises:
-        ConfigurationError: They differ, and soxr is not installed.
+        ConfigurationError: The rates differ, and soxr is not installed.
     """
     if from_rate == to_rate:
         return None
@@ -23,17 +23,17 @@ def resampler(from_rate: int, to_rate: int, giver: str, taker: str) -> Resampler
         return Resampler(from_rate, to_rate)
     except MissingExtra as error:
         raise ConfigurationError(
-            f"{giver} gives {from_rate} Hz, {taker} takes {to_rate} Hz; set one of their sample_rate, or "
+            f"{giver} gives {from_rate} Hz, {taker} takes {to_rate} Hz; set sample_rate of one of them, or "
             "run pip install 'voicepipe[local]' to resample"
         ) from error
 
 
 class Resampler:
-    """A stream of audio at another rate.
+    """Converts one stream of audio to another rate.
 
     Args:
-        from_rate: Samples per second of what is fed.
-        to_rate: Samples per second of what comes out.
+        from_rate: Samples per second of the input.
+        to_rate: Samples per second of the output.
 
     Raises:
         ConfigurationError: A rate is not positive.
@@ -55,7 +55,7 @@ class Resampler:
         self._rates = (from_rate, to_rate)
 
     def feed(self, pcm: bytes) -> bytes:
-        """Take s16 mono samples and return those that are ready, which may be none at first.
+        """Take signed 16-bit mono samples and return the converted ones that are ready, at first perhaps none.
 
         Raises:
             AudioError: `pcm` ends within a sample.
@@ -63,16 +63,16 @@ class Resampler:
         return self._resample(pcm, last=False)
 
     def flush(self) -> bytes:
-        """Return the samples that were held back. What is fed next begins a new recording."""
+        """Return the samples held back so far. The next `feed` begins a new recording."""
         tail = self._resample(b"", last=True)
         self._stream.clear()
         return tail
 
     def _resample(self, pcm: bytes, *, last: bool) -> bytes:
         if len(pcm) % 2:
-            raise AudioError(f"16-bit samples have an even number of bytes, but {len(pcm)} came; keep samples whole")
+            raise AudioError(f"expected whole 16-bit samples, an even number of bytes, but got {len(pcm)} bytes")
         samples = self._stream.resample_chunk(self._numpy.frombuffer(pcm, "<i2").astype("float32"), last=last)
-        # Rounded here: soxr's own way to 16 bits adds random noise, and the same audio would never come out twice.
+        # Rounded here, because soxr's own conversion to 16 bits adds random noise: results would not be reproducible.
         return bytes(self._numpy.rint(samples).clip(-32_768, 32_767).astype("<i2").tobytes())
 
     def __repr__(self) -> str:

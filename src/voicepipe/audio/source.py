@@ -1,7 +1,7 @@
 """Where the caller's audio comes from.
 
-A source yields 16-bit mono PCM in pieces of any size; the session stamps the time and cuts it into 20 ms frames.
-The end of `frames` is a hang-up: it ends the session.
+A source yields 16-bit mono PCM in pieces of any size; the session adds the time and cuts it into 20 ms frames.
+When `frames` ends, the caller has hung up and the session ends.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["PushSource", "Source"]
 
 PUSHED_S: Final = 0.5
-"""Audio that may wait in a `PushSource`. Live audio must not lag, so older audio is dropped and counted."""
+"""How much audio may wait in a `PushSource`. Live audio must not lag, so older audio is dropped and counted."""
 
 
 class Source(Part):
-    """Base of sources; subclasses write `frames`.
+    """Base class of sources; subclasses implement `frames`.
 
     Attributes:
         sample_rate: Samples per second of what `frames` yields.
-        dropped_s: Seconds of audio that this source itself had to drop.
+        dropped_s: Seconds of audio that the source itself has dropped.
     """
 
     sample_rate: int = 16_000
@@ -39,18 +39,18 @@ class Source(Part):
 
     @abstractmethod
     def frames(self) -> AsyncIterator[bytes]:
-        """Yield little-endian signed 16-bit mono PCM as it comes, best in pieces of 20 ms.
+        """Yield little-endian signed 16-bit mono PCM as it arrives, ideally in pieces of 20 ms.
 
-        Called once per session, after `attach`. Cancelled with the session. Its end is a hang-up.
+        Called once per session, after `attach`. Cancelled with the session. Returning means that the caller hung up.
 
         Raises:
             AudioError: The device or file failed.
         """
 
     async def pump(self, deliver: Callable[[bytes], None]) -> None:
-        """Hand over what `frames` yields, until its end; `deliver` never waits.
+        """Pass everything that `frames` yields to `deliver`, which never waits.
 
-        A source whose audio comes by calls may write this instead, and save a task switch a frame.
+        A source whose audio arrives in callbacks may override this, which saves a task switch per frame.
         """
         async with aclosing(cast("AsyncGenerator[bytes]", self.frames())) as pieces:
             async for piece in pieces:
@@ -58,12 +58,12 @@ class Source(Part):
 
 
 class PushSource(Source):
-    """A source that the application feeds, from whatever transport it has.
+    """A source that the application feeds from its own transport.
 
     Args:
         sample_rate: Samples per second of what is pushed.
 
-    A `PushSource` belongs to one call: make one per session and give it to `host.session(source=...)`.
+    A `PushSource` belongs to one session: create one for each and pass it to `host.session(source=...)`.
     """
 
     def __init__(self, sample_rate: int = 16_000) -> None:
@@ -78,19 +78,19 @@ class PushSource(Source):
 
     def _copied(self) -> Self:
         raise ConfigurationError(
-            "a PushSource belongs to one call: give it to host.session(source=...), not to the row"
+            "a PushSource belongs to one session: pass it to host.session(source=...), not to the Pipeline"
         )
 
     def push(self, pcm: bytes) -> None:
         """Hand over audio; never waits.
 
-        Until the session listens at most 0.5 s are kept; the oldest is dropped, and counted in `dropped_s`.
+        Until the session listens, at most 0.5 s is kept; older audio is dropped and counted in `dropped_s`.
 
         Args:
-            pcm: Little-endian signed 16-bit mono samples, any number of whole samples.
+            pcm: Little-endian signed 16-bit mono PCM, any number of whole samples.
 
         Raises:
-            AudioError: The bytes are no whole samples, or the source has been ended.
+            AudioError: The bytes are not whole samples, or `end` has been called.
         """
         if self._is_ended:
             raise AudioError("PushSource.push after end(): the caller has hung up")
@@ -106,12 +106,12 @@ class PushSource(Source):
         self._news.set()
 
     def end(self) -> None:
-        """Hang up: what was pushed is still heard, then the session ends."""
+        """Hang up: audio that was pushed before is still recognised, then the session ends."""
         self._is_ended = True
         self._news.set()
 
     async def pump(self, deliver: Callable[[bytes], None]) -> None:
-        """Hand over what is pushed, in the very call of `push`. See `Source.pump`."""
+        """Deliver audio as soon as it is pushed, within `push` itself. See `Source.pump`."""
         while self._waiting:
             deliver(self._take())
         self._deliver = deliver
@@ -123,7 +123,7 @@ class PushSource(Source):
             self._deliver = None
 
     async def frames(self) -> AsyncIterator[bytes]:
-        """Yield what was pushed. See `Source.frames`; a session uses `pump`."""
+        """Yield what is pushed. See `Source.frames`; a session uses `pump`."""
         while True:
             while self._waiting:
                 yield self._take()

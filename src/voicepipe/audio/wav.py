@@ -1,7 +1,8 @@
-"""WAV files as a caller and as a loudspeaker, both in real time.
+"""WAV files as caller and as loudspeaker, both in real time.
 
-Rule 1: a file is checked before any audio moves: empty, truncated and foreign files are refused with what was found.
-Rule 2: nothing half-written is left behind: a recording is written under another name and renamed when it is whole.
+Rule 1: a file is checked before any audio moves: empty, truncated and unsupported files are refused, with what was
+        found.
+Rule 2: no incomplete file is left behind: a recording is written under a temporary name and renamed when complete.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ __all__ = ["WavOutput", "WavSource", "read_wav", "write_wav"]
 log = logging.getLogger("voicepipe")
 
 HANG_UP_AFTER_S: Final = 1.0
-"""After its last sample a `WavSource` waits for the reply, and hangs up after this much quiet."""
+"""After its last sample a `WavSource` waits for the reply, and hangs up after this much silence."""
 
 
 def read_wav(path: str | Path) -> tuple[bytes, int]:
-    """Return a WAV file's samples (s16 mono) and its sample rate.
+    """Return a WAV file's samples (signed 16-bit mono PCM) and its sample rate.
 
     Raises:
         AudioError: It is missing, empty, truncated, or not 16-bit mono PCM.
@@ -51,7 +52,7 @@ def read_wav(path: str | Path) -> tuple[bytes, int]:
             promised, rate = wav.getnframes(), wav.getframerate()
             pcm = wav.readframes(promised)
     except FileNotFoundError:
-        raise AudioError(f"{path}: there is no such file") from None
+        raise AudioError(f"{path}: no such file") from None
     except (EOFError, RuntimeError, wave.Error) as error:  # RuntimeError: a chunk reaches beyond the file
         raise AudioError(
             f"{path}: {wanted}, found something else ({str(error) or 'it ends within the header'})"
@@ -61,14 +62,14 @@ def read_wav(path: str | Path) -> tuple[bytes, int]:
     if not promised:
         raise AudioError(f"{path}: {wanted}, found no samples in it")
     if len(pcm) != 2 * promised:
-        raise AudioError(f"{path}: truncated: its header promises {promised} samples, it holds {len(pcm) // 2}")
+        raise AudioError(f"{path}: truncated: its header promises {promised} samples, found {len(pcm) // 2}")
     if not 8_000 <= rate <= 192_000:
         raise AudioError(f"{path}: expected a sample rate of 8000 to 192000 Hz, found {rate}")
     return pcm, rate
 
 
 def write_wav(path: str | Path, pcm: bytes, sample_rate: int, *, channels: int = 1) -> None:
-    """Write 16-bit PCM (interleaved, if there are several channels) to a WAV file, whole or not at all.
+    """Write 16-bit PCM to a WAV file, completely or not at all; several channels are interleaved.
 
     Raises:
         AudioError: It cannot be written.
@@ -88,10 +89,10 @@ def write_wav(path: str | Path, pcm: bytes, sample_rate: int, *, channels: int =
 
 
 def _draft_of(path: Path) -> IO[bytes]:
-    """Open a new private file beside `path`: two recordings of one name must not mix.
+    """Open a new temporary file next to `path`, so that two recordings with the same name do not mix.
 
     Raises:
-        AudioError: Nothing can be written there.
+        AudioError: The directory cannot be written.
     """
     try:
         return NamedTemporaryFile(prefix=f"{path.name}.", suffix=".part", dir=path.parent, delete=False)
@@ -106,7 +107,7 @@ class WavSource(Source):
         path: A WAV file with 16-bit mono PCM.
 
     Raises:
-        AudioError: The file cannot be used; raised here, not in the call.
+        AudioError: The file cannot be used; raised here, not during the session.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -116,7 +117,7 @@ class WavSource(Source):
 
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
-        """Remember the call, to know when the reply has been heard."""
+        """Keep the session, to know when the reply has been played."""
         self._session = session
         yield
 
@@ -125,7 +126,7 @@ class WavSource(Source):
         due = anyio.current_time()
         for frame in frames_of(self._pcm, self.sample_rate):
             due += len(frame) / 2 / self.sample_rate
-            await anyio.sleep_until(due)  # a frame exists when its last sample was spoken
+            await anyio.sleep_until(due)  # a frame exists once its last sample has been spoken
             yield frame
         silence = bytes(2 * int(FRAME_S * self.sample_rate))
         quiet_since = due
@@ -142,16 +143,16 @@ class WavSource(Source):
 
 
 class WavOutput(ClockedOutput):
-    """A loudspeaker that plays in real time into a WAV file: what was heard, when it was heard.
+    """A loudspeaker that plays in real time into a WAV file: what the caller heard, when they heard it.
 
-    The file begins with the session; while the agent is silent, so is the file.
+    The file begins with the session, and holds silence while the agent is silent.
 
     Args:
-        path: The file to write; it appears, whole, when the session ends.
+        path: The file to write; the complete file appears when the session ends.
         sample_rate: Samples per second of the file.
 
     Attributes:
-        error: Why the recording stopped, if it did: the call outlives its recording.
+        error: Why the recording stopped early, or None. The session goes on without its recording.
     """
 
     def __init__(self, path: str | Path, sample_rate: int = 24_000) -> None:
@@ -162,7 +163,7 @@ class WavOutput(ClockedOutput):
 
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
-        """Write beside the path, and put the file in place at the end."""
+        """Write to a temporary file, and move it to its path at the end."""
         self._draft = _draft_of(self._path)
         self._file = wave.open(self._draft, "wb")  # noqa: SIM115 - closed below, before it is renamed
         self._file.setnchannels(1)
@@ -200,7 +201,7 @@ class WavOutput(ClockedOutput):
         if self.error is not None:
             return
         self.error = error
-        log.warning("%s: the recording stops, the call goes on: %s", self._path, error.strerror)
+        log.warning("%s: the recording has stopped, the session goes on: %s", self._path, error.strerror)
 
     def __repr__(self) -> str:
         """Show the file."""

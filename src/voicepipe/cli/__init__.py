@@ -1,8 +1,8 @@
 """The command `voicepipe`.
 
-Rule 1: what is wrong is told in one line on stderr, never as a traceback. 0: it went well, 1: it went wrong, 2: it is
-        called or configured wrongly, 130: Ctrl-C.
-Rule 2: a command's module is imported only when the command is run, so that help is quick and needs no extra.
+Rule 1: an error is one line on stderr, never a traceback. The exit status is 0 for success, 1 for a failure, 2 for a
+        wrong command line or configuration, 130 for Ctrl-C.
+Rule 2: a command's module is imported only when the command runs, so that help is quick and needs no extra.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 EXTRAS: Final = {"rich": "cli", "h11": "testing"}
-"""Which extra brings a package that a command imports. Parts tell of theirs themselves, when they are opened."""
+"""The extra for each package that a command imports. Parts name their own extras when they are opened."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     status = _status(_parser().parse_args(argv))
     if hangs():
-        # sounddevice waits at the exit for a sound system that answers nothing, a minute and longer.
+        # At exit, sounddevice would wait for a hanging sound system, for a minute and longer.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
@@ -49,7 +49,7 @@ def _status(options: argparse.Namespace) -> int:
     except VoicepipeError as error:
         return _complain(error, 1)
     except BrokenPipeError:
-        # Who read stdout has gone, as in `voicepipe demo | head`; Python would complain when it flushes at the exit.
+        # The reader of stdout is gone, as in `voicepipe demo | head`; Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -88,10 +88,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _live(options: argparse.Namespace) -> dict[str, str] | None:
-    """Return where AssemblyAI's services are, if they are wanted; what is not named is at its own place."""
+    """Return the given URLs of AssemblyAI's services, or None without --assemblyai; others keep their default."""
     urls = {name: url for name in ("stt", "llm", "tts") if (url := getattr(options, f"{name}_url")) is not None}
     if urls and not options.assemblyai:
-        raise ConfigurationError("--stt-url, --llm-url and --tts-url say where services are; add --assemblyai")
+        raise ConfigurationError("--stt-url, --llm-url and --tts-url have no effect alone; add --assemblyai")
     return urls if options.assemblyai else None
 
 
@@ -101,7 +101,7 @@ def _complain(error: VoicepipeError, status: int) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Complains in one line, instead of the usage and a line."""
+    """Reports an error in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
@@ -117,30 +117,32 @@ def _parser() -> argparse.ArgumentParser:
         "or sound card, and show where the time went. Writes conversation.wav (caller left, agent right) and "
         "conversation.json. Exits with 0 if every turn was answered as scripted.",
     )
-    demo.add_argument("--out", type=Path, default=Path("conversation"), metavar="DIR", help="where to (%(default)s)")
+    demo.add_argument(
+        "--out", type=Path, default=Path("conversation"), metavar="DIR", help="where to write (%(default)s)"
+    )
     demo.add_argument("--json", action="store_true", help="print conversation.json, and nothing else")
-    demo.add_argument("--play", action="store_true", help="let both be heard through the loudspeaker as well")
+    demo.add_argument("--play", action="store_true", help="also play both voices through the loudspeaker")
     demo.add_argument("--mic", action="store_true", help="be the caller yourself, by microphone; writes no files")
     add_device_options(demo)
     add_talk(commands)
     add_devices(commands)
     demo.add_argument(
-        "--assemblyai", action="store_true", help="with AssemblyAI's services and the key in ASSEMBLYAI_API_KEY; billed"
+        "--assemblyai", action="store_true", help="use AssemblyAI's services and the key in ASSEMBLYAI_API_KEY; billed"
     )
     for name in ("stt", "llm", "tts"):
-        demo.add_argument(f"--{name}-url", metavar="URL", help=f"where its {name.upper()} is, e.g. a simulator")
+        demo.add_argument(f"--{name}-url", metavar="URL", help=f"another URL for {name.upper()}, e.g. of a simulator")
     simulate = commands.add_parser(
         "simulate",
         help="run a simulated service of AssemblyAI on this machine",
         description="Run a simulated service of AssemblyAI on this machine, without key or network, until Ctrl-C. "
-        "stt: streaming recognition; it hears what --say says, or understands the audio itself with --grammar. "
-        "gateway: the LLM Gateway; it answers what --say says, then repeats what it is told. "
-        "tts: streaming speech; eSpeak speaks if the extra `local` is installed, else there is a tone. "
+        "stt: streaming recognition; it reports the texts of --say, or recognises the audio with --grammar. "
+        "gateway: the LLM Gateway; it replies with the texts of --say, then echoes the user's text. "
+        "tts: streaming speech; eSpeak speaks if the extra `local` is installed, otherwise there is a tone. "
         "Prints its URL, and the line of a program that uses it.",
     )
     simulate.add_argument("service", metavar="SERVICE", help="which one: stt, gateway or tts")
-    simulate.add_argument("--port", type=_port, default=0, metavar="N", help="where to listen; 0 takes a free port")
-    simulate.add_argument("--say", action="append", default=[], metavar="TEXT", help="what is said; may be repeated")
+    simulate.add_argument("--port", type=_port, default=0, metavar="N", help="the port to listen on; 0 for a free one")
+    simulate.add_argument("--say", action="append", default=[], metavar="TEXT", help="a text; may be repeated")
     simulate.add_argument("--delay", type=_seconds, metavar="S", help="seconds to the final text, first token or audio")
     simulate.add_argument("--grammar", type=Path, metavar="FILE", help="JSGF that the embedded recogniser understands")
     return parser
@@ -148,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, not {text!r}")
     return int(text)
 
 
@@ -158,5 +160,5 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"a delay is seconds from 0 to 3600, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a delay of 0 to 3600 seconds, not {text!r}")
     return seconds

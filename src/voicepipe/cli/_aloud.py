@@ -1,4 +1,4 @@
-"""A loudspeaker beside a conversation: what is recorded is heard as well."""
+"""A loudspeaker alongside a recording: plays aloud what is recorded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Aloud"]
 
 
 class Aloud(vp.Part):
-    """Plays audio of one rate, whatever the loudspeaker's own is.
+    """Plays audio at one rate, whatever the loudspeaker's own rate is.
 
     Args:
         device: The loudspeaker, as `Speaker` takes it.
@@ -28,18 +28,18 @@ class Aloud(vp.Part):
 
     @asynccontextmanager
     async def attach(self, session: vp.Session) -> AsyncGenerator[None]:
-        """Begin, once the loudspeaker is open."""
+        """Set up the resampler, once the loudspeaker is open."""
         del session
         self._resampler = resampler(self._rate, self.loudspeaker.sample_rate, "the conversation", self.loudspeaker.name)
         yield
 
     async def play(self, pcm: bytes) -> None:
-        """Hand over audio, waiting for room."""
+        """Play audio, waiting for room."""
         if self._resampler is not None:
             pcm = self._resampler.feed(pcm)
         if pcm:
             await self.loudspeaker.write(pcm)
 
     def flush(self) -> None:
-        """Be silent at once."""
+        """Stop the sound immediately."""
         self.loudspeaker.flush()

@@ -25,7 +25,7 @@ EXCLUDES: Final = {
     ("demo", "play"): "mic",
     ("demo", "assemblyai"): "mic",
 }
-"""Options that mean nothing without another one, or beside it."""
+"""Options that have no effect without another one, or together with it."""
 
 
 def add_talk(commands: Any) -> None:  # noqa: ANN401 - argparse does not export what it returns
@@ -34,9 +34,8 @@ def add_talk(commands: Any) -> None:  # noqa: ANN401 - argparse does not export 
         "talk",
         help="hold a call with your agent in the terminal",
         description="Hold a call with the Pipeline of a Python file, by microphone and loudspeaker, and show it: "
-        "what is heard and said, tools, and where the time of each turn went. Through a loudspeaker the agent is kept "
-        "from interrupting itself. A source in the row or an output of the pipeline is used, unless an option names "
-        "another.",
+        "what caller and agent say, tools, and where the time of each turn went. Through a loudspeaker the agent does "
+        "not interrupt itself. A source or an output of the pipeline itself is used, unless an option names another.",
     )
     talk.add_argument("app", metavar="APP", help="app.py, app.py:agent or package.module:agent")
     talk.add_argument("--text", action="store_true", help="type instead of speaking; needs no sound card")
@@ -49,19 +48,19 @@ def add_devices(commands: Any) -> None:  # noqa: ANN401 - as above
     """Add `voicepipe devices`."""
     devices = commands.add_parser(
         "devices",
-        help="list microphones and loudspeakers, and try them",
+        help="list microphones and loudspeakers, and test them",
         description="List the sound devices of this machine. --level shows how loud the microphone is; --loopback "
-        "plays a few chirps and measures how long after they were handed over the microphone hears them.",
+        "plays a few chirps and measures how long they take from the loudspeaker to the microphone.",
     )
     what = devices.add_mutually_exclusive_group()
     what.add_argument("--level", action="store_true", help="show the level of the microphone, until Ctrl-C")
-    what.add_argument("--loopback", action="store_true", help="measure from loudspeaker to microphone")
+    what.add_argument("--loopback", action="store_true", help="measure the delay from loudspeaker to microphone")
     devices.add_argument("--seconds", type=_seconds, metavar="N", help="with --level: end after this long")
     add_device_options(devices, headphones=False)
 
 
 def add_device_options(parser: argparse.ArgumentParser, *, headphones: bool = True) -> None:
-    """Add what names the devices of a call."""
+    """Add the options that choose the devices of a call."""
     parser.add_argument(
         "--input", type=_device, metavar="DEVICE", help="the microphone: an index or a part of its name"
     )
@@ -70,7 +69,7 @@ def add_device_options(parser: argparse.ArgumentParser, *, headphones: bool = Tr
         parser.add_argument(
             "--headphones",
             action="store_true",
-            help="full duplex: the microphone does not hear the agent, so whatever it hears may interrupt",
+            help="full duplex: the microphone does not pick up the agent, so any sound may interrupt it",
         )
 
 
@@ -78,17 +77,17 @@ def check(options: argparse.Namespace) -> None:
     """Refuse options that would be ignored.
 
     Raises:
-        ConfigurationError: Says which, and why.
+        ConfigurationError: An option would be ignored; the message says which and why.
     """
     given = {name for name, value in vars(options).items() if value is not None and value is not False}
     for (command, name), other in NEEDS.items():
         if command == options.command and name in given and other not in given:
-            raise ConfigurationError(f"--{name} does nothing without --{other}; see voicepipe {command} --help")
+            raise ConfigurationError(f"--{name} has no effect without --{other}; see voicepipe {command} --help")
     for (command, name), other in EXCLUDES.items():
         if command == options.command and {name, other} <= given:
-            raise ConfigurationError(f"--{name} does nothing with --{other}; see voicepipe {command} --help")
+            raise ConfigurationError(f"--{name} has no effect with --{other}; see voicepipe {command} --help")
     if options.command == "demo" and "output" in given and not {"mic", "play"} & given:
-        raise ConfigurationError("--output does nothing without --mic or --play; see voicepipe demo --help")
+        raise ConfigurationError("--output has no effect without --mic or --play; see voicepipe demo --help")
 
 
 def _device(text: str) -> int | str:

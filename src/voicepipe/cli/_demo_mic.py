@@ -1,6 +1,6 @@
 """`voicepipe demo --mic`: the demo's shop, with you as the caller.
 
-Rule 1: as in the demo, the model is scripted, and everything else is real.
+Rule 1: as in the demo, the model is scripted and everything else is real.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ PHRASES: Final = (HOURS, f"{ORDER} one two three four five", RETURNS, COST, BYE)
 NOTES: Final = (
     "say one of these; the recogniser, pocketsphinx, takes everything you say for one of them:",
     *(f"    {phrase}" for phrase in PHRASES),
-    "the five digits are yours; only order 1 2 3 4 5 exists",
+    "choose any five digits; only order 1 2 3 4 5 exists",
     "voice: eSpeak NG, embedded, GPL-3; model: scripted, on a real HTTP server of this machine",
 )
 
 
 def demo_by_microphone(options: argparse.Namespace) -> int:
-    """Hold the call until the caller says good-bye, and return 0.
+    """Hold the call until the caller says goodbye, and return 0.
 
     Raises:
-        ConfigurationError: A device cannot be had, or an optional package is missing.
+        ConfigurationError: A device cannot be used, or an optional package is missing.
         VoicepipeError: The call could not be held to its end.
         KeyboardInterrupt: Ctrl-C, once the call has ended.
     """

@@ -1,7 +1,7 @@
-"""Who says what in the demo: the caller's lines, what the recogniser knows, the model's answers, the tools.
+"""The script of the demo: the caller's lines, the recogniser's grammar, the model's answers, the tools.
 
-Rule 1: the model is scripted, everything else is real. It answers to what was recognised, heard and looked up, so a
-        conversation that goes wrong anywhere does not come out as written here.
+Rule 1: the model is scripted, everything else is real. The model answers what was recognised, played and looked up, so
+        a conversation that goes wrong anywhere does not match this script.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ NOTES: Final = (
     "model: scripted, on a real HTTP server of this machine, 10 ms a token, no first-token delay",
     "figures: end of speech to first audio, measured; they exclude a real model and the network",
 )
-"""What is real and what is not; said once, at the top."""
+"""What is real and what is not; shown once, at the top."""
 
 CALLER: Final = "en-us+f2"
-"""The caller's voice: of eight that were tried, one of the six that were understood in each of 30 sentences."""
+"""The caller's voice: one of the six voices, of eight tested, that were recognised in each of 30 sentences."""
 
 SYSTEM: Final = "You are the telephone assistant of a small shop. Keep replies short."
 
@@ -41,7 +41,7 @@ LIVE_SYSTEM: Final = (
     "back with the label from the website; it is refunded within a week and costs nothing. When the caller says "
     "goodbye, say goodbye in one short sentence, and call no tool for that."
 )
-"""What a model that is not scripted has to know."""
+"""What a live model has to know."""
 
 DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 HOURS: Final = "when are you open"
@@ -60,13 +60,13 @@ public <request> = {HOURS} | {ORDER} <number> | {RETURNS} | {COST} | {BYE};
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """Something the caller says, and what should come of it.
+    """Something the caller says, and its expected result.
 
     Attributes:
         text: The words.
-        reply: What the model answers, in words.
-        cut_after_s: How long the caller listens to the reply before saying the next line into it; None for to the end.
-        tool: The tool that must be done by then; "" for none.
+        reply: The words of the expected reply.
+        cut_after_s: How long the caller listens before interrupting with the next line; None to listen to the end.
+        tool: The tool that must have run by then; "" for none.
     """
 
     text: str
@@ -94,7 +94,7 @@ LINES: Final = (
 
 
 class OrderStatus(BaseModel):
-    """What the shop knows of an order."""
+    """What the shop knows about an order."""
 
     order_id: str
     state: str
@@ -114,7 +114,7 @@ async def get_order_status(order_id: Annotated[str, Field(pattern=r"ORD-\d{5}")]
 
 @vp.tool
 async def end_call(call: vp.ToolContext[None]) -> str:
-    """Hang up, once what is being said has been heard."""
+    """Hang up after the agent's current words."""
     call.session.end(after_reply=True, result="goodbye")
     return "The call ends after your last words."
 
@@ -123,8 +123,8 @@ TOOLS: Final = (get_order_status, end_call)
 
 
 def answer(request: ChatRequest) -> Reply:
-    """Answer as a model would that has read `LINES`."""
-    said = request.last_user_text.rpartition("\n")[2]  # what was cut off before anything was heard stands before it
+    """Answer as a model would that knows `LINES`."""
+    said = request.last_user_text.rpartition("\n")[2]  # an earlier text whose reply was never played stands before it
     if (number := said.removeprefix(f"{ORDER} ")) != said:
         if not request.tool_results:
             digits = "".join(str(DIGITS.index(word)) for word in number.split())
@@ -153,7 +153,7 @@ def problems(events: Sequence[vp.Event]) -> list[str]:
         for line, turn in zip(LINES, turns, strict=False)
         if (problem := _problem(line, turn))
     ]
-    found += [f"the tool {line.tool} was not done" for line in LINES if line.tool and line.tool not in done]
+    found += [f"the tool {line.tool} did not succeed" for line in LINES if line.tool and line.tool not in done]
     if len(turns) != len(LINES):
         found.append(f"there were {len(turns)} turns instead of {len(LINES)}")
     return found
@@ -162,13 +162,13 @@ def problems(events: Sequence[vp.Event]) -> list[str]:
 def _problem(line: Line, turn: vp.TurnEnded) -> str:
     kind = vp.TurnCompleted if line.cut_after_s is None else vp.TurnInterrupted
     if turn.user_text != line.text:
-        return f"the caller said {line.text!r}, {turn.user_text!r} was understood"
+        return f"the caller said {line.text!r}, but {turn.user_text!r} was recognised"
     if not isinstance(turn, kind):
         return f"it should end as {kind.__name__}, but it ended as {type(turn).__name__}"
     if line.cut_after_s is None and turn.heard != line.reply:
         return f"{turn.heard!r} was heard instead of {line.reply!r}"
     if line.cut_after_s is not None and not (turn.heard and _is_beginning(turn.heard, line.reply)):
-        return f"{turn.heard!r} was heard, which is no beginning of {line.reply!r}"
+        return f"{turn.heard!r} was heard, which is not the beginning of {line.reply!r}"
     return ""
 
 

@@ -1,8 +1,8 @@
-"""What the demo's agent is made of: embedded and scripted parts, or AssemblyAI's services.
+"""The parts of the demo's agent: embedded and scripted ones, or AssemblyAI's services.
 
-Rule 1: both hold the same conversation and are reported in the same way; what differs is here and nowhere else.
-Rule 2: a live model is not scripted, so of its replies is checked what can be: that each turn ended as it should, and
-        that something was heard of it.
+Rule 1: both hold the same conversation and are reported in the same way; only this module knows the difference.
+Rule 2: a live model's replies are not scripted, so only this is checked: each turn ended as it should, and part of its
+        reply was audible.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TOKEN_S: Final = 0.01
 SILENCE_S: Final = 0.28
 
 AUDIBLE: Final = 200
-"""A sample beyond this is heard: -44 dB of full scale."""
+"""A sample louder than this is audible: -44 dB of full scale."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +38,12 @@ class Stack:
     """The parts of an agent, and how a call with it is judged.
 
     Attributes:
-        stt: Hears.
-        llm: Answers.
-        tts: Speaks, at `SPEAK_RATE`.
-        problems: Returns how a call went wrong, a sentence each, from its events and what was played of each turn.
+        stt: Recognises the caller.
+        llm: The model.
+        tts: The voice, at `SPEAK_RATE`.
+        problems: Returns what went wrong, a sentence each, from the events and the audio played in each turn.
         requests: Returns the body of each request to the model, as far as they are known.
-        is_scripted: Whether the agent ends the call; else the caller hangs up after the last reply.
+        is_scripted: Whether the agent ends the call; otherwise the caller hangs up after the last reply.
     """
 
     stt: vp.STTStage
@@ -55,7 +55,7 @@ class Stack:
 
 
 StackOpener: TypeAlias = "tuple[str, Sequence[str], Callable[[], AbstractAsyncContextManager[Stack]]]"
-"""What the conversation is, what is to be known of it first, and what opens the parts."""
+"""The title of the conversation, the notes to show first, and the function that opens the parts."""
 
 
 def local() -> StackOpener:
@@ -81,10 +81,10 @@ def assemblyai(urls: Mapping[str, str]) -> StackOpener:
     """Return the stack of AssemblyAI's services.
 
     Args:
-        urls: Other places than AssemblyAI's own for "stt", "llm" and "tts", e.g. of the simulators, which need no key.
+        urls: Other URLs than AssemblyAI's own for "stt", "llm" and "tts", e.g. of the simulators, which need no key.
 
     Raises:
-        ConfigurationError: There is no key for one of AssemblyAI's own, or a URL cannot be meant.
+        ConfigurationError: The key for one of AssemblyAI's own URLs is missing, or a URL is invalid.
     """
     has_key = bool(os.environ.get(KEY_ENV, "").strip())
     if not (has_key or {"stt", "llm", "tts"} <= urls.keys()):
@@ -97,8 +97,8 @@ def assemblyai(urls: Mapping[str, str]) -> StackOpener:
         f"recogniser: {stt.speech_model} at {stt.url}",
         f"model: {llm.model} at {llm.base_url}",
         f"voice: {tts.voice_id} at {tts.url}; the caller is an embedded eSpeak voice (GPL-3)",
-        "figures: end of speech to first audio, measured; they include the network, and what is used is billed",
-        "replies are not scripted: checked is that each turn ends as it should, and that something is heard of it",
+        "figures: end of speech to first audio, measured; they include the network; the services bill their use",
+        "replies are not scripted; the demo checks that each turn ends as it should and is audible",
     )
 
     @asynccontextmanager
@@ -109,10 +109,10 @@ def assemblyai(urls: Mapping[str, str]) -> StackOpener:
 
 
 def live_problems(events: Sequence[vp.Event], played: Mapping[int, bytes]) -> list[str]:
-    """Return what went wrong in a conversation whose replies nobody knows beforehand, a sentence each.
+    """Return what went wrong in a conversation with unscripted replies, a sentence each.
 
     Args:
-        events: What the session told.
+        events: What the session emitted.
         played: The agent's audio of each turn, by the turn's number.
     """
     turns = [event for event in events if isinstance(event, vp.TurnEnded)]

@@ -1,7 +1,7 @@
-"""A call on the terminal: the conversation as it comes, and where the time went.
+"""Shows a call on the terminal: the conversation as it happens, and where the time went.
 
-Rule 1: on a terminal the caller's early words stand in the last line until they are sure; anywhere else, and where the
-        caller types into the last line, there are only lines that stay.
+Rule 1: on a terminal, the last line shows the caller's early words until they are final. Elsewhere, and where the
+        caller types into the last line, only final lines are printed.
 """
 
 from __future__ import annotations
@@ -39,39 +39,39 @@ class Display:
     """Shows one conversation.
 
     Args:
-        is_typed: The caller types on this terminal, so their words stand there already.
+        is_typed: Whether the caller types on this terminal, so that their words are already there.
     """
 
     def __init__(self, *, is_typed: bool = False) -> None:
         self._is_typed = is_typed
         self._console = _Console(highlight=False, markup=False, soft_wrap=True)
-        # Refreshed by hand: a thread that redraws would take time from what is being measured.
+        # Refreshed explicitly: a thread that redraws would take time from what is being measured.
         self._live = Live(Text(), console=self._console, auto_refresh=False, transient=True)
 
     @contextmanager
     def open(self, title: str, notes: Sequence[str]) -> Generator[None]:
-        """Say what is to be known first, and keep the last line for words that are not sure yet."""
+        """Print title and notes, and keep the last line for words that are not final yet."""
         self._print(title, "bold")
         for note in notes:
             self._print(f"  {note}")
         self._print()
-        if not self._has_unsure_line:
+        if not self._has_early_line:
             yield
             return
         with self._live:
             yield
 
     def show(self, at_s: float, event: vp.Event) -> None:
-        """Show an event, if a reader of the conversation wants to know of it."""
+        """Show an event, if it matters to a reader of the conversation."""
         match event:
             case vp.EarlyTranscript(text=text):
-                self._unsure(f"{at_s:6.2f}  caller  {text} ...")
+                self._show_early(f"{at_s:6.2f}  caller  {text} ...")
             case vp.TurnStarted(user_text=text):
-                self._unsure("")
+                self._show_early("")
                 if text and not self._is_typed:
                     self._line(at_s, "caller", text)
             case vp.EchoIgnored(text=text):
-                self._unsure("")
+                self._show_early("")
                 self._line(at_s, "echo", f"the agent's own voice, ignored: {text}")
             case vp.SentenceStarted(text=text):
                 self._line(at_s, "agent", text)
@@ -82,17 +82,17 @@ class Display:
             case vp.AudioDropped(seconds=seconds):
                 self._line(at_s, "failed", f"the recogniser lags: {seconds:.1f} s of audio dropped")
             case vp.MicrophoneLost(error=error):
-                self._line(at_s, "failed", f"{error}; it is waited for")
+                self._line(at_s, "failed", f"{error}; waiting for it to come back")
             case vp.RecogniserLost(error=error):
-                self._line(at_s, "failed", f"the recogniser is connected anew: {error}")
+                self._line(at_s, "failed", f"the recogniser is reconnecting: {error}")
             case vp.RequestRetried(error=error):
-                self._line(at_s, "failed", f"the model is asked again: {error}")
+                self._line(at_s, "failed", f"the request to the model is retried: {error}")
             case _:
                 pass
 
     def _end_of_turn(self, at_s: float, turn: vp.TurnEnded) -> None:
         if isinstance(turn, vp.TurnInterrupted):
-            self._line(at_s, "cut", f"the caller cuts in; heard so far: {turn.heard!r}")
+            self._line(at_s, "cut", f"the caller interrupts; heard so far: {turn.heard!r}")
         elif isinstance(turn, vp.TurnFailed):
             self._line(at_s, "failed", str(turn.error))
         elif isinstance(turn, vp.TurnEmpty):
@@ -102,10 +102,10 @@ class Display:
         self._print()
 
     def summarise(self, turns: Sequence[vp.TurnEnded], problems: Sequence[str], files: Sequence[Path]) -> None:
-        """Show all turns together, what went wrong, and what was written."""
+        """Show all turns together, what went wrong, and which files were written."""
         answered = [turn for turn in turns if turn.timeline.waited_us is not None]
         if answered:
-            self._print("End of speech to first audio, and what it was spent on, in milliseconds:")
+            self._print("End of speech to first audio, and where the time went, in milliseconds:")
             for line in _table(answered):
                 self._print(f"  {line}")
             waits = [turn.timeline.waited_us or 0 for turn in answered]
@@ -114,13 +114,13 @@ class Display:
             self._print(f"not as scripted: {problem}", STYLES["failed"])
         self._print("wrote " + ", ".join(map(str, files)))
 
-    def _unsure(self, text: str) -> None:
+    def _show_early(self, text: str) -> None:
         """Put a text into the last line, where it stays until the next one."""
-        if self._has_unsure_line:
+        if self._has_early_line:
             self._live.update(Text(text, f"dim {STYLES['caller']}"), refresh=True)
 
     @property
-    def _has_unsure_line(self) -> bool:
+    def _has_early_line(self) -> bool:
         return self._console.is_terminal and not self._is_typed
 
     def _line(self, at_s: float, who: str, text: str) -> None:
@@ -131,7 +131,7 @@ class Display:
 
 
 class _Console(Console):
-    """Takes a reader that has gone for an error like any other; rich would raise SystemExit among the tasks."""
+    """Raises an ordinary error when stdout's reader is gone; rich would raise SystemExit among the tasks."""
 
     def on_broken_pipe(self) -> NoReturn:
         """Print nothing more, and end the conversation."""
@@ -140,7 +140,7 @@ class _Console(Console):
 
 
 def _waterfall(contributions_us: dict[str, int], block: str) -> list[str]:
-    """Return a line for each contribution, each bar beginning where the one before it ended."""
+    """Return a line for each contribution; each bar begins where the previous one ended."""
     total_us, before_us = sum(contributions_us.values()), 0
     lines: list[str] = []
     for name, us in contributions_us.items():
@@ -151,7 +151,7 @@ def _waterfall(contributions_us: dict[str, int], block: str) -> list[str]:
 
 
 def _table(turns: Sequence[vp.TurnEnded]) -> list[str]:
-    """Return a line for each turn, under the names of all contributions that occur."""
+    """Return a table with a line for each turn and a column for each contribution."""
     names = list(dict.fromkeys(name for turn in turns for name in turn.timeline.contributions_us))
     lines = ["turn" + "".join(f"{name:>10}" for name in [*names, "waited"])]
     for turn in turns:

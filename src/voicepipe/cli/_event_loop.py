@@ -1,7 +1,7 @@
 """The event loop of a command.
 
-Rule 1: Ctrl-C cancels, once. asyncio raises KeyboardInterrupt at the second one, wherever the loop just is: while a
-        scope is left, that is a traceback instead of an end.
+Rule 1: Ctrl-C cancels once. asyncio would raise KeyboardInterrupt at the second one, wherever the loop happens to be;
+        in the middle of leaving a scope, that would print a traceback.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 END_S: Final = 3.0
-"""How long a call may take to end; a Ctrl-C after that is one again."""
+"""How long a call may take to end; a Ctrl-C after that counts again."""
 
 
 def run(function: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
     """Run an async function to its end, as `anyio.run` does.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C, once the function has ended. Further ones are ignored for the 3 s that this may take.
+        KeyboardInterrupt: Ctrl-C, once the function has ended. Further ones are ignored for 3 s.
     """
 
     async def main() -> T:
-        _heed_once()
+        _handle_once()
         return await function(*args)
 
     before = signal.getsignal(signal.SIGINT)
@@ -45,19 +45,19 @@ def run(function: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
             signal.signal(signal.SIGINT, before)
 
 
-def _heed_once() -> None:
-    """Put a patient handler in front of asyncio's."""
+def _handle_once() -> None:
+    """Put a handler in front of asyncio's that ignores repeated signals."""
     cancel = signal.getsignal(signal.SIGINT)
     if not callable(cancel) or not _is_main_thread():
         return
     now_s = asyncio.get_running_loop().time
-    heeded_s: float | None = None
+    cancelled_s: float | None = None
 
     def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal heeded_s
-        if heeded_s is not None and now_s() - heeded_s < END_S:
+        nonlocal cancelled_s
+        if cancelled_s is not None and now_s() - cancelled_s < END_S:
             return
-        heeded_s = heeded_s or now_s()
+        cancelled_s = cancelled_s or now_s()
         cancel(number, frame)
 
     signal.signal(signal.SIGINT, handle)

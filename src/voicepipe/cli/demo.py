@@ -1,12 +1,12 @@
-"""`voicepipe demo`: a spoken conversation through the real pipeline, without key, network or sound card unless asked.
+"""`voicepipe demo`: a spoken conversation through the real pipeline, by default without key, network or sound card.
 
 caller (eSpeak) ─▶ PushSource ─▶ Tap ─▶ pocketsphinx ─▶ LLM over loopback HTTP + tools ─▶ sentences ─▶ eSpeak ─▶ Ear
 
-What hears, answers and speaks comes from `_demo_stack`; with AssemblyAI's services the rest is the same.
+The recogniser, model and voice come from `_demo_stack`; with AssemblyAI's services the rest is the same.
 
-Rule 1: source, stages and output of the call are made of public names alone: an example of what one can build.
-Rule 2: everything is fed and played in real time, so what is measured is what a caller would wait.
-Rule 3: the two files appear whole, or not at all.
+Rule 1: source, stages and output of the call use only public names, as an example of what can be built with them.
+Rule 2: everything is fed and played in real time, so the measured times are what a caller would wait.
+Rule 3: the two files are written completely, or not at all.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ __all__ = ["demo"]
 LISTEN_RATE: Final = 16_000
 FRAME_S: Final = 0.02
 PAUSE_S: Final = 0.4
-"""How long the caller thinks between the end of a reply and the next line."""
+"""How long the caller pauses between the end of a reply and the next line."""
 
 LONGEST_S: Final = 60.0
-"""Twice what the conversation takes: one that has gone off its script ends here."""
+"""Twice what the conversation takes: a conversation that has left its script ends here."""
 
 ON_THE_CLOCK: Final = {"at_s", "speech_ended_s", "endpoint_s", "start_s", "end_s"}
-"""Fields of events and words that are times; in the file they count from the beginning of the session."""
+"""Fields of events and words that are times; in the file they are relative to the beginning of the session."""
 
 
 def demo(
@@ -58,18 +58,18 @@ def demo(
     plays: bool = False,
     device: int | str | None = None,
 ) -> int:
-    """Hold the conversation, show it, write it down, and return 0 if it went as scripted, else 1.
+    """Hold the conversation, show it, write it to files, and return 0 if it went as scripted, otherwise 1.
 
     Args:
-        out: The directory for `conversation.wav` and `conversation.json`; made if it does not exist.
-        as_json: Print what `conversation.json` holds, and nothing else.
-        plays: Let caller and agent be heard through a loudspeaker as well.
-        device: Which loudspeaker; None for the default.
-        live: With AssemblyAI's services, at these URLs where they are not its own; see `_demo_stack.assemblyai`.
+        out: The directory for `conversation.wav` and `conversation.json`; created if it does not exist.
+        as_json: Print the content of `conversation.json`, and nothing else.
+        plays: Also play caller and agent through a loudspeaker.
+        device: The loudspeaker; None for the default.
+        live: Use AssemblyAI's services, at these URLs where given; see `_demo_stack.assemblyai`. None for local parts.
 
     Raises:
-        ConfigurationError: The directory cannot be written, an optional package or the key is missing.
-        VoicepipeError: The conversation could not be held.
+        ConfigurationError: The directory cannot be written, or an optional package or the key is missing.
+        VoicepipeError: The conversation failed.
     """
     title, notes, opened = local() if live is None else assemblyai(live)
     call = Call(notes=notes, plays=plays, device=device)
@@ -98,26 +98,26 @@ def _ignore(at_s: float, event: vp.Event) -> None:
 
 @dataclass
 class Call:
-    """What there is to know of the call, afterwards.
+    """The record of the call.
 
     Attributes:
-        notes: What is to be known of it.
-        plays: Whether it is heard through a loudspeaker as well.
-        device: Which one.
-        began_s: Beginning of the recording, on the loop's clock.
-        heard: The caller's audio, as the recogniser got it.
+        notes: What a reader of the record has to know.
+        plays: Whether the call is also played through a loudspeaker.
+        device: Which loudspeaker.
+        began_s: When the recording began, on the loop's clock.
+        caller: The caller's audio, as the recogniser got it.
         played: The agent's audio from `began_s` on, without gaps.
-        events: What the session told, with the time.
-        history: The conversation in the end.
+        events: What the session emitted, with the time.
+        history: The conversation at its end.
         requests: The messages of each request to the model.
-        problems: How it differs from the script.
+        problems: How the call differs from the script.
     """
 
     notes: Sequence[str] = ()
     plays: bool = False
     device: int | str | None = None
     began_s: float = 0.0
-    heard: list[vp.AudioFrame] = field(default_factory=list)
+    caller: list[vp.AudioFrame] = field(default_factory=list)
     played: bytearray = field(default_factory=bytearray)
     events: list[tuple[float, vp.Event]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -143,7 +143,7 @@ class Call:
 
 
 class Tap(vp.SessionStage[vp.AudioFrame, vp.AudioFrame]):
-    """Passes the caller's audio on, and keeps a copy with its time."""
+    """Passes the caller's audio on, and keeps a copy of each frame."""
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -154,14 +154,14 @@ class Tap(vp.SessionStage[vp.AudioFrame, vp.AudioFrame]):
         """See `SessionStage.run`."""
         del session
         async for frame in inbox:
-            self.call.heard.append(frame)
+            self.call.caller.append(frame)
             await outbox.send(frame)
             if self.aloud is not None:
                 await self.aloud.play(frame.pcm)
 
 
 class Ear(vp.ClockedOutput):
-    """Plays in real time to nobody, and keeps what was played."""
+    """An output without a device: plays in real time, and keeps what was played."""
 
     def __init__(self, call: Call) -> None:
         super().__init__(SPEAK_RATE)
@@ -180,7 +180,7 @@ class Ear(vp.ClockedOutput):
 
 
 class PlayedEar(Ear):
-    """An ear beside a loudspeaker that says the same; what was heard is what the ear has heard."""
+    """An `Ear` that also plays through a loudspeaker; what counts as played is what the `Ear` has played."""
 
     def __init__(self, call: Call) -> None:
         super().__init__(call)
@@ -198,7 +198,7 @@ class PlayedEar(Ear):
 
 
 class Mouth:
-    """The caller's end of the line: audio in real time, silence while nothing is said."""
+    """The caller's end of the line: sends audio in real time, and silence while the caller says nothing."""
 
     def __init__(self, source: vp.PushSource) -> None:
         self._source = source
@@ -206,7 +206,7 @@ class Mouth:
         self._has_hung_up = False
 
     def say(self, pcm: bytes) -> None:
-        """Speak; returns at once."""
+        """Say this audio next; returns immediately."""
         self._unsaid += pcm
 
     def hang_up(self) -> None:
@@ -215,13 +215,13 @@ class Mouth:
         self._source.end()
 
     async def run(self) -> None:
-        """Feed the source until cancelled, or hung up."""
+        """Feed the source until cancelled, or until the caller hangs up."""
         size = 2 * round(FRAME_S * self._source.sample_rate)
         due = anyio.current_time()
         while not self._has_hung_up:
             frame, self._unsaid = self._unsaid[:size], self._unsaid[size:]
             due += FRAME_S
-            await anyio.sleep_until(due)  # a frame exists when its last sample was spoken
+            await anyio.sleep_until(due)  # a frame exists once its last sample has been spoken
             if not self._has_hung_up:
                 self._source.push(frame.ljust(size, b"\0"))
 
@@ -231,8 +231,8 @@ async def _hold(
     opened: Callable[[], AbstractAsyncContextManager[Stack]],
     show: Callable[[float, vp.Event], None],
 ) -> None:
-    """Hold the call from the first line to the agent's good-bye."""
-    lines = await _spoken([line.text for line in LINES])
+    """Hold the call from the first line to the agent's goodbye."""
+    lines = await _synthesised([line.text for line in LINES])
     source = vp.PushSource(LISTEN_RATE)
     mouth = Mouth(source)
     send, receive = anyio.create_memory_object_stream[vp.Event](1_000)  # as many as a session keeps
@@ -256,19 +256,19 @@ async def _hold(
         call.problems.append(f"the agent did not end the call within {LONGEST_S:g} s")
 
 
-async def _spoken(texts: list[str]) -> list[bytes]:
+async def _synthesised(texts: list[str]) -> list[bytes]:
     """Return the caller's audio for each text."""
     voice = vp.EspeakTTS(CALLER)
-    spoken: list[bytes] = []
+    lines: list[bytes] = []
     async with voice.open():
         for text in texts:
             pieces = [piece async for piece in voice.synthesize(vp.Sentence(text)) if isinstance(piece, bytes)]
-            spoken.append(_resampled(b"".join(pieces), voice.sample_rate, LISTEN_RATE))
-    return spoken
+            lines.append(_resampled(b"".join(pieces), voice.sample_rate, LISTEN_RATE))
+    return lines
 
 
 async def _lead(mouth: Mouth, lines: list[bytes], events: MemoryObjectReceiveStream[vp.Event], hangs_up: bool) -> None:
-    """Be the caller: say each line, and listen to its reply as long as the script says."""
+    """Play the caller: say each line, and listen to its reply for as long as the script says."""
     await anyio.sleep(PAUSE_S)
     for line, pcm in zip(LINES, lines, strict=True):
         mouth.say(pcm)
@@ -276,7 +276,7 @@ async def _lead(mouth: Mouth, lines: list[bytes], events: MemoryObjectReceiveStr
             await _until(events, vp.SentenceStarted)
             await anyio.sleep(line.cut_after_s)
         else:
-            # The end of a reply that this line cut short comes first, and is not what the caller waits for.
+            # A reply that this line interrupted ends first; the caller waits for the one after it.
             while isinstance(await _until(events, vp.TurnEnded), vp.TurnInterrupted):
                 pass
             await anyio.sleep(PAUSE_S)
@@ -290,31 +290,31 @@ async def _until(events: MemoryObjectReceiveStream[vp.Event], kind: type[vp.Even
     return event
 
 
-# --- written down -----------------------------------------------------------------------------------------------------
+# --- the files --------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def _drafts(out: Path) -> Generator[Path]:
-    """Give a directory, on the same disk as `out`, that is gone afterwards, whatever happens."""
+    """Provide a temporary directory on the same disk as `out`; it is always removed afterwards."""
     is_new = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         drafts = Path(tempfile.mkdtemp(prefix=".conversation-", dir=out))
     except OSError as error:
         raise vp.ConfigurationError(
-            f"--out {out}: cannot be written: {error.strerror}; name a directory that can"
+            f"--out {out}: cannot be written: {error.strerror}; name a writable directory"
         ) from error
     try:
         yield drafts
     finally:
         shutil.rmtree(drafts, ignore_errors=True)
         if is_new:
-            with suppress(OSError):  # it is not empty: all went well
+            with suppress(OSError):  # it is not empty if all went well
                 out.rmdir()
 
 
 def _save(call: Call, drafts: Path, out: Path) -> list[Path]:
-    """Write both files, then put both in place."""
+    """Write both files, then move both to their place."""
     names = ["conversation.wav", "conversation.json"]
     vp.write_wav(drafts / names[0], _stereo(call), SPEAK_RATE, channels=2)
     try:
@@ -327,7 +327,7 @@ def _save(call: Call, drafts: Path, out: Path) -> list[Path]:
 def _stereo(call: Call) -> bytes:
     """Return both tracks on one clock: the caller left, the agent right."""
     left = bytearray()
-    for frame in call.heard:
+    for frame in call.caller:
         at = 2 * max(0, round((frame.start_s - call.began_s) * frame.sample_rate))
         left[len(left) :] = bytes(max(0, at - len(left)))
         left[at : at + len(frame.pcm)] = frame.pcm
@@ -354,7 +354,7 @@ def _as_text(call: Call) -> str:
         "median_wait_us": median(waits) if waits else None,
         "recording": {"file": "conversation.wav", "sample_rate": SPEAK_RATE, "left": "caller", "right": "agent"},
         "turns": [_fields(turn, call.began_s) for turn in call.turns],
-        "events": [{"told_s": round(at_s, 6), **_fields(event, call.began_s)} for at_s, event in call.events],
+        "events": [{"emitted_s": round(at_s, 6), **_fields(event, call.began_s)} for at_s, event in call.events],
         "history": call.history,
         "requests": call.requests,
     }
@@ -362,7 +362,7 @@ def _as_text(call: Call) -> str:
 
 
 def _fields(event: vp.Event | vp.Word, began_s: float) -> dict[str, Any]:
-    """Return an event as plain data, its times counted from the beginning of the session."""
+    """Return an event as plain data, with times relative to the beginning of the session."""
     plain: dict[str, Any] = {} if isinstance(event, vp.Word) else {"event": type(event).__name__}
     for entry in dataclasses.fields(event):
         value = getattr(event, entry.name)

@@ -1,4 +1,4 @@
-"""`voicepipe devices`: which microphones and loudspeakers there are, and whether they work."""
+"""`voicepipe devices`: lists microphones and loudspeakers, and tests them."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ __all__ = ["devices"]
 RATE: Final = 16_000
 CHIRPS: Final = 5
 SETTLE_S: Final = 0.5
-"""Sound servers wake a device that was idle, and drop or delay what is first."""
+"""Sound servers need time to wake an idle device, and drop or delay the first audio."""
 
 SHOWN_S: Final = 0.1
 PRINTED_S: Final = 1.0
-"""How often the level is shown on a terminal, and printed elsewhere."""
+"""How often the level is shown on a terminal, and how often it is printed elsewhere."""
 
 BAR: Final = 40
 QUIETEST_DB: Final = -80.0
@@ -46,11 +46,11 @@ FULL_SCALE: Final = 32_768.0
 
 
 def devices(options: argparse.Namespace) -> int:
-    """List the devices, show the level of one, or measure the round trip; return 0, or 1 when nothing was heard.
+    """List the devices, show the level of one, or measure the round trip; return 0, or 1 if there was no sound.
 
     Raises:
         AudioDeviceError: There is no device, or it cannot be opened.
-        AudioError: It was lost.
+        AudioError: The device was lost.
         KeyboardInterrupt: Ctrl-C.
     """
     if options.level:
@@ -59,7 +59,7 @@ def devices(options: argparse.Namespace) -> int:
         return run(_measure, options)
     listed = run(vp.devices)
     if not listed:
-        raise AudioDeviceError("there is no sound device; plug one in, or start the sound server")
+        raise AudioDeviceError("found no sound device; plug one in, or start the sound server")
     _print_list(listed)
     return 0
 
@@ -116,12 +116,12 @@ async def _show_level(options: argparse.Namespace) -> int:
                         print(line, flush=True)
                     samples = array("h")
     if is_silent:
-        print("nothing but zeros: the microphone is muted, or this program may not use it")
+        print("nothing but zeros: the microphone is muted, or this program has no permission to use it")
     return 1 if is_silent else 0
 
 
 def _level_line(samples: array[int]) -> str:
-    """Return the level as text: the mean as a bar and a figure, and the peak."""
+    """Return the level as text: the mean as a bar and as a figure, and the peak."""
     mean = _decibels(math.sqrt(sum(sample * sample for sample in samples) / len(samples)))
     peak = _decibels(max(map(abs, samples)))
     bar = "#" * round(BAR * (1 - mean / QUIETEST_DB))
@@ -129,7 +129,7 @@ def _level_line(samples: array[int]) -> str:
 
 
 def _decibels(amplitude: float) -> float:
-    """Return an amplitude in decibels of full scale."""
+    """Return an amplitude in decibels relative to full scale."""
     return max(QUIETEST_DB, 20 * math.log10(amplitude / FULL_SCALE)) if amplitude else QUIETEST_DB
 
 
@@ -140,10 +140,10 @@ async def _measure(options: argparse.Namespace) -> int:
     if find_spec("numpy") is None:
         raise MissingExtra("voicepipe devices --loopback", "numpy", "local")
     source, output = vp.MicSource(options.input, sample_rate=RATE), vp.Speaker(options.output, sample_rate=RATE)
-    ear, played_s = _Ear(), list[float]()
+    recorder, played_s = _Recorder(), list[float]()
     async with plugged(source, output), anyio.create_task_group() as tasks:
-        tasks.start_soon(ear.listen, source)
-        await ear.hears.wait()
+        tasks.start_soon(recorder.record, source)
+        await recorder.has_begun.wait()
         await anyio.sleep(SETTLE_S)
         sound, frame = chirp(output.sample_rate), 2 * round(0.02 * output.sample_rate)
         for _ in range(CHIRPS):
@@ -152,49 +152,49 @@ async def _measure(options: argparse.Namespace) -> int:
                 await output.write(sound[at : at + frame])
             await anyio.sleep(LONGEST_S + SETTLE_S)
         tasks.cancel_scope.cancel()
-    trips = round_trips(bytes(ear.pcm), source.sample_rate, [at_s - ear.began_s for at_s in played_s])
-    heard = [trip for trip in trips if trip is not None]
-    if len(heard) <= CHIRPS / 2:
+    trips = round_trips(bytes(recorder.pcm), source.sample_rate, [at_s - recorder.began_s for at_s in played_s])
+    found = [trip for trip in trips if trip is not None]
+    if len(found) <= CHIRPS / 2:
         print(
-            f"heard {len(heard)} of {CHIRPS} chirps: turn the loudspeaker and the microphone up, bring them together, "
-            "and name them with --output and --input"
+            f"recorded {len(found)} of {CHIRPS} chirps: turn the loudspeaker and the microphone up, move them closer "
+            "together, and name them with --output and --input"
         )
         return 1
-    trip_s = median(heard)
+    trip_s = median(found)
     print(
-        f"round trip {trip_s * 1e3:.0f} ms (median of {len(heard)}; {min(heard) * 1e3:.0f} to {max(heard) * 1e3:.0f})"
+        f"round trip {trip_s * 1e3:.0f} ms (median of {len(found)}; {min(found) * 1e3:.0f} to {max(found) * 1e3:.0f})"
     )
     if trip_s > ECHO_S:
-        print(f"that is more than the {ECHO_S * 1e3:.0f} ms after which nothing is taken for echo: use headphones")
+        print(f"that is more than the {ECHO_S * 1e3:.0f} ms within which sound is taken for echo: use headphones")
     return 0
 
 
-class _Ear:
-    """Records, and knows when.
+class _Recorder:
+    """Records a source, and knows when the recording began.
 
     Attributes:
-        pcm: What was heard.
-        began_s: When its first sample was heard, by the loop's clock.
-        hears: Set with the first audio.
+        pcm: The audio so far.
+        began_s: When its first sample was recorded, by the loop's clock.
+        has_begun: Set with the first audio.
     """
 
     def __init__(self) -> None:
         self.pcm = bytearray()
         self.began_s = math.inf
-        self.hears = anyio.Event()
+        self.has_begun = anyio.Event()
 
-    async def listen(self, source: vp.Source) -> None:
+    async def record(self, source: vp.Source) -> None:
         """Record until cancelled."""
         async for pcm in source.frames():
             self.pcm += pcm
-            # The earliest: audio may come late, but never before it was heard.
+            # The earliest estimate is right: audio may arrive late, but never before it was recorded.
             self.began_s = min(self.began_s, anyio.current_time() - len(self.pcm) / 2 / source.sample_rate)
-            self.hears.set()
+            self.has_begun.set()
 
 
 @asynccontextmanager
 async def plugged(*parts: vp.Part) -> AsyncGenerator[None]:
-    """Use devices without a call."""
+    """Open devices without a session."""
     with single_error():
         async with opened(parts), attached(parts, cast("vp.Session", None)):
             yield

@@ -1,7 +1,7 @@
 """`voicepipe simulate`: a simulated speech service in the foreground, until Ctrl-C.
 
-Rule 1: the first line on stdout is the URL and nothing else, so that a script can read it.
-Rule 2: a service's modules are imported when it is the one that is served.
+Rule 1: the first line on stdout is only the URL, so that a script can read it.
+Rule 2: the modules of a service are imported only when it is served.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ PAUSE_S: Final = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the command line asks of a service.
+    """The options of the command line.
 
     Attributes:
-        port: Where to listen on this machine; 0 takes a free one.
-        say: What is said, in turns.
-        delay_s: From the end of what was asked to the first of the answer; None for the usual time.
-        grammar: A file with what an embedded recogniser understands of the audio.
+        port: The port to listen on; 0 for a free one.
+        say: The texts to say, one per turn.
+        delay_s: Seconds from the end of a request to the beginning of the answer; None for the default.
+        grammar: A file with a grammar, with which an embedded recogniser recognises the audio.
     """
 
     port: int
@@ -51,8 +51,8 @@ class Simulated(NamedTuple):
     """A service that can be served.
 
     Attributes:
-        serving: Serves while it is entered, and gives the URL.
-        use: The line of a program that uses it, with {url} for the URL.
+        serving: Serves within its block, and returns the URL on entering.
+        use: The line of a program that uses the service, with {url} in place of the URL.
     """
 
     serving: AbstractAsyncContextManager[str]
@@ -82,7 +82,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigurationError(f"--grammar {path}: cannot be read: {why}") from error
 
 
@@ -90,7 +90,7 @@ def _tts(asked: Asked) -> Simulated:
     from voicepipe.testing.simulators.tts import TTSSimulator  # noqa: PLC0415 - Rule 2
     from voicepipe.vendors.espeak.tts import EspeakTTS  # noqa: PLC0415 - Rule 2
 
-    # Words where the extra is installed, a tone where it is not.
+    # eSpeak if the extra is installed, otherwise a tone.
     voice = EspeakTTS() if find_spec("espeakng_loader") and find_spec("soxr") else None
     first_audio_s = 0.3 if asked.delay_s is None else asked.delay_s
     serving = TTSSimulator(voice, first_audio_s=first_audio_s, record=False).serve(port=asked.port)
@@ -119,19 +119,19 @@ def simulate(service: str, asked: Asked) -> int:
 
     Args:
         service: One of `SERVICES`.
-        asked: What the command line asks of it.
+        asked: The options of the command line.
 
     Raises:
-        ConfigurationError: There is no such service, it has no use for an option, the grammar cannot be read, or the
-            port cannot be had.
+        ConfigurationError: There is no such service, an option does not apply to it, the grammar cannot be read, or the
+            port is in use.
         KeyboardInterrupt: Ctrl-C, once every connection is closed.
     """
     if service not in SERVICES:
         raise ConfigurationError(f"there is no simulator of {service!r}; choose from {', '.join(SERVICES)}")
     if asked.grammar is not None and (service != "stt" or asked.say):
-        raise ConfigurationError("--grammar is what stt understands of the audio; use it there, and without --say")
+        raise ConfigurationError("--grammar makes stt recognise its audio; use it only with stt, and without --say")
     if service == "tts" and asked.say:
-        raise ConfigurationError("--say is what stt hears and gateway answers; tts says what it is sent")
+        raise ConfigurationError("--say is for stt and gateway; tts says the text that it is sent")
     run(_serve, SERVICES[service](asked))
     return 0
 

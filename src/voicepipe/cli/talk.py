@@ -1,7 +1,7 @@
 """`voicepipe talk`: hold a call with an application's pipeline in the terminal.
 
-Rule 1: what the row or the pipeline brings (a source, an output) is used; the command line comes before both.
-Rule 2: whether the agent hears itself is told at the start, in words, and with what to do about it.
+Rule 1: the pipeline's own source and output are used, unless the command line names others.
+Rule 2: the call begins with a line that says whether the microphone picks up the agent, and what to do about it.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
 __all__ = ["Call", "converse", "spoken_call", "talk"]
 
 TYPED: Final = "you: what you type; a line interrupts, and Ctrl-D ends the call after the reply"
-PIPED: Final = "you: line by line from the standard input, each after the reply to the one before it"
+PIPED: Final = "you: line by line from standard input, each after the reply to the previous one"
 SPOKEN: Final = "end the call: Ctrl-C"
 HALF: Final = (
-    "half duplex: while the agent speaks, only words that it does not say itself interrupt it, because the microphone "
-    "hears the loudspeaker; with headphones give --headphones"
+    "half duplex: while the agent speaks, only words that it is not saying itself interrupt it, because the "
+    "microphone picks up the loudspeaker; with headphones use --headphones"
 )
 CLOSED: Final = (
-    "half duplex: while the agent speaks you are not heard, because the microphone hears the loudspeaker, and "
-    "{recogniser} forces what it hears into its phrases; with headphones give --headphones"
+    "half duplex: while the agent speaks you cannot interrupt it, because the microphone picks up the loudspeaker "
+    "and {recogniser} forces every sound into its phrases; with headphones use --headphones"
 )
 FULL: Final = (
-    "full duplex: whatever the microphone hears interrupts the agent; through a loudspeaker it interrupts itself"
+    "full duplex: any sound at the microphone interrupts the agent; through a loudspeaker it interrupts itself"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """What one call is made of.
+    """The parts of one call.
 
     Attributes:
         agent: The pipeline, with its turn rules.
-        source: Where the caller's audio comes from; None for what the row has.
-        output: Where the agent's audio goes to; None for what the pipeline has.
-        is_typed: The caller types.
-        notes: What is to be known at the start.
+        source: Where the caller's audio comes from; None for the pipeline's own source.
+        output: Where the agent's audio goes; None for the pipeline's own output.
+        is_typed: Whether the caller types.
+        notes: Lines to show at the start.
     """
 
     agent: vp.Pipeline
@@ -62,11 +62,11 @@ class Call:
 
 
 def talk(options: argparse.Namespace) -> int:
-    """Hold the call until somebody ends it, and return 0.
+    """Hold the call until it ends, and return 0.
 
     Raises:
-        ConfigurationError: The application cannot be loaded, or a device cannot be had.
-        VoicepipeError: The call could not be held to its end.
+        ConfigurationError: The application cannot be loaded, or a device cannot be used.
+        VoicepipeError: The call failed.
         KeyboardInterrupt: Ctrl-C, once the call has ended.
     """
     agent = load_agent(options.app)
@@ -77,15 +77,15 @@ def talk(options: argparse.Namespace) -> int:
     return 0
 
 
-# --- what the call is made of -----------------------------------------------------------------------------------------
+# --- the parts of the call --------------------------------------------------------------------------------------------
 
 
 def spoken_call(agent: vp.Pipeline, options: argparse.Namespace) -> Call:
-    """Return a call by microphone and loudspeaker, but for what the application brings itself."""
+    """Return a call by microphone and loudspeaker, except for the source and output of the application itself."""
     listens = [part for part in agent.parts if isinstance(part, vp.SessionStage)]
     if not listens:
         raise vp.ConfigurationError(
-            f"nothing in {options.app} listens; put an STTStage(...) in front of the model, or type with --text"
+            f"{options.app} has no recogniser; add STTStage(...) before the model, or type with --text"
         )
     recogniser = next((stage.recogniser for stage in listens if isinstance(stage, vp.STTStage)), None)
     own_source = _own_source(agent) if options.input is None else None
@@ -106,8 +106,8 @@ def spoken_call(agent: vp.Pipeline, options: argparse.Namespace) -> Call:
         is_half = output.has_echo if turns.loudspeaker is None else turns.loudspeaker
         mode = f"{'half' if is_half else 'full'} duplex, as the application says"
     notes = (
-        f"you: {_told(own_source or source, options.input, 'microphone')}",
-        f"agent: {_told(output, options.output, 'loudspeaker')}",
+        f"you: {_described(own_source or source, options.input, 'microphone')}",
+        f"agent: {_described(output, options.output, 'loudspeaker')}",
         mode,
         SPOKEN,
     )
@@ -116,21 +116,22 @@ def spoken_call(agent: vp.Pipeline, options: argparse.Namespace) -> Call:
 
 
 def typed_call(agent: vp.Pipeline, options: argparse.Namespace) -> Call:
-    """Return a call by keyboard: what listens is left out, and nothing is played unless that is asked for."""
+    """Return a call by keyboard: without the recogniser, and silent unless playing is asked for."""
     parts = tuple(part for part in agent.parts if not isinstance(part, vp.Source | vp.SessionStage))
     output: vp.Output | None = None
     if options.play or options.output is not None:
         output = vp.Speaker(options.output, sample_rate=_voice_rate(agent))
     elif agent._output is None or isinstance(agent._output, vp.Speaker):
         output = vp.ClockedOutput(_voice_rate(agent))
-    told = "nobody hears it; --play plays it" if type(output) is vp.ClockedOutput else ""
-    told = told or _told(output or agent._output, options.output, "loudspeaker")
-    notes = (TYPED if os.isatty(0) else PIPED, f"agent: shown as it speaks; {told}")
+    sound = _described(output or agent._output, options.output, "loudspeaker")
+    if type(output) is vp.ClockedOutput:
+        sound = "silent; --play plays it"
+    notes = (TYPED if os.isatty(0) else PIPED, f"agent: shown as it speaks; {sound}")
     return Call(agent=_with(agent, parts, agent._turns), output=output, is_typed=True, notes=notes)
 
 
 def _own_source(agent: vp.Pipeline) -> vp.Part | None:
-    """Return what brings the caller's words: a source of the row, or a stage that needs none."""
+    """Return the pipeline's own caller: its source, or a first stage that needs none."""
     first = agent.parts[0]
     return first if isinstance(first, vp.Source) or flow_of(first)[0] is Never else None
 
@@ -141,11 +142,11 @@ def _with(agent: vp.Pipeline, parts: tuple[vp.Part, ...], turns: vp.TurnRules) -
 
 def _voice_rate(agent: vp.Pipeline) -> int:
     voice = agent.parts[-1]
-    assert isinstance(voice, vp.TTSSink)  # noqa: S101 - every row ends with one
+    assert isinstance(voice, vp.TTSSink)  # noqa: S101 - every pipeline ends with one
     return voice.sample_rate
 
 
-def _told(part: vp.Part | None, device: int | str | None, role: str) -> str:
+def _described(part: vp.Part | None, device: int | str | None, role: str) -> str:
     if isinstance(part, vp.MicSource | vp.Speaker):
         return f"the default {role}" if device is None else f"{role} {device!r}"
     return f"{part.name}, as the application says" if part else ""
@@ -155,7 +156,7 @@ def _told(part: vp.Part | None, device: int | str | None, role: str) -> str:
 
 
 async def converse(call: Call, greeting: str, display: Display) -> None:
-    """Hold a call to its end, and show it as it comes."""
+    """Hold a call to its end, and show it as it happens."""
     began_s = anyio.current_time()
     session_of = call.agent.session(source=call.source, output=call.output, greeting=greeting)
     async with session_of as session, anyio.create_task_group() as tasks:
@@ -169,11 +170,11 @@ async def converse(call: Call, greeting: str, display: Display) -> None:
 
 
 class Typist:
-    """Says what is typed.
+    """Passes typed lines to the session as the caller's words.
 
     Args:
-        session: The call.
-        waits: Whether a line waits for the reply to the one before it, as lines of a pipe or a file must; what is typed
+        session: The session.
+        waits: Whether a line waits for the reply to the previous one, as lines from a pipe or a file must. A line typed
             on a terminal interrupts, as a caller's words do.
     """
 
@@ -183,23 +184,23 @@ class Typist:
         self._turn_ended = anyio.Event()
 
     def notice(self, event: vp.Event) -> None:
-        """Take note of the end of a turn."""
+        """Note the end of a turn."""
         if isinstance(event, vp.TurnEnded):
             self._turn_ended.set()
             self._turn_ended = anyio.Event()
 
     async def run(self) -> None:
-        """Read until the end of what is typed, then let the call end."""
+        """Read to the end of the input, then let the call end."""
         with TypedLines() as lines:
             async with anyio.create_task_group() as tasks:
                 while (line := await lines.next()) is not None:
                     await self._wait_idle()
                     tasks.start_soon(self._say, line)
-                    await anyio.lowlevel.checkpoint()  # what was said counts as busy
+                    await anyio.lowlevel.checkpoint()  # from here on the session is busy
             self._session.end(after_reply=True)
 
     async def _say(self, line: str) -> None:
-        with suppress(vp.ConfigurationError):  # an empty line, or the agent has just ended the call
+        with suppress(vp.ConfigurationError):  # the line is empty, or the agent has just ended the call
             await self._session.user_says(line)
 
     async def _wait_idle(self) -> None:

@@ -1,1 +1,1 @@
-"""The machine: parts, stages, the queues between them, and how long they live. Knows no speech and no vendor."""
+"""The machinery: parts, stages, the queues between them and their lifetimes. It knows neither speech nor vendors."""

@@ -3,10 +3,11 @@
 Rule 1: every channel has a capacity, chosen where it is made, with the reason.
 Rule 2: closing the sending end lets the reader finish what is queued; closing the reading end stops the writer.
 
-An item leaves the queue in the step in which `receive` returns it, so a reader that is cancelled loses none. It is not
-anyio's memory object stream: that one gives way to other tasks and looks for a cancellation at each item, a third of
-the cost of listening; here a task that need not wait goes on, and is cancelled when it next waits. And that one
-warns of ends that were not closed, which is what becomes of the channels of a cancelled turn.
+An item leaves the queue in the step in which `receive` returns it, so a cancelled reader loses no item.
+
+Why not anyio's memory object stream: it yields to the event loop and checks for cancellation at each item, which made
+up a third of the cost of listening. Here a task that does not have to wait continues, and is cancelled at its next
+wait. anyio also warns about ends that were never closed, and a cancelled turn leaves its channels like that.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ class Inbox(Protocol[T_co]):
     """The reading end."""
 
     async def receive(self) -> T_co:
-        """Return the next item, waiting for it if need be. One task at a time.
+        """Return the next item, waiting for it if necessary. Only one task may wait at a time.
 
         Raises:
-            anyio.BusyResourceError: Another task waits for it already.
+            anyio.BusyResourceError: Another task is already waiting.
             anyio.EndOfStream: The sender closed its end and everything has been read.
         """
         ...
@@ -52,7 +53,7 @@ class Outbox(Protocol[T_contra]):
     """The sending end."""
 
     async def send(self, item: T_contra, /) -> None:
-        """Hand over an item, waiting for room if need be.
+        """Hand over an item, waiting for room if necessary.
 
         Raises:
             anyio.BrokenResourceError: The reader closed its end.
@@ -60,7 +61,7 @@ class Outbox(Protocol[T_contra]):
         ...
 
     def close(self) -> None:
-        """Say that nothing follows. Closing twice does nothing."""
+        """Close this end: nothing follows. Closing it again has no effect."""
         ...
 
 
@@ -71,9 +72,9 @@ class ChannelStatistics:
     Attributes:
         capacity: Items it can hold.
         queued: Items it holds.
-        dropped: Items that `send_latest` threw away since the beginning.
-        waiting_to_send: Senders that wait for room.
-        waiting_to_receive: Readers that wait for an item.
+        dropped: Items that `send_latest` has dropped so far.
+        waiting_to_send: Senders waiting for room.
+        waiting_to_receive: Readers waiting for an item.
     """
 
     capacity: int
@@ -84,13 +85,13 @@ class ChannelStatistics:
 
 
 class Channel(Generic[T]):
-    """A bounded queue with one reader, an `Inbox` and an `Outbox` at once.
+    """A bounded queue with one reader; it is both an `Inbox` and an `Outbox`.
 
     Args:
-        capacity: Items it can hold, at least 1. Capacity 1 costs three times the switches of capacity 8.
+        capacity: Items it can hold, at least 1. Capacity 1 costs three times as many task switches as capacity 8.
 
     Attributes:
-        dropped: Items that `send_latest` threw away.
+        dropped: Items that `send_latest` has dropped so far.
         is_abandoned: Whether the reader closed its end.
     """
 
@@ -122,13 +123,13 @@ class Channel(Generic[T]):
             raise anyio.BrokenResourceError
 
     def send_latest(self, item: T, /) -> None:
-        """Hand over an item without waiting: when full, the oldest item is dropped and counted in `statistics`.
+        """Hand over an item without waiting. A full channel drops its oldest item and counts it in `statistics`.
 
-        For live audio, where waiting would make everything after it late.
+        For live audio, where waiting would delay everything that follows.
         """
         self._check_open()
         while len(self._items) >= self._capacity:
-            self._take()  # lets a writer in who waits; it was there before this item, so it is dropped before
+            self._take()  # lets a waiting writer in: its item is older than this one, so it is dropped first
             self.dropped += 1
         self._put(item)
 
@@ -140,10 +141,10 @@ class Channel(Generic[T]):
 
     def _put(self, item: T) -> None:
         self._items.append(item)
-        self._tell_reader()
+        self._wake_reader()
 
     async def receive(self) -> T:
-        """Return the next item. See `Inbox.receive`. Does not give way to other tasks when there is one already."""
+        """Return the next item. See `Inbox.receive`. Does not yield to other tasks when an item is queued."""
         while not self._items:
             if self.is_abandoned:
                 raise anyio.ClosedResourceError
@@ -162,8 +163,8 @@ class Channel(Generic[T]):
         """Return the next item.
 
         Raises:
-            anyio.WouldBlock: There is none at the moment.
-            anyio.EndOfStream: There will be none.
+            anyio.WouldBlock: No item is queued at the moment.
+            anyio.EndOfStream: No further item will come.
         """
         if self.is_abandoned:
             raise anyio.ClosedResourceError
@@ -192,19 +193,19 @@ class Channel(Generic[T]):
     def close(self) -> None:
         """Close the sending end: the reader finishes what is queued."""
         self._is_closed = True
-        self._tell_reader()
+        self._wake_reader()
 
     def close_receiver(self) -> None:
-        """Close the reading end: what is queued is gone, and a sender gets `anyio.BrokenResourceError`."""
+        """Close the reading end: queued items are dropped, and senders get `anyio.BrokenResourceError`."""
         self.is_abandoned = True
         self._items.clear()
         for writer in self._writers:
             writer.was_refused = True
             writer.is_done.set()
         self._writers.clear()
-        self._tell_reader()
+        self._wake_reader()
 
-    def _tell_reader(self) -> None:
+    def _wake_reader(self) -> None:
         if self._waiting_reader is not None and not self._waiting_reader.done():
             self._waiting_reader.set_result(None)
 
@@ -214,7 +215,7 @@ class Channel(Generic[T]):
         return len(self._items)
 
     def statistics(self) -> ChannelStatistics:
-        """Return how full the channel is and what it dropped."""
+        """Return how full the channel is and how much it has dropped."""
         return ChannelStatistics(
             capacity=self._capacity,
             queued=len(self._items),
@@ -224,14 +225,14 @@ class Channel(Generic[T]):
         )
 
     def __repr__(self) -> str:
-        """Show how full it is."""
+        """Show how full the channel is."""
         now = self.statistics()
         dropped = f" dropped={now.dropped}" if now.dropped else ""
         return f"<Channel {now.queued}/{now.capacity}{dropped}>"
 
 
 class _Writer(Generic[T]):
-    """Somebody who waits for room."""
+    """A sender waiting for room."""
 
     def __init__(self, item: T) -> None:
         self.item = item

@@ -1,7 +1,7 @@
-"""What the parts of a pipeline may use of the session and of the turn they work for.
+"""What the parts of a pipeline may use of their session and turn.
 
-`Session` and `Turn` are far above: they know the parts. The parts know these protocols, so that imports go down only.
-A test of types holds the two classes against them.
+`Session` and `Turn` sit far above the parts and know them. The parts know only these protocols, so that imports go
+down. A typing test checks that the two classes satisfy the protocols.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
     "TurnContext",
 ]
 
-if TYPE_CHECKING:  # Python knows defaults of type variables from 3.13 on; until then only type checkers do
+if TYPE_CHECKING:  # Python supports defaults of type variables from 3.13 on; before that only type checkers do
     Deps = TypeVarWithDefault("Deps", default=Any)
     Deps_co = TypeVarWithDefault("Deps_co", covariant=True, default=Any)
 else:
@@ -42,14 +42,14 @@ else:
 
 AnySession: TypeAlias = Any
 """The session, in the signature of a method that applications override. They write `Session`, which is above this
-module, or `SessionContext`; a narrower parameter would be an error of types if this were anything but `Any`."""
+module, or `SessionContext`; type checkers accept such a narrower parameter only where the base says `Any`."""
 
 AnyTurn: TypeAlias = Any
-"""The turn, likewise: applications write `Turn`."""
+"""The turn, for the same reason: applications write `Turn`."""
 
 
 class Resampling(Protocol):
-    """Audio of another rate, piece by piece; see `voicepipe.audio.resample`."""
+    """Converts audio to another sample rate, piece by piece; see `voicepipe.audio.resample`."""
 
     def feed(self, pcm: bytes) -> bytes: ...  # noqa: D102 - the class says it
 
@@ -57,7 +57,7 @@ class Resampling(Protocol):
 
 
 class SessionRecogniser(Protocol):
-    """What a tool or a hook may ask of the recogniser of its call; see `Recogniser`."""
+    """What a tool or a hook may ask of the recogniser of its session; see `Recogniser`."""
 
     def update(self, **changes: Any) -> None: ...  # noqa: ANN401, D102
 
@@ -67,7 +67,7 @@ class SessionRecogniser(Protocol):
 
 
 class SessionTools(Protocol):
-    """The tools of one call; see `Toolset`."""
+    """The tools of one session; see `Toolset`."""
 
     def add(self, *tools: Any) -> None: ...  # noqa: ANN401, D102
 
@@ -85,7 +85,7 @@ class OutputLease(Protocol):
 
     @property
     def played_s(self) -> float:
-        """Seconds of this turn's audio that were played."""
+        """Seconds of this turn's audio that have been played."""
         ...
 
     async def write(self, pcm: bytes) -> None: ...  # noqa: D102
@@ -96,11 +96,11 @@ class OutputLease(Protocol):
 
 
 class SessionContext(Protocol[Deps_co]):
-    """A session, as parts, tools and turns see it; see `Session`."""
+    """A session as parts, tools and turns see it; see `Session`."""
 
     @property
     def deps(self) -> Deps_co:
-        """What the application gave to this call."""
+        """What the application passed to this session as `deps`."""
         ...
 
     @property
@@ -115,22 +115,22 @@ class SessionContext(Protocol[Deps_co]):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a reply is being prepared or spoken, or something waits to be said."""
+        """Whether a reply is being prepared or played, or a text is waiting to be said."""
         ...
 
     @property
     def recogniser(self) -> SessionRecogniser:
-        """The recogniser of this call."""
+        """The recogniser of this session."""
         ...
 
     @property
     def tools(self) -> SessionTools:
-        """The tools that the model may call in this session."""
+        """The tools that the model can call in this session."""
         ...
 
     @property
     def output_rate(self) -> int:
-        """Samples per second that the output takes."""
+        """Samples per second that the output expects."""
         ...
 
     def emit(self, event: Event) -> None: ...  # noqa: D102
@@ -151,7 +151,7 @@ class SessionContext(Protocol[Deps_co]):
 
 
 class TurnContext(Protocol):
-    """A turn, as the stages below it see it; see `Turn`."""
+    """A turn as the stages below it see it; see `Turn`."""
 
     @property
     def turn_id(self) -> int:
@@ -160,27 +160,27 @@ class TurnContext(Protocol):
 
     @property
     def session(self) -> SessionContext[Any]:
-        """The call."""
+        """The session that the turn belongs to."""
         ...
 
     @property
     def transcript(self) -> Transcript | None:
-        """What the caller said; None when the agent speaks on its own."""
+        """What the caller said; None when the agent speaks unprompted."""
         ...
 
     @property
     def timeline(self) -> Timeline:
-        """Where the time goes."""
+        """Where the time went."""
         ...
 
     @property
     def committed(self) -> anyio.Event:
-        """Set when the turn is no draft any more."""
+        """Set when the turn is no longer a draft."""
         ...
 
     @property
     def first_segment(self) -> int:
-        """The segment that the speech now being prepared begins with."""
+        """The number of the segment with which the speech now being prepared begins."""
         ...
 
     @property

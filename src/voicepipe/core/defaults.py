@@ -1,7 +1,7 @@
-"""What a part uses where the application chose nothing.
+"""What a part uses when the application has not chosen anything.
 
-The parts that have a default stand below the vendors, and a default is a vendor's. So a default is declared beside the
-part, and chosen in `voicepipe.session.wiring`, the one place above the vendors.
+Parts with a default are below the vendors, and the default comes from a vendor. So the default is declared next to the
+part and chosen in `voicepipe.session.wiring`, the one place above the vendors.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ T = TypeVar("T")
 
 
 class Default(Generic[T]):
-    """A default that is chosen elsewhere; calling it makes one."""
+    """A default that is chosen elsewhere; calling it creates an instance."""
 
     def __init__(self) -> None:
         self._make: Callable[[], T]
 
     def choose(self, make: Callable[[], T]) -> None:
-        """Choose what makes one."""
+        """Set what creates an instance."""
         self._make = make
 
     def __call__(self) -> T:
-        """Make one."""
+        """Create an instance."""
         return self._make()

@@ -1,4 +1,4 @@
-"""Which part failed, and with what: one error for each failure, named after its part."""
+"""Which part failed, and how: each failure becomes one error that names its part."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["first_error", "for_log", "joined", "named", "single_error"]
 def joined(stage_name: str, inbox: Channel[Any], outbox: Channel[Any]) -> Generator[None]:
     """Run a stage between two channels: its errors carry its name, and both channels are closed when it is done.
 
-    A stage behind it that wants no more is no error: what it still sends is dropped.
+    It is not an error when the next stage has stopped reading: what this stage still sends is dropped.
     """
     try:
         with named(stage_name):
@@ -39,7 +39,7 @@ def joined(stage_name: str, inbox: Channel[Any], outbox: Channel[Any]) -> Genera
 
 @contextmanager
 def named(part_name: str) -> Generator[None]:
-    """Let our own errors through, with the part's name as a note; wrap all others in `StageError`."""
+    """Pass voicepipe's own errors on, with the part's name as a note; wrap any other exception in `StageError`."""
     try:
         yield
     except VoicepipeError as error:
@@ -60,7 +60,10 @@ def _stage_error(part_name: str, error: BaseException) -> StageError:
 
 
 def for_log(error: VoicepipeError) -> str:
-    """Return an error for a log. Of what a part of the application raised, which may quote the caller, the place."""
+    """Return an error as text for a log.
+
+    An exception of the application's own code may quote the caller, so only its class and place are named.
+    """
     cause = error.__cause__
     if not isinstance(error, StageError) or cause is None:
         return str(error)
@@ -71,7 +74,7 @@ def for_log(error: VoicepipeError) -> str:
 
 @contextmanager
 def single_error() -> Generator[None]:
-    """Raise the first error of a task group as itself; further ones become notes."""
+    """Raise the first error of a task group instead of the group; the others become notes on it."""
     try:
         yield
     except BaseExceptionGroup as group:
@@ -80,7 +83,7 @@ def single_error() -> Generator[None]:
 
 
 def first_error(group: BaseExceptionGroup[Any]) -> BaseException:
-    """Return the first error in a group of groups, noting the others on it."""
+    """Return the first error in a nested group, with the others as notes on it."""
     leaves: list[BaseException] = []
 
     def collect(error: BaseException) -> None:
@@ -92,7 +95,7 @@ def first_error(group: BaseExceptionGroup[Any]) -> BaseException:
             leaves.append(error)
 
     collect(group)
-    # Ctrl-C and SystemExit must not hide behind an error that they caused.
+    # KeyboardInterrupt and SystemExit must not hide behind an error that they caused.
     leaves.sort(key=lambda error: isinstance(error, Exception))
     for other in leaves[1:]:
         leaves[0].add_note(f"and then {type(other).__name__}: {other}")

@@ -1,8 +1,8 @@
-"""Parts that are held open while something else runs.
+"""Holds parts open while something else runs.
 
-Rule 1: each lifetime is entered and left in a task of its own, so that handshakes run in parallel and a failure carries
-        its part's name.
-Rule 2: leaving is shielded and bounded: a part may say good-bye to its vendor, and none can hold the exit.
+Rule 1: each lifetime is entered and left in its own task, so that handshakes run in parallel and a failure carries the
+        name of its part.
+Rule 2: leaving is shielded and has a time limit: a part can say goodbye to its vendor, but cannot delay the exit.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["attached", "opened"]
 
 CLOSE_S: Final = 1.0
-"""How long a part may take to leave `open` or `attach`. A session ends within 3 s: its writing tools have one, `attach`
-one, and `open` of the parts that are its own one more."""
+"""How long a part may take to leave `open` or `attach`. A session ends within 3 s: one for its writing tools, one for
+leaving `attach`, and one for leaving `open` of the parts that belong to it alone."""
 
 
 READY_S: Final = {"open": 60.0, "attach": 10.0}
-"""How long a part may take to be ready: for a process, which may load a model, and for a call, which rings."""
+"""How long a part may take to become ready: longer in `open`, which may load a model, than in `attach`, for which a
+caller is waiting."""
 
 
 @asynccontextmanager
@@ -40,7 +41,7 @@ async def opened(parts: Sequence[Part]) -> AsyncGenerator[None]:
         parts: Each is entered after the parts that it holds.
 
     Raises:
-        VoicepipeError: A part failed; errors that are none of ours arrive as `StageError` with the part's name.
+        VoicepipeError: A part failed; any other exception is wrapped in `StageError` with the part's name.
     """
     async with _held(parts, Part.open):
         yield
@@ -48,7 +49,7 @@ async def opened(parts: Sequence[Part]) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def attached(parts: Sequence[Part], session: SessionContext) -> AsyncGenerator[None]:
-    """Enter `attach` of every part, as `opened` does with `open`."""
+    """Enter `attach` of every part, just as `opened` enters `open`."""
     async with _held(parts, Part.attach, session):
         yield
 
@@ -63,7 +64,7 @@ async def _held(parts: Sequence[Part], lifetime: Callable[..., object], *argumen
                 for inner in part._held():
                     await enter(inner)
                 method = getattr(part, lifetime.__name__)
-                if method.__func__ is not lifetime:  # a part that sets nothing up needs no task
+                if method.__func__ is not lifetime:  # a part that does not override it needs no task
                     own, entered = method(*arguments), anyio.Event()
                     if not isinstance(own, AbstractAsyncContextManager):
                         raise ConfigurationError(f"{part.name}.{lifetime.__name__} must be an @asynccontextmanager")
@@ -88,7 +89,7 @@ async def _hold(
 ) -> None:
     with named(part_name), anyio.CancelScope() as scope:
         async with lifetime:
-            # From here on only `leave` ends it, and then it has time to close.
+            # From here on only `leave` ends it, and it then has time to close.
             scope.shield = True
             entered.set()
             await leave.wait()

@@ -1,8 +1,9 @@
-"""The lifetimes of what a pipeline is made of.
+"""The lifetimes of the parts of a pipeline.
 
-Rule 1: the objects an application made are never touched. A host copies them, and each session copies the copies.
-Rule 2: what `open` sets on `self` is shared by all calls of a process (connection pools, models); what `attach` sets
-        belongs to one call (sockets, decoders); what belongs to one turn is local to `run`.
+Rule 1: the objects that an application creates are never modified. A host copies them, and each session copies the
+        copies.
+Rule 2: what `open` sets on `self` is shared by all sessions of a process (connection pools, models); what `attach` sets
+        belongs to one session (sockets, decoders); what belongs to one turn is local to `run`.
 """
 
 from __future__ import annotations
@@ -21,37 +22,37 @@ if TYPE_CHECKING:
 __all__ = ["Part"]
 
 
-class Part(ABC):  # noqa: B024 - its subclasses have abstract methods, and Python refuses to make one without them
+class Part(ABC):  # noqa: B024 - its subclasses have abstract methods, and Python refuses to create one without them
     """Base of stages, recognisers, models, sources and outputs.
 
-    A part may hold other parts as attributes (`STTStage` holds a recogniser): they are copied and opened with it,
+    A part may hold other parts as attributes (`STTStage` holds a recogniser). They are copied with it, and opened
     before it.
     """
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Live as long as the host: what is set on `self` here is shared by all sessions.
+        """Set up what lives as long as the host: what is set on `self` here is shared by all sessions.
 
-        Entered in a task of its own, so that handshakes of several parts run in parallel. An error raised here, or by
-        a task started here, ends the host under this part's name. Cancelled when the host ends before it is ready, and
-        an error after 60 s.
+        Entered in its own task, so that the handshakes of several parts run in parallel. An error raised here, or by a
+        task started here, ends the host and names this part. Cancelled when the host ends before this part is ready;
+        a part that is not ready after 60 s is an error.
         """
         yield
 
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
-        """Live as long as one session: what is set on `self` here belongs to this call.
+        """Set up what lives as long as one session: what is set on `self` here belongs to that session.
 
-        Entered in a task of its own, after `open`. An error raised here, or by a task started here, ends the session
-        under this part's name. Cancelled when the session ends before it is ready,
-        and an error after 10 s.
+        Entered in its own task, after `open`. An error raised here, or by a task started here, ends the session and
+        names this part. Cancelled when the session ends before this part is ready; a part that is not ready after 10 s
+        is an error.
         """
         del session
         yield
 
     @property
     def name(self) -> str:
-        """How errors and events call this part."""
+        """The name of this part in errors and events."""
         return type(self).__name__
 
     def _copied(self) -> Self:
@@ -67,5 +68,5 @@ class Part(ABC):  # noqa: B024 - its subclasses have abstract methods, and Pytho
         return [value for value in vars(self).values() if isinstance(value, Part)]
 
     def __repr__(self) -> str:
-        """Show the name; parts with settings show those too."""
+        """Show the name; parts that have settings show those too."""
         return f"<{self.name}>"

@@ -1,7 +1,7 @@
-"""The two kinds of stage, and how the types that flow through them are read.
+"""The two kinds of stage, and how their item types are read.
 
-Rule 1: a `SessionStage` lives as long as the call, a `Stage` as long as one turn; nothing lives longer than its `run`.
-Rule 2: what flows is written once, in the type parameters: `Stage[Sentence, Sentence]`.
+Rule 1: a `SessionStage` lives as long as the session, a `Stage` as long as one turn; nothing outlives its `run`.
+Rule 2: the item types are written once, in the type parameters: `Stage[Sentence, Sentence]`.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ Out = TypeVar("Out")
 
 
 class SessionStage(Part, Generic[In, Out]):
-    """Something that lives for one session, reads items of one type and sends items of another."""
+    """A stage that lives for one session, reads items of one type and sends items of another."""
 
     @abstractmethod
     async def run(self, inbox: Inbox[In], outbox: Outbox[Out], session: AnySession) -> None:
-        """Read `inbox` until it ends; send to `outbox`; return when done.
+        """Read `inbox` until it ends, send to `outbox`, and return when done.
 
-        Cancelled with the session at any `await`. Must not start a task that outlives this call. An error raised here
-        ends the session under this stage's name.
+        Cancelled with the session, at any `await`. Must not start a task that outlives `run`. An error raised here ends
+        the session and names this stage.
         """
 
 
 class Stage(Part, Generic[In, Out]):
-    """Something that lives for one turn, reads items of one type and sends items of another."""
+    """A stage that lives for one turn, reads items of one type and sends items of another."""
 
     @abstractmethod
     async def run(self, inbox: Inbox[In], outbox: Outbox[Out], turn: AnyTurn) -> None:
-        """Read `inbox` until it ends; send to `outbox`; return when done.
+        """Read `inbox` until it ends, send to `outbox`, and return when done.
 
-        Cancelled with the turn at any `await`. Must not start a task that outlives this call. May close `outbox` before
-        it returns. An error raised here fails the turn under this stage's name; the session goes on.
+        Cancelled with the turn, at any `await`. Must not start a task that outlives `run`. May close `outbox` before it
+        returns. An error raised here fails the turn and names this stage; the session continues.
         """
 
 
 class _FunctionStage(Stage[In, Out]):
-    """A stage made by `@stage`."""
+    """A stage created by `@stage`."""
 
     def __init__(self, function: Callable[[In], AsyncIterator[Out]], flow: tuple[Any, Any]) -> None:
         self._function = function
@@ -72,21 +72,23 @@ class _FunctionStage(Stage[In, Out]):
 
 
 def stage(function: Callable[[In], AsyncIterator[Out]]) -> Stage[In, Out]:
-    """Make a `Stage` from an async generator function that gets one item and yields any number of items.
+    """Make a `Stage` from an async generator function that takes one item and yields any number of items.
 
-    The function's annotations say what flows: `async def redact(sentence: Sentence) -> AsyncIterator[Sentence]`.
+    The function's annotations name the types: `async def redact(sentence: Sentence) -> AsyncIterator[Sentence]`.
 
     Raises:
-        ConfigurationError: It is no async generator function, or lacks annotations.
+        ConfigurationError: The function is not an async generator function, or it lacks annotations.
     """
     name = getattr(function, "__name__", repr(function))
     if not inspect.isasyncgenfunction(function):
-        raise ConfigurationError(f"@stage needs an async generator function, but {name} is none; write `yield` in it")
+        raise ConfigurationError(
+            f"@stage needs an async generator function, but {name} is not one; write `yield` in it"
+        )
     hints = typing.get_type_hints(function)
     returns = hints.pop("return", None)
     if len(hints) != 1 or get_origin(returns) is not AsyncIterator:
         raise ConfigurationError(
-            f"@stage reads what flows from the annotations of {name}, which must take one item and return "
+            f"@stage reads the item types from the annotations of {name}, which must take one item and return "
             f"AsyncIterator[...]; write: async def {name}(item: Sentence) -> AsyncIterator[Sentence]"
         )
     (taken,) = hints.values()
@@ -97,15 +99,15 @@ def flow_of(part: Part) -> tuple[Any, Any]:
     """Return the types that a stage reads and sends, e.g. `(TextDelta, Sentence)`.
 
     Raises:
-        ConfigurationError: The class does not say what flows through it.
+        ConfigurationError: The class does not name its item types.
     """
     if isinstance(part, _FunctionStage):
         return part._flow
     bound = _class_flow(cast("Any", type(part)))
     if bound is None or any(isinstance(side, TypeVar) for side in bound):
         raise ConfigurationError(
-            f"{part.name} does not say what flows through it; derive it from Stage[In, Out] or SessionStage[In, Out] "
-            f"with both types, e.g. class {part.name}(Stage[Sentence, Sentence])"
+            f"{part.name} does not say which types it reads and sends; derive it from Stage[In, Out] or "
+            f"SessionStage[In, Out] with both types, e.g. class {part.name}(Stage[Sentence, Sentence])"
         )
     return bound
 

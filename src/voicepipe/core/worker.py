@@ -1,8 +1,8 @@
-"""A thread that runs functions one after the other, off the event loop.
+"""A thread that runs functions one after another, off the event loop.
 
-Rule 1: functions run in the order in which they were given, never two at a time; that makes an engine with state safe
-        to share.
-Rule 2: the thread is a daemon: a function that never returns does not hold the end of the process.
+Rule 1: functions run in the order in which they were submitted, never two at a time, so that a stateful engine can be
+        shared safely.
+Rule 2: the thread is a daemon: a function that never returns does not delay the end of the process.
 """
 
 from __future__ import annotations
@@ -27,52 +27,52 @@ T = TypeVar("T")
 
 _Job: TypeAlias = "tuple[concurrent.futures.Future[Any], Callable[[], Any]]"
 
-# As long as any other clean-up may take; a function of an engine takes milliseconds.
+# The same limit as any other clean-up has; an engine's function takes milliseconds.
 _CLOSING_S = 0.5
 
 
 class WorkerThread:
     """One daemon thread for functions that would block the event loop.
 
-    Use it as an asynchronous context manager, so that the thread ends where the block ends.
+    Use it as an asynchronous context manager, so that the thread ends with the block.
 
     Args:
-        name: Name of the thread.
+        name: The thread's name.
     """
 
     def __init__(self, name: str) -> None:
-        # Unbounded, because nothing may wait here: a session has one function in it at a time.
+        # Unbounded, because `submit` must not wait; each session has at most one function queued at a time.
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._is_closed = False
         self._thread = threading.Thread(target=_work, args=(self._jobs,), name=name, daemon=True)
         self._thread.start()
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
-        """Queue a function and return its future; cancelling that keeps a function from running that still waits.
+        """Queue a function and return its future. Cancelling the future drops a function that has not started yet.
 
         Raises:
-            RuntimeError: The worker was closed.
+            RuntimeError: The worker has been closed.
         """
         if self._is_closed:
             raise RuntimeError(
-                f"the worker thread {self._thread.name} was closed; use it within its `async with` block"
+                f"the worker thread {self._thread.name} has been closed; use it within its `async with` block"
             )
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
         self._jobs.put((future, lambda: function(*args, **kwargs)))
         return future
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function on the thread and return what it returned, or raise what it raised.
+        """Run a function on the thread and return its result, or raise what it raised.
 
-        Cancelling drops the result: a function that still waits never runs, one that runs goes on to its end.
+        Cancelling drops the result: a function that has not started never runs, a running one finishes.
 
         Raises:
-            RuntimeError: The worker was closed.
+            RuntimeError: The worker has been closed.
         """
         return await asyncio.wrap_future(self.submit(function, *args, **kwargs))
 
     async def aclose(self) -> None:
-        """Let the thread finish what is queued, and wait for its end, but no longer than clean-up may take."""
+        """Let the thread finish what is queued and wait until it ends, but for 0.5 s at most."""
         if self._is_closed:
             return
         ended = self.submit(_nothing)
@@ -80,25 +80,25 @@ class WorkerThread:
         self._is_closed = True
         with anyio.move_on_after(_CLOSING_S, shield=True):
             await asyncio.wrap_future(ended)
-            self._thread.join()  # it has nothing left to do: microseconds
+            self._thread.join()  # it has nothing left to do, so this takes microseconds
 
     async def __aenter__(self) -> Self:
-        """Return the worker, whose thread already runs."""
+        """Return the worker; its thread is already running."""
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close it."""
+        """Close the worker."""
         await self.aclose()
 
     def __repr__(self) -> str:
-        """Show the name, and whether the thread still runs."""
+        """Show the name and whether the thread is running."""
         return f"<WorkerThread {self._thread.name} {'running' if self._thread.is_alive() else 'ended'}>"
 
 
 def _nothing() -> None:
-    """Stand for the end of the queue."""
+    """Mark the end of the queue."""
 
 
 def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:
@@ -107,7 +107,7 @@ def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:
 
 
 def _do(future: concurrent.futures.Future[Any], function: Callable[[], Any]) -> None:
-    """Settle one future. A function of its own, so that nothing of a finished job stays alive in the loop above."""
+    """Settle one future. A separate function, so that the loop above keeps no reference to a finished job."""
     if not future.set_running_or_notify_cancel():
         return
     try:

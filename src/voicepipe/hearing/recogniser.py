@@ -1,4 +1,4 @@
-"""The base of speech recognisers."""
+"""The base class of speech recognisers."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ __all__ = ["NoRecogniser", "Recogniser", "default_recogniser"]
 
 
 class Recogniser(Part):
-    """Base of speech recognisers; a vendor writes `recognise`.
+    """Base class of speech recognisers; a vendor implements `recognise`.
 
-    A tool or a hook of a call reaches its recogniser as `session.recogniser`. What it says to it there is a hint, which
-    a recogniser that cannot follow it ignores, so that the same tool serves with any of them, and in tests with none.
+    A tool or a hook reaches the recogniser of its session as `session.recogniser`. The methods that it calls there are
+    hints: a recogniser that does not support one ignores it. So the same tool works with every recogniser, and in
+    tests without one.
 
     Attributes:
-        sample_rate: What it hears, in samples per second; audio of another rate is resampled before.
-        is_closed: Whether it forces all speech into a fixed set of phrases. Its words are then no evidence of who
-            spoke, so with `TurnRules(loudspeaker=True)` it hears silence while the agent can be heard.
+        sample_rate: Samples per second that it expects; audio of another rate is resampled before.
+        is_closed: Whether it forces all speech into a fixed set of phrases. Its words then do not show who spoke, so
+            with `TurnRules(loudspeaker=True)` it is given silence while the agent is audible.
     """
 
     sample_rate: int = 16_000
@@ -36,24 +37,24 @@ class Recogniser(Part):
 
     @abstractmethod
     async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: AnySession) -> None:
-        """Turn audio into what was heard, for a whole call.
+        """Recognise the audio of a whole session.
 
         Args:
-            inbox: 16-bit mono PCM at `self.sample_rate`, frames of any length up to 20 ms. Its end is a hang-up.
-            outbox: `SpeechStarted`, `SpeechEnded` and `EarlyTranscript` as they come; exactly one `Transcript` for each
-                of the caller's turns.
-            session: The call.
+            inbox: 16-bit mono PCM at `self.sample_rate`, in frames of up to 20 ms. It ends when the caller hangs up.
+            outbox: Takes `SpeechStarted`, `SpeechEnded` and `EarlyTranscript` as they happen, and exactly one
+                `Transcript` for each of the caller's turns.
+            session: The session that is listening.
 
-        Cancelled with the session. An error raised here ends the session under this recogniser's name.
+        Cancelled with the session. An error raised here ends the session and names this recogniser.
         """
 
     def update(self, **changes: Any) -> None:  # noqa: ANN401 - each recogniser has its own
-        """Change how it listens from now on, by the recogniser's own settings. Never waits."""
+        """Change settings of this recogniser from now on; each recogniser has its own. Never waits."""
         del changes
 
     @asynccontextmanager
     async def updated(self, **changes: Any) -> AsyncGenerator[None]:  # noqa: ANN401
-        """Change how it listens for as long as the block lasts.
+        """Change settings of this recogniser for as long as the block lasts.
 
         async with session.recogniser.updated(min_turn_silence_s=1.0, max_turn_silence_s=3.0):
             ...  # the caller spells an e-mail address
@@ -62,21 +63,21 @@ class Recogniser(Part):
         yield
 
     def force_endpoint(self) -> None:
-        """Take the caller's turn to be over, as somebody who listens here knows better. Never waits."""
+        """End the caller's turn now, because the application knows that the caller is done. Never waits."""
 
     def agent_said(self, text: str) -> None:
-        """Take note of what the caller has just heard the agent say. Called by the session."""
+        """Learn what the caller has just heard the agent say. Called by the session."""
 
 
 class NoRecogniser(Recogniser):
-    """Stands where nothing listens to audio: the caller's words are typed, or scripted."""
+    """Stands in where no audio is recognised: the caller's words are typed or scripted."""
 
     async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: AnySession) -> None:
-        """Hear nothing."""
+        """Discard the audio."""
         del outbox, session
         async for _ in inbox:
             pass
 
 
 default_recogniser = Default[Recogniser]()
-"""Makes what `STTStage()` listens with."""
+"""Creates the recogniser of a plain `STTStage()`."""

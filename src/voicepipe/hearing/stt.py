@@ -1,4 +1,4 @@
-"""Speech to text: a recogniser as a stage of the row."""
+"""Speech to text: a recogniser as a stage of the pipeline."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class STTStage(SessionStage[AudioFrame, Hearing]):
             )
 
     async def run(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: AnySession) -> None:
-        """Let the recogniser listen. See `Recogniser.recognise`."""
+        """Run the recogniser. See `Recogniser.recognise`."""
         await self.recogniser.recognise(inbox, outbox, session)
 
     def __repr__(self) -> str:
-        """Show who listens."""
+        """Show the recogniser."""
         return f"<STTStage {self.recogniser!r}>"
 
 
 def recogniser_of(stages: Iterable[SessionStage[Any, Any]]) -> Recogniser:
-    """Return the recogniser of a row, or one that hears nothing."""
+    """Return the recogniser among the stages, or a stand-in that recognises nothing."""
     return next((stage.recogniser for stage in stages if isinstance(stage, STTStage)), NOBODY)

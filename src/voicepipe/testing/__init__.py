@@ -1,7 +1,6 @@
-"""What the tests of an application need: virtual time, scripted parts, a scripted LLM service.
+"""Tools for testing an application: virtual time, scripted parts, a scripted LLM service.
 
-Install `voicepipe[testing]`. See docs/testing.md. Virtual time needs looptime; the rest needs the core alone, so it is
-loaded on its own.
+Install `voicepipe[testing]`. See docs/testing.md. Only virtual time needs looptime, so it is loaded on first use.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The scripted gateway in a process of its own: `python -m voicepipe.testing --token-s 0.01` prints its base URL."""
+"""The scripted gateway in a separate process: `python -m voicepipe.testing --token-s 0.01` prints its base URL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["main", "serve_forever"]
 
 
 async def serve_forever(gateway: ScriptedGateway) -> None:
-    """Print the gateway's base URL on a line of its own, and serve until SIGINT or SIGTERM."""
+    """Print the gateway's base URL on its own line, and serve until SIGINT or SIGTERM."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with gateway.serve() as base_url:
             sys.stdout.write(f"{base_url}\n")
@@ -29,13 +29,13 @@ async def serve_forever(gateway: ScriptedGateway) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a gateway that answers everything with the same three sentences."""
+    """Run a gateway that answers every request with the same three sentences."""
     parser = argparse.ArgumentParser(
         prog="python -m voicepipe.testing",
         description="A scripted chat completions server on loopback: it answers every request with the same three "
         "sentences. Prints its base URL and serves until it is interrupted.",
     )
-    parser.add_argument("--port", type=int, default=0, help="where to listen; 0, the default, takes a free port")
+    parser.add_argument("--port", type=int, default=0, help="the port to listen on; 0, the default, for a free one")
     parser.add_argument("--first-token-s", type=float, default=0.0, help="seconds from a request to the first token")
     parser.add_argument("--token-s", type=float, default=0.0, help="seconds between two tokens")
     options = parser.parse_args(arguments)

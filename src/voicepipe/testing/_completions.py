@@ -1,6 +1,6 @@
-"""OpenAI's chat completions as bytes: what the scripted gateway sends.
+"""OpenAI's chat completions as bytes, for the scripted gateway.
 
-Rule 1: pure: no socket, no clock. A schedule goes in, messages of HTTP come out.
+Rule 1: pure: no socket, no clock. A schedule goes in, HTTP messages come out.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Timetable: TypeAlias = list[tuple[float, Piece]]
 """What `schedule` returns."""
 
 
-class Refused(Exception):  # noqa: N818 - names what became of the request
-    """A request is answered with an error."""
+class Refused(Exception):  # noqa: N818 - names the outcome of the request
+    """The request is answered with an error."""
 
     def __init__(self, status: int, message: str, *, param: str | None = None, **headers: str) -> None:
         super().__init__(message)
@@ -60,12 +60,12 @@ def envelope(refused: Refused) -> JsonValue:
 
 def sse(body: JsonValue) -> h11.Data:
     """Return one server-sent event."""
-    # Half a surrogate pair goes out as the escape that real services send.
+    # Half a surrogate pair is sent as the escape that real services send.
     return h11.Data(f"data: {COMPACT.encode(body)}\n\n".encode("utf-8", "backslashreplace"))
 
 
 def completion(request: RecordedRequest, chat: ChatRequest, kind: str, *choices: JsonValue) -> dict[str, JsonValue]:
-    """Return what a completion and its chunks have in common."""
+    """Return the fields that a completion and its chunks have in common."""
     # "created" is on the loop's clock like every other time here.
     created = int(request.received_s)
     name = f"chatcmpl-{request.number}"
@@ -101,7 +101,7 @@ def message(timetable: Timetable) -> JsonValue:
 
 
 def usage(chat: ChatRequest, timetable: Timetable) -> JsonValue:
-    """Return the tokens used, counted as `tokens` cuts them."""
+    """Return the tokens used, counted by `tokens`."""
     read = sum(len(tokens(message.content)) for message in chat.messages)
     written = len(timetable) - 1
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}

@@ -1,4 +1,4 @@
-"""What the scripted gateway writes down of each request."""
+"""The scripted gateway's record of each request."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ __all__ = ["RecordedRequest"]
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class RecordedRequest:
-    """A request the gateway received, and what became of it. Times are on the loop's clock.
+    """A request that the gateway received, and how it ended. Times are on the loop's clock.
 
     Attributes:
         number: Counts the requests of a gateway, from 1.
-        connection: Which connection it came on, counted from 1: equal numbers mean that the connection was kept.
-        method: "POST", say.
-        path: With the query, if any.
+        connection: The connection that it came on, counted from 1: equal numbers mean that the connection was reused.
+        method: E.g. "POST".
+        path: The path, with the query if any.
         headers: Names in lower case; keys are replaced by "***".
         received_s: When the request was complete; every delay of the script counts from here.
-        body: The parsed body; None when there is none, or the request was refused before it was parsed.
-        chat: The body as a valid chat request; None when it is none.
+        body: The parsed body; None if there is none, or the request was refused before it was parsed.
+        chat: The body as a chat request; None if it is not a valid one.
         status: The status of the response; None before there is one.
         first_byte_s: When the first byte of the response was sent.
-        ended_s: When the reply had been sent, was cut, or was given up because the client had gone.
-        closed_by_client_s: When the client hung up before the reply ended; None when it did not.
+        ended_s: When the reply had been sent, was cut, or was abandoned because the client had disconnected.
+        closed_by_client_s: When the client disconnected before the reply ended; None if it did not.
     """
 
     number: int

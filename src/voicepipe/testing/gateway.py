@@ -1,10 +1,10 @@
 """A scripted LLM service: a real HTTP server on loopback that speaks OpenAI's chat completions.
 
     async with ScriptedGateway([Says("Hello there.", after_s=0.2)]).serve() as base_url: ...
-    python -m voicepipe.testing --token-s 0.01        # in a process of its own; prints its base URL
+    python -m voicepipe.testing --token-s 0.01        # in a separate process; prints its base URL
 
-Rule 1: it is honest. What a service would refuse is refused, and what a client sent is kept in `requests`.
-Rule 2: its only clock is the event loop's and it needs no thread, so it runs on virtual time as well.
+Rule 1: it is as strict as a service: it refuses what a service would refuse, and keeps each request in `requests`.
+Rule 2: its only clock is the event loop's and it needs no thread, so it also runs on virtual time.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ class ScriptedGateway:
 
     Args:
         script: The replies in order, a function of the request, or a `Script`.
-        api_key: The key clients must send, as `Bearer <key>` or bare; None asks for none.
-        host: Where to listen.
-        port: Where to listen; 0 takes a free one.
-        first_token_s: Seconds from the request to the first token, for replies that do not say.
-        token_s: Seconds between tokens, for replies that do not say.
-        record: Whether to keep what clients send in `requests`; a server that runs for long should not.
+        api_key: The key that clients must send, as `Bearer <key>` or bare; None to require no key.
+        host: The address to listen on.
+        port: The port to listen on; 0 for a free one.
+        first_token_s: Seconds from the request to the first token, for replies that do not set it.
+        token_s: Seconds between tokens, for replies that do not set it.
+        record: Whether to keep requests in `requests`; a long-running server should not.
 
     Attributes:
-        script: What it answers from; `script.unused` are the replies nobody asked for.
+        script: The script; `script.unused` are the replies that were not asked for.
         requests: Every complete request, in the order of arrival.
     """
 
@@ -90,16 +90,16 @@ class ScriptedGateway:
 
     @asynccontextmanager
     async def serve(self) -> AsyncGenerator[str]:
-        """Listen while the block runs, and give its base URL, e.g. "http://127.0.0.1:40123/v1".
+        """Listen while the block runs; the block gets the base URL, e.g. "http://127.0.0.1:40123/v1".
 
         Leaving the block closes every connection.
 
         Raises:
-            AssertionError: A client asked more often than the script has replies. The client was told with status 500;
-                it is raised when the block ends, so that a client that copes with a 500 does not hide it. What a script
-                function raises comes out the same way.
+            AssertionError: A client asked more often than the script has replies. The client got status 500; the error
+                is raised when the block ends, so that a client that copes with a 500 does not hide it. An exception of
+                a script function is raised in the same way.
         """
-        # Made here, because `anyio.create_tcp_listener` looks addresses up in a thread, and virtual time has none.
+        # Created here, because `anyio.create_tcp_listener` resolves addresses in a thread, and virtual time has none.
         server = socket.create_server(self._address, backlog=1024)
         host, port = server.getsockname()
         raised: Exception | None = None
@@ -107,7 +107,7 @@ class ScriptedGateway:
             group.start_soon(listener.serve, self._converse, group)
             try:
                 yield f"http://{host}:{port}/v1"
-            except Exception as error:  # noqa: BLE001 - raised again below: the group would wrap it in an ExceptionGroup
+            except Exception as error:  # noqa: BLE001 - re-raised below: the group would wrap it in an ExceptionGroup
                 raised = error
             group.cancel_scope.cancel()
         if raised is None and self._failures:
@@ -120,14 +120,14 @@ class ScriptedGateway:
         """Serve one connection to its end."""
         self._connections += 1
         try:
-            with suppress(anyio.BrokenResourceError):  # the client has gone
+            with suppress(anyio.BrokenResourceError):  # the client has disconnected
                 await _Connection(self, stream, self._connections).run()
         finally:
-            with anyio.CancelScope(shield=True):  # does not wait for the peer: what it has not read by now is dropped
+            with anyio.CancelScope(shield=True):  # does not wait for the peer: what it has not read yet is dropped
                 await stream.aclose()
 
     def _note(self, head: h11.Request, connection: int) -> RecordedRequest:
-        """Write a complete request down, without the keys it carries."""
+        """Record a complete request, without its keys."""
         self._received += 1
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
         key = headers.get("authorization", "").removeprefix("Bearer ").encode()
@@ -173,17 +173,17 @@ class _Connection:
             while isinstance(head := await self._next_event(), h11.Request):
                 body = await self._body()
                 await self._reply_while_connected(self._gateway._note(head, self._number), body)
-                if self._http.our_state is not h11.DONE:  # cut, given up, or the client wants no further reply
+                if self._http.our_state is not h11.DONE:  # cut, abandoned, or the client wants no further reply
                     return
                 self._http.start_next_cycle()
         except h11.RemoteProtocolError as error:
-            # Also what a client causes that leaves in the middle of a request; then nobody is there to read this.
+            # A client that disconnects in the middle of a request causes this too; then nothing reads the response.
             if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 refused = Refused(error.error_status_hint, str(error))
                 await self._write(*wire.response(refused.status, wire.envelope(refused)))
 
     async def _receive(self) -> bytes:
-        """Return the next bytes, b"" when the client has closed the connection."""
+        """Return the next bytes, or b"" if the client has closed the connection."""
         try:
             return await self._stream.receive()
         except (anyio.EndOfStream, anyio.BrokenResourceError):
@@ -193,7 +193,7 @@ class _Connection:
         """Send events in one piece.
 
         Raises:
-            anyio.BrokenResourceError: The client has gone.
+            anyio.BrokenResourceError: The client has disconnected.
         """
         await self._stream.send(b"".join(self._http.send(event) or b"" for event in events))
 
@@ -205,9 +205,9 @@ class _Connection:
         return event
 
     async def _body(self) -> bytes | None:
-        """Read the rest of a request and return its body, None when it is too long.
+        """Read the rest of a request and return its body; None if it is too long.
 
-        Even then it is read to its end: a client that is still sending would not see the answer.
+        Even then the body is read to its end, because a client that is still sending would not see the answer.
         """
         body, size = bytearray(), 0
         while isinstance(event := await self._next_event(), h11.Data):
@@ -217,7 +217,7 @@ class _Connection:
         return bytes(body) if size <= MAX_BODY_BYTES else None
 
     async def _reply_while_connected(self, request: RecordedRequest, body: bytes | None) -> None:
-        """Reply, and stop at once when the client hangs up."""
+        """Reply, and stop immediately if the client disconnects."""
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._watch, request, group.cancel_scope)
@@ -228,10 +228,11 @@ class _Connection:
             request._end()
 
     async def _watch(self, request: RecordedRequest, scope: anyio.CancelScope) -> None:
-        """Cancel `scope` when the client closes its side; clients of such a service do not close only half."""
+        """Cancel `scope` when the client closes its side; clients of such a service never close only one direction."""
         while data := await self._receive():
-            self._http.receive_data(data)  # the next request, early: its turn comes after this reply
-        # A client in another process can read the last bytes and leave before our last write returns: no hang-up.
+            self._http.receive_data(data)  # the next request came early and waits until this reply is done
+        # A client in another process can read the last bytes and close before our last write returns. That is no
+        # disconnection in the middle of the reply.
         if self._http.our_state in (h11.SEND_RESPONSE, h11.SEND_BODY):
             request.closed_by_client_s = anyio.current_time()
         scope.cancel()
@@ -255,10 +256,10 @@ class _Connection:
         await self._respond(request, *wire.response(refused.status, wire.envelope(refused), **refused.headers))
 
     def _admitted(self, request: RecordedRequest, body: bytes | None) -> ChatRequest | None:
-        """Return what a request asks for; None asks for the list of models.
+        """Return the chat request; None stands for the list of models.
 
         Raises:
-            Refused: It must not be answered.
+            Refused: The request is invalid.
         """
         path = request.path.partition("?")[0]
         method = METHODS.get(path)
@@ -297,7 +298,7 @@ class _Connection:
                     if chat.include_usage:
                         usage = wire.usage(chat, timetable)
                         last.append(wire.sse(wire.completion(request, chat, CHUNK) | {"usage": usage}))
-                    # Sent in one piece, so that a client that leaves at [DONE] has not left early.
+                    # Sent in one piece, so that a client that disconnects at [DONE] has not disconnected early.
                     await self._respond(request, *opening, *last, h11.Data(b"data: [DONE]\n\n"), h11.EndOfMessage())
                 case _:
                     await self._respond(request, *opening, chunk(wire.delta(piece)))
@@ -316,7 +317,7 @@ class _Connection:
             await self._respond(request, head, body, done)
 
     async def _respond(self, request: RecordedRequest, *events: h11.Event) -> None:
-        """Send a part of the response, and write down what the first part says."""
+        """Send a part of the response, and record the status when it is the first part."""
         if request.status is None and isinstance(first := events[0], h11.Response):
             request.status = first.status_code
             request.first_byte_s = anyio.current_time()

@@ -1,4 +1,4 @@
-"""What pytest needs to know; loaded by itself where `voicepipe[testing]` is installed."""
+"""The pytest plugin; pytest loads it automatically where `voicepipe[testing]` is installed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take looptime's own plugin out where pytest-asyncio is absent.
+    """Unregister looptime's own plugin where pytest-asyncio is absent.
 
-    looptime 0.9 looks into pytest-asyncio at each fixture and fails where there is none; voicepipe needs only its loop.
+    looptime 0.9 uses pytest-asyncio at each fixture and fails without it; voicepipe needs only looptime's event loop.
     """
     plugins = config.pluginmanager
     if plugins.get_plugin("asyncio") is None and (looptime := plugins.get_plugin("looptime_plugin")) is not None:

@@ -1,7 +1,7 @@
-"""What a scripted model is asked, and what a service would refuse to be asked.
+"""The requests to a scripted model, and the ones that a service would refuse.
 
 Rule 1: strict where OpenAI is: each tool call has exactly one result, and a strict schema leaves nothing open.
-Rule 2: what no reply depends on is let through unread.
+Rule 2: fields that do not affect a reply are not checked.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class ChatMessage:
 
     Attributes:
         role: "system", "developer", "user", "assistant" or "tool".
-        content: Its text; "" when there is none.
-        tool_calls: What an assistant message calls.
-        call_id: Which call a tool message answers; "" in other messages.
+        content: Its text; "" if there is none.
+        tool_calls: The tool calls of an assistant message.
+        call_id: The call that a tool message answers; "" in other messages.
     """
 
     role: str
@@ -46,15 +46,15 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """What a model is asked.
+    """A request to a model.
 
     Attributes:
         model: The model's name.
         messages: The conversation, oldest first.
-        tools: Names of the tools it may call.
-        must_call: The one tool it has to call; "" leaves it to the model.
-        response_format: The format the answer must have, as sent; None for plain text.
-        stream: Whether the answer is wanted in pieces, over HTTP.
+        tools: Names of the tools that the model may call.
+        must_call: The one tool that it must call; "" leaves the choice to the model.
+        response_format: The format of the answer, as sent; None for plain text.
+        stream: Whether the answer is to be streamed over HTTP.
         include_usage: Whether a stream must end with the tokens used.
     """
 
@@ -68,17 +68,17 @@ class ChatRequest:
 
     @property
     def last_user_text(self) -> str:
-        """What the user said last; "" before they said anything."""
+        """What the user said last; "" if they have not said anything."""
         return next((message.content for message in reversed(self.messages) if message.role == "user"), "")
 
     @property
     def tool_results(self) -> dict[str, str]:
-        """Results that came since the user spoke, by call id: empty when the model is asked for the first time.
+        """Tool results since the user last spoke, by call id: empty in the first request of a turn.
 
-        Without the mark of a result as untrusted; `messages` has them as they were sent.
+        The mark of a result as untrusted is removed; `messages` has the results as they were sent.
         """
-        spoken = max((at for at, message in enumerate(self.messages) if message.role == "user"), default=-1)
-        since = (message for message in self.messages[spoken + 1 :] if message.role == "tool")
+        last_user = max((at for at, message in enumerate(self.messages) if message.role == "user"), default=-1)
+        since = (message for message in self.messages[last_user + 1 :] if message.role == "tool")
         return {message.call_id: _unmarked(message.content) for message in since}
 
 
@@ -98,7 +98,7 @@ class InvalidRequest(ValueError):  # noqa: N818 - names what the request is
     """A request that an OpenAI-compatible service refuses.
 
     Attributes:
-        param: The field at fault, e.g. "messages.2.role"; None when it is the whole body.
+        param: The field at fault, e.g. "messages.2.role"; None for the whole body.
     """
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
@@ -111,7 +111,7 @@ def parse_request(body: JsonValue) -> ChatRequest:
 
     Raises:
         InvalidRequest: A field is missing or of the wrong type; a tool call does not have exactly one result, directly
-            after the message that made it; a tool has to be called that is not offered; or a strict schema is none.
+            after its message; the tool that must be called is not offered; or a schema marked strict is not strict.
     """
     try:
         wire = _Body.model_validate(body, strict=True)
@@ -232,7 +232,7 @@ def _check_calls(messages: Sequence[_Message]) -> None:
 
 
 def _must_call(body: _Body) -> str:
-    """Return the tool that has to be called; "" if the model may choose."""
+    """Return the tool that must be called; "" if the model may choose."""
     offered = [tool.function.name for tool in body.tools or ()]
     if body.tool_choice is not None and not offered:
         raise _invalid("tool_choice", "there are no tools to choose from")
@@ -248,7 +248,7 @@ def _must_call(body: _Body) -> str:
 
 
 def _check_schemas(body: _Body) -> None:
-    """Check that a schema is there where one is announced, and those that call themselves strict."""
+    """Check that a schema is present where one is announced, and check the schemas marked strict."""
     for at, tool in enumerate(body.tools or ()):
         if tool.function.strict:
             _check_strict(tool.function.parameters or {}, f"tools.{at}.function.parameters")
@@ -267,7 +267,7 @@ def _check_strict(schema: Mapping[str, JsonValue], param: str) -> None:
     Source: OpenAI's guide "Structured model outputs", section "Supported schemas".
     """
     if schema.get("type") != "object" or "anyOf" in schema:
-        raise _invalid(param, "the root of a strict schema must be an object, and no anyOf")
+        raise _invalid(param, "the root of a strict schema must be an object without anyOf")
     for path, inner in _objects(schema, param):
         names, required = inner.get("properties", {}), inner.get("required", [])
         if inner.get("additionalProperties") is not False:
@@ -277,7 +277,7 @@ def _check_strict(schema: Mapping[str, JsonValue], param: str) -> None:
 
 
 def _objects(schema: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: ANN401 - any JSON
-    """Return the schemas of objects within a schema, itself included, each with its path."""
+    """Yield the object schemas within a schema, including itself, each with its path."""
     if not isinstance(schema, dict):
         return
     schema = cast("dict[str, Any]", schema)

@@ -1,10 +1,10 @@
-"""What a scripted model answers; what it is asked is a `ChatRequest`.
+"""The replies of a scripted model; its requests are `ChatRequest`s.
 
     Script([Calls("get_weather", {"city": "Lyon"}), Says("Sunny, 22 degrees.", after_s=0.2)])
     Script(lambda request: Says(f"You said: {request.last_user_text}"))
 
-Rule 1: one vocabulary, whether the model is asked over HTTP (`ScriptedGateway`) or within the process.
-Rule 2: this module knows neither clock nor network: `schedule` says what is due when, counted from the request.
+Rule 1: the same vocabulary for a model over HTTP (`ScriptedGateway`) and within the process.
+Rule 2: this module knows neither clock nor network: `schedule` returns what is due when, counted from the request.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Says:
 
     Attributes:
         text: The whole reply; it is sent in `tokens`.
-        after_s: Seconds from the request to the first token; 0 takes the default of whoever plays the script.
-        token_s: Seconds from one token to the next; 0 likewise.
+        after_s: Seconds from the request to the first token; 0 for the default of the model that plays the script.
+        token_s: Seconds from one token to the next; 0 for the default.
         finish_reason: Why the model stopped, e.g. "length".
     """
 
@@ -58,13 +58,13 @@ class Says:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """A reply that calls a tool. A tuple of these is one reply with several calls, one after the other.
+    """A reply that calls a tool. A tuple of these is one reply with several calls, one after another.
 
     Attributes:
         name: The tool.
-        arguments: A mapping is sent as JSON; a string is sent as it stands, also when it is no JSON.
+        arguments: A mapping is sent as JSON; a string is sent unchanged, even if it is not JSON.
         call_id: The call's id; None numbers the calls of a script: "call_1", "call_2", ...
-        after_s: As in `Says`; in a tuple, the pause after the call before it.
+        after_s: As in `Says`; in a tuple, the pause after the previous call.
         token_s: As in `Says`. The call's opening (id and name) is one token, each piece of its arguments is another.
         say: Words before the call.
     """
@@ -83,9 +83,9 @@ class Refuses:
 
     Attributes:
         status: The HTTP status, e.g. 429.
-        message: What the error says.
+        message: The error's text.
         retry_after_s: Sent as `Retry-After` unless None.
-        after_s: Seconds from the request to the error; 0 is at once.
+        after_s: Seconds from the request to the error; 0 for immediately.
     """
 
     status: int
@@ -99,8 +99,8 @@ class Breaks:
     """A reply that ends without a finish reason.
 
     Attributes:
-        after_text: What is said before.
-        cleanly: Whether the response ends as HTTP wants it; otherwise the connection is closed in the middle.
+        after_text: The text before the break.
+        cleanly: Whether the response ends properly in HTTP; otherwise the connection is closed in the middle.
         after_s: As in `Says`.
         token_s: As in `Says`.
     """
@@ -115,7 +115,7 @@ Reply: TypeAlias = Says | Calls | tuple[Calls, ...] | Breaks | Refuses
 """What a model can answer."""
 
 Piece: TypeAlias = TextDelta | ToolCallDelta | ReplyEnd | Breaks
-"""What a reply is sent in; the last one is a `ReplyEnd`, or the `Breaks` itself where the reply is cut."""
+"""The pieces that a reply is sent in; the last one is a `ReplyEnd`, or the `Breaks` itself if the reply is cut."""
 
 
 class Script:
@@ -123,7 +123,7 @@ class Script:
 
     Args:
         replies: The answers.
-        name: How errors call this script.
+        name: The script's name in errors.
     """
 
     def __init__(self, replies: Sequence[Reply] | Callable[[ChatRequest], Reply], *, name: str = "script") -> None:
@@ -134,7 +134,7 @@ class Script:
         self.name = name
 
     def answer(self, request: ChatRequest) -> Reply:
-        """Return the next reply; calls without an id have got one.
+        """Return the next reply, with ids filled in for calls that have none.
 
         Raises:
             AssertionError: All replies are used up.
@@ -142,7 +142,7 @@ class Script:
         if self._function is None and not self._waiting:
             raise AssertionError(
                 f"{self.name} holds {self._answered} replies and was asked once more, after the user said "
-                f"{request.last_user_text!r}; add a reply, or find out who asks"
+                f"{request.last_user_text!r}; add a reply, or find out where the extra request comes from"
             )
         reply = self._function(request) if self._function else self._waiting.popleft()
         self._answered += 1
@@ -152,7 +152,7 @@ class Script:
 
     @property
     def unused(self) -> tuple[Reply, ...]:
-        """The replies nobody has asked for yet; always empty for a function."""
+        """The replies that have not been asked for yet; always empty for a function."""
         return tuple(self._waiting)
 
     def _numbered(self, call: Calls) -> Calls:
@@ -162,13 +162,13 @@ class Script:
         return replace(call, call_id=f"call_{self._calls}")
 
     def __repr__(self) -> str:
-        """Show how far it has come."""
+        """Show how many replies were given and how many are left."""
         left = "by a function" if self._function else f"{len(self._waiting)} left"
         return f"<Script {self.name} answered={self._answered} {left}>"
 
 
 def tokens(text: str) -> list[str]:
-    """Split text the way models send it: words with the space before them, punctuation alone.
+    """Split text the way models send it: a word with the space before it, or one punctuation mark.
 
     Joining the tokens gives the text back.
     """
@@ -178,7 +178,7 @@ def tokens(text: str) -> list[str]:
 def schedule(
     reply: Says | Calls | tuple[Calls, ...] | Breaks, *, first_token_s: float = 0.0, token_s: float = 0.0
 ) -> list[tuple[float, Piece]]:
-    """Return the pieces of a reply, each with the seconds from the request to when it is due.
+    """Return the pieces of a reply, each with the seconds after the request at which it is due.
 
     Token k is due at `after_s + k * token_s`; the end is due with the last token.
 

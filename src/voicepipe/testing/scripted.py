@@ -1,6 +1,6 @@
-"""Parts that play a script instead of a vendor: real implementations, and nothing of them is random.
+"""Parts that follow a script in place of a vendor: real implementations, without any randomness.
 
-They serve on virtual time and in real time alike. Give them to `Pipeline.replace` or build a row of them.
+They work on virtual time and in real time. Pass them to `Pipeline.replace` or build a pipeline of them.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ if TYPE_CHECKING:
 __all__ = ["RecordingOutput", "ScriptedModel", "ScriptedRecogniser", "ScriptedUser", "ScriptedVoice"]
 
 
-class _Heard:
-    """A script of what is heard, in seconds from the beginning."""
+class _CallerScript:
+    """A script of what the recogniser reports about the caller, in seconds from the beginning."""
 
     def __init__(self) -> None:
         self._script: list[tuple[float, Callable[[float], Hearing] | None]] = []
 
     def says(self, text: str, *, at_s: float, speech_s: float = 0.0, silence_s: float = 0.0) -> Self:
-        """The caller said something; its final transcript comes at `at_s`.
+        """Let the caller say something; its final transcript comes at `at_s`.
 
         Args:
             text: The words.
             at_s: When the transcript comes.
-            speech_s: How long they took; more than 0 also reports when speech began and ended.
-            silence_s: Waited for after the last word.
+            speech_s: How long the words took; more than 0 also reports when speech began and ended.
+            silence_s: The silence between the last word and the transcript.
         """
         ended_s = at_s - silence_s
         if speech_s:
@@ -66,18 +66,18 @@ class _Heard:
         return self
 
     def guesses(self, text: str, *, at_s: float, stable: bool = True) -> Self:
-        """An early transcript comes at `at_s`."""
+        """Report an early transcript at `at_s`."""
         self._script.append((at_s, lambda _now: EarlyTranscript(text, stable)))
         return self
 
     def interrupts(self, *, at_s: float, for_s: float = 1.0) -> Self:
-        """The caller begins to speak at `at_s`; what they say is not recognised."""
+        """Let the caller begin to speak at `at_s`; their words are not recognised."""
         self._script.append((at_s, lambda now: SpeechStarted(at_s=now)))
         self._script.append((at_s + for_s, lambda now: SpeechEnded(at_s=now)))
         return self
 
     def hangs_up(self, *, at_s: float) -> Self:
-        """The call ends at `at_s`."""
+        """Let the caller hang up at `at_s`."""
         self._script.append((at_s, None))
         return self
 
@@ -89,14 +89,14 @@ class _Heard:
         return f"<{type(self).__name__} {len(self._script)} events>"
 
 
-class ScriptedUser(_Heard, SessionStage[Never, Hearing]):
-    """Stands in for source and recogniser: what the caller says, by the clock of the session.
+class ScriptedUser(_CallerScript, SessionStage[Never, Hearing]):
+    """Stands in for source and recogniser: what the caller says, by the session's clock.
 
     user = ScriptedUser().says("Weather?", at_s=0.5).interrupts(at_s=2.0).hangs_up(at_s=5.0)
     """
 
     async def run(self, inbox: Inbox[Never], outbox: Outbox[Hearing], session: Session) -> None:
-        """Play the script; without `hangs_up` the caller stays on the line."""
+        """Follow the script; without `hangs_up` the caller stays on the line."""
         del inbox, session
         began_s = anyio.current_time()
         for at_s, made in self._in_order():
@@ -107,11 +107,11 @@ class ScriptedUser(_Heard, SessionStage[Never, Hearing]):
         await anyio.sleep_forever()
 
 
-class ScriptedRecogniser(_Heard, Recogniser):
-    """Stands in for a recogniser: `at_s` is how much audio it has been given by then.
+class ScriptedRecogniser(_CallerScript, Recogniser):
+    """Stands in for a recogniser: `at_s` counts the audio that it has been given, not the time.
 
     Args:
-        sample_rate: What it takes.
+        sample_rate: Samples per second that it expects.
     """
 
     def __init__(self, sample_rate: int = 16_000) -> None:
@@ -119,12 +119,12 @@ class ScriptedRecogniser(_Heard, Recogniser):
         self.sample_rate = sample_rate
 
     async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: Session) -> None:
-        """Report what the script says once that much audio has come."""
+        """Report each event of the script once that much audio has arrived."""
         del session
-        script, heard_s = self._in_order(), 0.0
+        script, received_s = self._in_order(), 0.0
         async for frame in inbox:
-            heard_s += frame.duration_s
-            while script and script[0][0] <= heard_s + 1e-9:
+            received_s += frame.duration_s
+            while script and script[0][0] <= received_s + 1e-9:
                 _, made = script.pop(0)
                 if made is None:
                     return
@@ -136,12 +136,12 @@ class ScriptedModel(Model):
 
     Args:
         script: The replies in order, a function of the request, or a `Script`.
-        first_token_s: Seconds to the first token, for replies that do not say.
-        token_s: Seconds between tokens, for replies that do not say.
+        first_token_s: Seconds to the first token, for replies that do not set it.
+        token_s: Seconds between tokens, for replies that do not set it.
 
     Attributes:
-        script: `script.unused` are the replies nobody asked for.
-        requests: What it was asked.
+        script: The script; `script.unused` are the replies that were not asked for.
+        requests: The requests so far.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class ScriptedModel(Model):
             await outbox.send(piece)
 
     async def complete(self, request: Request) -> Completion:
-        """Return the next reply of the script as a whole, when its last piece is due. See `Model.complete`."""
+        """Return the next whole reply of the script, when its last piece is due. See `Model.complete`."""
         asked_s = anyio.current_time()
         timetable = await self._timetable(request)
         end_s, end = timetable[-1]
@@ -206,13 +206,13 @@ class ScriptedVoice(TTSSink):
 
     Args:
         first_audio_s: Seconds to the first audio of a sentence.
-        character_s: Seconds of audio for each character; 0 gives one sample a sentence.
-        speed: How much faster than it is played the audio comes; infinite by default.
-        marks: Whether it tells where words end.
-        sample_rate: Of the audio.
+        character_s: Seconds of audio for each character; 0 gives one sample per sentence.
+        speed: How many times faster than real time the audio comes; infinite by default.
+        marks: Whether it yields a `WordMark` for the end of each word.
+        sample_rate: Samples per second of the audio.
 
     Attributes:
-        sentences: What it was asked to say, with the time of asking.
+        sentences: The sentences that it was asked to say, each with the time of asking.
     """
 
     def __init__(
@@ -249,11 +249,11 @@ class ScriptedVoice(TTSSink):
 
 
 class RecordingOutput(ClockedOutput):
-    """A loudspeaker that plays by the clock and remembers.
+    """A loudspeaker that plays by the clock and keeps what it played.
 
     Attributes:
-        written: Each frame handed over, with the time; what was flushed before it was played included.
-        played: What was played, silence included, as one stretch of PCM.
+        written: Each frame that was written, with the time, including frames that were flushed before they played.
+        played: What was played, including silence, as one piece of PCM.
     """
 
     def __init__(self, sample_rate: int = 24_000) -> None:
@@ -262,22 +262,22 @@ class RecordingOutput(ClockedOutput):
         self.played = bytearray()
 
     async def write(self, pcm: bytes) -> None:
-        """Take a frame and remember it."""
+        """Take a frame and keep it."""
         flushes = self._flushes
         await super().write(pcm)
         if self._flushes == flushes:
             self.written.append((anyio.current_time(), pcm))
 
     def record(self, pcm: bytes) -> None:
-        """Remember what was played."""
+        """Keep what was played."""
         self.played += pcm
 
     def written_after(self, at_s: float) -> list[bytes]:
-        """Return the frames that were handed over later than `at_s`."""
+        """Return the frames that were written later than `at_s`."""
         return [pcm for when, pcm in self.written if when > at_s]
 
     def spans(self) -> list[tuple[float, float]]:
-        """Return when sound was played: (start, end) in seconds from the session's beginning, silence between them."""
+        """Return when sound was played: (start, end) in seconds from the session's beginning, for each stretch."""
         frame = self.sample_rate // 1000 * 2  # look at each millisecond
         spans: list[tuple[float, float]] = []
         for at in range(0, len(self.played), frame):

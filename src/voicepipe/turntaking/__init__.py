@@ -1,1 +1,1 @@
-"""From what is heard to decisions: when the agent takes its turn and when it gives it up. Pure."""
+"""From recogniser events to decisions: when the agent takes its turn and when it gives it up. Pure."""

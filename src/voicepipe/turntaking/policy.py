@@ -3,20 +3,20 @@
 Rule 1: pure: no await, no clock, no I/O. Events and the time go in, decisions come out.
 Rule 2: the table below is the whole rule; `TurnPolicy` is its transcription.
 
-| heard | no turn | draft | committed or speaking |
+| event | no turn | draft | committed or speaking |
 |---|---|---|---|
-| early transcript, stable | start a draft | same text: keep; else roll back and start anew | as speech |
-| final transcript | start, committed | same text: commit; else roll back and start | interrupt and start |
-| speech started | nothing | nothing | interrupt once it lasted `min_speech_s` or a word was recognised |
+| early transcript, stable | start a draft | same text: keep it; otherwise roll back and start again | as speech |
+| final transcript | start, committed | same text: commit; otherwise roll back and start | interrupt and start |
+| speech started | nothing | nothing | interrupt once it has lasted `min_speech_s` or a word was recognised |
 
-With `TurnRules(loudspeaker=True)` the microphone hears the agent. Of speech that began while the agent could be heard,
-`EchoGuard` says which is the agent's own; the table above holds for what is not:
+With `TurnRules(loudspeaker=True)` the microphone picks up the agent. For speech that began while the agent was audible,
+`EchoGuard` decides whether it is the agent's own; the table above applies to what is not:
 
-| heard | its words are the agent's | enough words are not |
+| event | its words are the agent's | enough words are not |
 |---|---|---|
 | early transcript | nothing | as above |
 | final transcript | roll back a draft, start nothing | as above |
-| speech started, lasting | nothing, for as long as the agent can be heard | - |
+| speech started, lasting | nothing, as long as the agent is audible | - |
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class TurnRules:
     Attributes:
         min_speech_s: While the agent speaks, speech without a recognised word interrupts after this many seconds.
         drafts: Whether a stable early transcript starts a draft reply.
-        loudspeaker: Whether the microphone hears the agent, as it does with a loudspeaker and without headphones or
-            echo cancellation. The agent then does not interrupt itself: while it can be heard, speech alone does not
-            interrupt it, and words do if the agent did not just say them itself. None leaves it to the output: yes for
-            `Speaker`, no for lines without echo, as telephones and browsers are. With headphones say False.
+        loudspeaker: Whether the microphone picks up the agent, as it does with a loudspeaker, without headphones and
+            without echo cancellation. The agent then does not interrupt itself: while it is audible, speech alone does
+            not interrupt it, and words interrupt it only if it did not just say them. None decides by the output: True
+            for `Speaker`, False for lines without echo such as telephones and browsers. Use False with headphones.
     """
 
     min_speech_s: float = 0.3
@@ -54,7 +54,7 @@ class TurnRules:
     loudspeaker: bool | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Refuse invalid settings."""
         if not 0 <= self.min_speech_s <= 10:
             raise ConfigurationError(f"TurnRules: min_speech_s must be 0 to 10 seconds, not {self.min_speech_s}")
 
@@ -69,7 +69,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The draft's text was right: let it speak."""
+    """The draft's text was right: let it be played."""
 
     transcript: Transcript
 
@@ -81,12 +81,12 @@ class RollBack:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """The caller wants the word: be silent."""
+    """The caller wants to speak: stop speaking immediately."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """What was heard is the agent itself."""
+    """The event is the agent's own voice."""
 
 
 Decision: TypeAlias = Start | Commit | RollBack | Interrupt | Ignore
@@ -102,8 +102,8 @@ class TurnPolicy:
 
     Args:
         rules: The settings.
-        phase: Tells what the current turn is doing: nothing, a draft, or a committed or speaking reply.
-        echo: Knows what the agent has just said, where the microphone hears it.
+        phase: Returns the phase of the current turn: none, a draft, or a live reply (committed or speaking).
+        echo: Remembers what the agent has just said; None where the microphone does not pick it up.
     """
 
     def __init__(
@@ -117,16 +117,16 @@ class TurnPolicy:
 
     @property
     def wake_at(self) -> float | None:
-        """When a `Tick` is wanted, if nothing is heard before."""
+        """When a `Tick` is due unless another event comes first; None for no tick."""
         return self._wake_at
 
     def handle(self, event: Hearing | Tick, now: float, *, is_typed: bool = False) -> list[Decision]:
-        """Return what to do about an event that happened at `now`, in order; what was typed is no echo."""
+        """Return what to do about an event that happened at `now`, in order; typed words are never an echo."""
         if self._echo and not is_typed and not isinstance(event, Tick) and self._echo.is_echo(event, now):
             return self._own_voice(event)
         match event:
             case SpeechStarted():
-                # Measured from the first speech sample: a detector that reports late must not add its own delay.
+                # Measured from the first speech sample, so that a late report does not add its own delay.
                 self._wake_at = round(event.at_s + self._rules.min_speech_s, 6) if self._phase() == "live" else None
                 return self._speech_lasted(now)
             case SpeechEnded():
@@ -140,7 +140,7 @@ class TurnPolicy:
                 return self._final(event)
             case _:
                 raise ConfigurationError(
-                    "a recogniser sends SpeechStarted, SpeechEnded, EarlyTranscript or Transcript, "
+                    "a recogniser may send SpeechStarted, SpeechEnded, EarlyTranscript or Transcript, "
                     f"not {type(event).__name__}"
                 )
 
@@ -149,7 +149,7 @@ class TurnPolicy:
             return []
         self._wake_at = None
         if self._echo and self._echo.is_audible(now):
-            return []  # it began to speak meanwhile: from here on a detector hears the agent
+            return []  # the agent has begun to speak, so the speech that goes on may be its own
         return [Interrupt()] if self._phase() == "live" else []
 
     def _own_voice(self, event: Hearing) -> list[Decision]:
@@ -188,5 +188,5 @@ class TurnPolicy:
 
 
 def _normal(text: str) -> str:
-    """Return the words alone: case and punctuation change between an early and a final transcript."""
+    """Return only the words: case and punctuation change between an early and a final transcript."""
     return " ".join(re.findall(r"\w+", text.casefold()))

@@ -1,4 +1,4 @@
-"""Which microphone or loudspeaker is meant, and what is said when there is none."""
+"""Which microphone or loudspeaker is chosen, and what the error says when there is none."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ LISTED = [
 def test_a_device_is_chosen_by_index_name_or_part_of_a_name(
     wanted: int | str | None, direction: Direction, index: int
 ) -> None:
-    """The default, an index, a whole name, or a part that only one name has, whatever its case."""
+    """A device is chosen by default, index, whole name, or a unique part of its name in any case."""
     assert chosen(wanted, direction, LISTED).index == index
 
 
@@ -59,22 +59,22 @@ def test_a_device_is_chosen_by_index_name_or_part_of_a_name(
         (None, "input", [], "expected a microphone, found no input device on this machine; plug one in"),
         (None, "output", [], "expected a loudspeaker, found no output device"),
         (None, "input", [LISTED[1]], "found no input device"),
-        (9, "input", LISTED, "microphone 9: there is none; there are 0 'HDA Intel: ALC"),
-        (1, "input", LISTED, "microphone 1: there is none"),
-        ("USB Hedset", "input", LISTED, r"microphone 'USB Hedset': there is none; did you mean 2 'USB Headset', 3"),
+        (9, "input", LISTED, "microphone 9: no such device; there are 0 'HDA Intel: ALC"),
+        (1, "input", LISTED, "microphone 1: no such device"),
+        ("USB Hedset", "input", LISTED, r"microphone 'USB Hedset': no such device; did you mean 2 'USB Headset', 3"),
         (
             "usb",
             "output",
             LISTED,
-            r"several have this in their name: 2 'USB Headset', 3 'USB Headset Pro'; give the in",
+            r"several names contain this: 2 'USB Headset', 3 'USB Headset Pro'; give the in",
         ),
-        ("", "input", LISTED, "microphone '': there is none"),
+        ("", "input", LISTED, "microphone '': no such device"),
     ],
 )
 def test_a_wish_that_cannot_be_met_is_told_with_what_there_is(
     wanted: int | str | None, direction: Direction, listed: list[AudioDevice], told: str
 ) -> None:
-    """No device, an unknown index or name, one that only plays, a part of several names: each says what to choose."""
+    """No device, an unknown index or name, the wrong kind, an ambiguous name: the error says what to choose."""
     with pytest.raises(AudioDeviceError, match=told.replace("(", r"\(")):
         chosen(wanted, direction, listed)
 
@@ -84,10 +84,10 @@ def test_a_wish_that_cannot_be_met_is_told_with_what_there_is(
     [
         (("Error opening RawInputStream: Device unavailable", -9985), "it is in use, or has just been unplugged"),
         (("Error opening RawInputStream: Invalid sample rate", -9997), "it does not run at 16000 Hz"),
-        (("Error opening RawInputStream: Invalid number of channels", -9998), "it has no single channel to record"),
+        (("Error opening RawInputStream: Invalid number of channels", -9998), "it cannot record a single channel"),
         (
             ("Error opening RawInputStream: Unanticipated host error", -9999, (0, -13, "Permission denied")),
-            "this user may not use it",
+            "permission denied",
         ),
         (
             ("Error opening RawInputStream: Unanticipated host error", -9999, (0, -5, "Input/output error")),
@@ -97,14 +97,14 @@ def test_a_wish_that_cannot_be_met_is_told_with_what_there_is(
     ],
 )
 def test_the_sound_system_s_refusals_say_what_to_do(arguments: tuple[object, ...], told: str) -> None:
-    """Busy, rate, channels, permission, and anything else: the device is named, with what to do."""
+    """Busy, rate, channels, permission, and any other refusal: the error names the device and what to do."""
     error = explained(Exception(*arguments), LISTED[2], "input", 16_000)
     with pytest.raises(AudioDeviceError, match=f"^microphone 2 'USB Headset': {told}"):
         raise error
 
 
 def test_a_machine_without_portaudio_is_told_what_to_install() -> None:
-    """Without the library, importing voicepipe works, and asking for devices names the package of each system."""
+    """Without the library, importing voicepipe works, and listing devices names the package for each system."""
     program = """
 import sys
 class Absent:

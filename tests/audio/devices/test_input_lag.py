@@ -23,12 +23,12 @@ def steady(start_s: float, seconds: float, ppm: float = 0.0) -> list[float]:
 
 
 def test_blocks_in_time_have_no_lag() -> None:
-    """A microphone that keeps time is never behind, whenever its first block came."""
+    """A microphone that keeps time never lags, whenever its first block came."""
     assert set(fed(Lag(), steady(5.0, 10))) == {0.0}
 
 
 def test_a_stall_that_is_made_up_for_is_lag_and_no_loss() -> None:
-    """Blocks that the sound system queued come in a burst: the first is late by the stall, the last one is in time."""
+    """After a stall, queued blocks come in a burst: the first one lags by the stall, the last one not at all."""
     lag = Lag()
     fed(lag, steady(0.0, 1))
     burst = fed(lag, [1.5] * 25)
@@ -39,7 +39,7 @@ def test_a_stall_that_is_made_up_for_is_lag_and_no_loss() -> None:
 
 
 def test_audio_that_never_comes_is_counted_once() -> None:
-    """After a gap that is not made up for, the lag lasts for a window; then it counts as lost, and the lag is gone."""
+    """After a gap, the lag lasts for one window; then the gap counts as lost audio, and the lag is zero."""
     lag = Lag()
     fed(lag, steady(0.0, 10))
     assert fed(lag, steady(10.6, 1))[-1] == 0.6
@@ -50,7 +50,7 @@ def test_audio_that_never_comes_is_counted_once() -> None:
 
 
 def test_a_device_that_wakes_late_is_not_behind() -> None:
-    """The first block may come with old audio; the first one in time is the zero."""
+    """The first block may come with old audio; the first block on time sets the zero."""
     lag = Lag()
     fed(lag, [2.0, 2.0, 2.0, *steady(2.0, 1)])
     assert lag.lag_s == pytest.approx(0, abs=1e-9)
@@ -58,14 +58,14 @@ def test_a_device_that_wakes_late_is_not_behind() -> None:
 
 @pytest.mark.parametrize("ppm", [-200, 200])
 def test_drift_is_neither_lag_nor_loss(ppm: float) -> None:
-    """A clock that is off by 200 ppm for an hour, 0.72 s in all, never amounts to a millisecond of lag."""
+    """An hour of drift of 200 ppm, 0.72 s in all, never shows as a millisecond of lag."""
     lag = Lag()
     assert max(fed(lag, steady(0.0, 3_600, ppm))) < 0.001
     assert lag.lost_s == 0.0
 
 
 def test_a_new_stream_begins_without_lag() -> None:
-    """Opening a device again forgets the time in between, and keeps what was lost."""
+    """Reopening a device ignores the time in between and keeps the count of lost audio."""
     lag = Lag()
     fed(lag, [*steady(0.0, 3), *steady(4.0, 5)])
     lag.restart()

@@ -1,4 +1,4 @@
-"""The microphone: nothing of live audio lags, and a device that is gone is told at once."""
+"""The microphone: live audio never lags, and a lost device is reported immediately."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Tap(SessionStage[AudioFrame, AudioFrame]):
-    """Keeps what the microphone gave."""
+    """Keeps the microphone's audio."""
 
     def __init__(self, frames: list[AudioFrame]) -> None:
         self.frames = frames
@@ -57,13 +57,13 @@ async def told(session: Session) -> list[Event]:
 
 @pytest.mark.parametrize("rate", [0, 7_999, 192_001])
 def test_a_rate_that_cannot_be_meant_is_refused(rate: int) -> None:
-    """A sample rate outside of 8 to 192 kHz is an error that names the source."""
+    """A sample rate outside 8 to 192 kHz is an error that names the source."""
     with pytest.raises(ConfigurationError, match=f"MicSource: sample_rate must be 8000 to 192000, not {rate}"):
         MicSource(sample_rate=rate)
 
 
 async def test_each_block_arrives_when_its_last_sample_was_recorded() -> None:
-    """Blocks of 20 ms reach the row in the step in which the device gives them, stamped with their first sample."""
+    """Blocks of 20 ms reach the pipeline in the step in which the device gives them, with their first sample's time."""
     frames: list[AudioFrame] = []
     async with listening(CardMic(VirtualCard()), frames):
         await anyio.sleep(0.101)
@@ -71,7 +71,7 @@ async def test_each_block_arrives_when_its_last_sample_was_recorded() -> None:
 
 
 async def test_audio_is_copied_once() -> None:
-    """The very bytes that were copied out of the sound system's buffer go to the recogniser."""
+    """The recogniser gets the very bytes that were copied out of the sound system's buffer."""
     given = [bytes([number]) * 640 for number in range(5)]
     frames: list[AudioFrame] = []
     async with listening(CardMic(VirtualCard(sound=lambda number: given[number % 5])), frames):
@@ -80,7 +80,7 @@ async def test_audio_is_copied_once() -> None:
 
 
 async def test_a_loop_that_lags_loses_the_oldest_audio_and_counts_it() -> None:
-    """Of 2 s that came while the loop did not run, the newest 0.5 s are heard; the rest is counted and told."""
+    """Of 2 s that came while the loop stood still, the newest 0.5 s is recognised; the rest is counted and emitted."""
     frames: list[AudioFrame] = []
     mic = CardMic(VirtualCard())
     async with listening(mic, frames) as session:
@@ -96,7 +96,7 @@ async def test_a_loop_that_lags_loses_the_oldest_audio_and_counts_it() -> None:
 
 
 async def test_what_was_said_before_the_row_listens_is_kept() -> None:
-    """The microphone runs while other parts still shake hands: up to 0.5 s of it are heard afterwards."""
+    """The microphone runs while other parts are still connecting; up to 0.5 s of its audio is recognised afterwards."""
     frames: list[AudioFrame] = []
 
     class Slow(ScriptedVoice):
@@ -114,7 +114,7 @@ async def test_what_was_said_before_the_row_listens_is_kept() -> None:
 
 
 async def test_what_was_missed_before_the_row_listens_is_not_told() -> None:
-    """While a loudspeaker takes 2 s to wake, nobody speaks yet: the older audio is gone, and no loss of the call's."""
+    """Audio from before the session listens is dropped without counting as lost, e.g. while a loudspeaker wakes."""
     frames: list[AudioFrame] = []
     mic, card = CardMic(VirtualCard()), VirtualCard()
     card.wakes_after_s = 1.99
@@ -130,7 +130,7 @@ async def test_what_was_missed_before_the_row_listens_is_not_told() -> None:
 
 
 async def test_a_device_that_is_unplugged_ends_the_session_at_once() -> None:
-    """The session ends in the step in which the stream ended, with an error that names the part and what happened."""
+    """The session ends in the step in which the stream ended; the error names the part and what happened."""
     card = VirtualCard()
     with pytest.raises(AudioDeviceLost, match="CardMic: the microphone is gone: it was unplugged") as error:
         async with listening(CardMic(card)) as session:
@@ -143,9 +143,9 @@ async def test_a_device_that_is_unplugged_ends_the_session_at_once() -> None:
 
 
 async def test_a_device_that_falls_silent_is_lost_within_a_second() -> None:
-    """A suspended device says nothing: 0.9 s after its last block it counts as lost."""
+    """A suspended device counts as lost 0.9 s after its last block."""
     card = VirtualCard()
-    with pytest.raises(AudioDeviceLost, match=r"gave no sign for 0\.9 s: it is suspended"):
+    with pytest.raises(AudioDeviceLost, match=r"gave no sign of life for 0\.9 s: it is suspended"):
         async with listening(CardMic(card)) as session:
             await anyio.sleep(0.505)
             card.stream.suspend()
@@ -154,7 +154,7 @@ async def test_a_device_that_falls_silent_is_lost_within_a_second() -> None:
 
 
 async def test_a_device_may_take_three_seconds_to_begin() -> None:
-    """A sound server that wakes its device late is waited for 3 s, and not longer."""
+    """A device may take 3 s to wake, and no longer."""
     frames: list[AudioFrame] = []
     card = VirtualCard()
     card.wakes_after_s = 2.9
@@ -163,14 +163,14 @@ async def test_a_device_may_take_three_seconds_to_begin() -> None:
     assert len(frames) == 5
     card.wakes_after_s = 3.1
     began_s = anyio.current_time()
-    with pytest.raises(AudioDeviceLost, match="gave no sign for 3 s"):
+    with pytest.raises(AudioDeviceLost, match="gave no sign of life for 3 s"):
         async with listening(CardMic(card)) as session:
             await session.ended.wait()
     assert round(anyio.current_time() - began_s, 6) == 3.0
 
 
 async def test_the_time_to_open_is_not_taken_from_the_time_to_begin() -> None:
-    """A sound system that opens within its 5 s has another 3 s until the first block comes."""
+    """After an opening that took almost 5 s, the device still has 3 s until its first block."""
     frames: list[AudioFrame] = []
     card = VirtualCard()
     card.opens_after_s, card.wakes_after_s = 3.1, 1.0
@@ -181,7 +181,7 @@ async def test_the_time_to_open_is_not_taken_from_the_time_to_begin() -> None:
 
 
 class StoppedLoop(VirtualTimeLoop):
-    """A loop whose process is stopped and resumed: the clock goes on, nothing else does."""
+    """A loop of a process that is stopped and resumed: only the clock goes on meanwhile."""
 
     stopped_s = 0.0
 
@@ -191,7 +191,7 @@ class StoppedLoop(VirtualTimeLoop):
 
 @pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": StoppedLoop})])
 async def test_a_process_that_was_stopped_itself_does_not_blame_the_device(anyio_backend: object) -> None:
-    """After SIGSTOP and SIGCONT the device gets its time anew, and the call goes on."""
+    """After SIGSTOP and SIGCONT the device's time starts again, and the session goes on."""
     import asyncio
 
     frames: list[AudioFrame] = []
@@ -207,7 +207,7 @@ async def test_a_process_that_was_stopped_itself_does_not_blame_the_device(anyio
 
 
 async def test_a_lost_device_is_opened_again_if_that_is_wanted() -> None:
-    """With `reopens` the loss is told, the device is tried every 0.25 s, and the call goes on when it is back."""
+    """With `reopens` the loss is emitted, the device is tried every 0.25 s, and the session goes on when it is back."""
     frames: list[AudioFrame] = []
     card = VirtualCard()
     async with listening(CardMic(card, reopens=True), frames) as session:
@@ -226,7 +226,7 @@ async def test_a_lost_device_is_opened_again_if_that_is_wanted() -> None:
 
 
 async def test_a_device_that_does_not_come_back_ends_the_session() -> None:
-    """After 10 s in vain the session ends with both reasons."""
+    """After 10 s of failed attempts the session ends with both reasons."""
     card = VirtualCard()
     with pytest.raises(AudioDeviceLost, match=r"is gone: .*did not come back within 10 s \(still gone\)"):
         async with listening(CardMic(card, reopens=True)) as session:
@@ -238,7 +238,7 @@ async def test_a_device_that_does_not_come_back_ends_the_session() -> None:
 
 
 async def test_a_device_that_cannot_be_opened_is_told_when_the_call_begins() -> None:
-    """The error is the device's own, and no session begins."""
+    """A device that cannot be opened raises its own error, and no session begins."""
     card = VirtualCard()
     card.refuses = [AudioDeviceError("microphone 0 'built-in': it is in use")]
     with pytest.raises(AudioDeviceError, match="it is in use"):
@@ -247,7 +247,7 @@ async def test_a_device_that_cannot_be_opened_is_told_when_the_call_begins() -> 
 
 
 async def test_a_device_of_another_rate_is_resampled() -> None:
-    """A device that runs at 48 kHz alone gives the recogniser the same seconds of audio at 16 kHz."""
+    """A device that only runs at 48 kHz gives the recogniser the same seconds of audio at 16 kHz."""
     pytest.importorskip("soxr")
     frames: list[AudioFrame] = []
     async with listening(CardMic(VirtualCard(only_rate=48_000)), frames):
@@ -259,7 +259,7 @@ async def test_a_device_of_another_rate_is_resampled() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("ppm", "lasts_s"), [(-200, 3_600), (2_000, 360)])
 async def test_a_clock_that_drifts_for_an_hour_loses_nothing(ppm: float, lasts_s: float) -> None:
-    """At 200 ppm for an hour, or as much drift the other way, no audio is dropped and no lag is seen."""
+    """An hour of drift of 200 ppm in either direction drops no audio and shows no lag."""
     count = 0
 
     class Count(Tap):

@@ -1,4 +1,4 @@
-"""Blocks given to a device -> samples heard."""
+"""Counting the samples that a device has played."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RATE = 1_000
 
 
 def test_samples_count_when_they_are_heard() -> None:
-    """Nothing counts because it was given to the device; within a block the clock counts."""
+    """A block counts only once it is audible; within a block the clock decides."""
     played = PlayedSamples()
     played.add(0.03, 10)
     played.add(0.04, 10)
@@ -27,7 +27,7 @@ def test_samples_count_when_they_are_heard() -> None:
 
 
 def test_a_pause_between_two_blocks_does_not_count() -> None:
-    """Silence that the device played is nobody's speech."""
+    """Silence that the device played does not count as speech."""
     played = PlayedSamples()
     played.add(0.0, 10)
     played.add(1.0, 10)
@@ -35,7 +35,7 @@ def test_a_pause_between_two_blocks_does_not_count() -> None:
 
 
 def test_what_was_forgotten_never_counts() -> None:
-    """After a flush the count stays where it was, and what comes then is added to it."""
+    """After a flush the count stays where it was, and later blocks are added to it."""
     played = PlayedSamples()
     played.add(0.0, 10)
     played.add(0.01, 10)
@@ -52,7 +52,7 @@ def test_what_was_forgotten_never_counts() -> None:
 def test_the_count_never_falls_and_never_exceeds_what_was_given(
     blocks: list[tuple[float, int, bool]], steps: list[float]
 ) -> None:
-    """Whatever the driver says of its latency, the count only grows, to what was given at most."""
+    """For any latencies of the driver, the count only grows, at most to what was given."""
     played, now, given_samples, before = PlayedSamples(), 0.0, 0, 0
     for number, (latency_s, samples, flushes) in enumerate(blocks):
         played.add(now + latency_s, samples)

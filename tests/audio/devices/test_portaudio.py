@@ -1,4 +1,4 @@
-"""What PortAudio does wrong becomes an error with what to do, and leaves no device open."""
+"""PortAudio's failures become errors that say what to do, and leave no device open."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ DEVICE = AudioDevice(index=0, name="card", host_api="ALSA", inputs=1, outputs=0,
 
 
 class PortAudioError(Exception):
-    """Stands for sounddevice's."""
+    """Stands in for sounddevice's error."""
 
 
 class Stream:
-    """Opens, and starts at no rate but 48 kHz."""
+    """Opens at any rate, and starts only at 48 kHz."""
 
     made: list[Stream]
 
@@ -51,7 +51,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Stand for sounddevice."""
+    """Stand in for sounddevice."""
     Stream.made = []
     fake = SimpleNamespace(PortAudioError=PortAudioError, RawInputStream=Stream, query_hostapis=lambda: ())
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
@@ -59,11 +59,11 @@ def library(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def nothing(*arguments: Any) -> None:
-    """Take what comes."""
+    """Ignore the audio."""
 
 
 async def test_a_stream_that_does_not_start_is_closed(library: SimpleNamespace) -> None:
-    """A device that opens and cannot start is not kept from others, whether or not another rate is tried."""
+    """A device that opens but cannot start is released, whether or not another rate is tried."""
     with pytest.raises(AudioDeviceError, match="it does not run at 16000 Hz"):
         await PortAudio().open_input(DEVICE, 16_000, nothing, nothing, may_differ=False)
     assert [stream.is_open for stream in Stream.made] == [False]
@@ -76,7 +76,7 @@ async def test_a_stream_that_does_not_start_is_closed(library: SimpleNamespace) 
 
 
 async def test_a_sound_system_that_cannot_list_is_told_in_words(library: SimpleNamespace) -> None:
-    """PortAudio's own error about the whole system is one of ours, with what it said."""
+    """PortAudio's error about the whole system becomes an `AudioDeviceError` with its message."""
 
     def fail() -> None:
         raise PortAudioError("Error initializing PortAudio: Unanticipated\nhost error", -9999)
@@ -87,7 +87,7 @@ async def test_a_sound_system_that_cannot_list_is_told_in_words(library: SimpleN
 
 
 async def test_a_sound_system_that_cannot_begin_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PortAudio begins when sounddevice is imported; that it cannot is no error of the import."""
+    """PortAudio starts when sounddevice is imported; a failure then is not reported as a missing package."""
 
     class Broken:
         def find_spec(self, name: str, *others: object) -> None:
@@ -103,7 +103,7 @@ async def test_a_sound_system_that_cannot_begin_is_told_in_words(monkeypatch: py
 async def test_a_question_that_nobody_waits_for_is_not_told(
     library: SimpleNamespace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One device that is refused ends the opening of the other without a word about its thread."""
+    """When one device is refused, the opening of the other ends without a warning about its thread."""
     loop_free, asked = threading.Event(), threading.Event()
 
     def ask() -> tuple[()]:

@@ -1,4 +1,4 @@
-"""Microphone and loudspeaker with a real sound server: what is said is understood, what is spoken can be heard.
+"""Microphone and loudspeaker with a real sound server: speech is recognised, and replies are audible.
 
 The devices are PulseAudio's null sinks, so nothing here says anything about a real card's buffers.
 """
@@ -79,7 +79,7 @@ def pulse() -> Iterator[PulseDaemon]:
 
 
 async def spoken(text: str, path: Path, voice: str = "en-us+f2") -> Path:
-    """Write a text as a caller would say it, after a second in which the microphone may wake."""
+    """Write a text as a caller would say it, after one second for the microphone to wake."""
     tts = EspeakTTS(voice)
     async with tts.open():
         pcm = b"".join([piece async for piece in tts.synthesize(Sentence(text)) if isinstance(piece, bytes)])
@@ -89,7 +89,7 @@ async def spoken(text: str, path: Path, voice: str = "en-us+f2") -> Path:
 
 
 async def understood(pcm: bytes, path: Path) -> list[str]:
-    """Return what the recogniser makes of a recording at 16 kHz."""
+    """Return the text of a recording at 16 kHz."""
     write_wav(path, pcm + bytes(16_000), 16_000)
     agent = Pipeline(
         WavSource(path),
@@ -104,7 +104,7 @@ async def understood(pcm: bytes, path: Path) -> list[str]:
 
 
 def answering(device: str | None = None, *, reopens: bool = False) -> Pipeline:
-    """An agent at the sound card, whose model is scripted and whose ears and voice are real."""
+    """An agent at the sound card, with a scripted model, a real recogniser and a real voice."""
     answers = {"what time do you open": "We open at nine.", "where is my order": "It is on its way."}
     return Pipeline(
         MicSource(device, reopens=reopens),
@@ -117,14 +117,14 @@ def answering(device: str | None = None, *, reopens: bool = False) -> Pipeline:
 
 
 def silent(**settings: bool) -> Pipeline:
-    """An agent that listens to nothing in particular, and says nothing."""
+    """An agent that recognises nothing and says nothing."""
     return Pipeline(
         MicSource(**settings), STTStage(ScriptedRecogniser()), ScriptedModel([]), SentenceChunker(), ScriptedVoice()
     )
 
 
 async def test_a_spoken_question_gets_a_spoken_answer(pulse: PulseDaemon, tmp_path: Path) -> None:
-    """What is played into the microphone is understood, and what the loudspeaker plays says the answer."""
+    """Speech played into the microphone is recognised, and the loudspeaker plays the answer."""
     question = await spoken("what time do you open", tmp_path / "question.wav")
     heard: list[Event] = []
     with pulse.recording() as recording:
@@ -142,7 +142,7 @@ async def test_a_spoken_question_gets_a_spoken_answer(pulse: PulseDaemon, tmp_pa
 
 
 async def test_who_speaks_into_the_microphone_hears_the_loudspeaker(pulse: PulseDaemon, tmp_path: Path) -> None:
-    """A row that begins with `MicSource` needs no output: the agent speaks through the default loudspeaker."""
+    """A pipeline that begins with `MicSource` needs no output: the agent speaks through the default loudspeaker."""
     agent = Pipeline(
         MicSource(), STTStage(ScriptedRecogniser()), ScriptedModel([]), SentenceChunker(), EspeakTTS("en-us")
     )
@@ -195,7 +195,7 @@ async def test_assemblyai_s_stack_at_a_sound_card(pulse: PulseDaemon, tmp_path: 
 
 
 async def test_two_calls_on_two_devices_do_not_mix(pulse: PulseDaemon, tmp_path: Path) -> None:
-    """Two sessions in one process, each with a microphone and a loudspeaker of its own, at the same time."""
+    """Two sessions in one process each use their own microphone and loudspeaker at the same time."""
     lines = [("line_one", "", "what time do you open"), ("line_two", "2", "where is my order")]
     answers: dict[str, str] = {}
 
@@ -228,7 +228,7 @@ async def running(session: Session) -> None:
 
 @pytest.mark.parametrize("how", ["unplugged", "killed", "suspended"])
 async def test_a_microphone_that_goes_away_is_told_within_a_second(pulse: PulseDaemon, how: str) -> None:
-    """Unplugged, its server killed, or suspended without a word: `AudioDeviceLost`, and the session ends in time."""
+    """Unplugged, server killed, or suspended: each ends the session with `AudioDeviceLost`, in time."""
     took_s = ended_s = 0.0
     with pytest.raises(AudioDeviceLost, match="gave no sign" if how == "suspended" else "is gone"):
         async with silent().session(output=RecordingOutput()) as session:
@@ -250,7 +250,7 @@ async def test_a_microphone_that_goes_away_is_told_within_a_second(pulse: PulseD
 
 
 async def test_a_loudspeaker_whose_server_dies_ends_the_session(pulse: PulseDaemon) -> None:
-    """In the middle of a sentence the server is killed: one typed error within a second."""
+    """When the server is killed in the middle of a sentence, there is one typed error within a second."""
     agent = Pipeline(ScriptedModel([]), SentenceChunker(), ScriptedVoice(character_s=1.0), output=Speaker())
     began_s = 0.0
     with pytest.raises(AudioDeviceLost, match="Speaker: the loudspeaker is gone"):
@@ -263,7 +263,7 @@ async def test_a_loudspeaker_whose_server_dies_ends_the_session(pulse: PulseDaem
 
 
 async def test_a_microphone_that_comes_back_is_heard_again(pulse: PulseDaemon, tmp_path: Path) -> None:
-    """With `reopens`, the call outlives its sound server: what is said after it was started again is understood."""
+    """With `reopens` the session outlives its sound server: speech after the restart is recognised."""
     question = await spoken("where is my order", tmp_path / "question.wav")
     agent = answering(reopens=True)
     events: list[Event] = []
@@ -304,7 +304,7 @@ class Tone(TTSSink):
 async def test_an_interruption_is_silence_at_the_loudspeaker(
     pulse: PulseDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After `interrupt` the recording of what the sink plays is silent within 100 ms, all buffers included."""
+    """After `interrupt` the sink is silent within 100 ms, all buffers included."""
     agent = Pipeline(ScriptedModel([]), SentenceChunker(), Tone(), output=Speaker())
     silent_after_s: list[float] = []
     loud_s, loud = 0.0, anyio.Event()
@@ -348,16 +348,16 @@ async def test_an_interruption_is_silence_at_the_loudspeaker(
 
 
 async def test_devices_are_listed_and_chosen_by_name(pulse: PulseDaemon) -> None:
-    """The list has the server's lines; a name that is none is answered with what there is."""
+    """The list has the server's devices; an unknown name gets an error with what there is."""
     names = [device.name for device in await devices()]
     assert {"line_one", "line_two", "default"} <= set(names)
-    with pytest.raises(AudioDeviceError, match=r"'line_tree': there is none; did you mean . 'line_"):
+    with pytest.raises(AudioDeviceError, match=r"'line_tree': no such device; did you mean . 'line_"):
         async with silent().session(source=MicSource("line_tree"), output=RecordingOutput()):
             raise AssertionError("a session began")
 
 
 async def test_a_server_that_is_gone_is_told_in_words(pulse: PulseDaemon) -> None:
-    """Opening a device whose server has died says that it cannot be opened, and what to do."""
+    """Opening a device whose server has died raises an error that says so, and what to do."""
     pulse.kill()
     with pytest.raises(AudioDeviceError, match=r"it cannot be opened .*; plug it in again, or choose another device"):
         async with silent().session(source=MicSource("line_one"), output=RecordingOutput()):
@@ -365,7 +365,7 @@ async def test_a_server_that_is_gone_is_told_in_words(pulse: PulseDaemon) -> Non
 
 
 async def test_a_server_that_hangs_is_waited_for_five_seconds(pulse: PulseDaemon) -> None:
-    """Opening is given up in words; the stream that the server opens after all is closed again."""
+    """A hanging opening raises an error; a stream that opens after all is closed again."""
     pulse.hang()
     began_s = anyio.current_time()
     with pytest.raises(AudioDeviceError, match="the sound system did not answer within 5 s; restart the sound server"):
@@ -380,7 +380,7 @@ async def test_a_server_that_hangs_is_waited_for_five_seconds(pulse: PulseDaemon
 
 
 async def test_a_microphone_whose_server_hangs_is_lost_within_a_second(pulse: PulseDaemon) -> None:
-    """A server that is stopped in the middle of a call holds neither the error nor the end of the session."""
+    """A server that hangs during a session delays neither the error nor the end of the session."""
     began_s = 0.0
     with pytest.raises(AudioDeviceLost, match="gave no sign"):
         async with silent().session(output=RecordingOutput()) as session:

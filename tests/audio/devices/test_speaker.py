@@ -1,4 +1,4 @@
-"""The loudspeaker: little is buffered, silence is at once, and what was heard is what the device has played."""
+"""The loudspeaker: little is buffered, a flush is immediate, and the device's clock says what was played."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def frame(sample: int, samples: int = FRAME) -> bytes:
 
 @asynccontextmanager
 async def playing(speaker: Speaker) -> AsyncIterator[Session]:
-    """Let a loudspeaker live in a session in which nobody speaks but the test."""
+    """Attach a loudspeaker to a session in which only the test writes."""
     agent = Pipeline(ScriptedModel([]), SentenceChunker(), ScriptedVoice(sample_rate=RATE))
     async with agent.session(output=speaker) as session:
         yield session
@@ -42,13 +42,13 @@ async def playing(speaker: Speaker) -> AsyncIterator[Session]:
 
 @pytest.mark.parametrize("rate", [0, 7_999, 192_001])
 def test_a_rate_that_cannot_be_meant_is_refused(rate: int) -> None:
-    """A sample rate outside of 8 to 192 kHz is an error that names the output."""
+    """A sample rate outside 8 to 192 kHz is an error that names the output."""
     with pytest.raises(ConfigurationError, match=f"Speaker: sample_rate must be 8000 to 192000, not {rate}"):
         Speaker(sample_rate=rate)
 
 
 async def test_a_call_begins_when_the_device_runs() -> None:
-    """A device that takes time to wake delays the call, so that the first words are not what waits for it."""
+    """The session waits for a device that takes time to wake, so that no speech is queued for it."""
     card = VirtualCard()
     card.wakes_after_s = 1.8
     async with playing(CardSpeaker(card, sample_rate=RATE)):
@@ -56,7 +56,7 @@ async def test_a_call_begins_when_the_device_runs() -> None:
 
 
 async def test_two_frames_wait_and_no_more() -> None:
-    """Two frames are taken at once; then one whenever the device has taken 20 ms."""
+    """Two frames are taken immediately, then one whenever the device has taken 20 ms."""
     taken: list[float] = []
     async with playing(speaker := CardSpeaker(VirtualCard(), sample_rate=RATE)):
         began_s = anyio.current_time()
@@ -67,7 +67,7 @@ async def test_two_frames_wait_and_no_more() -> None:
 
 
 async def test_audio_is_played_in_order_and_whole() -> None:
-    """What was written is what the device plays, between silence and silence."""
+    """The device plays what was written, with silence before and after it."""
     card = VirtualCard()
     async with playing(speaker := CardSpeaker(card, sample_rate=RATE)):
         for number in range(1, 6):
@@ -77,7 +77,7 @@ async def test_audio_is_played_in_order_and_whole() -> None:
 
 
 async def test_only_what_the_device_has_played_counts() -> None:
-    """A frame in the buffer of the device is not heard yet: the count begins when its first sample sounds."""
+    """A frame in the device's buffer does not count yet: it counts from when its first sample is audible."""
     async with playing(speaker := CardSpeaker(VirtualCard(), sample_rate=RATE)):
         began_s = anyio.current_time()  # 0.01: the device asks again at 0.02, for what it plays from 0.05 on
         await speaker.write(frame(1))
@@ -89,7 +89,7 @@ async def test_only_what_the_device_has_played_counts() -> None:
 
 
 async def test_after_a_flush_the_device_gets_nothing_of_the_old() -> None:
-    """`flush` returns with the device's next block silent; what it already had sounds for 40 ms at most."""
+    """After `flush` the device's next block is silent; what it already holds plays for at most 40 ms."""
     card = VirtualCard()
     async with playing(speaker := CardSpeaker(card, sample_rate=RATE)):
         for number in range(1, 6):
@@ -103,7 +103,7 @@ async def test_after_a_flush_the_device_gets_nothing_of_the_old() -> None:
 
 
 async def test_what_was_flushed_does_not_count_and_what_comes_after_does() -> None:
-    """The count stops at what was heard when the flush came, and goes on with the next frame."""
+    """A flush stops the count at what was played, and the count continues with the next frame."""
     async with playing(speaker := CardSpeaker(VirtualCard(), sample_rate=RATE)):
         for number in range(1, 6):
             await speaker.write(frame(number))
@@ -118,7 +118,7 @@ async def test_what_was_flushed_does_not_count_and_what_comes_after_does() -> No
 
 
 async def test_a_write_that_waited_when_the_flush_came_is_dropped() -> None:
-    """Audio of the old reply does not slip in behind a flush."""
+    """A `write` that is waiting at a flush drops its audio."""
     card = VirtualCard()
     async with playing(speaker := CardSpeaker(card, sample_rate=RATE)), anyio.create_task_group() as tasks:
         await speaker.write(frame(1))
@@ -131,7 +131,7 @@ async def test_a_write_that_waited_when_the_flush_came_is_dropped() -> None:
 
 
 async def test_an_interrupted_reply_is_in_history_as_far_as_it_sounded() -> None:
-    """History holds the words that the device had played, not those that were buffered."""
+    """The history holds the words that the device has played, not those in its buffer."""
     card = VirtualCard()
     model = ScriptedModel([Says("One two three four five six seven eight nine ten.")])
     voice = ScriptedVoice(sample_rate=RATE, character_s=0.05)
@@ -149,7 +149,7 @@ async def test_an_interrupted_reply_is_in_history_as_far_as_it_sounded() -> None
 
 
 async def test_a_device_that_is_gone_ends_the_session() -> None:
-    """Unplugged: at once. Suspended: after 0.9 s. Never begun: after 3 s. The error names the part."""
+    """A device is lost immediately if unplugged, after 0.9 s if suspended, after 3 s if it never started."""
     card = VirtualCard()
     with pytest.raises(AudioDeviceLost, match="CardSpeaker: the loudspeaker is gone: it was unplugged"):
         async with playing(CardSpeaker(card, sample_rate=RATE)) as session:
@@ -158,21 +158,21 @@ async def test_a_device_that_is_gone_ends_the_session() -> None:
             await session.ended.wait()
     assert anyio.current_time() == 0.5
     assert card.stream.is_closed
-    with pytest.raises(AudioDeviceLost, match=r"gave no sign for 0\.9 s"):
+    with pytest.raises(AudioDeviceLost, match=r"gave no sign of life for 0\.9 s"):
         async with playing(CardSpeaker(card, sample_rate=RATE)) as session:
             await anyio.sleep_until(1.0)
             card.stream.suspend()
             await session.ended.wait()
     assert round(anyio.current_time(), 6) == 1.9
     card.wakes_after_s = 5.0
-    with pytest.raises(AudioDeviceLost, match="gave no sign for 3 s"):
+    with pytest.raises(AudioDeviceLost, match="gave no sign of life for 3 s"):
         async with playing(CardSpeaker(card, sample_rate=RATE)):
             raise AssertionError("a session began")
     assert round(anyio.current_time(), 6) == 4.9
 
 
 async def test_a_device_that_cannot_be_opened_is_told_when_the_call_begins() -> None:
-    """The error is the device's own, and no session begins."""
+    """A device that cannot be opened raises its own error, and no session begins."""
     card = VirtualCard()
     card.refuses = [AudioDeviceError("loudspeaker 0 'built-in': it is in use")]
     with pytest.raises(AudioDeviceError, match="it is in use"):
@@ -181,7 +181,7 @@ async def test_a_device_that_cannot_be_opened_is_told_when_the_call_begins() -> 
 
 
 async def test_a_device_of_another_rate_gets_speech_of_its_rate() -> None:
-    """A device that runs at 48 kHz alone plays a sentence as long as the voice spoke it, and it is counted whole."""
+    """A device that only runs at 48 kHz plays a sentence at its right length, and counts all of it."""
     pytest.importorskip("soxr")
     card = VirtualCard(only_rate=48_000)
     agent = Pipeline(ScriptedModel([]), SentenceChunker(), ScriptedVoice(sample_rate=RATE, character_s=0.05))
@@ -194,7 +194,7 @@ async def test_a_device_of_another_rate_gets_speech_of_its_rate() -> None:
 
 
 async def test_a_device_of_another_rate_needs_soxr_when_the_call_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the resampler no call begins in which every reply would fail; the error says what to install."""
+    """Without the resampler no session begins in which every reply would fail; the error says what to install."""
     monkeypatch.setitem(sys.modules, "soxr", None)
     card = VirtualCard(only_rate=48_000)
     with pytest.raises(ConfigurationError, match=r"gives 8000 Hz, CardSpeaker takes 48000 Hz; .*to resample"):
@@ -206,7 +206,7 @@ async def test_a_device_of_another_rate_needs_soxr_when_the_call_begins(monkeypa
 @pytest.mark.slow
 @pytest.mark.parametrize(("ppm", "lasts_s"), [(200, 3_600), (-2_000, 360)])
 async def test_a_clock_that_drifts_for_an_hour_keeps_the_buffer_as_it_is(ppm: float, lasts_s: float) -> None:
-    """An hour of speech at 200 ppm, or as much drift the other way, never starves the device; 40 ms wait at most."""
+    """An hour of drift of 200 ppm in either direction never starves the device; at most 40 ms wait."""
     card = VirtualCard(ppm=ppm)
     least_s, most_s = 1.0, 0.0
     async with playing(speaker := CardSpeaker(card, sample_rate=RATE)):

@@ -1,4 +1,4 @@
-"""A peer that is far away: what it is sent when, what counts as played, and what happens when it fails."""
+"""A remote peer: what it is sent when, what counts as played, and what happens when it fails."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def speak(output: vp.Output, *samples: int) -> None:
 
 
 async def test_frames_are_sent_at_the_pace_of_speech() -> None:
-    """The first frame is sent at once, each further one with a tick; two are held, and `write` waits for room."""
+    """The first frame is sent immediately, each further one with a tick; two are held, and `write` waits for room."""
     line = Line()
     written = []
     async with playing(line):
@@ -38,7 +38,7 @@ async def test_frames_are_sent_at_the_pace_of_speech() -> None:
 
 
 async def test_between_two_ticks_the_first_frame_waits_for_none() -> None:
-    """Speech that begins between two ticks is sent at once, and the next frame with the next tick."""
+    """Speech that begins between two ticks is sent immediately, and the next frame with the next tick."""
     line = Line()
     async with playing(line):
         await anyio.sleep_until(0.507)
@@ -48,7 +48,7 @@ async def test_between_two_ticks_the_first_frame_waits_for_none() -> None:
 
 
 class SwiftLoop(VirtualTimeLoop):
-    """Does not look for sockets fifty times before each step of its time: there are none here."""
+    """Does not poll for sockets fifty times before each step of its time, because there are none here."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class SwiftLoop(VirtualTimeLoop):
 
 @pytest.mark.slow
 def test_an_hour_does_not_drift() -> None:
-    """Frame k of an hour is sent at k x 20 ms, to the microsecond, and is played by its end."""
+    """Frame k of an hour is sent at k x 20 ms, to the microsecond, and all are played at the end."""
     astray: list[tuple[int, float]] = []
 
     class HourLine(Line):
@@ -83,7 +83,7 @@ def test_an_hour_does_not_drift() -> None:
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 24_000, 44_100, 48_000])
 async def test_a_frame_is_20_ms_at_any_rate(rate: int) -> None:
-    """Speech of another rate is brought to the line's, and leaves in frames of exactly 20 ms."""
+    """Speech at another rate is resampled to the line's rate, and sent in frames of exactly 20 ms."""
     sizes = []
 
     class AnyLine(vp.PacedOutput):
@@ -103,7 +103,7 @@ async def test_a_frame_is_20_ms_at_any_rate(rate: int) -> None:
 
 @pytest.mark.parametrize("rate", [0, 7_950, 192_050, 11_025])
 async def test_a_rate_without_frames_of_20_ms_is_refused(rate: int) -> None:
-    """A rate that gives no frame of 20 ms is told when the session starts, by the output's name."""
+    """A rate without a whole frame of 20 ms is refused when the session starts; the error names the output."""
 
     class OddLine(Line):
         sample_rate = rate
@@ -115,7 +115,7 @@ async def test_a_rate_without_frames_of_20_ms_is_refused(rate: int) -> None:
 
 
 async def test_pieces_of_any_length_become_frames() -> None:
-    """What is written in pieces is sent in frames of 20 ms without a gap."""
+    """Audio written in small pieces is sent in frames of 20 ms without a gap."""
     line = Line()
     async with playing(line):
         for sample in range(1, 7):
@@ -125,7 +125,7 @@ async def test_pieces_of_any_length_become_frames() -> None:
 
 
 async def test_the_end_of_an_utterance_is_filled_up() -> None:
-    """A rest of less than 20 ms waits one tick for what may follow; then silence fills it up, and does not count."""
+    """A rest shorter than 20 ms waits one tick for more audio, then is padded with silence that does not count."""
     line = Line()
     async with playing(line):
         await line.write(frame(1))
@@ -140,7 +140,7 @@ async def test_the_end_of_an_utterance_is_filled_up() -> None:
 
 
 async def test_a_piece_longer_than_what_is_held_gets_in_alone() -> None:
-    """A piece of any length is taken when nothing waits, so that none can block for ever."""
+    """A piece of any length is taken when nothing waits, so none can block forever."""
     line = Line()
     async with playing(line):
         await line.write(frame(1, 5 * FRAME))
@@ -158,12 +158,12 @@ async def test_half_a_sample_is_refused() -> None:
 
 
 async def test_outside_of_a_session() -> None:
-    """An output that is in no session has played nothing and ignores reports; `write` says what to do."""
+    """An output outside a session has played nothing and ignores reports; the error of `write` says what to do."""
     line = MarkingLine()
     line.marked("1")
     line.flush()
     assert (line.played_s, line.statistics().frames) == (0.0, 0)
-    with pytest.raises(vp.AudioError, match=r"give it to host\.session\(output=\.\.\.\)"):
+    with pytest.raises(vp.AudioError, match=r"pass it to host\.session\(output=\.\.\.\)"):
         await line.write(frame(1))
 
 
@@ -171,7 +171,7 @@ async def test_outside_of_a_session() -> None:
 
 
 async def test_nothing_of_the_old_audio_is_sent_after_a_flush() -> None:
-    """What was held when `flush` came is not sent, also not what waited for room; `clear` overtakes it."""
+    """Audio held or waiting for room at a `flush` is not sent; `clear` is sent ahead of new audio."""
     line = ClearingLine()
     async with playing(line), anyio.create_task_group() as tasks:
         tasks.start_soon(speak, line, 1, 2, 3, 4, 5)
@@ -182,7 +182,7 @@ async def test_nothing_of_the_old_audio_is_sent_after_a_flush() -> None:
 
 
 async def test_clear_comes_before_new_audio() -> None:
-    """New audio that is written in the step of the flush is sent at once, after `clear`."""
+    """New audio written in the same step as the flush is sent immediately, after `clear`."""
     line = ClearingLine()
     async with playing(line):
         await speak(line, 1, 2, 3)
@@ -193,7 +193,7 @@ async def test_clear_comes_before_new_audio() -> None:
 
 
 async def test_a_message_that_is_being_sent_is_sent_to_its_end() -> None:
-    """A flush does not cut the message that is under way: `clear` follows it, and the frame does not count."""
+    """A flush does not cut the message being sent: `clear` follows it, and the frame does not count."""
     line = ClearingLine()
     line.sends_s = 0.015
     async with playing(line):
@@ -226,7 +226,7 @@ async def test_there_is_nothing_to_clear_when_nothing_was_sent() -> None:
 
 
 async def test_an_interruption_is_silence_at_once() -> None:
-    """`interrupt()` in a reply: no frame after it, the peer clears, and history ends where the clock stood."""
+    """`interrupt()` during a reply: no frame follows, the peer clears, and the history ends where the clock stood."""
     line = ClearingLine()
     row = vp.Pipeline(ScriptedModel([Says("One two three four five.")]), vp.SentenceChunker(), ScriptedVoice())
     async with row.session(output=line) as session, anyio.create_task_group() as tasks:
@@ -243,7 +243,7 @@ async def test_an_interruption_is_silence_at_once() -> None:
 @pytest.mark.parametrize("sends_s", [0.0, 0.007])
 @pytest.mark.parametrize("at_ms", range(1, 100, 7))
 async def test_an_interruption_at_any_time(at_ms: int, sends_s: float) -> None:
-    """Whenever a caller interrupts, and the next reply comes at once: old frames, `clear`, new frames; never mixed."""
+    """Whenever a caller interrupts and a new reply follows: old frames, then `clear`, then new frames, never mixed."""
 
     class Voice(vp.TTSSink):
         sample_rate = RATE
@@ -269,7 +269,7 @@ async def test_an_interruption_at_any_time(at_ms: int, sends_s: float) -> None:
 
 
 async def test_an_end_in_mid_speech_still_clears() -> None:
-    """A session that ends while the agent speaks sends the `clear` that it owes before it leaves."""
+    """A session that ends while the agent speaks still sends the pending `clear`."""
     line = ClearingLine()
     async with playing(line) as session:
         session.say("This takes a while.")
@@ -295,7 +295,7 @@ async def test_played_follows_the_clock() -> None:
 
 
 async def test_a_frame_counts_when_it_has_been_sent() -> None:
-    """Audio does not count as played while the transport still holds it up."""
+    """Audio does not count as played while the transport delays it."""
     line = Line()
     line.sends_s = 0.5
     async with playing(line):
@@ -307,7 +307,7 @@ async def test_a_frame_counts_when_it_has_been_sent() -> None:
 
 
 async def test_marks_are_sent_every_fifth_of_a_second_and_at_the_end() -> None:
-    """A mark follows each 0.2 s of audio, and the last frame when no other has come with the next tick."""
+    """A mark follows each 0.2 s of audio, and the last frame if no other comes with the next tick."""
     line = MarkingLine()
     async with playing(line):
         for _ in range(23):
@@ -318,7 +318,7 @@ async def test_marks_are_sent_every_fifth_of_a_second_and_at_the_end() -> None:
 
 
 async def test_played_is_what_the_peer_reports() -> None:
-    """With marks audio counts as played when the peer says so: unknown, doubled and overtaken reports say nothing."""
+    """With marks, audio counts as played when the peer reports it; unknown, repeated or old reports are ignored."""
     line = MarkingLine()
     played = []
     async with playing(line):
@@ -332,7 +332,7 @@ async def test_played_is_what_the_peer_reports() -> None:
 
 
 async def test_a_report_cannot_be_ahead_of_the_clock() -> None:
-    """A peer that reports audio which it has not had the time to play is believed as far as the clock has come."""
+    """A report of audio for whose playback there was no time yet counts only up to the clock."""
     line = MarkingLine()
     async with playing(line):
         for _ in range(12):
@@ -345,7 +345,7 @@ async def test_a_report_cannot_be_ahead_of_the_clock() -> None:
 
 
 async def test_a_report_of_flushed_audio_says_nothing() -> None:
-    """A peer reports the marks of what it cleared, too: after a flush these are ignored, and `played_s` goes on."""
+    """Reports about cleared audio are ignored after a flush, and `played_s` continues."""
     line = MarkingLine()
     async with playing(line):
         for _ in range(25):
@@ -362,10 +362,10 @@ async def test_a_report_of_flushed_audio_says_nothing() -> None:
 
 
 async def test_history_is_what_the_peer_reported() -> None:
-    """An interruption keeps the words up to the newest mark, though more was sent; a whole reply is heard whole."""
+    """An interruption keeps the words up to the newest mark, though more was sent; a whole reply counts completely."""
 
     class Phone(MarkingLine):
-        """Plays 0.3 s later than it is sent, and reports."""
+        """Plays 0.3 s after sending, and reports."""
 
         tasks: Any
 
@@ -391,7 +391,7 @@ async def test_history_is_what_the_peer_reported() -> None:
 
 
 async def test_a_peer_that_never_reports_fails_the_turn() -> None:
-    """Marks that are asked for and never reported fail the turn within 2 s of its last frame; the session lives."""
+    """Marks that are never reported fail the turn within 2 s of its last frame; the session goes on."""
     line = MarkingLine()
     row = vp.Pipeline(
         ScriptedModel([Says("x" * 100)]), vp.SentenceChunker(), ScriptedVoice(sample_rate=RATE), fallback=""
@@ -408,7 +408,7 @@ async def test_a_peer_that_never_reports_fails_the_turn() -> None:
 
 
 async def test_all_outputs_share_one_timer() -> None:
-    """Fifty outputs that speak are driven by one timer; each comes to the same frames at the same times."""
+    """Fifty speaking outputs are driven by one timer; each sends the same frames at the same times."""
     loop: Any = asyncio.get_running_loop()
     lines = [Line() for _ in range(50)]
     async with anyio.create_task_group() as tasks:
@@ -428,7 +428,7 @@ async def test_all_outputs_share_one_timer() -> None:
 
 
 async def test_outputs_join_and_leave() -> None:
-    """Whoever joins later keeps the common time; when the last one leaves no timer is left, and a later one begins."""
+    """A later listener shares the same ticks; when the last one leaves the timer stops, and a new one can start."""
     loop: Any = asyncio.get_running_loop()
     first, second, third = Line(), Line(), Line()
 
@@ -457,10 +457,10 @@ async def test_outputs_join_and_leave() -> None:
 
 
 async def test_one_output_serves_one_call() -> None:
-    """An output that is in a session already is refused by another, with what to do; later it serves again."""
+    """An output in a session is refused by a second one, with what to do; afterwards it can be used again."""
     line = Line()
     async with playing(line):
-        with pytest.raises(vp.ConfigurationError, match="Line is in a session already; make one for each call"):
+        with pytest.raises(vp.ConfigurationError, match="Line is already in a session; create one for each session"):
             async with playing(line):
                 pass
     async with playing(line):
@@ -473,7 +473,7 @@ async def test_one_output_serves_one_call() -> None:
 
 
 async def test_an_error_in_send_ends_the_session() -> None:
-    """What `send` raises ends the session as a `StageError` with the output's name and the error as its cause."""
+    """An error of `send` ends the session as a `StageError` that names the output and has the error as its cause."""
 
     class Broken(Line):
         async def send(self, pcm: bytes) -> None:
@@ -488,7 +488,7 @@ async def test_an_error_in_send_ends_the_session() -> None:
 
 
 async def test_a_peer_that_does_not_read() -> None:
-    """A send that blocks: two frames are held, the turn fails after 2 s, the session after 5 s, by name."""
+    """When a send blocks, two frames are held, the turn fails after 2 s and the session after 5 s, with its name."""
     line = Line()
     line.sends_s = 1_000.0
     turn = None
@@ -507,7 +507,7 @@ async def test_a_peer_that_does_not_read() -> None:
 
 
 async def test_an_interruption_does_not_wait_for_a_slow_peer() -> None:
-    """While a send blocks, `interrupt()` returns at once, nothing counts as heard, and the call can end."""
+    """While a send blocks, `interrupt()` returns immediately, nothing counts as played, and the session can end."""
     line = Line()
     line.sends_s = 1_000.0
     row = vp.Pipeline(ScriptedModel([Says("x" * 100)]), vp.SentenceChunker(), ScriptedVoice())
@@ -521,7 +521,7 @@ async def test_an_interruption_does_not_wait_for_a_slow_peer() -> None:
 
 
 async def test_a_slow_peer_gets_all_of_it() -> None:
-    """A peer that takes 30 ms for each message gets every frame, one after the other, and no more than two are held."""
+    """A peer that takes 30 ms for each message gets every frame in order, and at most two are held."""
     line = Line()
     line.sends_s = 0.03
     async with playing(line):

@@ -1,4 +1,4 @@
-"""The rules of a paced output, whatever is written, sent, flushed and reported when."""
+"""The rules of a paced output, for any order of writes, sends, flushes and reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TICK_S = 0.02
 
 
 def test_the_playhead_follows_the_clock() -> None:
-    """Frames are played one after the other, from when they came; a filled-up frame ends with silence."""
+    """Frames are played one after another, from their arrival; a padded frame ends with silence."""
     head = Playhead(RATE)
     head.add(FRAME, 1.0)
     head.add(40, 1.0)  # 5 ms and 15 ms of silence
@@ -24,7 +24,7 @@ def test_the_playhead_follows_the_clock() -> None:
 
 
 def test_a_cut_playhead_begins_anew() -> None:
-    """After a cut nothing of the old audio is played, and new audio is played at once."""
+    """After a cut none of the old audio is played, and new audio is played immediately."""
     head = Playhead(RATE)
     head.add(FRAME, 0.0)
     head.add(FRAME, 0.0)
@@ -44,7 +44,7 @@ def sent_at_once(pacing: Pacing, tick: int) -> int:
 
 @pytest.mark.parametrize(("missed", "frames"), [(0, 1), (1, 2), (10, 11), (CATCH_UP_TICKS, 26), (10_000, 26)])
 def test_what_late_ticks_owe(missed: int, frames: int) -> None:
-    """The frames of missed ticks are sent with the late one, up to half a second of them."""
+    """A late tick sends the frames of the ticks that were missed, up to half a second of them."""
     pacing = Pacing(RATE, has_marks=False, tick=0)
     pacing.put(bytes(2 * FRAME * 100), 0)
     assert sent_at_once(pacing, 0) == 1
@@ -53,7 +53,7 @@ def test_what_late_ticks_owe(missed: int, frames: int) -> None:
 
 
 def test_nothing_is_owed_for_silence() -> None:
-    """Ticks without audio are forgotten: speech that begins after them is sent frame by frame."""
+    """Ticks without audio owe nothing: speech that begins after them is sent frame by frame."""
     pacing = Pacing(RATE, has_marks=False, tick=3)
     for tick in range(4, 50):
         assert not pacing.tick(tick)
@@ -62,7 +62,7 @@ def test_nothing_is_owed_for_silence() -> None:
 
 
 def test_marks_that_nobody_reports_are_forgotten() -> None:
-    """The fifty newest marks are known; each report tells of all marks before it."""
+    """The newest fifty marks are known; each report covers all marks before it."""
     pacing = Pacing(RATE, has_marks=True, tick=0)
     names = []
     for tick in range(1_000):
@@ -91,7 +91,7 @@ ACTIONS = st.lists(
 
 @given(actions=ACTIONS, has_marks=st.booleans())
 def test_whatever_happens(actions: list[tuple[str, int]], has_marks: bool) -> None:
-    """Frames are whole, in order and never too many; `played_s` never falls, and is never more than was sent."""
+    """Frames are whole, in order and never too many; `played_s` never decreases or exceeds what was sent."""
     pacing = Pacing(RATE, has_marks=has_marks, tick=0)
     tick, value, before_s, sent, clears, expected = 0, 0, 0.0, 0, 0, bytearray()
     heard, names = bytearray(), list[str]()

@@ -1,4 +1,4 @@
-"""The tick that all paced outputs of an event loop share: never early, never astray, and late ticks are told."""
+"""The tick that all paced outputs of an event loop share: never early, never drifting, and lateness is counted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 class FreezingLoop(VirtualTimeLoop):
-    """A loop that can stand still while the clock goes on, as one does that is blocked."""
+    """A loop that can stand still while the clock goes on, like a blocked one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ async def test_ticks_are_numbered_from_when_somebody_joined() -> None:
 
 
 async def test_all_of_a_loop_share_one() -> None:
-    """There is one beat for each event loop, whoever asks."""
+    """There is one beat per event loop, whoever asks for it."""
     found = []
 
     async def ask() -> None:
@@ -63,7 +63,7 @@ async def test_all_of_a_loop_share_one() -> None:
 
 
 def test_another_loop_has_another() -> None:
-    """Two loops, one after the other, share nothing, and a closed one is not kept."""
+    """Two successive loops share nothing, and a closed one is not kept alive."""
 
     async def one() -> weakref.ref[object]:
         beat = current_beat()
@@ -77,7 +77,7 @@ def test_another_loop_has_another() -> None:
 
 
 def test_late_ticks_are_told_and_made_up_for() -> None:
-    """A loop that stands still for 70 ms sends what it owes at once, and goes on in time; the lateness is told."""
+    """A loop that stands still for 70 ms sends what it owes at once and continues on time; the lateness is counted."""
 
     async def main() -> Line:
         line = Line()
@@ -103,7 +103,7 @@ def test_late_ticks_are_told_and_made_up_for() -> None:
 
 
 def test_a_loop_that_stood_still_for_long_owes_half_a_second() -> None:
-    """After 10 s without a tick the peer is not flooded with 10 s of speech: it is sent half a second and one frame."""
+    """After 10 s without a tick the peer is sent half a second of speech and one frame, not 10 s."""
 
     async def main() -> Line:
         line = Line()
@@ -125,7 +125,7 @@ def test_a_loop_that_stood_still_for_long_owes_half_a_second() -> None:
 
 
 def test_a_loop_that_stood_still_has_not_seen_its_peer_fail() -> None:
-    """A loop that stands still for 10 s, with one message under way and a writer that waits, fails neither."""
+    """When the loop stands still for 10 s, neither a message being sent nor a waiting writer fails."""
 
     async def main() -> Line:
         line = Line()
@@ -147,7 +147,7 @@ def test_a_loop_that_stood_still_has_not_seen_its_peer_fail() -> None:
 
 
 def test_silence_is_owed_to_nobody() -> None:
-    """A peer that was sent nothing because there was nothing is sent the next speech frame by frame."""
+    """After silence, the next speech is sent frame by frame."""
 
     async def main() -> Line:
         line = Line()
@@ -165,7 +165,7 @@ def test_silence_is_owed_to_nobody() -> None:
 
 
 def test_it_ticks_in_any_asyncio_program() -> None:
-    """Within `asyncio.run`, which anyio knows nothing of, frames are sent as well."""
+    """Frames are also sent within `asyncio.run`, which anyio does not control."""
     sent: list[int] = []
     all_sent = asyncio.Event()
 
@@ -187,7 +187,7 @@ def test_it_ticks_in_any_asyncio_program() -> None:
 
 
 async def test_no_context_of_a_call_is_kept() -> None:
-    """What the first call's context variables hold can be freed while others keep the tick alive."""
+    """The first session's context variables can be freed while others keep the tick running."""
     variable = contextvars.ContextVar[object]("request")
 
     class Request:

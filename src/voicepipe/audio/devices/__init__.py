@@ -1,1 +1,1 @@
-"""The microphones and loudspeakers of this machine."""
+"""Microphones and loudspeakers of this machine."""

@@ -1,6 +1,6 @@
-"""The microphones and loudspeakers of this machine, and which of them is meant.
+"""The microphones and loudspeakers of this machine, and the choice among them.
 
-Rule 1: pure: a list and a wish go in, one device or an error that says what there is comes out.
+Rule 1: pure: a list and a choice go in; one device comes out, or an error that says which devices there are.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class AudioDevice:
 
     Attributes:
         index: Its place in the list; may change when something is plugged in.
-        name: What the sound system calls it.
+        name: Its name in the sound system.
         host_api: The sound system, e.g. "ALSA", "Core Audio".
         inputs: Channels it can record.
         outputs: Channels it can play.
-        default_rate: Samples per second that it runs at by itself.
-        is_default_input: Whether it is the microphone when none is named.
-        is_default_output: Whether it is the loudspeaker when none is named.
+        default_rate: Its default sample rate, in samples per second.
+        is_default_input: Whether it is the default microphone.
+        is_default_output: Whether it is the default loudspeaker.
     """
 
     index: int
@@ -48,20 +48,20 @@ class AudioDevice:
         return self.inputs if direction == "input" else self.outputs
 
     def is_default(self, direction: Direction) -> bool:
-        """Return whether it is meant when none is named."""
+        """Return whether it is the default in one direction."""
         return self.is_default_input if direction == "input" else self.is_default_output
 
 
 def chosen(wanted: int | str | None, direction: Direction, listed: Sequence[AudioDevice]) -> AudioDevice:
-    """Return the device that is meant.
+    """Return the device that was asked for.
 
     Args:
-        wanted: Its index; its name, or a part of it that no other has; None for the default.
-        direction: What it has to do.
-        listed: What there is.
+        wanted: Its index; its name, or a part of the name that no other device has; None for the default.
+        direction: "input" for a microphone, "output" for a loudspeaker.
+        listed: The devices of this machine.
 
     Raises:
-        AudioDeviceError: There is none, or more than one.
+        AudioDeviceError: No device fits, or more than one.
     """
     role = "microphone" if direction == "input" else "loudspeaker"
     fitting = [device for device in listed if device.channels(direction)]
@@ -81,11 +81,11 @@ def chosen(wanted: int | str | None, direction: Direction, listed: Sequence[Audi
     if len(found) == 1:
         return found[0]
     if found:
-        raise AudioDeviceError(f"{role} {wanted!r}: several have this in their name: {_names(found)}; give the index")
-    raise AudioDeviceError(f"{role} {wanted!r}: there is none; {_offer(wanted, fitting)}")
+        raise AudioDeviceError(f"{role} {wanted!r}: several names contain this: {_names(found)}; give the index")
+    raise AudioDeviceError(f"{role} {wanted!r}: no such device; {_suggestion(wanted, fitting)}")
 
 
-def _offer(wanted: int | str, fitting: Sequence[AudioDevice]) -> str:
+def _suggestion(wanted: int | str, fitting: Sequence[AudioDevice]) -> str:
     by_name = {device.name: device for device in fitting}
     near = difflib.get_close_matches(str(wanted), by_name, n=3, cutoff=0.5)
     if near:

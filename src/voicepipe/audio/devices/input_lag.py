@@ -1,10 +1,10 @@
-"""How far a microphone's audio is behind: its samples against the clock.
+"""Measures how far a microphone's audio lags, by counting its samples against the clock.
 
-Rule 1: pure. Each block's length goes in with the time at which it came.
-Rule 2: the smallest distance between samples and clock in a window is the zero; it follows the drift of the device's
-        clock. What a block came later than that is lag; a lag that outlasts a window is audio that was lost.
+Rule 1: pure. Each block's length goes in with the time of its arrival.
+Rule 2: the smallest distance between samples and clock within a window is zero lag; it follows the device's drift. Any
+        further delay of a block is lag; a lag that outlasts a window means that audio was lost.
 
-The sound system's own flags are of no use for this: PulseAudio raised no overflow in 3 s of unread audio, it queues.
+The sound system's own flags do not help: PulseAudio queues, and reported no overflow in 3 s of unread audio.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Final
 __all__ = ["Lag"]
 
 WINDOW_S: Final = 2.0
-"""Longer than any stall that the sound system makes up for by itself, and 0.4 ms of drift at 200 ppm."""
+"""Longer than any stall that the sound system recovers from; the drift in this time is 0.4 ms at 200 ppm."""
 
 LOST_S: Final = 0.1
-"""A smaller step is the sound system changing its mind about its buffer."""
+"""A smaller step is only the sound system changing the size of its buffer."""
 
 
 class Lag:
     """Watches one stream.
 
     Attributes:
-        lag_s: How much later than usual the newest block came.
-        lost_s: Seconds of audio that never came, so far.
+        lag_s: How much later than usual the newest block arrived, in seconds.
+        lost_s: Seconds of audio that never arrived.
     """
 
     def __init__(self) -> None:
@@ -34,17 +34,17 @@ class Lag:
         self.restart()
 
     def restart(self) -> None:
-        """The stream begins anew."""
+        """Start over with a new stream."""
         self.lag_s = 0.0
-        self._heard_s = 0.0
+        self._received_s = 0.0
         self._zero_s: float | None = None
         self._least_s = 0.0
         self._window_ends_s = 0.0
 
     def feed(self, now: float, duration_s: float) -> None:
-        """Take a block of this length, which came at `now`."""
-        self._heard_s += duration_s
-        behind_s = now - self._heard_s
+        """Take the length of a block that arrived at `now`."""
+        self._received_s += duration_s
+        behind_s = now - self._received_s
         if self._zero_s is None:
             self._zero_s = self._least_s = behind_s
             self._window_ends_s = now + WINDOW_S

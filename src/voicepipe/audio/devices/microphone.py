@@ -1,8 +1,8 @@
 """The microphone of this machine.
 
-Rule 1: live audio must not lag: what the loop does not take within 0.5 s is dropped, oldest first, and counted.
-Rule 2: each block is copied once, out of the sound system's buffer; from there on the same bytes go to the recogniser.
-Rule 3: the device is opened when a call begins; making a `MicSource` touches nothing.
+Rule 1: live audio must not lag: what the event loop does not take within 0.5 s is dropped, oldest first, and counted.
+Rule 2: each block is copied once, out of the sound system's buffer; the recogniser gets the same bytes.
+Rule 3: the device is opened when a session begins; creating a `MicSource` does not touch it.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ if TYPE_CHECKING:
 __all__ = ["MicSource"]
 
 WAITING_BLOCKS: Final = 25
-"""Between the sound system's thread and the loop: 0.5 s."""
+"""Blocks that may wait between the sound system's thread and the event loop: 0.5 s."""
 
 
 class MicSource(Source):
-    """A caller at this machine's microphone: 16-bit mono in blocks of 20 ms, of a fixed size.
+    """A caller at this machine's microphone: 16-bit mono, in blocks of 20 ms.
 
     Args:
         device: Its index or name (or a part of the name), as `voicepipe devices` lists them; None for the default.
-        sample_rate: Samples per second. A device that refuses it runs at its own rate, and is resampled.
-        reopens: Whether a device that is lost is opened again when it comes back within 10 s: `MicrophoneLost` is told,
-            and the call goes on. Else the call ends.
+        sample_rate: Samples per second. A device that refuses it runs at its own rate, and its audio is resampled.
+        reopens: Whether a lost device is reopened if it comes back within 10 s: `MicrophoneLost` is emitted and the
+            session goes on. Otherwise losing the device ends the session.
 
     Attributes:
-        dropped_s: Seconds of audio that were lost since the call listens: not taken by the loop in time, or never given
-            by the sound system.
+        dropped_s: Seconds of audio lost since the session began to listen: not taken by the event loop in time, or
+            never delivered by the sound system.
 
     Raises:
         ConfigurationError: `sample_rate` is out of range.
-        AudioDeviceError: When the call begins: there is no such device, or it cannot be opened; the message says what
-            to do.
-        AudioDeviceLost: During the call: it was unplugged, or nothing came for 0.9 s (3 s before the first block).
+        AudioDeviceError: When the session begins: there is no such device, or it cannot be opened; the message says
+            what to do.
+        AudioDeviceLost: During the session: it was unplugged, or gave no audio for 0.9 s (3 s before the first block).
 
-    Needs the library PortAudio, which is in the wheel of sounddevice but for Linux.
+    Needs the library PortAudio, which the wheel of sounddevice includes except on Linux.
     """
 
     def __init__(self, device: int | str | None = None, *, sample_rate: int = 16_000, reopens: bool = False) -> None:
@@ -68,13 +68,13 @@ class MicSource(Source):
 
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
-        """Open the microphone for a call. See `Part.attach`."""
+        """Open the microphone for a session. See `Part.attach`."""
         self._session = session
         self._loop = asyncio.get_running_loop()
-        self._context = contextvars.copy_context()  # a callback from another thread has none that anyio knows
+        self._context = contextvars.copy_context()  # anyio needs it in a callback that another thread schedules
         self._waiting: deque[bytes] = deque()
         self._news = anyio.Event()
-        self._is_called = False
+        self._is_drain_scheduled = False
         self._dropped_blocks = 0
         self._lost_before_s = self.dropped_s = 0.0
         self._has_run = False
@@ -85,13 +85,13 @@ class MicSource(Source):
         named = "" if self.device is None else f" {self.device!r}"
         self._watch = DeviceWatch(f"{self.name}: the microphone{named}", self._loop)
         async with anyio.create_task_group() as tasks:
-            await tasks.start(held, self._open, self._watch, self._tell_lost if self.reopens else None)
+            await tasks.start(held, self._open, self._watch, self._emit_lost if self.reopens else None)
             yield
             tasks.cancel_scope.cancel()
 
     async def pump(self, deliver: Callable[[bytes], None]) -> None:
-        """Hand over each block in the step in which it comes. See `Source.pump`."""
-        # Nobody was asked to speak yet. What is newer than 0.5 s is heard, and what is older is missed by nobody.
+        """Deliver each block in the same step of the loop in which it arrives. See `Source.pump`."""
+        # What was lost before the session listens does not count. At most the newest 0.5 s is delivered now.
         self._lost_before_s = self._lost_s
         self._deliver = deliver
         try:
@@ -104,7 +104,7 @@ class MicSource(Source):
         raise self._failure
 
     async def frames(self) -> AsyncIterator[bytes]:
-        """Yield each block as it comes. See `Source.frames`; a session uses `pump`."""
+        """Yield each block as it arrives. See `Source.frames`; a session uses `pump`."""
         while True:
             while self._waiting:
                 yield self._waiting.popleft()
@@ -113,7 +113,7 @@ class MicSource(Source):
 
     @property
     def lag_s(self) -> float:
-        """How much later than usual the newest block came, in seconds, by the samples against the clock."""
+        """How much later than usual the newest block arrived, in seconds, by its samples against the clock."""
         return self._lag.lag_s
 
     @property
@@ -130,11 +130,11 @@ class MicSource(Source):
             device, self.sample_rate, self._take, self._watch.ended(), may_differ=not self._has_run
         )
         self.sample_rate = stream.sample_rate
-        self._has_run = True  # from here on the recogniser counts on this rate
+        self._has_run = True  # from here on the recogniser relies on this rate
         return stream
 
     def _take(self, block: bytes) -> None:
-        """Take a block from the sound system, on its thread."""
+        """Take a block from the sound system. Runs on its thread."""
         self._watch.sign()
         self._lag.feed(self._loop.time(), len(block) / 2 / self.sample_rate)
         self._waiting.append(block)
@@ -142,14 +142,14 @@ class MicSource(Source):
             with suppress(IndexError):  # the loop has just taken them all
                 self._waiting.popleft()
                 self._dropped_blocks += 1
-        if not self._is_called:
-            self._is_called = True
+        if not self._is_drain_scheduled:
+            self._is_drain_scheduled = True
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._drain, context=self._context)
 
     def _drain(self) -> None:
-        """Hand over what waits, on the loop."""
-        self._is_called = False
+        """Deliver the waiting blocks. Runs on the event loop."""
+        self._is_drain_scheduled = False
         self.dropped_s = self._lost_s - self._lost_before_s
         if self._deliver is None:
             self._news.set()
@@ -157,14 +157,14 @@ class MicSource(Source):
         try:
             while self._waiting:
                 self._deliver(self._waiting.popleft())
-        except Exception as error:  # noqa: BLE001 - raised by `pump`; here it would only reach the loop's log
+        except Exception as error:  # noqa: BLE001 - raised by `pump`; raised here it would only reach the loop's log
             self._failure = error
             self._deliver = None
             self._news.set()
 
-    def _tell_lost(self, error: AudioDeviceLost) -> None:
+    def _emit_lost(self, error: AudioDeviceLost) -> None:
         self._session.emit(MicrophoneLost(error=error))
 
     def __repr__(self) -> str:
-        """Show the device that is wanted."""
+        """Show which device was asked for."""
         return f"<MicSource {'default device' if self.device is None else repr(self.device)} {self.sample_rate} Hz>"

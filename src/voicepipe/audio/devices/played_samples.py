@@ -1,8 +1,8 @@
-"""Blocks given to a device -> samples heard.
+"""Counts the samples that a device has played, from the blocks that it was given.
 
-Rule 1: pure. The driver says when the first sample of a block will be heard; the samples after it follow by the clock,
-        never into the next block's time.
-Rule 2: the count never falls, and what was forgotten never counts.
+Rule 1: pure. The driver says when the first sample of a block will be audible; the others follow by the clock, and
+        never overlap the next block.
+Rule 2: the count never decreases, and dropped samples never count.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ class PlayedSamples:
     """Counts what one device has played.
 
     Attributes:
-        is_used: Whether anything was ever given to it.
+        is_used: Whether the device has been given any block.
     """
 
     def __init__(self) -> None:
         self.is_used = False
         self._blocks: deque[tuple[float, int]] = deque()
-        self._whole = 0  # samples of blocks that are over
+        self._whole = 0  # samples of blocks that have been played completely
         self._most = 0
 
-    def add(self, heard_s: float, samples: int) -> None:
-        """A block was given to the device, whose first sample is heard at `heard_s`."""
+    def add(self, audible_s: float, samples: int) -> None:
+        """Add a block that was given to the device; its first sample is audible at `audible_s`."""
         self.is_used = True
-        self._blocks.append((heard_s, samples))
+        self._blocks.append((audible_s, samples))
 
     def until(self, now: float, sample_rate: int) -> int:
-        """Return how many samples have been heard by now."""
+        """Return how many samples have been played by now."""
         while self._blocks and self._blocks[0][0] + self._blocks[0][1] / sample_rate <= now:
             self._whole += self._blocks.popleft()[1]
         partly = max(0, round((now - self._blocks[0][0]) * sample_rate)) if self._blocks else 0
@@ -39,6 +39,6 @@ class PlayedSamples:
         return self._most
 
     def forget(self, now: float, sample_rate: int) -> None:
-        """What was not heard by now is dropped."""
+        """Drop what has not been played by now."""
         self._whole = self.until(now, sample_rate)
         self._blocks.clear()

@@ -1,9 +1,9 @@
-"""The sound system, through PortAudio: the one module that imports sounddevice.
+"""The sound system, through PortAudio: the only module that imports sounddevice.
 
-Rule 1: everything here may block for as long as the sound system likes, so it is done on daemon threads, one call at a
-        time, and nobody waits longer than a named limit.
-Rule 2: a stream is ended with `abort`: `stop` waits for audio that a suspended device never takes or gives.
-Rule 3: its errors become ours here, with what to do.
+Rule 1: every function of PortAudio may block indefinitely, so it runs on a daemon thread, one at a time, and waiting
+        for it has a named limit.
+Rule 2: a stream is ended with `abort`, because `stop` waits for audio that a suspended device never takes or gives.
+Rule 3: PortAudio's errors become voicepipe's errors here, and say what to do.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ ANSWER_S: Final = 5.0
 """How long the sound system may take to list its devices or to open one."""
 
 CLOSE_S: Final = 0.5
-"""How long it may take to close one; after that the thread that closes it is left to itself."""
+"""How long closing a device may take; after that the thread that closes it is abandoned."""
 
 INPUT_BLOCK_S: Final = 0.02
-"""A fixed size: with the sound system's own choice came 1,300 bursts in 6.5 s."""
+"""A fixed size: with the size that the sound system chose, 1,300 bursts came in 6.5 s."""
 
 OUTPUT_BLOCK_S: Final = 0.01
-"""Small, so that little is in the device when a flush comes."""
+"""Short, so that the device holds little when a flush comes."""
 
 DEVICE_BLOCKS: Final = 4
-"""What the loudspeaker's buffer holds: 40 ms, which is what is still heard after a flush."""
+"""Blocks in the loudspeaker's buffer: 40 ms, which still play after a flush."""
 
 OUTPUT_LATENCY_S: Final = OUTPUT_BLOCK_S * (DEVICE_BLOCKS - 1)
-"""What to ask for, to get a buffer of that size."""
+"""The latency to ask for to get a buffer of that size."""
 
 BUSY: Final = -9985
 BAD_RATE: Final = -9997
 BAD_CHANNELS: Final = -9998
-"""PortAudio's codes, from portaudio.h: paDeviceUnavailable, paInvalidSampleRate, paInvalidChannelCount."""
+"""PortAudio's error codes, from portaudio.h: paDeviceUnavailable, paInvalidSampleRate, paInvalidChannelCount."""
 
 _one_at_a_time = threading.Lock()  # PortAudio must not open and close streams on two threads at once
 _open_streams = 0  # guarded by the lock
 
 
 class OpenStream:
-    """A stream that runs.
+    """A running stream.
 
     Attributes:
-        sample_rate: Samples per second that it really has.
+        sample_rate: Its actual sample rate, in samples per second.
     """
 
     def __init__(self, stream: Any, sample_rate: int) -> None:  # noqa: ANN401 - sounddevice has no types
@@ -67,19 +67,19 @@ class OpenStream:
         self.sample_rate = sample_rate
 
     async def close(self) -> None:
-        """End it, and wait for that a short while."""
+        """Close the stream, waiting 0.5 s at most."""
         with anyio.move_on_after(CLOSE_S, shield=True):
             await run_in_daemon_thread(_close, self._stream, name="voicepipe closing a sound device", warns=False)
 
 
 class PortAudio:
-    """What is plugged into this machine."""
+    """The sound devices of this machine."""
 
     async def devices(self, *, rescans: bool = False) -> list[AudioDevice]:
-        """Return all devices. The list is PortAudio's, made when it was first asked.
+        """Return all devices, from the list that PortAudio makes when it is first asked.
 
         Args:
-            rescans: Have it made anew, unless a stream is open, which would be lost.
+            rescans: Make PortAudio list the devices again, unless a stream is open, which would be lost.
 
         Raises:
             AudioDeviceError: PortAudio is not installed, or does not answer.
@@ -98,14 +98,14 @@ class PortAudio:
         """Record one channel.
 
         Args:
-            device: What to record from.
+            device: The microphone.
             sample_rate: Samples per second.
             deliver: Called on a thread of the sound system with each block of 16-bit samples. Must not raise or wait.
-            ended: Called on such a thread when the stream ends, also when the device is gone.
+            ended: Called on such a thread when the stream ends, also if the device is gone.
             may_differ: Whether the device may run at its own rate if it refuses this one.
 
         Raises:
-            AudioDeviceError: It cannot be opened.
+            AudioDeviceError: The device cannot be opened.
         """
 
         def callback(data: Any, frames: int, time: Any, status: Any) -> None:  # noqa: ANN401
@@ -126,15 +126,15 @@ class PortAudio:
         """Play one channel.
 
         Args:
-            device: What to play on.
+            device: The loudspeaker.
             sample_rate: Samples per second.
             fill: Called on a thread of the sound system for each block, with its size in bytes and the seconds until
-                its first sample is heard; returns that many bytes. Must not raise or wait.
-            ended: As with `open_input`.
-            may_differ: Likewise.
+                its first sample is audible; returns that many bytes. Must not raise or wait.
+            ended: As in `open_input`.
+            may_differ: As in `open_input`.
 
         Raises:
-            AudioDeviceError: It cannot be opened.
+            AudioDeviceError: The device cannot be opened.
         """
 
         def callback(data: Any, frames: int, time: Any, status: Any) -> None:  # noqa: ANN401
@@ -146,7 +146,7 @@ class PortAudio:
 
 
 async def devices() -> list[AudioDevice]:
-    """Return the devices of this machine, in the sound system's order; none is no error.
+    """Return the devices of this machine, in the sound system's order. The list may be empty.
 
     Raises:
         AudioDeviceError: PortAudio is not installed, or the sound system does not answer.
@@ -155,7 +155,7 @@ async def devices() -> list[AudioDevice]:
 
 
 def hangs() -> bool:
-    """Return whether a thread is stuck in the sound system; waits a short while for one that is not."""
+    """Return whether a thread is stuck in the sound system; a thread that is still busy gets 0.5 s to finish."""
     if not _one_at_a_time.acquire(timeout=CLOSE_S):
         return True
     _one_at_a_time.release()
@@ -163,15 +163,15 @@ def hangs() -> bool:
 
 
 async def _answered(ask: Callable[..., T], *arguments: object) -> T:
-    """Ask on a thread of its own. A stream that is opened when nobody waits for it any more is closed again."""
+    """Run a function on its own thread. A stream that is opened after the wait has ended is closed again."""
     gone = threading.Event()
-    opened: list[OpenStream] = []  # whoever pops it closes it
-    # Likewise. While PortAudio begins, and for as long as that hangs, sounddevice points 2 to nowhere.
+    opened: list[OpenStream] = []  # the side that pops the stream closes it
+    # The same holds for this copy. While PortAudio starts or hangs, sounddevice redirects descriptor 2 to /dev/null.
     stderr: list[int] = []
 
     def work() -> T:
         with _one_at_a_time:
-            with suppress(OSError):  # there is none
+            with suppress(OSError):  # the process has no stderr
                 stderr.append(os.dup(2))
             try:
                 result = ask(*arguments)
@@ -193,7 +193,7 @@ async def _answered(ask: Callable[..., T], *arguments: object) -> T:
     finally:
         gone.set()
         with suppress(IndexError):
-            await opened.pop().close()  # cancelled in the very step in which it was opened
+            await opened.pop().close()  # the wait was cancelled in the same step in which the stream was opened
     with suppress(IndexError):
         os.dup2(kept := stderr.pop(), 2)
         os.close(kept)
@@ -214,10 +214,10 @@ def _library() -> Any:  # noqa: ANN401
         ) from error
     except OSError as error:
         raise AudioDeviceError(
-            "microphone and loudspeaker need the library PortAudio, which is not on this machine; install it: "
+            "microphone and loudspeaker need the library PortAudio, which is not installed; install it: "
             "apt-get install libportaudio2 (Debian, Ubuntu), dnf install portaudio (Fedora), brew install portaudio"
         ) from error
-    except Exception as error:  # its own, which cannot be named: the import has failed
+    except Exception as error:  # sounddevice's own class, which cannot be named because the import failed
         raise _unusable(error) from error
     return sounddevice
 
@@ -237,7 +237,7 @@ def _list(rescans: bool) -> list[AudioDevice]:
 
 def _listed(library: Any, rescans: bool) -> list[AudioDevice]:  # noqa: ANN401
     if rescans and not _open_streams:
-        library._terminate()  # sounddevice has no public name for it; its documentation names this one
+        library._terminate()  # sounddevice has no public function for this; its documentation names this one
         library._initialize()
     apis = library.query_hostapis()
     default_input, default_output = library.default.device
@@ -264,7 +264,7 @@ def _open(
     callback: Callable[..., None],
     ended: Callable[[], None],
 ) -> OpenStream:
-    global _open_streams  # noqa: PLW0603 - PortAudio itself is one per process
+    global _open_streams  # noqa: PLW0603 - there is one PortAudio per process
     library = _library()
     make = library.RawInputStream if direction == "input" else library.RawOutputStream
     block_s, latency = (INPUT_BLOCK_S, "low") if direction == "input" else (OUTPUT_BLOCK_S, OUTPUT_LATENCY_S)
@@ -285,20 +285,20 @@ def _open(
             stream.start()
         except library.PortAudioError as error:
             if stream is not None:
-                stream.close()  # it was opened, and would not start: others may want the device
+                stream.close()  # it was opened but did not start; other programs may want the device
             if _code(error) == BAD_RATE and rate != rates[-1]:
                 continue
             raise explained(error, device, direction, rate) from error
         _open_streams += 1
         return OpenStream(stream, rate)
-    raise AssertionError("a rate was tried, and it either worked or raised")
+    raise AssertionError("unreachable: each rate either works or raises")
 
 
 def _close(stream: Any) -> None:  # noqa: ANN401
     global _open_streams  # noqa: PLW0603
     with _one_at_a_time:
         try:
-            with suppress(_library().PortAudioError):  # a device that is gone has nothing to say
+            with suppress(_library().PortAudioError):  # the device may be gone
                 stream.abort()
                 stream.close()
         finally:
@@ -310,25 +310,25 @@ def _code(error: Exception) -> int:
 
 
 def explained(error: Exception, device: AudioDevice, direction: Direction, sample_rate: int) -> AudioDeviceError:
-    """Return PortAudio's error as one of ours.
+    """Return PortAudio's error as an `AudioDeviceError`.
 
     Args:
-        error: `sounddevice.PortAudioError`: a text, PortAudio's code, and what the sound system said, if anything.
-        device: What was to be opened.
-        direction: For what.
-        sample_rate: At which rate.
+        error: `sounddevice.PortAudioError`: a text, PortAudio's code, and the sound system's own message, if any.
+        device: The device that could not be opened.
+        direction: "input" for a microphone, "output" for a loudspeaker.
+        sample_rate: Samples per second that were asked for.
     """
     said = " ".join(str(part) for argument in error.args for part in (argument if _is_tuple(argument) else [argument]))
     what = f"{'microphone' if direction == 'input' else 'loudspeaker'} {device.index} {device.name!r}"
     if "ermission denied" in said:
-        return AudioDeviceError(f"{what}: this user may not use it; on Linux add the user to the group audio")
+        return AudioDeviceError(f"{what}: permission denied; on Linux add this user to the group audio")
     match _code(error):
         case code if code == BUSY:
             why = "it is in use, or has just been unplugged; close the other program, or choose another device"
         case code if code == BAD_RATE:
             why = f"it does not run at {sample_rate} Hz; leave sample_rate at its default, or choose another device"
         case code if code == BAD_CHANNELS:
-            why = f"it has no single channel to {'record' if direction == 'input' else 'play'}; choose another device"
+            why = f"it cannot {'record' if direction == 'input' else 'play'} a single channel; choose another device"
         case _:
             why = f"it cannot be opened ({' '.join(said.split())}); plug it in again, or choose another device"
     return AudioDeviceError(f"{what}: {why}")

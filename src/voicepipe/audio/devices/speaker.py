@@ -1,11 +1,11 @@
 """The loudspeaker of this machine.
 
-Rule 1: two 20 ms frames wait here and four blocks of 10 ms in the device; a flush empties the first at once, and the
-        second is heard for 40 ms more (and what a sound server keeps), because it cannot be taken back.
-Rule 2: what was played is told by the device: each block's first sample is heard when the driver says, and the samples
-        between two blocks go by the clock. Nothing is counted because it was buffered.
-Rule 3: the device runs from the beginning of the call to its end, on silence where nothing is said: starting one takes
-        up to two seconds.
+Rule 1: at most two 20 ms frames wait here and four 10 ms blocks in the device. A flush drops the frames immediately;
+        the blocks (and whatever a sound server buffers) still play, because they cannot be taken back.
+Rule 2: the device's clock decides what has been played: the driver says when each block's first sample is audible, and
+        the samples after it follow by the clock. Buffered audio does not count.
+Rule 3: the device runs for the whole session and plays silence while the agent is silent, because starting a device
+        takes up to two seconds.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ class Speaker(Output):
 
     Args:
         device: Its index or name (or a part of the name), as `voicepipe devices` lists them; None for the default.
-        sample_rate: Samples per second. A device that refuses it runs at its own rate; speech is resampled to that.
+        sample_rate: Samples per second. A device that refuses it runs at its own rate, and speech is resampled to that.
 
     Raises:
         ConfigurationError: `sample_rate` is out of range.
-        AudioDeviceError: When the call begins: there is no such device, or it cannot be opened; the message says what
-            to do.
-        AudioDeviceLost: During the call: it was unplugged, or took nothing for 0.9 s (3 s at the beginning).
+        AudioDeviceError: When the session begins: there is no such device, or it cannot be opened; the message says
+            what to do.
+        AudioDeviceLost: During the session: it was unplugged, or took no audio for 0.9 s (3 s at the beginning).
 
-    Needs the library PortAudio, which is in the wheel of sounddevice but for Linux.
+    Needs the library PortAudio, which the wheel of sounddevice includes except on Linux.
 
-    The agent does not interrupt itself when the microphone hears it, at the price of coarser interruptions: see
-    `TurnRules.loudspeaker`, which is False with headphones.
+    The agent does not interrupt itself when the microphone picks it up, at the cost of coarser interruptions: see
+    `TurnRules.loudspeaker`; set that to False with headphones.
     """
 
     has_echo = True
@@ -60,14 +60,14 @@ class Speaker(Output):
         self.device = device
         self.sample_rate = sample_rate
         self._played = PlayedSamples()
-        self._lock = threading.Lock()  # held for microseconds, by the loop and by the sound system's thread
+        self._lock = threading.Lock()  # held for microseconds, by the event loop and by the sound system's thread
 
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
-        """Open the loudspeaker for a call, and wait until it runs. See `Part.attach`."""
+        """Open the loudspeaker for a session, and wait until it runs. See `Part.attach`."""
         del session
         self._loop = asyncio.get_running_loop()
-        self._lock = threading.Lock()  # the copy of a part must not share one with another call
+        self._lock = threading.Lock()  # copies of a part must not share a lock
         self._played = PlayedSamples()
         self._waiting = bytearray()
         self._blocks = 0
@@ -93,16 +93,16 @@ class Speaker(Output):
             await room.wait()
 
     def flush(self) -> None:
-        """Give the device nothing more of what was written. See `Output.flush`."""
+        """Drop what the device has not taken yet. See `Output.flush`."""
         with self._lock:
             self._flushes += 1
             self._waiting.clear()
             self._played.forget(self._loop.time(), self.sample_rate)
-        self._tell_room()
+        self._announce_room()
 
     @property
     def played_s(self) -> float:
-        """Seconds that were heard, by the device's own clock."""
+        """Seconds that have been played, by the device's own clock."""
         with self._lock:
             if not self._played.is_used:
                 return 0.0
@@ -119,7 +119,7 @@ class Speaker(Output):
         return stream
 
     def _fill(self, size_bytes: int, latency_s: float) -> bytes:
-        """Return the block that the device plays next, on its thread."""
+        """Return the block that the device plays next. Runs on the sound system's thread."""
         with self._lock:
             pcm = bytes(self._waiting[:size_bytes])
             del self._waiting[:size_bytes]
@@ -127,18 +127,18 @@ class Speaker(Output):
                 self._played.add(self._loop.time() + latency_s, len(pcm) // 2)
             is_awaited = self._room is not None
         self._blocks += 1
-        if self._blocks > DEVICE_BLOCKS:  # the first ones fill the device's buffer before it runs
+        if self._blocks > DEVICE_BLOCKS:  # the first blocks only fill the device's buffer before it runs
             self._watch.sign()
         if is_awaited:
             with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._tell_room)
+                self._loop.call_soon_threadsafe(self._announce_room)
         return pcm.ljust(size_bytes, b"\0")
 
-    def _tell_room(self) -> None:
+    def _announce_room(self) -> None:
         room, self._room = self._room, None
         if room is not None:
             room.set()
 
     def __repr__(self) -> str:
-        """Show the device that is wanted."""
+        """Show which device was asked for."""
         return f"<Speaker {'default device' if self.device is None else repr(self.device)} {self.sample_rate} Hz>"

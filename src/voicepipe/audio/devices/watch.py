@@ -1,7 +1,7 @@
-"""A sound device that is held open: opened, watched, and opened again when it comes back.
+"""Holds a sound device open: opens it, watches it, and reopens it when it comes back.
 
-Rule 1: a device that is gone says so in two ways: its stream ends (unplugged), or nothing comes any more (suspended).
-Rule 2: a process that was stopped itself does not blame the device.
+Rule 1: a lost device shows in two ways: its stream ends (unplugged), or its blocks stop coming (suspended).
+Rule 2: if the process itself was stopped, the device is not blamed.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
 __all__ = ["DeviceWatch", "held"]
 
 FIRST_SIGN_S: Final = 3.0
-"""How long a device may take to begin: a sound server that had put one to sleep took up to 1.84 s to wake it."""
+"""How long a device may take to start: a sound server took up to 1.84 s to wake one that it had suspended."""
 
 STALLED_S: Final = 0.9
-"""How long a device that runs may be silent; blocks come every 20 ms, and under load one was 0.12 s late."""
+"""How long a running device may pause between blocks; they come every 20 ms, and under load one was 0.12 s late."""
 
 REOPEN_S: Final = 10.0
-"""How long to try to open a device again that was lost."""
+"""How long to try to reopen a lost device."""
 
 RETRY_S: Final = 0.25
-"""Between two tries."""
+"""The pause between two attempts."""
 
 OVERSLEPT_S: Final = 0.2
-"""When the watch itself wakes later than this, the whole process stood still."""
+"""If the watch itself wakes later than this, the whole process stood still."""
 
 
 class Stream(Protocol):
     """What `held` needs of a stream."""
 
     async def close(self) -> None:
-        """End it."""
+        """Close the stream."""
 
 
 @dataclass
 class DeviceWatch:
-    """What is known of a device's life; written on the sound system's thread, read on the loop's.
+    """The state of a device; written on the sound system's thread, read on the event loop's.
 
     Attributes:
-        what: How errors call the device.
-        has_begun: Whether it runs.
+        what: The device's name in errors.
+        has_begun: Whether the device is running.
     """
 
     what: str
@@ -58,73 +58,73 @@ class DeviceWatch:
     _generation: int = 0
 
     def __post_init__(self) -> None:
-        """Begin to wait for the first sign."""
+        """Begin to wait for the first block."""
         self._news = anyio.Event()
         self.restart()
 
     def restart(self) -> None:
-        """The device is about to be opened."""
+        """Reset, because the device is about to be opened."""
         self.has_begun = False
         self._last_sign_s = self.loop.time()
         self._is_ended = False
         self._generation += 1
 
     def opened(self) -> None:
-        """It was opened just now: from here on it has its time to begin."""
+        """Note that the device has just been opened; its time to start begins now."""
         self._last_sign_s = self.loop.time()
 
     def sign(self) -> None:
-        """It lives. On any thread."""
+        """Note a sign of life. Works on any thread."""
         self._last_sign_s = self.loop.time()
         if not self.has_begun:
             self.has_begun = True
-            self._call(self._tell)
+            self._on_loop(self._notify)
 
     def ended(self) -> Callable[[], None]:
-        """Return what to call, on any thread, when the stream that is opened now ends."""
+        """Return a callback for the end of the stream that is being opened. Works on any thread."""
         generation = self._generation
 
         def end() -> None:
-            self._call(self._end, generation)
+            self._on_loop(self._end, generation)
 
         return end
 
     async def wait_begun(self) -> None:
-        """Wait until it runs. `held` raises when it never does."""
+        """Wait until the device is running. `held` raises if it never does."""
         while not self.has_begun:
             await self._news.wait()
 
     async def wait_lost(self) -> AudioDeviceLost:
-        """Wait until it is lost, and return how."""
+        """Wait until the device is lost, and return the error that says how."""
         while not self._is_ended:
             limit_s = STALLED_S if self.has_begun else FIRST_SIGN_S
             due = self._last_sign_s + limit_s
             now = anyio.current_time()
             if now > due + OVERSLEPT_S:
-                self._last_sign_s = now  # we were not there to see it
+                self._last_sign_s = now  # the process stood still and may have missed blocks
             elif now >= due:
                 return AudioDeviceLost(
-                    f"{self.what} gave no sign for {limit_s:g} s: it is suspended, or its sound server hangs"
+                    f"{self.what} gave no sign of life for {limit_s:g} s: it is suspended, or its sound server hangs"
                 )
             else:
                 with anyio.move_on_after(due - now):
                     await self._news.wait()
         return AudioDeviceLost(f"{self.what} is gone: it was unplugged, or its sound server ended")
 
-    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+    def _on_loop(self, function: Callable[..., None], *arguments: object) -> None:
         try:
             self.loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:
-            return  # the loop is closed: nobody watches any more
+            return  # the loop is closed, so nothing watches any more
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         news, self._news = self._news, anyio.Event()
         news.set()
 
     def _end(self, generation: int) -> None:
         if generation == self._generation:
             self._is_ended = True
-            self._tell()
+            self._notify()
 
 
 async def held(
@@ -137,14 +137,14 @@ async def held(
     """Hold a device open until cancelled.
 
     Args:
-        opening: Opens it.
-        watch: Restarted before each opening.
-        lost: Called when it is lost and will be opened again; None when it must not be.
-        task_status: Started once it is open.
+        opening: Opens the device.
+        watch: The device's watch, restarted before each opening.
+        lost: Called when the device is lost and will be reopened; None if it must not be reopened.
+        task_status: Reports `started` once the device is open.
 
     Raises:
-        AudioDeviceError: It cannot be opened.
-        AudioDeviceLost: It was lost, for good.
+        AudioDeviceError: The device cannot be opened.
+        AudioDeviceLost: The device was lost and did not come back.
     """
     watch.restart()
     stream = await opening()

@@ -1,1 +1,1 @@
-"""Outputs for a peer at the other end of a line: the library paces what a subclass sends."""
+"""Outputs for a remote peer: the library paces what a subclass sends."""

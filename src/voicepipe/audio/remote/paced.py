@@ -1,10 +1,10 @@
-"""An output for a peer that is far away: the library paces, a subclass sends.
+"""An output for a remote peer: the library paces, a subclass sends.
 
-Rule 1: one tick of 20 ms drives all paced outputs of an event loop. It never waits: each output sends in a task of its
-        own, and holds no more than two frames.
-Rule 2: after `flush` nothing of the old audio begins to be sent. What is being sent just then is sent to its end, so
-        that the transport stays whole; `clear` comes next, before any new audio.
-Rule 3: what is sent when, and what of it counts as played, is decided in `pacing`; here it is only carried out.
+Rule 1: one 20 ms tick drives all paced outputs of an event loop. It never waits: each output sends in its own task and
+        holds at most two frames.
+Rule 2: after `flush`, no further frame of the old audio is sent. A frame that is already being sent is sent completely,
+        so that the transport stays intact; `clear` follows, before any new audio.
+Rule 3: `pacing` decides what is sent when, and how much of it counts as played; this module carries it out.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 __all__ = ["PacedOutput", "PacingStatistics"]
 
 SEND_S: Final = 5.0
-"""A peer to which one message cannot be sent within this time is gone. Its turn has failed before: see `Playback`."""
+"""A peer is gone if one message cannot be sent within this time. The turn has failed before that: see `Playback`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacingStatistics:
     """How well a paced output keeps time, at one moment.
 
-    All paced outputs of an event loop share one tick: what is said of it is said of all of them, since the first.
+    All paced outputs of an event loop share one tick, so the figures about ticks cover all of them since the first.
 
     Attributes:
-        outputs: Outputs that share the tick at present.
-        ticks: Ticks so far; one that came so late that others were missed counts once.
-        late: Ticks that came more than 10 ms late. What they owed was sent at once.
-        worst_late_s: By how many seconds the latest one was late.
+        outputs: Outputs that currently share the tick.
+        ticks: Ticks so far; a tick that is so late that others were missed counts once.
+        late: Ticks that were more than 10 ms late. The frames that they owed were sent immediately.
+        worst_late_s: The largest delay of a tick so far, in seconds.
         frames: Frames of 20 ms that this output has sent.
     """
 
@@ -56,27 +56,27 @@ class PacingStatistics:
 
 
 class PacedOutput(Output):
-    """Base of outputs to a remote peer, at the pace of speech; subclasses write `send`.
+    """Base class of outputs to a remote peer, at the pace of speech; subclasses implement `send`.
 
-    A peer that keeps audio in store, as telephone lines do, also needs `clear`, or it speaks on after an interruption.
-    One that reports what it has played needs `mark`, and `marked` has to be told its reports; then history is what
-    was heard there, exact to 0.2 s. Otherwise audio counts as played by the clock, from when it was sent.
+    For a peer that buffers audio, as telephone lines do, also implement `clear`; otherwise it goes on speaking after an
+    interruption. For a peer that reports what it has played, implement `mark` and pass its reports to `marked`; the
+    history is then exact to 0.2 s. Otherwise audio counts as played by the clock, from when it was sent.
 
-    Each of the three is awaited by one task, one after the other, and may take 5 s: else the session ends with an
-    `AudioError`. An error that they raise ends the session too, under this output's name; a peer that has hung up is
-    no error, so let them ignore that, and end the source instead. Cancelled at the end of the session only.
+    One task awaits these three methods, one after another. Each may take 5 s; a longer one ends the session with an
+    `AudioError`. An error that they raise also ends the session and names this output. A peer that has hung up is not
+    an error: ignore it there, and call `end` of the source instead. They are cancelled only when the session ends.
 
-    A paced output belongs to one call: make one per session and give it to `host.session(output=...)`.
+    A paced output belongs to one session: create one for each and pass it to `host.session(output=...)`.
 
     Attributes:
-        sample_rate: Samples per second that `send` takes, 8000 to 192000 and a multiple of 50.
+        sample_rate: Samples per second that `send` gets, 8000 to 192000 and a multiple of 50.
     """
 
-    _pacing: Pacing | None = None  # made by `attach`, so that a subclass need not call our __init__
+    _pacing: Pacing | None = None  # created by `attach`, so that a subclass need not call our __init__
     _beat: Beat
     _scope: anyio.CancelScope
     _idle: asyncio.Future[None] | None = None
-    _writers: list[tuple[int, asyncio.Future[None]]]  # who waits for room, since which tick
+    _writers: list[tuple[int, asyncio.Future[None]]]  # tasks that wait for room, and since which tick
     _busy_since: int | None = None
     _is_attached = _is_leaving = False
     _watches_itself = True
@@ -87,31 +87,31 @@ class PacedOutput(Output):
 
         Args:
             pcm: Little-endian signed 16-bit mono PCM, always `sample_rate / 50` samples: the end of an utterance is
-                filled up with silence, which does not count as played.
+                padded with silence, which does not count as played.
         """
 
     async def clear(self) -> None:
-        """Have the peer drop what it was sent and has not played yet. Called after a flush, before any new audio."""
+        """Make the peer drop audio that it has not played yet. Called after a flush, before any new audio."""
 
     async def mark(self, name: str) -> None:
-        """Ask the peer to report when everything sent before has been played, and hand the report to `marked`.
+        """Ask the peer to report when it has played everything sent so far; pass the report to `marked`.
 
-        Called after each 0.2 s of audio and when the agent stops speaking; never if a subclass does not write it.
+        Called after each 0.2 s of audio and when the agent stops speaking; never if a subclass does not implement it.
 
         Args:
-            name: What the peer shall report; different each time.
+            name: What the peer has to report; different each time.
         """
 
     def marked(self, name: str) -> None:
         """Take the peer's report that it has played everything up to this mark.
 
-        A name that is unknown, doubled, or belongs to audio that was flushed since is ignored.
+        A name that is unknown, repeated, or belongs to flushed audio is ignored.
         """
         if self._pacing is not None:
             self._pacing.marked(name)
 
     def statistics(self) -> PacingStatistics:
-        """Return how well it keeps time."""
+        """Return how well this output keeps time."""
         if self._pacing is None:
             return PacingStatistics(outputs=0, ticks=0, late=0, worst_late_s=0.0, frames=0)
         beat = self._beat
@@ -125,10 +125,10 @@ class PacedOutput(Output):
 
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
-        """Join the tick, and send until the session ends; a `clear` that is owed then is still sent.
+        """Join the tick, and send until the session ends; a pending `clear` is still sent.
 
         Raises:
-            ConfigurationError: `sample_rate` gives no frame of 20 ms, or the output is in another session.
+            ConfigurationError: `sample_rate` has no whole frame of 20 ms, or the output is in another session.
         """
         del session
         rate = self.sample_rate
@@ -137,7 +137,7 @@ class PacedOutput(Output):
                 f"{self.name}: sample_rate must be 8000 to 192000 and a multiple of 50, not {rate}; e.g. 8000 or 24000"
             )
         if self._is_attached:
-            raise ConfigurationError(f"{self.name} is in a session already; make one for each call")
+            raise ConfigurationError(f"{self.name} is already in a session; create one for each session")
         self._is_attached = True
         self._beat = current_beat()
         self._is_leaving = False
@@ -157,14 +157,14 @@ class PacedOutput(Output):
                 self._is_attached = False
 
     async def write(self, pcm: bytes) -> None:
-        """Take a piece of audio, of any length. See `Output.write`.
+        """Take a piece of audio of any length. See `Output.write`.
 
         Raises:
-            AudioError: There has been no room for 2 s, or the bytes are no whole samples.
+            AudioError: There was no room for 2 s, or the bytes are not whole samples.
         """
         pacing = self._pacing
         if pacing is None:
-            raise AudioError(f"{self.name} is not in a session; give it to host.session(output=...)")
+            raise AudioError(f"{self.name} is not in a session; pass it to host.session(output=...)")
         if len(pcm) % 2:
             raise AudioError(f"{self.name} takes whole 16-bit samples, an even number of bytes, not {len(pcm)}")
         flushes = pacing.flushes
@@ -176,21 +176,21 @@ class PacedOutput(Output):
             self._wake()
 
     def flush(self) -> None:
-        """Drop what was not sent, and have the peer clear the rest. See `Output.flush`."""
+        """Drop what has not been sent, and make the peer clear the rest. See `Output.flush`."""
         if self._pacing is not None:
             self._pacing.flush(anyio.current_time(), self._beat.number)
-            self._tell_room()
+            self._announce_room()
             self._wake()
 
     @property
     def played_s(self) -> float:
-        """Seconds that the peer has played: by its newest mark, or by the clock if it has none."""
+        """Seconds that the peer has played: by its newest mark, or by the clock without `mark`."""
         return self._pacing.played_s(anyio.current_time()) if self._pacing is not None else 0.0
 
     def _on_tick(self, tick: int) -> None:
-        assert self._pacing is not None  # noqa: S101 - it is told of ticks while it is attached
-        # Both waits are watched from here: a timeout around each would cost more than the frame.
-        # Ticks are counted, not seconds: a loop that stood still has not seen the peer fail.
+        assert self._pacing is not None  # noqa: S101 - ticks come only while the output is attached
+        # Both waits are limited here, because a timeout around each would cost more than the frame itself.
+        # Ticks are counted, not seconds: while the event loop stood still, the peer was not to blame.
         ticks = self._beat.ticks
         if self._busy_since is not None and (ticks - self._busy_since) * FRAME_S > SEND_S:
             self._scope.cancel()
@@ -202,7 +202,7 @@ class PacedOutput(Output):
             self._wake()
 
     async def _send_all(self, pacing: Pacing) -> None:
-        """Carry out what the rules ask for, one thing after the other."""
+        """Carry out what `pacing` asks for, one thing after another."""
         with anyio.CancelScope() as self._scope:
             while True:
                 self._busy_since = self._beat.ticks
@@ -213,12 +213,14 @@ class PacedOutput(Output):
                 elif (name := pacing.take_mark()) is not None:
                     await self.mark(name)
                 elif (frame := pacing.take_frame(self._beat.number)) is not None:
-                    self._tell_room()
+                    self._announce_room()
                     await self.send(frame)
                     pacing.sent(anyio.current_time())
                 else:
                     await self._wait()
-        raise AudioError(f"{self.name} could not send a message within {SEND_S:g} s; the peer does not read")
+        raise AudioError(
+            f"{self.name} could not send a message within {SEND_S:g} s; check that the peer reads its connection"
+        )
 
     async def _wait(self) -> None:
         self._busy_since = None
@@ -237,12 +239,12 @@ class PacedOutput(Output):
         self._writers.append((self._beat.ticks, writer))
         await writer
 
-    def _tell_room(self) -> None:
+    def _announce_room(self) -> None:
         for _, writer in self._writers:
-            if not writer.done():  # it may have been cancelled
+            if not writer.done():  # the writer may have been cancelled
                 writer.set_result(None)
         self._writers.clear()
 
     def __repr__(self) -> str:
-        """Show the rate and how much was sent."""
+        """Show the rate and how much has been sent."""
         return f"<{self.name} {self.sample_rate} Hz {self.statistics().frames} frames sent>"

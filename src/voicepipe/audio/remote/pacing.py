@@ -1,10 +1,10 @@
-"""What is sent when, and what of it was played: the rules of a paced output.
+"""The rules of a paced output: what is sent when, and how much of it counts as played.
 
-Rule 1: at most one frame in each interval between two ticks; what late ticks owe is made up for, what was not there is
-        not. So the peer never falls behind, and never has much more in store than one frame.
-Rule 2: each frame is 20 ms. Less than that waits one tick for what may follow, then silence fills it up.
-Rule 3: a flush forgets everything that was not sent, and has the peer clear the rest before it gets anything else.
-Rule 4: what was played is never told too high, and never falls.
+Rule 1: at most one frame is sent between two ticks. Frames that a late tick owes are sent at once; silence owes
+        nothing. So the peer never falls behind, and never buffers much more than one frame.
+Rule 2: each frame is 20 ms. A shorter rest waits one tick for more audio, and is then padded with silence.
+Rule 3: a flush drops everything not yet sent, and makes the peer clear the rest before it gets anything else.
+Rule 4: the count of what was played is never too high and never decreases.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ from voicepipe.audio.pcm import FRAME_S
 __all__ = ["Pacing", "Playhead"]
 
 HELD_FRAMES: Final = 2
-"""Frames that wait to be sent: enough to hide the loop's jitter, little enough to throw away."""
+"""Frames that may wait to be sent: enough to hide the event loop's jitter, little enough to throw away."""
 
 SHORT_TICKS: Final = 2
-"""A rest of less than a frame is sent with the second tick that finds it: one tick for what may follow it."""
+"""A rest shorter than a frame is sent with the second tick that finds it, so that more audio may join it."""
 
 CATCH_UP_TICKS: Final = 25
-"""Half a second: what a loop that stood still for longer owes is too much to send at once."""
+"""Half a second: after a longer standstill of the event loop, what is owed is too much to send at once."""
 
 MARK_S: Final = 0.2
-"""A mark follows each 0.2 s of audio: so exact is history at an interruption, at the cost of five messages a second."""
+"""A mark follows each 0.2 s of audio: the precision of the history at an interruption, for five messages a second."""
 
 KNOWN_MARKS: Final = 50
-"""Marks that the peer may still report: 10 s. A later one says more than an older one."""
+"""Marks that the peer may still report: 10 s of audio. A later mark covers all older ones."""
 
 
 class Playhead:
-    """How much of what was sent has been played, by the clock; in samples."""
+    """How much of what was sent has been played, by the clock, in samples."""
 
     def __init__(self, sample_rate: int) -> None:
         self._sample_rate = sample_rate
         self._played = 0
-        self._frames: deque[tuple[float, int]] = deque()  # when it begins to be played, and its samples
+        self._frames: deque[tuple[float, int]] = deque()  # when each begins to play, and its samples
         self._until_s = -math.inf
 
     def add(self, samples: int, now: float) -> None:
-        """A frame with so many samples (the rest of its 20 ms is silence) has reached the peer."""
+        """Add a frame that has reached the peer: this many samples, then silence up to 20 ms."""
         begins_s = max(self._until_s, now)
         self._frames.append((begins_s, samples))
         self._until_s = begins_s + FRAME_S
-        self.played(now)  # forgets what has been played, or an hour of frames would be kept
+        self.played(now)  # drops frames that have been played, or an hour of them would be kept
 
     def played(self, now: float) -> int:
-        """Return the samples that have been played by now."""
+        """Return how many samples have been played by now."""
         while self._frames:
             begins_s, samples = self._frames[0]
             so_far = max(0, math.floor((now - begins_s) * self._sample_rate + 1e-3))
@@ -61,14 +61,14 @@ class Playhead:
         return self._played
 
     def cut(self, played: int) -> None:
-        """What was sent and not played is gone."""
+        """Forget what was sent and not played."""
         self._played = played
         self._frames.clear()
         self._until_s = -math.inf
 
 
 class Pacing:
-    """Who holds the audio between `write` and `send`. Pure: time and tick are arguments.
+    """Holds the audio between `write` and `send`. Pure: time and tick are arguments.
 
     Args:
         sample_rate: Samples per second, a multiple of 50.
@@ -76,8 +76,8 @@ class Pacing:
         tick: The number of the newest tick.
 
     Attributes:
-        flushes: How often it was flushed.
-        frames: Frames that were sent.
+        flushes: Flushes so far.
+        frames: Frames sent so far.
     """
 
     def __init__(self, sample_rate: int, *, has_marks: bool, tick: int) -> None:
@@ -85,32 +85,32 @@ class Pacing:
         self._sample_rate = sample_rate
         self._frame_bytes = sample_rate // 50 * 2
         self._held = bytearray()
-        self._due = tick  # the number of the tick with which the next frame is due
+        self._due = tick  # the number of the tick at which the next frame is due
         self._short_ticks = 0
         self._in_flight = 0  # samples of the frame that is being sent
         self._must_clear = self._has_sent = False
         self._playhead = Playhead(sample_rate)
         self._has_marks = has_marks
-        self._marks: dict[str, int] = {}  # what will have been played when it is reported, in samples
+        self._marks: dict[str, int] = {}  # samples that will have been played when the mark is reported
         self._marks_made = 0
         self._sent = self._marked = self._reported = 0  # in samples
         self._speech_ended = False
 
-    # --- who writes ---------------------------------------------------------------------------------------------------
+    # --- writing ------------------------------------------------------------------------------------------------------
 
     def has_room(self, size: int) -> bool:
-        """Return whether so many bytes may be put in."""
+        """Return whether there is room for this many bytes."""
         return not self._held or len(self._held) + size <= HELD_FRAMES * self._frame_bytes
 
     def put(self, pcm: bytes, tick: int) -> bool:
-        """Take audio in, and return whether a frame can be sent at once."""
+        """Take audio in, and return whether a frame can be sent now."""
         self._held += pcm
         self._short_ticks = 0
         self._speech_ended = False
         return self._due <= tick and len(self._held) >= self._frame_bytes
 
     def flush(self, now: float, tick: int) -> None:
-        """Forget all audio that was not played."""
+        """Forget all audio that has not been played."""
         self.flushes += 1
         self._held.clear()
         self._marks.clear()
@@ -121,7 +121,7 @@ class Pacing:
         self._due = tick
         self._speech_ended = False
 
-    # --- who sends ----------------------------------------------------------------------------------------------------
+    # --- sending ------------------------------------------------------------------------------------------------------
 
     def tick(self, tick: int) -> bool:
         """Return whether there is something to send now."""
@@ -129,7 +129,7 @@ class Pacing:
             return False
         if len(self._held) >= self._frame_bytes:
             return True
-        self._due = tick  # the peer runs dry: nothing is owed
+        self._due = tick  # there is nothing to play, so nothing is owed
         if self._held:
             self._short_ticks += 1
             return self._short_ticks >= SHORT_TICKS
@@ -137,14 +137,14 @@ class Pacing:
         return self._needs_mark
 
     def take_clear(self) -> bool:
-        """Return whether the peer has to clear what it was sent, before anything else."""
+        """Return whether the peer must clear its buffer before anything else is sent."""
         must_clear, self._must_clear = self._must_clear, False
         if must_clear:
             self._has_sent = False
         return must_clear
 
     def take_mark(self) -> str | None:
-        """Return the name of a mark that is to be sent, if one is."""
+        """Return the name of the mark to send now, or None."""
         if not self._needs_mark:
             return None
         self._marks_made += 1
@@ -160,7 +160,7 @@ class Pacing:
         return self._has_marks and (unmarked >= MARK_S * self._sample_rate or (self._speech_ended and unmarked > 0))
 
     def take_frame(self, tick: int) -> bytes | None:
-        """Return 20 ms that are to be sent now, if there are any; `sent` must follow."""
+        """Return the 20 ms to send now, or None; `sent` must follow."""
         size = self._frame_bytes
         if self._due > tick or not (len(self._held) >= size or self._short_ticks >= SHORT_TICKS):
             return None
@@ -173,7 +173,7 @@ class Pacing:
         return frame if len(frame) == size else frame.ljust(size, b"\0")
 
     def sent(self, now: float) -> None:
-        """The frame that was taken has been sent; if it was flushed meanwhile, it does not count."""
+        """Count the frame that was taken as sent, unless it has been flushed meanwhile."""
         self.frames += 1
         if self._in_flight:
             self._sent += self._in_flight
@@ -183,7 +183,7 @@ class Pacing:
     # --- what was played ----------------------------------------------------------------------------------------------
 
     def marked(self, name: str) -> None:
-        """The peer has played everything up to a mark. One that is not known, or not any more, says nothing."""
+        """Note that the peer has played everything up to a mark; ignore a mark that is not (or no longer) known."""
         if name in self._marks:
             self._reported = self._marks[name]
             while next(iter(self._marks)) != name:
@@ -191,10 +191,10 @@ class Pacing:
             del self._marks[name]
 
     def played_s(self, now: float) -> float:
-        """Return the seconds of audio that have been played by now."""
+        """Return how many seconds of audio have been played by now."""
         return self._played(now) / self._sample_rate
 
     def _played(self, now: float) -> int:
         by_clock = self._playhead.played(now)
-        # A peer cannot have played what it has not had the time to play, whatever it reports.
+        # Whatever the peer reports, it cannot have played more than there was time for.
         return min(self._reported, by_clock) if self._has_marks else by_clock

@@ -1,10 +1,10 @@
-"""One tick of 20 ms for all paced outputs of an event loop.
+"""One 20 ms tick for all paced outputs of an event loop.
 
-Rule 1: tick k is due k x 20 ms after the first one, whatever came late before it: nothing adds up.
-Rule 2: a tick that comes late stands for those that were missed: its number says so.
-Rule 3: there is a timer while somebody listens, and none when the last one has left.
+Rule 1: tick k is due k x 20 ms after the first one, however late earlier ticks were: delays do not add up.
+Rule 2: a late tick stands for the ticks that were missed: its number includes them.
+Rule 3: the timer runs only while there are listeners.
 
-A timer for each output would cost a loop that holds hundreds of calls more than what the outputs do.
+With hundreds of sessions, one timer per output would cost more than the outputs themselves.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 __all__ = ["Beat", "current_beat"]
 
 LATE_S: Final = 0.01
-"""A tick that comes later than this counts as late: peers keep a few tens of milliseconds in store."""
+"""A tick that is later than this counts as late: peers buffer a few tens of milliseconds."""
 
 
 class Beat:
     """The tick of one event loop.
 
     Attributes:
-        number: Of the newest tick; 0 is when the first listener joined.
-        ticks: How many there were, since this loop's first.
-        late: How many of them came more than 10 ms late.
-        worst_late_s: By how much the latest one was late.
+        number: The number of the newest tick; 0 is when the first listener joined.
+        ticks: Ticks of this loop so far.
+        late: Ticks that were more than 10 ms late.
+        worst_late_s: The largest delay of a tick so far, in seconds.
     """
 
     def __init__(self) -> None:
@@ -49,12 +49,12 @@ class Beat:
 
     @property
     def listeners(self) -> int:
-        """How many are told of each tick."""
+        """How many callbacks each tick has."""
         return len(self._listeners)
 
     @contextmanager
     def joined(self, on_tick: Callable[[int], None]) -> Generator[None]:
-        """Tell `on_tick` the number of each tick while the block lasts; it must neither wait nor raise."""
+        """Call `on_tick` with the number of each tick while the block lasts; it must neither wait nor raise."""
         if not self._listeners:
             self._began_s, self.number = anyio.current_time(), 0
             self._wait()
@@ -74,7 +74,7 @@ class Beat:
 
     def _tick(self, due_s: float) -> None:
         now = anyio.current_time()
-        # A millionth of a tick: the quotient of two times is not exact.
+        # Plus a millionth of a tick, because the quotient of two times is not exact.
         self.number = max(self.number + 1, math.floor((now - self._began_s) / FRAME_S + 1e-6))
         self.ticks += 1
         self.late += now - due_s > LATE_S
@@ -88,7 +88,7 @@ _beats: RunVar[Beat] = RunVar("voicepipe beat")
 
 
 def current_beat() -> Beat:
-    """Return the tick of the running event loop."""
+    """Return the shared tick of the running event loop."""
     try:
         return _beats.get()
     except LookupError:
@@ -98,9 +98,9 @@ def current_beat() -> Beat:
 
 
 def _context() -> contextvars.Context:
-    """Return an empty context, not that of the call which happened to be the first: it would be kept alive.
+    """Return an empty context: the context of the first session would be kept alive by the timer.
 
-    In a callback nothing but this variable tells anyio where it runs.
+    In a callback, this variable is the only way for anyio to know which event loop it runs in.
     """
     context = contextvars.Context()
     if sniffio := sys.modules.get("sniffio"):

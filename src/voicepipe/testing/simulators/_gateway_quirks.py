@@ -1,7 +1,7 @@
-"""Where AssemblyAI's LLM Gateway differs from OpenAI's chat completions. Pure: messages of HTTP, no socket, no clock.
+"""Where AssemblyAI's LLM Gateway differs from OpenAI's chat completions. Pure: HTTP messages, no socket, no clock.
 
 Source: AssemblyAI's reference of the LLM Gateway, its OpenAPI description, its command line client and its Python SDK
-1.8.2, and notes of third parties who tried it, read 2026-11-22.
+1.8.2, and notes of third parties who used it, read 2026-11-22.
 """
 
 from __future__ import annotations
@@ -44,29 +44,29 @@ GEMINI_REFUSES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayQuirks:
-    """What the gateway does that OpenAI does not; each switch stands alone, and none is on unless it is set.
+    """How the gateway differs from OpenAI; each switch is independent, and off by default.
 
     Attributes:
-        blank_tool_delta: A stream that was offered tools opens with a tool call without id, name and arguments.
-        nested_call_id: The id of a streamed call is within its function.
-        calls_on_choice: The calls of a whole answer are on the choice, not on its message.
+        blank_tool_delta: A stream for a request with tools opens with a tool call without id, name and arguments.
+        nested_call_id: The id of a streamed tool call is inside its function.
+        calls_on_choice: The tool calls of a whole answer are on the choice, not on its message.
         vendor_reasons: Finish reasons are Claude's: "end_turn", "tool_use", "max_tokens".
-        envelope: The shape of errors: "code" as it is seen, "status" as it is seen for a bad key, "nested" as it is
-            documented, "openai", or "by_status" for "status" with 401 and "code" with all others.
-        null_choices: Chunks without a choice have null instead of a list, and one more of them opens the stream.
-        usage: The tokens used come "asked" for, on a "last" chunk of their own, or on "every" chunk.
+        envelope: The shape of errors: "code" as observed, "status" as observed for a bad key, "nested" as documented,
+            "openai", or "by_status": "status" for 401 and "code" for all others.
+        null_choices: Chunks without a choice have null instead of a list, and the stream opens with one of them.
+        usage: The tokens used are sent if "asked" for, always on a "last" chunk of their own, or on "every" chunk.
         sends_done: Whether a stream ends with [DONE].
-        streams: Whether a stream is sent to those who ask for one; else it is a whole answer.
+        streams: Whether a request for a stream gets one; otherwise it gets a whole answer.
         unsupported: Fields of a request that the model refuses.
-        refuses_parts: Content in parts is an error of the server.
-        refuses_empty_arguments: A model called claude-... refuses a history with calls that have no arguments.
-        refuses_keywords: A model called gemini-... refuses schemas with the keywords it does not know.
-        other_model: What answers call the model; "" is what was asked for.
-        falls_back: After a server error the models that a request names as `fallbacks` are asked in their turn, one
-            of them, or two if its `fallback_config` says `depth` 2; the answer tells which it was.
-        hidden_retry_s: After this pause a server error is tried again, unseen; None never does.
-        error_in_stream: A reply that breaks ends with an error in an event of its own.
-        requests_per_minute: Requests for each model in a window of a minute, told in the headers; None has no limit.
+        refuses_parts: Content in parts causes a server error.
+        refuses_empty_arguments: A model called claude-... refuses a history with tool calls without arguments.
+        refuses_keywords: A model called gemini-... refuses schemas with keywords that it does not know.
+        other_model: The model's name in answers; "" for the one in the request.
+        falls_back: After a server error the `fallbacks` of the request are asked in order: one of them, or two if its
+            `fallback_config` has `depth` 2; the answer names the model that replied.
+        hidden_retry_s: After this pause a server error is retried, invisibly to the client; None for no retry.
+        error_in_stream: A broken reply ends with an error event.
+        requests_per_minute: Requests per model and minute, reported in the headers; None for no limit.
     """
 
     blank_tool_delta: bool = False
@@ -89,7 +89,7 @@ class GatewayQuirks:
     requests_per_minute: int | None = None
 
     def reason(self, finish_reason: str) -> str:
-        """Return a finish reason in the vendor's word."""
+        """Return a finish reason in the vendor's terms."""
         return CLAUDE_REASONS.get(finish_reason, finish_reason) if self.vendor_reasons else finish_reason
 
     def delta(self, piece: TextDelta | ToolCallDelta) -> JsonValue:
@@ -122,7 +122,7 @@ ASSEMBLYAI: Final = GatewayQuirks(
     hidden_retry_s=0.5,
     requests_per_minute=30,
 )
-"""What was seen of it most often."""
+"""The gateway's most frequently observed behaviour."""
 
 CONTEXT: Final = 200_000
 
@@ -132,7 +132,7 @@ BLANK: Final[JsonValue] = {
 
 
 def refused_for(quirks: GatewayQuirks, chat: ChatRequest, body: dict[str, JsonValue]) -> tuple[int, str] | None:
-    """Return why a request is refused that OpenAI would answer, with the status; None if it is not."""
+    """Return status and reason if the gateway refuses a request that OpenAI would answer; otherwise None."""
     for name in sorted(quirks.unsupported & body.keys()):
         return 400, f"model {chat.model} does not support {name}"
     messages = cast("list[dict[str, Any]]", body["messages"])
@@ -151,7 +151,7 @@ def refused_for(quirks: GatewayQuirks, chat: ChatRequest, body: dict[str, JsonVa
 
 
 def _keywords(schema: object) -> Iterator[str]:
-    """Return the keywords of a schema and of those within it; names of properties are no keywords."""
+    """Yield the keywords of a schema and of its inner schemas; names of properties are not keywords."""
     if isinstance(schema, list):
         for inner in cast("list[object]", schema):
             yield from _keywords(inner)
@@ -161,21 +161,21 @@ def _keywords(schema: object) -> Iterator[str]:
         yield keyword
         if keyword in ("properties", "$defs", "definitions") and isinstance(inner, dict):
             yield from _keywords(list(cast("dict[str, object]", inner).values()))
-        elif keyword != "enum":  # its values may be objects, too
+        elif keyword != "enum":  # the values of an enum may be objects, but they are not schemas
             yield from _keywords(inner)
 
 
 def wants_hidden_retry(body: dict[str, JsonValue]) -> bool:
-    """Return whether a request leaves the gateway free to try again by itself."""
+    """Return whether a request allows the gateway to retry by itself."""
     config = body.get("fallback_config")
     return not body.get("fallbacks") and not (isinstance(config, dict) and config.get("retry") is False)
 
 
 def fallbacks_of(body: dict[str, JsonValue]) -> list[str]:
-    """Return the models that are asked when the first one fails, in their order.
+    """Return the models to ask if the first one fails, in order.
 
     Raises:
-        Refused: They are not told as the reference has it.
+        Refused: The fields do not have the form of the reference.
     """
     fallbacks, config = body.get("fallbacks") or [], body.get("fallback_config") or {}
     depth = config.get("depth", 1) if isinstance(config, dict) else None
@@ -205,7 +205,7 @@ def envelope(quirks: GatewayQuirks, refused: Refused, request_id: str) -> JsonVa
 
 
 def model_record(model: str, quirks: GatewayQuirks) -> JsonValue:
-    """Return how the catalogue describes a model."""
+    """Return the catalogue's entry for a model."""
     parameters = {"max_tokens", "temperature", "tools", "tool_choice", "response_format", "stream"} - quirks.unsupported
     supported: list[JsonValue] = [*sorted(parameters - (set() if quirks.streams else {"stream"}))]
     return {

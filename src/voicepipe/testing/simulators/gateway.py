@@ -1,10 +1,10 @@
-"""AssemblyAI's LLM Gateway on loopback: a scripted LLM service with the gateway's ways as switches.
+"""AssemblyAI's LLM Gateway on loopback: a scripted LLM service with the gateway's peculiarities as switches.
 
     async with GatewaySimulator([Says("Hello there.")]).serve() as base_url: ...
-    GatewaySimulator([...], quirks=GatewayQuirks(usage="every"))                  # that one alone
-    GatewaySimulator([...], quirks=replace(ASSEMBLYAI, streams=False))            # the gateway as it is, and that
+    GatewaySimulator([...], quirks=GatewayQuirks(usage="every"))                  # only this one
+    GatewaySimulator([...], quirks=replace(ASSEMBLYAI, streams=False))            # the real gateway's, and this one
 
-Rule 1: without any switch it answers as `ScriptedGateway` does; a switch changes what its name says and nothing else.
+Rule 1: without any switch it answers like `ScriptedGateway`; a switch changes what its name says and nothing else.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class GatewaySimulator(ScriptedGateway):
     """A server of the gateway's `/v1/chat/completions` and `/v1/models` that answers from a script.
 
     Args:
-        script: The replies in order, a function of the request, or a `Script`. Where the gateway tries again by itself,
-            it takes the next one.
-        quirks: How it differs from OpenAI.
-        models: What its catalogue holds.
-        options: As of `ScriptedGateway`: the key, the address, the pace.
+        script: The replies in order, a function of the request, or a `Script`. A retry by the gateway itself takes the
+            next reply.
+        quirks: How the gateway differs from OpenAI.
+        models: The models in its catalogue.
+        options: The other arguments of `ScriptedGateway`: the key, the address, the pace.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class GatewaySimulator(ScriptedGateway):
         *,
         quirks: GatewayQuirks = ASSEMBLYAI,
         models: Sequence[str] = ("gpt-5.2", "claude-haiku-4-5-20251001", "gemini-2.5-flash"),
-        **options: Any,  # noqa: ANN401 - they are named where they are taken
+        **options: Any,  # noqa: ANN401 - `ScriptedGateway` declares them
     ) -> None:
         super().__init__(script, **options)
         self.quirks = quirks
@@ -72,14 +72,14 @@ class GatewaySimulator(ScriptedGateway):
     async def _converse(self, stream: anyio.abc.SocketStream) -> None:
         self._connections += 1
         try:
-            with suppress(anyio.BrokenResourceError):  # the client has gone
+            with suppress(anyio.BrokenResourceError):  # the client has disconnected
                 await _GatewayConnection(self, stream, self._connections).run()
         finally:
             with anyio.CancelScope(shield=True):
                 await stream.aclose()
 
     def count(self, model: str, now: float) -> dict[str, str]:
-        """Count a request and return the headers that tell how many are left; refused ones count, too."""
+        """Count a request and return the headers that say how many are left; refused requests count, too."""
         limit = self.quirks.requests_per_minute
         if limit is None:
             return {}
@@ -102,24 +102,24 @@ class GatewaySimulator(ScriptedGateway):
 
 
 class _GatewayConnection(_Connection):
-    """One client's connection, with the gateway's ways."""
+    """One client's connection, with the gateway's peculiarities."""
 
     def __init__(self, gateway: GatewaySimulator, stream: anyio.abc.SocketStream, number: int) -> None:
         super().__init__(gateway, stream, number)
         self._simulator = gateway
         self._quirks = gateway.quirks
-        self._told: dict[str, str] = {}
+        self._limit_headers: dict[str, str] = {}
 
     def _admitted(self, request: RecordedRequest, body: bytes | None) -> ChatRequest | None:
-        """Return what a request asks for. See `_Connection._admitted`."""
-        self._told = {}
+        """Return the chat request. See `_Connection._admitted`."""
+        self._limit_headers = {}
         if request.method == "GET":
-            request._has_key = True  # the catalogue is open to all
+            request._has_key = True  # the catalogue needs no key
         chat = super()._admitted(request, body)
         if chat is None:
             return None
-        self._told = self._simulator.count(chat.model, request.received_s)
-        if wait_s := self._told.pop("retry-after", ""):
+        self._limit_headers = self._simulator.count(chat.model, request.received_s)
+        if wait_s := self._limit_headers.pop("retry-after", ""):
             raise Refused(429, f"rate limit of {chat.model} exceeded", retry_after=wait_s)
         if refused := refused_for(self._quirks, chat, cast("dict[str, JsonValue]", request.body)):
             raise Refused(*refused)
@@ -144,7 +144,7 @@ class _GatewayConnection(_Connection):
             await self._refuse(request, refused)
 
     async def _asked(self, request: RecordedRequest, chat: ChatRequest) -> tuple[ChatRequest, Reply, float]:
-        """Ask the model, and again or another one as the gateway does; return who replies what, and how late."""
+        """Ask the model, with the gateway's retry or fallbacks; return the request, the reply, and the delay."""
         sent, pause_s = cast("dict[str, JsonValue]", request.body), self._quirks.hidden_retry_s
         others = fallbacks_of(sent) if self._quirks.falls_back else []
         reply, late_s = self._gateway._ask(chat), 0.0
@@ -166,9 +166,9 @@ class _GatewayConnection(_Connection):
         await self._respond(request, *wire.response(refused.status, body, **refused.headers))
 
     async def _respond(self, request: RecordedRequest, *events: h11.Event) -> None:
-        """Send a part of the response; the head tells how many requests are left."""
-        if self._told and isinstance(head := events[0], h11.Response):
-            headers = [*head.headers, *((name.encode(), value.encode()) for name, value in self._told.items())]
+        """Send a part of the response; the head carries the headers about the rate limit."""
+        if self._limit_headers and isinstance(head := events[0], h11.Response):
+            headers = [*head.headers, *((name.encode(), value.encode()) for name, value in self._limit_headers.items())]
             events = (h11.Response(status_code=head.status_code, headers=headers), *events[1:])
         await super()._respond(request, *events)
 
@@ -231,7 +231,7 @@ class _Stream:
         self._usage = wire.usage(chat, timetable)
 
     def opening(self) -> list[h11.Data]:
-        """Return what comes before the first token."""
+        """Return the events before the first token."""
         events = [self._event(None)] if self._quirks.null_choices else []
         events.append(self.chunk({"role": "assistant", "content": ""}))
         if self._quirks.blank_tool_delta and self._chat.tools:
@@ -244,7 +244,7 @@ class _Stream:
         return self._event([choice])
 
     def closing(self, finish_reason: str) -> list[h11.Data]:
-        """Return what comes after the last token."""
+        """Return the events after the last token."""
         events = [self.chunk({}, self._quirks.reason(finish_reason))]
         if self._quirks.usage != "every" and (self._quirks.usage == "last" or self._chat.include_usage):
             events.append(self._event(None if self._quirks.null_choices else [], has_usage=True))
