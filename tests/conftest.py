@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from voicepipe.testing import VIRTUAL_TIME
+from voicepipe.testing import VIRTUAL_TIME, VirtualTimeLoop
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,7 +26,7 @@ NICE = 10
 
 
 @pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, object]]:
+def anyio_backend() -> tuple[str, dict[str, type[VirtualTimeLoop]]]:
     return VIRTUAL_TIME
 
 

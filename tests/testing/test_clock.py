@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
+from contextvars import Context
 
 import anyio
 import anyio.from_thread
@@ -104,11 +104,13 @@ def test_a_deadline_comes_whatever_its_last_bit_is(tenth: int) -> None:
     class Patient(VirtualTimeLoop):
         timers = 0
 
-        def call_at(self, *settings: Any, **more: Any) -> asyncio.TimerHandle:
+        def call_at(
+            self, when: float, callback: Callable[..., object], *args: object, context: Context | None = None
+        ) -> asyncio.TimerHandle:
             self.timers += 1
             if self.timers > 100:
                 raise SystemExit("the same deadline is set again and again")
-            return super().call_at(*settings, **more)
+            return super().call_at(when, callback, *args, context=context)
 
     async def wait() -> float:
         await anyio.sleep(tenth / 10)
