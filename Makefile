@@ -9,8 +9,10 @@ BIN := .venv/bin
 CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14)
 VERSIONS := 3.11 3.12 3.13
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Where this is set, each worker and each program of a test compiles everything again: a third of their time.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test quick bench lint types coverage others package format clean
+.PHONY: help demo test quick bench lint types tests others coverage package format clean
 .NOTPARALLEL:
 .PRECIOUS: .venvs/%/.installed
 .DELETE_ON_ERROR:
@@ -21,7 +23,7 @@ help: ## list the targets
 demo: .venv/.demo ## hold a conversation without key, network or microphone, and write it to conversation/
 	@$(BIN)/voicepipe demo $(ARGS)
 
-test: lint types coverage others ## everything a change has to pass, on each Python that is present
+test: lint types tests others ## what a change has to pass: lint, types, tests, others
 
 quick: .venv/.dev ## the loop while writing: lint and all tests that are not slow
 	$(BIN)/ruff check .
@@ -38,13 +40,10 @@ types: .venv/.dev ## two type checkers, both strict
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-coverage: .venv/.dev ## the tests on the Python of .venv, and what they leave out
-	$(BIN)/coverage erase
-	$(BIN)/coverage run --parallel-mode -m pytest -n $(WORKERS) $(ARGS)
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+tests: .venv/.dev ## all tests, once, on the Python of .venv
+	$(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
 
-others: .venv/.dev ## the tests on the other supported versions of Python that are present
+others: .venv/.dev ## all tests that are not slow, on the other supported versions of Python that are present
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); absent=; \
 	for version in $(VERSIONS); do \
 	    if [ $$version = $$own ]; then continue; fi; \
@@ -55,7 +54,14 @@ others: .venv/.dev ## the tests on the other supported versions of Python that a
 	if [ -n "$$absent" ]; then echo "Python not on this machine, so not tested:$$absent"; fi
 
 on-%: .venvs/%/.installed
-	.venvs/$*/bin/python -m pytest -q -n $(WORKERS) $(ARGS)
+	.venvs/$*/bin/python -m pytest -q -m "not slow" -n $(WORKERS) $(ARGS)
+
+# A step of its own: tracing with branches makes the tests half as fast, and what reads sound in real time too slow.
+coverage: .venv/.dev ## which lines and branches no test takes, apart from the tests with a sound server
+	$(BIN)/coverage erase
+	$(BIN)/coverage run --parallel-mode -m pytest -q -m "not sound" -n $(WORKERS) $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 # From outside of the checkout and with -I, so that only what was installed can be imported.
 package: .venv/.dev ## build sdist and wheel into dist/, install the wheel into a fresh venv, and try it there

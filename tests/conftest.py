@@ -1,21 +1,92 @@
-"""What all tests share: async tests run on virtual time unless their module says otherwise; none is timed."""
+"""What all tests share: virtual time unless their module says otherwise, signals that work, and what a run costs."""
 
 from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
-from voicepipe.testing import VIRTUAL_TIME
+from voicepipe.testing import VIRTUAL_TIME, VirtualTimeLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
+    from xdist.workermanage import WorkerController
 
 settings.register_profile("untimed", deadline=None)  # how long an example takes says how busy the machine is
 settings.load_profile("untimed")
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that wait for each other: one worker takes them all, and the others go on meanwhile."""
-    items.sort(key=lambda item: item.get_closest_marker("sound") is None)
+NICE = 10
+"""How far tests stand back from those that hear in real time."""
 
 
 @pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, object]]:
+def anyio_backend() -> tuple[str, dict[str, type[VirtualTimeLoop]]]:
     return VIRTUAL_TIME
+
+
+@pytest.fixture
+def ctrl_c() -> Generator[None]:
+    """Let SIGINT interrupt this test and what it starts, also where the run ignores it: in the background, under nohup.
+
+    A program inherits that a signal is ignored, but not a handler: with one set here, it begins with its own.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+# --- who runs first ---------------------------------------------------------------------------------------------------
+#
+# A worker takes a whole file: its fixtures are made once, and no two of its tests run at the same time.
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: those that hear in real time, then those with slow tests."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: (item.get_closest_marker("sound") is None, item.path not in slow))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """When a worker dies, give the rest of its file to the others, without the test that it died of."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Once(LoadFileScheduling):
+        def remove_node(self, node: WorkerController) -> str | None:
+            for tests in self.assigned_work[node].values():
+                for name, is_done in tests.items():
+                    if not is_done:
+                        del tests[name]
+                        super().remove_node(node)
+                        return name
+            return super().remove_node(node)
+
+    return Once(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Start a worker for each processor, and one more where slow tests run, which mostly wait."""
+    return (os.cpu_count() or 1) + (0 if "not slow" in config.option.markexpr else 1)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let the workers stand back that have no test with a sound server: those need a processor at once, if seldom."""
+    if "PYTEST_XDIST_WORKER" in os.environ and os.name == "posix" and item.get_closest_marker("sound") is None:
+        os.nice(max(0, NICE - os.nice(0)))
+
+
+# --- what a run costs -------------------------------------------------------------------------------------------------
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much of the processors the run took: how long it took says how busy the machine was."""
+    times = os.times()
+    own, children = times.user + times.system, times.children_user + times.children_system
+    terminalreporter.write_line(f"{own + children:.0f} CPU seconds, {children:.0f} of them of workers and programs")

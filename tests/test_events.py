@@ -17,7 +17,7 @@ CLASSES = [
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_a_fact_cannot_be_changed(cls: type) -> None:
+def test_a_fact_cannot_be_changed(cls: typing.Any) -> None:
     """Every event is a frozen dataclass with slots, so that a stage can pass it on without a copy."""
     assert dataclasses.is_dataclass(cls)
     assert cls.__dataclass_params__.frozen

@@ -200,6 +200,7 @@ def started(out: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to a process")
 def test_ctrl_c_ends_it_quietly(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a reply exits with 130, without a traceback, and leaves nothing behind."""

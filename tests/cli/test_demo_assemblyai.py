@@ -17,6 +17,7 @@ import voicepipe as vp
 from voicepipe.cli import _demo_script as script
 from voicepipe.cli import main
 from voicepipe.cli._demo_stack import assemblyai, live_problems
+from voicepipe.testing import Says
 from voicepipe.testing.simulators.gateway import GatewaySimulator
 from voicepipe.testing.simulators.stt import STTSimulator
 from voicepipe.testing.simulators.tts import TTSSimulator
@@ -38,7 +39,7 @@ def plain(request: ChatRequest) -> Reply:
         for message in request.messages
     )
     reply = script.answer(replace(request, messages=messages))
-    return script.Says("You are very welcome. Goodbye.") if "end_call" in repr(reply) else reply
+    return Says("You are very welcome. Goodbye.") if "end_call" in repr(reply) else reply
 
 
 @pytest.mark.slow

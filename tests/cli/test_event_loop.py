@@ -11,7 +11,10 @@ import pytest
 
 from voicepipe.cli._event_loop import run
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to a process")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to a process"),
+    pytest.mark.usefixtures("ctrl_c"),
+]
 
 
 def test_a_second_ctrl_c_does_not_break_off_the_end() -> None:

@@ -39,6 +39,7 @@ def simulated(*arguments: str) -> Generator[tuple[subprocess.Popen[str], list[st
         process.communicate()
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_stt_says_what_it_is_told() -> None:
     """`simulate stt --say` prints its URL and its use, reports the texts turn by turn, and ends with Ctrl-C."""
     with simulated("stt", "--say", "Hello there.", "--say", "Good bye.") as (process, lines):

@@ -247,6 +247,7 @@ def test_a_typed_line_interrupts(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to a process")
 def test_ctrl_c_ends_the_call(times: int, folder: Path) -> None:

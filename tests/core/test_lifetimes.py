@@ -233,6 +233,7 @@ async def test_a_part_inside_a_part_is_copied_too() -> None:
     inner = Slow([], "inner")
     outer = Around([], "outer", inner)
     twin = outer._copied()
+    assert isinstance(twin.inner, Slow)
     assert (twin.inner is inner, twin.inner.called, outer.inner is inner) == (False, "inner", True)
 
 

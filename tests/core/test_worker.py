@@ -54,7 +54,7 @@ async def test_runs_on_one_thread_in_order() -> None:
 
     async with WorkerThread("w") as worker:
         for number in range(100):
-            worker.submit(lambda number=number: seen.append((number, threading.get_ident())))
+            worker.submit(lambda n: seen.append((n, threading.get_ident())), number)
         await worker.run(int)
 
     assert [number for number, _ in seen] == list(range(100))

@@ -7,12 +7,12 @@ other sound server and no user's settings are touched.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes.util import find_library
@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from voicepipe import read_wav
+from voicepipe.vendors.pocketsphinx.grammar import load_grammar
+from voicepipe.vendors.pocketsphinx.recogniser import _Ear
 
 MISSING = [name for name in ("pulseaudio", "pactl", "paplay", "parec") if shutil.which(name) is None]
 MISSING += [] if find_library("portaudio") else ["PortAudio"]
@@ -59,7 +60,8 @@ pcm.line_two {
 }
 """
 
-LOCK = Path(tempfile.gettempdir()) / "voicepipe-sound-tests.lock"
+TENTH = 3_200
+"""Bytes of a tenth of a second at 16 kHz."""
 
 TRIES = 500
 """How often the server is asked whether it is there; asking takes some 10 ms."""
@@ -147,14 +149,6 @@ class Recording:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Keep other tests with a sound server waiting: they hear in real time, and a machine has few cores."""
-    with LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
 def daemon() -> Iterator[PulseDaemon]:
     """Run a server, and let this process use it."""
     folder = Path(tempfile.mkdtemp(prefix="vp-pulse-"))
@@ -174,11 +168,22 @@ def daemon() -> Iterator[PulseDaemon]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def loud_from(pcm: bytes, threshold: int = 300) -> int | None:
-    """Return the first sample that is louder than the threshold."""
-    samples = memoryview(pcm).cast("h")
-    return next((at for at, sample in enumerate(samples) if abs(sample) > threshold), None)
+def last_spoken(pcm: bytes) -> bytes:
+    """Return the last thing that was said, of 16 kHz: what follows a second of silence, if there is one."""
+    loud = _loud(pcm)
+    last = max(at for at, is_loud in enumerate(loud) if is_loud)
+    while any(loud[max(0, last - 10) : last]):
+        last -= 1
+    return pcm[max(0, last - 1) * TENTH :]
 
 
-def wav_pcm(path: Path) -> bytes:
-    return read_wav(path)[0]
+def words(pcm: bytes, grammar: str) -> str:
+    """Return what a recogniser understands of a recording of 16 kHz, from the first sound to the end."""
+    begins = max(0, _loud(pcm).index(True) - 1) * TENTH
+    ear = _Ear(load_grammar(grammar), 30.0)
+    return ear.finish(deque([ear.with_noise(bytes(9_600) + pcm[begins:] + bytes(9_600))]))
+
+
+def _loud(pcm: bytes) -> list[bool]:
+    """Return for each tenth of a second whether anything can be heard."""
+    return [max(memoryview(pcm[at : at + TENTH]).cast("h")) > 300 for at in range(0, len(pcm), TENTH)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class Caller(vp.Source):
     """Says utterances at given times, and hangs up.
 
     Args:
-        starts_s: When each begins, in tenths of a second; they are numbered from 0.
+        starts_s: When each begins, in tenths of a second, in order; they are numbered from 0.
         hangs_up_s: When the caller hangs up.
         pauses: At these times nothing comes for so long: the line is dead, then it goes on.
         frame_s: Length of a frame.
@@ -60,11 +61,10 @@ class Caller(vp.Source):
         self.frame_s = frame_s
 
     def sample_at(self, at_s: float) -> int:
-        for number, start_s in enumerate(self.starts_s):
-            since_ms = round((at_s - start_s) * 1000)
-            if 0 <= since_ms < 1200:
-                return 2000 + 100 * (number % 250) + 10 * (since_ms // 400)
-        return 0
+        number = bisect_right(self.starts_s, at_s) - 1
+        if number < 0 or (since_ms := round((at_s - self.starts_s[number]) * 1000)) >= 1200:
+            return 0
+        return 2000 + 100 * (number % 250) + 10 * (since_ms // 400)
 
     async def frames(self) -> AsyncIterator[bytes]:
         due = anyio.current_time()

@@ -82,7 +82,8 @@ class _Imports(ast.NodeVisitor):
         for child in node.body:
             self.visit(child)
         self.is_for_types = before
-        for child in (node.test, *node.orelse):
+        self.visit(node.test)
+        for child in node.orelse:
             self.visit(child)
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:

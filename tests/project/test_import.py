@@ -50,7 +50,6 @@ def test_importing_is_silent() -> None:
     [
         "assemblyai",
         "espeakng_loader",
-        "looptime",
         "numpy",
         "openai",
         "pocketsphinx",

@@ -36,7 +36,6 @@ FOREIGN = {
     "pocketsphinx": ("vendors", "testing"),
     "websockets": ("vendors", "testing"),
     "h11": ("testing",),
-    "looptime": ("testing",),
     "pytest": ("testing",),
     "rich": ("cli",),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 import anyio
@@ -48,14 +48,16 @@ async def test_an_output_that_takes_a_frame_in_after_a_flush_is_flushed_again() 
     """A frame that an output takes in after it was flushed is flushed as well."""
 
     class Forgetful(RecordingOutput):
+        held: Sequence[bytes] = ()
+
         async def write(self, pcm: bytes) -> None:
             with anyio.CancelScope(shield=True):
                 await anyio.sleep(0.02)
             self.written.append((anyio.current_time(), pcm))
-            self.held = [*getattr(self, "held", []), pcm]
+            self.held = [*self.held, pcm]
 
         def flush(self) -> None:
-            self.held: list[bytes] = []
+            self.held = ()
 
     output = Forgetful()
     async with row(ScriptedModel([Says(LONG)])).session(output=output) as session:
@@ -64,7 +66,7 @@ async def test_an_output_that_takes_a_frame_in_after_a_flush_is_flushed_again() 
             await anyio.sleep(0.605)
             session.interrupt()
         await anyio.sleep(1)
-        assert output.held == []
+        assert output.held == ()
 
 
 async def test_a_draft_without_an_end_is_dropped() -> None:

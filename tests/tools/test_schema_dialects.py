@@ -380,11 +380,11 @@ def model(kinds: list[Kind]) -> Kind:
 
 def grown(inner: st.SearchStrategy[Kind]) -> st.SearchStrategy[Kind]:
     return st.one_of(
-        inner.map(lambda one: Kind(list[one.type], st.lists(one.values, max_size=2))),
+        inner.map(lambda one: Kind(list[one.type], st.lists(one.values, max_size=2))),  # type: ignore[name-defined]
         inner.map(lambda one: Kind(one.type | None, st.none() | one.values)),
         st.tuples(inner, inner).map(lambda two: Kind(two[0].type | two[1].type, two[0].values | two[1].values)),
         st.tuples(inner, inner).map(
-            lambda two: Kind(tuple[two[0].type, two[1].type], st.tuples(two[0].values, two[1].values).map(list))
+            lambda two: Kind(tuple[two[0].type, two[1].type], st.tuples(two[0].values, two[1].values).map(list))  # type: ignore[misc]
         ),
         st.lists(inner, min_size=1, max_size=3).map(model),
     )

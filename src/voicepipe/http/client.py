@@ -8,11 +8,13 @@ Rule 4: a request's headers are never shown, and no redirect is followed: they m
 
 from __future__ import annotations
 
+import ssl
 from collections import Counter
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Final
+from urllib.request import getproxies
 
 import anyio
 import httpx
@@ -21,6 +23,7 @@ from voicepipe.errors import ConfigurationError, VendorError
 from voicepipe.http.address import host_of, is_loopback
 from voicepipe.http.refusals import failure
 from voicepipe.http.response import HTTPResponse, translated
+from voicepipe.http.tls import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -46,6 +49,9 @@ WARM_BYTES: Final = 1 << 18
 
 # One connection for each session that speaks at the moment; idle ones are kept about as long as servers keep theirs.
 LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=60.0)
+TRUSTS_NOBODY: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For connections without TLS: should there be a handshake after all, it fails."""
+
 JSON: Final = {"content-type": "application/json"}
 
 
@@ -90,7 +96,7 @@ class HTTPClient:
             limits=LIMITS,
             timeout=httpx.Timeout(None, connect=CONNECT_S),  # every other wait has its own deadline, on data
             trust_env=trusts,
-            verify=httpx.create_ssl_context(trust_env=trusts),  # once: it takes as long as a handshake
+            verify=await tls_context(httpx.create_ssl_context) if self._uses_tls(trusts) else TRUSTS_NOBODY,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # callers must not be connected with each other
         )
         self._client = self._new_client()
@@ -110,6 +116,11 @@ class HTTPClient:
                 await client.aclose()
         if raised is not None:
             raise raised
+
+    def _uses_tls(self, trusts: bool) -> bool:
+        """Return whether connections begin with a handshake, with the service or with a proxy before it."""
+        proxies = getproxies().values() if trusts else ()
+        return any(url.lower().startswith("https:") for url in (self.base_url, *proxies))
 
     async def warm(self) -> None:
         """Make a connection ahead of the first request. A failure is not an error: the request will report it."""

@@ -2,58 +2,68 @@
 
 Rule 1: the same script gives the same events at the same times, to the microsecond.
 Rule 2: what has no place in virtual time is refused: threads, and every network but loopback.
+Rule 3: a wait that nothing can end is an error, at once, and the error says who waits where.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import heapq
 import ipaddress
 import itertools
+import math
+import selectors
 import socket
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import anyio
-import looptime
+
+from voicepipe.testing._waits import waits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from contextvars import Context
 
-__all__ = ["VIRTUAL_TIME", "VirtualTimeLoop", "run_on_virtual_time"]
+__all__ = ["VIRTUAL_TIME", "DeadlockError", "VirtualTimeLoop", "run_on_virtual_time"]
 
 T = TypeVar("T")
 
 OWN_SOCKETS: Final = 1
 """The loop's own pipe to itself."""
 
+PEER_S: Final = 10.0
+"""How long, in real time, a peer on loopback may take that is outside of the loop: in another process, say."""
 
-class VirtualTimeLoop(looptime.LoopTimeEventLoop, asyncio.SelectorEventLoop):
+
+class DeadlockError(BaseException):
+    """Every task waits, and nothing can end the wait: no timer is set, and no peer is there that could send something.
+
+    The message lists each task with the lines at which it waits. Like `KeyboardInterrupt` it is no `Exception`: it
+    leaves the event loop past all tasks, which are cancelled afterwards, and no `except Exception` hides it.
+    """
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """A selector event loop on virtual time, which begins at 0.
 
     Timers that are due at the same microsecond fire in the order in which they were set; asyncio alone promises none.
+
+    Raises:
+        DeadlockError: Raised by what runs the loop, when nothing is left that could happen.
     """
 
     def __init__(self) -> None:
-        super().__init__(start=0.0)
+        self._clock = _Clock()
         self._numbers = itertools.count()
         self._firing_s = 0.0
-
-    @property
-    def _LoopTimeEventLoop__noop_cycles(self) -> int:  # noqa: N802 - what looptime reads before each jump of time
-        # A peer on loopback needs some looks at the sockets before its answer is there; without sockets none can come.
-        selector: Any = cast("Any", self)._selector
-        return 50 if len(selector.get_map()) > OWN_SOCKETS else 1
-
-    @_LoopTimeEventLoop__noop_cycles.setter
-    def _LoopTimeEventLoop__noop_cycles(self, cycles: int) -> None:  # noqa: N802
-        del cycles
+        super().__init__(self._clock)
 
     def time(self) -> float:  # noqa: D102 - the base class says it
         # A deadline that was rounded down to the microsecond has come for whoever set it, or it would be set for ever.
-        return max(super().time(), self._firing_s)
+        return max(self._clock.now_us / 1_000_000, self._firing_s)
 
     def call_at(  # noqa: D102 - the base class says it
         self, when: float, callback: Callable[..., object], *args: object, context: Context | None = None
@@ -62,8 +72,9 @@ class VirtualTimeLoop(looptime.LoopTimeEventLoop, asyncio.SelectorEventLoop):
         # What `BaseEventLoop.call_at` does, with this timer; typeshed does not know these attributes.
         loop: Any = self
         loop._check_closed()
-        heapq.heappush(loop._scheduled, timer)
-        cast("Any", timer)._scheduled = True
+        if when < math.inf:  # what never comes must not seem to be awaited
+            heapq.heappush(loop._scheduled, timer)
+            cast("Any", timer)._scheduled = True
         return timer
 
     def run_in_executor(self, executor: object, func: Callable[..., object], *args: object) -> Any:  # noqa: ANN401, D102
@@ -77,6 +88,7 @@ class VirtualTimeLoop(looptime.LoopTimeEventLoop, asyncio.SelectorEventLoop):
         return socket.getaddrinfo(host, port, **settings)
 
     def run_forever(self) -> None:  # noqa: D102 - the base class says it
+        _watch()
         _running.loop = self
         # Patched, because Python raises an audit event for a thread only in some versions.
         start, threading.Thread.start = threading.Thread.start, _refuse_thread  # type: ignore[method-assign,assignment]
@@ -85,6 +97,45 @@ class VirtualTimeLoop(looptime.LoopTimeEventLoop, asyncio.SelectorEventLoop):
         finally:
             threading.Thread.start = start  # type: ignore[method-assign]
             _running.loop = None
+
+
+class _Clock(selectors.DefaultSelector):
+    """The loop's look at its sockets, which is where a loop waits; this one jumps to the next timer instead.
+
+    Attributes:
+        now_us: Virtual time, in microseconds: whole numbers add up exactly.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_us = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Return what is ready; when nothing is, let `timeout` seconds go by, for ever if it is None."""
+        ready = super().select(0)
+        if not ready and timeout != 0 and len(self.get_map()) > OWN_SOCKETS:
+            ready = super().select(0)  # what one end of a connection has sent may be on its way to the other
+        if ready or timeout == 0:
+            return ready
+        if timeout is None:
+            return self._stand_still()
+        self.now_us += round(timeout * 1_000_000)
+        return ready
+
+    def _stand_still(self) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait, in real time, for somebody outside of the loop."""
+        if threading.current_thread() is not threading.main_thread():
+            return super().select()  # the thread that began this one may call something in the loop
+        loop: Any = asyncio.get_running_loop()
+        has_peers = len(self.get_map()) > OWN_SOCKETS or loop._signal_handlers
+        if has_peers and (ready := super().select(PEER_S)):
+            return ready
+        raise DeadlockError(
+            f"nothing can end this wait: it is {self.now_us / 1_000_000:.6f} s, every task waits, no timer is set, and "
+            + (f"no peer did anything for {PEER_S:g} s of real time" if has_peers else "there is no peer to hear from")
+            + "; give the wait a deadline, or let the script end it\n"
+            + waits(loop)
+        )
 
 
 class _NumberedTimer(asyncio.TimerHandle):
@@ -148,7 +199,11 @@ def _is_loopback(host: str | bytes) -> bool:
         return False
 
 
-sys.addaudithook(_refuse)
+@functools.cache
+def _watch() -> None:
+    """Set the audit up, once: it costs every program that has it, so it waits for the first loop that needs it."""
+    sys.addaudithook(_refuse)
+
 
 VIRTUAL_TIME: Final = ("asyncio", {"loop_factory": VirtualTimeLoop})
 """For anyio's pytest plugin: return it from a fixture `anyio_backend`, and async tests run on virtual time."""

@@ -26,6 +26,7 @@ from voicepipe import (
     SessionStage,
     STTStage,
 )
+from voicepipe.audio.devices.input_lag import WINDOW_S
 from voicepipe.testing import RecordingOutput, ScriptedModel, ScriptedRecogniser, ScriptedVoice, VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
@@ -257,10 +258,10 @@ async def test_a_device_of_another_rate_is_resampled() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("ppm", "lasts_s"), [(-200, 3_600), (2_000, 360)])
-async def test_a_clock_that_drifts_for_an_hour_loses_nothing(ppm: float, lasts_s: float) -> None:
-    """An hour of drift of 200 ppm in either direction drops no audio and shows no lag."""
-    count = 0
+@pytest.mark.parametrize("ppm", [-2_400, 2_400])
+async def test_a_clock_that_drifts_loses_nothing(ppm: float) -> None:
+    """Five minutes drift as far as an hour at 200 ppm: no audio is dropped and no lag is seen."""
+    lasts_s, count = 300.0, 0
 
     class Count(Tap):
         async def run(self, inbox: Inbox[AudioFrame], outbox: Outbox[AudioFrame], session: Session) -> None:
@@ -274,7 +275,7 @@ async def test_a_clock_that_drifts_for_an_hour_loses_nothing(ppm: float, lasts_s
         await anyio.sleep(lasts_s)
     assert count == pytest.approx(lasts_s / 0.02 * (1 + ppm * 1e-6), abs=1)
     assert mic.dropped_s == 0
-    assert mic.lag_s < 0.005  # two windows of drift at 2,000 ppm
+    assert mic.lag_s < 2 * WINDOW_S * abs(ppm) * 1e-6
 
 
 async def test_frames_may_be_read_without_a_session_s_pump() -> None:

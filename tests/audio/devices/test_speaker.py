@@ -204,9 +204,10 @@ async def test_a_device_of_another_rate_needs_soxr_when_the_call_begins(monkeypa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("ppm", "lasts_s"), [(200, 3_600), (-2_000, 360)])
-async def test_a_clock_that_drifts_for_an_hour_keeps_the_buffer_as_it_is(ppm: float, lasts_s: float) -> None:
-    """An hour of drift of 200 ppm in either direction never starves the device; at most 40 ms wait."""
+@pytest.mark.parametrize("ppm", [2_400, -2_400])
+async def test_a_clock_that_drifts_keeps_the_buffer_as_it_is(ppm: float) -> None:
+    """Five minutes drift as far as an hour at 200 ppm: the device never starves, and 40 ms wait at most."""
+    lasts_s = 300.0
     card = VirtualCard(ppm=ppm)
     least_s, most_s = 1.0, 0.0
     async with playing(speaker := CardSpeaker(card, sample_rate=RATE)):

@@ -424,7 +424,7 @@ async def test_an_hour_of_breaks() -> None:
     starts_s = [float(start_s) for start_s in range(5, 3600, 15)]
     codes = (1001, 1006, 1011, 1012, 1013, 3005, 3008, 1000)
     acts = [dropping if code == 1006 else closing(code, at_s=400.0) for code in codes]
-    told, peers = await held(*acts, good, caller=Caller(*starts_s, hangs_up_s=3600.0, frame_s=0.05))
+    told, peers = await held(*acts, good, caller=Caller(*starts_s, hangs_up_s=3600.0, frame_s=0.1))
 
     assert told.error is None
     assert len(peers) == len(codes) + 1

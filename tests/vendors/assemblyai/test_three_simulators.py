@@ -50,14 +50,17 @@ async def get_order_status(order_id: Annotated[str, Field(pattern=r"^ORD-\d{5}$"
 
 
 @asynccontextmanager
-async def services(script: STTScript, replies: list[Reply], voice: vp.TTSSink | None) -> AsyncGenerator[list[str]]:
+async def services(
+    script: STTScript, replies: list[Reply], voice: vp.TTSSink | None
+) -> AsyncGenerator[tuple[str, str, str]]:
     """Serve all three, far away, with the tutorial's delays, and yield their URLs."""
     stt = STTSimulator(script, api_key=KEY, timing=Timing(final_s=STT_S))
     gateway = GatewaySimulator(replies, api_key=KEY)
     tts = TTSSimulator(voice, api_key=KEY, first_audio_s=TTS_S)
     async with AsyncExitStack() as stack:
         near = [await stack.enter_async_context(one.serve()) for one in (stt, gateway, tts)]
-        yield [await stack.enter_async_context(distant(url, one_way_s=ONE_WAY_S)) for url in near]
+        stt_url, llm_url, tts_url = [await stack.enter_async_context(distant(url, one_way_s=ONE_WAY_S)) for url in near]
+        yield stt_url, llm_url, tts_url
 
 
 def agent(stt: str, gateway: str, tts: str, answer: Path, tap: Tap) -> vp.Pipeline:
@@ -76,6 +79,7 @@ def agent(stt: str, gateway: str, tts: str, answer: Path, tap: Tap) -> vp.Pipeli
 async def held(row: vp.Pipeline, source: vp.Source) -> tuple[float, list[vp.TurnEnded]]:
     """Hold a call until it ends; return when its recording began, and its turns."""
     async with row.session(source=source) as session:
+        assert isinstance(session._output, vp.WavOutput)
         began_s = session._output._began_s
         return began_s, [event async for event in session if isinstance(event, vp.TurnEnded)]
 

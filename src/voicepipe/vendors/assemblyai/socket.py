@@ -8,12 +8,14 @@ Rule 3: it follows no redirect, uses no proxy, and mutes the library's log, whic
 from __future__ import annotations
 
 import logging
+import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
 from voicepipe.http.refusals import excerpt
+from voicepipe.http.tls import tls_context
 from voicepipe.vendors.assemblyai.key import VENDOR
 from voicepipe.vendors.credentials import without_key
 
@@ -72,6 +74,7 @@ class Socket:
             return cls(
                 await Connect(
                     url,
+                    ssl=await tls_context(ssl.create_default_context) if url.startswith("wss:") else None,
                     additional_headers={"Authorization": secret} if (secret := key.get_secret_value()) else {},
                     user_agent_header="voicepipe",
                     proxy=None,  # a proxy of the environment must not see the key
