@@ -11,7 +11,7 @@ from importlib.resources import files
 import pytest
 
 from voicepipe.text.languages import Words, words_for
-from voicepipe.text.marks import is_letter
+from voicepipe.text.left import is_letter
 from voicepipe.text.sentences import SentenceSplitter
 
 FILES = {
