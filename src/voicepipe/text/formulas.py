@@ -2,7 +2,8 @@
 r"""What can be said of a formula in LaTeX: "\(x^2 \le \frac{a}{b}\)" is "x² ≤ a/b".
 
 Rule 1: only what stands between the delimiters of a formula is touched: \(...\), \[...\], $$...$$, and $...$ if there
-is LaTeX in it, because "$5 and $6" is an amount.
+is LaTeX in it, because "$5 and $6" is an amount; and lines with a command and its argument, because a sentence may be
+one line of a formula.
 Rule 2: what has a sign becomes the sign, which voices read in their own language; of any other command its name stays.
 Rule 3: linear, whatever is nested or left open.
 """
@@ -16,7 +17,7 @@ __all__ = ["without_formulas"]
 
 
 def without_formulas(text: str) -> str:
-    r"""Return a text whose formulas are written as plain text; a delimiter without its other half stays.
+    r"""Return a text whose formulas are written as plain text. A delimiter without its other half stays.
 
     >>> without_formulas(r"It is \(\sqrt{2} \times 10^{3}\), about $1.4 \cdot 10^3$.")
     'It is √2 × 10³, about 1.4 · 10³.'

@@ -12,11 +12,13 @@ from typing import Final
 __all__ = [
     "DOTS",
     "EMPHASIS",
+    "JOINING",
     "MARKS",
     "NEWLINES",
     "OPENING",
     "QUOTES",
     "WIDE",
+    "Cutting",
     "Left",
     "is_emoji",
     "is_letter",
@@ -53,18 +55,20 @@ class Left:
         open: Kinds of quotes and brackets that wait for their other half, and when they were opened.
         is_fenced: Whether this is a block of code.
         is_lively: Whether the text has shown an emoji or marks that came late, so that more of them may come.
-        has_names: Whether the text has shown a name with a dot, so that another one may come.
+        name: What stood before the dot of the latest name with one, "" if the text has shown none: others may come.
+        cutting: How the text comes, which tells whether any dot may be inside of a name.
     """
 
-    __slots__ = ("_count", "_ticks", "before", "has_names", "is_fenced", "is_lively", "last", "open", "word")
+    __slots__ = ("_count", "_ticks", "before", "cutting", "is_fenced", "is_lively", "last", "name", "open", "word")
 
     word: str
     before: tuple[str, str, str]
 
     def __init__(self) -> None:
-        self.last = ""
+        self.last = self.name = ""
+        self.cutting = Cutting()
         self.open: dict[str, int] = {}
-        self.is_fenced = self.is_lively = self.has_names = False
+        self.is_fenced = self.is_lively = False
         self._count = self._ticks = 0
         self.begin_sentence()
 
@@ -113,3 +117,41 @@ def is_emoji(character: str) -> bool:
 def is_letter(character: str) -> bool:
     """Return whether this is a letter, or a sign that some scripts put on one."""
     return character.isalpha() or unicodedata.category(character).startswith("M")
+
+
+class Cutting:
+    """How a stream cuts its text, as far as its deltas have shown it.
+
+    Attributes:
+        is_split: Whether marks come apart from the words they belong to: "e", "-", "mail".
+        is_whole: Whether they come with them: "e", "-mail".
+        is_spelled: Whether text comes letter by letter, so that what follows a mark comes at once.
+        may_show: Whether the next delta may show something, whatever it is.
+    """
+
+    __slots__ = ("_alone", "_joins", "is_spelled", "is_split", "is_whole", "may_show")
+
+    def __init__(self) -> None:
+        self.is_split = self.is_whole = self.is_spelled = self.may_show = False
+        self._joins = False  # whether the last delta was a mark right behind a word
+        self._alone = 0  # how many letters came alone since the last delta of more than one character
+
+    def take(self, delta: str, last: str) -> None:
+        """Note the next delta, which comes after the character `last`.
+
+        To save time it need not be called for one that neither begins with one of `JOINING` nor is a letter alone,
+        unless `may_show`.
+        """
+        if self._joins and delta[:1].isalpha():
+            self.is_split = True
+        is_alone = len(delta) == 1
+        if not is_alone and delta[:1] in JOINING and delta[1].isalpha() and last.isalnum():
+            self.is_whole = True
+        self._joins = is_alone and delta in JOINING and last.isalnum()
+        self._alone = self._alone + delta.isalpha() if is_alone else 0
+        self.is_spelled = self._alone > _SPELLED
+        self.may_show = self._joins or self._alone > 0
+
+
+JOINING: Final = frozenset(".-'’@_/&")  # marks inside of words, which most tokenisers keep with what follows
+_SPELLED: Final = 1  # letters alone in a row that are no chance

@@ -16,11 +16,12 @@ from typing import Final
 
 from voicepipe.text.clauses import Clauses
 from voicepipe.text.followers import Follower
-from voicepipe.text.holds import CERTAIN, CLOSED, GLUED, ITEM, LIVELY, NAME, QUOTED, Hold
+from voicepipe.text.holds import CERTAIN, CLOSED, GLUED, ITEM, LATE, LIVELY, NAME, QUOTED, Hold
 from voicepipe.text.languages import words_for
 from voicepipe.text.left import (
     DOTS,
     EMPHASIS,
+    JOINING,
     MARKS,
     NEWLINES,
     OPENING,
@@ -63,15 +64,14 @@ class SentenceSplitter:
         self._words = words_for(language)
         self._first_words = first_words
         self._clauses = Clauses(self._words, first_words=first_words)
-        self._follower = Follower(self._words)
         self._marks = MARKS | self._words.marks
+        self._follower = Follower(self._words, self._marks)
         self._out: list[str] = []
         self._pending: list[str] = []  # the sentence's characters, up to the held mark if there is one
         self._hold: Hold | None = None
         self._held = 0  # how many characters have come since the held mark
         self._tail: list[str] = []  # those of them that did not join it
         self._left = Left()
-        self._letters = 0  # how many letters came alone since the last delta of more than one character
         self._begin_sentence()
 
     def feed(self, delta: str) -> list[str]:
@@ -79,18 +79,22 @@ class SentenceSplitter:
 
         A sentence goes out with the very mark that ends it, unless that mark may mean something else ("3.", "Dr.").
         """
+        left = self._left
+        if delta[:1] in JOINING or left.cutting.may_show or (len(delta) == 1 and delta.isalpha()):
+            left.cutting.take(delta, left.last)
+        clauses = self._clauses
         for character in delta:
-            self._take(character)
-            if count := self._clauses.take(character, in_quotes=bool(self._left.open)):
+            if self._hold is None or self._decide(self._hold, character):
+                self._scan(character)
+            if count := clauses.take(character, in_quotes=bool(left.open)):
                 self._cut_inside(count)
-        self._letters = self._letters + delta.isalpha() if len(delta) == 1 else 0
         if self._hold is CERTAIN:
-            if self._letters > _SPELLED and delta in ".!?*_":
+            if left.cutting.is_spelled and delta in ".!?*_":
                 self._hold = LIVELY  # a stream that comes letter by letter brings what follows at once
             else:
                 self._settle(ends=True)
-        if self._clauses.first:
-            self._cut_inside(self._clauses.first)
+        if clauses.first:
+            self._cut_inside(clauses.first)
         return self._handed_out()
 
     @property
@@ -115,7 +119,7 @@ class SentenceSplitter:
             self._settle(ends=bool(self._follower.word) and self._follower.begins_sentence(self._hold))
         if self._pending:
             self._cut(len(self._pending))
-        self._left, self._letters = Left(), 0
+        self._left = Left()
         self._clauses = Clauses(self._words, first_words=self._first_words)
         return self._handed_out()
 
@@ -128,24 +132,22 @@ class SentenceSplitter:
 
     # --- one character at a time --------------------------------------------------------------------------------------
 
-    def _take(self, character: str) -> None:
-        """Let a character join the held mark, decide about it, or go on with the sentence."""
-        hold = self._hold
-        if hold is not None:
-            self._held += 1
-            if self._held > _PATIENCE:
-                self._settle(ends=hold.may_stand)
-            elif self._joins(character, hold):
-                return
-            else:
-                if not self._tail and self._follower.is_glued(character, hold, self._left):
-                    self._hold = hold = GLUED
-                ends = self._follower.verdict(character, hold, self._left, is_spaced=bool(self._tail))
-                if ends is None:
-                    self._tail.append(character)
-                    return
-                self._settle(ends=ends)
-        self._scan(character)
+    def _decide(self, hold: Hold, character: str) -> bool:
+        """Let a character join the held mark, or decide about the mark; return whether the sentence goes on with it."""
+        self._held += 1
+        if self._held > _PATIENCE:
+            self._settle(ends=hold.may_stand)
+            return True
+        if self._joins(character, hold):
+            return False
+        if not self._tail and self._follower.is_glued(character, hold, self._left):
+            self._hold = hold = GLUED
+        ends = self._follower.verdict(character, hold, self._left, is_spaced=bool(self._tail))
+        if ends is None:
+            self._tail.append(character)
+            return False
+        self._settle(ends=ends)
+        return True
 
     def _scan(self, character: str) -> None:
         """Add a character to the sentence; hold it if it is a mark that may end it."""
@@ -194,13 +196,14 @@ class SentenceSplitter:
 
     def _meet_mark(self, mark: str) -> None:
         left = self._left
-        if (
-            left.last in self._marks
-        ):  # the rest of "[...]", or of "!!" when it comes late: the words that follow have it
-            left.is_lively = left.is_lively or not self._has_words
-        elif self._has_words:
-            is_marker = bool(left.word) and self._next_marker.startswith(left.word + mark)
-            self._hold, self._held = None if is_marker else judge(mark, left, self._words), 0
+        if self._has_words:
+            if left.last not in self._marks:  # the rest of "[...]"
+                is_marker = bool(left.word) and self._next_marker.startswith(left.word + mark)
+                self._hold, self._held = None if is_marker else judge(mark, left, self._words), 0
+        elif left.last in self._marks:
+            left.is_lively = True
+            if len(self._pending) == 1:
+                self._hold, self._held = LATE, 0
 
     def _end_word(self, follower: str) -> None:
         left = self._left
@@ -216,7 +219,8 @@ class SentenceSplitter:
             self._has_content = False
         if self._has_words:
             left.before = (*left.before[1:], word)
-        left.has_names = left.has_names or ("." in word and _DOTTED_NAME.match(word) is not None)
+        if "." in word and _DOTTED_NAME.match(word):
+            left.name = word.partition(".")[0]
         left.word = ""
 
     # --- deciding about a held mark by what follows -------------------------------------------------------------------
@@ -311,5 +315,4 @@ _DOTTED_NAME: Final = re.compile(r"[^\W\d][\w-]{2,}\.\w{2,}")
 _COUNTING: Final = frozenset(("and", "or", "to", "press", "dial", "number", "option", "step", "no.", "line", "room"))
 _LONGEST: Final = 40  # characters of a word that are kept; no abbreviation is longer
 _PATIENCE: Final = 40  # characters after a mark within which it is decided: a hold has an end, whatever follows
-_SPELLED: Final = 1  # letters alone in a row that are no chance
 _SHOWN: Final = 60  # characters in a repr
