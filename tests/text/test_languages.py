@@ -11,7 +11,7 @@ from importlib.resources import files
 import pytest
 
 from voicepipe.text.languages import Words, words_for
-from voicepipe.text.marks import is_letter
+from voicepipe.text.left import is_letter
 from voicepipe.text.sentences import SentenceSplitter
 
 FILES = {
@@ -21,7 +21,8 @@ FILES = {
 LANGUAGES = sorted(FILES.keys() - {"any"})
 ABBREVIATIONS = ("leading", "counted", "either", "closing", "units", "times")
 CLAUSES = ("conjunctions", "opening")  # words as they are written, "I" and "Sie" with their capital
-SPOKEN = ("starters", "dates", "links")  # words that are compared with what was said, in lower case
+SPOKEN = ("starters", "dates", "links")  # words that are compared with what follows, in lower case
+BEFORE = ("places", "hesitations")  # words that are compared with what stands before, in lower case
 
 
 def entries(code: str, name: str) -> list[str]:
@@ -36,7 +37,7 @@ def test_the_languages_are_those_the_documentation_names() -> None:
 @pytest.mark.parametrize("code", FILES)
 def test_a_file_has_known_lists_only(code: str) -> None:
     """A misspelt list is found here and not by a wrong cut."""
-    known = {entry.name for entry in fields(Words) if entry.init} - {"joining", "brands", "stems"}
+    known = {entry.name for entry in fields(Words) if entry.init} - {"joining", "brands", "stems", "abroad"}
     common = {"everyday", "name_parts", "brands", "stems"}
 
     assert tomllib.loads(FILES[code]).keys() <= known | (common if code == "any" else set())
@@ -45,7 +46,7 @@ def test_a_file_has_known_lists_only(code: str) -> None:
 @pytest.mark.parametrize("code", FILES)
 def test_a_file_stays_readable(code: str) -> None:
     """Lists are sorted, so that an entry is found, and no line is too long to read."""
-    for name in (*ABBREVIATIONS, *SPOKEN, *CLAUSES):
+    for name in (*ABBREVIATIONS, *SPOKEN, *BEFORE, *CLAUSES):
         assert entries(code, name) == sorted(set(entries(code, name)), key=lambda entry: (entry.lower(), entry)), name
     assert max(len(line) for line in FILES[code].splitlines()) <= 120
     assert len(FILES[code].splitlines()) < 60
@@ -63,8 +64,8 @@ def test_an_abbreviation_has_one_meaning(code: str) -> None:
 
 @pytest.mark.parametrize("code", FILES)
 def test_words_that_follow_are_in_lower_case(code: str) -> None:
-    """What follows a mark is compared in lower case and up to the first character that is no letter."""
-    for name in SPOKEN:
+    """What stands around a mark is compared in lower case and up to the first character that is no letter."""
+    for name in (*SPOKEN, *BEFORE):
         assert [
             entry for entry in entries(code, name) if entry != entry.lower() or not all(map(is_letter, entry))
         ] == []
@@ -119,6 +120,8 @@ def test_without_a_language_english_comes_first() -> None:
     assert not {"mind", "out", "so", "on", "do", "ill"} & (words.leading | words.either)
     assert words.dates >= words_for("de").dates
     assert not words.has_ordinals
+    assert {"ok", "Do"} <= words.abroad
+    assert not words.abroad & words.leading
 
 
 @pytest.mark.parametrize("code", [*LANGUAGES, None])

@@ -37,6 +37,9 @@ class Words:
         marks: What ends sentences in this language only: the Greek ";".
         brands: Names that end with an exclamation mark: "Yahoo".
         stems: Words that often go on with a dot, as files and products do: "config", "Node".
+        abroad: Everyday words that are abbreviations in other languages: "ok. 240 zł". Without a language code only.
+        places: Nouns that a letter or number tells apart and that head nothing: "Gate C."
+        hesitations: Words after which a sentence may trail off: "Let me see" + "..."
         has_ordinals: Whether "3." is how the language writes "3rd".
         prefixes: All beginnings of dates, starters and links, so that a word can be ruled out before it is complete.
     """
@@ -56,6 +59,9 @@ class Words:
     marks: frozenset[str] = _NO_WORDS
     brands: frozenset[str] = _NO_WORDS
     stems: frozenset[str] = _NO_WORDS
+    abroad: frozenset[str] = _NO_WORDS
+    places: frozenset[str] = _NO_WORDS
+    hesitations: frozenset[str] = _NO_WORDS
     has_ordinals: bool = False
     prefixes: dict[frozenset[str], frozenset[str]] = field(init=False, repr=False, compare=False)
 
@@ -103,13 +109,17 @@ def _everything() -> Words:
     """Return English with what the other languages add without taking an everyday English word for something else."""
     english, common = _words("en"), _read("any")
     others = [_words(code) for code in sorted(_codes() - {"en"})]
-    known = english.leading | english.counted | english.either | english.closing | english.times | common["everyday"]
-    leading = _NO_WORDS.union(*(words.leading for words in others)) - known
+    listed = english.leading | english.counted | english.either | english.closing | english.times
+    known = listed | common["everyday"]
+    leads = _NO_WORDS.union(*(words.leading for words in others))
+    leading = leads - known
+    either = _NO_WORDS.union(*(words.either for words in others))
+    days = frozenset(word for word in either if word[0].isupper())  # "Do." is Thursday
     closing = _NO_WORDS.union(*(words.closing for words in others)) - known - leading
     return Words(
         leading=english.leading | leading,
-        counted=english.counted,
-        either=english.either | (_NO_WORDS.union(*(words.either for words in others)) - known - leading - closing),
+        counted=english.counted | (_NO_WORDS.union(*(words.counted for words in others)) - listed),
+        either=english.either | (either - known - leading - closing),
         closing=english.closing | closing,
         units=english.units.union(*(words.units for words in others)),
         times=english.times,
@@ -121,6 +131,9 @@ def _everything() -> Words:
         opening=english.opening | (_NO_WORDS.union(*(words.opening for words in others)) - known),
         brands=english.brands,
         stems=english.stems,
+        abroad=(leads | days) & common["everyday"],
+        places=english.places.union(*(words.places for words in others)),
+        hesitations=english.hesitations.union(*(words.hesitations for words in others)),
     )
 
 

@@ -17,6 +17,8 @@ from itertools import pairwise
 from string import ascii_letters
 from typing import Final
 
+from voicepipe.text.formulas import without_formulas
+
 __all__ = ["printable", "spoken"]
 
 PASSES: Final = 4
@@ -28,7 +30,8 @@ def spoken(text: str) -> str:
 
     Tags of HTML and SSML go, and so does the "<" of one that does not end; entities are decoded first, so that none
     becomes a tag later. Of Markdown the marks go, paired or not, and the words stay: of a link its text, of code the
-    code. Numbers of lists stay. Emoji go, because some voices read their names out ("smiling face") and others stumble.
+    code. A formula in LaTeX becomes plain signs. Numbers of lists stay. Emoji go, because some voices read their names
+    out ("smiling face") and others stumble.
 
     >>> spoken(" **Take** the `A4` to [Oslo](https://example.com/oslo)! 3 * 4 is 12.")
     ' Take the A4 to Oslo! 3 * 4 is 12.'
@@ -73,6 +76,7 @@ def _cleaned(text: str) -> str:
     if not _MARK.search(text):
         return text
     text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
+    text = without_formulas(text)
     text = _EMOJI.sub(_space, _LAST_EMOJI.sub("", text))
     text = _without_tags(_AUTOLINK.sub(r"\1", text))
     text = _LINK.sub(r"\1\2", _ESCAPE.sub("", text))
@@ -172,7 +176,7 @@ def _stars(match: re.Match[str]) -> str:
 
 # What any step below reacts to; text without one of these, nearly all of it, is done with at once.
 _MARK: Final = re.compile(
-    r"[<>&*_`~#\[\]|\\=\u20e3\u231a-\u2b55\U0001f000-\U0001faff]|^[ \t]*[-+:\u2022]", re.MULTILINE
+    r"[<>&*_`~#\[\]|\\=^\u20e3\u231a-\u2b55\U0001f000-\U0001faff]|\$\$|^[ \t]*[-+:\u2022]", re.MULTILINE
 )
 _ENTITY: Final = re.compile(r"&(?:#\d{1,7}|#[xX][\da-fA-F]{1,6}|[A-Za-z][A-Za-z\d]{1,31});")
 # Pictures, flags and what emoji grew out of; digits in circles, stars and musical signs can be said, and stay.

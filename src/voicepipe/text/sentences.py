@@ -15,31 +15,21 @@ import re
 from typing import Final
 
 from voicepipe.text.clauses import Clauses
+from voicepipe.text.followers import Follower
+from voicepipe.text.holds import CERTAIN, CLOSED, GLUED, ITEM, LATE, LIVELY, NAME, QUOTED, Hold
 from voicepipe.text.languages import words_for
-from voicepipe.text.marks import (
-    CERTAIN,
-    CLOSED,
-    COUNTED,
+from voicepipe.text.left import (
     DOTS,
     EMPHASIS,
-    GLUED,
-    ITEM,
-    LIVELY,
+    JOINING,
     MARKS,
-    NAME,
     NEWLINES,
     OPENING,
-    QUOTED,
     QUOTES,
-    WIDE,
-    Hold,
     Left,
-    Needs,
     is_emoji,
-    is_letter,
-    joined_by,
-    judge,
 )
+from voicepipe.text.marks import joined_by, judge
 
 __all__ = ["SentenceSplitter"]
 
@@ -63,7 +53,6 @@ class SentenceSplitter:
     [[], [], [], [], [], [], ["It's 3.5 miles."], [], [' Walk!']]
     """
 
-    _next_word: str  # the word after the held mark, as far as it matters and is there
     _next_marker: str  # in an item of a list the marker of the next one: "3." after "2."
     _bullet: str  # likewise, if the item began with a bullet
     _visible: int  # how many pending characters there are up to the last that is no white space
@@ -76,13 +65,13 @@ class SentenceSplitter:
         self._first_words = first_words
         self._clauses = Clauses(self._words, first_words=first_words)
         self._marks = MARKS | self._words.marks
+        self._follower = Follower(self._words, self._marks)
         self._out: list[str] = []
         self._pending: list[str] = []  # the sentence's characters, up to the held mark if there is one
         self._hold: Hold | None = None
         self._held = 0  # how many characters have come since the held mark
         self._tail: list[str] = []  # those of them that did not join it
         self._left = Left()
-        self._letters = 0  # how many letters came alone since the last delta of more than one character
         self._begin_sentence()
 
     def feed(self, delta: str) -> list[str]:
@@ -90,18 +79,22 @@ class SentenceSplitter:
 
         A sentence goes out with the very mark that ends it, unless that mark may mean something else ("3.", "Dr.").
         """
+        left = self._left
+        if delta[:1] in JOINING or left.cutting.may_show or (len(delta) == 1 and delta.isalpha()):
+            left.cutting.take(delta, left.last)
+        clauses = self._clauses
         for character in delta:
-            self._take(character)
-            if count := self._clauses.take(character, in_quotes=bool(self._left.open)):
+            if self._hold is None or self._decide(self._hold, character):
+                self._scan(character)
+            if count := clauses.take(character, in_quotes=bool(left.open)):
                 self._cut_inside(count)
-        self._letters = self._letters + delta.isalpha() if len(delta) == 1 else 0
         if self._hold is CERTAIN:
-            if self._letters > _SPELLED and delta in ".!?*_":
+            if left.cutting.is_spelled and delta in ".!?*_":
                 self._hold = LIVELY  # a stream that comes letter by letter brings what follows at once
             else:
                 self._settle(ends=True)
-        if self._clauses.first:
-            self._cut_inside(self._clauses.first)
+        if clauses.first:
+            self._cut_inside(clauses.first)
         return self._handed_out()
 
     @property
@@ -123,10 +116,10 @@ class SentenceSplitter:
     def flush(self) -> list[str]:
         """Return everything that is left, finished or not, because nothing follows."""
         if self._hold is not None:
-            self._settle(ends=bool(self._next_word) and self._begins_sentence(self._next_word, ""))
+            self._settle(ends=bool(self._follower.word) and self._follower.begins_sentence(self._hold))
         if self._pending:
             self._cut(len(self._pending))
-        self._left, self._letters = Left(), 0
+        self._left = Left()
         self._clauses = Clauses(self._words, first_words=self._first_words)
         return self._handed_out()
 
@@ -139,22 +132,22 @@ class SentenceSplitter:
 
     # --- one character at a time --------------------------------------------------------------------------------------
 
-    def _take(self, character: str) -> None:
-        """Let a character join the held mark, decide about it, or go on with the sentence."""
-        hold = self._hold
-        if hold is not None:
-            self._held += 1
-            if self._held > _PATIENCE:
-                self._settle(ends=hold.may_stand)
-            elif self._joins(character, hold):
-                return
-            else:
-                ends = self._verdict(character, hold)
-                if ends is None:
-                    self._tail.append(character)
-                    return
-                self._settle(ends=ends)
-        self._scan(character)
+    def _decide(self, hold: Hold, character: str) -> bool:
+        """Let a character join the held mark, or decide about the mark; return whether the sentence goes on with it."""
+        self._held += 1
+        if self._held > _PATIENCE:
+            self._settle(ends=hold.may_stand)
+            return True
+        if self._joins(character, hold):
+            return False
+        if not self._tail and self._follower.is_glued(character, hold, self._left):
+            self._hold = hold = GLUED
+        ends = self._follower.verdict(character, hold, self._left, is_spaced=bool(self._tail))
+        if ends is None:
+            self._tail.append(character)
+            return False
+        self._settle(ends=ends)
+        return True
 
     def _scan(self, character: str) -> None:
         """Add a character to the sentence; hold it if it is a mark that may end it."""
@@ -203,13 +196,14 @@ class SentenceSplitter:
 
     def _meet_mark(self, mark: str) -> None:
         left = self._left
-        if (
-            left.last in self._marks
-        ):  # the rest of "[...]", or of "!!" when it comes late: the words that follow have it
-            left.is_lively = left.is_lively or not self._has_words
-        elif self._has_words:
-            is_marker = bool(left.word) and self._next_marker.startswith(left.word + mark)
-            self._hold, self._held = None if is_marker else judge(mark, left, self._words), 0
+        if self._has_words:
+            if left.last not in self._marks:  # the rest of "[...]"
+                is_marker = bool(left.word) and self._next_marker.startswith(left.word + mark)
+                self._hold, self._held = None if is_marker else judge(mark, left, self._words), 0
+        elif left.last in self._marks:
+            left.is_lively = True
+            if len(self._pending) == 1:
+                self._hold, self._held = LATE, 0
 
     def _end_word(self, follower: str) -> None:
         left = self._left
@@ -225,7 +219,8 @@ class SentenceSplitter:
             self._has_content = False
         if self._has_words:
             left.before = (*left.before[1:], word)
-        left.has_names = left.has_names or ("." in word and _DOTTED_NAME.match(word) is not None)
+        if "." in word and _DOTTED_NAME.match(word):
+            left.name = word.partition(".")[0]
         left.word = ""
 
     # --- deciding about a held mark by what follows -------------------------------------------------------------------
@@ -257,67 +252,11 @@ class SentenceSplitter:
 
     def _joins_over_space(self, character: str, kind: str | None) -> bool:
         """Return whether white space does not keep a character from the held mark: "wait . . .", "« Oui. »"."""
-        if self._next_word or not self._tail[-1].isspace():
+        if self._follower.word or not self._tail[-1].isspace():
             return False
         if character in DOTS:
             return self._left.last in DOTS
         return (character in "»›" and kind in self._left.open) or (character >= "\u2600" and is_emoji(character))
-
-    def _verdict(self, character: str, hold: Hold) -> bool | None:
-        """Return whether the held mark ends a sentence now that `character` follows it; None: not decided."""
-        if self._next_word:
-            if not is_letter(character):
-                return self._begins_sentence(self._next_word, character)
-            self._next_word += character
-            return self._ruled_out(self._next_word, hold)
-        if character.isspace():
-            return hold is not ITEM if character in NEWLINES else None
-        if not self._tail:
-            return self._verdict_without_space(character, hold)
-        if hold.needs is Needs.SPACE:
-            return True
-        if not character.isalnum():
-            if character in "¿¡":
-                return hold.needs is not Needs.NEWLINE
-            return False if character in self._marks else None  # after a quote, a dash, a bullet the next one tells
-        if hold.needs is Needs.NEWLINE or character.islower():
-            return False
-        if self._left.last in DOTS and ("\u0900" <= character <= "\u0fff" or character >= _CJK):
-            return False  # sentences of these scripts end with marks of their own
-        if character.isdigit():
-            return hold.needs in (Needs.CAPITAL, Needs.NO_LINK) and hold is not COUNTED
-        if hold.needs is Needs.CAPITAL:
-            return True
-        self._next_word = character
-        return self._ruled_out(character, hold)
-
-    def _verdict_without_space(self, character: str, hold: Hold) -> bool | None:
-        """Go on with "3.5", "example.com", "etc.,"; end in scripts that write no spaces, and in "done.There"."""
-        if hold in (CERTAIN, LIVELY) and character.isupper() and self._left.word[-2:-1].islower():
-            self._hold, self._next_word = GLUED, character
-            return self._ruled_out(character, GLUED)
-        if self._left.open or character in _QUOTATIVE or hold.needs not in (Needs.SPACE, Needs.CAPITAL, Needs.NO_LINK):
-            return False
-        uncased = character.isalpha() and not character.isupper() and not character.islower()
-        is_spaced = self._left.last in DOTS and character < _CJK  # "कि.मी."
-        return (uncased and not is_spaced) or (self._left.last in WIDE and (character.isalnum() or character in QUOTES))
-
-    def _ruled_out(self, word: str, hold: Hold) -> bool | None:
-        """Decide about a mark before the word after it is complete, if no list has a word that begins so."""
-        is_open = word.lower() in self._words.prefixes[self._listed(hold)]
-        return None if is_open else hold.needs is not Needs.STARTER
-
-    def _begins_sentence(self, word: str, follower: str) -> bool:
-        """Return whether the complete word after the held mark begins a sentence."""
-        if self._hold is None or (follower in DOTS and (len(word) == 1 or word.lower() in self._words.counted)):
-            return False  # "J. A. Smith", "the U.S. No. 1"
-        return (word.lower() in self._listed(self._hold)) is (self._hold.needs is Needs.STARTER)
-
-    def _listed(self, hold: Hold) -> frozenset[str]:
-        """Return the words that decide about a mark."""
-        if hold.needs is Needs.STARTER:
-            return self._words.starters
-        return self._words.links if hold.needs is Needs.NO_LINK else self._words.dates
 
     # --- handing out --------------------------------------------------------------------------------------------------
 
@@ -327,7 +266,8 @@ class SentenceSplitter:
             self._cut(len(self._pending))
         elif self._hold is ITEM:
             self._has_content = False  # a list marker stays with its item, also over a newline
-        self._hold, self._next_word = None, ""
+        self._hold = None
+        self._follower.begin()
         tail, self._tail = self._tail, []
         for character in tail:  # there is no mark in it, so this ends here
             self._scan(character)
@@ -353,7 +293,7 @@ class SentenceSplitter:
 
     def _begin_sentence(self) -> None:
         self._left.begin_sentence()
-        self._next_word = self._next_marker = self._bullet = ""
+        self._next_marker = self._bullet = ""
         self._visible = self._gap = 0
         self._has_words = self._has_content = False
 
@@ -373,9 +313,6 @@ _ITEM_BULLETS: Final = frozenset("•‣⁃◦▪")  # unlike the others these h
 _MARKER: Final = re.compile(r"([0-9]{1,2}|[a-y])[.)]{1,2}")
 _DOTTED_NAME: Final = re.compile(r"[^\W\d][\w-]{2,}\.\w{2,}")
 _COUNTING: Final = frozenset(("and", "or", "to", "press", "dial", "number", "option", "step", "no.", "line", "room"))
-_QUOTATIVE: Final = frozenset("とっ")  # Japanese goes on after a quotation: "...」と言いました。"
-_CJK: Final = "\u2e80"  # from here on scripts write no spaces
 _LONGEST: Final = 40  # characters of a word that are kept; no abbreviation is longer
 _PATIENCE: Final = 40  # characters after a mark within which it is decided: a hold has an end, whatever follows
-_SPELLED: Final = 1  # letters alone in a row that are no chance
 _SHOWN: Final = 60  # characters in a repr
