@@ -168,7 +168,7 @@ def test_a_call_by_microphone_and_loudspeaker(pulse: PulseDaemon, folder: Path) 
     """A question at the microphone is answered aloud, with a waterfall; Ctrl-C ends the call within 3 s."""
     with pulse.recording() as recording, command(pulse, folder, "talk", "app.py", "--greeting", "Hello.") as process:
         shown = until(process, "agent   Hello.")
-        assert "half duplex: while the agent speaks you are not heard" in shown
+        assert "half duplex: while the agent speaks you cannot interrupt it" in shown
         pulse.play(caller(folder, "when are you open")).wait()
         shown = until(process, "waited")
         interrupted(process)
@@ -198,7 +198,7 @@ def test_with_headphones_it_would(agent: str, pulse: PulseDaemon, folder: Path) 
         command(pulse, folder, "talk", f"app.py:{agent}", "--headphones", "--greeting", HOURS) as process,
     ):
         assert "full duplex: any sound at the microphone" in until(process, f"agent   {HOURS}")
-        until(process, "cut     the caller cuts in")
+        until(process, "cut     the caller interrupts")
 
 
 def test_the_caller_can_interrupt_it(pulse: PulseDaemon, folder: Path) -> None:
@@ -206,7 +206,7 @@ def test_the_caller_can_interrupt_it(pulse: PulseDaemon, folder: Path) -> None:
     with echo(pulse, "20%"), command(pulse, folder, "talk", "app.py:interruptible", "--greeting", HOURS) as process:
         until(process, f"agent   {HOURS}")
         pulse.play(caller(folder, "stop please")).wait()
-        assert "cut     the caller cuts in" in until(process, "stop please")
+        assert "cut     the caller interrupts" in until(process, "stop please")
         interrupted(process)
 
 
