@@ -279,7 +279,9 @@ def _totals(scores: Sequence[Score]) -> dict[str, float]:
     }
 
 
-def _measured(cases: Sequence[Reply], cut: Callable[[str], list[str]], make: Callable[[Reply], Chunker]):
+def _measured(
+    cases: Sequence[Reply], cut: Callable[[str], list[str]], make: Callable[[Reply], Chunker]
+) -> dict[str, float]:
     scores = []
     for case in cases:
         deltas = cut(case.text)

@@ -52,6 +52,7 @@ class Left:
         word: Up to the latest character, at most 40 characters of it.
         before: The three words before it, "" where the sentence had not begun.
         last: The latest character.
+        count: How many letters, digits and signs there were.
         open: Kinds of quotes and brackets that wait for their other half, and when they were opened.
         is_fenced: Whether this is a block of code.
         is_lively: Whether the text has shown an emoji or marks that came late, so that more of them may come.
@@ -59,7 +60,7 @@ class Left:
         cutting: How the text comes, which tells whether any dot may be inside of a name.
     """
 
-    __slots__ = ("_count", "_ticks", "before", "cutting", "is_fenced", "is_lively", "last", "name", "open", "word")
+    __slots__ = ("_ticks", "before", "count", "cutting", "is_fenced", "is_lively", "last", "name", "open", "word")
 
     word: str
     before: tuple[str, str, str]
@@ -69,7 +70,7 @@ class Left:
         self.cutting = Cutting()
         self.open: dict[str, int] = {}
         self.is_fenced = self.is_lively = False
-        self._count = self._ticks = 0
+        self.count = self._ticks = 0
         self.begin_sentence()
 
     def begin_sentence(self) -> None:
@@ -79,12 +80,11 @@ class Left:
 
     def turn_quote(self, character: str) -> bool:
         """Note a quote or bracket that opens or closes; return whether the character is one."""
-        self._count += 1
+        self.count += 1
         kind, last = QUOTES.get(character), self.last
         if kind is None:
-            self._ticks = 0
             return False
-        self._ticks = self._ticks + 1 if kind == "`" else 0
+        self._ticks = 0 if kind != "`" else self._ticks + 1 if last == kind else 1
         if self._ticks == 3:
             self.is_fenced = not self.is_fenced
             self.open.pop(kind, None)
@@ -94,12 +94,12 @@ class Left:
             if not (kind == "'" and last.isalnum()):  # the apostrophe of 'it's so'
                 del self.open[kind]
         elif character in OPENING or character == "“" or (_may_open(last) and character not in _CLOSING):
-            self.open[kind] = self._count
+            self.open[kind] = self.count
         return True
 
     def is_open(self) -> bool:
         """Return whether a quote or bracket is open that somebody may still close."""
-        for kind in [kind for kind, since in self.open.items() if self._count - since > _FORGOTTEN]:
+        for kind in [kind for kind, since in self.open.items() if self.count - since > _FORGOTTEN]:
             del self.open[kind]
         return bool(self.open)
 

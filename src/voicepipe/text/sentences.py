@@ -173,6 +173,20 @@ class SentenceSplitter:
         left = self._left
         if not left.word:
             self._gap = self._visible
+        if character.isalnum():
+            self._pending.append(character)
+            self._visible = len(self._pending)
+            self._has_words = self._has_content = True
+            left.count += 1
+        else:
+            self._add_sign(character)
+            if not left.word and character in QUOTES:
+                return  # a word begins after its quote
+        if len(left.word) < _LONGEST and (self._has_words or character not in _BULLETS):
+            left.word += character
+
+    def _add_sign(self, character: str) -> None:
+        left = self._left
         if character in _ITEM_BULLETS:
             if self._has_words and self._bullet == character:
                 self._cut(self._visible)  # "• tea • milk"
@@ -183,16 +197,10 @@ class SentenceSplitter:
             self._meet_mark(character)
         elif left.turn_quote(character):
             self._has_content = self._has_content or left.is_fenced
-            if not left.word:
-                return  # a word begins after its quote
-        elif character.isalnum():
-            self._has_words = self._has_content = True
         else:
             self._has_content = self._has_content or character not in _BULLETS
             is_late = not self._has_words and character >= "\u2600" and is_emoji(character)
             left.is_lively = left.is_lively or is_late
-        if len(left.word) < _LONGEST and (self._has_words or character not in _BULLETS):
-            left.word += character
 
     def _meet_mark(self, mark: str) -> None:
         left = self._left
