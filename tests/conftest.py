@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 settings.register_profile("untimed", deadline=None)  # how long an example takes says how busy the machine is
 settings.load_profile("untimed")
+
+# No test speaks TLS, and to read 150 authorities for each client takes longer than most tests: one is enough. Its key
+# was never kept.
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "helpers" / "authority.pem")
 
 NICE = 10
 """How far tests stand back from those that hear in real time."""
