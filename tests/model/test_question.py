@@ -214,10 +214,22 @@ GOOD_JSON = [
     ('{"x": 1}', Many(x=1.0)),
     ('{"day": "2026-05-09", "colour": "red"}', Many(day=date(2026, 5, 9))),
     ('{"inner": {"n": 1}, "names": ["é"]}', Many(inner=Inner(n=1), names=["é"])),
+    ('```json\n{"n": 3}\n```', Many(n=3)),
+    ('\n ```JSON {"n": 3} ``` \n', Many(n=3)),
+    ('```\n{\n  "n": 3,\n  "names": ["```", "}"]\n}\n```\n', Many(n=3, names=["```", "}"])),
 ]
 
 BAD_JSON = {
-    "fences": ("```json\n{}\n```", "not JSON"),
+    "two fences": ("```json\n{}\n```\n```json\n{}\n```", "not JSON"),
+    "a fence in a fence": ("```\n```json\n{}\n```\n```", "not JSON"),
+    "two objects in a fence": ("```json\n{}\n{}\n```", "not JSON"),
+    "chatter before a fence": ("Here it is:\n```json\n{}\n```", "not JSON"),
+    "chatter after a fence": ("```json\n{}\n```\nI hope this helps!", "not JSON"),
+    "chatter in a fence": ("```json\nHere: {}\n```", "not JSON"),
+    "a fence of another language": ("```python\n{}\n```", "not JSON"),
+    "an open fence": ("```json\n{}", "not JSON"),
+    "a list in a fence": ("```json\n[1]\n```", "not JSON"),
+    "an object that does not fit, in a fence": ('```json\n{"n": "1"}\n```', "n: Input should be a valid integer"),
     "chatter before": ("Here it is: {}", "not JSON"),
     "chatter after": ('{"n": 1} I hope this helps!', "not JSON"),
     "two objects": ("{} {}", "not JSON"),

@@ -88,6 +88,13 @@ STREAM: dict[str, Any] = HELLO | {"stream": True, "tools": TOOLS}
     "quirks",
     [
         pytest.param(PLAIN, id="none"),
+        *(
+            pytest.param(GatewayQuirks(thoughts=thoughts, thinking_s=0.5), id=f"thoughts in {thoughts}")
+            for thoughts in ("tags", "brackets", "channels", "field")
+        ),
+        pytest.param(GatewayQuirks(thoughts="tags", streams=False), id="thoughts in a whole answer"),
+        pytest.param(GatewayQuirks(calls_as_text="repeated"), id="calls as text as well"),
+        pytest.param(GatewayQuirks(end_mark="<|im_end|>"), id="a mark at the end"),
         pytest.param(GatewayQuirks(blank_tool_delta=True), id="blank tool delta"),
         pytest.param(GatewayQuirks(nested_call_id=True), id="id within the function"),
         pytest.param(GatewayQuirks(calls_on_choice=True), id="calls on the choice"),
@@ -407,6 +414,19 @@ async def test_each_switch_is_seen_on_the_wire() -> None:
 
     blank = (await seen(blank_tool_delta=True))[1]["choices"][0]["delta"]["tool_calls"]
     assert blank == [{"index": 0, "type": "function", "function": {"id": "", "name": "", "arguments": ""}}]
+    thoughts = [event["choices"][0]["delta"] for event in (await seen(thoughts="field"))[1:3]]
+    assert thoughts == [{"content": None, "reasoning_content": word} for word in ("The", " caller")]
+    repeated = (await seen(calls_as_text="repeated"))[1]["choices"][0]["delta"]
+    assert repeated == {"content": "t", "tool_calls": [first_call]}
+    for spelling, text in (
+        ("tags", '<tool_call>\n{"name": "t", "arguments": {}}\n</tool_call>'),
+        ("brackets", '[TOOL_CALLS][{"name": "t", "arguments": {}}]'),
+        ("json", '{"name": "t", "parameters": {}}'),
+    ):
+        written = await seen(calls_as_text=spelling, end_mark="<|im_end|>")
+        deltas = [event["choices"][0]["delta"] for event in written[:-1]]
+        assert "".join(delta.get("content", "") for delta in deltas) == f"{text}<|im_end|>"
+        assert written[-2]["choices"][0]["finish_reason"] == "stop"
     nested = (await seen(nested_call_id=True))[1]["choices"][0]["delta"]["tool_calls"][0]
     assert nested == {"index": 0, "type": "function", "function": {"name": "t", "arguments": "", "id": "c"}}
     assert (await seen(vendor_reasons=True))[-2]["choices"][0]["finish_reason"] == "tool_use"

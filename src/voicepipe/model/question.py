@@ -1,6 +1,7 @@
 """One question to a language model, answered by one validated object.
 
-Rule 1: an answer that does not validate strictly is refused: nothing is repaired, guessed or ignored.
+Rule 1: an answer that does not validate strictly is refused: nothing is repaired, guessed or ignored. One fence around
+        the whole answer is not part of it.
 Rule 2: the model is asked at most twice; the second request shows its answer and what is wrong with it.
 Rule 3: pydantic is imported with the first question and not with the library: see `tools/tool.py`, Rule 4.
 """
@@ -22,7 +23,7 @@ from voicepipe.errors import ConfigurationError, StageError, StructuredOutputErr
 from voicepipe.history import AssistantMessage, History, UserMessage
 from voicepipe.model.model import Model, Request
 from voicepipe.tools.schema_dialects import strict
-from voicepipe.tools.strict_json import read_json
+from voicepipe.tools.strict_json import read_json, unfenced
 from voicepipe.tools.tool import MAX_ARGUMENT_BYTES
 
 if TYPE_CHECKING:
@@ -158,7 +159,9 @@ class Question(Generic[T]):
         """Return the object in an answer. Types are as strict as JSON allows: a date is a string."""
         validate = self._output.model_validate_json
         try:
-            return read_json(answer, "the answer", limit=MAX_ARGUMENT_BYTES, schema=self._schema, validate=validate)
+            return read_json(
+                unfenced(answer), "the answer", limit=MAX_ARGUMENT_BYTES, schema=self._schema, validate=validate
+            )
         except ToolError as error:
             wrong = str(error)
         except Exception as error:

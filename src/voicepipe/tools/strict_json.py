@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, get_args
 
 from voicepipe.errors import ToolError
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
-__all__ = ["read_json"]
+__all__ = ["read_json", "unfenced"]
 
 MAX_COMPLAINTS: Final = 8
 MAX_PATH_CHARACTERS: Final = 80
+
+FENCED: Final = re.compile(r"\s*```(?:json)?\s*(\{.*\})\s*```\s*", re.DOTALL | re.IGNORECASE)
 
 T = TypeVar("T")
 
@@ -63,6 +66,15 @@ def read_json(text: str, what: str, *, limit: int, schema: Mapping[str, Any], va
         field = path[:MAX_PATH_CHARACTERS]
         raise ToolError(f"{field}: not exactly of the type in the schema, e.g. true for 1, or digits for a date")
     return found
+
+
+def unfenced(text: str) -> str:
+    """Return what stands in a Markdown fence that is around the whole text; any other text as it is.
+
+    Many models write such a fence around data, whatever they are asked for. What is in it is read as strictly.
+    """
+    found = FENCED.fullmatch(text)
+    return found[1] if found else text
 
 
 def _parsed(text: str, what: str, limit: int) -> dict[str, Any]:

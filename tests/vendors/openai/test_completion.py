@@ -182,7 +182,8 @@ def test_characters_survive_any_cut(utf_16: bytes, cuts: list[int]) -> None:
 
     # As JSON escapes them, each half by itself.
     parser = CompletionParser("vendor")
-    parts = [part for piece in pieces for part in parser.feed(json.dumps(chunk(content=piece)))]
+    events = [*(chunk(content=piece) for piece in pieces), chunk("stop")]
+    parts = [part for event in events for part in parser.feed(json.dumps(event))]
 
     assert "".join(part.text for part in parts if isinstance(part, TextDelta)) == utf_16.decode("utf-16")
 

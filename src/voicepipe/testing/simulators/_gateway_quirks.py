@@ -9,14 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
+from voicepipe.flow import ToolCallDelta
 from voicepipe.testing import _completions as wire
+from voicepipe.testing.simulators._gateway_text import (
+    CallSpelling,
+    ThoughtDelta,
+    ThoughtSpelling,
+    calls_as_text,
+    with_end,
+    with_thoughts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pydantic import JsonValue
 
-    from voicepipe.flow import TextDelta, ToolCallDelta
+    from voicepipe.flow import TextDelta
     from voicepipe.testing._completions import Refused, Timetable
     from voicepipe.testing.script import ChatRequest
 
@@ -47,6 +56,10 @@ class GatewayQuirks:
     """How the gateway differs from OpenAI; each switch is independent, and off by default.
 
     Attributes:
+        thoughts: How the thoughts are written with which a reply begins; None where the model does not think.
+        thinking_s: How long the model thinks.
+        calls_as_text: How calls are written into the text; None where the server's tool parser works.
+        end_mark: A mark of the chat template that ends the text, e.g. "<|im_end|>".
         blank_tool_delta: A stream for a request with tools opens with a tool call without id, name and arguments.
         nested_call_id: The id of a streamed tool call is inside its function.
         calls_on_choice: The tool calls of a whole answer are on the choice, not on its message.
@@ -69,6 +82,10 @@ class GatewayQuirks:
         requests_per_minute: Requests per model and minute, reported in the headers; None for no limit.
     """
 
+    thoughts: ThoughtSpelling | None = None
+    thinking_s: float = 0.0
+    calls_as_text: CallSpelling | None = None
+    end_mark: str = ""
     blank_tool_delta: bool = False
     nested_call_id: bool = False
     calls_on_choice: bool = False
@@ -92,9 +109,21 @@ class GatewayQuirks:
         """Return a finish reason in the vendor's terms."""
         return CLAUDE_REASONS.get(finish_reason, finish_reason) if self.vendor_reasons else finish_reason
 
+    def written(self, timetable: Timetable) -> Timetable:
+        """Return a reply as a server without parsers sends it."""
+        if self.calls_as_text:
+            timetable = calls_as_text(timetable, self.calls_as_text)
+        if self.end_mark:
+            timetable = with_end(timetable, self.end_mark)
+        return with_thoughts(timetable, self.thoughts, self.thinking_s) if self.thoughts else timetable
+
     def delta(self, piece: TextDelta | ToolCallDelta) -> JsonValue:
         """Return a piece of a streamed reply."""
+        if isinstance(piece, ThoughtDelta):
+            return {"content": None, "reasoning_content": piece.text}
         delta: Any = wire.delta(piece)
+        if self.calls_as_text == "repeated" and isinstance(piece, ToolCallDelta):
+            delta["content"] = piece.name or piece.arguments
         if self.nested_call_id:
             for call in delta.get("tool_calls", ()):
                 if "id" in call:
@@ -103,7 +132,7 @@ class GatewayQuirks:
 
     def message(self, timetable: Timetable) -> dict[str, JsonValue]:
         """Return the fields of a whole answer's choice."""
-        message: Any = wire.message(timetable)
+        message: Any = wire.message([one for one in timetable if not isinstance(one[1], ThoughtDelta)])
         if not (self.calls_on_choice and "tool_calls" in message):
             return {"message": message}
         return {"tool_calls": message.pop("tool_calls"), "message": message}

@@ -137,7 +137,9 @@ class _GatewayConnection(_Connection):
                 await anyio.sleep_until(request.received_s + late_s + reply.after_s)
                 await self._refuse(request, wire.refusal(reply))
                 return
-            timetable = [(late_s + due_s, piece) for due_s, piece in self._gateway._schedule(reply)]
+            timetable = self._quirks.written(
+                [(late_s + due_s, piece) for due_s, piece in self._gateway._schedule(reply)]
+            )
             is_stream = chat.stream and self._quirks.streams
             await (self._stream_chat if is_stream else self._send_chat)(request, chat, timetable)
         except Refused as refused:

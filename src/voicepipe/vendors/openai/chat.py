@@ -22,13 +22,14 @@ from voicepipe.http.client import HTTPClient
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
 from voicepipe.model.window import Window
 from voicepipe.vendors.credentials import Credentials, authorization, without_key
-from voicepipe.vendors.openai.completion import Answer, Part
+from voicepipe.vendors.openai.completion import Answer, Part, Unspoken
 from voicepipe.vendors.openai.conversation_json import Conversation, check_settings
 from voicepipe.vendors.openai.deadlines import Deadlines
 from voicepipe.vendors.openai.exchange import PATH, Exchange
 from voicepipe.vendors.openai.retry import persist
 from voicepipe.vendors.openai.schemas import SchemaForm, SchemaTexts
 from voicepipe.vendors.openai.services import GATEWAY_URL, filler_of, service_at
+from voicepipe.vendors.openai.spoken_text import SpokenText
 from voicepipe.vendors.openai.usage import RateLimit, Usage
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ class LLMStreamStage(Model):
         window: How much of the conversation a request holds; None for all of it.
         streams: Whether to ask for the reply in pieces. Use False for a model that cannot stream: a whole reply has
             10 s instead of `deadlines`, and is still spoken sentence by sentence.
+        begins_in_thoughts: Whether a reply begins inside its thoughts: the model's chat template opens them, and the
+            server leaves them in the text, so that only the mark that closes them arrives (`...</think>Hello.`).
+            Thoughts that a model opens itself are found without it.
 
     Raises:
         ConfigurationError: A value is invalid; raised here or when the pipeline is opened. The request that `adjust`
@@ -106,6 +110,7 @@ class LLMStreamStage(Model):
         schemas: SchemaForm = "plain",
         window: Window | None = Window(),  # noqa: B008 - frozen
         streams: bool = True,
+        begins_in_thoughts: bool = False,
     ) -> None:
         host = host_of(base_url, PATH)
         self._service = service_at(host, model, self.name)
@@ -122,6 +127,7 @@ class LLMStreamStage(Model):
         self.deadlines = deadlines or Deadlines()
         self.window = window
         self.streams = streams
+        self.begins_in_thoughts = begins_in_thoughts
         self._adjust = adjust
         self._schemas = SchemaTexts(schemas, self.name)
         own = Request(messages=(), max_tokens=max_tokens, temperature=temperature, extra_body=extra_body or {})
@@ -155,7 +161,7 @@ class LLMStreamStage(Model):
             reply = _TurnOutbox(outbox, turn, asked.model)
             turn.timeline.mark_again("llm_request")
             try:
-                await Exchange(self._http, body, reply, limits=limits, filler=filler).run()
+                await Exchange(self._http, body, reply, limits=limits, filler=filler, spoken=self._spoken(asked)).run()
             except VendorError as error:
                 if reply.is_used:
                     raise IncompleteReply(f"the reply was cut: {error}", vendor=error.vendor) from error
@@ -181,7 +187,7 @@ class LLMStreamStage(Model):
 
         async def ask() -> Completion:
             answer = Answer(self._http.vendor)
-            await Exchange(self._http, body, answer, limits=None, filler=filler).run()
+            await Exchange(self._http, body, answer, limits=None, filler=filler, spoken=self._spoken(asked)).run()
             return answer.completion()
 
         return await persist(ask, RETRY_WITHIN * self.deadlines.first_token_s, lambda _error: None)
@@ -212,6 +218,10 @@ class LLMStreamStage(Model):
                 )
         check_settings(filled, self.name)
         return filled
+
+    def _spoken(self, asked: Request) -> SpokenText:
+        # Data that was asked for may look like a call.
+        return SpokenText(begins_in_thoughts=self.begins_in_thoughts, keeps_json=asked.response_format is not None)
 
     def _body(self, asked: Request, conversation: Conversation, *, stream: bool) -> str:
         schemas = self._schemas.text(asked.tools, asked.response_format)
@@ -244,7 +254,7 @@ class _TurnOutbox:
             if item.is_near:
                 left = {"remaining": item.remaining, "limit": item.limit}
                 self._turn.emit(RateLimitNear(turn_id=self._turn.turn_id, reset_s=item.reset_s, **left))
-        else:
+        elif not isinstance(item, Unspoken):
             self.is_used |= not isinstance(item, ReplyEnd)
             await self._outbox.send(item)
 

@@ -4,6 +4,7 @@ Rule 1: the service's JSON becomes parts of a reply here and nowhere else.
 Rule 2: JSON without meaning (null choices, unknown objects, blank deltas) is skipped. An error object, broken JSON, or
         a reply without an end is an error.
 Rule 3: a piece of one call never goes to another: if the service does not say whose it is, no call gets it.
+Rule 4: text is what the model says to the caller. Its thoughts, and calls written as text, are not: see `spoken_text`.
 
 Source: OpenAI's API reference, "Chat completions" and "Streaming", read 2026-11-22, and the known oddities of
 compatible servers.
@@ -12,6 +13,7 @@ compatible servers.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,14 +24,23 @@ from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
 from voicepipe.http.refusals import excerpt, failure
 from voicepipe.model.model import Completion, ReplyPart
 from voicepipe.vendors.loose_json import as_object, as_objects, is_object
+from voicepipe.vendors.openai.spoken_text import SpokenText
 from voicepipe.vendors.openai.usage import RateLimit, Usage, usage_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["Answer", "CompletionParser", "Part", "unfinished"]
+__all__ = ["Answer", "CompletionParser", "Part", "Unspoken", "unfinished"]
 
-Part: TypeAlias = ReplyPart | Usage | RateLimit
+log = logging.getLogger("voicepipe")
+
+
+@dataclass(frozen=True, slots=True)
+class Unspoken:
+    """A piece of a reply that nobody hears: thoughts, or control text. The service is at work."""
+
+
+Part: TypeAlias = ReplyPart | Usage | RateLimit | Unspoken
 """What a service sends: the reply itself, and what it counted."""
 
 CUT_REASONS: Final = {
@@ -38,6 +49,11 @@ CUT_REASONS: Final = {
     "content_filter": "the service refuses what it would say; ask for something else",
 }
 """Finish reasons that mean that an answer is not whole, and what to do about each."""
+
+THOUGHT_FIELDS: Final = ("reasoning_content", "reasoning", "reasoning_details")
+"""Where servers with a reasoning parser send thoughts: DeepSeek, vLLM and llama.cpp; Ollama and Groq; OpenRouter."""
+
+THOUGHT_TYPES: Final = ("thinking", "reasoning")
 
 TEXT: Final = None
 """Stands for the reply's text where a number stands for a call."""
@@ -76,18 +92,26 @@ class CompletionParser:
         vendor: Named in errors.
         without_key: Takes the key out of what an error quotes.
         filler: What requests send in place of empty arguments. A model that copies it means empty arguments.
+        spoken: Takes the reply's text, and returns what of it is spoken.
 
     Attributes:
         has_ended: Whether a finish reason has arrived.
         is_over: Whether nothing that follows can belong to the reply: it has ended, or `[DONE]` has arrived.
     """
 
-    def __init__(self, vendor: str, without_key: Callable[[str], str] = str, filler: str = "") -> None:
+    def __init__(
+        self,
+        vendor: str,
+        without_key: Callable[[str], str] = str,
+        filler: str = "",
+        spoken: SpokenText | None = None,
+    ) -> None:
         self.has_ended = False
         self.is_over = False
         self._vendor = vendor
         self._without_key = without_key
         self._filler = filler
+        self._spoken = spoken or SpokenText()
         self._choice: int | None = None
         self._has_deltas = False
         self._halves: dict[int | None, str] = {}
@@ -95,7 +119,7 @@ class CompletionParser:
         self._calls: dict[int, _Call] = {}
         self._last: _Call | None = None
 
-    def feed(self, data: str, name: str = "message") -> Iterator[ReplyPart | Usage]:
+    def feed(self, data: str, name: str = "message") -> Iterator[Part]:
         """Read the data of one event. After the finish reason or `[DONE]` only the tokens used are read.
 
         Args:
@@ -103,7 +127,8 @@ class CompletionParser:
             name: The event's name. An event with a name other than "message" may hold anything.
 
         Raises:
-            VendorError: The event reports an error, or is not a JSON object.
+            VendorError: The event reports an error or is not a JSON object, or the reply ends and held nothing but text
+                that is not spoken.
         """
         if data.strip() == "[DONE]":
             self.is_over = True
@@ -124,11 +149,11 @@ class CompletionParser:
             # A whole message after deltas repeats them.
             yield from self._part(choice, delta if self._has_deltas else as_object(choice.get("message")))
 
-    def whole(self, body: str) -> Iterator[ReplyPart | Usage]:
+    def whole(self, body: str) -> Iterator[Part]:
         """Read a completion that was not streamed.
 
         Raises:
-            VendorError: It reports an error, or is not a completion.
+            VendorError: It reports an error, is not a completion, or holds nothing but text that is not spoken.
         """
         completion = self._object(body)
         choices = as_objects(completion.get("choices"))
@@ -139,6 +164,7 @@ class CompletionParser:
         message = as_object(choices[0].get("message"))
         calls = as_objects(message.get("tool_calls") or choices[0].get("tool_calls"))
         numbered = [{**call, "index": number} for number, call in enumerate(calls)]  # each is a call of its own
+        self._spoken.foresee(_words(message.get("content")))
         yield from self._part(choices[0], {**message, "tool_calls": numbered})
 
     def _object(self, data: str) -> dict[str, Any]:
@@ -166,22 +192,43 @@ class CompletionParser:
             if number == self._choice:
                 yield choice
 
-    def _part(self, choice: dict[str, Any], piece: dict[str, Any]) -> Iterator[ReplyPart]:
+    def _part(self, choice: dict[str, Any], piece: dict[str, Any]) -> Iterator[Part]:
         if error := choice.get("error"):
             raise self._broken("reported an error", json.dumps(error))
-        # A refusal is text that the model addresses to the caller.
+        calls = as_objects(piece.get("tool_calls") or choice.get("tool_calls"))
         if piece.get("role") not in OTHER_ROLES:
-            for written in (piece.get("content"), piece.get("refusal")):
-                if text := self._whole_characters(TEXT, _words(written)):
-                    yield TextDelta(text)
-        for call in as_objects(piece.get("tool_calls") or choice.get("tool_calls")):
+            yield from self._text(piece, calls)
+        for call in calls:
             yield from self._call(call)
         if isinstance(reason := choice.get("finish_reason"), str) and reason and not self.has_ended:
-            self.has_ended = self.is_over = True
-            yield from (ToolCallDelta(index=index, arguments=held) for index, held in self._held.items())
-            if reason in CUT_REASONS:
-                yield from self._cut()
-            yield ReplyEnd(finish_reason=reason)
+            yield from self._end(reason)
+
+    def _text(self, piece: dict[str, Any], calls: list[dict[str, Any]]) -> Iterator[Part]:
+        has_text = False
+        # A refusal is text that the model addresses to the caller.
+        for written in (piece.get("content"), piece.get("refusal")):
+            text = self._whole_characters(TEXT, _words(written))
+            if not text or (calls and _repeats(text, calls)):
+                continue
+            if spoken := self._spoken.feed(text):
+                has_text = True
+                yield TextDelta(spoken)
+        if not has_text and (self._spoken.is_hiding or _has_thoughts(piece)):
+            yield Unspoken()
+
+    def _end(self, reason: str) -> Iterator[ReplyPart]:
+        self.has_ended = self.is_over = True
+        if text := self._spoken.end():
+            yield TextDelta(text)
+        if not self._calls:
+            if fault := self._spoken.fault():
+                raise self._broken(fault)
+            if hint := self._spoken.hint():
+                log.warning("%s %s", self._vendor, hint)
+        yield from (ToolCallDelta(index=index, arguments=held) for index, held in self._held.items())
+        if reason in CUT_REASONS:
+            yield from self._cut()
+        yield ReplyEnd(finish_reason=reason)
 
     def _cut(self) -> Iterator[ToolCallDelta]:
         """Make the calls invalid whose arguments may have been cut off, so that none of them runs."""
@@ -332,6 +379,25 @@ def _words(written: object) -> str:
         return written
     parts = (part.get("text") for part in as_objects(written) if part.get("type", "text") == "text")
     return "".join(text for text in parts if isinstance(text, str))
+
+
+def _has_thoughts(piece: Mapping[str, Any]) -> bool:
+    """Return whether a delta holds thoughts in a field of their own, or as parts of the content."""
+    if any(piece.get(key) for key in THOUGHT_FIELDS):
+        return True
+    return any(part.get("type") in THOUGHT_TYPES for part in as_objects(piece.get("content")))
+
+
+def _repeats(text: str, calls: list[dict[str, Any]]) -> bool:
+    """Return whether the text of a delta is a call of the same delta, written once more."""
+    bare = text.strip()
+    for function in (as_object(call.get("function")) for call in calls):
+        name, arguments = function.get("name"), function.get("arguments")
+        if isinstance(arguments, str) and bare and bare == arguments.strip():
+            return True
+        if isinstance(name, str) and name and re.match(rf"{re.escape(name)}(?:\Z|[(\[{{:\n])", bare):
+            return True
+    return False
 
 
 def _number(written: object) -> int | None:

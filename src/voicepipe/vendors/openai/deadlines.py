@@ -13,6 +13,7 @@ from voicepipe.errors import ConfigurationError
 from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
 from voicepipe.text.sentences import SentenceSplitter
 from voicepipe.vendors.loose_json import is_object
+from voicepipe.vendors.openai.completion import Unspoken
 
 if TYPE_CHECKING:
     from voicepipe.vendors.openai.completion import Part
@@ -35,16 +36,18 @@ class Deadlines:
         first_token_s: From sending a request to its first data event.
         gap_s: Between two data events.
         first_sentence_s: From sending a request to the end of its first sentence, or of its first call, which may
-            arrive letter by letter. A model that thinks before it speaks needs more.
+            arrive letter by letter. The time for which the model thinks does not count.
+        thinking_s: For all thoughts of a reply, as long as they arrive without a gap.
     """
 
     first_token_s: float = 4.0
     gap_s: float = 3.0
     first_sentence_s: float = 6.0
+    thinking_s: float = 20.0
 
     def __post_init__(self) -> None:
         """Refuse deadlines that no service can meet."""
-        if not min(self.first_token_s, self.gap_s) > 0:
+        if not min(self.first_token_s, self.gap_s, self.thinking_s) > 0:
             raise ConfigurationError(f"deadlines must be positive seconds, not {self}")
         if not self.first_sentence_s >= self.first_token_s:
             raise ConfigurationError(f"a sentence cannot come before its first token: raise first_sentence_s in {self}")
@@ -69,12 +72,17 @@ class Patience:
         self.until = asked_s + limits.first_token_s
         self._limits = limits
         self._sentence_due = asked_s + limits.first_sentence_s
+        self._thinks = False
+        self._thinks_since: float | None = None
+        self._thinking_left_s = limits.thinking_s
         self._splitter = SentenceSplitter()
         self._words = self._written = 0
         self._calls: dict[int, str] = {}
 
     def saw(self, part: Part) -> None:
         """Take note of a part: the first sentence is there once the caller can hear something, or a tool can run."""
+        if isinstance(part, (Unspoken, TextDelta, ToolCallDelta, ReplyEnd)):
+            self._thinks = isinstance(part, Unspoken)
         if self._sentence_due == math.inf:
             return
         match part:
@@ -94,8 +102,20 @@ class Patience:
     def renew(self, now: float, *, held_s: float) -> None:
         """Wait for the next data event; the pipeline took `held_s` to accept the parts of the last one."""
         self._sentence_due += held_s
-        if self._sentence_due < now + self._limits.gap_s:
-            self.until, self.waits_for = self._sentence_due, f"the first sentence ({self._limits.first_sentence_s:g} s)"
+        came_s = now - held_s
+        if self._thinks and self._thinks_since is None:
+            self._thinks_since = came_s
+        elif self._thinks_since is not None and not self._thinks:
+            thought_s, self._thinks_since = came_s - self._thinks_since, None
+            self._sentence_due += thought_s
+            self._thinking_left_s -= thought_s
+        if self._thinks_since is None:
+            due, late = self._sentence_due, f"the first sentence ({self._limits.first_sentence_s:g} s)"
+        else:
+            due = self._thinks_since + self._thinking_left_s
+            late = f"the end of its thoughts ({self._limits.thinking_s:g} s)"
+        if due < now + self._limits.gap_s:
+            self.until, self.waits_for = due, late
         else:
             self.until, self.waits_for = now + self._limits.gap_s, f"the next piece ({self._limits.gap_s:g} s)"
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from voicepipe.core.channel import Outbox
     from voicepipe.http.client import HTTPClient
     from voicepipe.http.response import HTTPResponse
+    from voicepipe.vendors.openai.spoken_text import SpokenText
 
 __all__ = ["PATH", "Exchange"]
 
@@ -44,15 +45,23 @@ class Exchange:
             `run` has returned, since a service counts the tokens when the reply is over.
         limits: How long to wait for a stream; None for a whole answer.
         filler: What stands for the arguments of a call that has none. See `CompletionParser`.
+        spoken: What of the reply's text is spoken.
     """
 
     def __init__(
-        self, http: HTTPClient, body: str, outbox: Outbox[Part], *, limits: Deadlines | None, filler: str = ""
+        self,
+        http: HTTPClient,
+        body: str,
+        outbox: Outbox[Part],
+        *,
+        limits: Deadlines | None,
+        filler: str = "",
+        spoken: SpokenText | None = None,
     ) -> None:
         self._http = http
         self._body = body
         self._outbox = outbox
-        self._parser = CompletionParser(http.vendor, http.hide, filler)
+        self._parser = CompletionParser(http.vendor, http.hide, filler, spoken)
         now = anyio.current_time()
         self._patience = Patience(limits, now) if limits else PatienceForAll(now)
 
