@@ -186,7 +186,7 @@ def test_it_does_not_interrupt_itself(agent: str, pulse: PulseDaemon, folder: Pa
             shown = interrupted(process)
     assert re.findall(r"  (caller|agent|cut|failed) ", shown) == []
     ignored = f"the agent's own voice, ignored: {HOURS.lower().rstrip('.')}\n"
-    assert (ignored in shown) is (agent == "open_agent")  # the other one hears silence meanwhile
+    assert (ignored in shown) is (agent == "open_agent")  # the other recogniser gets silence meanwhile
     assert words(last_spoken(recording.pcm), READ_BACK).startswith(WHOLE)
 
 

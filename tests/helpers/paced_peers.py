@@ -1,4 +1,4 @@
-"""Peers of a paced output, and a session in which nobody speaks but the test."""
+"""Peers of a paced output, and a session in which only the test writes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def shown(pcm: bytes) -> str:
 
 
 class Line(vp.PacedOutput):
-    """A peer that takes everything at once, and notes when it came.
+    """A peer that takes everything immediately, and notes when it arrived.
 
     Attributes:
         log: (time in ms, what came): frames as their samples' values, "clear", and marks as "mark 1".
@@ -62,7 +62,7 @@ class MarkingLine(ClearingLine):
 
 @asynccontextmanager
 async def playing(output: vp.Output) -> AsyncGenerator[vp.Session]:
-    """Let an output live in a session in which nobody speaks but the test."""
+    """Attach an output to a session in which only the test writes."""
     row = vp.Pipeline(ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice(sample_rate=output.sample_rate))
     async with row.session(output=output) as session:
         yield session

@@ -64,7 +64,7 @@ TENTH = 3_200
 """Bytes of a tenth of a second at 16 kHz."""
 
 TRIES = 500
-"""How often the server is asked whether it is there; asking takes some 10 ms."""
+"""How often to check whether the server is up; a check takes some 10 ms."""
 
 
 class PulseDaemon:
@@ -96,12 +96,12 @@ class PulseDaemon:
         raise AssertionError("pulseaudio does not answer")
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """Kill it, as a crash would."""
         self._server.kill()
         self._server.wait()
 
     def hang(self) -> None:
-        """Stop it, so that it answers nothing any more."""
+        """Stop it, so that it no longer answers."""
         self._server.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
@@ -109,13 +109,13 @@ class PulseDaemon:
         self._server.send_signal(signal.SIGCONT)
 
     def pactl(self, *arguments: str) -> str:
-        """Ask it for something."""
+        """Send it a command."""
         return subprocess.run(
             ["pactl", *arguments], env=self.env, check=True, capture_output=True, text=True, timeout=10
         ).stdout
 
     def play(self, wav: Path, sink: str = "micfeed") -> subprocess.Popen[bytes]:
-        """Play a file into a sink, and return at once."""
+        """Play a file into a sink, and return immediately."""
         return subprocess.Popen(["paplay", f"--device={sink}", str(wav)], env=self.env)
 
     def recorder(self, sink: str = "speaker", rate: int = 16_000) -> list[str]:
@@ -150,7 +150,7 @@ class Recording:
 
 @contextmanager
 def daemon() -> Iterator[PulseDaemon]:
-    """Run a server, and let this process use it."""
+    """Run a server, and make this process use it."""
     folder = Path(tempfile.mkdtemp(prefix="vp-pulse-"))
     before = dict(os.environ)
     server = PulseDaemon(folder)
@@ -158,7 +158,7 @@ def daemon() -> Iterator[PulseDaemon]:
     try:
         import sounddevice
 
-        sounddevice._terminate()  # its list of devices is another server's, or nobody's
+        sounddevice._terminate()  # its list of devices is another server's, or empty
         sounddevice._initialize()
         yield server
     finally:

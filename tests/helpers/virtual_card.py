@@ -114,7 +114,7 @@ class VirtualCard:
 
 
 class VirtualStream:
-    """A stream that runs, with what was played of it: when each block's first sample was heard, and the block."""
+    """A running stream, with what it has played: each block, and when its first sample was audible."""
 
     def __init__(self, card: VirtualCard, sample_rate: int, block_s: float, ended: Callable[[], None]) -> None:
         self.sample_rate = sample_rate
@@ -134,7 +134,7 @@ class VirtualStream:
         self._arm()
 
     def suspend(self) -> None:
-        """Nothing comes any more, and nothing is said about it."""
+        """Stop giving or taking blocks, without reporting it."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -149,7 +149,7 @@ class VirtualStream:
 
     @property
     def sound(self) -> bytes:
-        """All that was played, silence included."""
+        """Everything that was played, including silence."""
         return b"".join(pcm for _, pcm in self.played)
 
     def _arm(self) -> None:

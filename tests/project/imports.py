@@ -1,6 +1,6 @@
 """The imports of the package, read from its source. `python -m tests.project.imports` prints the picture.
 
-Imports under `if TYPE_CHECKING:` count like any other: whoever reads a module has to know what it names.
+Imports under `if TYPE_CHECKING:` count like any other, because a reader of a module has to know the names in it.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ FILES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py")
 
 @pytest.mark.parametrize("file", FILES)
 def test_only_the_loop_tells_the_time(file: str) -> None:
-    """A module of the library uses no clock, no sleep and no task that anyio does not know."""
+    """A module of the library uses no clock, sleep or task that bypasses anyio."""
     text = (PACKAGE / file).read_text(encoding="utf-8")
     assert uses(text, may_read_loop=file.startswith("testing") or file in ON_OTHER_THREADS) == []
 

@@ -174,7 +174,7 @@ def name_of(path: Path) -> str:
 
 @pytest.mark.parametrize("page", GUIDES, ids=name_of)
 def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
-    """The Python blocks of a page run in order, to their end, and complain about nothing."""
+    """The Python blocks of a page run in order, to their end, without a warning."""
     ran = run_page(page, page.read_text(encoding="utf-8"), tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
 
@@ -249,7 +249,7 @@ def test_a_failing_block_is_found_by_its_line(tmp_path: Path) -> None:
     ],
 )
 def test_a_block_cannot_opt_out(markdown: str, said: str) -> None:
-    """A block that is not marked as exactly one of the languages is refused, so none escapes being run."""
+    """A block must be marked with exactly one of the languages, so that no Python block is skipped."""
     with pytest.raises(AssertionError, match=said):
         blocks_of(markdown)
 
@@ -269,9 +269,9 @@ def test_a_block_cannot_opt_out(markdown: str, said: str) -> None:
     ],
 )
 def test_an_unknown_command_is_found(line: str, unknown: str | None, tmp_path: Path) -> None:
-    """A command that names a target, subcommand, extra or file that does not exist is told; the others are not."""
-    told = [said for command in commands_of(line) if (said := unknown_in(command, tmp_path))]
-    assert told == ([unknown] if unknown else [])
+    """A command is found if it names a target, subcommand, extra or file that does not exist, and only then."""
+    found = [said for command in commands_of(line) if (said := unknown_in(command, tmp_path))]
+    assert found == ([unknown] if unknown else [])
 
 
 @pytest.mark.parametrize(
