@@ -16,14 +16,14 @@ from weakref import WeakKeyDictionary
 
 from voicepipe.errors import ConfigurationError, IncompleteReply, VendorError
 from voicepipe.events import ModelUsage, RateLimitNear, RequestRetried
-from voicepipe.flow import ReplyEnd
+from voicepipe.flow import ReplyEnd, TextDelta
 from voicepipe.http.address import host_of
 from voicepipe.http.client import HTTPClient
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
 from voicepipe.model.window import Window
 from voicepipe.vendors.credentials import Credentials, authorization, without_key
-from voicepipe.vendors.openai.completion import Answer, Part, Unspoken
-from voicepipe.vendors.openai.conversation_json import Conversation, check_settings
+from voicepipe.vendors.openai.completion import Answer, Part, Unspoken, empty_reply
+from voicepipe.vendors.openai.conversation_json import Conversation, check_settings, was_answered
 from voicepipe.vendors.openai.deadlines import Deadlines
 from voicepipe.vendors.openai.exchange import PATH, Exchange
 from voicepipe.vendors.openai.retry import persist
@@ -158,7 +158,7 @@ class LLMStreamStage(Model):
         limits = self.deadlines if self.streams else None
 
         async def ask() -> None:
-            reply = _TurnOutbox(outbox, turn, asked.model)
+            reply = _TurnOutbox(outbox, turn, asked, self._http.vendor)
             turn.timeline.mark_again("llm_request")
             try:
                 await Exchange(self._http, body, reply, limits=limits, filler=filler, spoken=self._spoken(asked)).run()
@@ -239,27 +239,40 @@ class _TurnOutbox:
         is_used: Whether the pipeline has something of the reply.
     """
 
-    def __init__(self, outbox: Outbox[ReplyPart], turn: Turn, model: str) -> None:
+    def __init__(self, outbox: Outbox[ReplyPart], turn: Turn, asked: Request, vendor: str) -> None:
         self.is_used = False
         self._outbox = outbox
         self._turn = turn
-        self._model = model
+        self._asked = asked
+        self._vendor = vendor
         self._usage: Usage | None = None
 
     async def send(self, item: Part, /) -> None:
-        """Take a part of the reply. See `Outbox.send`."""
-        if isinstance(item, Usage):
-            self._usage = item  # some services count in each event; the last one is right
-        elif isinstance(item, RateLimit):
-            if item.is_near:
-                left = {"remaining": item.remaining, "limit": item.limit}
-                self._turn.emit(RateLimitNear(turn_id=self._turn.turn_id, reset_s=item.reset_s, **left))
-        elif not isinstance(item, Unspoken):
-            self.is_used |= not isinstance(item, ReplyEnd)
-            await self._outbox.send(item)
+        """Take a part of the reply. See `Outbox.send`.
+
+        Raises:
+            VendorError: The reply ends and was empty.
+        """
+        match item:
+            case Usage():
+                self._usage = item  # some services count in each event; the last one is right
+            case RateLimit():
+                if item.is_near:
+                    left = {"remaining": item.remaining, "limit": item.limit}
+                    self._turn.emit(RateLimitNear(turn_id=self._turn.turn_id, reset_s=item.reset_s, **left))
+            case TextDelta(text=text) if not self.is_used and not text.strip():
+                pass  # blanks ahead of the first word say nothing, and another try may follow
+            case Unspoken():
+                pass
+            case _:
+                if not isinstance(item, ReplyEnd):
+                    self.is_used = True
+                elif not self.is_used and not (self._turn.has_text or was_answered(self._asked.messages)):
+                    raise empty_reply(self._vendor, item)
+                await self._outbox.send(item)
 
     def close(self) -> None:
         """Report the tokens. A turn that is over reports nothing after its terminal event."""
         if (usage := self._usage) is not None and not self._turn.is_over:
             counts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-            self._turn.emit(ModelUsage(turn_id=self._turn.turn_id, model=usage.model or self._model, **counts))
+            self._turn.emit(ModelUsage(turn_id=self._turn.turn_id, model=usage.model or self._asked.model, **counts))

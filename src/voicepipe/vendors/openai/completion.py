@@ -1,8 +1,8 @@
 """Reads replies in the chat-completions format. Pure: no network, no clock.
 
 Rule 1: the service's JSON becomes parts of a reply here and nowhere else.
-Rule 2: JSON without meaning (null choices, unknown objects, blank deltas) is skipped. An error object, broken JSON, or
-        a reply without an end is an error.
+Rule 2: JSON without meaning (null choices, unknown objects, blank deltas) is skipped. An error object, a finish reason
+        that reports a failure, broken JSON, or a reply without an end is an error.
 Rule 3: a piece of one call never goes to another: if the service does not say whose it is, no call gets it.
 Rule 4: text is what the model says to the caller. Its thoughts, and calls written as text, are not: see `spoken_text`.
 
@@ -20,17 +20,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from voicepipe.errors import IncompleteReply, VendorError
-from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
+from voicepipe.flow import CUT_REASONS, ReplyEnd, TextDelta, ToolCallDelta
 from voicepipe.http.refusals import excerpt, failure
 from voicepipe.model.model import Completion, ReplyPart
 from voicepipe.vendors.loose_json import as_object, as_objects, is_object
 from voicepipe.vendors.openai.spoken_text import SpokenText
 from voicepipe.vendors.openai.usage import RateLimit, Usage, usage_in
+from voicepipe.vendors.openai.verdicts import failed_reply, finish_reason_in, reported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["Answer", "CompletionParser", "Part", "Unspoken", "unfinished"]
+__all__ = ["Answer", "CompletionParser", "Part", "Unspoken", "empty_reply", "unfinished"]
 
 log = logging.getLogger("voicepipe")
 
@@ -42,13 +43,6 @@ class Unspoken:
 
 Part: TypeAlias = ReplyPart | Usage | RateLimit | Unspoken
 """What a service sends: the reply itself, and what it counted."""
-
-CUT_REASONS: Final = {
-    "length": "raise max_tokens, or ask for less",
-    "max_tokens": "raise max_tokens, or ask for less",
-    "content_filter": "the service refuses what it would say; ask for something else",
-}
-"""Finish reasons that mean that an answer is not whole, and what to do about each."""
 
 THOUGHT_FIELDS: Final = ("reasoning_content", "reasoning", "reasoning_details")
 """Where servers with a reasoning parser send thoughts: DeepSeek, vLLM and llama.cpp; Ollama and Groq; OpenRouter."""
@@ -95,8 +89,7 @@ class CompletionParser:
         spoken: Takes the reply's text, and returns what of it is spoken.
 
     Attributes:
-        has_ended: Whether a finish reason has arrived.
-        is_over: Whether nothing that follows can belong to the reply: it has ended, or `[DONE]` has arrived.
+        has_ended: Whether the end has arrived: a finish reason or `[DONE]`. Nothing that follows belongs to the reply.
     """
 
     def __init__(
@@ -107,7 +100,6 @@ class CompletionParser:
         spoken: SpokenText | None = None,
     ) -> None:
         self.has_ended = False
-        self.is_over = False
         self._vendor = vendor
         self._without_key = without_key
         self._filler = filler
@@ -130,17 +122,17 @@ class CompletionParser:
             VendorError: The event reports an error or is not a JSON object, or the reply ends and held nothing but text
                 that is not spoken.
         """
-        if data.strip() == "[DONE]":
-            self.is_over = True
-        if self.is_over:
+        if data.strip() == "[DONE]" and not self.has_ended:
+            yield from self._end("")
+        elif self.has_ended:
             with suppress(VendorError):  # the reply is whole, whatever else may come
                 yield from usage_in(self._object(data))
-            return
-        if name == "error":
-            raise self._broken("reported an error", data)
-        if name != "message" and not data.lstrip().startswith(("{", "[")):
-            return
-        chunk = self._object(data)
+        elif name == "error":
+            raise self._reported(data)
+        elif name == "message" or data.lstrip().startswith(("{", "[")):
+            yield from self._chunk(self._object(data))
+
+    def _chunk(self, chunk: dict[str, Any]) -> Iterator[Part]:
         if "usage" in chunk:
             yield from usage_in(chunk)
         for choice in self._chosen(as_objects(chunk.get("choices"))):
@@ -159,13 +151,17 @@ class CompletionParser:
         choices = as_objects(completion.get("choices"))
         if not choices:
             held = ", ".join(completion) or "nothing"
-            raise self._broken("answered with JSON that is not a completion: it holds", held)
+            raise self._broken(
+                f"answered with JSON that is not a completion: it holds: {excerpt(self._without_key(held))}"
+            )
         yield from usage_in(completion)
         message = as_object(choices[0].get("message"))
         calls = as_objects(message.get("tool_calls") or choices[0].get("tool_calls"))
         numbered = [{**call, "index": number} for number, call in enumerate(calls)]  # each is a call of its own
         self._spoken.foresee(_words(message.get("content")))
         yield from self._part(choices[0], {**message, "tool_calls": numbered})
+        if not self.has_ended:
+            yield from self._end("")  # a whole body is a whole reply
 
     def _object(self, data: str) -> dict[str, Any]:
         try:
@@ -176,7 +172,7 @@ class CompletionParser:
         if errors:
             # The reply's text may stand next to the error; it is not quoted.
             error = errors[0].get("error")
-            raise self._broken("reported an error", json.dumps(error) if error and "choices" in errors[0] else data)
+            raise self._reported(json.dumps(error) if error and "choices" in errors[0] else data)
         if not isinstance(chunk, dict):
             raise self._broken("sent something that is not a JSON object")
         return cast("dict[str, Any]", chunk)
@@ -193,14 +189,15 @@ class CompletionParser:
                 yield choice
 
     def _part(self, choice: dict[str, Any], piece: dict[str, Any]) -> Iterator[Part]:
+        reason = finish_reason_in(choice)
         if error := choice.get("error"):
-            raise self._broken("reported an error", json.dumps(error))
+            raise self._reported(json.dumps(error), retryable=failed_reply(reason))
         calls = as_objects(piece.get("tool_calls") or choice.get("tool_calls"))
         if piece.get("role") not in OTHER_ROLES:
             yield from self._text(piece, calls)
         for call in calls:
             yield from self._call(call)
-        if isinstance(reason := choice.get("finish_reason"), str) and reason and not self.has_ended:
+        if reason and not self.has_ended:
             yield from self._end(reason)
 
     def _text(self, piece: dict[str, Any], calls: list[dict[str, Any]]) -> Iterator[Part]:
@@ -217,7 +214,9 @@ class CompletionParser:
             yield Unspoken()
 
     def _end(self, reason: str) -> Iterator[ReplyPart]:
-        self.has_ended = self.is_over = True
+        if failed_reply(reason):
+            raise failure(self._vendor, f"could not finish the reply (finish reason {reason!r})", retryable=True)
+        self.has_ended = True
         if text := self._spoken.end():
             yield TextDelta(text)
         if not self._calls:
@@ -302,10 +301,18 @@ class CompletionParser:
             return ""
         return written
 
-    def _broken(self, what: str, data: str | None = None) -> VendorError:
-        # A service's report of an error is quoted. A broken event is not, because it may hold the reply's text.
-        shown = "" if data is None else f": {excerpt(self._without_key(data)) or '(empty)'}"
-        return failure(self._vendor, f"{what}{shown}")
+    def _broken(self, what: str) -> VendorError:
+        # Not quoted, because it may hold the reply's text.
+        return failure(self._vendor, what)
+
+    def _reported(self, data: str, *, retryable: bool = False) -> VendorError:
+        """Return the error for one that the service reports; it is quoted."""
+        body: object = data
+        with suppress(ValueError, RecursionError):
+            body = json.loads(data)
+        error = reported(self._vendor, f"reported an error: {excerpt(self._without_key(data)) or '(empty)'}", body)
+        error.retryable |= retryable
+        return error
 
 
 class Answer:
@@ -346,19 +353,31 @@ class Answer:
 
         Raises:
             IncompleteReply: The model was stopped before its end.
+            VendorError: The answer is empty.
         """
         if remedy := CUT_REASONS.get(self._finish_reason):
             raise IncompleteReply(
                 f"{self._vendor} cut the answer short ({self._finish_reason}): {remedy}", vendor=self._vendor
             )
+        if not self._calls and not "".join(self._text).strip():
+            raise empty_reply(self._vendor, ReplyEnd(finish_reason=self._finish_reason))
         first_call = next(iter(self._calls.values()), None)
         arguments = "" if first_call is None else "".join(first_call) or "{}"
         return Completion(text="".join(self._text), arguments=arguments, finish_reason=self._finish_reason)
 
 
+def empty_reply(vendor: str, end: ReplyEnd) -> VendorError:
+    """Return the error for a reply without words and calls. Asking again may help, unless the service cut it."""
+    if end.is_cut:
+        what = f"stopped the reply before its first word ({end.finish_reason}): {CUT_REASONS[end.finish_reason]}"
+    else:
+        what = f"sent an empty reply (finish reason {end.finish_reason or None!r})"
+    return failure(vendor, what, retryable=not end.is_cut)
+
+
 def unfinished(vendor: str) -> IncompleteReply:
-    """Return the error for a reply without a finish reason. It is retryable while nothing of the reply was used."""
-    error = IncompleteReply(f"{vendor} ended the reply without a finish reason", vendor=vendor)
+    """Return the error for a reply without an end. It is retryable while nothing of the reply was used."""
+    error = IncompleteReply(f"{vendor} closed the connection without an end of the reply", vendor=vendor)
     error.retryable = True
     return error
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from voicepipe.model.model import Request
     from voicepipe.model.window import Window
 
-__all__ = ["Conversation", "check_settings", "messages_json"]
+__all__ = ["Conversation", "check_settings", "messages_json", "was_answered"]
 
 OWN_FIELDS: Final = {"messages", "stream", "tools", "model"}
 """Fields of a body that the stage sets itself."""
@@ -117,6 +117,21 @@ class Conversation:
     def _forget(self, sent: Sequence[Message]) -> None:
         kept = set(map(id, sent))
         self._final = {key: known for key, known in self._final.items() if key in kept}
+
+
+def was_answered(messages: Sequence[Message]) -> bool:
+    """Return whether the model said something to the caller before it called tools, and all of them succeeded.
+
+    Then it may have nothing to add to their results.
+    """
+    replies: list[AssistantMessage] = []
+    for message in reversed(messages):
+        if isinstance(message, UserMessage):
+            break
+        replies.append(message)
+    calls = [call for reply in replies for call in reply.calls]
+    has_words = any(reply.text.strip() for reply in replies if reply.calls)
+    return has_words and all(call.status == "done" for call in calls)
 
 
 def check_settings(request: Request, part: str) -> None:
