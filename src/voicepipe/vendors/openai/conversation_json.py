@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from voicepipe.model.model import Request
     from voicepipe.model.window import Window
+    from voicepipe.vendors.openai.services import LimitField
 
 __all__ = ["Conversation", "check_settings", "messages_json", "was_answered"]
 
@@ -59,19 +60,20 @@ class Conversation:
         # With the message, so that its id is not used again.
         self._final: dict[int, tuple[Message, str]] = {}
 
-    def body(self, request: Request, *, stream: bool, schemas: str = "") -> str:
+    def body(self, request: Request, *, stream: bool, schemas: str = "", limit_field: LimitField = "max_tokens") -> str:
         """Return the body of a request.
 
         Args:
             request: What is asked, with the conversation.
             stream: Whether the reply should come in pieces.
             schemas: Its tools and format as JSON text, each after a comma. See `SchemaTexts`.
+            limit_field: The field that limits the reply.
 
         Raises:
             ConfigurationError: A call has no id, no result, or the id of another call.
         """
         messages = self.rendered(request.system or "", request.messages)
-        return f'{_dumped(_fields(request, stream=stream))[:-1]}{schemas},"messages":{messages}}}'
+        return f'{_dumped(_fields(request, limit_field, stream=stream))[:-1]}{schemas},"messages":{messages}}}'
 
     def rendered(self, system: str, messages: Sequence[Message]) -> str:
         """Return the messages as a JSON array."""
@@ -178,11 +180,12 @@ def _names(request: Request) -> list[str]:
     return [str(tool["function"]["name"]) for tool in request.tools]
 
 
-def _fields(request: Request, *, stream: bool) -> dict[str, Any]:
+def _fields(request: Request, limit_field: LimitField, *, stream: bool) -> dict[str, Any]:
     """Return the body of a request without its messages, tools and format."""
     fields: dict[str, Any] = {"model": request.model, "stream": stream}
-    if request.max_tokens is not None:
-        fields["max_tokens"] = request.max_tokens
+    # A service refuses two limits.
+    if request.max_tokens is not None and not {"max_tokens", "max_completion_tokens"} & set(request.extra_body):
+        fields[limit_field] = request.max_tokens
     if request.temperature is not None:
         fields["temperature"] = request.temperature
     fields |= request.extra_body

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from contextlib import aclosing, asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -19,9 +18,11 @@ from voicepipe.http.client import HTTPClient
 from voicepipe.http.refusals import excerpt, failure
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.vendors.credentials import Credentials, authorization, without_key
+from voicepipe.vendors.extras import Extras
+from voicepipe.vendors.openai.services import known_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
 
     from pydantic import SecretStr
 
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAITTS", "SpeechBody"]
 
-OPENAI_HOST: Final = "api.openai.com"
-OPENAI_URL: Final = f"https://{OPENAI_HOST}/v1"
-OPENAI_KEY: Final = "OPENAI_API_KEY"
+OPENAI_URL: Final = "https://api.openai.com/v1"
 
 PATH: Final = "/audio/speech"
 
@@ -70,7 +69,10 @@ class OpenAITTS(TTSSink):
             file can contradict it.
         api_key: The key. Over plain http it is sent only to this machine.
         api_key_env: Name of the environment variable that holds the key, read when the pipeline is opened. Without it
-            and `api_key`, OpenAI's key is read from OPENAI_API_KEY; that key is sent to no other host.
+            and `api_key`, a known service's key is read from its usual variable, as OpenAI's from OPENAI_API_KEY; that
+            key is sent to no other host.
+        headers: Further headers of each request. See `LLMStreamStage`.
+        params: Query parameters of each request, e.g. Azure's {"api-version": "2025-03-01-preview"}.
 
     Raises:
         ConfigurationError: A value is invalid; raised here or when the pipeline is opened.
@@ -90,6 +92,8 @@ class OpenAITTS(TTSSink):
         sample_rate: int = 24_000,
         api_key: str | SecretStr | None = None,
         api_key_env: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
     ) -> None:
         for name, value in (("model", model), ("voice", voice)):
             if not value.strip():
@@ -99,9 +103,16 @@ class OpenAITTS(TTSSink):
         if sample_rate < 8_000:
             raise ConfigurationError(f"OpenAITTS: sample_rate must be at least 8000 a second, not {sample_rate!r}")
         host = host_of(base_url, PATH)
-        usual_env = OPENAI_KEY if host == OPENAI_HOST else None
+        self._service = known_service(host)
+        self._extras = Extras("OpenAITTS", base_url, host, headers, params)
         self._credentials = Credentials(
-            "OpenAITTS", base_url, host, api_key=api_key, api_key_env=api_key_env, usual_env=usual_env
+            "OpenAITTS",
+            base_url,
+            host,
+            api_key=api_key,
+            api_key_env=api_key_env,
+            usual_env=self._service.key_env,
+            own_header=self._service.header if self._extras.carries(self._service.header) else "",
         )
         self.base_url = base_url
         self.model = model
@@ -118,7 +129,13 @@ class OpenAITTS(TTSSink):
     async def open(self) -> AsyncGenerator[None]:
         """Keep one pool of warm connections for all sessions."""
         key = self._credentials.read()
-        self._http = HTTPClient(self.base_url, authorization(key), hide=partial(without_key, key=key))
+        service, extras = self._service, self._extras
+        self._http = HTTPClient(
+            self.base_url,
+            {**authorization(key, service.scheme, service.header), **extras.headers},
+            hide=lambda text: extras.hidden(without_key(text, key)),
+            params=extras.params,
+        )
         async with self._http.open(warms=True):
             yield
 

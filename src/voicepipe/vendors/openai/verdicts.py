@@ -47,6 +47,25 @@ PASSING: Final = re.compile(
 PASSING_WORDS: Final = re.compile(r"overloaded|temporarily unavailable|try again|at capacity", re.IGNORECASE)
 """What the message of such an error says if it has neither a type nor a code."""
 
+REFUSED: Final = r"(?:unsupported|not.{1,12}support|not.{1,8}permit|unrecogni[sz]ed|unknown|unexpected|extra|invalid)"
+
+
+def _refuses(name: str) -> str:
+    return rf"\b{name}\b.{{0,80}}{REFUSED}|{REFUSED}.{{0,80}}\b{name}\b"
+
+
+ADVICE: Final = tuple(
+    (re.compile(sign, re.IGNORECASE | re.DOTALL), remedy)
+    for sign, remedy in (
+        (r"use .{0,3}max_completion_tokens", 'set max_tokens_field="max_completion_tokens"'),
+        (_refuses("max_completion_tokens"), 'set max_tokens_field="max_tokens"'),
+        (_refuses("max_tokens"), 'set max_tokens_field="max_completion_tokens"'),
+        (_refuses("temperature"), "set temperature=None"),
+        (r"api.version", "set params={'api-version': '...'}"),
+    )
+)
+"""What a refusal says, and the option of `LLMStreamStage` that helps."""
+
 NAMES: Final = ("type", "code", "status", "name", "error_type")
 WORDS: Final = ("message", "detail", "error")
 
@@ -99,16 +118,20 @@ def reported(vendor: str, said: str, body: object) -> VendorError:
 
 
 def weighed(error: VendorError, words: str) -> VendorError:
-    """Return the error for a refusal, which its status may call final although its body does not.
+    """Return the error for a refusal: its body may say that it passes, or what this library can do about it.
 
     Args:
         error: The error for the status.
         words: The body that came with it.
     """
-    if type(error) is VendorError and not error.retryable:
-        with suppress(ValueError, RecursionError):  # a page, or nothing: the status counts
-            error.retryable = is_passing(json.loads(words))
-    return error
+    if type(error) is not VendorError or error.retryable:
+        return error
+    retryable = False
+    with suppress(ValueError, RecursionError):  # a page, or nothing: the status counts
+        retryable = is_passing(json.loads(words))
+    advice = next((remedy for sign, remedy in ADVICE if sign.search(words)), "")
+    said = f"{error}; {advice}" if advice else str(error)
+    return VendorError(said, vendor=error.vendor, retryable=retryable)
 
 
 def _errors(body: object) -> Iterator[dict[str, Any]]:
