@@ -22,7 +22,8 @@ from voicepipe.model.model import Completion, Model, ReplyPart, Request
 from voicepipe.model.window import Window
 from voicepipe.vendors.credentials import Credentials, authorization, without_key
 from voicepipe.vendors.extras import Extras
-from voicepipe.vendors.openai.completion import Answer, Part, Unspoken, empty_reply
+from voicepipe.vendors.openai.answer import Answer, empty_reply
+from voicepipe.vendors.openai.completion import Part, Unspoken
 from voicepipe.vendors.openai.conversation_json import Conversation, check_settings, was_answered
 from voicepipe.vendors.openai.deadlines import Deadlines
 from voicepipe.vendors.openai.exchange import PATH, Exchange

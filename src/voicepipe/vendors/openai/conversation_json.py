@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage, check_calls
+from voicepipe.vendors.loose_json import is_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -253,12 +254,10 @@ def _refuse(constant: str) -> float:
 
 
 def _sendable(arguments: str, filler: str) -> str:
-    """Return the arguments as the model wrote them; the filler in place of broken ones, which some servers refuse."""
-    try:
-        values = json.loads(arguments)
-    except (ValueError, RecursionError):
+    """Return the arguments as the model wrote them. What is no object is put into one: some servers refuse it."""
+    if "".join(arguments.split()) in ("", "{}"):
         return filler
-    return arguments if isinstance(values, dict) and values else filler
+    return arguments if is_object(arguments) else _dumped({"unreadable_arguments": arguments})
 
 
 def _sendable_name(name: str) -> str:

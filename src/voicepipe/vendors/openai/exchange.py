@@ -15,7 +15,8 @@ import anyio
 
 from voicepipe.errors import VendorError
 from voicepipe.http.refusals import failure
-from voicepipe.vendors.openai.completion import CompletionParser, Part, unfinished
+from voicepipe.vendors.openai.answer import unfinished
+from voicepipe.vendors.openai.completion import CompletionParser, Part
 from voicepipe.vendors.openai.deadlines import Deadlines, Patience, PatienceForAll
 from voicepipe.vendors.openai.usage import limit_in
 from voicepipe.vendors.openai.verdicts import weighed
