@@ -114,8 +114,8 @@ class CallReader:
         """Yield what was held back.
 
         Args:
-            was_cut: Whether the service stopped the model. Then no call runs whose arguments may have been cut off: they
-                are made invalid.
+            was_cut: Whether the service stopped the model. Then calls whose arguments may have been cut off are made
+                invalid, so that none of them runs.
         """
         yield from (ToolCallDelta(index=index, arguments=held) for index, held in self._held.items())
         if was_cut:
