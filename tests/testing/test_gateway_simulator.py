@@ -120,7 +120,7 @@ async def test_a_call_with_a_tool_is_the_same_with_each_quirk(quirks: GatewayQui
     asked, shop = await hold(gateway)
 
     assert isinstance(asked.end, vp.TurnCompleted), asked.end
-    assert (asked.said, shop.numbers, asked.retries) == ("One moment.It is on its way. Anything else?", [42], 0)
+    assert (asked.said, shop.numbers, asked.retries) == ("One moment. It is on its way. Anything else?", [42], 0)
     assert gateway.script.unused == ()
 
 

@@ -96,7 +96,7 @@ async def test_words_in_front_of_a_call_as_text_are_spoken(caplog: pytest.LogCap
     gateway = GatewaySimulator([Calls("look", {}, say="Let me see. ")], quirks=GatewayQuirks(calls_as_text="tags"))
     async with gateway.serve() as base_url:
         asked = await ask(base_url)
-    assert (asked.said, type(asked.end)) == ("Let me see.", vp.TurnCompleted)
+    assert (asked.said, type(asked.end)) == ("Let me see. ", vp.TurnCompleted)
     assert "wrote a tool call as text (<tool_call>)" in caplog.text
 
 
