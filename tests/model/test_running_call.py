@@ -62,7 +62,7 @@ async def test_the_words_wait_until_the_agent_is_silent() -> None:
     async with row.session() as session:
         await session.user_says("Where is it?")
 
-    assert row.voice.sentences == [(0.0, "Let me see."), (1.1, "One moment."), (4.0, "Done.")]
+    assert row.voice.sentences == [(0.0, "Let me see. "), (1.1, "One moment."), (4.0, "Done.")]
 
 
 async def test_the_words_are_not_said_when_the_agent_speaks_all_the_time() -> None:
@@ -72,7 +72,7 @@ async def test_the_words_are_not_said_when_the_agent_speaks_all_the_time() -> No
     async with row.session() as session:
         await session.user_says("Where is it?")
 
-    assert [text for _, text in row.voice.sentences] == ["Let me see.", "Done."]
+    assert [text for _, text in row.voice.sentences] == ["Let me see. ", "Done."]
 
 
 class SpeaksOn(Model):

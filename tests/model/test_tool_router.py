@@ -45,7 +45,7 @@ async def test_text_before_a_call_is_spoken_at_once() -> None:
     async with row.session() as session:
         await session.user_says("Where is it?")
 
-    assert row.voice.sentences == [(0.0, "One moment."), (2.0, "Done.")]
+    assert row.voice.sentences == [(0.0, "One moment. "), (2.0, "Done.")]
     assert [message.text for message in list(session.history)[1:]] == ["One moment.", "Done."]
 
 
@@ -107,7 +107,7 @@ async def test_text_after_a_call_is_spoken_once() -> None:
     async with row.session() as session:
         await session.user_says("Rome?")
 
-    assert [sentence for _, sentence in row.voice.sentences] == ["Let me see.", "It takes a moment.", "Sunny."]
+    assert [sentence for _, sentence in row.voice.sentences] == ["Let me see. ", "It takes a moment.", "Sunny."]
     # It is heard in two segments, and the model later reads two sentences.
     assert [message.text for message in list(session.history)[1:]] == ["Let me see. It takes a moment.", "Sunny."]
 
