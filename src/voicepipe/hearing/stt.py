@@ -35,6 +35,10 @@ class STTStage(SessionStage[AudioFrame, Hearing]):
                 "write STTStage(PocketsphinxRecogniser(grammar)) or derive a class from Recogniser"
             )
 
+    @property
+    def fault_name(self) -> str:  # noqa: D102 - the base class says it
+        return self.recogniser.name
+
     async def run(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: AnySession) -> None:
         """Run the recogniser. See `Recogniser.recognise`."""
         await self.recogniser.recognise(inbox, outbox, session)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
+from voicepipe.core.failures import named
 from voicepipe.errors import ConfigurationError, IncompleteReply, VendorError
 from voicepipe.events import ModelUsage, RateLimitNear, RequestRetried
 from voicepipe.flow import ReplyEnd
@@ -198,7 +199,7 @@ class LLMStreamStage(Model):
         if system is None and isinstance(self.system, str):
             system = self.system
         elif system is None:
-            system = cast("Callable[[AnySession], str]", self.system)(turn.session) if turn else ""
+            system = self._prompt(turn.session) if turn else ""
         filled = replace(
             request,
             system=system,
@@ -208,7 +209,8 @@ class LLMStreamStage(Model):
             extra_body={**own.extra_body, **request.extra_body} if request.extra_body else own.extra_body,
         )
         if self._adjust and turn:
-            filled = self._adjust(filled, turn)
+            with named(f"{_name_of(self._adjust)}, the adjust function of {self.name}"):
+                filled = self._adjust(filled, turn)
             if not isinstance(cast("object", filled), Request):
                 if inspect.iscoroutine(filled):
                     filled.close()
@@ -222,6 +224,12 @@ class LLMStreamStage(Model):
     def _spoken(self, asked: Request) -> SpokenText:
         # Data that was asked for may look like a call.
         return SpokenText(begins_in_thoughts=self.begins_in_thoughts, keeps_json=asked.response_format is not None)
+
+    def _prompt(self, session: AnySession) -> str:
+        """Return what the application's prompt function writes; what it raises carries that function's name."""
+        write = cast("Callable[[AnySession], str]", self.system)
+        with named(f"the prompt function {_name_of(write)}"):
+            return write(session)
 
     def _body(self, asked: Request, conversation: Conversation, *, stream: bool) -> str:
         schemas = self._schemas.text(asked.tools, asked.response_format)
@@ -263,3 +271,7 @@ class _TurnOutbox:
         if (usage := self._usage) is not None and not self._turn.is_over:
             counts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
             self._turn.emit(ModelUsage(turn_id=self._turn.turn_id, model=usage.model or self._model, **counts))
+
+
+def _name_of(function: object) -> str:
+    return getattr(function, "__name__", type(function).__name__)
