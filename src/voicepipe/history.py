@@ -67,7 +67,7 @@ class ToolCall:
 class AssistantMessage:
     """What the agent said, or asked a tool to do.
 
-    `AssistantMessage("Hello!")` does for a history that a session begins with, as `AssistantMessage.said("Hello!")` does.
+    `AssistantMessage("Hello!")` does for a history that a session begins with, as does `AssistantMessage.said`.
 
     Attributes:
         generated: The text as the model wrote it.
@@ -142,8 +142,8 @@ class History:
     def to_json(self) -> list[dict[str, Any]]:
         """Return the messages as plain data, for logs and files; `from_json` reads it.
 
-        Each message is a dict with its `version`, the `role` "user" or "assistant", and its attributes. A tool call that
-        is still running stays "still running" in what is read back: nothing brings its result there.
+        Each message is a dict with its `version`, the `role` "user" or "assistant", and its attributes. A tool call
+        that is still running stays "still running" in what is read back: nothing brings its result there.
         """
         return [_as_json(message) for message in self._messages]
 

@@ -32,7 +32,7 @@ class SessionStage(Part, Generic[In, Out]):
     """A stage that lives for one session, reads items of one type and sends items of another."""
 
     @property
-    def fault_name(self) -> str:
+    def _fault_name(self) -> str:
         """How errors of `run` call this stage: by the part it runs, if it only runs another one."""
         return self.name
 

@@ -36,7 +36,7 @@ class STTStage(SessionStage[AudioFrame, Hearing]):
             )
 
     @property
-    def fault_name(self) -> str:  # noqa: D102 - the base class says it
+    def _fault_name(self) -> str:
         return self.recogniser.name
 
     async def run(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: AnySession) -> None:

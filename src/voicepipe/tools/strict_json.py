@@ -1,6 +1,7 @@
 """JSON that a language model wrote, read strictly.
 
-Rule 1: the JSON is exactly what its schema describes, or it is refused: nothing is repaired, guessed or ignored.
+Rule 1: the JSON is exactly what its schema describes, or it is refused: nothing is repaired, guessed or ignored. Only
+        a null of a field that has a default and is never null counts as left out.
 Rule 2: a refusal names fields and no values: a value may be something the caller said, and a refusal may be logged.
 Rule 3: pydantic is imported with the first text, not with the library: see `tool`, Rule 4.
 """
@@ -14,7 +15,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, get_args
 
 from voicepipe.errors import ToolError
-from voicepipe.tools.validation import guessed
+from voicepipe.tools.validation import guessed, without_idle_nulls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,6 +55,9 @@ def read_json(text: str, what: str, *, limit: int, schema: Mapping[str, Any], va
 
     try:
         parsed = _parsed(text, what, limit)
+        given = without_idle_nulls(parsed, schema)
+        if given is not parsed:
+            parsed, text = given, json.dumps(given)
         # As arguments and not as a configuration, so that they hold for inner models too, whatever those allow.
         found = validate(text, strict=True, extra="forbid")
         path = guessed(parsed, schema)

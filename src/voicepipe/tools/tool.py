@@ -164,7 +164,8 @@ class Tool(Generic[P, R]):
         """Return the values for `call` from the model's JSON, without those of parameters that the model left out.
 
         Types are as strict as JSON allows: a date or an enum is a string, a number never is. Empty text counts as `{}`
-        only for a tool without parameters.
+        only for a tool without parameters. A null for a parameter that has a default and is never null counts as left
+        out, in inner models too.
 
         Raises:
             ToolError: The arguments do not fit. The message names fields and no values. The message of an application's
