@@ -26,6 +26,7 @@ __all__ = [
     "ModelUsage",
     "RateLimitNear",
     "RecogniserLost",
+    "ReplyCut",
     "RequestRetried",
     "SentenceStarted",
     "StructuredDone",
@@ -95,6 +96,21 @@ class RequestRetried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyCut:
+    """A reply of the model is not whole, but it has called a tool: the turn goes on with what the tool brings.
+
+    A reply that is cut without having called a tool fails its turn (`TurnFailed`).
+
+    Attributes:
+        turn_id: The turn that goes on.
+        error: Why the reply is not whole.
+    """
+
+    turn_id: int
+    error: VoicepipeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StructuredDone:
     """What the caller said was put into one of the application's models, before or during the spoken reply.
 
@@ -142,7 +158,7 @@ class TurnCompleted(TurnEnded):
     """The reply was played to its end.
 
     Attributes:
-        finish_reason: Why the model stopped, in the vendor's word; "length" means that the reply was cut off.
+        finish_reason: Why the model stopped, in the vendor's word, e.g. "stop".
     """
 
     finish_reason: str
@@ -155,13 +171,15 @@ class TurnInterrupted(TurnEnded):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFailed(TurnEnded):
-    """The reply could not be given, or only in part.
+    """The reply could not be given, or only in part: it broke off, or the model was stopped at its limit of tokens.
 
     Attributes:
         error: Why.
+        finish_reason: Why the model stopped, in the vendor's word, e.g. "length"; "" if it did not end its last reply.
     """
 
     error: VoicepipeError
+    finish_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +297,7 @@ Event: TypeAlias = (
     | ToolStarted
     | ToolFinished
     | RequestRetried
+    | ReplyCut
     | StructuredDone
     | StructuredFailed
     | TurnEnded

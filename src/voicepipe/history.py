@@ -75,7 +75,7 @@ class AssistantMessage:
         heard: The part that the caller heard.
         calls: Tool calls, in the model's order.
         is_settled: Whether its turn has ended, so that `heard` no longer grows.
-        was_interrupted: Whether it was cut short.
+        was_interrupted: Whether it was cut short: by the caller, by an error, or at the model's limit of tokens.
     """
 
     generated: str = ""

@@ -96,12 +96,17 @@ class Turn:
         speech: What the turn says, and how much of it was heard.
         first_segment: The segment with which the speech now being prepared begins.
         failure: Why the reply is not whole, if it is not; what was said stays said.
-        finish_reason: The model's own word for why it stopped.
+        finish_reason: The model's own word for why it stopped its last reply; "" if it did not.
         is_withheld: Whether a stage in front of the model kept the caller's words to itself.
     """
 
     def __init__(
-        self, turn_id: int, session: SessionContext[Any], transcript: Transcript | None, *, is_draft: bool = False
+        self,
+        turn_id: int,
+        session: SessionContext[Any],
+        transcript: Transcript | None,
+        *,
+        is_draft: bool = False,
     ) -> None:
         self.turn_id = turn_id
         self.session = session
@@ -116,9 +121,13 @@ class Turn:
         self.failure: VoicepipeError | None = None
         self.finish_reason = ""
         self.is_withheld = False
+        self._needs_no_words = False
         self._before = session.history.snapshot()
         self._messages: list[Message] = [UserMessage(transcript.text)] if transcript else []
         self._segments: list[AssistantMessage] = []  # the message that each segment of speech belongs to
+        self._fillers: set[int] = set()  # the segments that are words of the application, not of the model
+        self._worded: list[AssistantMessage] = []  # the messages of which words of the model were spoken
+        self._unfinished: AssistantMessage | None = None  # the reply that the model is writing
         self._held_events: list[Event] = []
         self._at_work: list[str] = []
         if not is_draft:
@@ -138,8 +147,14 @@ class Turn:
 
     @property
     def has_text(self) -> bool:
-        """Whether the reply had anything to pronounce apart from what was said around its tool calls."""
-        return any(message.synthesised and not message.calls for message in self._segments)
+        """Whether the model had anything to say that can be the answer, or a tool answered without words.
+
+        What the model said before or between its tool calls can, if nothing follows and each of them succeeded.
+        """
+        if self._needs_no_words or any(not message.calls for message in self._worded):
+            return True
+        calls = [call for message in self._messages if isinstance(message, AssistantMessage) for call in message.calls]
+        return bool(self._worded) and all(call.status == "done" for call in calls)
 
     @property
     def is_silent(self) -> bool:
@@ -187,7 +202,7 @@ class Turn:
         self.settled.set()
         facts = _Facts(turn_id=self.turn_id, user_text=self.user_text, heard=heard, timeline=self.timeline)
         if self.failure:
-            return TurnFailed(**facts, error=self.failure)
+            return TurnFailed(**facts, error=self.failure, finish_reason=self.finish_reason)
         if self.state is TurnState.INTERRUPTED:
             return TurnInterrupted(**facts)
         if self.state is TurnState.EMPTY:
@@ -220,6 +235,10 @@ class Turn:
         """Note that a stage in front of the model kept the caller's words to itself, so that no reply is missing."""
         self.is_withheld = True
 
+    def needs_no_words(self) -> None:
+        """Note that the model's tools have done what was to be done, and no reply is wanted."""
+        self._needs_no_words = True
+
     def add_message(self, text: str = "") -> AssistantMessage:
         """Begin another assistant message of this reply; the speech that follows belongs to it."""
         message = AssistantMessage(generated=text)
@@ -229,13 +248,29 @@ class Turn:
         self.add_segment(message)
         return message
 
-    def add_segment(self, message: AssistantMessage) -> None:
-        """Begin another segment of speech, which belongs to a message of this reply."""
+    def add_segment(self, message: AssistantMessage, *, is_filler: bool = False) -> None:
+        """Begin another segment of speech, which belongs to a message of this reply.
+
+        Args:
+            message: The message.
+            is_filler: Whether the words are not the model's, as a tool's `say` is, so that they answer nothing.
+        """
+        if is_filler:
+            self._fillers.add(len(self._segments))
         self._segments.append(message)
 
-    def model_ended(self, finish_reason: str) -> None:
-        """Note why the model stopped, in its own word."""
+    def begin_reply(self) -> AssistantMessage:
+        """Begin a message that the model writes; until `model_ended` it is not whole."""
+        self.finish_reason = ""
+        self._unfinished = self.add_message()
+        return self._unfinished
+
+    def model_ended(self, finish_reason: str, *, is_cut: bool = False) -> None:
+        """Note why the model stopped, in its own word, and whether its message is not whole."""
         self.finish_reason = finish_reason
+        if self._unfinished is not None:
+            self._unfinished.was_interrupted |= is_cut
+        self._unfinished = None
 
     def speech_begins(self, lease: OutputLease) -> None:
         """Note that the turn speaks from here on, through this lease."""
@@ -247,7 +282,10 @@ class Turn:
         """Note that what is played from here on belongs to this sentence."""
         segment = min(sentence.segment, len(self._segments) - 1)  # a stage may have ended segments of its own
         self.speech.begin(sentence.text, segment)
-        self._segments[segment].synthesised += sentence.text
+        message = self._segments[segment]
+        message.synthesised += sentence.text
+        if segment not in self._fillers:
+            self._worded.append(message)
 
     def fail(self, error: VoicepipeError) -> None:
         """Note that the reply is not whole. What was said so far is still played; the first failure counts.
@@ -295,6 +333,8 @@ class Turn:
     def _settle_messages(self, *, was_cut: bool) -> str:
         """Write down what was heard, and return all of it."""
         heard = self.speech.heard()
+        if self._unfinished is not None:
+            self._unfinished.was_interrupted = True
         for segment, text in heard.items():
             # Two segments of one message: the model spoke on after a call.
             message = self._segments[segment]
@@ -303,7 +343,7 @@ class Turn:
             if not message.is_settled:
                 message.heard = message.heard.strip()
                 message.is_settled = True
-                message.was_interrupted = was_cut and _words(message.heard) != _words(message.generated)
+                message.was_interrupted |= was_cut and _words(message.heard) != _words(message.generated)
             if not message.generated and not message.calls:
                 self.session.history.discard(message)
         return " ".join(text.strip() for text in heard.values())

@@ -49,10 +49,12 @@ class Floor:
 
     Attributes:
         turn: The turn that has the floor; None when nobody has it.
+        is_closing: Whether the session ends when nobody has the floor and nothing waits to be said.
     """
 
     def __init__(self, session: SessionContext[Any], row: Row, playout: Playout, on_idle: Callable[[], None]) -> None:
         self.turn: Turn | None = None
+        self.is_closing = False
         self._session = session
         self._row = row
         self._playout = playout
@@ -160,7 +162,8 @@ class Floor:
             await self._speak(turn, text)
             await turn.committed.wait()  # needed for a draft that has nothing to say
             is_answered = turn.has_text
-            if (turn.failure or not is_answered) and self._row.fallback and not turn.is_withheld:
+            needs_fallback = (turn.failure or not is_answered) and not turn.is_withheld and not self.is_closing
+            if needs_fallback and self._row.fallback:
                 await self._speak(turn, self._row.fallback)
             self._settle(turn, "complete" if is_answered else "leave empty")
 

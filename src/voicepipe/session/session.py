@@ -82,7 +82,6 @@ class Session(Generic[Deps]):
         self._echo = EchoGuard(lambda: self._playout.audible_until_s) if has_echo else None
         self._floor = Floor(self, row, self._playout, self._on_idle)
         self._policy = TurnPolicy(row.turns, lambda: self._floor.phase, self._echo)
-        self._ends_when_idle = False
         self._calls: TaskGroup
 
     # --- what an application does with it -----------------------------------------------------------------------------
@@ -113,7 +112,7 @@ class Session(Generic[Deps]):
         """
         self.result = result if self.result is None else self.result
         if after_reply and self._floor.is_busy:
-            self._ends_when_idle = True
+            self._floor.is_closing = True
         else:
             self._end()
 
@@ -130,7 +129,7 @@ class Session(Generic[Deps]):
         now, before = anyio.current_time(), self._floor.turn
         if not self.ended.is_set():
             self._hear(Transcript(text, now, now), is_typed=True)
-        if (turn := self._floor.turn) is None or (turn is before and self._ends_when_idle):
+        if (turn := self._floor.turn) is None or (turn is before and self._floor.is_closing):
             raise ConfigurationError(
                 "user_says needs a live session; this one has ended, or ends with its current reply"
             )
@@ -265,7 +264,7 @@ class Session(Generic[Deps]):
         self._floor.go_on()  # a draft may have been dropped, and nothing started in its place
 
     def _carry_out(self, decision: Decision) -> None:
-        if self._ends_when_idle and isinstance(decision, Start | Interrupt):
+        if self._floor.is_closing and isinstance(decision, Start | Interrupt):
             return  # the last words are spoken to their end, and nothing is answered any more
         match decision:
             case Start(transcript=transcript, is_draft=is_draft):
@@ -280,13 +279,12 @@ class Session(Generic[Deps]):
                 pass
 
     def _on_idle(self) -> None:
-        if self._ends_when_idle:
+        if self._floor.is_closing:
             self._end()
 
     def _end(self) -> None:
         if self.ended.is_set():
             return
-        self._ends_when_idle = False
         self.ended.set()
         try:
             self._floor.interrupt()

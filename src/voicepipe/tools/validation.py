@@ -62,7 +62,7 @@ class _Pruning:
             return value
         schema = self._only(value, _resolved(schema, self._definitions))
         if isinstance(value, list):
-            return self._each(cast("list[Any]", value), schema)
+            return self._each(value, schema)
         return self._fields(cast("dict[str, Any]", value), schema)
 
     def _fields(self, value: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:

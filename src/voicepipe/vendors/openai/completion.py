@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from voicepipe.errors import IncompleteReply, VendorError
-from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
+from voicepipe.flow import CUT_REASONS, ReplyEnd, TextDelta, ToolCallDelta
 from voicepipe.http.refusals import excerpt, failure
 from voicepipe.model.model import Completion, ReplyPart
 from voicepipe.vendors.loose_json import as_object, as_objects, is_object
@@ -42,13 +42,6 @@ class Unspoken:
 
 Part: TypeAlias = ReplyPart | Usage | RateLimit | Unspoken
 """What a service sends: the reply itself, and what it counted."""
-
-CUT_REASONS: Final = {
-    "length": "raise max_tokens, or ask for less",
-    "max_tokens": "raise max_tokens, or ask for less",
-    "content_filter": "the service refuses what it would say; ask for something else",
-}
-"""Finish reasons that mean that an answer is not whole, and what to do about each."""
 
 THOUGHT_FIELDS: Final = ("reasoning_content", "reasoning", "reasoning_details")
 """Where servers with a reasoning parser send thoughts: DeepSeek, vLLM and llama.cpp; Ollama and Groq; OpenRouter."""
