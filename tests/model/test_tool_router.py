@@ -384,6 +384,7 @@ async def test_an_id_that_is_repeated_in_every_piece_stays() -> None:
 async def test_a_writing_tool_outlives_an_interruption() -> None:
     """A barge-in does not touch a writing tool: the model reads "still running" until it ends, then its result."""
     row, model = scripted([Calls("book", {}), Says("Yes?"), DONE], sleeper("book", 2.0, effect="write"))
+    row.follows_up = False
     async with row.session() as session:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(session.user_says, "Book a table")

@@ -50,7 +50,7 @@ WORD = re.compile(r"[a-z]+\d+x\d+")
 # --- what may happen --------------------------------------------------------------------------------------------------
 
 Act: TypeAlias = Literal[
-    "final", "guess", "same final", "blank final", "word", "noise", "interrupt", "say", "end after reply"
+    "final", "guess", "same final", "blank final", "word", "noise", "interrupt", "say", "reply", "end after reply"
 ]
 ReplyKind: TypeAlias = Literal[
     "words",
@@ -243,6 +243,8 @@ def do(session: vp.Session, act: str, record: Record) -> None:
             session.interrupt()
         case "say":
             session.say(record.words("say"))
+        case "reply":
+            session.reply("Speak.")
         case "end":
             session.end()
         case "end after reply":

@@ -22,12 +22,12 @@ from voicepipe.events import (
     TurnInterrupted,
     TurnStarted,
 )
-from voicepipe.history import AssistantMessage, Message, UserMessage
+from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage
 from voicepipe.text.markup import spoken
 from voicepipe.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from voicepipe.core.context import OutputLease, SessionContext
     from voicepipe.errors import VoicepipeError
@@ -98,6 +98,8 @@ class Turn:
         failure: Why the reply is not whole, if it is not; what was said stays said.
         finish_reason: The model's own word for why it stopped its last reply; "" if it did not.
         is_withheld: Whether a stage in front of the model kept the caller's words to itself.
+        note: What the application asks of the model in place of the caller; neither spoken nor kept.
+        shown: Of the calls whose results came after their turn, those that the model was sent in this one.
     """
 
     def __init__(
@@ -107,6 +109,8 @@ class Turn:
         transcript: Transcript | None,
         *,
         is_draft: bool = False,
+        note: str = "",
+        late: Sequence[ToolCall] = (),
     ) -> None:
         self.turn_id = turn_id
         self.session = session
@@ -121,6 +125,9 @@ class Turn:
         self.failure: VoicepipeError | None = None
         self.finish_reason = ""
         self.is_withheld = False
+        self.note = note
+        self.shown: tuple[ToolCall, ...] = ()
+        self._late = late
         self._needs_no_words = False
         self._before = session.history.snapshot()
         self._messages: list[Message] = [UserMessage(transcript.text)] if transcript else []
@@ -165,6 +172,12 @@ class Turn:
     def messages(self) -> tuple[Message, ...]:
         """The conversation as this turn sees it: what came before it, and its own messages."""
         return (*self._before, *self._messages)
+
+    @property
+    def request_messages(self) -> tuple[Message, ...]:
+        """What the model is sent: `messages`, and the application's note in the place of the caller's words."""
+        note = (UserMessage(self.note),) if self.note else ()
+        return (*self._before, *note, *self._messages)
 
     @property
     def at_work(self) -> list[str]:
@@ -261,6 +274,7 @@ class Turn:
 
     def begin_reply(self) -> AssistantMessage:
         """Begin a message that the model writes; until `model_ended` it is not whole."""
+        self.shown = tuple(self._late)
         self.finish_reason = ""
         self._unfinished = self.add_message()
         return self._unfinished

@@ -51,6 +51,7 @@ class SessionCalls:
     Attributes:
         tools: The tools that may be called.
         say_after_s: Seconds that a tool may take before its `say` is spoken.
+        follows_up: Whether the model is asked about results that come after their turn.
         call_ids: The ids of all calls so far.
         confirmations: What the caller has been asked.
         running: The calls whose tool is running, those that no turn waits for included.
@@ -58,6 +59,7 @@ class SessionCalls:
 
     tools: Toolset
     say_after_s: float
+    follows_up: bool
     call_ids: set[str]
     confirmations: Confirmations = field(default_factory=Confirmations)
     running: list[RunningCall] = field(default_factory=list["RunningCall"])
@@ -256,10 +258,13 @@ class RunningCall:
                 self._ended("done", result)
 
     def _ended(self, status: CallStatus, result: str) -> None:
-        """Give the tool's result to this call and to those that joined it."""
+        """Give the tool's result to this call and to those that joined it; the model hears of one that comes late."""
         for one in (self, *self._joined):
-            one._settle(status, result)
+            is_late = one.has_result.is_set() or one._turn.is_over
+            counts = one._settle(status, result)
             one.has_result.set()
+            if counts and is_late and self._tool.effect == "write" and self._session_calls.follows_up:
+                one._turn.session.late_result(one._call)
 
     def _settle(self, status: CallStatus, result: str) -> bool:
         return settle(self._call, status, result, self._turn)

@@ -54,6 +54,8 @@ class ToolRouter(Stage[Transcript, TextDelta]):
         turn_s: Seconds from a turn's start to its last text, tools included. Then the turn fails; what was said stays
             said.
         say_after_s: Seconds that a tool may take before its `say` is spoken.
+        follows_up: Whether the model is asked once more, as soon as nobody speaks, when a writing tool ends after the
+            turn that called it, so that the caller hears of it.
 
     Attributes:
         tools: The tools that can be called; a session may change its own (`Session.tools`).
@@ -68,6 +70,7 @@ class ToolRouter(Stage[Transcript, TextDelta]):
         *,
         turn_s: float = TURN_S,
         say_after_s: float = SAY_AFTER_S,
+        follows_up: bool = True,
     ) -> None:
         if isinstance(cast("object", tools), (Tool, Toolbox)):
             raise ConfigurationError(f"ToolRouter takes a list of tools; write ToolRouter([{tools!r}])")
@@ -80,6 +83,7 @@ class ToolRouter(Stage[Transcript, TextDelta]):
         self.turn_s = turn_s
         self.say_after_s = say_after_s
         self.model: Model | None = None
+        self.follows_up = follows_up
         self._calls: SessionCalls
 
     def with_model(self, model: Model) -> Self:
@@ -105,17 +109,22 @@ class ToolRouter(Stage[Transcript, TextDelta]):
         self._calls = SessionCalls(
             self.tools,
             say_after_s=self.say_after_s,
+            follows_up=self.follows_up,
             call_ids={call.call_id for reply in replies for call in reply.calls},
         )
         yield
 
     async def run(self, inbox: Inbox[Transcript], outbox: Outbox[TextDelta], turn: Turn) -> None:
-        """Reply to the turn's transcript. If the model fails, the turn notes it, and what was said stays said."""
+        """Reply to the turn's transcript, or in a turn without one to what the application asks of the model.
+
+        If the model fails, the turn notes it, and what was said stays said.
+        """
         model, transcript = cast("Model", self.model), None  # the pipeline puts the model there
         with anyio.move_on_after(self.turn_s) as limit:
             try:
                 transcript = await inbox.receive()
-                turn.understood(transcript.text)
+                if turn.transcript is not None:
+                    turn.understood(transcript.text)
                 await self._answer(model, outbox, turn)
             except anyio.EndOfStream:
                 turn.withhold()
@@ -133,7 +142,7 @@ class ToolRouter(Stage[Transcript, TextDelta]):
         for step in range(MAX_STEPS + 1):
             may_call = step < MAX_STEPS and not calls.are_hopeless
             offered = self.tools.definitions if may_call else ()
-            request = Request(messages=turn.messages, tools=offered, step=step)
+            request = Request(messages=turn.request_messages, tools=offered, step=step)
             message = turn.begin_reply()
             reply = CallingReply(request, message, self._calls, calls, outbox, turn)
             async with reply.running():

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.part import Part
     from voicepipe.hearing.recogniser import Recogniser
+    from voicepipe.history import ToolCall
     from voicepipe.session.wiring import Row
     from voicepipe.speaking.playback import Lease
     from voicepipe.tools.toolbox import Toolset
@@ -80,7 +81,7 @@ class Session(Generic[Deps]):
         self._events = EventLog()
         has_echo = output.has_echo if row.turns.loudspeaker is None else row.turns.loudspeaker
         self._echo = EchoGuard(lambda: self._playout.audible_until_s) if has_echo else None
-        self._floor = Floor(self, row, self._playout, self._on_idle)
+        self._floor = Floor(self, row, self._playout, self._on_idle, lambda: self._policy.speaks_until_s)
         self._policy = TurnPolicy(row.turns, lambda: self._floor.phase, self._echo)
         self._calls: TaskGroup
 
@@ -94,6 +95,19 @@ class Session(Generic[Deps]):
         """
         if not self.ended.is_set() and text.strip():
             self._floor.say(text)
+
+    def reply(self, instructions: str | None = None) -> None:
+        """Let the model speak without words of the caller, once the current reply has ended: a greeting, a nudge.
+
+        The caller can interrupt it like a reply, and replies that still wait are dropped then. The stages in front of
+        the model take no part. If the model has nothing to say, nothing is said.
+
+        Args:
+            instructions: What the model is to say or to do, e.g. "Greet the caller." The request ends with it as a
+                note, marked as the application's; the history does not keep it. None asks the model to go on.
+        """
+        if not self.ended.is_set():
+            self._floor.reply(instructions)
 
     def interrupt(self) -> None:
         """Stop speaking immediately. Once this returns, no further sample of the reply reaches the output.
@@ -191,6 +205,10 @@ class Session(Generic[Deps]):
     def start_call(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a tool outside of the turns, so that it cannot hold up a turn and a barge-in does not touch it."""
         self._calls.start_soon(run)
+
+    def late_result(self, call: ToolCall) -> None:
+        """Note that a call got its result after its turn, so that the caller hears of it."""
+        self._floor.late_result(call)
 
     def drop_draft(self, turn: Turn) -> None:
         """Drop a draft that can no longer be committed."""
