@@ -258,19 +258,24 @@ class CleanupOverran:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelUsage:
-    """The service counted a request to the model. Reported when the reply has ended, and not if it was cut off.
+    """The tokens of a request to the model, reported when the reply has ended, or with the end of its turn.
+
+    A whole reply is reported if the service counts it. Requests of `Structured` are reported as those for replies are.
 
     Attributes:
         turn_id: The turn that asked; one with tools asks several times.
         model: The model that replied, in the service's word.
         input_tokens: Tokens of the request.
         output_tokens: Tokens of the reply.
+        is_estimated: Whether the reply was cut or interrupted before the service counted it, so that the numbers are a
+            quarter of the bytes.
     """
 
     turn_id: int
     model: str
     input_tokens: int
     output_tokens: int
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

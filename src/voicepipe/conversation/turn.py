@@ -27,7 +27,7 @@ from voicepipe.text.markup import spoken
 from voicepipe.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from voicepipe.core.context import OutputLease, SessionContext
     from voicepipe.errors import VoicepipeError
@@ -136,6 +136,7 @@ class Turn:
         self._worded: list[AssistantMessage] = []  # the messages of which words of the model were spoken
         self._unfinished: AssistantMessage | None = None  # the reply that the model is writing
         self._held_events: list[Event] = []
+        self._reports: list[Callable[[], None]] = []
         self._at_work: list[str] = []
         if not is_draft:
             self._begin()
@@ -209,6 +210,8 @@ class Turn:
 
         A turn in which something failed fails, whatever the step.
         """
+        for report in self._reports:
+            report()
         self._move("fail" if self.failure else step)
         self.timeline.mark("ended")
         heard = self._settle_messages(was_cut=self.state is not TurnState.DONE)
@@ -236,6 +239,10 @@ class Turn:
             self._held_events.append(event)
         elif self.state is not TurnState.ROLLED_BACK:
             self.session.emit(event)
+
+    def before_end(self, report: Callable[[], None]) -> None:
+        """Have `report` called before the turn's terminal event, for what is still to be reported then."""
+        self._reports.append(report)
 
     def understood(self, text: str) -> None:
         """Put words that a stage in front of the model changed into the conversation."""
