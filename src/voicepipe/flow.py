@@ -7,9 +7,10 @@ Rule 2: times are seconds on the event loop's clock (`anyio.current_time()`); fi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 __all__ = [
+    "CUT_REASONS",
     "AudioFrame",
     "EarlyTranscript",
     "Hearing",
@@ -154,6 +155,14 @@ class ToolCallDelta:
     arguments: str = ""
 
 
+CUT_REASONS: Final = {
+    "length": "raise max_tokens, or ask for less",
+    "max_tokens": "raise max_tokens, or ask for less",
+    "content_filter": "the service refuses what it would say; ask for something else",
+}
+"""Finish reasons that mean that a reply is not whole, and what to do about each."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyEnd:
     """The model finished this reply.
@@ -163,6 +172,11 @@ class ReplyEnd:
     """
 
     finish_reason: str
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the service stopped the model in the middle: at its limit of tokens, or by a filter."""
+        return self.finish_reason in CUT_REASONS
 
 
 @dataclass(frozen=True, slots=True)

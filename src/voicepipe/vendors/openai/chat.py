@@ -14,13 +14,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
+from voicepipe.core.failures import named
 from voicepipe.errors import ConfigurationError, IncompleteReply, VendorError
 from voicepipe.events import ModelUsage, RateLimitNear, RequestRetried
-from voicepipe.flow import ReplyEnd
+from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
 from voicepipe.http.address import host_of
 from voicepipe.http.client import HTTPClient
-from voicepipe.model.model import Completion, Model, ReplyPart, Request
-from voicepipe.model.window import Window
+from voicepipe.model.model import Completion, Model, ReplyPart, Request, Usage
+from voicepipe.model.window import BYTES_PER_TOKEN, Window
 from voicepipe.vendors.credentials import Credentials, authorization, without_key
 from voicepipe.vendors.openai.completion import Answer, Part, Unspoken
 from voicepipe.vendors.openai.conversation_json import Conversation, check_settings
@@ -30,7 +31,7 @@ from voicepipe.vendors.openai.retry import persist
 from voicepipe.vendors.openai.schemas import SchemaForm, SchemaTexts
 from voicepipe.vendors.openai.services import GATEWAY_URL, filler_of, service_at
 from voicepipe.vendors.openai.spoken_text import SpokenText
-from voicepipe.vendors.openai.usage import RateLimit, Usage
+from voicepipe.vendors.openai.usage import RateLimit
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -158,7 +159,8 @@ class LLMStreamStage(Model):
         limits = self.deadlines if self.streams else None
 
         async def ask() -> None:
-            reply = _TurnOutbox(outbox, turn, asked.model)
+            reply = _TurnOutbox(outbox, turn, asked.model, len(body.encode("utf-8", "replace")))
+            turn.before_end(reply.report)
             turn.timeline.mark_again("llm_request")
             try:
                 await Exchange(self._http, body, reply, limits=limits, filler=filler, spoken=self._spoken(asked)).run()
@@ -198,7 +200,7 @@ class LLMStreamStage(Model):
         if system is None and isinstance(self.system, str):
             system = self.system
         elif system is None:
-            system = cast("Callable[[AnySession], str]", self.system)(turn.session) if turn else ""
+            system = self._prompt(turn.session) if turn else ""
         filled = replace(
             request,
             system=system,
@@ -208,7 +210,8 @@ class LLMStreamStage(Model):
             extra_body={**own.extra_body, **request.extra_body} if request.extra_body else own.extra_body,
         )
         if self._adjust and turn:
-            filled = self._adjust(filled, turn)
+            with named(f"{_name_of(self._adjust)}, the adjust function of {self.name}"):
+                filled = self._adjust(filled, turn)
             if not isinstance(cast("object", filled), Request):
                 if inspect.iscoroutine(filled):
                     filled.close()
@@ -223,6 +226,12 @@ class LLMStreamStage(Model):
         # Data that was asked for may look like a call.
         return SpokenText(begins_in_thoughts=self.begins_in_thoughts, keeps_json=asked.response_format is not None)
 
+    def _prompt(self, session: AnySession) -> str:
+        """Return what the application's prompt function writes; what it raises carries that function's name."""
+        write = cast("Callable[[AnySession], str]", self.system)
+        with named(f"the prompt function {_name_of(write)}"):
+            return write(session)
+
     def _body(self, asked: Request, conversation: Conversation, *, stream: bool) -> str:
         schemas = self._schemas.text(asked.tools, asked.response_format)
         return conversation.body(asked, stream=stream, schemas=schemas)
@@ -235,31 +244,69 @@ class LLMStreamStage(Model):
 class _TurnOutbox:
     """Takes the parts of a reply: words and calls go on to the pipeline, what was counted goes to the application.
 
+    A service counts a reply once it is over. One that is cut or interrupted before is billed as well, so its tokens are
+    estimated, by the size of what was sent and received.
+
     Attributes:
         is_used: Whether the pipeline has something of the reply.
     """
 
-    def __init__(self, outbox: Outbox[ReplyPart], turn: Turn, model: str) -> None:
+    def __init__(self, outbox: Outbox[ReplyPart], turn: Turn, model: str, request_bytes: int) -> None:
         self.is_used = False
         self._outbox = outbox
         self._turn = turn
         self._model = model
+        self._request_bytes = request_bytes
+        self._reply_bytes = 0
         self._usage: Usage | None = None
+        self._has_ended = False
+        self._is_reported = False
 
     async def send(self, item: Part, /) -> None:
         """Take a part of the reply. See `Outbox.send`."""
-        if isinstance(item, Usage):
-            self._usage = item  # some services count in each event; the last one is right
-        elif isinstance(item, RateLimit):
-            if item.is_near:
-                left = {"remaining": item.remaining, "limit": item.limit}
-                self._turn.emit(RateLimitNear(turn_id=self._turn.turn_id, reset_s=item.reset_s, **left))
-        elif not isinstance(item, Unspoken):
-            self.is_used |= not isinstance(item, ReplyEnd)
-            await self._outbox.send(item)
+        match item:
+            case Usage():
+                self._usage = item  # some services count in each event; the last one is right
+                return
+            case RateLimit():
+                if item.is_near:
+                    left = {"remaining": item.remaining, "limit": item.limit}
+                    self._turn.emit(RateLimitNear(turn_id=self._turn.turn_id, reset_s=item.reset_s, **left))
+                return
+            case Unspoken():
+                return
+            case ReplyEnd():
+                self._has_ended = True
+            case TextDelta(text=text) | ToolCallDelta(arguments=text):
+                self.is_used = True
+                self._reply_bytes += len(text.encode("utf-8", "replace"))
+        await self._outbox.send(item)
 
     def close(self) -> None:
-        """Report the tokens. A turn that is over reports nothing after its terminal event."""
-        if (usage := self._usage) is not None and not self._turn.is_over:
-            counts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-            self._turn.emit(ModelUsage(turn_id=self._turn.turn_id, model=usage.model or self._model, **counts))
+        """Report the tokens. Of a request that was refused, and so not billed, there are none."""
+        if self._usage or self.is_used:
+            self.report()
+        self._is_reported = True
+
+    def report(self) -> None:
+        """Report the tokens, unless that is done: what the service counted, or an estimate of a reply that is cut."""
+        if self._is_reported or self._turn.is_over or not (self._usage or not self._has_ended):
+            return
+        self._is_reported = True
+        usage = self._usage or Usage(
+            model=self._model,
+            input_tokens=-(-self._request_bytes // BYTES_PER_TOKEN),
+            output_tokens=-(-self._reply_bytes // BYTES_PER_TOKEN),
+        )
+        event = ModelUsage(
+            turn_id=self._turn.turn_id,
+            model=usage.model or self._model,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            is_estimated=self._usage is None,
+        )
+        self._turn.emit(event)
+
+
+def _name_of(function: object) -> str:
+    return getattr(function, "__name__", type(function).__name__)

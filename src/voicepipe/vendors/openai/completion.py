@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from voicepipe.errors import IncompleteReply, VendorError
-from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
+from voicepipe.flow import CUT_REASONS, ReplyEnd, TextDelta, ToolCallDelta
 from voicepipe.http.refusals import excerpt, failure
-from voicepipe.model.model import Completion, ReplyPart
+from voicepipe.model.model import Completion, ReplyPart, Usage
 from voicepipe.vendors.loose_json import as_object, as_objects, is_object
 from voicepipe.vendors.openai.spoken_text import SpokenText
-from voicepipe.vendors.openai.usage import RateLimit, Usage, usage_in
+from voicepipe.vendors.openai.usage import RateLimit, usage_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,13 +42,6 @@ class Unspoken:
 
 Part: TypeAlias = ReplyPart | Usage | RateLimit | Unspoken
 """What a service sends: the reply itself, and what it counted."""
-
-CUT_REASONS: Final = {
-    "length": "raise max_tokens, or ask for less",
-    "max_tokens": "raise max_tokens, or ask for less",
-    "content_filter": "the service refuses what it would say; ask for something else",
-}
-"""Finish reasons that mean that an answer is not whole, and what to do about each."""
 
 THOUGHT_FIELDS: Final = ("reasoning_content", "reasoning", "reasoning_details")
 """Where servers with a reasoning parser send thoughts: DeepSeek, vLLM and llama.cpp; Ollama and Groq; OpenRouter."""
@@ -320,6 +313,7 @@ class Answer:
         self._text: list[str] = []
         self._calls: dict[int, list[str]] = {}
         self._finish_reason = ""
+        self._usage: Usage | None = None
         self._characters = 0
 
     async def send(self, item: Part, /) -> None:
@@ -332,8 +326,11 @@ class Answer:
             case ReplyEnd(finish_reason=reason):
                 self._finish_reason = self._finish_reason or reason
                 return
+            case Usage():
+                self._usage = item
+                return
             case _:
-                return  # `Model.complete` reports no tokens
+                return  # nobody is told here how many requests are left
         self._characters += len(piece)
         if self._characters > MAX_ANSWER_CHARACTERS:
             raise IncompleteReply(f"the answer is longer than {MAX_ANSWER_CHARACTERS} characters", vendor=self._vendor)
@@ -353,7 +350,9 @@ class Answer:
             )
         first_call = next(iter(self._calls.values()), None)
         arguments = "" if first_call is None else "".join(first_call) or "{}"
-        return Completion(text="".join(self._text), arguments=arguments, finish_reason=self._finish_reason)
+        return Completion(
+            text="".join(self._text), arguments=arguments, finish_reason=self._finish_reason, usage=self._usage
+        )
 
 
 def unfinished(vendor: str) -> IncompleteReply:
