@@ -26,6 +26,7 @@ __all__ = [
     "ModelUsage",
     "RateLimitNear",
     "RecogniserLost",
+    "ReplyCut",
     "RequestRetried",
     "SentenceStarted",
     "StructuredDone",
@@ -95,6 +96,21 @@ class RequestRetried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyCut:
+    """A reply of the model is not whole, but it has called a tool: the turn goes on with what the tool brings.
+
+    A reply that is cut without having called a tool fails its turn (`TurnFailed`).
+
+    Attributes:
+        turn_id: The turn that goes on.
+        error: Why the reply is not whole.
+    """
+
+    turn_id: int
+    error: VoicepipeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StructuredDone:
     """What the caller said was put into one of the application's models, before or during the spoken reply.
 
@@ -142,7 +158,7 @@ class TurnCompleted(TurnEnded):
     """The reply was played to its end.
 
     Attributes:
-        finish_reason: Why the model stopped, in the vendor's word; "length" means that the reply was cut off.
+        finish_reason: Why the model stopped, in the vendor's word, e.g. "stop".
     """
 
     finish_reason: str
@@ -155,13 +171,15 @@ class TurnInterrupted(TurnEnded):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFailed(TurnEnded):
-    """The reply could not be given, or only in part.
+    """The reply could not be given, or only in part: it broke off, or the model was stopped at its limit of tokens.
 
     Attributes:
         error: Why.
+        finish_reason: Why the model stopped, in the vendor's word, e.g. "length"; "" if it did not end its last reply.
     """
 
     error: VoicepipeError
+    finish_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,19 +258,24 @@ class CleanupOverran:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelUsage:
-    """The service counted a request to the model. Reported when the reply has ended, and not if it was cut off.
+    """The tokens of a request to the model, reported when the reply has ended, or with the end of its turn.
+
+    A whole reply is reported if the service counts it. Requests of `Structured` are reported as those for replies are.
 
     Attributes:
         turn_id: The turn that asked; one with tools asks several times.
         model: The model that replied, in the service's word.
         input_tokens: Tokens of the request.
         output_tokens: Tokens of the reply.
+        is_estimated: Whether the reply was cut or interrupted before the service counted it, so that the numbers are a
+            quarter of the bytes.
     """
 
     turn_id: int
     model: str
     input_tokens: int
     output_tokens: int
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +302,7 @@ Event: TypeAlias = (
     | ToolStarted
     | ToolFinished
     | RequestRetried
+    | ReplyCut
     | StructuredDone
     | StructuredFailed
     | TurnEnded

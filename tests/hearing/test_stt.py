@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import voicepipe as vp
-from voicepipe.errors import ConfigurationError
+from voicepipe.errors import ConfigurationError, StageError, VendorError
 from voicepipe.hearing.recogniser import NoRecogniser, Recogniser
 from voicepipe.hearing.stt import recogniser_of
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedUser, ScriptedVoice
@@ -92,6 +92,35 @@ async def test_where_nobody_listens_hints_have_no_effect() -> None:
             if isinstance(event, vp.TurnCompleted):
                 break
         assert isinstance(session.recogniser, NoRecogniser)
+
+
+class Failing(Recogniser):
+    """Fails in the middle of the call."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def recognise(self, inbox: Any, outbox: Any, session: vp.Session) -> None:
+        raise self.error
+
+
+async def test_an_error_names_the_recogniser() -> None:
+    """What a recogniser raises ends the session under the name of its class, not of the stage that runs it."""
+    with pytest.raises(StageError) as found:
+        async with row(vp.STTStage(Failing(KeyError("words")))).session(source=vp.PushSource()) as session:
+            await session.ended.wait()
+    assert found.value.part == "Failing"
+    assert str(found.value) == "Failing raised KeyError: 'words'"
+
+
+async def test_a_typed_error_names_the_recogniser_too() -> None:
+    """An error of our own passes as it is, with the recogniser's name as its note."""
+    with pytest.raises(VendorError) as found:
+        async with row(vp.STTStage(Failing(VendorError("gone", vendor="v", retryable=False)))).session(
+            source=vp.PushSource()
+        ) as session:
+            await session.ended.wait()
+    assert found.value.__notes__ == ["in Failing"]
 
 
 def test_the_recogniser_of_a_row_is_its_stages() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from voicepipe.events import Event
     from voicepipe.flow import Transcript
-    from voicepipe.history import History
+    from voicepipe.history import History, ToolCall
     from voicepipe.timeline import Timeline
 
 __all__ = [
@@ -137,6 +137,8 @@ class SessionContext(Protocol[Deps_co]):
 
     def say(self, text: str) -> None: ...  # noqa: D102
 
+    def reply(self, instructions: str | None = None) -> None: ...  # noqa: D102
+
     def interrupt(self) -> None: ...  # noqa: D102
 
     def end(self, *, after_reply: bool = False, result: object = None) -> None: ...  # noqa: D102
@@ -146,6 +148,8 @@ class SessionContext(Protocol[Deps_co]):
     def resampler_to_output(self, sample_rate: int) -> Resampling | None: ...  # noqa: D102
 
     def start_call(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None: ...  # noqa: D102
+
+    def late_result(self, call: ToolCall) -> None: ...  # noqa: D102
 
     def drop_draft(self, turn: Any) -> None: ...  # noqa: ANN401, D102
 

@@ -82,7 +82,7 @@ async def listening(
 async def _run_stage(
     stage: SessionStage[Any, Any], inbox: Channel[Any], outbox: Channel[Any], session: SessionContext
 ) -> None:
-    with joined(stage.name, inbox, outbox):
+    with joined(stage._fault_name, inbox, outbox):
         await stage.run(inbox, outbox, session)
 
 

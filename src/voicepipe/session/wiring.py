@@ -63,6 +63,11 @@ class Row:
         return next(stage for stage in self.reply_stages if isinstance(stage, ToolRouter))
 
     @property
+    def model_stages(self) -> tuple[Stage[Any, Any], ...]:
+        """The model and what follows it: for a reply to nobody's words."""
+        return self.reply_stages[self.reply_stages.index(self.router) :]
+
+    @property
     def speech_stages(self) -> tuple[Stage[Any, Any], ...]:
         """The stages that turn text into sound."""
         return self.reply_stages[self.reply_stages.index(self.router) + 1 :]

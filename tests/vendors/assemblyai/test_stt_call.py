@@ -119,7 +119,7 @@ async def test_a_refusal_in_mid_call_ends_it(code: int, kind: type[VendorError])
     told, peers = await held(closing(code, at_s=1.5, error=True), good, caller=Caller(1.0, hangs_up_s=8.0))
     assert isinstance(told.error, kind)
     assert (len(peers), str(code) in str(told.error)) == (1, True)
-    assert "in STTStage" in told.error.__notes__
+    assert "in AssemblyAIRecogniser" in told.error.__notes__
     assert told.ended_s < 2.5
 
 

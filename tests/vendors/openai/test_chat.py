@@ -345,6 +345,15 @@ async def test_the_finish_reason_is_shown(reason: str) -> None:
     assert (type(asked.end), asked.end.finish_reason) == (vp.TurnCompleted, reason)
 
 
+@pytest.mark.parametrize("reason", ["length", "MAX_TOKENS", "content_filter"])
+async def test_a_reply_that_the_service_cuts_fails_its_turn(reason: str) -> None:
+    """A reply that was stopped in the middle is an `IncompleteReply`, and the event holds the service's reason."""
+    asked, server = await ask_raw([HEAD, text("Very we"), data(delta(reason))])
+    assert (type(asked.end), asked.end.finish_reason) == (vp.TurnFailed, reason)
+    assert isinstance(asked.end.error, IncompleteReply)
+    assert len(server.requests) == 1
+
+
 async def test_a_refusal_in_words_is_spoken() -> None:
     """Text in the field for refusals is spoken like any other text."""
     asked, _ = await ask_raw([HEAD, data(delta(content=None, refusal="I cannot help with that.")), END])

@@ -169,9 +169,13 @@ def test_an_error_does_not_quote_the_key() -> None:
         list(parser.feed('{"error": "bad key sk-1"}'))
 
 
-@given(st.text().map(lambda text: text.encode("utf-16", "surrogatepass")), st.lists(st.integers(0, 40)))
+# Without what may begin a mark of control, which is not spoken: see test_spoken_text.py.
+PLAIN = st.text(st.characters(exclude_characters="<[{", exclude_categories=["Cs"]))
+
+
+@given(PLAIN.map(lambda text: text.encode("utf-16", "surrogatepass")), st.lists(st.integers(0, 40)))
 def test_characters_survive_any_cut(utf_16: bytes, cuts: list[int]) -> None:
-    """Text that a service cuts between any two UTF-16 units arrives as it was."""
+    """Text that a service cuts between any two UTF-16 units arrives as it was; blanks alone are no text."""
     units = [chr(int.from_bytes(utf_16[at : at + 2], "little")) for at in range(2, len(utf_16), 2)]
     ends = sorted({min(cut, len(units)) for cut in cuts} | {0, len(units)})
     pieces = ["".join(units[start:end]) for start, end in pairwise(ends)]
@@ -181,7 +185,8 @@ def test_characters_survive_any_cut(utf_16: bytes, cuts: list[int]) -> None:
     events = [*(chunk(content=piece) for piece in pieces), chunk("stop")]
     parts = [part for event in events for part in parser.feed(json.dumps(event))]
 
-    assert "".join(part.text for part in parts if isinstance(part, TextDelta)) == utf_16.decode("utf-16")
+    whole = utf_16.decode("utf-16")
+    assert "".join(part.text for part in parts if isinstance(part, TextDelta)) == (whole if whole.strip() else "")
 
 
 @given(

@@ -56,10 +56,10 @@ class GatewayQuirks:
     """How the gateway differs from OpenAI; each switch is independent, and off by default.
 
     Attributes:
-        thoughts: How the thoughts are written with which a reply begins; None where the model does not think.
+        thoughts: How a reply writes its thoughts, which come first; None for a model that does not think.
         thinking_s: How long the model thinks.
-        calls_as_text: How calls are written into the text; None where the server's tool parser works.
-        end_mark: A mark of the chat template that ends the text, e.g. "<|im_end|>".
+        calls_as_text: How calls are written into the text; None if the server's tool parser is on.
+        end_mark: A token of the chat template that ends the text, e.g. "<|im_end|>".
         blank_tool_delta: A stream for a request with tools opens with a tool call without id, name and arguments.
         nested_call_id: The id of a streamed tool call is inside its function.
         calls_on_choice: The tool calls of a whole answer are on the choice, not on its message.

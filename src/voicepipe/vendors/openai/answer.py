@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from voicepipe.errors import IncompleteReply
 from voicepipe.flow import CUT_REASONS, ReplyEnd, TextDelta, ToolCallDelta
 from voicepipe.http.refusals import failure
-from voicepipe.model.model import Completion
+from voicepipe.model.model import Completion, Usage
 
 if TYPE_CHECKING:
     from voicepipe.errors import VendorError
@@ -31,6 +31,7 @@ class Answer:
         self._text: list[str] = []
         self._calls: dict[int, list[str]] = {}
         self._finish_reason = ""
+        self._usage: Usage | None = None
         self._characters = 0
 
     async def send(self, item: Part, /) -> None:
@@ -43,8 +44,11 @@ class Answer:
             case ReplyEnd(finish_reason=reason):
                 self._finish_reason = self._finish_reason or reason
                 return
+            case Usage():
+                self._usage = item
+                return
             case _:
-                return  # `Model.complete` reports no tokens
+                return  # nobody is told here how many requests are left
         self._characters += len(piece)
         if self._characters > MAX_ANSWER_CHARACTERS:
             raise IncompleteReply(f"the answer is longer than {MAX_ANSWER_CHARACTERS} characters", vendor=self._vendor)
@@ -67,7 +71,9 @@ class Answer:
             raise empty_reply(self._vendor, ReplyEnd(finish_reason=self._finish_reason))
         first_call = next(iter(self._calls.values()), None)
         arguments = "" if first_call is None else "".join(first_call) or "{}"
-        return Completion(text="".join(self._text), arguments=arguments, finish_reason=self._finish_reason)
+        return Completion(
+            text="".join(self._text), arguments=arguments, finish_reason=self._finish_reason, usage=self._usage
+        )
 
 
 def empty_reply(vendor: str, end: ReplyEnd) -> VendorError:

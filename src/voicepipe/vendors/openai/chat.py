@@ -13,25 +13,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast, get_args
 from weakref import WeakKeyDictionary
 
+from voicepipe.core.failures import named
 from voicepipe.errors import ConfigurationError, IncompleteReply, VendorError
-from voicepipe.events import ModelUsage, RateLimitNear, RequestRetried
-from voicepipe.flow import ReplyEnd, TextDelta
+from voicepipe.events import RequestRetried
 from voicepipe.http.address import host_of
 from voicepipe.http.client import HTTPClient
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
 from voicepipe.model.window import Window
 from voicepipe.vendors.credentials import Credentials, authorization, without_key
 from voicepipe.vendors.extras import Extras
-from voicepipe.vendors.openai.answer import Answer, empty_reply
-from voicepipe.vendors.openai.completion import Part, Unspoken
-from voicepipe.vendors.openai.conversation_json import Conversation, check_settings, was_answered
+from voicepipe.vendors.openai.answer import Answer
+from voicepipe.vendors.openai.conversation_json import Conversation, check_settings
 from voicepipe.vendors.openai.deadlines import Deadlines
 from voicepipe.vendors.openai.exchange import PATH, Exchange
 from voicepipe.vendors.openai.retry import persist
 from voicepipe.vendors.openai.schemas import SchemaForm, SchemaTexts
 from voicepipe.vendors.openai.services import GATEWAY_URL, LimitField, filler_of, service_at
 from voicepipe.vendors.openai.spoken_text import SpokenText
-from voicepipe.vendors.openai.usage import RateLimit, Usage
+from voicepipe.vendors.openai.turn_outbox import TurnOutbox
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -185,7 +184,8 @@ class LLMStreamStage(Model):
         limits = self.deadlines if self.streams else None
 
         async def ask() -> None:
-            reply = _TurnOutbox(outbox, turn, asked, self._http.vendor)
+            reply = TurnOutbox(outbox, turn, asked, self._http.vendor, len(body.encode("utf-8", "replace")))
+            turn.before_end(reply.report)
             turn.timeline.mark_again("llm_request")
             try:
                 await Exchange(self._http, body, reply, limits=limits, filler=filler, spoken=self._spoken(asked)).run()
@@ -225,7 +225,7 @@ class LLMStreamStage(Model):
         if system is None and isinstance(self.system, str):
             system = self.system
         elif system is None:
-            system = cast("Callable[[AnySession], str]", self.system)(turn.session) if turn else ""
+            system = self._prompt(turn.session) if turn else ""
         filled = replace(
             request,
             system=system,
@@ -235,7 +235,8 @@ class LLMStreamStage(Model):
             extra_body={**own.extra_body, **request.extra_body} if request.extra_body else own.extra_body,
         )
         if self._adjust and turn:
-            filled = self._adjust(filled, turn)
+            with named(f"{_name_of(self._adjust)}, the adjust function of {self.name}"):
+                filled = self._adjust(filled, turn)
             if not isinstance(cast("object", filled), Request):
                 if inspect.iscoroutine(filled):
                     filled.close()
@@ -250,6 +251,12 @@ class LLMStreamStage(Model):
         # Data that was asked for may look like a call.
         return SpokenText(begins_in_thoughts=self.begins_in_thoughts, keeps_json=asked.response_format is not None)
 
+    def _prompt(self, session: AnySession) -> str:
+        """Return what the application's prompt function writes; what it raises carries that function's name."""
+        write = cast("Callable[[AnySession], str]", self.system)
+        with named(f"the prompt function {_name_of(write)}"):
+            return write(session)
+
     def _body(self, asked: Request, conversation: Conversation, *, stream: bool) -> str:
         schemas = self._schemas.text(asked.tools, asked.response_format)
         return conversation.body(asked, stream=stream, schemas=schemas, limit_field=self._limit_field)
@@ -259,47 +266,5 @@ class LLMStreamStage(Model):
         return f"<LLMStreamStage {self.model} at {self.base_url}>"
 
 
-class _TurnOutbox:
-    """Takes the parts of a reply: words and calls go on to the pipeline, what was counted goes to the application.
-
-    Attributes:
-        is_used: Whether the pipeline has something of the reply.
-    """
-
-    def __init__(self, outbox: Outbox[ReplyPart], turn: Turn, asked: Request, vendor: str) -> None:
-        self.is_used = False
-        self._outbox = outbox
-        self._turn = turn
-        self._asked = asked
-        self._vendor = vendor
-        self._usage: Usage | None = None
-
-    async def send(self, item: Part, /) -> None:
-        """Take a part of the reply. See `Outbox.send`.
-
-        Raises:
-            VendorError: The reply ends and was empty.
-        """
-        match item:
-            case Usage():
-                self._usage = item  # some services count in each event; the last one is right
-            case RateLimit():
-                if item.is_near:
-                    left = {"remaining": item.remaining, "limit": item.limit}
-                    self._turn.emit(RateLimitNear(turn_id=self._turn.turn_id, reset_s=item.reset_s, **left))
-            case TextDelta(text=text) if not self.is_used and not text.strip():
-                pass  # blanks ahead of the first word say nothing, and another try may follow
-            case Unspoken():
-                pass
-            case _:
-                if not isinstance(item, ReplyEnd):
-                    self.is_used = True
-                elif not self.is_used and not (self._turn.has_text or was_answered(self._asked.messages)):
-                    raise empty_reply(self._vendor, item)
-                await self._outbox.send(item)
-
-    def close(self) -> None:
-        """Report the tokens. A turn that is over reports nothing after its terminal event."""
-        if (usage := self._usage) is not None and not self._turn.is_over:
-            counts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-            self._turn.emit(ModelUsage(turn_id=self._turn.turn_id, model=usage.model or self._asked.model, **counts))
+def _name_of(function: object) -> str:
+    return getattr(function, "__name__", type(function).__name__)

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from voicepipe.errors import VendorError
 from voicepipe.flow import CUT_REASONS, ReplyEnd, TextDelta
 from voicepipe.http.refusals import excerpt, failure
-from voicepipe.model.model import ReplyPart
+from voicepipe.model.model import ReplyPart, Usage
 from voicepipe.vendors.loose_json import as_object, as_objects
 from voicepipe.vendors.openai.calls import CallReader, WholeCharacters, number_in
 from voicepipe.vendors.openai.spoken_text import SpokenText
-from voicepipe.vendors.openai.usage import RateLimit, Usage, usage_in
+from voicepipe.vendors.openai.usage import RateLimit, usage_in
 from voicepipe.vendors.openai.verdicts import failed_reply, finish_reason_in, reported
 
 if TYPE_CHECKING:
