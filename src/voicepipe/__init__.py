@@ -61,6 +61,7 @@ from voicepipe.flow import (
     EarlyTranscript,
     Hearing,
     ReplyEnd,
+    ReplyState,
     Sentence,
     SpeechEnded,
     SpeechStarted,
@@ -71,7 +72,7 @@ from voicepipe.flow import (
     WordMark,
 )
 from voicepipe.hearing.stt import Recogniser, STTStage
-from voicepipe.history import AssistantMessage, History, Message, ToolCall, UserMessage
+from voicepipe.history import AssistantMessage, History, Message, ServiceState, ToolCall, UserMessage
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
 from voicepipe.model.question import structured
 from voicepipe.model.structured_stage import Structured
@@ -146,6 +147,7 @@ __all__ = [
     "ReplyCut",
     "ReplyEnd",
     "ReplyPart",
+    "ReplyState",
     "Request",
     "RequestRetried",
     "STTStage",
@@ -153,6 +155,7 @@ __all__ = [
     "SentenceChunker",
     "SentenceSplitter",
     "SentenceStarted",
+    "ServiceState",
     "Session",
     "SessionStage",
     "Source",

@@ -16,7 +16,7 @@ import anyio
 from voicepipe.core.failures import single_error
 from voicepipe.errors import IncompleteReply, ToolError
 from voicepipe.events import ReplyCut
-from voicepipe.flow import CUT_REASONS, ReplyEnd, TextDelta, ToolCallDelta
+from voicepipe.flow import CUT_REASONS, ReplyEnd, ReplyState, TextDelta, ToolCallDelta
 from voicepipe.history import AssistantMessage, ToolCall
 from voicepipe.model.running_call import RunningCall, SessionCalls, TurnCalls, failure, refuse
 from voicepipe.tools.tool import MAX_ARGUMENT_BYTES
@@ -103,6 +103,8 @@ class CallingReply:
                 await self._text(item)
             case ToolCallDelta():
                 await self._call(item)
+            case ReplyState(state=state):
+                self._message.state = state
             case ReplyEnd():
                 self.end = item
                 self._turn.model_ended(item.finish_reason, is_cut=item.is_cut)
@@ -193,6 +195,7 @@ class CallingReply:
             call_id = self._fresh_id(delta.call_id, delta.index)
             call = self._calls[delta.index] = ToolCall(call_id=call_id, name="", arguments="")
             self._message.calls.append(call)
+        call.state = delta.state or call.state
         if delta.index in self._started:
             return  # its object was complete: what follows does not belong to it
         call.name = call.name or delta.name
