@@ -35,6 +35,8 @@ from voicepipe.errors import (
 )
 from voicepipe.events import (
     AudioDropped,
+    AudioResumed,
+    AudioStopped,
     CleanupOverran,
     EchoIgnored,
     Event,
@@ -103,6 +105,8 @@ __all__ = [
     "AudioDropped",
     "AudioError",
     "AudioFrame",
+    "AudioResumed",
+    "AudioStopped",
     "AuthenticationError",
     "Channel",
     "ChannelStatistics",

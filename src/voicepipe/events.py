@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AudioDropped",
+    "AudioResumed",
+    "AudioStopped",
     "CleanupOverran",
     "EchoIgnored",
     "Event",
@@ -187,6 +189,30 @@ class AudioDropped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AudioStopped:
+    """No audio has come from the source for 2 s, not even silence. From here on the recogniser is given silence.
+
+    A muted microphone does this, a line that is held, a network that is gone; a caller who is silent does not.
+
+    Attributes:
+        at_s: Where the audio ended; when the session began to listen, if none came at all.
+    """
+
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioResumed:
+    """Audio comes again after an `AudioStopped`. What arrives late now is still heard, up to 10 s of it.
+
+    Attributes:
+        after_s: For how many seconds none came.
+    """
+
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EchoIgnored:
     """What the recogniser understood is taken for the agent's own voice, and is not answered.
 
@@ -283,6 +309,8 @@ Event: TypeAlias = (
     | StructuredFailed
     | TurnEnded
     | AudioDropped
+    | AudioStopped
+    | AudioResumed
     | EchoIgnored
     | MicrophoneLost
     | RecogniserLost
