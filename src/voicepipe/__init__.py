@@ -56,6 +56,7 @@ from voicepipe.events import (
     TurnFailed,
     TurnInterrupted,
     TurnStarted,
+    VoiceTooSlow,
 )
 from voicepipe.flow import (
     AudioFrame,
@@ -193,6 +194,7 @@ __all__ = [
     "TurnState",
     "UserMessage",
     "VendorError",
+    "VoiceTooSlow",
     "VoicepipeError",
     "WavOutput",
     "WavSource",

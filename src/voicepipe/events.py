@@ -40,6 +40,7 @@ __all__ = [
     "TurnFailed",
     "TurnInterrupted",
     "TurnStarted",
+    "VoiceTooSlow",
 ]
 
 
@@ -62,6 +63,23 @@ class SentenceStarted:
 
     turn_id: int
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceTooSlow:
+    """The voice gave a sentence's audio more slowly than it is spoken; `TTSSink.start_buffer_s` helps.
+
+    Attributes:
+        turn_id: The turn that speaks.
+        text: The sentence.
+        behind_s: For how many seconds playback had to wait in the middle of it, without a start buffer.
+        silent_s: How much of that the caller heard, as silence between or inside words.
+    """
+
+    turn_id: int
+    text: str
+    behind_s: float
+    silent_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +320,7 @@ Event: TypeAlias = (
     Hearing
     | TurnStarted
     | SentenceStarted
+    | VoiceTooSlow
     | ToolStarted
     | ToolFinished
     | RequestRetried
