@@ -159,12 +159,22 @@ class ToolCallDelta:
     arguments: str = ""
 
 
-CUT_REASONS: Final = {
-    "length": "raise max_tokens, or ask for less",
-    "max_tokens": "raise max_tokens, or ask for less",
-    "content_filter": "the service refuses what it would say; ask for something else",
+LIMIT: Final = "raise max_tokens, or ask for less"
+WINDOW: Final = "the conversation is too long for the model; use a smaller window"
+FILTER: Final = "the service refuses what it would say; ask for something else"
+
+REMEDIES: Final = {
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), LIMIT),
+    "model_context_window_exceeded": WINDOW,
+    **dict.fromkeys(("content_filter", "content_filtered", "guardrail_intervened", "refusal", "sensitive"), FILTER),
+    **dict.fromkeys(("safety", "recitation", "blocklist", "prohibited_content", "spii", "error_toxic"), FILTER),
 }
-"""Finish reasons that mean that a reply is not whole, and what to do about each."""
+
+CUT_REASONS: Final = REMEDIES | {reason.upper(): remedy for reason, remedy in REMEDIES.items()}
+"""Finish reasons that mean that a reply is not whole, and what to do about each. Some services write them in capitals.
+
+Source, read 2026-11-29: the API references of OpenAI, Anthropic, Gemini, Mistral, Cohere, Amazon Bedrock and Zhipu AI.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +182,7 @@ class ReplyEnd:
     """The model finished this reply.
 
     Attributes:
-        finish_reason: Why, in the vendor's word, e.g. "stop", "tool_calls", "length".
+        finish_reason: Why, in the vendor's word, e.g. "stop", "tool_calls", "length"; "" if it has none.
     """
 
     finish_reason: str

@@ -29,7 +29,7 @@ from voicepipe.hearing.stt import Recogniser
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.testing.script import Breaks, ChatRequest, Piece, Refuses, Reply, Script, parse_request, schedule
-from voicepipe.vendors.openai.completion import Answer
+from voicepipe.vendors.openai.answer import Answer
 from voicepipe.vendors.openai.conversation_json import messages_json
 
 if TYPE_CHECKING:
