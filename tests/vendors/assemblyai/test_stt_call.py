@@ -419,13 +419,13 @@ async def test_the_simulated_service_may_fail_in_every_way(fault: Any) -> None:
 
 
 @pytest.mark.slow
-async def test_an_hour_of_breaks() -> None:
-    """In an hour with a break every few minutes each turn comes once, with its time; nothing grows or is left."""
+async def test_a_long_call_full_of_breaks() -> None:
+    """In twenty minutes with a break every two each turn comes once, with its time; nothing grows or is left."""
     tasks = {task.id for task in anyio.get_running_tasks()}
-    starts_s = [float(start_s) for start_s in range(5, 3600, 15)]
+    starts_s = [float(start_s) for start_s in range(5, 1200, 15)]
     codes = (1001, 1006, 1011, 1012, 1013, 3005, 3008, 1000)
-    acts = [dropping if code == 1006 else closing(code, at_s=400.0) for code in codes]
-    told, peers = await held(*acts, good, caller=Caller(*starts_s, hangs_up_s=3600.0, frame_s=0.1))
+    acts = [dropping if code == 1006 else closing(code, at_s=130.0) for code in codes]
+    told, peers = await held(*acts, good, caller=Caller(*starts_s, hangs_up_s=1200.0, frame_s=0.1))
 
     assert told.error is None
     assert len(peers) == len(codes) + 1
