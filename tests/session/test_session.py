@@ -439,6 +439,25 @@ async def test_iterating_is_optional_and_old_events_are_counted() -> None:
     assert session.dropped_events == 4 * 303 - 1000
 
 
+async def test_each_loop_over_a_session_gets_every_event() -> None:
+    """Two loops that begin together read the same events, from the session's first one to its last."""
+    read = [list[vp.Event](), list[vp.Event]()]
+
+    async def follow(session: vp.Session, into: list[vp.Event]) -> None:
+        async for event in session:
+            into.append(event)
+
+    async with anyio.create_task_group() as tasks:
+        async with row(ScriptedModel([Says("Hi.")])).session(output=RecordingOutput(), greeting="Hello.") as session:
+            for into in read:
+                tasks.start_soon(follow, session, into)
+            await session.user_says("Hello?")
+            session.end()
+    assert read[0] == read[1]
+    assert [type(event) for event in read[0]].count(vp.TurnCompleted) == 1
+    assert isinstance(read[0][0], vp.TurnStarted)
+
+
 async def test_the_same_script_gives_the_same_timeline_twice() -> None:
     """The contributions of a timeline add up to the wait, to the microsecond."""
 

@@ -52,7 +52,7 @@ class Session(Generic[Deps]):
     """One call; made by `Host.session` or `Pipeline.session`.
 
     Iterate over it for events. Iterating is optional: the newest 1,000 events are kept, and `dropped_events` counts the
-    older ones. Iteration ends with the session.
+    older ones. Each `async for` is a reader of its own, see `__aiter__`, and ends with the session.
 
     Attributes:
         deps: What the application gave to this call; tools get it through `ToolContext`.
@@ -167,11 +167,15 @@ class Session(Generic[Deps]):
 
     @property
     def dropped_events(self) -> int:
-        """Events that were dropped because nobody read them in time."""
+        """Events that were dropped because nobody, or not every `async for`, had read them in time."""
         return self._events.dropped
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        """Iterate over events until the session ends; each event goes to one iterator."""
+        """Iterate over events until the session ends, from the oldest kept one that no loop has read.
+
+        Loops that begin together get the same events. The next loop after a `break` goes on where that one stopped,
+        and one that begins while another runs gets what happens from then on.
+        """
         return self._events.__aiter__()
 
     def __repr__(self) -> str:
