@@ -6,6 +6,7 @@ What the recogniser reports goes to `TurnPolicy`, which decides; `Floor` carries
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final, Generic
 
 import anyio
@@ -47,6 +48,9 @@ __all__ = ["Session"]
 FINISH_CALLS_S: Final = 1.0
 """How long writing tools may still run when the session ends. `core.lifetimes.CLOSE_S` limits what comes after."""
 
+ID_BYTES: Final = 8
+"""Random bytes of an id that was not given, enough to find one call among those of many processes."""
+
 
 class Session(Generic[Deps]):
     """One call; made by `Host.session` or `Pipeline.session`.
@@ -55,6 +59,7 @@ class Session(Generic[Deps]):
     older ones. Each `async for` is a reader of its own, see `__aiter__`, and ends with the session.
 
     Attributes:
+        id: What log lines call this call: as given to `Host.session`, or made.
         deps: What the application gave to this call; tools get it through `ToolContext`.
         history: The conversation so far.
         result: The result that was given to `end`.
@@ -69,7 +74,9 @@ class Session(Generic[Deps]):
         output: Output,
         deps: Deps,
         history: Iterable[Message],
+        id: str | None = None,  # noqa: A002 - the field's name for it
     ) -> None:
+        self.id = token_hex(ID_BYTES) if id is None else id
         self.deps = deps
         self.history = History(history)
         self.result: object = None
@@ -181,7 +188,7 @@ class Session(Generic[Deps]):
     def __repr__(self) -> str:
         """Show what the session is doing."""
         doing = "ended" if self.ended.is_set() else self._floor.turn or "listening"
-        return f"<Session {doing}, {len(self.history)} messages>"
+        return f"<Session {self.id}: {doing}, {len(self.history)} messages>"
 
     # --- what stages and tools use ------------------------------------------------------------------------------------
 
