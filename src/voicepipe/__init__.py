@@ -35,6 +35,8 @@ from voicepipe.errors import (
 )
 from voicepipe.events import (
     AudioDropped,
+    AudioResumed,
+    AudioStopped,
     CleanupOverran,
     EchoIgnored,
     Event,
@@ -55,6 +57,7 @@ from voicepipe.events import (
     TurnFailed,
     TurnInterrupted,
     TurnStarted,
+    VoiceTooSlow,
 )
 from voicepipe.flow import (
     AudioFrame,
@@ -105,6 +108,8 @@ __all__ = [
     "AudioDropped",
     "AudioError",
     "AudioFrame",
+    "AudioResumed",
+    "AudioStopped",
     "AuthenticationError",
     "Channel",
     "ChannelStatistics",
@@ -194,6 +199,7 @@ __all__ = [
     "TurnState",
     "UserMessage",
     "VendorError",
+    "VoiceTooSlow",
     "VoicepipeError",
     "WavOutput",
     "WavSource",

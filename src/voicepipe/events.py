@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AudioDropped",
+    "AudioResumed",
+    "AudioStopped",
     "CleanupOverran",
     "EchoIgnored",
     "Event",
@@ -39,6 +41,7 @@ __all__ = [
     "TurnFailed",
     "TurnInterrupted",
     "TurnStarted",
+    "VoiceTooSlow",
 ]
 
 
@@ -61,6 +64,23 @@ class SentenceStarted:
 
     turn_id: int
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceTooSlow:
+    """The voice gave a sentence's audio more slowly than it is spoken; `TTSSink.start_buffer_s` helps.
+
+    Attributes:
+        turn_id: The turn that speaks.
+        text: The sentence.
+        behind_s: For how many seconds playback had to wait in the middle of it, without a start buffer.
+        silent_s: How much of that the caller heard, as silence between or inside words.
+    """
+
+    turn_id: int
+    text: str
+    behind_s: float
+    silent_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +225,30 @@ class AudioDropped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AudioStopped:
+    """No audio has come from the source for 2 s, not even silence. From here on the recogniser is given silence.
+
+    A muted microphone does this, a line that is held, a network that is gone; a caller who is silent does not.
+
+    Attributes:
+        at_s: Where the audio ended; when the session began to listen, if none came at all.
+    """
+
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioResumed:
+    """Audio comes again after an `AudioStopped`. What arrives late now is still heard, up to 10 s of it.
+
+    Attributes:
+        after_s: For how many seconds none came.
+    """
+
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EchoIgnored:
     """What the recogniser understood is taken for the agent's own voice, and is not answered.
 
@@ -299,6 +343,7 @@ Event: TypeAlias = (
     Hearing
     | TurnStarted
     | SentenceStarted
+    | VoiceTooSlow
     | ToolStarted
     | ToolFinished
     | RequestRetried
@@ -307,6 +352,8 @@ Event: TypeAlias = (
     | StructuredFailed
     | TurnEnded
     | AudioDropped
+    | AudioStopped
+    | AudioResumed
     | EchoIgnored
     | MicrophoneLost
     | RecogniserLost

@@ -59,10 +59,14 @@ class SpeechStarted:
     How soon this is reported depends on the recogniser: one on this machine needs 0.1 s, a service may need a second.
 
     Attributes:
-        at_s: Time of the first speech sample, not of the report.
+        at_s: Time of the first speech sample, not of the report. For speech that goes on after a gap in the audio, the
+            time at which audio came again.
+        until_s: The end of the audio, if it had stopped before this report came: the speech lasted no longer, and
+            `SpeechEnded` follows. None while audio comes.
     """
 
     at_s: float
+    until_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,7 +142,7 @@ def test_nothing_was_said_at_first() -> None:
 class Meter:
     """A lease of which a test says how much was played."""
 
-    played_s = 0.0
+    played_s = silent_s = 0.0
 
     async def write(self, pcm: bytes) -> None:
         raise NotImplementedError

@@ -51,6 +51,11 @@ AnyTurn: TypeAlias = Any
 class Resampling(Protocol):
     """Converts audio to another sample rate, piece by piece; see `voicepipe.audio.resample`."""
 
+    @property
+    def holds_back_s(self) -> float:
+        """At most so much of what it was fed has not come out."""
+        ...
+
     def feed(self, pcm: bytes) -> bytes: ...  # noqa: D102 - the class says it
 
     def flush(self) -> bytes: ...  # noqa: D102
@@ -88,6 +93,11 @@ class OutputLease(Protocol):
         """Seconds of this turn's audio that have been played."""
         ...
 
+    @property
+    def silent_s(self) -> float:
+        """For how many seconds the output has had nothing left to play."""
+        ...
+
     async def write(self, pcm: bytes) -> None: ...  # noqa: D102
 
     async def wait_played(self) -> None: ...  # noqa: D102
@@ -97,6 +107,11 @@ class OutputLease(Protocol):
 
 class SessionContext(Protocol[Deps_co]):
     """A session as parts, tools and turns see it; see `Session`."""
+
+    @property
+    def id(self) -> str:
+        """What log lines call this call."""
+        ...
 
     @property
     def deps(self) -> Deps_co:

@@ -252,7 +252,8 @@ class RunningCall:
                 self._ended("failed", failure(self._turn_calls.refuse(call.name, error, self._step)))
             except Exception as error:
                 if not isinstance(error, ToolError):  # a ToolError is for the model, anything else for a developer
-                    log.warning("the tool %s raised %s", call.name, type(error).__name__, exc_info=error)
+                    names = (turn.session.id, call.name, type(error).__name__)
+                    log.warning("session %s: the tool %s raised %s", *names, exc_info=error)
                 self._ended("failed", failure(error))
             else:
                 self._ended("done", result)

@@ -247,7 +247,7 @@ class Floor:
         if turn.is_over:
             return
         if turn.failure:
-            log.warning("turn %d failed: %s", turn.turn_id, for_log(turn.failure))
+            log.warning("session %s: turn %d failed: %s", self._session.id, turn.turn_id, for_log(turn.failure))
             if not turn.is_silent:  # an error cut it off: the next turn must not begin with the rest of its audio
                 self._playout.flush()
         self._session.emit(turn.settle(step))

@@ -1,50 +1,34 @@
 """From the source to the turn policy: the half of a session that listens.
 
-source ─▶ 0.5 s, oldest dropped ─▶ [session stages] ─▶ STT ─▶ [session stages] ─▶ turn policy
+source ─▶ intake: late audio, lag, gaps ─▶ [session stages] ─▶ STT ─▶ [session stages] ─▶ turn policy
 """
 
 from __future__ import annotations
 
-import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
-from voicepipe.audio.pcm import FRAME_S, frames_of
-from voicepipe.audio.resample import resampler
 from voicepipe.core.channel import Channel
-from voicepipe.core.failures import joined, named
-from voicepipe.errors import AudioError
-from voicepipe.events import AudioDropped
+from voicepipe.core.failures import joined
+from voicepipe.core.stage import flow_of
 from voicepipe.flow import AudioFrame
+from voicepipe.hearing.intake import LATE_FRAMES, WAITING_FRAMES, Intake, Reports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
     from voicepipe.audio.source import Source
-    from voicepipe.core.channel import Inbox
+    from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.core.context import SessionContext
     from voicepipe.core.stage import SessionStage
     from voicepipe.flow import Hearing
 
 __all__ = ["listening"]
 
-WAITING_FRAMES: Final = 25
-"""Source to recogniser: 0.5 s in 20 ms frames. Live audio must not lag, so older frames are dropped and counted when
-more audio comes."""
-
-LARGEST_PIECE: Final = 500
-"""Frames that one piece from a source may have: 10 s. All of it is kept, since none of it is late."""
-
 EDGE: Final = 16
 """Between two session stages: room for a burst of transcripts, or for 0.3 s of audio."""
-
-REPORT_DROPPED_S: Final = 0.1
-"""Dropped audio is reported once it amounts to this much, so that a lag does not flood the application with events."""
-
-CLOCK_SLIP_S: Final = 0.1
-"""Time is counted in samples, until that differs from the loop's clock by this much: then audio is missing."""
 
 
 @asynccontextmanager
@@ -65,94 +49,30 @@ async def listening(
         is_deaf: Whether the stages get silence instead of the source's audio at a given time; None for never.
     """
     async with anyio.create_task_group() as tasks:
-        inbox = Channel[Any](WAITING_FRAMES + LARGEST_PIECE)
-        if source is None:
-            inbox.close()
-        else:
-            intake = _Intake(session, source, rate, inbox, is_deaf)
-            tasks.start_soon(intake.run, name=f"voicepipe {source.name}")
+        audio = inbox = Channel[Any](WAITING_FRAMES + LATE_FRAMES)
+        reports: Reports | None = None
         for stage in stages:
-            outbox = Channel[Any](EDGE)
-            tasks.start_soon(_run_stage, stage, inbox, outbox, session, name=f"voicepipe {stage.name}")
-            inbox = outbox
+            channel = Channel[Any](EDGE)
+            outbox: Outbox[Any] = channel
+            if reports is None and flow_of(stage)[1] is not AudioFrame:
+                outbox = reports = Reports(channel)
+            tasks.start_soon(_run_stage, stage, inbox, channel, outbox, session, name=f"voicepipe {stage.name}")
+            inbox = channel
+        if source is None:
+            audio.close()
+        else:
+            intake = Intake(session, source, rate, audio, reports or Reports(Channel(EDGE)), is_deaf)
+            tasks.start_soon(intake.run, name=f"voicepipe {source.name}")
         yield cast("Inbox[Hearing]", inbox)
         tasks.cancel_scope.cancel()
 
 
 async def _run_stage(
-    stage: SessionStage[Any, Any], inbox: Channel[Any], outbox: Channel[Any], session: SessionContext
+    stage: SessionStage[Any, Any],
+    inbox: Channel[Any],
+    channel: Channel[Any],
+    outbox: Outbox[Any],
+    session: SessionContext,
 ) -> None:
-    with joined(stage._fault_name, inbox, outbox):
+    with joined(stage._fault_name, inbox, channel):
         await stage.run(inbox, outbox, session)
-
-
-class _Intake:
-    """Takes a source's audio: adds the time, cuts it into frames of 20 ms, and never waits."""
-
-    def __init__(
-        self,
-        session: SessionContext,
-        source: Source,
-        rate: int,
-        outbox: Channel[AudioFrame],
-        is_deaf: Callable[[float], bool] | None,
-    ) -> None:
-        self._session = session
-        self._is_deaf = is_deaf
-        self._source = source
-        self._rate = rate
-        self._outbox = outbox
-        self._resampler = resampler(source.sample_rate, rate, source.name, "the recogniser")
-        self._frame_bytes = 2 * int(FRAME_S * rate)
-        self._rest = b""
-        self._next_s = -math.inf
-        self._dropped_frames = 0
-        self._reported_s = 0.0
-
-    async def run(self) -> None:
-        """Take in the source's audio until the caller hangs up."""
-        try:
-            with named(self._source.name):
-                await self._source.pump(self)
-                self._flush()
-        finally:
-            self._outbox.close()
-
-    def __call__(self, pcm: bytes) -> None:
-        if self._outbox.is_abandoned:
-            return  # the recogniser reported that the caller hung up
-        if len(pcm) % 2:
-            raise AudioError(f"{self._source.name} must give whole 16-bit samples, not {len(pcm)} bytes")
-        if self._resampler is not None:
-            pcm = self._resampler.feed(pcm)
-        if self._is_deaf is not None and self._is_deaf(anyio.current_time()):
-            pcm = bytes(len(pcm))
-        pcm = self._rest + pcm
-        arrived_s = anyio.current_time() - len(pcm) / 2 / self._rate
-        if abs(arrived_s - self._next_s) > CLOCK_SLIP_S:
-            self._next_s = arrived_s
-        while self._outbox.queued > WAITING_FRAMES:
-            self._outbox.receive_nowait()
-            self._dropped_frames += 1
-        frames = frames_of(pcm, self._rate)
-        self._rest = frames.pop() if frames and len(frames[-1]) < self._frame_bytes else b""
-        for frame in frames:
-            self._send(frame)
-        self._report_dropped()
-
-    def _flush(self) -> None:
-        """Send what is left of the last frame and in the resampler: the caller hung up."""
-        rest = self._rest + (self._resampler.flush() if self._resampler is not None else b"")
-        if not self._outbox.is_abandoned:
-            for frame in frames_of(rest, self._rate):
-                self._send(frame)
-
-    def _send(self, frame: bytes) -> None:
-        self._outbox.send_latest(AudioFrame(pcm=frame, sample_rate=self._rate, start_s=self._next_s))
-        self._next_s += len(frame) / 2 / self._rate
-
-    def _report_dropped(self) -> None:
-        dropped_s = self._source.dropped_s + (self._dropped_frames + self._outbox.dropped) * FRAME_S
-        if dropped_s >= self._reported_s + REPORT_DROPPED_S:
-            self._session.emit(AudioDropped(seconds=dropped_s - self._reported_s))
-            self._reported_s = dropped_s

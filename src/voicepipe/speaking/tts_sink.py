@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Final, Never, cast
 
 import anyio
 
-from voicepipe.audio.pcm import frames_of
 from voicepipe.core.channel import Channel
 from voicepipe.core.stage import Stage
 from voicepipe.errors import ConfigurationError, VendorError
+from voicepipe.events import VoiceTooSlow
 from voicepipe.flow import Sentence, WordMark
+from voicepipe.speaking.clip import Clip
 from voicepipe.speaking.playback import Playback
+from voicepipe.speaking.voice_pace import REBUFFER_S, StartBuffer, VoicePace
 from voicepipe.text.markup import printable, spoken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from typing import Self
 
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.channel import Inbox, Outbox
@@ -33,23 +36,11 @@ __all__ = ["TTSSink"]
 PREFETCH: Final = 1
 """Sentences synthesised ahead of the one being played: enough to hide synthesis, with little to lose at a barge-in."""
 
-CLIP_FRAMES: Final = 50
-"""How far one sentence's audio may be ahead of its playback: 1 s. A vendor that is quicker has to wait."""
-
 FIRST_AUDIO_S: Final = 5.0
 """How long TTS may take until the first audio of a sentence, and between two pieces of it."""
 
 CLEANUP_S: Final = 0.5
 """How long the clean-up of an interrupted synthesis is shielded from cancellation."""
-
-
-class _Clip:
-    """One sentence and its audio, as it comes."""
-
-    def __init__(self, sentence: Sentence) -> None:
-        self.sentence = sentence
-        self.audio = Channel[bytes | WordMark](CLIP_FRAMES)
-        self.error: Exception | None = None
 
 
 class TTSSink(Stage[Sentence, Never]):
@@ -59,10 +50,17 @@ class TTSSink(Stage[Sentence, Never]):
         sample_rate: Samples per second of what `synthesize` yields.
         strips_markup: Whether Markdown, tags and emoji are removed from sentences. False is for a vendor that
             understands them; control and format characters are removed in any case.
+        start_buffer_s: How long after its first audio a sentence is played: 0 to 5 seconds, or "learned" for what the
+            voice's newest sentences needed. So far the voice may fall behind speech without a gap in the middle of a
+            word; `VoiceTooSlow` reports a voice that does. A sentence that is whole, or 1 s ahead of that, does not
+            wait, and none waits longer for it while another is played.
     """
 
     sample_rate: int = 24_000
     strips_markup: bool = True
+    start_buffer_s: StartBuffer = 0.0
+
+    _pace: VoicePace | None = None  # made by the first copy, a host's, and shared with those that it makes
 
     @abstractmethod
     def synthesize(self, sentence: Sentence) -> AsyncIterator[bytes | WordMark]:
@@ -83,61 +81,99 @@ class TTSSink(Stage[Sentence, Never]):
     async def run(self, inbox: Inbox[Sentence], outbox: Outbox[Never], turn: Turn) -> None:
         """Synthesise and play the turn's sentences; return when the last one has been played."""
         del outbox
-        clips = Channel[_Clip](PREFETCH)
+        clips = Channel[Clip](PREFETCH)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._play, clips, turn)
             async for sentence in _speakable(inbox, spoken if self.strips_markup else printable):
                 turn.timeline.mark("first_sentence")
-                clip = _Clip(sentence)
+                clip = self._clip(sentence, turn)
                 turn.speech.expect()
                 await clips.send(clip)
                 tasks.start_soon(self._fill, clip, turn)
             clips.close()
 
-    async def _play(self, clips: Channel[_Clip], turn: Turn) -> None:
-        playback = Playback(turn, self.sample_rate)
+    def _clip(self, sentence: Sentence, turn: Turn) -> Clip:
+        session, buffer_s = turn.session, self.start_buffer_s
+        if buffer_s == "learned":
+            buffer_s = self._pace.start_buffer_s(len(sentence.text)) if self._pace is not None else 0.0
+        resampler = session.resampler_to_output(self.sample_rate)
+        return Clip(sentence, rate=session.output_rate, resampler=resampler, start_buffer_s=buffer_s)
+
+    async def _play(self, clips: Channel[Clip], turn: Turn) -> None:
+        playback = Playback(turn)
         async for clip in clips:
             await playback.begin_sentence(clip.sentence)
-            async for piece in clip.audio:
-                if isinstance(piece, WordMark):
-                    playback.mark(piece)
-                else:
-                    await playback.play(piece)
+            silent_s = await self._play_clip(clip, playback)
+            if clip.pace.is_slow(silent_s):
+                text = clip.sentence.text.strip()
+                turn.emit(VoiceTooSlow(turn_id=turn.turn_id, text=text, behind_s=clip.pace.behind_s, silent_s=silent_s))
             if clip.error is not None:
                 # What was played stays said. The rest of the reply is dropped: it would follow a gap.
                 await playback.wait_played()
                 raise clip.error
-            await playback.finish_sentence()
+            playback.finish_sentence()
         await playback.wait_played()
 
-    async def _fill(self, clip: _Clip, turn: Turn) -> None:
-        """Put a sentence's audio into its clip, in frames of whole samples."""
-        odd, came_bytes = b"", 0
+    async def _play_clip(self, clip: Clip, playback: Playback) -> float:
+        """Play a sentence, and return for how long the caller heard silence in the middle of it."""
+        silent_s, has_begun = 0.0, False
+        async for piece in clip.audio:
+            if isinstance(piece, WordMark):
+                playback.mark(piece)
+                continue
+            if not has_begun:
+                await clip.wait_start()
+            elif playback.silent_s > 0:
+                # One pause until there is something in store again, instead of one for each piece.
+                await clip.wait_ahead(anyio.current_time() + self._rebuffer_s(clip))
+                silent_s += playback.silent_s
+            has_begun = True
+            await playback.play(piece)
+        return silent_s
+
+    def _rebuffer_s(self, clip: Clip) -> float:
+        return max(clip.start_buffer_s, REBUFFER_S) if self.start_buffer_s == "learned" else clip.start_buffer_s
+
+    async def _fill(self, clip: Clip, turn: Turn) -> None:
+        """Put a sentence's audio into its clip, in whole samples."""
+        odd = b""
         with turn.working(self.name):
             pieces = self._opened(clip.sentence)
             try:
+                asked_s, waited_s = anyio.current_time(), 0.0
                 while (piece := await self._next(pieces)) is not None:
+                    waited_s += anyio.current_time() - asked_s
                     if isinstance(piece, WordMark):
-                        await clip.audio.send(piece)
-                        continue
-                    pcm = odd + piece
-                    whole = len(pcm) & ~1
-                    odd = pcm[whole:]
-                    came_bytes += whole
-                    if whole:
-                        turn.timeline.mark("tts_first_audio")
-                    for frame in frames_of(pcm[:whole], self.sample_rate):
-                        await clip.audio.send(frame)
-                if not came_bytes:
+                        await clip.put_mark(piece)
+                    else:
+                        pcm = odd + piece
+                        whole = len(pcm) & ~1
+                        odd = pcm[whole:]
+                        if whole:
+                            turn.timeline.mark("tts_first_audio")
+                            clip.pace.came(whole / 2 / self.sample_rate, waited_s)
+                            waited_s = 0.0
+                            await clip.put(pcm[:whole])
+                    asked_s = anyio.current_time()
+                await clip.finish()
+                if self._pace is not None:
+                    self._pace.learn(len(clip.sentence.text), clip.pace)
+                if not clip.pace.audio_s:
                     raise self._failed("gave no audio for a sentence")  # noqa: TRY301 - handled like a vendor's error
             except Exception as error:  # noqa: BLE001 - the player raises it once it comes to this clip
                 clip.error = error
-                clip.audio.close()
+                await clip.finish()
+                clip.close()
             else:
-                clip.audio.close()  # not when cancelled: a player that still runs would think the clip complete
+                clip.close()  # not when cancelled: a player that still runs would think the clip complete
             finally:
                 with anyio.move_on_after(CLEANUP_S, shield=True):
                     await pieces.aclose()
+
+    def _copied(self) -> Self:
+        twin = super()._copied()
+        twin._pace = self._pace or VoicePace()
+        return twin
 
     def _opened(self, sentence: Sentence) -> AsyncGenerator[bytes | WordMark]:
         pieces = self.synthesize(sentence)

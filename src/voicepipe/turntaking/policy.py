@@ -139,10 +139,13 @@ class TurnPolicy:
         if isinstance(event, (SpeechStarted, EarlyTranscript)):
             self.speaks_until_s = now + WORDLESS_S
         match event:
-            case SpeechStarted():
+            case SpeechStarted(at_s=at_s, until_s=until_s):
                 # Measured from the first speech sample, so that a late report does not add its own delay.
-                self._wake_at = round(event.at_s + self._rules.min_speech_s, 6) if self._phase() == "live" else None
-                return self._speech_lasted(now)
+                self._wake_at = round(at_s + self._rules.min_speech_s, 6) if self._phase() == "live" else None
+                decisions = self._speech_lasted(now if until_s is None else until_s)
+                if until_s is not None:
+                    self._wake_at = None  # the speech is over
+                return decisions
             case SpeechEnded():
                 self._wake_at = None
                 return []

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from voicepipe.flow import Sentence
     from voicepipe.http.response import HTTPResponse
+    from voicepipe.speaking.voice_pace import StartBuffer
 
 __all__ = ["OpenAITTS"]
 
@@ -66,6 +67,7 @@ class OpenAITTS(TTSSink):
         instructions: How to speak, for models that accept instructions.
         sample_rate: Samples per second; OpenAI's is 24000. Audio of another rate, if a WAV header or the content type
             names one, is resampled when soxr is installed, and refused otherwise.
+        start_buffer_s: How long after its first audio a sentence is played; see `TTSSink`.
         api_key: The key. Over plain http it is sent only to this machine.
         api_key_env: Name of the environment variable that holds the key, read when the pipeline is opened. Without it
             and `api_key`, a known service's key is read from its usual variable, as OpenAI's from OPENAI_API_KEY; that
@@ -89,6 +91,7 @@ class OpenAITTS(TTSSink):
         speed: float | None = None,
         instructions: str = "",
         sample_rate: int = 24_000,
+        start_buffer_s: StartBuffer = 0.0,
         api_key: str | SecretStr | None = None,
         api_key_env: str | None = None,
         headers: Mapping[str, str] | None = None,
@@ -117,6 +120,7 @@ class OpenAITTS(TTSSink):
         self.model = model
         self.voice = voice
         self.sample_rate = sample_rate
+        self.start_buffer_s = start_buffer_s
         self._fields: dict[str, Any] = {"model": model, "voice": voice, "response_format": "pcm"}
         if speed is not None:
             self._fields["speed"] = speed
