@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from tests.helpers.raw_server import END, HEAD, RawServer, answer, text
 from voicepipe.errors import ConfigurationError
 from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage
 from voicepipe.testing import Calls, Says, ScriptedGateway
+from voicepipe.testing.simulators._service_demands import MessageOrder, refusal_of_order
 from voicepipe.vendors.openai.strict_order import SAID, folds_system, in_strict_order
 
 pytestmark = pytest.mark.anyio
@@ -23,60 +23,12 @@ pytestmark = pytest.mark.anyio
 # --- what refuses a conversation --------------------------------------------------------------------------------------
 
 
-def refused_by_mistral(messages: list[dict[str, Any]]) -> str:
-    """Say why Mistral's service refuses a request; "" if it does not."""
-    may_follow = {
-        "": ("system", "user"),
-        "system": ("user",),
-        "user": ("assistant",),
-        "assistant": ("user",),
-        "calls": ("tool",),
-        "tool": ("assistant",),
-    }
-    before, ids = "", list[str]()
-    for message in messages:
-        role = message["role"]
-        if role not in may_follow[before]:
-            return f"{role} after {before}"
-        before = role
-        if role == "assistant":
-            if bool(message.get("content")) == bool(message.get("tool_calls")):
-                return "either content or tool_calls"
-            if message.get("tool_calls"):
-                before, ids = "calls", [call["id"] for call in message["tool_calls"]]
-        if role == "tool":
-            ids.remove(message["tool_call_id"])
-            if ids:
-                before = "calls"
-            if not re.fullmatch("[a-zA-Z0-9]{9}", message["tool_call_id"]):
-                return "id"
-    return "" if before in ("user", "tool") else f"ends with {before}"
+ORDERS: tuple[MessageOrder, ...] = ("mistral", "gemma", "llama")
 
 
-def refused_by_gemma(messages: list[dict[str, Any]]) -> str:
-    """Say why the templates of Gemma and of older Mistral models refuse a conversation; "" if they do not."""
-    if messages and messages[0]["role"] == "system":
-        messages = messages[1:]
-    if not all(isinstance(message["content"], str) for message in messages):
-        return "content"
-    spoken = [message for message in messages if message["role"] != "tool" and "tool_calls" not in message]
-    roles = [message["role"] for message in spoken]
-    return "" if roles == [("user", "assistant")[place % 2] for place in range(len(roles))] else str(roles)
-
-
-def refused_by_llama(messages: list[dict[str, Any]]) -> str:
-    """Say why Llama's templates refuse a conversation; "" if they do not."""
-    if messages and messages[0]["role"] == "system":
-        messages = messages[1:]
-    if not messages or messages[0]["role"] != "user":
-        return "no first user message"
-    for message, following in zip(messages, [*messages[1:], {"role": ""}], strict=True):
-        if "tool_calls" in message and (len(message["tool_calls"]) != 1 or following["role"] != "tool"):
-            return "single tool-calls"
-    return ""
-
-
-ORDERS = (refused_by_mistral, refused_by_gemma, refused_by_llama)
+def refusals(messages: list[dict[str, Any]]) -> list[str]:
+    """Say why each order refuses a conversation; "" where it does not."""
+    return [refusal_of_order(order, messages) for order in ORDERS]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +45,7 @@ def test_each_order_refuses_what_it_refuses_in_the_field(
     messages: list[dict[str, Any]], refused: tuple[bool, ...]
 ) -> None:
     """The three automata are not blind: each refuses its own cases."""
-    assert tuple(bool(order(messages)) for order in ORDERS) == refused
+    assert tuple(map(bool, refusals(messages))) == refused
 
 
 # --- the promise ------------------------------------------------------------------------------------------------------
@@ -133,7 +85,7 @@ def test_every_conversation_is_taken_by_all_three(messages: list[Message], syste
     """Whatever was said and called, interrupted or failed, none of the three orders refuses the request."""
     sent = in_strict_order(system, messages, folds=folds)
 
-    assert [refused(sent) for refused in ORDERS] == ["", "", ""]
+    assert refusals(sent) == ["", "", ""]
     assert [message["role"] for message in sent].count("system") == (1 if system and not folds else 0)
     assert json.loads(json.dumps(sent)) == sent
 
@@ -234,7 +186,7 @@ async def test_a_whole_session_with_a_strict_order() -> None:
         await session.user_says("Thanks.")
 
     bodies: list[Any] = [request.body for request in gateway.requests if request.method == "POST"]
-    assert [[refused(body["messages"]) for refused in ORDERS] for body in bodies] == [["", "", ""]] * 3
+    assert [refusals(body["messages"]) for body in bodies] == [["", "", ""]] * 3
     assert bodies[2]["messages"][-1] == {"role": "user", "content": "Thanks."}
 
 
