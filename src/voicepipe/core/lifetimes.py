@@ -94,3 +94,6 @@ async def _hold(
             entered.set()
             await leave.wait()
             scope.deadline = anyio.current_time() + CLOSE_S
+        if not leave.is_set() and not scope.cancel_called:
+            # A task group in it swallows the cancellation of one of its own tasks.
+            raise StageError(f"{part_name} ended by itself: one of its tasks was cancelled from inside", part=part_name)

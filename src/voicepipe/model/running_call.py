@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from voicepipe.conversation.turn import TurnState
+from voicepipe.core.failures import is_fault
 from voicepipe.errors import ToolError, ToolRetry
 from voicepipe.events import ToolFinished, ToolStarted
 from voicepipe.tools.tool import Tool, ToolContext, describe_failure
@@ -196,7 +197,9 @@ class RunningCall:
                 raise
             except ToolRetry as error:
                 self._settle("failed", failure(self._calls.refuse(call.name, error, self._step)))
-            except Exception as error:
+            except BaseException as error:
+                if not is_fault(error):
+                    raise
                 if not isinstance(error, ToolError):  # a ToolError is for the model, anything else for a developer
                     log.warning("the tool %s raised %s", call.name, type(error).__name__, exc_info=error)
                 self._settle("failed", failure(error))

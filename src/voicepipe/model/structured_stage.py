@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 
 from voicepipe.conversation.turn import TurnState
-from voicepipe.core.cancellation import is_cancelled
+from voicepipe.core.failures import is_fault
 from voicepipe.core.stage import Stage
 from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
 from voicepipe.events import StructuredDone, StructuredFailed
@@ -197,13 +197,12 @@ class Structured(Stage[Transcript, Transcript]):
         try:
             answer = function(result, turn)
             return await answer if inspect.isawaitable(answer) else answer
-        except asyncio.CancelledError as error:
-            if is_cancelled():
+        except BaseException as error:
+            if not is_fault(error):
                 raise
-            # Something that it awaited was cancelled elsewhere. Passed on, that would cancel the tasks around it.
-            return self._error(f"{role} was cancelled from inside", error)
-        except Exception as error:  # noqa: BLE001 - becomes an event, with the error as the cause
-            return self._error(f"{role} raised {type(error).__name__}", error)
+            was_cancelled = isinstance(error, asyncio.CancelledError)
+            what = "was cancelled from inside" if was_cancelled else f"raised {type(error).__name__}"
+            return self._error(f"{role} {what}", error)
 
     def _error(self, problem: str, cause: BaseException | None = None) -> StageError:
         error = StageError(f"{self.name}: {problem}", part=self.name)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
-from voicepipe.core.failures import named, single_error
+from voicepipe.core.failures import is_fault, named, single_error
 from voicepipe.core.stage import Stage
 from voicepipe.errors import ConfigurationError, IncompleteReply, StageError, ToolError, VoicepipeError
 from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta, Transcript
@@ -297,7 +297,10 @@ class _Reply:
             values = tool.validate(call.arguments)
         except ToolError as error:
             return refuse(call, self._turn_calls.refuse(call.name, error, self._step), turn)
-        except Exception as error:  # noqa: BLE001 - not even a bug in voicepipe leaves a call without a result
+        except BaseException as error:
+            if not is_fault(error):
+                raise
+            # Not even a bug in voicepipe leaves a call without a result.
             return refuse(call, ToolError(f"the arguments cannot be checked: {type(error).__name__}"), turn)
         running = RunningCall(
             tool,

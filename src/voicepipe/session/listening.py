@@ -111,12 +111,10 @@ class _Intake:
 
     async def run(self) -> None:
         """Take in the source's audio until the caller hangs up."""
-        try:
-            with named(self._source.name):
-                await self._source.pump(self)
-                self._flush()
-        finally:
-            self._outbox.close()
+        with named(self._source.name):
+            await self._source.pump(self)
+            self._flush()
+        self._outbox.close()  # not after an error, which is no hang-up
 
     def __call__(self, pcm: bytes) -> None:
         if self._outbox.is_abandoned:

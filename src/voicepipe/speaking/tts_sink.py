@@ -16,8 +16,9 @@ import anyio
 
 from voicepipe.audio.pcm import frames_of
 from voicepipe.core.channel import Channel
+from voicepipe.core.failures import named
 from voicepipe.core.stage import Stage
-from voicepipe.errors import ConfigurationError, VendorError
+from voicepipe.errors import ConfigurationError, VendorError, VoicepipeError
 from voicepipe.flow import Sentence, WordMark
 from voicepipe.speaking.playback import Playback
 from voicepipe.text.markup import printable, spoken
@@ -49,7 +50,7 @@ class _Clip:
     def __init__(self, sentence: Sentence) -> None:
         self.sentence = sentence
         self.audio = Channel[bytes | WordMark](CLIP_FRAMES)
-        self.error: Exception | None = None
+        self.error: VoicepipeError | None = None
 
 
 class TTSSink(Stage[Sentence, Never]):
@@ -116,21 +117,22 @@ class TTSSink(Stage[Sentence, Never]):
         with turn.working(self.name):
             pieces = self._opened(clip.sentence)
             try:
-                while (piece := await self._next(pieces)) is not None:
-                    if isinstance(piece, WordMark):
-                        await clip.audio.send(piece)
-                        continue
-                    pcm = odd + piece
-                    whole = len(pcm) & ~1
-                    odd = pcm[whole:]
-                    came_bytes += whole
-                    if whole:
-                        turn.timeline.mark("tts_first_audio")
-                    for frame in frames_of(pcm[:whole], self.sample_rate):
-                        await clip.audio.send(frame)
-                if not came_bytes:
-                    raise self._failed("gave no audio for a sentence")  # noqa: TRY301 - handled like a vendor's error
-            except Exception as error:  # noqa: BLE001 - the player raises it once it comes to this clip
+                with named(self.name):
+                    while (piece := await self._next(pieces)) is not None:
+                        if isinstance(piece, WordMark):
+                            await clip.audio.send(piece)
+                            continue
+                        pcm = odd + piece
+                        whole = len(pcm) & ~1
+                        odd = pcm[whole:]
+                        came_bytes += whole
+                        if whole:
+                            turn.timeline.mark("tts_first_audio")
+                        for frame in frames_of(pcm[:whole], self.sample_rate):
+                            await clip.audio.send(frame)
+                    if not came_bytes:
+                        raise self._failed("gave no audio for a sentence")
+            except VoicepipeError as error:  # the player raises it once it comes to this clip
                 clip.error = error
                 clip.audio.close()
             else:

@@ -1,0 +1,257 @@
+"""A part that fails in an unusual way fails by its name: the caller hears the fallback, or the call ends in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+import voicepipe as vp
+from voicepipe.testing import Calls, RecordingOutput, Says, ScriptedModel, ScriptedVoice
+
+pytestmark = pytest.mark.anyio
+
+Fault = Callable[[], None]
+"""Raises, the first time it is called in a test."""
+
+
+class Panic(BaseException):
+    """What a library in another language raises."""
+
+
+async def cancelled_elsewhere() -> None:
+    """Wait for something that is cancelled, as for the reader of an SDK whose socket drops."""
+    reader: asyncio.Future[None] = asyncio.Future()
+    reader.cancel()
+    await reader
+
+
+async def exits() -> None:
+    """Do what argparse does when it is used as a library."""
+    raise SystemExit(2)
+
+
+async def panics() -> None:
+    raise Panic("unwrap on None")
+
+
+async def breaks() -> None:
+    raise OSError("database down")
+
+
+FAULTS = {
+    "cancelled": (cancelled_elsewhere, "was cancelled from inside"),
+    "exits": (exits, "raised SystemExit: 2"),
+    "panics": (panics, "raised Panic: unwrap on None"),
+    "breaks": (breaks, "raised OSError: database down"),
+}
+
+
+class Once:
+    """A fault that happens once."""
+
+    def __init__(self, fault: Callable[[], Any]) -> None:
+        self._fault = fault
+        self._is_due = True
+
+    async def __call__(self) -> None:
+        if self._is_due:
+            self._is_due = False
+            await self._fault()
+
+
+class BrokenTexts(vp.Stage[vp.Transcript, vp.Transcript]):
+    def __init__(self, fault: Once) -> None:
+        self.fault = fault
+
+    async def run(self, inbox: vp.Inbox[vp.Transcript], outbox: vp.Outbox[vp.Transcript], turn: vp.Turn) -> None:
+        async for transcript in inbox:
+            await self.fault()
+            await outbox.send(transcript)
+
+
+class BrokenDeltas(vp.Stage[vp.TextDelta, vp.TextDelta]):
+    def __init__(self, fault: Once) -> None:
+        self.fault = fault
+
+    async def run(self, inbox: vp.Inbox[vp.TextDelta], outbox: vp.Outbox[vp.TextDelta], turn: vp.Turn) -> None:
+        async for delta in inbox:
+            await self.fault()
+            await outbox.send(delta)
+
+
+class BrokenVoice(ScriptedVoice):
+    def __init__(self, fault: Once) -> None:
+        super().__init__(character_s=0.01)
+        self.fault = fault
+
+    async def synthesize(self, sentence: vp.Sentence) -> AsyncIterator[bytes | vp.WordMark]:
+        await self.fault()
+        async for piece in super().synthesize(sentence):
+            yield piece
+
+
+class BrokenModel(ScriptedModel):
+    def __init__(self, fault: Once) -> None:
+        super().__init__([Says("Hello.")])
+        self.fault = fault
+
+    async def reply(self, request: vp.Request, outbox: vp.Outbox[vp.ReplyPart], turn: vp.Turn) -> None:
+        await self.fault()
+        await super().reply(request, outbox, turn)
+
+
+TURN_PARTS: dict[str, Callable[[Once], list[vp.Part]]] = {
+    "BrokenTexts": lambda fault: [BrokenTexts(fault), ScriptedModel([Says("Hello.")]), vp.SentenceChunker(), voice()],
+    "BrokenDeltas": lambda fault: [ScriptedModel([Says("Hello.")]), BrokenDeltas(fault), vp.SentenceChunker(), voice()],
+    "BrokenModel": lambda fault: [BrokenModel(fault), vp.SentenceChunker(), voice()],
+    "BrokenVoice": lambda fault: [ScriptedModel([Says("Hello.")]), vp.SentenceChunker(), BrokenVoice(fault)],
+}
+
+
+def voice() -> ScriptedVoice:
+    return ScriptedVoice(character_s=0.01)
+
+
+@pytest.mark.parametrize("part", TURN_PARTS)
+@pytest.mark.parametrize("way", FAULTS)
+async def test_a_part_of_the_reply_fails_by_its_name(part: str, way: str) -> None:
+    """However a part of the reply fails, the turn fails by its name and the caller hears the fallback."""
+    fault, words = FAULTS[way]
+    pipeline = vp.Pipeline(*TURN_PARTS[part](Once(fault)), fallback="Sorry.")
+    output = RecordingOutput()
+    async with pipeline.session(output=output) as session:
+        turn = await session.user_says("Hello?")
+        assert isinstance(turn.failure, vp.StageError)
+        assert (turn.state, turn.failure.part) == (vp.TurnState.FAILED, part)
+        assert str(turn.failure).startswith(f"{part} {words}")
+        assert session.history[-1].text == "Sorry."
+        session.say("Still here.")
+        session.end(after_reply=True)
+        await session.ended.wait()
+    assert output.spans() == [(0.0, 0.17)]
+    assert [type(event) for event in await ended(session)] == [vp.TurnFailed, vp.TurnCompleted]
+
+
+class BrokenSource(vp.Source):
+    def __init__(self, fault: Once) -> None:
+        self.fault = fault
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        await anyio.sleep(0.5)
+        await self.fault()
+        yield b""
+
+
+class BrokenRecogniser(vp.Recogniser):
+    def __init__(self, fault: Once) -> None:
+        self.fault = fault
+
+    async def recognise(
+        self, inbox: vp.Inbox[vp.AudioFrame], outbox: vp.Outbox[vp.Hearing], session: vp.Session
+    ) -> None:
+        await anyio.sleep(0.5)
+        await self.fault()
+
+
+class BrokenFilter(vp.SessionStage[vp.AudioFrame, vp.AudioFrame]):
+    def __init__(self, fault: Once) -> None:
+        self.fault = fault
+
+    async def run(self, inbox: vp.Inbox[vp.AudioFrame], outbox: vp.Outbox[vp.AudioFrame], session: vp.Session) -> None:
+        await anyio.sleep(0.5)
+        await self.fault()
+
+
+class BrokenReader(RecordingOutput):
+    """Has a task of its own that fails, in a task group of its own."""
+
+    def __init__(self, fault: Once) -> None:
+        super().__init__()
+        self.fault = fault
+
+    async def read(self) -> None:
+        await anyio.sleep(0.5)
+        await self.fault()
+
+    @asynccontextmanager
+    async def attach(self, session: vp.Session) -> AsyncGenerator[None]:
+        async with super().attach(session), anyio.create_task_group() as tasks:
+            tasks.start_soon(self.read)
+            yield
+
+
+def listening(*parts: vp.Part) -> vp.Pipeline:
+    return vp.Pipeline(*parts, ScriptedModel([]), vp.SentenceChunker(), voice(), output=RecordingOutput())
+
+
+SESSION_PARTS: dict[str, Callable[[Once], vp.Pipeline]] = {
+    "BrokenSource": lambda fault: listening(BrokenSource(fault), vp.STTStage(vp.testing.ScriptedRecogniser())),
+    "BrokenFilter": lambda fault: listening(BrokenFilter(fault), vp.STTStage(vp.testing.ScriptedRecogniser())),
+    "STTStage": lambda fault: listening(vp.STTStage(BrokenRecogniser(fault))),
+    "BrokenReader": lambda fault: listening().replace({vp.Output: BrokenReader(fault)}),
+}
+
+
+# SystemExit in a task of a part's own ends the loop before anybody can catch it.
+@pytest.mark.parametrize(
+    ("part", "way"),
+    [(part, way) for part in SESSION_PARTS for way in FAULTS if (part, way) != ("BrokenReader", "exits")],
+)
+async def test_a_part_of_the_call_fails_by_its_name(part: str, way: str) -> None:
+    """However a part of the call fails, it is no hang-up: the call ends with an error by the part's name."""
+    fault, _ = FAULTS[way]
+    pipeline = SESSION_PARTS[part](Once(fault))
+    source = vp.PushSource() if pipeline.parts[0].name in ("STTStage", "BrokenFilter") else None
+    with pytest.raises(vp.StageError) as caught:
+        async with pipeline.session(source=source) as session:
+            await session.ended.wait()
+            await anyio.sleep_forever()
+    assert caught.value.part == part
+    assert anyio.current_time() == 0.5
+
+
+@pytest.mark.parametrize("way", ["exits", "panics", "cancelled"])
+@pytest.mark.parametrize("effect", ["read", "write"])
+async def test_a_tool_that_ends_itself_is_a_failed_call(way: str, effect: Any) -> None:
+    """`sys.exit()` in a tool, or a cancellation of its own, is a failed call: the model is told, and goes on."""
+
+    @vp.tool(effect=effect)
+    async def broken() -> str:
+        """Break."""
+        await FAULTS[way][0]()
+        return ""
+
+    model = ScriptedModel([Calls("broken", {}), Says("Sorry.")])
+    pipeline = vp.Pipeline(model, vp.ToolRouter([broken]), vp.SentenceChunker(), voice())
+    async with pipeline.session(output=RecordingOutput()) as session:
+        turn = await session.user_says("Go.")
+    assert turn.state is vp.TurnState.DONE
+    assert [result.status for message in session.history for result in getattr(message, "calls", [])] == ["failed"]
+
+
+@pytest.mark.parametrize("ends", [SystemExit, KeyboardInterrupt, Panic])
+def test_a_plain_tool_cannot_end_the_process(ends: type[BaseException]) -> None:
+    """Whatever a plain tool raises on its thread is a failed call."""
+
+    @vp.tool
+    def report() -> str:
+        """Report."""
+        raise ends(2)
+
+    async def main() -> list[str]:
+        model = ScriptedModel([Calls("report", {}), Says("Sorry.")])
+        row = (model, vp.ToolRouter([report]), vp.SentenceChunker(), ScriptedVoice(character_s=0.0))
+        async with vp.Pipeline(*row).session(output=RecordingOutput()) as session:
+            await session.user_says("Go.")
+        return [call.status for message in session.history for call in getattr(message, "calls", [])]
+
+    assert anyio.run(main) == ["failed"]
+
+
+async def ended(session: vp.Session) -> list[vp.TurnEnded]:
+    return [event async for event in session if isinstance(event, vp.TurnEnded)]
