@@ -51,7 +51,8 @@ def named(part_name: str) -> Generator[None]:
             raise
         if not isinstance(first, VoicepipeError):
             raise _stage_error(part_name, first) from first
-        if (note := f"in {part_name}") not in getattr(first, "__notes__", ()):
+        # A `StageError` names its part already, which may be another one: an output in the hands of a voice.
+        if not isinstance(first, StageError) and (note := f"in {part_name}") not in getattr(first, "__notes__", ()):
             first.add_note(note)
         if first is error:
             raise

@@ -14,7 +14,7 @@ import anyio
 
 from voicepipe.core.failures import named, single_error
 from voicepipe.core.part import Part
-from voicepipe.errors import ConfigurationError, StageError
+from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -34,29 +34,49 @@ caller is waiting."""
 
 
 @asynccontextmanager
-async def opened(parts: Sequence[Part]) -> AsyncGenerator[None]:
+async def opened(
+    parts: Sequence[Part], on_failure: Callable[[VoicepipeError], None] | None = None
+) -> AsyncGenerator[None]:
     """Enter `open` of every part, in parallel, and leave them together. See `Part.open`.
 
     Args:
         parts: Each is entered after the parts that it holds.
+        on_failure: Takes the error of a part that fails while the block runs, and ends the block in its own way. None
+            raises the error in the block immediately.
 
     Raises:
         VoicepipeError: A part failed; any other exception is wrapped in `StageError` with the part's name.
     """
-    async with _held(parts, Part.open):
+    async with _held(parts, on_failure, Part.open):
         yield
 
 
 @asynccontextmanager
-async def attached(parts: Sequence[Part], session: SessionContext) -> AsyncGenerator[None]:
+async def attached(
+    parts: Sequence[Part], session: SessionContext, on_failure: Callable[[VoicepipeError], None] | None = None
+) -> AsyncGenerator[None]:
     """Enter `attach` of every part, just as `opened` enters `open`."""
-    async with _held(parts, Part.attach, session):
+    async with _held(parts, on_failure, Part.attach, session):
         yield
 
 
 @asynccontextmanager
-async def _held(parts: Sequence[Part], lifetime: Callable[..., object], *arguments: object) -> AsyncGenerator[None]:
-    leave = anyio.Event()
+async def _held(
+    parts: Sequence[Part],
+    on_failure: Callable[[VoicepipeError], None] | None,
+    lifetime: Callable[..., object],
+    *arguments: object,
+) -> AsyncGenerator[None]:
+    leave, is_entered = anyio.Event(), False
+
+    async def hold(part: Part, own: AbstractAsyncContextManager[None], entered: anyio.Event) -> None:
+        try:
+            await _hold(part.name, own, entered, leave)
+        except VoicepipeError as error:
+            if on_failure is None or not is_entered or leave.is_set():
+                raise
+            on_failure(error)
+
     with single_error():
         async with anyio.create_task_group() as tasks:
 
@@ -68,7 +88,7 @@ async def _held(parts: Sequence[Part], lifetime: Callable[..., object], *argumen
                     own, entered = method(*arguments), anyio.Event()
                     if not isinstance(own, AbstractAsyncContextManager):
                         raise ConfigurationError(f"{part.name}.{lifetime.__name__} must be an @asynccontextmanager")
-                    tasks.start_soon(_hold, part.name, own, entered, leave, name=f"voicepipe {part.name}")
+                    tasks.start_soon(hold, part, own, entered, name=f"voicepipe {part.name}")
                     with anyio.move_on_after(READY_S[lifetime.__name__]) as limit:
                         await entered.wait()
                     if limit.cancelled_caught:
@@ -79,6 +99,7 @@ async def _held(parts: Sequence[Part], lifetime: Callable[..., object], *argumen
                 async with anyio.create_task_group() as entering:
                     for part in parts:
                         entering.start_soon(enter, part)
+                is_entered = True
                 yield
             finally:
                 leave.set()

@@ -20,6 +20,10 @@ __all__ = ["EventLog"]
 EVENTS_KEPT: Final = 1_000
 """Events that are kept for an application that does not iterate, or is slow."""
 
+LAST_EVENTS_S: Final = 0.5
+"""How long an application that iterates may take for the last events of a session that failed, until the failure is
+raised in its block."""
+
 
 class EventLog:
     """A queue that drops the oldest event when it is full.
@@ -33,6 +37,8 @@ class EventLog:
         self._events: deque[Event] = deque()
         self._news = anyio.Event()
         self._is_closed = False
+        self._iterators = 0
+        self._iterator_ended = anyio.Event()
 
     def put(self, event: Event) -> None:
         """Add an event."""
@@ -47,13 +53,25 @@ class EventLog:
         self._is_closed = True
         self._news.set()
 
+    async def wait_read(self) -> None:
+        """Wait, after `close`, until all who iterate have come to the end, for at most `LAST_EVENTS_S`."""
+        with anyio.move_on_after(LAST_EVENTS_S):
+            while self._iterators:
+                await self._iterator_ended.wait()
+                self._iterator_ended = anyio.Event()
+
     async def __aiter__(self) -> AsyncIterator[Event]:
         """Iterate until `close`; each event goes to one iterator."""
-        while True:
-            while self._events:
-                yield self._events.popleft()
-            if self._is_closed:
-                return
-            if self._news.is_set():  # otherwise another iterator waits for it already
-                self._news = anyio.Event()
-            await self._news.wait()
+        self._iterators += 1
+        try:
+            while True:
+                while self._events:
+                    yield self._events.popleft()
+                if self._is_closed:
+                    return
+                if self._news.is_set():  # otherwise another iterator waits for it already
+                    self._news = anyio.Event()
+                await self._news.wait()
+        finally:
+            self._iterators -= 1
+            self._iterator_ended.set()

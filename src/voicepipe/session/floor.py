@@ -108,13 +108,11 @@ class Floor:
         if turn.state is TurnState.DRAFT:
             self.drop_draft(turn)
             return
-        try:
-            self._playout.flush()
-        finally:  # a device that is gone must not keep the turn alive
-            turn.scope.cancel()
-            if not self._session.ended.is_set():
-                self._tasks.start_soon(turn.watch_cleanup)
-            self._settle(turn, "interrupt")
+        self._playout.flush()
+        turn.scope.cancel()
+        if not self._session.ended.is_set():
+            self._tasks.start_soon(turn.watch_cleanup)
+        self._settle(turn, "interrupt")
 
     def say(self, text: str) -> None:
         """Speak a text once those before it have been heard."""
@@ -178,12 +176,12 @@ class Floor:
 
     def _settle(self, turn: Turn, step: Literal["complete", "leave empty", "interrupt"]) -> None:
         """End a turn, report it, and give the floor to what waits."""
+        if turn.failure and not turn.is_over and not turn.is_silent:
+            self._playout.flush()  # an error cut it off: the next turn must not begin with the rest of its audio
         if turn.is_over:
             return
         if turn.failure:
             log.warning("turn %d failed: %s", turn.turn_id, for_log(turn.failure))
-            if not turn.is_silent:  # an error cut it off: the next turn must not begin with the rest of its audio
-                self._playout.flush()
         self._session.emit(turn.settle(step))
         if self.turn is turn:
             self.turn = None
