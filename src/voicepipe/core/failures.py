@@ -25,8 +25,8 @@ __all__ = ["first_error", "for_log", "is_fault", "joined", "named", "single_erro
 def joined(stage_name: str, inbox: Channel[Any], outbox: Channel[Any]) -> Generator[None]:
     """Run a stage between two channels: its errors carry its name, and both channels are closed when it is done.
 
-    It is not an error when the next stage has stopped reading: what this stage still sends is dropped. After an error the
-    outbox stays open, because a closed one says that nothing follows: the error cancels its reader.
+    It is not an error when the next stage has stopped reading: what this stage still sends is dropped. After an error
+    the outbox stays open, because a closed one says that nothing follows: the error cancels its reader.
     """
     try:
         with named(stage_name):
