@@ -255,3 +255,199 @@ def test_a_plain_tool_cannot_end_the_process(ends: type[BaseException]) -> None:
 
 async def ended(session: vp.Session) -> list[vp.TurnEnded]:
     return [event async for event in session if isinstance(event, vp.TurnEnded)]
+
+
+# --- speech without end -----------------------------------------------------------------------------------------------
+
+
+class Voice(vp.TTSSink):
+    """A voice that does something else for each sentence that is not the fallback."""
+
+    def __init__(self, gives: Callable[[], AsyncIterator[Any]]) -> None:
+        self.gives = gives
+
+    async def synthesize(self, sentence: vp.Sentence) -> AsyncIterator[bytes | vp.WordMark]:
+        if sentence.text.startswith("Sorry"):
+            yield bytes(480)
+            return
+        async for piece in self.gives():
+            yield piece
+
+
+async def drips() -> AsyncIterator[bytes]:
+    while True:
+        yield bytes(2)
+        await anyio.sleep(1.0)
+
+
+async def marks() -> AsyncIterator[vp.WordMark]:
+    while True:
+        yield vp.WordMark(char_end=1, end_s=1.0)
+        await anyio.sleep(1.0)
+
+
+async def hums() -> AsyncIterator[bytes]:
+    while True:
+        yield b"\x00\x10" * 4_800
+
+
+async def half_speed() -> AsyncIterator[bytes]:
+    while True:
+        yield b"\x00\x10" * 2_400
+        await anyio.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("gives", "words", "after_s"),
+    [
+        (drips, "is slower than speech by more than 5 s", 5.00025),  # six samples of speech have come
+        (half_speed, "is slower than speech by more than 5 s", 10.0),
+        (marks, "sent no audio for 5 s", 5.0),
+        (hums, "gave more than 16 s of audio for one sentence", 16.2),  # in pieces of 0.2 s
+    ],
+)
+async def test_a_voice_without_end_fails_its_turn(
+    gives: Callable[[], AsyncIterator[Any]], words: str, after_s: float
+) -> None:
+    """A voice that drips, or never ends, is stopped by a limit of its own, and the caller hears the fallback."""
+    pipeline = vp.Pipeline(ScriptedModel([Says("Hello.")]), vp.SentenceChunker(), Voice(gives), fallback="Sorry.")
+    async with pipeline.session(output=RecordingOutput()) as session:
+        turn = await session.user_says("Hello?")
+        assert isinstance(turn.failure, vp.VendorError)
+        assert str(turn.failure) == f"Voice {words}"
+        assert session.history[-1].text.endswith("Sorry.")
+        assert round(anyio.current_time(), 6) == round(after_s + 0.01, 6)  # and the fallback
+
+
+class Swallows(vp.Stage[vp.TextDelta, vp.TextDelta]):
+    """Reads everything, and never ends."""
+
+    async def run(self, inbox: vp.Inbox[vp.TextDelta], outbox: vp.Outbox[vp.TextDelta], turn: vp.Turn) -> None:
+        async for _ in inbox:
+            pass
+        await anyio.sleep_forever()
+
+
+class SpeaksAndStays(vp.Stage[vp.TextDelta, vp.TextDelta]):
+    """Passes everything on, and never ends."""
+
+    async def run(self, inbox: vp.Inbox[vp.TextDelta], outbox: vp.Outbox[vp.TextDelta], turn: vp.Turn) -> None:
+        async for delta in inbox:
+            await outbox.send(delta)
+        await anyio.sleep_forever()
+
+
+async def test_a_stage_behind_the_model_that_hands_on_nothing_fails_the_turn() -> None:
+    """6 s after the text has ended the turn fails by the stage's name, and the fallback goes past that stage."""
+    output = RecordingOutput()
+    row = (ScriptedModel([Says("Hello.", after_s=1.0)]), Swallows(), vp.SentenceChunker(), voice())
+    async with vp.Pipeline(*row, fallback="Sorry.").session(output=output) as session:
+        turn = await session.user_says("Hello?")
+    assert isinstance(turn.failure, vp.StageError)
+    assert str(turn.failure) == "Swallows handed on nothing for 6 s after the text had ended"
+    assert (turn.failure.part, turn.state) == ("Swallows", vp.TurnState.FAILED)
+    assert output.spans() == [(7.0, 7.06)]
+
+
+async def test_silence_is_counted_from_the_last_sound() -> None:
+    """A stage that passes sentences on and then stays has 6 s from the end of what was heard."""
+    output = RecordingOutput()
+    row = (ScriptedModel([Says("Hello there.")]), SpeaksAndStays(), vp.SentenceChunker(), ScriptedVoice())
+    async with vp.Pipeline(*row, fallback="").session(output=output) as session:
+        turn = await session.user_says("Hello?")
+    assert isinstance(turn.failure, vp.StageError)
+    assert turn.failure.part == "SpeaksAndStays"
+    assert (output.spans(), anyio.current_time()) == ([(0.0, 0.6)], 6.6)
+
+
+async def test_a_stage_that_stays_after_the_reply_does_not_hold_the_turn() -> None:
+    """A stage in front of the model that does not end is cancelled 6 s after the reply was heard, and reported."""
+
+    class Stays(vp.Stage[vp.Transcript, vp.Transcript]):
+        async def run(self, inbox: vp.Inbox[vp.Transcript], outbox: vp.Outbox[vp.Transcript], turn: vp.Turn) -> None:
+            async for transcript in inbox:
+                await outbox.send(transcript)
+            await anyio.sleep_forever()
+
+    row = (Stays(), ScriptedModel([Says("Hello there.")]), vp.SentenceChunker(), ScriptedVoice())
+    async with vp.Pipeline(*row).session(output=RecordingOutput()) as session:
+        turn = await session.user_says("Hello?")
+        assert (turn.state, anyio.current_time()) == (vp.TurnState.DONE, 6.6)
+    reports = [event for event in [event async for event in session] if isinstance(event, vp.CleanupOverran)]
+    assert reports == [vp.CleanupOverran(part="Stays", after_s=6.0)]
+
+
+# --- wrong things handed over -----------------------------------------------------------------------------------------
+
+
+async def yields_none() -> AsyncIterator[Any]:
+    yield b"\x00\x10" * 2_400
+    yield None
+    yield b"\x00\x10" * 2_400
+
+
+async def yields_numbers() -> AsyncIterator[Any]:
+    yield [0, 1, 2]
+
+
+async def yields_wrong_marks() -> AsyncIterator[Any]:
+    yield vp.WordMark(char_end=1, end_s=float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("gives", "words"),
+    [
+        (yields_none, "Voice.synthesize must yield bytes of PCM or WordMark, not NoneType"),
+        (yields_numbers, "Voice.synthesize must yield bytes of PCM or WordMark, not list"),
+        (yields_wrong_marks, "Voice sent a WordMark whose end_s is not a number of seconds, but nan"),
+    ],
+)
+async def test_what_a_voice_must_not_yield_is_refused(gives: Callable[[], AsyncIterator[Any]], words: str) -> None:
+    """A piece that is neither audio nor a mark fails the turn: the sentence does not count as heard."""
+    pipeline = vp.Pipeline(ScriptedModel([Says("Hello there.")]), vp.SentenceChunker(), Voice(gives), fallback="")
+    async with pipeline.session(output=RecordingOutput()) as session:
+        turn = await session.user_says("Hello?")
+    assert (str(turn.failure), turn.state) == (words, vp.TurnState.FAILED)
+    assert session.history[-1].text in ("Hello?", "")
+
+
+class Sends(vp.Model):
+    """A model that sends something else."""
+
+    def __init__(self, item: Any) -> None:
+        self.item = item
+
+    async def reply(self, request: vp.Request, outbox: vp.Outbox[vp.ReplyPart], turn: vp.Turn) -> None:
+        await outbox.send(self.item)
+        await outbox.send(vp.ReplyEnd(finish_reason="stop"))
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ("Hello.", "Sends must send TextDelta or ToolCallDelta or ReplyEnd, not str"),
+        (vp.TextDelta(None), "Sends sent a TextDelta whose text is not str, but NoneType"),  # type: ignore[arg-type]
+        (None, "Sends must send TextDelta or ToolCallDelta or ReplyEnd, not NoneType"),
+    ],
+)
+async def test_what_a_model_must_not_send_is_refused(item: Any, words: str) -> None:
+    """A model that sends anything but the parts of a reply fails its turn by its name; nothing is ignored."""
+    pipeline = vp.Pipeline(Sends(item), vp.SentenceChunker(), voice(), fallback="")
+    async with pipeline.session(output=RecordingOutput()) as session:
+        turn = await session.user_says("Hello?")
+    assert (str(turn.failure), turn.state) == (words, vp.TurnState.FAILED)
+
+
+async def test_a_stage_that_sends_the_wrong_item_is_the_one_that_fails() -> None:
+    """The stage that sends a wrong item is named, not the one that reads it."""
+
+    class Wrong(vp.Stage[vp.Sentence, vp.Sentence]):
+        async def run(self, inbox: vp.Inbox[vp.Sentence], outbox: vp.Outbox[vp.Sentence], turn: vp.Turn) -> None:
+            async for sentence in inbox:
+                await outbox.send(sentence.text)  # type: ignore[arg-type]
+
+    pipeline = vp.Pipeline(ScriptedModel([Says("Hello.")]), vp.SentenceChunker(), Wrong(), voice(), fallback="Sorry.")
+    async with pipeline.session(output=RecordingOutput()) as session:
+        turn = await session.user_says("Hello?")
+    assert str(turn.failure) == "Wrong must send Sentence, not str"
+    assert session.history[-1].text == "Sorry."

@@ -175,6 +175,7 @@ class Turn:
     def prepare_speech(self) -> None:
         """Begin a reply or a fallback: what is prepared from now on begins a segment of its own."""
         self.first_segment = len(self._segments)
+        self.speech.give_up()
 
     def settle(self, step: Literal["complete", "leave empty", "interrupt"]) -> TurnEnded:
         """End the turn: write what was heard into its messages, and return its terminal event.

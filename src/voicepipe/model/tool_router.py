@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import anyio
 
 from voicepipe.core.failures import is_fault, named, single_error
+from voicepipe.core.handover import checker
 from voicepipe.core.stage import Stage
 from voicepipe.errors import ConfigurationError, IncompleteReply, StageError, ToolError, VoicepipeError
 from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta, Transcript
@@ -174,6 +175,7 @@ class _Reply:
     ) -> None:
         self.message = message
         self._router = router
+        self._check = checker(ReplyPart, cast("Model", router.model).name)
         self._tools = router.tools if request.tools else Toolset()
         self._turn_calls = turn_calls
         self._outbox = outbox
@@ -186,6 +188,7 @@ class _Reply:
         self._has_ended = False
 
     async def send(self, item: ReplyPart, /) -> None:
+        self._check(item)
         match item:
             case TextDelta():
                 await self._text(item)

@@ -21,11 +21,12 @@ from voicepipe.flow import TextDelta
 from voicepipe.session.replying import run_reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from anyio.abc import TaskGroup
 
     from voicepipe.core.context import SessionContext
+    from voicepipe.core.stage import Stage
     from voicepipe.flow import Transcript
     from voicepipe.session.wiring import Row
     from voicepipe.speaking.playback import Playout
@@ -155,22 +156,22 @@ class Floor:
             return  # interrupted before it began
         with turn.scope:
             turn.timeline.mark("turn_started")
-            await self._speak(turn, text)
+            await self._speak(turn, text, self._row.speech_stages)
             await turn.committed.wait()  # needed for a draft that has nothing to say
             is_answered = turn.has_text
             if (turn.failure or not is_answered) and self._row.fallback and not turn.is_withheld:
-                await self._speak(turn, self._row.fallback)
+                await self._speak(turn, self._row.fallback, self._row.fallback_stages(turn.failure))
             self._settle(turn, "complete" if is_answered else "leave empty")
 
-    async def _speak(self, turn: Turn, text: str | None) -> None:
-        """Send the transcript through all stages, or a text through the last ones; note a failure on the turn."""
+    async def _speak(self, turn: Turn, text: str | None, stages: Sequence[Stage[Any, Any]]) -> None:
+        """Send the transcript through all stages, or a text through these; note a failure on the turn."""
         turn.prepare_speech()
         try:
             if text is None:
                 await run_reply(self._row.reply_stages, turn.transcript, turn)
             else:
                 turn.add_message(text)
-                await run_reply(self._row.speech_stages, TextDelta(text, ends_segment=True), turn)
+                await run_reply(stages, TextDelta(text, ends_segment=True), turn)
         except VoicepipeError as error:
             turn.fail(error)
 

@@ -17,9 +17,11 @@ import anyio
 from voicepipe.audio.pcm import frames_of
 from voicepipe.core.channel import Channel
 from voicepipe.core.failures import named
+from voicepipe.core.handover import checked
 from voicepipe.core.stage import Stage
-from voicepipe.errors import ConfigurationError, VendorError, VoicepipeError
+from voicepipe.errors import ConfigurationError, StageError, VendorError, VoicepipeError
 from voicepipe.flow import Sentence, WordMark
+from voicepipe.speaking.pace import Pace
 from voicepipe.speaking.playback import Playback
 from voicepipe.text.markup import printable, spoken
 
@@ -37,8 +39,7 @@ PREFETCH: Final = 1
 CLIP_FRAMES: Final = 50
 """How far one sentence's audio may be ahead of its playback: 1 s. A vendor that is quicker has to wait."""
 
-FIRST_AUDIO_S: Final = 5.0
-"""How long TTS may take until the first audio of a sentence, and between two pieces of it."""
+_END: Final = object()
 
 CLEANUP_S: Final = 0.5
 """How long the clean-up of an interrupted synthesis is shielded from cancellation."""
@@ -113,12 +114,12 @@ class TTSSink(Stage[Sentence, Never]):
 
     async def _fill(self, clip: _Clip, turn: Turn) -> None:
         """Put a sentence's audio into its clip, in frames of whole samples."""
-        odd, came_bytes = b"", 0
+        odd, came_bytes, pace = b"", 0, Pace(clip.sentence.text)
         with turn.working(self.name):
             pieces = self._opened(clip.sentence)
             try:
                 with named(self.name):
-                    while (piece := await self._next(pieces)) is not None:
+                    while (piece := await self._next(pieces, pace)) is not None:
                         if isinstance(piece, WordMark):
                             await clip.audio.send(piece)
                             continue
@@ -128,6 +129,7 @@ class TTSSink(Stage[Sentence, Never]):
                         came_bytes += whole
                         if whole:
                             turn.timeline.mark("tts_first_audio")
+                            pace.came(whole / 2 / self.sample_rate)
                         for frame in frames_of(pcm[:whole], self.sample_rate):
                             await clip.audio.send(frame)
                     if not came_bytes:
@@ -150,10 +152,31 @@ class TTSSink(Stage[Sentence, Never]):
             )
         return cast("AsyncGenerator[bytes | WordMark]", pieces)
 
-    async def _next(self, pieces: AsyncGenerator[bytes | WordMark]) -> bytes | WordMark | None:
-        with anyio.move_on_after(FIRST_AUDIO_S):
-            return await anext(pieces, None)
-        raise self._failed(f"sent no audio for {FIRST_AUDIO_S:g} s")
+    async def _next(self, pieces: AsyncGenerator[bytes | WordMark], pace: Pace) -> bytes | WordMark | None:
+        """Return the next piece, or None at the end.
+
+        Raises:
+            VendorError: It takes too long, or there is more audio than the sentence can need.
+            StageError: It is neither audio nor a mark.
+        """
+        asked_s = anyio.current_time()
+        if not pace.is_endless:
+            with anyio.move_on_after(pace.limit_s):
+                piece: object = await anext(pieces, _END)
+                pace.waited(anyio.current_time() - asked_s)
+                return self._accepted(piece)
+            pace.waited(anyio.current_time() - asked_s)
+        raise self._failed(pace.problem())
+
+    def _accepted(self, piece: object) -> bytes | WordMark | None:
+        if piece is _END:
+            return None
+        if isinstance(piece, WordMark):
+            return checked(piece, self.name)
+        if isinstance(piece, (bytes, bytearray, memoryview)):
+            return bytes(piece)
+        found = f"{self.name}.synthesize must yield bytes of PCM or WordMark, not {type(piece).__name__}"
+        raise StageError(found, part=self.name)
 
     def _failed(self, what: str) -> VendorError:
         return VendorError(f"{self.name} {what}", vendor=self.name, retryable=True)
