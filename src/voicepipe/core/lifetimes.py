@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.failures import named, single_error
 from voicepipe.core.part import Part
 from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
@@ -108,13 +109,16 @@ async def _held(
 async def _hold(
     part_name: str, lifetime: AbstractAsyncContextManager[None], entered: anyio.Event, leave: anyio.Event
 ) -> None:
-    with named(part_name), anyio.CancelScope() as scope:
+    async def inside() -> None:
         async with lifetime:
-            # From here on only `leave` ends it, and it then has time to close.
+            # From here on only `leave` ends it, and then it has time to close.
             scope.shield = True
             entered.set()
             await leave.wait()
             scope.deadline = anyio.current_time() + CLOSE_S
+
+    with named(part_name), anyio.CancelScope() as scope:
+        await run_abandonably(inside, name=part_name, finish_s=CLOSE_S)
         if not leave.is_set() and not scope.cancel_called:
             # A task group in it swallows the cancellation of one of its own tasks.
             raise StageError(f"{part_name} ended by itself: one of its tasks was cancelled from inside", part=part_name)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeV
 
 import anyio
 
+from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.defaults import Default
 from voicepipe.core.failures import named
 from voicepipe.core.lifetimes import opened
@@ -152,7 +153,9 @@ class Question(Generic[T]):
 
     async def _ask_once(self, llm: Model, messages: tuple[Message, ...]) -> T:
         with named(llm.name):
-            answer = await llm.complete(replace(self._request, messages=messages))
+            request = replace(self._request, messages=messages)
+            deadline = anyio.current_effective_deadline()
+            answer = await run_abandonably(llm.complete, request, name=llm.name, deadline=deadline)
         return self._read(answer.arguments if self._form == "tool" else answer.text)
 
     def _read(self, answer: str) -> T:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from voicepipe.conversation.turn import TurnState
+from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.failures import is_fault
 from voicepipe.errors import ToolError, ToolRetry
 from voicepipe.events import ToolFinished, ToolStarted
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
     from voicepipe.tools.confirmation import Confirmations
     from voicepipe.tools.toolbox import Toolset
 
-__all__ = ["RunningCall", "TurnCalls", "failure", "refuse"]
+__all__ = ["FINISH_CALLS_S", "RunningCall", "TurnCalls", "failure", "refuse"]
 
 log = logging.getLogger("voicepipe")
 
 MAX_REFUSALS: Final = 2
 """Replies of one turn with arguments that a tool refuses: the first, and one that was written knowing the error."""
+
+FINISH_CALLS_S: Final = 1.0
+"""How long a writing tool may still run when the session ends, in whatever way it ends."""
 
 ASK_FIRST: Final = json.dumps(
     {
@@ -191,21 +195,28 @@ class RunningCall:
         with self._scope:
             turn.emit(ToolStarted(turn_id=turn.turn_id, call_id=call.call_id, name=call.name))
             try:
-                result = self._tool.render(await self._tool.call(self._values, context))
+                await run_abandonably(
+                    self._call_tool, context, name=call.name, finish_s=FINISH_CALLS_S, report=turn.session.emit
+                )
             except anyio.get_cancelled_exc_class():
                 self._settle("unknown", failure(ToolError("the call ended before the tool did; it may have happened")))
                 raise
-            except ToolRetry as error:
-                self._settle("failed", failure(self._calls.refuse(call.name, error, self._step)))
-            except BaseException as error:
-                if not is_fault(error):
-                    raise
-                if not isinstance(error, ToolError):  # a ToolError is for the model, anything else for a developer
-                    log.warning("the tool %s raised %s", call.name, type(error).__name__, exc_info=error)
-                self._settle("failed", failure(error))
-            else:
-                self._settle("done", result)
             self.has_result.set()
+
+    async def _call_tool(self, context: ToolContext[Any]) -> None:
+        """Call the tool and settle the call in the step in which it returns: it may have ended its own turn."""
+        try:
+            result = self._tool.render(await self._tool.call(self._values, context))
+        except ToolRetry as error:
+            self._settle("failed", failure(self._calls.refuse(self._call.name, error, self._step)))
+        except BaseException as error:
+            if not is_fault(error):
+                raise
+            if not isinstance(error, ToolError):  # a ToolError is for the model, anything else for a developer
+                log.warning("the tool %s raised %s", self._call.name, type(error).__name__, exc_info=error)
+            self._settle("failed", failure(error))
+        else:
+            self._settle("done", result)
 
     def _settle(self, status: CallStatus, result: str) -> None:
         settle(self._call, status, result, self._turn)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 
 from voicepipe.conversation.turn import TurnState
+from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.failures import is_fault
 from voicepipe.core.stage import Stage
 from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
@@ -195,8 +196,7 @@ class Structured(Stage[Transcript, Transcript]):
     ) -> object:
         """Return the result of a function of the application, or a `StageError` if it raises."""
         try:
-            answer = function(result, turn)
-            return await answer if inspect.isawaitable(answer) else answer
+            return await run_abandonably(_awaited, function, result, turn, name=self.name, report=turn.session.emit)
         except BaseException as error:
             if not is_fault(error):
                 raise
@@ -217,3 +217,8 @@ class Structured(Stage[Transcript, Transcript]):
     def __repr__(self) -> str:
         """Show the class, the time and the language model."""
         return f"<{self.name} {'before' if self._gate else 'alongside'} the reply, from {self.llm!r}>"
+
+
+async def _awaited(function: Callable[[Any, Turn], object], result: BaseModel, turn: Turn) -> object:
+    answer = function(result, turn)
+    return await answer if inspect.isawaitable(answer) else answer

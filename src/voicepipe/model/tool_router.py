@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
+from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.failures import is_fault, named, single_error
 from voicepipe.core.handover import checker
 from voicepipe.core.stage import Stage
@@ -78,6 +79,8 @@ class ToolRouter(Stage[Transcript, TextDelta]):
     Raises:
         ConfigurationError: An element is not a tool, two tools have the same name, or a time is invalid.
     """
+
+    _obeys = True
 
     def __init__(
         self, tools: Iterable[Tool[Any, Any] | Toolbox], *, turn_s: float = TURN_S, say_after_s: float = SAY_AFTER_S
@@ -150,8 +153,16 @@ class ToolRouter(Stage[Transcript, TextDelta]):
                 async with anyio.create_task_group() as tasks:
                     reply = _Reply(self, request, message, calls, outbox, turn, tasks)
                     try:
-                        with named(model.name):
-                            await model.reply(request, reply, turn)
+                        with named(model.name), turn.working(model.name):
+                            await run_abandonably(
+                                model.reply,
+                                request,
+                                reply,
+                                turn,
+                                name=model.name,
+                                deadline=anyio.current_effective_deadline(),
+                                report=turn.session.emit,
+                            )
                         reply.complete()
                     finally:
                         reply.drop_incomplete()

@@ -13,8 +13,11 @@ import anyio
 
 from voicepipe.audio.pcm import FRAME_S, frames_of
 from voicepipe.audio.resample import resampler
+from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.channel import Channel
 from voicepipe.core.failures import joined, named
+from voicepipe.core.handover import checker
+from voicepipe.core.stage import flow_of
 from voicepipe.errors import AudioError
 from voicepipe.events import AudioDropped
 from voicepipe.flow import AudioFrame
@@ -72,7 +75,7 @@ async def listening(
             intake = _Intake(session, source, rate, inbox, is_deaf)
             tasks.start_soon(intake.run, name=f"voicepipe {source.name}")
         for stage in stages:
-            outbox = Channel[Any](EDGE)
+            outbox = Channel[Any](EDGE, checker(flow_of(stage)[1], stage.name))
             tasks.start_soon(_run_stage, stage, inbox, outbox, session, name=f"voicepipe {stage.name}")
             inbox = outbox
         yield cast("Inbox[Hearing]", inbox)
@@ -83,7 +86,7 @@ async def _run_stage(
     stage: SessionStage[Any, Any], inbox: Channel[Any], outbox: Channel[Any], session: SessionContext
 ) -> None:
     with joined(stage.name, inbox, outbox):
-        await stage.run(inbox, outbox, session)
+        await run_abandonably(stage.run, inbox, outbox, session, name=stage.name, report=session.emit)
 
 
 class _Intake:
@@ -112,7 +115,7 @@ class _Intake:
     async def run(self) -> None:
         """Take in the source's audio until the caller hangs up."""
         with named(self._source.name):
-            await self._source.pump(self)
+            await run_abandonably(self._source.pump, self, name=self._source.name, report=self._session.emit)
             self._flush()
         self._outbox.close()  # not after an error, which is no hang-up
 

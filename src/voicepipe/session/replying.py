@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.channel import Channel
 from voicepipe.core.failures import joined, single_error
 from voicepipe.core.handover import checker
@@ -86,8 +87,14 @@ class _Reply:
             watch.cancel_scope.cancel()
 
     async def _run_stage(self, stage: Stage[Any, Any], inbox: Channel[Any], outbox: Channel[Any]) -> None:
-        with joined(stage.name, inbox, outbox), self._turn.working(stage.name):
-            await stage.run(inbox, outbox, self._turn)
+        turn = self._turn
+        with joined(stage.name, inbox, outbox):
+            if stage._obeys:  # what it runs for others, it reports by their names
+                await stage.run(inbox, outbox, turn)
+            else:
+                with turn.working(stage.name):
+                    report = turn.session.emit
+                    await run_abandonably(stage.run, inbox, outbox, turn, name=stage.name, report=report)
         self._at_work.remove(stage)
         if self._before and stage is self._before[-1]:
             self._has_text.set()

@@ -6,7 +6,7 @@ What the recogniser reports goes to `TurnPolicy`, which decides; `Floor` carries
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import anyio
 
@@ -19,6 +19,7 @@ from voicepipe.events import EchoIgnored, Event, SentenceStarted, TurnEnded
 from voicepipe.flow import Hearing, Transcript
 from voicepipe.hearing.stt import recogniser_of
 from voicepipe.history import History, Message
+from voicepipe.model.running_call import FINISH_CALLS_S
 from voicepipe.session.event_log import EventLog
 from voicepipe.session.floor import Floor
 from voicepipe.session.listening import listening
@@ -42,10 +43,6 @@ if TYPE_CHECKING:
     from voicepipe.tools.toolbox import Toolset
 
 __all__ = ["Session"]
-
-FINISH_CALLS_S: Final = 1.0
-"""How long writing tools may still run when the session ends, in whatever way it ends. `core.lifetimes.CLOSE_S` limits
-what comes after."""
 
 
 class Session(Generic[Deps]):

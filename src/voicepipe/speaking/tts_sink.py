@@ -7,6 +7,7 @@ Rule 3: a clip that failed is played as far as it goes, after everything before 
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Never, cast
 import anyio
 
 from voicepipe.audio.pcm import frames_of
+from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.channel import Channel
 from voicepipe.core.failures import named
 from voicepipe.core.handover import checked
@@ -66,6 +68,8 @@ class TTSSink(Stage[Sentence, Never]):
     sample_rate: int = 24_000
     strips_markup: bool = True
 
+    _obeys = True
+
     @abstractmethod
     def synthesize(self, sentence: Sentence) -> AsyncIterator[bytes | WordMark]:
         """Yield little-endian signed 16-bit mono PCM of one sentence, in pieces of any size, as it comes.
@@ -98,50 +102,75 @@ class TTSSink(Stage[Sentence, Never]):
 
     async def _play(self, clips: Channel[_Clip], turn: Turn) -> None:
         playback = Playback(turn, self.sample_rate)
-        async for clip in clips:
-            await playback.begin_sentence(clip.sentence)
-            async for piece in clip.audio:
-                if isinstance(piece, WordMark):
-                    playback.mark(piece)
-                else:
-                    await playback.play(piece)
-            if clip.error is not None:
-                # What was played stays said. The rest of the reply is dropped: it would follow a gap.
-                await playback.wait_played()
-                raise clip.error
-            await playback.finish_sentence()
-        await playback.wait_played()
+        with turn.working(self.name):
+            async for clip in clips:
+                await playback.begin_sentence(clip.sentence)
+                async for piece in clip.audio:
+                    if isinstance(piece, WordMark):
+                        playback.mark(piece)
+                    else:
+                        await playback.play(piece)
+                if clip.error is not None:
+                    # What was played stays said. The rest of the reply is dropped: it would follow a gap.
+                    await playback.wait_played()
+                    raise clip.error
+                await playback.finish_sentence()
+            await playback.wait_played()
 
     async def _fill(self, clip: _Clip, turn: Turn) -> None:
-        """Put a sentence's audio into its clip, in frames of whole samples."""
-        odd, came_bytes, pace = b"", 0, Pace(clip.sentence.text)
+        """Have a sentence synthesised, for as long as a voice may take."""
+        pace = Pace(clip.sentence.text)
         with turn.working(self.name):
-            pieces = self._opened(clip.sentence)
             try:
                 with named(self.name):
-                    while (piece := await self._next(pieces, pace)) is not None:
-                        if isinstance(piece, WordMark):
-                            await clip.audio.send(piece)
-                            continue
-                        pcm = odd + piece
-                        whole = len(pcm) & ~1
-                        odd = pcm[whole:]
-                        came_bytes += whole
-                        if whole:
-                            turn.timeline.mark("tts_first_audio")
-                            pace.came(whole / 2 / self.sample_rate)
-                        for frame in frames_of(pcm[:whole], self.sample_rate):
-                            await clip.audio.send(frame)
-                    if not came_bytes:
-                        raise self._failed("gave no audio for a sentence")
+                    with anyio.CancelScope() as limit:
+                        await run_abandonably(
+                            self._pump, clip, turn, pace, limit, name=self.name, report=turn.session.emit
+                        )
+                    if limit.cancelled_caught:
+                        raise self._failed(pace.problem())
             except VoicepipeError as error:  # the player raises it once it comes to this clip
                 clip.error = error
-                clip.audio.close()
-            else:
-                clip.audio.close()  # not when cancelled: a player that still runs would think the clip complete
-            finally:
-                with anyio.move_on_after(CLEANUP_S, shield=True):
-                    await pieces.aclose()
+            clip.audio.close()  # not when cancelled: a player that still runs would think the clip complete
+
+    async def _pump(self, clip: _Clip, turn: Turn, pace: Pace, limit: anyio.CancelScope) -> None:
+        """Put a sentence's audio into its clip, in frames of whole samples. Only the voice's own time is limited.
+
+        Raises:
+            VendorError: There is no audio, or more than the sentence can need.
+            StageError: The voice yields something that is neither audio nor a mark.
+        """
+        odd, came_bytes = b"", 0
+        pieces = self._opened(clip.sentence)
+        try:
+            while True:
+                asked_s = anyio.current_time()
+                limit.deadline = asked_s + pace.limit_s
+                piece = await anext(pieces, _END)
+                limit.deadline = math.inf
+                pace.waited(anyio.current_time() - asked_s)
+                if piece is _END:
+                    break
+                if isinstance(piece, WordMark):
+                    await clip.audio.send(checked(piece, self.name))
+                    continue
+                pcm = odd + self._audio(piece)
+                whole = len(pcm) & ~1
+                odd = pcm[whole:]
+                came_bytes += whole
+                if whole:
+                    turn.timeline.mark("tts_first_audio")
+                    pace.came(whole / 2 / self.sample_rate)
+                    if pace.is_endless:
+                        raise self._failed(pace.problem())
+                for frame in frames_of(pcm[:whole], self.sample_rate):
+                    await clip.audio.send(frame)
+            if not came_bytes:
+                raise self._failed("gave no audio for a sentence")
+        finally:
+            limit.deadline = math.inf
+            with anyio.move_on_after(CLEANUP_S, shield=True):
+                await pieces.aclose()
 
     def _opened(self, sentence: Sentence) -> AsyncGenerator[bytes | WordMark]:
         pieces = self.synthesize(sentence)
@@ -152,27 +181,7 @@ class TTSSink(Stage[Sentence, Never]):
             )
         return cast("AsyncGenerator[bytes | WordMark]", pieces)
 
-    async def _next(self, pieces: AsyncGenerator[bytes | WordMark], pace: Pace) -> bytes | WordMark | None:
-        """Return the next piece, or None at the end.
-
-        Raises:
-            VendorError: It takes too long, or there is more audio than the sentence can need.
-            StageError: It is neither audio nor a mark.
-        """
-        asked_s = anyio.current_time()
-        if not pace.is_endless:
-            with anyio.move_on_after(pace.limit_s):
-                piece: object = await anext(pieces, _END)
-                pace.waited(anyio.current_time() - asked_s)
-                return self._accepted(piece)
-            pace.waited(anyio.current_time() - asked_s)
-        raise self._failed(pace.problem())
-
-    def _accepted(self, piece: object) -> bytes | WordMark | None:
-        if piece is _END:
-            return None
-        if isinstance(piece, WordMark):
-            return checked(piece, self.name)
+    def _audio(self, piece: object) -> bytes:
         if isinstance(piece, (bytes, bytearray, memoryview)):
             return bytes(piece)
         found = f"{self.name}.synthesize must yield bytes of PCM or WordMark, not {type(piece).__name__}"
