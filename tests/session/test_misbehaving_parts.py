@@ -625,3 +625,107 @@ async def test_a_source_that_reads_on_a_thread_does_not_hold_the_end(caplog: pyt
     assert "Reads ignored its cancellation for 3 s" in caplog.text
     thread.set()
     await anyio.sleep(1.0)
+
+
+# --- what listens -----------------------------------------------------------------------------------------------------
+
+
+class Sayer(vp.Recogniser):
+    """Sends something else than it should, after a second."""
+
+    def __init__(self, item: Any) -> None:
+        self.item = item
+
+    async def recognise(
+        self, inbox: vp.Inbox[vp.AudioFrame], outbox: vp.Outbox[vp.Hearing], session: vp.Session
+    ) -> None:
+        await anyio.sleep(1.0)
+        await outbox.send(self.item)
+        await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ("Hello.", "must send SpeechStarted or SpeechEnded or EarlyTranscript or Transcript, not str"),
+        (vp.SpeechStarted(at_s=float("nan")), "sent a SpeechStarted whose at_s is not a number of seconds, but nan"),
+        (vp.Transcript("Hi.", 1.0, float("inf")), "sent a Transcript whose endpoint_s is not a number of seconds"),
+    ],
+)
+async def test_what_a_recogniser_must_not_send_is_refused(item: Any, words: str) -> None:
+    """A recogniser that sends anything but what was heard, at times that are numbers, ends the call by its name."""
+    pipeline = listening(Mic(), vp.STTStage(Sayer(item)))
+    with pytest.raises(vp.StageError, match=words):
+        async with pipeline.session() as session:
+            await session.ended.wait()
+            await anyio.sleep_forever()
+
+
+async def test_a_filter_that_sends_no_frames_is_the_one_that_fails() -> None:
+    """A stage in front of the recogniser is named, not the recogniser that would stumble over its item."""
+
+    class Wrong(vp.SessionStage[vp.AudioFrame, vp.AudioFrame]):
+        async def run(
+            self, inbox: vp.Inbox[vp.AudioFrame], outbox: vp.Outbox[vp.AudioFrame], session: vp.Session
+        ) -> None:
+            await outbox.send(b"\x00\x00")  # type: ignore[arg-type]
+
+    with pytest.raises(vp.StageError, match=r"^Wrong must send AudioFrame, not bytes$"):
+        async with listening(Mic(), Wrong(), STT()).session() as session:
+            await session.ended.wait()
+            await anyio.sleep_forever()
+
+
+class HangsUp(vp.Source):
+    """Speaks for a second, then hangs up; or gives something else."""
+
+    def __init__(self, *pieces: Any) -> None:
+        self.pieces = pieces
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        for piece in self.pieces:
+            yield piece
+        await anyio.sleep(1.0)
+
+
+@pytest.mark.parametrize("piece", [None, "abc", [1, 2]])
+async def test_what_a_source_must_not_yield_is_refused(piece: Any) -> None:
+    """A source that yields anything but bytes ends the call by its name."""
+    with pytest.raises(vp.StageError, match=rf"^HangsUp must give bytes of PCM, not {type(piece).__name__}$"):
+        async with listening(HangsUp(piece), STT()).session() as session:
+            await session.ended.wait()
+            await anyio.sleep_forever()
+
+
+async def test_a_recogniser_that_stops_reading_does_not_hide_the_hang_up() -> None:
+    """5 s after the caller hung up the call ends, by the name of the part that has not."""
+
+    class Stops(vp.Recogniser):
+        async def recognise(
+            self, inbox: vp.Inbox[vp.AudioFrame], outbox: vp.Outbox[vp.Hearing], session: vp.Session
+        ) -> None:
+            await inbox.receive()
+            await anyio.sleep_forever()
+
+    with pytest.raises(vp.StageError, match="did not end within 5 s after the caller had hung up"):
+        async with listening(HangsUp(bytes(640), bytes(640)), vp.STTStage(Stops())).session() as session:
+            await session.ended.wait()
+            await anyio.sleep_forever()
+    assert anyio.current_time() == 6.0
+
+
+async def test_last_words_are_waited_for_after_the_hang_up() -> None:
+    """A recogniser that needs 4 s for the last words has them."""
+
+    class Slow(vp.Recogniser):
+        async def recognise(
+            self, inbox: vp.Inbox[vp.AudioFrame], outbox: vp.Outbox[vp.Hearing], session: vp.Session
+        ) -> None:
+            async for _ in inbox:
+                pass
+            await anyio.sleep(4.0)
+            await outbox.send(vp.Transcript("Bye.", 1.0, 5.0))
+
+    async with listening(HangsUp(bytes(640)), vp.STTStage(Slow())).session() as session:
+        heard = [event.text async for event in session if isinstance(event, vp.Transcript)]
+    assert (heard, anyio.current_time()) == (["Bye."], 5.0)

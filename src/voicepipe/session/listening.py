@@ -18,7 +18,7 @@ from voicepipe.core.channel import Channel
 from voicepipe.core.failures import joined, named
 from voicepipe.core.handover import checker
 from voicepipe.core.stage import flow_of
-from voicepipe.errors import AudioError
+from voicepipe.errors import AudioError, StageError
 from voicepipe.events import AudioDropped
 from voicepipe.flow import AudioFrame
 
@@ -46,6 +46,9 @@ EDGE: Final = 16
 REPORT_DROPPED_S: Final = 0.1
 """Dropped audio is reported once it amounts to this much, so that a lag does not flood the application with events."""
 
+LAST_WORDS_S: Final = 5.0
+"""How long what listens may take after the caller has hung up: for the last words. Then the call ends by its name."""
+
 CLOCK_SLIP_S: Final = 0.1
 """Time is counted in samples, until that differs from the loop's clock by this much: then audio is missing."""
 
@@ -67,26 +70,33 @@ async def listening(
         rate: Samples per second that the stages take.
         is_deaf: Whether the stages get silence instead of the source's audio at a given time; None for never.
     """
+    at_work = list(stages)
+
+    async def take_in(intake: _Intake) -> None:
+        await intake.run()
+        await anyio.sleep(LAST_WORDS_S)
+        for part in at_work[:1]:  # the first one that does not read, or does not end
+            ended = f"{part.name} did not end within {LAST_WORDS_S:g} s after the caller had hung up"
+            raise StageError(ended, part=part.name)
+
+    async def run_stage(stage: SessionStage[Any, Any], inbox: Channel[Any], outbox: Channel[Any]) -> None:
+        with joined(stage.name, inbox, outbox):
+            await run_abandonably(stage.run, inbox, outbox, session, name=stage.name, report=session.emit)
+        at_work.remove(stage)
+
     async with anyio.create_task_group() as tasks:
         inbox = Channel[Any](WAITING_FRAMES + LARGEST_PIECE)
         if source is None:
             inbox.close()
         else:
             intake = _Intake(session, source, rate, inbox, is_deaf)
-            tasks.start_soon(intake.run, name=f"voicepipe {source.name}")
+            tasks.start_soon(take_in, intake, name=f"voicepipe {source.name}")
         for stage in stages:
             outbox = Channel[Any](EDGE, checker(flow_of(stage)[1], stage.name))
-            tasks.start_soon(_run_stage, stage, inbox, outbox, session, name=f"voicepipe {stage.name}")
+            tasks.start_soon(run_stage, stage, inbox, outbox, name=f"voicepipe {stage.name}")
             inbox = outbox
         yield cast("Inbox[Hearing]", inbox)
         tasks.cancel_scope.cancel()
-
-
-async def _run_stage(
-    stage: SessionStage[Any, Any], inbox: Channel[Any], outbox: Channel[Any], session: SessionContext
-) -> None:
-    with joined(stage.name, inbox, outbox):
-        await run_abandonably(stage.run, inbox, outbox, session, name=stage.name, report=session.emit)
 
 
 class _Intake:
@@ -122,6 +132,9 @@ class _Intake:
     def __call__(self, pcm: bytes) -> None:
         if self._outbox.is_abandoned:
             return  # the recogniser reported that the caller hung up
+        if not isinstance(cast("object", pcm), (bytes, bytearray, memoryview)):
+            found = f"{self._source.name} must give bytes of PCM, not {type(pcm).__name__}"
+            raise StageError(found, part=self._source.name)
         if len(pcm) % 2:
             raise AudioError(f"{self._source.name} must give whole 16-bit samples, not {len(pcm)} bytes")
         if self._resampler is not None:
