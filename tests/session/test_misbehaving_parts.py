@@ -729,3 +729,29 @@ async def test_last_words_are_waited_for_after_the_hang_up() -> None:
     async with listening(HangsUp(bytes(640)), vp.STTStage(Slow())).session() as session:
         heard = [event.text async for event in session if isinstance(event, vp.Transcript)]
     assert (heard, anyio.current_time()) == (["Bye."], 5.0)
+
+
+# --- what a deadline names --------------------------------------------------------------------------------------------
+
+
+async def test_a_turn_that_its_tool_uses_up_names_the_tool() -> None:
+    """When the turn's time is over while a tool runs, the error names the tool and not the model."""
+
+    @vp.tool(effect="read", timeout_s=30.0)
+    async def search() -> str:
+        """Search."""
+        await anyio.sleep_forever()
+        return ""
+
+    row = (ScriptedModel([Calls("search", {})]), vp.ToolRouter([search], turn_s=5.0), vp.SentenceChunker(), voice())
+    async with vp.Pipeline(*row, fallback="").session(output=RecordingOutput()) as session:
+        turn = await session.user_says("Hello?")
+    assert str(turn.failure) == "the reply was not complete after 5 s; the tools search have not ended"
+
+
+async def test_a_turn_that_its_model_uses_up_names_the_model() -> None:
+    """When the turn's time is over while the model speaks, the error names the model."""
+    row = (ScriptedModel([Says("Hello.", after_s=9.0)]), vp.ToolRouter([], turn_s=5.0), vp.SentenceChunker(), voice())
+    async with vp.Pipeline(*row, fallback="").session(output=RecordingOutput()) as session:
+        turn = await session.user_says("Hello?")
+    assert str(turn.failure) == "the reply was not complete after 5 s; ScriptedModel has not ended it"

@@ -304,7 +304,9 @@ async def test_a_stage_in_front_that_hangs_does_not_hold_its_turn() -> None:
         failed = await session.user_says("Hang")
         await session.user_says("How are you?")
 
-    assert "did not reach the model within 5 s" in str(failed.failure)
+    assert isinstance(failed.failure, vp.StageError)
+    assert "did not reach the model within 5 s; Hanging has not passed it on" in str(failed.failure)
+    assert failed.failure.part == "Hanging"
     assert [(round(at_s, 3), text) for at_s, text in voice.sentences] == [
         (5.0, "Sorry, I cannot answer that right now."),
         (5.0, " Please try again."),

@@ -156,6 +156,11 @@ class Turn:
         """Names of the parts that are doing something for this turn, cleaning up included."""
         return sorted(set(self._at_work))
 
+    @property
+    def first_at_work(self) -> str:
+        """Name of the first part of the row that is doing something for this turn; "" if none is."""
+        return next(iter(self._at_work), "")
+
     # --- what the session does with it --------------------------------------------------------------------------------
 
     def commit(self, transcript: Transcript) -> None:

@@ -126,23 +126,26 @@ class ToolRouter(Stage[Transcript, TextDelta]):
     async def run(self, inbox: Inbox[Transcript], outbox: Outbox[TextDelta], turn: Turn) -> None:
         """Reply to the turn's transcript. If the model fails, the turn notes it, and what was said stays said."""
         model, transcript = cast("Model", self.model), None  # the pipeline puts the model there
+        called: list[str] = []  # the tools that the turn waits for
         with anyio.move_on_after(self.turn_s) as limit:
             try:
                 transcript = await inbox.receive()
                 turn.understood(transcript.text)
-                await self._answer(model, outbox, turn)
+                await self._answer(model, outbox, turn, called)
             except anyio.EndOfStream:
                 turn.withhold()
             except VoicepipeError as error:
                 turn.fail(error)
         if limit.cancelled_caught and transcript is None:
             # Raised, not noted on the turn: the stage that hangs has to be cancelled, or the turn would never end.
+            part = turn.first_at_work
             waited = f"what the caller said did not reach the model within {self.turn_s:g} s"
-            raise StageError(f"{waited}; a stage before it waits for something", part=self.name)
+            raise StageError(f"{waited}; {part} has not passed it on", part=part)
         if limit.cancelled_caught:
-            turn.fail(IncompleteReply(f"the reply was not complete after {self.turn_s:g} s", vendor=model.name))
+            late = f"the tools {', '.join(called)} have not ended" if called else f"{model.name} has not ended it"
+            turn.fail(IncompleteReply(f"the reply was not complete after {self.turn_s:g} s; {late}", vendor=model.name))
 
-    async def _answer(self, model: Model, outbox: Outbox[TextDelta], turn: Turn) -> None:
+    async def _answer(self, model: Model, outbox: Outbox[TextDelta], turn: Turn, called: list[str]) -> None:
         calls = TurnCalls()
         for step in range(MAX_STEPS + 1):
             may_call = step < MAX_STEPS and not calls.are_hopeless
@@ -164,8 +167,10 @@ class ToolRouter(Stage[Transcript, TextDelta]):
                                 report=turn.session.emit,
                             )
                         reply.complete()
+                        called += [call.name for call in message.calls]
                     finally:
                         reply.drop_incomplete()
+            called.clear()
             if not message.calls:
                 return
             turn.timeline.mark_again("tools_done")
