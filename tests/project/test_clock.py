@@ -85,7 +85,7 @@ ON_OTHER_THREADS = (
     "audio/devices/watch.py",
     "audio/devices/microphone.py",
     "audio/devices/speaker.py",
-    "cli/_event_loop.py",
+    "core/process.py",
 )
 
 # Starts one task of its own, the one that is left behind when it ignores its cancellation.

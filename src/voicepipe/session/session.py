@@ -13,6 +13,7 @@ import anyio
 from voicepipe.audio.resample import resampler
 from voicepipe.core.context import Deps
 from voicepipe.core.failures import named, single_error
+from voicepipe.core.home import Home
 from voicepipe.core.lifetimes import attached, opened
 from voicepipe.errors import ConfigurationError, VoicepipeError
 from voicepipe.events import EchoIgnored, Event, SentenceStarted, TurnEnded
@@ -71,6 +72,7 @@ class Session(Generic[Deps]):
         self.history = History(history)
         self.result: object = None
         self.ended = anyio.Event()
+        self._home = Home()
         self._row = row
         self._source = source
         self._output = output
@@ -92,31 +94,27 @@ class Session(Generic[Deps]):
         """Speak a text that does not come from the model, once the current reply has ended.
 
         The caller can interrupt it like a reply, and the history holds what they heard of it. Texts that still wait
-        when the caller interrupts are dropped.
+        when the caller interrupts are dropped. Can be called from any thread.
         """
-        if not self.ended.is_set() and text.strip():
-            self._floor.say(text)
+        self._home.call(self._say, text)
 
     def interrupt(self) -> None:
         """Stop speaking immediately. Once this returns, no further sample of the reply reaches the output.
 
         Does nothing when the agent is silent. Writing tools go on; everything else in the turn is cancelled.
+        Can be called from any thread; another one than the event loop's is blocked until it has happened.
         """
-        self._floor.interrupt()
+        self._home.call_and_wait(self._floor.interrupt)
 
     def end(self, *, after_reply: bool = False, result: object = None) -> None:
-        """End the session.
+        """End the session. Can be called from any thread.
 
         Args:
             after_reply: Whether to finish the current reply, and what waits to be said, first. The caller cannot
                 interrupt these last words; `interrupt` can.
             result: Kept as `Session.result`; the first one counts.
         """
-        self.result = result if self.result is None else self.result
-        if after_reply and self._floor.is_busy:
-            self._ends_when_idle = True
-        else:
-            self._end()
+        self._home.call(self._end_with, after_reply, result)
 
     async def user_says(self, text: str) -> Turn:
         """Treat `text` as if the caller had said it, and return the turn once it has ended, however it ends.
@@ -298,6 +296,17 @@ class Session(Generic[Deps]):
                 self._floor.interrupt()
             case Ignore():
                 pass
+
+    def _say(self, text: str) -> None:
+        if not self.ended.is_set() and text.strip():
+            self._floor.say(text)
+
+    def _end_with(self, after_reply: bool, result: object) -> None:
+        self.result = result if self.result is None else self.result
+        if after_reply and self._floor.is_busy:
+            self._ends_when_idle = True
+        else:
+            self._end()
 
     def _on_idle(self) -> None:
         if self._ends_when_idle:
