@@ -55,17 +55,24 @@ async def hold_call(host: vp.Host, socket: ServerConnection) -> None:
     caller, telephone = vp.PushSource(sample_rate=8_000), Telephone(socket, message["start"]["streamSid"])
 
     async def listen() -> None:
-        with suppress(ConnectionClosed):
+        try:
             async for text in socket:
                 match json.loads(text):
+                    case {"event": "media", "media": {"track": "outbound"}}:
+                        pass  # a line that sends both tracks: this one is the agent's own voice
                     case {"event": "media", "media": {"payload": str(payload)}}:
-                        caller.push(vp.audio.from_ulaw(base64.b64decode(payload)))
+                        caller.push(vp.audio.from_ulaw(base64.b64decode(payload, validate=True)))
                     case {"event": "mark", "mark": {"name": str(name)}}:
                         telephone.marked(name)
                     case {"event": "stop"}:
                         break
                     case _:
                         pass  # pressed keys, and messages that may be added one day
+        except ConnectionClosed:
+            pass
+        except ValueError as error:  # neither JSON nor base64: this call ends in order, and the others go on
+            print(f"agent: the line sent a message that cannot be read: {error}")
+            await socket.close(1007)
         caller.end()
 
     async with (

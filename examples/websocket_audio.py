@@ -43,10 +43,15 @@ async def hold_call(host: vp.Host, socket: ServerConnection) -> None:
     caller = vp.PushSource(sample_rate=RATE)
 
     async def listen() -> None:
-        with suppress(ConnectionClosed):
+        try:
             async for pcm in socket:
                 if isinstance(pcm, bytes):
                     caller.push(pcm)
+        except ConnectionClosed:
+            pass
+        except vp.AudioError as error:  # half a sample: this call ends in order, and the others go on
+            print(f"agent: the peer sent a message that is no audio: {error}")
+            await socket.close(1007)
         caller.end()
 
     async with (

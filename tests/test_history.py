@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
+import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import voicepipe as vp
 from voicepipe.errors import ConfigurationError
-from voicepipe.history import PENDING_RESULT, AssistantMessage, CallStatus, History, ToolCall, UserMessage
+from voicepipe.history import PENDING_RESULT, AssistantMessage, CallStatus, History, Message, ToolCall, UserMessage
+from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedVoice
+from voicepipe.vendors.openai.conversation_json import messages_json
+
+pytestmark = pytest.mark.anyio
 
 BYTES: Any = b"ok"
 
@@ -116,18 +124,96 @@ def test_it_becomes_plain_data() -> None:
     )  # fmt: skip
     data = History([UserMessage("Book it"), message]).to_json()
     assert json.loads(json.dumps(data)) == [
-        {"role": "user", "text": "Book it"},
+        {"version": 1, "role": "user", "text": "Book it"},
         {
+            "version": 1,
             "role": "assistant",
             "generated": "One moment.",
             "synthesised": "One moment.",
             "heard": "One",
-            "was_interrupted": True,
             "calls": [
                 {"call_id": "call_1", "name": "book", "arguments": "{}", "status": "done", "result": "booked"},
             ],
+            "is_settled": True,
+            "was_interrupted": True,
         },
     ]
+
+
+calls_made = st.builds(
+    ToolCall,
+    call_id=st.uuids().map(str),
+    name=st.text(),
+    arguments=st.text(),
+    status=st.sampled_from(get_args(CallStatus)),
+    result=st.text(),
+)
+messages_made = st.one_of(
+    st.builds(UserMessage, st.text()),
+    st.builds(
+        AssistantMessage,
+        st.text(),
+        synthesised=st.text(),
+        heard=st.text(),
+        calls=st.lists(calls_made, max_size=3),
+        is_settled=st.booleans(),
+        was_interrupted=st.booleans(),
+    ),
+)
+
+
+@given(st.lists(messages_made, max_size=6))
+def test_it_survives_a_round_trip(messages: list[Message]) -> None:
+    """What `from_json` reads is what `to_json` wrote, through a file too: a model is sent the same messages."""
+    history = History(messages)
+    back = History.from_json(json.loads(json.dumps(history.to_json())))
+    assert list(back) == list(history)
+    assert messages_json("", list(back)) == messages_json("", list(history))
+    assert History.from_json(back.to_json()).to_json() == history.to_json()
+
+
+async def test_a_conversation_goes_on_in_another_session() -> None:
+    """A session that begins with what an interrupted one wrote down sends the model what the caller heard, no more."""
+    model = ScriptedModel([Says("It is 22 degrees in Lyon."), Says("In Lyon.")])
+    agent = vp.Pipeline(model, vp.SentenceChunker(), ScriptedVoice(character_s=0.1), output=RecordingOutput())
+    async with agent.session() as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(session.user_says, "Weather?")
+        await anyio.sleep(0.85)
+        session.interrupt()
+    written = json.dumps(session.history.to_json())
+    async with agent.session(history=History.from_json(json.loads(written))) as session:
+        await session.user_says("Where?")
+
+    assert [message.content for message in model.requests[-1].messages] == ["Weather?", "It is 22 —", "Where?"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "named"),
+    [
+        ("Hi", "message 1 must be a dict from to_json, not str"),
+        ({"role": "user", "text": "secret"}, "message 1 has the version None, and this voicepipe reads 1"),
+        ({"version": 2, "role": "user", "text": "secret"}, "message 1 has the version 2"),
+        ({"version": 1, "role": "tool", "text": "secret"}, "the role of message 1 must be"),
+        ({"version": 1, "role": "user", "text": ["secret"]}, "text of message 1: Input should be a valid string"),
+        ({"version": 1, "role": "user", "words": "secret"}, "of message 1: "),
+        ({"version": 1, "role": "assistant", "is_settled": "secret"}, "is_settled of message 1: "),
+        ({"version": 1, "role": "assistant", "calls": [{"call_id": "a"}]}, "calls.0.name of message 1: "),
+        ({"version": 1, "role": "user", "text": b"secret"}, "message 1 holds something that is not JSON"),
+    ],
+)
+def test_other_data_is_refused(entry: Any, named: str) -> None:
+    """Data that `to_json` did not write is refused: the error says where, and quotes nobody."""
+    with pytest.raises(ConfigurationError) as found:
+        History.from_json([{"version": 1, "role": "user", "text": "Hi"}, entry])
+    assert named in str(found.value)
+    assert "secret" not in str(found.value)
+
+
+@pytest.mark.parametrize("message", [AssistantMessage("Hello!"), AssistantMessage(heard="Hello!")])
+def test_a_message_is_made_of_one_text(message: AssistantMessage) -> None:
+    """A message that an application makes of its text, or of what was heard, is sent to the model."""
+    assert message.text == "Hello!"
+    assert messages_json("", [message]) == [{"role": "assistant", "content": "Hello!"}]
 
 
 def test_it_shows_its_length_and_no_words() -> None:

@@ -35,6 +35,8 @@ from voicepipe.errors import (
 )
 from voicepipe.events import (
     AudioDropped,
+    AudioResumed,
+    AudioStopped,
     CleanupOverran,
     EchoIgnored,
     Event,
@@ -42,6 +44,7 @@ from voicepipe.events import (
     ModelUsage,
     RateLimitNear,
     RecogniserLost,
+    ReplyCut,
     RequestRetried,
     SentenceStarted,
     StructuredDone,
@@ -54,6 +57,7 @@ from voicepipe.events import (
     TurnFailed,
     TurnInterrupted,
     TurnStarted,
+    VoiceTooSlow,
 )
 from voicepipe.flow import (
     AudioFrame,
@@ -103,6 +107,8 @@ __all__ = [
     "AudioDropped",
     "AudioError",
     "AudioFrame",
+    "AudioResumed",
+    "AudioStopped",
     "AuthenticationError",
     "Channel",
     "ChannelStatistics",
@@ -142,6 +148,7 @@ __all__ = [
     "RateLimited",
     "Recogniser",
     "RecogniserLost",
+    "ReplyCut",
     "ReplyEnd",
     "ReplyPart",
     "Request",
@@ -189,6 +196,7 @@ __all__ = [
     "TurnState",
     "UserMessage",
     "VendorError",
+    "VoiceTooSlow",
     "VoicepipeError",
     "WavOutput",
     "WavSource",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AudioDropped",
+    "AudioResumed",
+    "AudioStopped",
     "CleanupOverran",
     "EchoIgnored",
     "Event",
@@ -26,6 +28,7 @@ __all__ = [
     "ModelUsage",
     "RateLimitNear",
     "RecogniserLost",
+    "ReplyCut",
     "RequestRetried",
     "SentenceStarted",
     "StructuredDone",
@@ -38,6 +41,7 @@ __all__ = [
     "TurnFailed",
     "TurnInterrupted",
     "TurnStarted",
+    "VoiceTooSlow",
 ]
 
 
@@ -60,6 +64,23 @@ class SentenceStarted:
 
     turn_id: int
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceTooSlow:
+    """The voice gave a sentence's audio more slowly than it is spoken; `TTSSink.start_buffer_s` helps.
+
+    Attributes:
+        turn_id: The turn that speaks.
+        text: The sentence.
+        behind_s: For how many seconds playback had to wait in the middle of it, without a start buffer.
+        silent_s: How much of that the caller heard, as silence between or inside words.
+    """
+
+    turn_id: int
+    text: str
+    behind_s: float
+    silent_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +110,21 @@ class ToolFinished:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRetried:
     """A request to the model failed before any of its reply was used, and is sent again."""
+
+    turn_id: int
+    error: VoicepipeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyCut:
+    """A reply of the model is not whole, but it has called a tool: the turn goes on with what the tool brings.
+
+    A reply that is cut without having called a tool fails its turn (`TurnFailed`).
+
+    Attributes:
+        turn_id: The turn that goes on.
+        error: Why the reply is not whole.
+    """
 
     turn_id: int
     error: VoicepipeError
@@ -142,7 +178,7 @@ class TurnCompleted(TurnEnded):
     """The reply was played to its end.
 
     Attributes:
-        finish_reason: Why the model stopped, in the vendor's word; "length" means that the reply was cut off.
+        finish_reason: Why the model stopped, in the vendor's word, e.g. "stop".
     """
 
     finish_reason: str
@@ -155,13 +191,15 @@ class TurnInterrupted(TurnEnded):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFailed(TurnEnded):
-    """The reply could not be given, or only in part.
+    """The reply could not be given, or only in part: it broke off, or the model was stopped at its limit of tokens.
 
     Attributes:
         error: Why.
+        finish_reason: Why the model stopped, in the vendor's word, e.g. "length"; "" if it did not end its last reply.
     """
 
     error: VoicepipeError
+    finish_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +222,30 @@ class AudioDropped:
     """
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioStopped:
+    """No audio has come from the source for 2 s, not even silence. From here on the recogniser is given silence.
+
+    A muted microphone does this, a line that is held, a network that is gone; a caller who is silent does not.
+
+    Attributes:
+        at_s: Where the audio ended; when the session began to listen, if none came at all.
+    """
+
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioResumed:
+    """Audio comes again after an `AudioStopped`. What arrives late now is still heard, up to 10 s of it.
+
+    Attributes:
+        after_s: For how many seconds none came.
+    """
+
+    after_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,19 +302,24 @@ class CleanupOverran:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelUsage:
-    """The service counted a request to the model. Reported when the reply has ended, and not if it was cut off.
+    """The tokens of a request to the model, reported when the reply has ended, or with the end of its turn.
+
+    A whole reply is reported if the service counts it. Requests of `Structured` are reported as those for replies are.
 
     Attributes:
         turn_id: The turn that asked; one with tools asks several times.
         model: The model that replied, in the service's word.
         input_tokens: Tokens of the request.
         output_tokens: Tokens of the reply.
+        is_estimated: Whether the reply was cut or interrupted before the service counted it, so that the numbers are a
+            quarter of the bytes.
     """
 
     turn_id: int
     model: str
     input_tokens: int
     output_tokens: int
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,13 +343,17 @@ Event: TypeAlias = (
     Hearing
     | TurnStarted
     | SentenceStarted
+    | VoiceTooSlow
     | ToolStarted
     | ToolFinished
     | RequestRetried
+    | ReplyCut
     | StructuredDone
     | StructuredFailed
     | TurnEnded
     | AudioDropped
+    | AudioStopped
+    | AudioResumed
     | EchoIgnored
     | MicrophoneLost
     | RecogniserLost

@@ -7,9 +7,10 @@ Rule 2: times are seconds on the event loop's clock (`anyio.current_time()`); fi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 __all__ = [
+    "CUT_REASONS",
     "AudioFrame",
     "EarlyTranscript",
     "Hearing",
@@ -54,10 +55,14 @@ class SpeechStarted:
     How soon this is reported depends on the recogniser: one on this machine needs 0.1 s, a service may need a second.
 
     Attributes:
-        at_s: Time of the first speech sample, not of the report.
+        at_s: Time of the first speech sample, not of the report. For speech that goes on after a gap in the audio, the
+            time at which audio came again.
+        until_s: The end of the audio, if it had stopped before this report came: the speech lasted no longer, and
+            `SpeechEnded` follows. None while audio comes.
     """
 
     at_s: float
+    until_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,15 +159,38 @@ class ToolCallDelta:
     arguments: str = ""
 
 
+LIMIT: Final = "raise max_tokens, or ask for less"
+WINDOW: Final = "the conversation is too long for the model; use a smaller window"
+FILTER: Final = "the service refuses what it would say; ask for something else"
+
+REMEDIES: Final = {
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), LIMIT),
+    "model_context_window_exceeded": WINDOW,
+    **dict.fromkeys(("content_filter", "content_filtered", "guardrail_intervened", "refusal", "sensitive"), FILTER),
+    **dict.fromkeys(("safety", "recitation", "blocklist", "prohibited_content", "spii", "error_toxic"), FILTER),
+}
+
+CUT_REASONS: Final = REMEDIES | {reason.upper(): remedy for reason, remedy in REMEDIES.items()}
+"""Finish reasons that mean that a reply is not whole, and what to do about each. Some services write them in capitals.
+
+Source, read 2026-11-29: the API references of OpenAI, Anthropic, Gemini, Mistral, Cohere, Amazon Bedrock and Zhipu AI.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyEnd:
     """The model finished this reply.
 
     Attributes:
-        finish_reason: Why, in the vendor's word, e.g. "stop", "tool_calls", "length".
+        finish_reason: Why, in the vendor's word, e.g. "stop", "tool_calls", "length"; "" if it has none.
     """
 
     finish_reason: str
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the service stopped the model in the middle: at its limit of tokens, or by a filter."""
+        return self.finish_reason in CUT_REASONS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ Rule 3: nothing that was said is ever removed. Which messages a request holds is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+import json
+from dataclasses import KW_ONLY, asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from voicepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Self
 
 __all__ = ["AssistantMessage", "CallStatus", "History", "Message", "ToolCall", "UserMessage", "check_calls"]
@@ -23,6 +24,9 @@ CallStatus: TypeAlias = Literal["pending", "done", "failed", "unknown", "unconfi
 
 PENDING_RESULT = "still running"
 """What the model is shown as the result of a call that is still running."""
+
+JSON_VERSION: Final = 1
+"""The form of a message in `History.to_json`; a form that an older program would misread gets another number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,11 @@ class ToolCall:
         return True
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class AssistantMessage:
     """What the agent said, or asked a tool to do.
+
+    `AssistantMessage("Hello!")` does for a history that a session begins with, as does `AssistantMessage.said`.
 
     Attributes:
         generated: The text as the model wrote it.
@@ -69,10 +75,11 @@ class AssistantMessage:
         heard: The part that the caller heard.
         calls: Tool calls, in the model's order.
         is_settled: Whether its turn has ended, so that `heard` no longer grows.
-        was_interrupted: Whether it was cut short.
+        was_interrupted: Whether it was cut short: by the caller, by an error, or at the model's limit of tokens.
     """
 
     generated: str = ""
+    _: KW_ONLY
     synthesised: str = ""
     heard: str = ""
     calls: list[ToolCall] = field(default_factory=list[ToolCall])
@@ -87,7 +94,7 @@ class AssistantMessage:
     @property
     def text(self) -> str:
         """What the model may know: what was heard, or what was generated while the turn has not ended yet."""
-        return self.heard if self.is_settled else self.generated
+        return self.heard if self.is_settled else self.generated or self.heard
 
 
 Message: TypeAlias = UserMessage | AssistantMessage
@@ -133,8 +140,21 @@ class History:
         return tuple(self._messages)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return the messages as plain data, for logs and files."""
+        """Return the messages as plain data, for logs and files; `from_json` reads it.
+
+        Each message is a dict with its `version`, the `role` "user" or "assistant", and its attributes. A tool call
+        that is still running stays "still running" in what is read back: nothing brings its result there.
+        """
         return [_as_json(message) for message in self._messages]
+
+    @classmethod
+    def from_json(cls, data: Iterable[Mapping[str, Any]]) -> Self:
+        """Return the history that `to_json` wrote: a model is sent the same messages.
+
+        Raises:
+            ConfigurationError: The data is not of this form; the message names the place, and no words.
+        """
+        return cls([_from_json(entry, index) for index, entry in enumerate(data)])
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -176,22 +196,31 @@ def check_calls(calls: Iterable[ToolCall], call_ids: set[str]) -> None:
 
 
 def _as_json(message: Message) -> dict[str, Any]:
-    if isinstance(message, UserMessage):
-        return {"role": "user", "text": message.text}
-    return {
-        "role": "assistant",
-        "generated": message.generated,
-        "synthesised": message.synthesised,
-        "heard": message.heard,
-        "was_interrupted": message.was_interrupted,
-        "calls": [
-            {
-                "call_id": call.call_id,
-                "name": call.name,
-                "arguments": call.arguments,
-                "status": call.status,
-                "result": call.result,
-            }
-            for call in message.calls
-        ],
-    }
+    role = "user" if isinstance(message, UserMessage) else "assistant"
+    return {"version": JSON_VERSION, "role": role, **asdict(message)}
+
+
+def _from_json(entry: object, index: int) -> Message:
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - half of the import time, and rarely needed
+
+    if not isinstance(entry, dict):
+        raise ConfigurationError(f"history: message {index} must be a dict from to_json, not {type(entry).__name__}")
+    fields = dict(cast("dict[str, Any]", entry))
+    version, role = fields.pop("version", None), fields.pop("role", None)
+    if version != JSON_VERSION:
+        raise ConfigurationError(
+            f"history: message {index} has the version {version!r}, and this voicepipe reads {JSON_VERSION}; "
+            "read it with the voicepipe that wrote it"
+        )
+    if role not in ("user", "assistant"):
+        raise ConfigurationError(f'history: the role of message {index} must be "user" or "assistant", not {role!r}')
+    kind: Any = UserMessage if role == "user" else AssistantMessage
+    try:
+        # As JSON text, from which pydantic makes dataclasses strictly; from dicts it does not.
+        return cast("Message", TypeAdapter(kind).validate_json(json.dumps(fields), strict=True, extra="forbid"))
+    except TypeError as error:
+        raise ConfigurationError(f"history: message {index} holds something that is not JSON") from error
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, wrong["loc"])) or "the text"
+        raise ConfigurationError(f"history: {place} of message {index}: {wrong['msg']}") from None

@@ -63,6 +63,19 @@ def test_cutting_changes_nothing(cuts: list[int]) -> None:
 
 
 @needs_soxr
+@pytest.mark.parametrize(("from_rate", "to_rate"), [(24_000, 8_000), (8_000, 16_000), (22_050, 24_000)])
+@pytest.mark.parametrize("piece_s", [0.02, 0.1, 0.0537])
+def test_it_says_how_much_it_holds_back(from_rate: int, to_rate: int, piece_s: float) -> None:
+    """Whatever has been fed, no more than that is still to come; and less would not be true."""
+    stream, piece = Resampler(from_rate, to_rate), b"\x00\x10" * round(piece_s * from_rate)
+    held_s, fed, came = [], 0, 0
+    for _ in range(100):
+        fed, came = fed + len(piece) // 2, came + len(stream.feed(piece)) // 2
+        held_s.append(fed / from_rate - came / to_rate)
+    assert max(held_s) <= stream.holds_back_s + 0.005
+    assert max(held_s) >= stream.holds_back_s - 0.02
+
+
 def test_begins_anew_after_a_flush() -> None:
     """After a flush nothing of the earlier recording is left."""
     stream = Resampler(22_050, 16_000)

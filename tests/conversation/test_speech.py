@@ -56,6 +56,27 @@ def test_word_marks_are_believed(played_s: float, text: str) -> None:
     assert speech.heard_until(played_s).get(0, "") == text
 
 
+@pytest.mark.parametrize("wrong", [(26, 0.1), (999, 0.1), (-1, 0.1)])
+@pytest.mark.parametrize("good", [[], [(2, 0.3), (25, 0.4)]])
+def test_marks_outside_of_the_text_are_not_believed(good: list[tuple[int, float]], wrong: tuple[int, float]) -> None:
+    """A mark beyond the text was counted elsewhere, so the sentence is estimated, and no unheard word counts."""
+    speech = spoken(2.5, whole=True, marks=[*good, wrong])
+    assert [speech.heard_until(at).get(0, "") for at in (0.19, 0.5, 2.49, 2.5)] == [
+        "", "It is", "It is 22 degrees in", SENTENCE,
+    ]  # fmt: skip
+
+
+def test_wrong_marks_concern_their_own_sentence() -> None:
+    """The marks of the sentences before and after count as they are."""
+    speech = spoken(1.0, whole=True, text="One two. ", marks=[(3, 0.9)])
+    speech.begin("Three four.", 0)
+    speech.add_mark(99, 0.0)
+    speech.add_audio(1.1)
+    assert [speech.heard_until(at) for at in (0.8, 0.9, 1.0, 1.3)] == [
+        {}, {0: "One"}, {0: "One two. "}, {0: "One two. "},
+    ]  # fmt: skip
+
+
 def test_a_sentence_that_is_still_coming_is_assumed_to_be_slow() -> None:
     """While a sentence's length is unknown, it counts as spoken at eleven characters a second."""
     speech = spoken(1.0, whole=False)
@@ -121,7 +142,7 @@ def test_nothing_was_said_at_first() -> None:
 class Meter:
     """A lease of which a test says how much was played."""
 
-    played_s = 0.0
+    played_s = silent_s = 0.0
 
     async def write(self, pcm: bytes) -> None:
         raise NotImplementedError

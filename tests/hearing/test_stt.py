@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 
 import voicepipe as vp
-from voicepipe.errors import ConfigurationError
+from voicepipe.errors import ConfigurationError, StageError, VendorError
 from voicepipe.hearing.recogniser import NoRecogniser, Recogniser
 from voicepipe.hearing.stt import recogniser_of
-from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedUser, ScriptedVoice
+from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedRecogniser, ScriptedUser, ScriptedVoice
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
 
 pytestmark = pytest.mark.anyio
@@ -94,7 +95,63 @@ async def test_where_nobody_listens_hints_have_no_effect() -> None:
         assert isinstance(session.recogniser, NoRecogniser)
 
 
+class Failing(Recogniser):
+    """Fails in the middle of the call."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def recognise(self, inbox: Any, outbox: Any, session: vp.Session) -> None:
+        raise self.error
+
+
+async def test_an_error_names_the_recogniser() -> None:
+    """What a recogniser raises ends the session under the name of its class, not of the stage that runs it."""
+    with pytest.raises(StageError) as found:
+        async with row(vp.STTStage(Failing(KeyError("words")))).session(source=vp.PushSource()) as session:
+            await session.ended.wait()
+    assert found.value.part == "Failing"
+    assert str(found.value) == "Failing raised KeyError: 'words'"
+
+
+async def test_a_typed_error_names_the_recogniser_too() -> None:
+    """An error of our own passes as it is, with the recogniser's name as its note."""
+    with pytest.raises(VendorError) as found:
+        async with row(vp.STTStage(Failing(VendorError("gone", vendor="v", retryable=False)))).session(
+            source=vp.PushSource()
+        ) as session:
+            await session.ended.wait()
+    assert found.value.__notes__ == ["in Failing"]
+
+
 def test_the_recogniser_of_a_row_is_its_stages() -> None:
     """The session uses the recogniser of the first `STTStage`."""
     listener = Listener()
     assert recogniser_of([ScriptedUser(), vp.STTStage(listener)]) is listener
+
+
+async def test_a_recogniser_that_cannot_end_a_turn_says_so() -> None:
+    """A recogniser of the application's without `force_endpoint` does not ignore the request in silence."""
+    source = vp.PushSource()
+    async with row(vp.STTStage(Listener())).session(source=source) as session:
+        with pytest.raises(vp.ConfigurationError, match=r"Listener cannot end the caller's turn .* force_endpoint\(\)"):
+            session.recogniser.force_endpoint()
+
+
+async def test_a_scripted_turn_can_be_ended_by_the_application() -> None:
+    """A tool that ends the caller's turn can be tested: the transcript of the turn that has begun comes at once."""
+    heard = ScriptedRecogniser().says("Yes.", at_s=9.0, speech_s=8.5).says("No.", at_s=12.0, speech_s=1.0)
+    source, events = vp.PushSource(), list[tuple[float, str]]()
+    async with row(vp.STTStage(heard)).session(source=source) as session, anyio.create_task_group() as tasks:
+
+        async def listen() -> None:
+            events.extend([(anyio.current_time(), e.text) async for e in session if isinstance(e, vp.Transcript)])
+
+        tasks.start_soon(listen)
+        session.recogniser.force_endpoint()  # before any speech: nothing happens
+        await anyio.sleep(1.0)
+        source.push(bytes(2 * 16_000))
+        session.recogniser.force_endpoint()  # in the very step in which the audio comes
+        await anyio.sleep(1.0)
+        session.end()
+    assert events == [(1.0, "Yes.")]

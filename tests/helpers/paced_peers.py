@@ -33,6 +33,7 @@ class Line(vp.PacedOutput):
     """
 
     sample_rate = RATE
+    peer_buffer_s = 0.0  # it plays what it gets at once
 
     def __init__(self) -> None:  # without super().__init__(): a subclass need not know that there is one
         self.log: list[tuple[float, str]] = []

@@ -36,6 +36,7 @@ class Row:
     user: ScriptedUser | None = None
     voice: ScriptedVoice = field(default_factory=lambda: ScriptedVoice(character_s=0.0))
     fallback: str = ""
+    follows_up: bool = True
     events: list[tuple[float, vp.Event]] = field(default_factory=list)
 
     def pipeline(self) -> vp.Pipeline:
@@ -43,7 +44,7 @@ class Row:
         return vp.Pipeline(
             *parts,
             self.model,
-            vp.ToolRouter(self.tools),
+            vp.ToolRouter(self.tools, follows_up=self.follows_up),
             vp.SentenceChunker(),
             self.voice,
             output=RecordingOutput(),

@@ -72,3 +72,11 @@ def test_a_password_in_the_url_is_refused_unseen() -> None:
     with pytest.raises(ConfigurationError, match="pass the key as api_key") as raised:
         host_of(f"https://user:{KEY}@example.com")
     assert KEY not in str(raised.value)
+
+
+def test_a_query_is_refused_where_it_would_be_lost() -> None:
+    """What follows ? would stand in front of the path, so the error names the option for it, and quotes nothing."""
+    for url in (f"https://a.com/v1?key={KEY}", f"https://a.com/v1#{KEY}", "https://a.com/v1?"):
+        with pytest.raises(ConfigurationError, match="given as params=") as raised:
+            host_of(url)
+        assert KEY not in str(raised.value)

@@ -62,7 +62,7 @@ async def test_the_words_wait_until_the_agent_is_silent() -> None:
     async with row.session() as session:
         await session.user_says("Where is it?")
 
-    assert row.voice.sentences == [(0.0, "Let me see."), (1.1, "One moment."), (4.0, "Done.")]
+    assert row.voice.sentences == [(0.0, "Let me see. "), (1.1, "One moment."), (4.0, "Done.")]
 
 
 async def test_the_words_are_not_said_when_the_agent_speaks_all_the_time() -> None:
@@ -72,7 +72,7 @@ async def test_the_words_are_not_said_when_the_agent_speaks_all_the_time() -> No
     async with row.session() as session:
         await session.user_says("Where is it?")
 
-    assert [text for _, text in row.voice.sentences] == ["Let me see.", "Done."]
+    assert [text for _, text in row.voice.sentences] == ["Let me see. ", "Done."]
 
 
 class SpeaksOn(Model):
@@ -169,10 +169,9 @@ async def test_the_words_are_said_once_a_turn() -> None:
     assert row.voice.sentences == [(0.7, "One moment."), (4.0, "Done.")]
 
 
-@pytest.mark.parametrize("call", [Calls("look", {}), Calls("look", {}, say="Let me see. ")])
-async def test_words_without_an_answer_are_no_reply(call: Calls) -> None:
-    """If no answer follows the words around a call, the caller hears the fallback instead of silence."""
-    row, _ = scripted([call, Says("")], slow("look", 2.0))
+async def test_a_filled_silence_is_no_reply() -> None:
+    """If no answer follows the `say` of a tool, the caller hears the fallback instead of silence."""
+    row, _ = scripted([Calls("look", {}), Says("")], slow("look", 2.0))
     row.fallback = "Sorry."
     async with row.session() as session:
         await session.user_says("Where is it?")
@@ -199,6 +198,293 @@ def test_a_delay_that_cannot_be_is_refused() -> None:
     for seconds in (-1.0, float("inf"), float("nan")):
         with pytest.raises(ConfigurationError, match="say_after_s must be seconds"):
             vp.ToolRouter([], say_after_s=seconds)
+
+
+# --- whether the caller has an answer ---------------------------------------------------------------------------------
+
+
+@vp.tool
+async def note(text: str) -> str:
+    """Take a note."""
+    if text == "wrong":
+        raise ToolError("the book is full")
+    return "noted"
+
+
+@vp.tool(reply=False)
+async def transfer(to: str, call: vp.ToolContext[Any]) -> str:
+    """Transfer the call."""
+    if to == "nobody":
+        raise ToolError("nobody is there")
+    if to == "away":
+        call.session.end(after_reply=True)
+    return "transferred"
+
+
+ANSWER = "You are on the list. "
+
+
+@pytest.mark.parametrize(
+    ("replies", "spoken", "ended"),
+    [
+        pytest.param([Calls("note", {"text": "a"}, say=ANSWER), Says("")], [ANSWER], vp.TurnCompleted, id="alongside"),
+        pytest.param(
+            [Calls("note", {"text": "a"}, say=ANSWER), Calls("note", {"text": "b"}), Says("")],
+            [ANSWER],
+            vp.TurnCompleted,
+            id="two rounds",
+        ),
+        pytest.param(
+            [Calls("note", {"text": "a"}), Calls("note", {"text": "b"}, say=ANSWER), Says("")],
+            [ANSWER],
+            vp.TurnCompleted,
+            id="in the second round",
+        ),
+        pytest.param(
+            [(Calls("note", {"text": "a"}, say=ANSWER), Calls("note", {"text": "b"})), Says("")],
+            [ANSWER],
+            vp.TurnCompleted,
+            id="two calls",
+        ),
+        pytest.param(
+            [Calls("note", {"text": "wrong"}, say=ANSWER), Says("")],
+            [ANSWER, "Sorry."],
+            vp.TurnEmpty,
+            id="the call failed",
+        ),
+        pytest.param(
+            [(Calls("note", {"text": "a"}, say=ANSWER), Calls("note", {"text": "wrong"})), Says("")],
+            [ANSWER, "Sorry."],
+            vp.TurnEmpty,
+            id="one of two failed",
+        ),
+        pytest.param(
+            [Calls("note", {"words": "a"}, say=ANSWER), Says("")],
+            [ANSWER, "Sorry."],
+            vp.TurnEmpty,
+            id="arguments refused",
+        ),
+        pytest.param([Calls("note", {"text": "a"}), Says("")], ["Sorry."], vp.TurnEmpty, id="no words"),
+        pytest.param(
+            [Calls("note", {"text": "a"}, say="... "), Says("")], ["Sorry."], vp.TurnEmpty, id="nothing to pronounce"
+        ),
+        pytest.param([Calls("note", {"text": "a"}, say=ANSWER), DONE], [ANSWER, "Done."], vp.TurnCompleted, id="both"),
+        pytest.param(
+            [Calls("note", {"text": "a"}, say=ANSWER), Refuses(400, "no")],
+            [ANSWER, "Sorry."],
+            vp.TurnFailed,
+            id="the follow-up fails",
+        ),
+    ],
+)
+async def test_words_alongside_calls_are_the_answer(replies: list[Any], spoken: list[str], ended: type[Any]) -> None:
+    """Words heard, all calls done and nothing to add is a whole reply; a failed call without a word on it is not."""
+    row, _ = scripted(replies, note)
+    row.fallback = "Sorry."
+    async with row.session() as session:
+        await session.user_says("Put me on the list")
+
+    assert [text for _, text in row.voice.sentences] == [text.strip() for text in spoken]
+    assert [type(event) for event in row.reported(vp.TurnEnded)] == [ended]
+
+
+async def test_an_answer_alongside_a_call_is_heard_by_the_model() -> None:
+    """What was said alongside the call is in history as the answer, with the call and its result."""
+    row, model = scripted([Calls("note", {"text": "a"}, say=ANSWER), Says(""), DONE], note)
+    async with row.session() as session:
+        await session.user_says("Put me on the list")
+        await session.user_says("Thanks")
+
+    assert [message.role for message in model.requests[-1].messages] == ["user", "assistant", "tool", "user"]
+    assert model.requests[-1].messages[1].content == ANSWER.strip()
+
+
+@pytest.mark.parametrize("say", ["", ANSWER])
+async def test_a_tool_can_say_that_no_reply_is_wanted(say: str) -> None:
+    """After a call of `@tool(reply=False)` the model is not asked again, and no fallback is heard."""
+    row, model = scripted([Calls("transfer", {"to": "Ada"}, say=say)], transfer)
+    row.fallback = "Sorry."
+    async with row.session() as session:
+        await session.user_says("Ada, please")
+
+    assert len(model.requests) == 1
+    assert [text for _, text in row.voice.sentences] == ([say.strip()] if say else [])
+    assert [type(event) for event in row.reported(vp.TurnEnded)] == [vp.TurnCompleted]
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        pytest.param((Calls("transfer", {"to": "nobody"}),), id="it failed"),
+        pytest.param((Calls("transfer", {"whom": "Ada"}),), id="it was refused"),
+        pytest.param((Calls("transfer", {"to": "Ada"}), Calls("note", {"text": "a"})), id="another wants a reply"),
+        pytest.param((Calls("transfer", {"to": "Ada"}), Calls("unheard_of", {})), id="another does not exist"),
+    ],
+)
+async def test_the_model_is_asked_if_a_reply_is_wanted(calls: tuple[Calls, ...]) -> None:
+    """If such a call fails, or another one of the same reply wants a reply, the model is asked again."""
+    row, model = scripted([calls, Says("There is nobody.")], transfer, note)
+    async with row.session() as session:
+        await session.user_says("Ada, please")
+
+    assert len(model.requests) == 2
+    assert row.voice.sentences == [(0.0, "There is nobody.")]
+
+
+@pytest.mark.parametrize("say", ["", "Good bye. "])
+@pytest.mark.parametrize("follow_up", [Says(""), Refuses(400, "no")])
+async def test_no_fallback_once_the_end_was_asked_for(say: str, follow_up: Says | Refuses) -> None:
+    """If a tool ends the call and the model has nothing to add, or fails, the last words are not an apology."""
+
+    @vp.tool
+    async def hang_up(call: vp.ToolContext[Any]) -> str:
+        """End the call."""
+        call.session.end(after_reply=True)
+        return "ended"
+
+    row, _ = scripted([Calls("hang_up", {}, say=say), follow_up], hang_up)
+    row.fallback = "Sorry."
+    async with row.session() as session:
+        await session.user_says("Bye")
+        await session.ended.wait()
+
+    assert [text for _, text in row.voice.sentences] == ([say.strip()] if say else [])
+
+
+async def test_a_transfer_ends_the_call_in_silence() -> None:
+    """A tool without a reply that asks for the end ends the call with its turn."""
+    row, _ = scripted([Calls("transfer", {"to": "away"})], transfer)
+    row.fallback = "Sorry."
+    async with row.session() as session:
+        await session.user_says("Ada, please")
+        assert session.ended.is_set()
+
+    assert [type(event) for event in row.reported(vp.TurnEnded)] == [vp.TurnCompleted]
+
+
+# --- the same call twice ----------------------------------------------------------------------------------------------
+
+
+def reserving(
+    reserved: list[tuple[float, int]], takes_s: float, *, timeout_s: float = 10.0, confirm: bool = False
+) -> Any:
+    @vp.tool(timeout_s=timeout_s, confirm=confirm)
+    async def reserve(seats: int, outside: bool = False) -> str:
+        """Reserve a table."""
+        reserved.append((anyio.current_time(), seats))
+        await anyio.sleep(takes_s)
+        return f"table {len(reserved)}"
+
+    return reserve
+
+
+async def test_an_equal_call_of_a_later_reply_joins_the_pending_one() -> None:
+    """A writing call that is repeated while it is pending runs once, and both calls get its result at its end."""
+    reserved: list[tuple[float, int]] = []
+    row, model = scripted(
+        [Calls("reserve", {"seats": 4}), Calls("reserve", {"seats": 4, "outside": False}), DONE],
+        reserving(reserved, 4.0),
+    )
+    async with row.session() as session:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(session.user_says, "A table for four")
+            await anyio.sleep(2.0)
+            session.interrupt()
+        await session.user_says("A table for four, please")
+
+    assert reserved == [(0.0, 4)]
+    assert row.tool_table == [(0.0, "reserve", "started"), (4.0, "reserve", "done"), (4.0, "reserve", "done")]
+    assert [(call.status, call.result) for call in calls_of(session)] == [("done", "table 1")] * 2
+    assert len({call.call_id for call in calls_of(session)}) == 2
+    assert row.voice.sentences == [(4.0, "Done.")]
+    assert len(model.requests) == 3  # the answer shows the first result too, so nobody is asked about it again
+
+
+async def test_a_call_whose_outcome_is_unknown_is_joined_too() -> None:
+    """After its timeout a tool is still running: the same call in the next reply waits for it."""
+    reserved: list[tuple[float, int]] = []
+    row, _ = scripted(
+        [Calls("reserve", {"seats": 4}), Calls("reserve", {"seats": 4}), DONE], reserving(reserved, 1.5, timeout_s=1.0)
+    )
+    async with row.session() as session:
+        await session.user_says("A table for four")
+
+    assert reserved == [(0.0, 4)]
+    assert row.tool_table == [
+        (0.0, "reserve", "started"),
+        (1.0, "reserve", "unknown"),
+        (1.5, "reserve", "done"),
+        (1.5, "reserve", "done"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        pytest.param({"seats": 5}, id="other arguments"),
+        pytest.param({"seats": 4, "outside": True}, id="not the default"),
+    ],
+)
+async def test_another_call_runs(second: dict[str, Any]) -> None:
+    """A call with other arguments is another call."""
+    reserved: list[tuple[float, int]] = []
+    row, _ = scripted(
+        [Calls("reserve", {"seats": 4}), Calls("reserve", second), DONE], reserving(reserved, 1.5, timeout_s=1.0)
+    )
+    async with row.session() as session:
+        await session.user_says("A table for four")
+
+    assert len(reserved) == 2
+
+
+async def test_two_equal_calls_of_one_reply_both_run() -> None:
+    """In one reply two equal calls are meant as two; repeated later they join one each, and a third one runs."""
+    reserved: list[tuple[float, int]] = []
+    four = Calls("reserve", {"seats": 4})
+    row, _ = scripted([(four, four), (four, four, four), DONE, DONE], reserving(reserved, 1.5, timeout_s=1.0))
+    async with row.session() as session:
+        await session.user_says("Two tables for four")
+
+    assert reserved == [(0.0, 4), (0.0, 4), (1.0, 4)]
+
+
+async def test_after_its_end_the_same_call_runs_again() -> None:
+    """Once a call has its result, an equal call is a new one."""
+    reserved: list[tuple[float, int]] = []
+    row, _ = scripted([Calls("reserve", {"seats": 4}), Calls("reserve", {"seats": 4}), DONE], reserving(reserved, 1.0))
+    async with row.session() as session:
+        await session.user_says("A table for four, and one more")
+
+    assert reserved == [(0.0, 4), (1.0, 4)]
+
+
+async def test_a_joined_call_that_fails_fails_for_both() -> None:
+    """The error of the tool is the one result of each call that waited for it."""
+
+    @vp.tool(timeout_s=1.0)
+    async def reserve() -> str:
+        """Reserve a table."""
+        await anyio.sleep(1.5)
+        raise ToolError("all taken")
+
+    row, _ = scripted([Calls("reserve", {}), Calls("reserve", {}), DONE], reserve)
+    async with row.session() as session:
+        await session.user_says("A table")
+
+    assert results_of(session) == [{"error": "all taken"}] * 2
+
+
+async def test_a_pending_call_that_was_agreed_to_is_not_asked_about_again() -> None:
+    """The same confirmed call joins while the first is pending, without another question."""
+    reserved: list[tuple[float, int]] = []
+    four = Calls("reserve", {"seats": 4})
+    row, _ = scripted([four, Says("Shall I?"), four, four, DONE], reserving(reserved, 1.5, timeout_s=1.0, confirm=True))
+    async with row.session() as session:
+        await session.user_says("A table for four")
+        await session.user_says("Yes")
+
+    assert len(reserved) == 1
+    assert [call.status for call in calls_of(session)] == ["unconfirmed", "done", "done"]
 
 
 # --- calls that the caller has to agree to ----------------------------------------------------------------------------

@@ -45,7 +45,7 @@ async def test_text_before_a_call_is_spoken_at_once() -> None:
     async with row.session() as session:
         await session.user_says("Where is it?")
 
-    assert row.voice.sentences == [(0.0, "One moment."), (2.0, "Done.")]
+    assert row.voice.sentences == [(0.0, "One moment. "), (2.0, "Done.")]
     assert [message.text for message in list(session.history)[1:]] == ["One moment.", "Done."]
 
 
@@ -107,7 +107,7 @@ async def test_text_after_a_call_is_spoken_once() -> None:
     async with row.session() as session:
         await session.user_says("Rome?")
 
-    assert [sentence for _, sentence in row.voice.sentences] == ["Let me see.", "It takes a moment.", "Sunny."]
+    assert [sentence for _, sentence in row.voice.sentences] == ["Let me see. ", "It takes a moment.", "Sunny."]
     # It is heard in two segments, and the model later reads two sentences.
     assert [message.text for message in list(session.history)[1:]] == ["Let me see. It takes a moment.", "Sunny."]
 
@@ -384,6 +384,7 @@ async def test_an_id_that_is_repeated_in_every_piece_stays() -> None:
 async def test_a_writing_tool_outlives_an_interruption() -> None:
     """A barge-in does not touch a writing tool: the model reads "still running" until it ends, then its result."""
     row, model = scripted([Calls("book", {}), Says("Yes?"), DONE], sleeper("book", 2.0, effect="write"))
+    row.follows_up = False
     async with row.session() as session:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(session.user_says, "Book a table")
@@ -468,8 +469,9 @@ async def test_a_writing_tool_outlives_a_reply_that_breaks() -> None:
 
     class Breaking(PieceModel):
         async def reply(self, request: Request, outbox: Outbox[ReplyPart], turn: Turn) -> None:
-            await outbox.send(call)
-            await anyio.sleep(0.5)
+            if request.step == 0:
+                await outbox.send(call)
+                await anyio.sleep(0.5)
             raise IncompleteReply("cut", vendor="v")
 
     row = Row(Breaking(), [book])

@@ -192,7 +192,7 @@ def listening(*parts: vp.Part) -> vp.Pipeline:
 SESSION_PARTS: dict[str, Callable[[Once], vp.Pipeline]] = {
     "BrokenSource": lambda fault: listening(BrokenSource(fault), vp.STTStage(vp.testing.ScriptedRecogniser())),
     "BrokenFilter": lambda fault: listening(BrokenFilter(fault), vp.STTStage(vp.testing.ScriptedRecogniser())),
-    "STTStage": lambda fault: listening(vp.STTStage(BrokenRecogniser(fault))),
+    "BrokenRecogniser": lambda fault: listening(vp.STTStage(BrokenRecogniser(fault))),
     "BrokenReader": lambda fault: listening().replace({vp.Output: BrokenReader(fault)}),
 }
 
@@ -300,7 +300,7 @@ async def slow() -> AsyncIterator[bytes]:
 @pytest.mark.parametrize(
     ("gives", "words", "after_s"),
     [
-        (drips, "is slower than speech by more than 5 s", 5.00025),  # six samples of speech have come
+        (drips, "is slower than speech by more than 5 s", 5.0005),  # six samples come, and are played
         (slow, "is slower than speech by more than 5 s", 8.4),
         (marks, "sent no audio for 5 s", 5.0),
         (hums, "gave more than 16 s of audio for one sentence", 16.0),
@@ -533,7 +533,7 @@ STUBBORN: dict[str, Callable[[Any], list[vp.Part]]] = {
     "StubbornVoice": lambda holds: [ScriptedModel(SAYS_HELLO), vp.SentenceChunker(), StubbornVoice(holds)],
     "stubborn": stubborn_tool,
     "StubbornSource": lambda holds: [StubbornSource(holds), STT(), ScriptedModel(SAYS_HELLO), *replying()],
-    "STTStage": lambda holds: [Mic(), vp.STTStage(StubbornEars(holds)), ScriptedModel(SAYS_HELLO), *replying()],
+    "StubbornEars": lambda holds: [Mic(), vp.STTStage(StubbornEars(holds)), ScriptedModel(SAYS_HELLO), *replying()],
     "StubbornOutput": lambda holds: replying(ScriptedModel(SAYS_HELLO)),
 }
 
@@ -707,7 +707,7 @@ async def test_a_recogniser_that_stops_reading_does_not_hide_the_hang_up() -> No
             await inbox.receive()
             await anyio.sleep_forever()
 
-    with pytest.raises(vp.StageError, match="did not end within 5 s after the caller had hung up"):
+    with pytest.raises(vp.StageError, match=r"^Stops did not end within 5 s after the caller had hung up"):
         async with listening(HangsUp(bytes(640), bytes(640)), vp.STTStage(Stops())).session() as session:
             await session.ended.wait()
             await anyio.sleep_forever()

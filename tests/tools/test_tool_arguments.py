@@ -312,6 +312,62 @@ def find(count: Count, call: Call) -> None:
     assert refused('{"count": "1"}', find).startswith("count")
 
 
+class Stop(BaseModel):
+    city: str
+    nights: int = 1
+    hotel: str | None = "any"
+
+
+@tool
+def plan(
+    seats: int = 2,
+    day: date = date(2024, 2, 29),
+    note: str | None = "none",
+    stop: Stop | None = None,
+    stops: list[Stop] = [],  # noqa: B006 - the tool does not change it
+    by_name: dict[str, Stop] = {},  # noqa: B006
+) -> str:
+    """Plan a journey."""
+    return f"{seats} {day} {note} {stop} {stops} {by_name}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "values"),
+    [
+        pytest.param({"seats": None}, {}, id="int"),
+        pytest.param({"day": None, "seats": 3}, {"seats": 3}, id="date"),
+        pytest.param({"note": None}, {"note": None}, id="null is a value"),
+        pytest.param({"stop": None}, {"stop": None}, id="null is the default"),
+        pytest.param({"stop": {"city": "Oslo", "nights": None}}, {"stop": Stop(city="Oslo")}, id="inner"),
+        pytest.param(
+            {"stop": {"city": "Oslo", "hotel": None}}, {"stop": Stop(city="Oslo", hotel=None)}, id="inner value"
+        ),
+        pytest.param({"stops": [{"city": "Oslo", "nights": None}]}, {"stops": [Stop(city="Oslo")]}, id="in a list"),
+        pytest.param({"stops": None}, {}, id="list"),
+        pytest.param(
+            {"by_name": {"a": {"city": "Oslo", "nights": None}}}, {"by_name": {"a": Stop(city="Oslo")}}, id="in a dict"
+        ),
+    ],
+)
+def test_null_leaves_a_defaulted_parameter_out(arguments: dict[str, Any], values: dict[str, Any]) -> None:
+    """A null counts as left out where a default can serve, at every depth; where null is a value, it is that value."""
+    assert plan.validate(json.dumps(arguments)) == values
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"stop": {"city": None}}, "stop.city: Input should be a valid string"),
+        ({"by_name": {"a": None}}, "by_name.a: "),
+        ({"stops": [None]}, "stops.0: "),
+        ({"unknown": None}, "unknown: there is no such field"),
+    ],
+)
+def test_null_is_refused_without_a_default(arguments: dict[str, Any], message: str) -> None:
+    """Where there is no default, a null that the type does not take is refused."""
+    assert refused(json.dumps(arguments), plan).startswith(message)
+
+
 def test_deep_nesting_is_refused() -> None:
     """Arguments that are nested too deeply for a parser are refused in a short message."""
     assert len(refused('{"notes": ' + "[" * 8000 + "]" * 8000 + "}")) < 100

@@ -6,6 +6,8 @@ Rule 2: soxr and numpy come with the extra `local` and are imported when a resam
 
 from __future__ import annotations
 
+import functools
+
 from voicepipe.errors import AudioError, ConfigurationError, MissingExtra
 
 __all__ = ["Resampler", "resampler"]
@@ -54,6 +56,11 @@ class Resampler:
         self._stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
         self._rates = (from_rate, to_rate)
 
+    @property
+    def holds_back_s(self) -> float:
+        """Return how many seconds of what was fed have not come out, at most: soxr works in blocks of its own."""
+        return _most_held_back_s(*self._rates)
+
     def feed(self, pcm: bytes) -> bytes:
         """Take signed 16-bit mono samples and return the converted ones that are ready, at first perhaps none.
 
@@ -78,3 +85,15 @@ class Resampler:
     def __repr__(self) -> str:
         """Show both rates."""
         return f"<Resampler {self._rates[0]} -> {self._rates[1]} Hz>"
+
+
+@functools.cache
+def _most_held_back_s(from_rate: int, to_rate: int) -> float:
+    """Measure it with silence, once for each pair of rates: a second takes less than a millisecond."""
+    stream, piece = Resampler(from_rate, to_rate), bytes(2 * max(1, from_rate // 200))
+    fed_s = came_s = most_s = 0.0
+    for _ in range(200):
+        fed_s += len(piece) / 2 / from_rate
+        came_s += len(stream.feed(piece)) / 2 / to_rate
+        most_s = max(most_s, fed_s - came_s)
+    return most_s

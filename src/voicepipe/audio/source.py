@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PushSource", "Source"]
 
-PUSHED_S: Final = 0.5
-"""How much audio may wait in a `PushSource`. Live audio must not lag, so older audio is dropped and counted."""
+PUSHED_S: Final = 10.0
+"""How much audio may wait in a `PushSource` until the session listens: it is late then, not lost. Older
+audio is dropped and counted."""
 
 
 class Source(Part):
@@ -41,6 +42,10 @@ class Source(Part):
     @abstractmethod
     def frames(self) -> AsyncIterator[bytes]:
         """Yield little-endian signed 16-bit mono PCM as it arrives, ideally in pieces of 20 ms.
+
+        Late audio may be yielded all at once: up to 10 s of it are recognised, faster than in real time. A gap is not
+        silence: after 0.1 s without audio speech counts as ended for interruptions; after 2 s the recogniser gets
+        silence and the application `AudioStopped`.
 
         Called once per session, after `attach`. Cancelled with the session. Returning means that the caller hung up.
 
@@ -87,7 +92,8 @@ class PushSource(Source):
     def push(self, pcm: bytes) -> None:
         """Hand over audio; never waits. Any thread may call it.
 
-        Until the session listens, at most 0.5 s is kept; older audio is dropped and counted in `dropped_s`.
+        Until the session listens, at most 10 s are kept; older audio is dropped and counted in `dropped_s`. Late audio
+        may be pushed all at once; see `Source.frames`.
 
         Args:
             pcm: Little-endian signed 16-bit mono PCM, any number of whole samples.

@@ -81,6 +81,10 @@ class Display:
                 self._end_of_turn(at_s, event)
             case vp.AudioDropped(seconds=seconds):
                 self._line(at_s, "failed", f"the recogniser lags: {seconds:.1f} s of audio dropped")
+            case vp.AudioStopped():
+                self._line(at_s, "failed", "no audio comes from the caller's side")
+            case vp.AudioResumed(after_s=after_s):
+                self._line(at_s, "caller", f"audio comes again, after {after_s:.1f} s")
             case vp.MicrophoneLost(error=error):
                 self._line(at_s, "failed", f"{error}; waiting for it to come back")
             case vp.RecogniserLost(error=error):

@@ -32,6 +32,7 @@ class _Sentence:
     duration_s: float = 0.0
     is_whole: bool = False
     marks: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
+    has_wrong_marks: bool = False
 
 
 class Speech:
@@ -74,8 +75,14 @@ class Speech:
         self._sentences[-1].duration_s += duration_s
 
     def add_mark(self, char_end: int, end_s: float) -> None:
-        """Note that the current sentence's first `char_end` characters take `end_s` seconds of its audio."""
-        self._sentences[-1].marks.append((char_end, end_s))
+        """Note that the current sentence's first `char_end` characters take `end_s` seconds of its audio.
+
+        A mark outside of the text was counted in another unit or in another text, as the marks around it were: what was
+        heard of the sentence is then estimated, as it is without marks.
+        """
+        sentence = self._sentences[-1]
+        sentence.marks.append((char_end, end_s))
+        sentence.has_wrong_marks |= not 0 <= char_end <= len(sentence.text)
 
     def finish(self) -> None:
         """Note that the output has been given all audio of the current sentence."""
@@ -133,7 +140,7 @@ def _heard_of(sentence: _Sentence, played_s: float) -> str:
         return ""
     if sentence.is_whole and played_s >= sentence.duration_s:
         return sentence.text
-    if sentence.marks:
+    if sentence.marks and not sentence.has_wrong_marks:
         return sentence.text[: max((end for end, at_s in sentence.marks if at_s <= played_s), default=0)]
     slow_s = len(sentence.text) / SLOW_CHARACTERS_PER_S
     length_s = sentence.duration_s if sentence.is_whole else max(sentence.duration_s, slow_s)

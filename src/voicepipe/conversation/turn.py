@@ -22,12 +22,12 @@ from voicepipe.events import (
     TurnInterrupted,
     TurnStarted,
 )
-from voicepipe.history import AssistantMessage, Message, UserMessage
+from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage
 from voicepipe.text.markup import spoken
 from voicepipe.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from voicepipe.core.context import OutputLease, SessionContext
     from voicepipe.errors import VoicepipeError
@@ -96,12 +96,21 @@ class Turn:
         speech: What the turn says, and how much of it was heard.
         first_segment: The segment with which the speech now being prepared begins.
         failure: Why the reply is not whole, if it is not; what was said stays said.
-        finish_reason: The model's own word for why it stopped.
+        finish_reason: The model's own word for why it stopped its last reply; "" if it did not.
         is_withheld: Whether a stage in front of the model kept the caller's words to itself.
+        note: What the application asks of the model in place of the caller; neither spoken nor kept.
+        shown: Of the calls whose results came after their turn, those that the model was sent in this one.
     """
 
     def __init__(
-        self, turn_id: int, session: SessionContext[Any], transcript: Transcript | None, *, is_draft: bool = False
+        self,
+        turn_id: int,
+        session: SessionContext[Any],
+        transcript: Transcript | None,
+        *,
+        is_draft: bool = False,
+        note: str = "",
+        late: Sequence[ToolCall] = (),
     ) -> None:
         self.turn_id = turn_id
         self.session = session
@@ -116,10 +125,18 @@ class Turn:
         self.failure: VoicepipeError | None = None
         self.finish_reason = ""
         self.is_withheld = False
+        self.note = note
+        self.shown: tuple[ToolCall, ...] = ()
+        self._late = late
+        self._needs_no_words = False
         self._before = session.history.snapshot()
         self._messages: list[Message] = [UserMessage(transcript.text)] if transcript else []
         self._segments: list[AssistantMessage] = []  # the message that each segment of speech belongs to
+        self._fillers: set[int] = set()  # the segments that are words of the application, not of the model
+        self._worded: list[AssistantMessage] = []  # the messages of which words of the model were spoken
+        self._unfinished: AssistantMessage | None = None  # the reply that the model is writing
         self._held_events: list[Event] = []
+        self._reports: list[Callable[[], None]] = []
         self._at_work: list[str] = []
         if not is_draft:
             self._begin()
@@ -138,8 +155,14 @@ class Turn:
 
     @property
     def has_text(self) -> bool:
-        """Whether the reply had anything to pronounce apart from what was said around its tool calls."""
-        return any(message.synthesised and not message.calls for message in self._segments)
+        """Whether the model had anything to say that can be the answer, or a tool answered without words.
+
+        What the model said before or between its tool calls can, if nothing follows and each of them succeeded.
+        """
+        if self._needs_no_words or any(not message.calls for message in self._worded):
+            return True
+        calls = [call for message in self._messages if isinstance(message, AssistantMessage) for call in message.calls]
+        return bool(self._worded) and all(call.status == "done" for call in calls)
 
     @property
     def is_silent(self) -> bool:
@@ -150,6 +173,12 @@ class Turn:
     def messages(self) -> tuple[Message, ...]:
         """The conversation as this turn sees it: what came before it, and its own messages."""
         return (*self._before, *self._messages)
+
+    @property
+    def request_messages(self) -> tuple[Message, ...]:
+        """What the model is sent: `messages`, and the application's note in the place of the caller's words."""
+        note = (UserMessage(self.note),) if self.note else ()
+        return (*self._before, *note, *self._messages)
 
     @property
     def at_work(self) -> list[str]:
@@ -187,13 +216,15 @@ class Turn:
 
         A turn in which something failed fails, whatever the step.
         """
+        for report in self._reports:
+            report()
         self._move("fail" if self.failure else step)
         self.timeline.mark("ended")
         heard = self._settle_messages(was_cut=self.state is not TurnState.DONE)
         self.settled.set()
         facts = _Facts(turn_id=self.turn_id, user_text=self.user_text, heard=heard, timeline=self.timeline)
         if self.failure:
-            return TurnFailed(**facts, error=self.failure)
+            return TurnFailed(**facts, error=self.failure, finish_reason=self.finish_reason)
         if self.state is TurnState.INTERRUPTED:
             return TurnInterrupted(**facts)
         if self.state is TurnState.EMPTY:
@@ -215,6 +246,10 @@ class Turn:
         elif self.state is not TurnState.ROLLED_BACK:
             self.session.emit(event)
 
+    def before_end(self, report: Callable[[], None]) -> None:
+        """Have `report` called before the turn's terminal event, for what is still to be reported then."""
+        self._reports.append(report)
+
     def understood(self, text: str) -> None:
         """Put words that a stage in front of the model changed into the conversation."""
         before = self._messages[0]
@@ -226,6 +261,10 @@ class Turn:
         """Note that a stage in front of the model kept the caller's words to itself, so that no reply is missing."""
         self.is_withheld = True
 
+    def needs_no_words(self) -> None:
+        """Note that the model's tools have done what was to be done, and no reply is wanted."""
+        self._needs_no_words = True
+
     def add_message(self, text: str = "") -> AssistantMessage:
         """Begin another assistant message of this reply; the speech that follows belongs to it."""
         message = AssistantMessage(generated=text)
@@ -235,13 +274,30 @@ class Turn:
         self.add_segment(message)
         return message
 
-    def add_segment(self, message: AssistantMessage) -> None:
-        """Begin another segment of speech, which belongs to a message of this reply."""
+    def add_segment(self, message: AssistantMessage, *, is_filler: bool = False) -> None:
+        """Begin another segment of speech, which belongs to a message of this reply.
+
+        Args:
+            message: The message.
+            is_filler: Whether the words are not the model's, as a tool's `say` is, so that they answer nothing.
+        """
+        if is_filler:
+            self._fillers.add(len(self._segments))
         self._segments.append(message)
 
-    def model_ended(self, finish_reason: str) -> None:
-        """Note why the model stopped, in its own word."""
+    def begin_reply(self) -> AssistantMessage:
+        """Begin a message that the model writes; until `model_ended` it is not whole."""
+        self.shown = tuple(self._late)
+        self.finish_reason = ""
+        self._unfinished = self.add_message()
+        return self._unfinished
+
+    def model_ended(self, finish_reason: str, *, is_cut: bool = False) -> None:
+        """Note why the model stopped, in its own word, and whether its message is not whole."""
         self.finish_reason = finish_reason
+        if self._unfinished is not None:
+            self._unfinished.was_interrupted |= is_cut
+        self._unfinished = None
 
     def speech_begins(self, lease: OutputLease) -> None:
         """Note that the turn speaks from here on, through this lease."""
@@ -253,7 +309,10 @@ class Turn:
         """Note that what is played from here on belongs to this sentence."""
         segment = min(sentence.segment, len(self._segments) - 1)  # a stage may have ended segments of its own
         self.speech.begin(sentence.text, segment)
-        self._segments[segment].synthesised += sentence.text
+        message = self._segments[segment]
+        message.synthesised += sentence.text
+        if segment not in self._fillers:
+            self._worded.append(message)
 
     def fail(self, error: VoicepipeError) -> None:
         """Note that the reply is not whole. What was said so far is still played; the first failure counts.
@@ -301,6 +360,8 @@ class Turn:
     def _settle_messages(self, *, was_cut: bool) -> str:
         """Write down what was heard, and return all of it."""
         heard = self.speech.heard()
+        if self._unfinished is not None:
+            self._unfinished.was_interrupted = True
         for segment, text in heard.items():
             # Two segments of one message: the model spoke on after a call.
             message = self._segments[segment]
@@ -309,7 +370,7 @@ class Turn:
             if not message.is_settled:
                 message.heard = message.heard.strip()
                 message.is_settled = True
-                message.was_interrupted = was_cut and _words(message.heard) != _words(message.generated)
+                message.was_interrupted |= was_cut and _words(message.heard) != _words(message.generated)
             if not message.generated and not message.calls:
                 self.session.history.discard(message)
         return " ".join(text.strip() for text in heard.values())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from voicepipe.events import Event
     from voicepipe.flow import Transcript
-    from voicepipe.history import History
+    from voicepipe.history import History, ToolCall
     from voicepipe.timeline import Timeline
 
 __all__ = [
@@ -50,6 +50,11 @@ AnyTurn: TypeAlias = Any
 
 class Resampling(Protocol):
     """Converts audio to another sample rate, piece by piece; see `voicepipe.audio.resample`."""
+
+    @property
+    def holds_back_s(self) -> float:
+        """At most so much of what it was fed has not come out."""
+        ...
 
     def feed(self, pcm: bytes) -> bytes: ...  # noqa: D102 - the class says it
 
@@ -86,6 +91,11 @@ class OutputLease(Protocol):
     @property
     def played_s(self) -> float:
         """Seconds of this turn's audio that have been played."""
+        ...
+
+    @property
+    def silent_s(self) -> float:
+        """For how many seconds the output has had nothing left to play."""
         ...
 
     async def write(self, pcm: bytes) -> None: ...  # noqa: D102
@@ -137,6 +147,8 @@ class SessionContext(Protocol[Deps_co]):
 
     def say(self, text: str) -> None: ...  # noqa: D102
 
+    def reply(self, instructions: str | None = None) -> None: ...  # noqa: D102
+
     def interrupt(self) -> None: ...  # noqa: D102
 
     def end(self, *, after_reply: bool = False, result: object = None) -> None: ...  # noqa: D102
@@ -146,6 +158,8 @@ class SessionContext(Protocol[Deps_co]):
     def resampler_to_output(self, sample_rate: int) -> Resampling | None: ...  # noqa: D102
 
     def start_call(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None: ...  # noqa: D102
+
+    def late_result(self, call: ToolCall) -> None: ...  # noqa: D102
 
     def drop_draft(self, turn: Any) -> None: ...  # noqa: ANN401, D102
 

@@ -79,16 +79,20 @@ def _stage_error(part_name: str, error: BaseException) -> StageError:
 
 
 def for_log(error: VoicepipeError) -> str:
-    """Return an error as text for a log.
+    """Return an error as text for a log: of an exception of the application's own code, its class and its traceback.
 
-    An exception of the application's own code may quote the caller, so only its class and place are named.
+    The words of such an exception are left out, because they may quote the caller.
     """
     cause = error.__cause__
     if not isinstance(error, StageError) or cause is None:
         return str(error)
-    place = traceback.extract_tb(cause.__traceback__)[-1:]
-    where = f" at {Path(place[0].filename).name}:{place[0].lineno}" if place else ""
-    return f"{error.part} raised {type(cause).__name__}{where}"
+    frames = traceback.extract_tb(cause.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    lines = "".join(traceback.format_list(frames)).rstrip()
+    return (
+        f"{error.part} raised {type(cause).__name__}{where}"
+        + f"\nTraceback (most recent call last):\n{lines}" * bool(frames)
+    )
 
 
 @contextmanager

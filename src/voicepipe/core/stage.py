@@ -31,6 +31,11 @@ Out = TypeVar("Out")
 class SessionStage(Part, Generic[In, Out]):
     """A stage that lives for one session, reads items of one type and sends items of another."""
 
+    @property
+    def _fault_name(self) -> str:
+        """How errors of `run` call this stage: by the part it runs, if it only runs another one."""
+        return self.name
+
     @abstractmethod
     async def run(self, inbox: Inbox[In], outbox: Outbox[Out], session: AnySession) -> None:
         """Read `inbox` until it ends, send to `outbox`, and return when done.

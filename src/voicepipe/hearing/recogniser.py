@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from voicepipe.core.defaults import Default
 from voicepipe.core.part import Part
+from voicepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -22,8 +23,8 @@ __all__ = ["NoRecogniser", "Recogniser", "default_recogniser"]
 class Recogniser(Part):
     """Base class of speech recognisers; a vendor implements `recognise`.
 
-    A tool or a hook reaches the recogniser of its session as `session.recogniser`. The methods that it calls there are
-    hints: a recogniser that does not support one ignores it. So the same tool works with every recogniser, and in
+    A tool or a hook reaches the recogniser of its session as `session.recogniser`. The settings that it changes there
+    are hints: a recogniser that does not support one ignores it. So the same tool works with every recogniser, and in
     tests without one.
 
     Attributes:
@@ -63,7 +64,17 @@ class Recogniser(Part):
         yield
 
     def force_endpoint(self) -> None:
-        """End the caller's turn now, because the application knows that the caller is done. Never waits."""
+        """End the caller's turn now, because the application knows that the caller is done. Never waits.
+
+        What was pushed before belongs to the turn. Without speech in it nothing happens.
+
+        Raises:
+            ConfigurationError: This recogniser cannot do it.
+        """
+        raise ConfigurationError(
+            f"{self.name} cannot end the caller's turn on request: it does not write force_endpoint(); write it, or "
+            "let the recogniser notice the end"
+        )
 
     def agent_said(self, text: str) -> None:
         """Learn what the caller has just heard the agent say. Called by the session."""
@@ -77,6 +88,9 @@ class NoRecogniser(Recogniser):
         del outbox, session
         async for _ in inbox:
             pass
+
+    def force_endpoint(self) -> None:
+        """Do nothing: no turn of the caller is being recognised."""
 
 
 default_recogniser = Default[Recogniser]()

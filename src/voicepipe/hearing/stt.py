@@ -35,6 +35,10 @@ class STTStage(SessionStage[AudioFrame, Hearing]):
                 "write STTStage(PocketsphinxRecogniser(grammar)) or derive a class from Recogniser"
             )
 
+    @property
+    def _fault_name(self) -> str:
+        return self.recogniser.name
+
     async def run(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: AnySession) -> None:
         """Run the recogniser. See `Recogniser.recognise`."""
         await self.recogniser.recognise(inbox, outbox, session)

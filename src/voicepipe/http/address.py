@@ -19,7 +19,7 @@ def host_of(base_url: str, path: str = "") -> str:
         path: Where requests go, e.g. "/chat/completions".
 
     Raises:
-        ConfigurationError: It is not an http(s) URL, ends with `path`, or holds a password.
+        ConfigurationError: It is not an http(s) URL, ends with `path`, or holds a password or a query.
     """
     try:
         url = httpx.URL(base_url)
@@ -34,6 +34,12 @@ def host_of(base_url: str, path: str = "") -> str:
         raise ConfigurationError(f"base_url ends before {path}, e.g. https://api.example.com/v1")
     if url.userinfo:
         raise ConfigurationError("base_url must not hold a user or password; pass the key as api_key")
+    if url.query or url.fragment or str(base_url).endswith(("?", "#")):
+        # Not quoted: some services take their key there.
+        raise ConfigurationError(
+            "base_url must end before the query: what follows ? is sent with each request if it is given as "
+            "params={'api-version': '...'}, where a part takes it"
+        )
     return url.host
 
 

@@ -61,6 +61,7 @@ class HTTPClient:
     Args:
         base_url: Where the service is, e.g. "https://api.example.com/v1".
         headers: Sent with every request; may hold a key, so they are never shown.
+        params: Query parameters of every request; may hold a key, too.
         hide: Takes out of a text what must not be shown, such as the key that a service quotes in its errors.
 
     Attributes:
@@ -70,11 +71,19 @@ class HTTPClient:
         ConfigurationError: The URL cannot be used.
     """
 
-    def __init__(self, base_url: str, headers: Mapping[str, str], hide: Callable[[str], str] = str) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        hide: Callable[[str], str] = str,
+        *,
+        params: Mapping[str, str] | None = None,
+    ) -> None:
         self.vendor = host_of(base_url)
         self.hide = hide
         self.base_url = base_url.rstrip("/")
         self._headers = dict(headers)
+        self._params = dict(params or {})
         self._client: httpx.AsyncClient | None = None
         self._users = Counter[httpx.AsyncClient]()
         self._new_client: Callable[[], httpx.AsyncClient]
@@ -93,6 +102,7 @@ class HTTPClient:
             httpx.AsyncClient,
             # Compression would hold tokens back until a block is full.
             headers={**self._headers, "accept-encoding": "identity"},
+            params=self._params,
             limits=LIMITS,
             timeout=httpx.Timeout(None, connect=CONNECT_S),  # every other wait has its own deadline, on data
             trust_env=trusts,

@@ -18,7 +18,9 @@ def failure(vendor: str, what: str, *, retryable: bool = False) -> VendorError:
     return VendorError(f"{vendor} {what}", vendor=vendor, retryable=retryable)
 
 
-def refusal(vendor: str, status: int, words: str, retry_after: str | None, date: str | None = None) -> VendorError:
+def refusal(
+    vendor: str, status: int, words: str, retry_after: str | None, date: str | None = None, *, path: str = ""
+) -> VendorError:
     """Return the error for an HTTP status other than 200.
 
     Args:
@@ -27,10 +29,14 @@ def refusal(vendor: str, status: int, words: str, retry_after: str | None, date:
         words: The body that came with it, without the key.
         retry_after: The header of that name: seconds, or a date.
         date: When the service sent it, by its own clock; a date to wait for is compared with it.
+        path: What was asked for. A 404 or 405 names it.
     """
     answered = f"answered HTTP {status}: {excerpt(words) or '(empty)'}"
     if status in (401, 403):
         return AuthenticationError(f"{vendor} {answered}; check the key", vendor=vendor)
+    if status in (404, 405) and path:
+        answered = f"answered HTTP {status} for the path {path}: {excerpt(words) or '(empty)'}"
+        return failure(vendor, f"{answered}; is base_url right?")
     if 300 <= status < 400:
         return failure(vendor, f"{answered}; redirects are not followed: change base_url")
     retryable = status in (408, 429) or status >= 500

@@ -37,6 +37,10 @@ BOM: Final = b"\xef\xbb\xbf"
 BLANKS: Final = b" \t\r\n"
 
 
+def _by_status(error: VendorError, _words: str) -> VendorError:
+    return error
+
+
 class HTTPResponse:
     """A response whose head has arrived. Iterating yields its body piece by piece, as it comes.
 
@@ -59,6 +63,7 @@ class HTTPResponse:
         self.is_whole = self.is_read_on = False
         self._response = response
         self._vendor = vendor
+        self._path = response.url.path
         self._hide = hide
         self._source = cast("AsyncGenerator[bytes]", aiter(cast("httpx.AsyncByteStream", response.stream)))
         self._encoding = response.headers.get("content-encoding", "").strip().lower()
@@ -128,10 +133,20 @@ class HTTPResponse:
         """Return the first `limit` bytes of the body as text that can be shown: without the key. See `body`."""
         return self._hide((await self.body(limit, until=until)).decode("utf-8", "replace"))
 
-    async def refusal(self, *, until: float = math.inf) -> VendorError:
-        """Return the error for a status other than 200, with as much of the body as comes within `REFUSAL_S`."""
+    async def refusal(
+        self, *, until: float = math.inf, weighed: Callable[[VendorError, str], VendorError] = _by_status
+    ) -> VendorError:
+        """Return the error for a status other than 200, with as much of the body as comes within `REFUSAL_S`.
+
+        Args:
+            until: When to stop waiting for the body.
+            weighed: Takes the error for the status and the body, and returns the error to raise.
+        """
         words = await self.words(REFUSAL_BYTES, until=min(until, anyio.current_time() + REFUSAL_S))
-        return refusal(self._vendor, self.status, words, self.header("retry-after"), self.header("date"))
+        error = refusal(
+            self._vendor, self.status, words, self.header("retry-after"), self.header("date"), path=self._path
+        )
+        return weighed(error, words)
 
     def events(self) -> AsyncGenerator[tuple[str, str]]:
         """Return the server-sent events that have data, each with its name, which is "message" by default.

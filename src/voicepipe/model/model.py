@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from voicepipe.core.channel import Outbox
     from voicepipe.history import Message
 
-__all__ = ["Completion", "Model", "ReplyPart", "Request"]
+__all__ = ["Completion", "Model", "ReplyPart", "Request", "Usage"]
 
 ReplyPart: TypeAlias = TextDelta | ToolCallDelta | ReplyEnd
 """A piece of a reply. A model sends text and tool calls in pieces, then exactly one `ReplyEnd`."""
@@ -57,6 +57,21 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """The tokens of one request, as the service counted them.
+
+    Attributes:
+        model: The model that replied, as the service names it.
+        input_tokens: Tokens of the request.
+        output_tokens: Tokens of the reply.
+    """
+
+    model: str
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """A whole answer, not streamed.
 
@@ -64,11 +79,13 @@ class Completion:
         text: The answer's text.
         arguments: JSON text of the arguments of its first tool call; "" if it calls no tool.
         finish_reason: Why the model stopped, in the vendor's word.
+        usage: The tokens; None if the service did not count them.
     """
 
     text: str = ""
     arguments: str = ""
     finish_reason: str = ""
+    usage: Usage | None = None
 
 
 class Model(Part):

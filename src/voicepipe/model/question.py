@@ -28,11 +28,12 @@ from voicepipe.tools.strict_json import read_json, unfenced
 from voicepipe.tools.tool import MAX_ARGUMENT_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
     from pydantic import BaseModel
 
     from voicepipe.history import Message
+    from voicepipe.model.model import Usage
 
 __all__ = ["INSTRUCTIONS", "Form", "Question", "default_model", "model_to_ask", "structured"]
 
@@ -135,27 +136,35 @@ class Question(Generic[T]):
             waited = f"{llm.name} gave no {self.name} within {self.deadline_s:g} s"
             raise VendorError(waited, vendor=llm.name, retryable=True)
 
-    async def ask(self, llm: Model, messages: Iterable[Message]) -> T:
-        """Ask an open language model, twice if necessary, and return the validated object. See `structured`."""
+    async def ask(self, llm: Model, messages: Iterable[Message], counted: Callable[[Usage], None] | None = None) -> T:
+        """Ask an open language model, twice if necessary, and return the validated object. See `structured`.
+
+        Args:
+            llm: The language model.
+            messages: The conversation, oldest first.
+            counted: Called with the tokens of each request that the service counts.
+        """
         asked = tuple(messages)
         try:
-            return await self._ask_once(llm, asked)
+            return await self._ask_once(llm, asked, counted)
         except StructuredOutputError as error:
             answer = AssistantMessage.said(error.raw[:MAX_ARGUMENT_BYTES])
             wanted = f"That is {error}. Give all of it again, as one JSON object with nothing around it."
         try:
-            return await self._ask_once(llm, (*asked, answer, UserMessage(wanted)))
+            return await self._ask_once(llm, (*asked, answer, UserMessage(wanted)), counted)
         except StructuredOutputError as error:
             said = (
                 f"{llm.name} was asked twice; its answer is {error}; describe the fields better, or ask another model"
             )
             raise StructuredOutputError(said, raw=error.raw) from None
 
-    async def _ask_once(self, llm: Model, messages: tuple[Message, ...]) -> T:
+    async def _ask_once(self, llm: Model, messages: tuple[Message, ...], counted: Callable[[Usage], None] | None) -> T:
         with named(llm.name):
             request = replace(self._request, messages=messages)
             deadline = anyio.current_effective_deadline()
             answer = await run_abandonably(llm.complete, request, name=llm.name, deadline=deadline)
+        if counted and answer.usage:
+            counted(answer.usage)
         return self._read(answer.arguments if self._form == "tool" else answer.text)
 
     def _read(self, answer: str) -> T:

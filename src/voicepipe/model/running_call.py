@@ -3,6 +3,7 @@
 Rule 1: a tool runs outside of the turns, so that it cannot hold one up; the turn that called it waits for it.
 Rule 2: whatever happens, a call runs at most once and gets exactly one result. If a tool exceeds its timeout, the
         result "unknown" is replaced by the true one when that comes, and the replacement is reported as well.
+Rule 3: a writing call that equals one of an earlier reply, whose tool is still running, waits for that result.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.failures import is_fault
 from voicepipe.errors import ToolError, ToolRetry
 from voicepipe.events import ToolFinished, ToolStarted
+from voicepipe.tools.confirmation import Confirmations
 from voicepipe.tools.tool import Tool, ToolContext, describe_failure
 
 if TYPE_CHECKING:
     from voicepipe.conversation.turn import Turn
     from voicepipe.history import AssistantMessage, CallStatus, ToolCall
-    from voicepipe.tools.confirmation import Confirmations
     from voicepipe.tools.toolbox import Toolset
 
 __all__ = ["FINISH_CALLS_S", "RunningCall", "TurnCalls", "failure", "refuse"]
@@ -46,6 +47,27 @@ ASK_FIRST: Final = json.dumps(
 """The result of a call that the caller has to agree to first."""
 
 GIVE_UP: Final = "; do not call it again, tell the caller that it did not work"
+
+
+@dataclass(slots=True)
+class SessionCalls:
+    """What the calls of one session have in common.
+
+    Attributes:
+        tools: The tools that may be called.
+        say_after_s: Seconds that a tool may take before its `say` is spoken.
+        follows_up: Whether the model is asked about results that come after their turn.
+        call_ids: The ids of all calls so far.
+        confirmations: What the caller has been asked.
+        running: The calls whose tool is running, those that no turn waits for included.
+    """
+
+    tools: Toolset
+    say_after_s: float
+    follows_up: bool
+    call_ids: set[str]
+    confirmations: Confirmations = field(default_factory=Confirmations)
+    running: list[RunningCall] = field(default_factory=list["RunningCall"])
 
 
 @dataclass(slots=True)
@@ -77,10 +99,12 @@ def refuse(call: ToolCall, error: ToolError, turn: Turn) -> None:
     settle(call, "failed", failure(error), turn)
 
 
-def settle(call: ToolCall, status: CallStatus, result: str, turn: Turn) -> None:
-    """Set the result of a call and report it; the first result counts, unless it was "unknown"."""
-    if call.settle(status, result):
+def settle(call: ToolCall, status: CallStatus, result: str, turn: Turn) -> bool:
+    """Set the result of a call and report it; return whether it counts: the first one does, unless it was "unknown"."""
+    counts = call.settle(status, result)
+    if counts:
         turn.emit(ToolFinished(turn_id=turn.turn_id, call_id=call.call_id, name=call.name, status=call.status))
+    return counts
 
 
 def failure(error: BaseException) -> str:
@@ -98,9 +122,8 @@ class RunningCall:
         message: The message that holds the call.
         turn: The turn that waits for it.
         step: Which of the turn's replies made it.
-        tools: The tools that may be called.
-        confirmations: What the caller has been asked.
-        calls: What it has in common with the turn's other calls.
+        session_calls: What it has in common with the session's other calls.
+        turn_calls: What it has in common with the turn's other calls.
 
     Attributes:
         has_started: Set when the tool runs, or never will.
@@ -116,9 +139,8 @@ class RunningCall:
         turn: Turn,
         *,
         step: int,
-        tools: Toolset,
-        confirmations: Confirmations,
-        calls: TurnCalls,
+        session_calls: SessionCalls,
+        turn_calls: TurnCalls,
     ) -> None:
         self.has_started = anyio.Event()
         self.has_result = anyio.Event()
@@ -128,30 +150,56 @@ class RunningCall:
         self._message = message
         self._turn = turn
         self._step = step
-        self._tools = tools
-        self._confirmations = confirmations
-        self._calls = calls
+        self._session_calls = session_calls
+        self._turn_calls = turn_calls
         self._scope = anyio.CancelScope()
+        self._joined: list[RunningCall] = []  # equal calls of later replies, which get the result of this one
 
     async def run(self) -> None:
         """Start the tool and wait for it, up to its timeout or the end of the turn."""
         try:
             if self._tool.confirm or self._tool.effect == "write":
                 await self._wait_committed()
-            if self._tools.get(self._tool.name) is not self._tool:
+            if (same := self._same_running()) is not None:
+                same._joined.append(self)
+                self.has_started.set()
+                await self._wait()
+            elif self._session_calls.tools.get(self._tool.name) is not self._tool:
                 self._settle("failed", failure(ToolError("the tool was removed before it was run")))
             elif self._tool.confirm and not self._caller_agreed():
                 self._settle("unconfirmed", ASK_FIRST)
             else:
                 self.has_started.set()
-                await self._run()
+                self._session_calls.running.append(self)
+                self._turn.session.start_call(self._execute)
+                await self._wait()
         finally:
             self.has_started.set()
             self.has_result.set()
 
-    async def _run(self) -> None:
+    def _same_running(self) -> RunningCall | None:
+        """Return the call of an earlier reply that is doing just this, so that it is not done twice.
+
+        Two equal calls of one reply are meant as two, so each joins another one.
+        """
+        if self._tool.effect != "write":
+            return None
+        values = self._all_values()
+        for one in self._session_calls.running:
+            messages = (one._message, *(joined._message for joined in one._joined))
+            if (
+                one._tool is self._tool
+                and all(self._message is not other for other in messages)
+                and one._all_values() == values
+            ):
+                return one
+        return None
+
+    def _all_values(self) -> dict[str, Any]:
+        return self._tool.with_defaults(self._values)
+
+    async def _wait(self) -> None:
         writes = self._tool.effect == "write"
-        self._turn.session.start_call(self._execute)
         try:
             with anyio.move_on_after(self._tool.timeout_s) as limit:
                 await self.has_result.wait()
@@ -174,9 +222,9 @@ class RunningCall:
 
     def _caller_agreed(self) -> bool:
         turn = self._turn
-        return self._confirmations.agreed(
+        return self._session_calls.confirmations.agreed(
             self._tool,
-            self._tool.with_defaults(self._values),
+            self._all_values(),
             message=self._message,
             messages=turn.messages,
             ended_well=lambda: turn.failure is None and turn.state is not TurnState.EMPTY,
@@ -188,9 +236,15 @@ class RunningCall:
         self._scope.cancel()
 
     async def _execute(self) -> None:
+        """Run the tool in the session, and give its result to this call and to those that joined it."""
+        try:
+            if self._call.status == "pending":  # else given up before it began
+                await self._run_tool()
+        finally:
+            self._session_calls.running.remove(self)
+
+    async def _run_tool(self) -> None:
         call, turn = self._call, self._turn
-        if call.status != "pending":
-            return  # given up before it began
         context = ToolContext(deps=turn.session.deps, session=turn.session, turn_id=turn.turn_id, call_id=call.call_id)
         with self._scope:
             turn.emit(ToolStarted(turn_id=turn.turn_id, call_id=call.call_id, name=call.name))
@@ -199,24 +253,32 @@ class RunningCall:
                     self._call_tool, context, name=call.name, finish_s=FINISH_CALLS_S, report=turn.session.emit
                 )
             except anyio.get_cancelled_exc_class():
-                self._settle("unknown", failure(ToolError("the call ended before the tool did; it may have happened")))
+                self._ended("unknown", failure(ToolError("the call ended before the tool did; it may have happened")))
                 raise
-            self.has_result.set()
 
     async def _call_tool(self, context: ToolContext[Any]) -> None:
-        """Call the tool and settle the call in the step in which it returns: it may have ended its own turn."""
+        """Call the tool, and give its result in the step in which it returns: it may have ended its own turn."""
         try:
             result = self._tool.render(await self._tool.call(self._values, context))
         except ToolRetry as error:
-            self._settle("failed", failure(self._calls.refuse(self._call.name, error, self._step)))
+            self._ended("failed", failure(self._turn_calls.refuse(self._call.name, error, self._step)))
         except BaseException as error:
             if not is_fault(error):
                 raise
             if not isinstance(error, ToolError):  # a ToolError is for the model, anything else for a developer
                 log.warning("the tool %s raised %s", self._call.name, type(error).__name__, exc_info=error)
-            self._settle("failed", failure(error))
+            self._ended("failed", failure(error))
         else:
-            self._settle("done", result)
+            self._ended("done", result)
 
-    def _settle(self, status: CallStatus, result: str) -> None:
-        settle(self._call, status, result, self._turn)
+    def _ended(self, status: CallStatus, result: str) -> None:
+        """Give the tool's result to this call and to those that joined it; the model hears of one that comes late."""
+        for one in (self, *self._joined):
+            is_late = one.has_result.is_set() or one._turn.is_over
+            counts = one._settle(status, result)
+            one.has_result.set()
+            if counts and is_late and self._tool.effect == "write" and self._session_calls.follows_up:
+                one._turn.session.late_result(one._call)
+
+    def _settle(self, status: CallStatus, result: str) -> bool:
+        return settle(self._call, status, result, self._turn)

@@ -20,7 +20,7 @@ from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.failures import is_fault
 from voicepipe.core.stage import Stage
 from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
-from voicepipe.events import StructuredDone, StructuredFailed
+from voicepipe.events import ModelUsage, StructuredDone, StructuredFailed
 from voicepipe.flow import Transcript
 from voicepipe.history import UserMessage
 from voicepipe.model.question import Form, Question, model_to_ask
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.history import Message
-    from voicepipe.model.model import Model
+    from voicepipe.model.model import Model, Usage
 
 __all__ = ["Structured"]
 
@@ -125,7 +125,7 @@ class Structured(Stage[Transcript, Transcript]):
         self, gate: Callable[[Any, Turn], object], messages: tuple[Message, ...], turn: Turn
     ) -> bool | VoicepipeError:
         """Return what the gate returned, or the error that replaces it."""
-        result = await self._result(messages)
+        result = await self._result(messages, turn)
         if isinstance(result, VoicepipeError):
             return result
         await turn.committed.wait()
@@ -163,7 +163,7 @@ class Structured(Stage[Transcript, Transcript]):
         kept = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_with, turn, tasks.cancel_scope)
-            result = await self._result(messages)
+            result = await self._result(messages, turn)
             await turn.committed.wait()  # never returns if the turn was dropped in the same step
             if not self._is_dropped(turn):
                 kept = result
@@ -183,11 +183,21 @@ class Structured(Stage[Transcript, Transcript]):
 
     # --- both ---------------------------------------------------------------------------------------------------------
 
-    async def _result(self, messages: tuple[Message, ...]) -> BaseModel | VoicepipeError:
+    async def _result(self, messages: tuple[Message, ...], turn: Turn) -> BaseModel | VoicepipeError:
         """Return the result, or the error that replaces it."""
+
+        def counted(usage: Usage) -> None:
+            event = ModelUsage(
+                turn_id=turn.turn_id,
+                model=usage.model or self.llm.name,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+            )
+            turn.emit(event)
+
         try:
             with self._question.deadline(self.llm):
-                return await self._question.ask(self.llm, messages)
+                return await self._question.ask(self.llm, messages, counted)
         except VoicepipeError as error:
             return error
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from voicepipe.core.context import SessionContext
     from voicepipe.core.stage import Stage
     from voicepipe.flow import Transcript
+    from voicepipe.history import ToolCall
     from voicepipe.session.wiring import Row
     from voicepipe.speaking.playback import Playout
 
@@ -35,6 +37,19 @@ __all__ = ["Floor"]
 
 DRAFT_S: Final = 5.0
 """A draft is dropped if its final transcript has not come after this time: the caller has not ended their turn."""
+
+MAX_FOLLOW_UPS: Final = 3
+"""Replies to late results in a row without words of the caller, so that a model that calls on does not go on alone."""
+
+NOTE: Final = "[A note of the application, not words of the caller: {}]"
+"""What the model is sent in place of the caller's words when the application lets it speak."""
+
+GO_ON: Final = "The caller has said nothing new. It is your turn to speak."
+
+LATE_RESULT: Final = (
+    "A tool call that was still running has ended; its result is in the conversation now. "
+    "Tell the caller about it in one sentence. If they know it already, say nothing."
+)
 
 log = logging.getLogger("voicepipe")
 
@@ -47,18 +62,31 @@ class Floor:
         row: The parts that reply.
         playout: The output that turns write to.
         on_idle: Called whenever nobody has the floor and nothing waits to be said.
+        caller_speaks_until_s: Until when the caller is taken to be speaking.
 
     Attributes:
         turn: The turn that has the floor; None when nobody has it.
+        is_closing: Whether the session ends when nobody has the floor and nothing waits to be said.
     """
 
-    def __init__(self, session: SessionContext[Any], row: Row, playout: Playout, on_idle: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        session: SessionContext[Any],
+        row: Row,
+        playout: Playout,
+        on_idle: Callable[[], None],
+        caller_speaks_until_s: Callable[[], float],
+    ) -> None:
         self.turn: Turn | None = None
+        self.is_closing = False
         self._session = session
         self._row = row
         self._playout = playout
         self._on_idle = on_idle
-        self._to_say: deque[str] = deque()
+        self._caller_speaks_until_s = caller_speaks_until_s
+        self._waiting: deque[Callable[[], object]] = deque()  # what begins the turns that were asked for
+        self._late: list[ToolCall] = []  # whose results came after their turn, and were in no request yet
+        self._follow_ups = 0  # since the caller's last words
         self._turns_so_far = 0
         self._tasks: TaskGroup
 
@@ -79,12 +107,13 @@ class Floor:
     @property
     def is_busy(self) -> bool:
         """Whether a reply is being prepared or spoken, or something waits to be said."""
-        return self.turn is not None or bool(self._to_say)
+        return self.turn is not None or bool(self._waiting)
 
     # --- decisions ----------------------------------------------------------------------------------------------------
 
     def start(self, transcript: Transcript, *, is_draft: bool) -> None:
         """Reply to the caller; nobody else has the floor."""
+        self._follow_ups = 0
         turn = self._begin(transcript, is_draft=is_draft)
         if is_draft:
             self._tasks.start_soon(self._expire, turn)
@@ -103,7 +132,7 @@ class Floor:
 
     def interrupt(self) -> None:
         """Stop the current turn, and forget what waits to be said. Once this returns, no sample reaches the output."""
-        self._to_say.clear()
+        self._waiting.clear()
         if (turn := self.turn) is None:
             return
         if turn.state is TurnState.DRAFT:
@@ -117,7 +146,17 @@ class Floor:
 
     def say(self, text: str) -> None:
         """Speak a text once those before it have been heard."""
-        self._to_say.append(text)
+        self._waiting.append(partial(self._begin, None, text))
+        self.go_on()
+
+    def reply(self, instructions: str | None) -> None:
+        """Let the model speak once what waits has been said."""
+        self._waiting.append(partial(self._begin, None, note=NOTE.format(instructions or GO_ON)))
+        self.go_on()
+
+    def late_result(self, call: ToolCall) -> None:
+        """Ask the model about a result that came after its turn, once nobody speaks and unless a turn is quicker."""
+        self._late.append(call)
         self.go_on()
 
     def drop_draft(self, draft: Turn) -> None:
@@ -127,19 +166,37 @@ class Floor:
             self.go_on()
 
     def go_on(self) -> None:
-        """If nobody has the floor, say what waits to be said."""
+        """If nobody has the floor, say what waits to be said, or what a tool brought after its turn."""
         if self.turn is not None or self._session.ended.is_set():
             return
-        if self._to_say:
-            self._begin(None, self._to_say.popleft())
+        if self._waiting:
+            self._waiting.popleft()()
+        elif self._may_follow_up:
+            self._tasks.start_soon(self._follow_up, self._caller_speaks_until_s())
         else:
             self._on_idle()
 
+    async def _follow_up(self, at_s: float) -> None:
+        """Ask the model about late results, if nobody speaks then; what happens before that calls `go_on` again."""
+        await anyio.sleep_until(at_s)  # in a later step: after an interruption the caller's words come first
+        is_quiet = self._caller_speaks_until_s() <= anyio.current_time()
+        if self._may_follow_up and is_quiet and not self.is_busy and not self._session.ended.is_set():
+            self._follow_ups += 1
+            self._begin(None, note=NOTE.format(LATE_RESULT))
+
+    @property
+    def _may_follow_up(self) -> bool:
+        return bool(self._late) and not self.is_closing and self._follow_ups < MAX_FOLLOW_UPS
+
     # --- turns --------------------------------------------------------------------------------------------------------
 
-    def _begin(self, transcript: Transcript | None, text: str | None = None, *, is_draft: bool = False) -> Turn:
+    def _begin(
+        self, transcript: Transcript | None, text: str | None = None, *, is_draft: bool = False, note: str = ""
+    ) -> Turn:
         self._turns_so_far += 1
-        self.turn = turn = Turn(self._turns_so_far, self._session, transcript, is_draft=is_draft)
+        self.turn = turn = Turn(
+            self._turns_so_far, self._session, transcript, is_draft=is_draft, note=note, late=self._late
+        )
         self._tasks.start_soon(self._take, turn, text)
         return turn
 
@@ -159,15 +216,24 @@ class Floor:
             await self._speak(turn, text, self._row.speech_stages)
             await turn.committed.wait()  # needed for a draft that has nothing to say
             is_answered = turn.has_text
-            if (turn.failure or not is_answered) and self._row.fallback and not turn.is_withheld:
+            if self._row.fallback and self._needs_fallback(turn, is_answered=is_answered):
                 await self._speak(turn, self._row.fallback, self._row.fallback_stages(turn.failure))
             self._settle(turn, "complete" if is_answered else "leave empty")
+
+    def _needs_fallback(self, turn: Turn, *, is_answered: bool) -> bool:
+        """Return whether the caller would wait in vain, and the call goes on."""
+        if self.is_closing or turn.is_withheld:
+            return False
+        is_asked = turn.transcript is not None
+        return turn.failure is not None or (is_asked and not is_answered)
 
     async def _speak(self, turn: Turn, text: str | None, stages: Sequence[Stage[Any, Any]]) -> None:
         """Send the transcript through all stages, or a text through these; note a failure on the turn."""
         turn.prepare_speech()
         try:
-            if text is None:
+            if turn.note and text is None:
+                await run_reply(self._row.model_stages, turn.note, turn)
+            elif text is None:
                 await run_reply(self._row.reply_stages, turn.transcript, turn)
             else:
                 turn.add_message(text)
@@ -184,6 +250,7 @@ class Floor:
         if turn.failure:
             log.warning("turn %d failed: %s", turn.turn_id, for_log(turn.failure))
         self._session.emit(turn.settle(step))
+        self._late[:] = [call for call in self._late if all(call is not known for known in turn.shown)]
         if self.turn is turn:
             self.turn = None
         self.go_on()

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.part import Part
     from voicepipe.hearing.recogniser import Recogniser
+    from voicepipe.history import ToolCall
     from voicepipe.session.wiring import Row
     from voicepipe.speaking.playback import Lease
     from voicepipe.tools.toolbox import Toolset
@@ -80,9 +81,8 @@ class Session(Generic[Deps]):
         self._events = EventLog()
         has_echo = output.has_echo if row.turns.loudspeaker is None else row.turns.loudspeaker
         self._echo = EchoGuard(lambda: self._playout.audible_until_s) if has_echo else None
-        self._floor = Floor(self, row, self._playout, self._on_idle)
+        self._floor = Floor(self, row, self._playout, self._on_idle, lambda: self._policy.speaks_until_s)
         self._policy = TurnPolicy(row.turns, lambda: self._floor.phase, self._echo)
-        self._ends_when_idle = False
         self._failure: VoicepipeError | None = None
         self._is_quiet = anyio.Event()  # no turn runs any more, so no further tool is started
         self._tasks: TaskGroup | None = None
@@ -97,6 +97,18 @@ class Session(Generic[Deps]):
         when the caller interrupts are dropped. Can be called from any thread.
         """
         self._home.call(self._say, text)
+
+    def reply(self, instructions: str | None = None) -> None:
+        """Let the model speak without words of the caller, once the current reply has ended: a greeting, a nudge.
+
+        The caller can interrupt it like a reply, and replies that still wait are dropped then. The stages in front of
+        the model take no part. If the model has nothing to say, nothing is said. Can be called from any thread.
+
+        Args:
+            instructions: What the model is to say or to do, e.g. "Greet the caller." The request ends with it as a
+                note, marked as the application's; the history does not keep it. None asks the model to go on.
+        """
+        self._home.call(self._reply, instructions)
 
     def interrupt(self) -> None:
         """Stop speaking immediately. Once this returns, no further sample of the reply reaches the output.
@@ -129,7 +141,7 @@ class Session(Generic[Deps]):
         now, before = anyio.current_time(), self._floor.turn
         if not self.ended.is_set():
             self._hear(Transcript(text, now, now), is_typed=True)
-        if (turn := self._floor.turn) is None or (turn is before and self._ends_when_idle):
+        if (turn := self._floor.turn) is None or (turn is before and self._floor.is_closing):
             raise ConfigurationError(
                 "user_says needs a live session; this one has ended, or ends with its current reply"
             )
@@ -195,6 +207,10 @@ class Session(Generic[Deps]):
     def start_call(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a tool outside of the turns, so that it cannot hold up a turn and a barge-in does not touch it."""
         self._calls.start_soon(run)
+
+    def late_result(self, call: ToolCall) -> None:
+        """Note that a call got its result after its turn, so that the caller hears of it."""
+        self._floor.late_result(call)
 
     def drop_draft(self, turn: Turn) -> None:
         """Drop a draft that can no longer be committed."""
@@ -283,7 +299,7 @@ class Session(Generic[Deps]):
         self._floor.go_on()  # a draft may have been dropped, and nothing started in its place
 
     def _carry_out(self, decision: Decision) -> None:
-        if self._ends_when_idle and isinstance(decision, Start | Interrupt):
+        if self._floor.is_closing and isinstance(decision, Start | Interrupt):
             return  # the last words are spoken to their end, and nothing is answered any more
         match decision:
             case Start(transcript=transcript, is_draft=is_draft):
@@ -301,21 +317,24 @@ class Session(Generic[Deps]):
         if not self.ended.is_set() and text.strip():
             self._floor.say(text)
 
+    def _reply(self, instructions: str | None) -> None:
+        if not self.ended.is_set():
+            self._floor.reply(instructions)
+
     def _end_with(self, after_reply: bool, result: object) -> None:
         self.result = result if self.result is None else self.result
         if after_reply and self._floor.is_busy:
-            self._ends_when_idle = True
+            self._floor.is_closing = True
         else:
             self._end()
 
     def _on_idle(self) -> None:
-        if self._ends_when_idle:
+        if self._floor.is_closing:
             self._end()
 
     def _end(self) -> None:
         if self.ended.is_set():
             return
-        self._ends_when_idle = False
         self.ended.set()
         self._floor.interrupt()
         self._events.close()

@@ -18,6 +18,7 @@ from voicepipe.model.model import Model
 from voicepipe.model.question import INSTRUCTIONS, default_model
 from voicepipe.model.tool_router import ToolRouter
 from voicepipe.speaking.tts_sink import TTSSink
+from voicepipe.speaking.voice_pace import checked_start_buffer
 from voicepipe.tools.tool import Tool
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
 from voicepipe.vendors.openai.chat import LLMStreamStage
@@ -61,6 +62,11 @@ class Row:
     def router(self) -> ToolRouter:
         """The model and its tools."""
         return next(stage for stage in self.reply_stages if isinstance(stage, ToolRouter))
+
+    @property
+    def model_stages(self) -> tuple[Stage[Any, Any], ...]:
+        """The model and what follows it: for a reply to nobody's words."""
+        return self.reply_stages[self.reply_stages.index(self.router) :]
 
     @property
     def speech_stages(self) -> tuple[Stage[Any, Any], ...]:
@@ -173,6 +179,8 @@ def _check_kind(part: Any) -> None:  # noqa: ANN401 - an application may have pa
         raise ConfigurationError(f"{part.name} is a tool; put ToolRouter([{part.name}]) directly after the model")
     if isinstance(part, Recogniser):
         raise ConfigurationError(f"{part.name} is a recogniser; write STTStage({part.name}(...))")
+    if isinstance(part, TTSSink):
+        checked_start_buffer(part.name, part.start_buffer_s)
     if not isinstance(part, (Source, SessionStage, Stage, Model)):
         hint = "; decorate it with @stage" if callable(part) else f"; the order is {ORDER}"
         raise ConfigurationError(f"{getattr(part, '__name__', repr(part))} is not a part of a pipeline{hint}")

@@ -10,12 +10,11 @@ Rule 4: each frame is recorded with its sentence; from that and from what the ou
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from voicepipe.audio.output import STALLED_OUTPUT_S, OutputStalled, stalled
-from voicepipe.audio.pcm import frames_of
 from voicepipe.core.failures import named
 from voicepipe.errors import AudioError, LeaseRevoked, VoicepipeError
 from voicepipe.events import SentenceStarted
@@ -25,10 +24,13 @@ if TYPE_CHECKING:
 
     from voicepipe.audio.output import Output
     from voicepipe.conversation.turn import Turn
-    from voicepipe.core.context import OutputLease, Resampling
+    from voicepipe.core.context import OutputLease
     from voicepipe.flow import Sentence, WordMark
 
 __all__ = ["Lease", "Playback", "Playout"]
+
+EXACT_S: Final = 1e-6
+"""Times within this are the same: they are sums of frame lengths."""
 
 
 class Playout:
@@ -135,6 +137,11 @@ class Lease:
         """Seconds of this turn's audio that have been played."""
         return self._playout.played_s - self._began_s if self._frozen_s is None else self._frozen_s
 
+    @property
+    def silent_s(self) -> float:
+        """For how many seconds the output has had nothing left to play."""
+        return max(0.0, anyio.current_time() - self._playout.audible_until_s - EXACT_S)
+
     def revoke(self) -> None:
         """Take the output away; `played_s` no longer changes."""
         self._frozen_s = self.played_s
@@ -195,27 +202,27 @@ class Playback:
 
     Args:
         turn: The turn that speaks.
-        sample_rate: Samples per second of the audio that will be played.
     """
 
-    def __init__(self, turn: Turn, sample_rate: int) -> None:
+    def __init__(self, turn: Turn) -> None:
         self._turn = turn
-        self._sample_rate = sample_rate
         self._lease: OutputLease | None = None
-        self._resampler: Resampling | None = None
         self._unreported: str | None = None  # the current sentence, until its first frame comes
 
-    async def play(self, pcm: bytes) -> None:
-        """Write audio of the current sentence, at most 20 ms; waits for the turn's commit and for room."""
+    async def play(self, frame: bytes) -> None:
+        """Write at most 20 ms of the current sentence; waits for the turn's commit and for room."""
         lease = self._lease or await self._begin()
         lease.check()  # revoked in the very step in which this audio came
         if self._unreported is not None:
             self._turn.emit(SentenceStarted(turn_id=self._turn.turn_id, text=self._unreported))
             self._unreported = None
         self._turn.timeline.mark("first_frame")
-        if self._resampler is not None:
-            pcm = self._resampler.feed(pcm)
-        await self._write(lease, pcm)
+        await lease.write(frame)
+
+    @property
+    def silent_s(self) -> float:
+        """For how many seconds the output has had nothing left to play."""
+        return self._lease.silent_s if self._lease is not None else 0.0
 
     async def begin_sentence(self, sentence: Sentence) -> None:
         """Begin a sentence: the audio that follows belongs to it."""
@@ -228,11 +235,8 @@ class Playback:
         """Note how far the current sentence has come."""
         self._turn.speech.add_mark(mark.char_end, mark.end_s)
 
-    async def finish_sentence(self) -> None:
+    def finish_sentence(self) -> None:
         """End the current sentence: all its audio has come."""
-        if self._resampler is not None and self._lease is not None:
-            await self._write(self._lease, self._resampler.flush())
-            self._resampler = self._turn.session.resampler_to_output(self._sample_rate)
         self._turn.speech.finish()
 
     async def wait_played(self) -> None:
@@ -244,10 +248,5 @@ class Playback:
         turn = self._turn
         await turn.committed.wait()
         self._lease = turn.session.lease(turn)
-        self._resampler = turn.session.resampler_to_output(self._sample_rate)
         turn.speech_begins(self._lease)
         return self._lease
-
-    async def _write(self, lease: OutputLease, pcm: bytes) -> None:
-        for frame in frames_of(pcm, self._turn.session.output_rate):  # a resampler may give out longer pieces
-            await lease.write(frame)

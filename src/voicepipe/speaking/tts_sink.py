@@ -15,20 +15,23 @@ from typing import TYPE_CHECKING, Final, Never, cast
 
 import anyio
 
-from voicepipe.audio.pcm import frames_of
 from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.channel import Channel
 from voicepipe.core.failures import named
 from voicepipe.core.handover import checked
 from voicepipe.core.stage import Stage
 from voicepipe.errors import ConfigurationError, StageError, VendorError, VoicepipeError
+from voicepipe.events import VoiceTooSlow
 from voicepipe.flow import Sentence, WordMark
-from voicepipe.speaking.pace import Pace
+from voicepipe.speaking.clip import Clip
 from voicepipe.speaking.playback import Playback
+from voicepipe.speaking.voice_pace import REBUFFER_S, StartBuffer, VoicePace
+from voicepipe.speaking.voice_time import VoiceTime
 from voicepipe.text.markup import printable, spoken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from typing import Self
 
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.channel import Inbox, Outbox
@@ -38,22 +41,10 @@ __all__ = ["TTSSink"]
 PREFETCH: Final = 1
 """Sentences synthesised ahead of the one being played: enough to hide synthesis, with little to lose at a barge-in."""
 
-CLIP_FRAMES: Final = 50
-"""How far one sentence's audio may be ahead of its playback: 1 s. A vendor that is quicker has to wait."""
-
 _END: Final = object()
 
 CLEANUP_S: Final = 0.5
 """How long the clean-up of an interrupted synthesis is shielded from cancellation."""
-
-
-class _Clip:
-    """One sentence and its audio, as it comes."""
-
-    def __init__(self, sentence: Sentence) -> None:
-        self.sentence = sentence
-        self.audio = Channel[bytes | WordMark](CLIP_FRAMES)
-        self.error: VoicepipeError | None = None
 
 
 class TTSSink(Stage[Sentence, Never]):
@@ -63,12 +54,19 @@ class TTSSink(Stage[Sentence, Never]):
         sample_rate: Samples per second of what `synthesize` yields.
         strips_markup: Whether Markdown, tags and emoji are removed from sentences. False is for a vendor that
             understands them; control and format characters are removed in any case.
+        start_buffer_s: How long after its first audio a sentence is played: 0 to 5 seconds, or "learned" for what the
+            voice's newest sentences needed. So far the voice may fall behind speech without a gap in the middle of a
+            word; `VoiceTooSlow` reports a voice that does. A sentence that is whole, or 1 s ahead of that, does not
+            wait, and none waits longer for it while another is played.
     """
 
     sample_rate: int = 24_000
     strips_markup: bool = True
+    start_buffer_s: StartBuffer = 0.0
 
     _obeys = True
+
+    _pace: VoicePace | None = None  # made by the first copy, a host's, and shared with those that it makes
 
     @abstractmethod
     def synthesize(self, sentence: Sentence) -> AsyncIterator[bytes | WordMark]:
@@ -89,88 +87,123 @@ class TTSSink(Stage[Sentence, Never]):
     async def run(self, inbox: Inbox[Sentence], outbox: Outbox[Never], turn: Turn) -> None:
         """Synthesise and play the turn's sentences; return when the last one has been played."""
         del outbox
-        clips = Channel[_Clip](PREFETCH)
+        clips = Channel[Clip](PREFETCH)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._play, clips, turn)
             async for sentence in _speakable(inbox, spoken if self.strips_markup else printable):
                 turn.timeline.mark("first_sentence")
-                clip = _Clip(sentence)
+                clip = self._clip(sentence, turn)
                 turn.speech.expect()
                 await clips.send(clip)
                 tasks.start_soon(self._fill, clip, turn)
             clips.close()
 
-    async def _play(self, clips: Channel[_Clip], turn: Turn) -> None:
-        playback = Playback(turn, self.sample_rate)
+    def _clip(self, sentence: Sentence, turn: Turn) -> Clip:
+        session, buffer_s = turn.session, self.start_buffer_s
+        if buffer_s == "learned":
+            buffer_s = self._pace.start_buffer_s(len(sentence.text)) if self._pace is not None else 0.0
+        resampler = session.resampler_to_output(self.sample_rate)
+        return Clip(sentence, rate=session.output_rate, resampler=resampler, start_buffer_s=buffer_s)
+
+    async def _play(self, clips: Channel[Clip], turn: Turn) -> None:
+        playback = Playback(turn)
         with turn.working(self.name):
             async for clip in clips:
                 await playback.begin_sentence(clip.sentence)
-                async for piece in clip.audio:
-                    if isinstance(piece, WordMark):
-                        playback.mark(piece)
-                    else:
-                        await playback.play(piece)
+                silent_s = await self._play_clip(clip, playback)
+                if clip.pace.is_slow(silent_s):
+                    text, behind_s = clip.sentence.text.strip(), clip.pace.behind_s
+                    turn.emit(VoiceTooSlow(turn_id=turn.turn_id, text=text, behind_s=behind_s, silent_s=silent_s))
                 if clip.error is not None:
                     # What was played stays said. The rest of the reply is dropped: it would follow a gap.
                     await playback.wait_played()
                     raise clip.error
-                await playback.finish_sentence()
+                playback.finish_sentence()
             await playback.wait_played()
 
-    async def _fill(self, clip: _Clip, turn: Turn) -> None:
+    async def _play_clip(self, clip: Clip, playback: Playback) -> float:
+        """Play a sentence, and return for how long the caller heard silence in the middle of it."""
+        silent_s, has_begun = 0.0, False
+        async for piece in clip.audio:
+            if isinstance(piece, WordMark):
+                playback.mark(piece)
+                continue
+            if not has_begun:
+                await clip.wait_start()
+            elif playback.silent_s > 0:
+                # One pause until there is something in store again, instead of one for each piece.
+                await clip.wait_ahead(anyio.current_time() + self._rebuffer_s(clip))
+                silent_s += playback.silent_s
+            has_begun = True
+            await playback.play(piece)
+        return silent_s
+
+    def _rebuffer_s(self, clip: Clip) -> float:
+        return max(clip.start_buffer_s, REBUFFER_S) if self.start_buffer_s == "learned" else clip.start_buffer_s
+
+    async def _fill(self, clip: Clip, turn: Turn) -> None:
         """Have a sentence synthesised, for as long as a voice may take."""
-        pace = Pace(clip.sentence.text)
+        time = VoiceTime(clip.sentence.text)
         with turn.working(self.name):
             try:
                 with named(self.name):
                     with anyio.CancelScope() as limit:
-                        await run_abandonably(
-                            self._pump, clip, turn, pace, limit, name=self.name, report=turn.session.emit
-                        )
+                        report = turn.session.emit
+                        await run_abandonably(self._pump, clip, turn, time, limit, name=self.name, report=report)
                     if limit.cancelled_caught:
-                        raise self._failed(pace.problem())
+                        raise self._failed(time.problem())
             except VoicepipeError as error:  # the player raises it once it comes to this clip
                 clip.error = error
-            clip.audio.close()  # not when cancelled: a player that still runs would think the clip complete
+                await clip.finish()
+            clip.close()  # not when cancelled: a player that still runs would think the clip complete
 
-    async def _pump(self, clip: _Clip, turn: Turn, pace: Pace, limit: anyio.CancelScope) -> None:
-        """Put a sentence's audio into its clip, in frames of whole samples. Only the voice's own time is limited.
+    async def _pump(self, clip: Clip, turn: Turn, time: VoiceTime, limit: anyio.CancelScope) -> None:
+        """Put a sentence's audio into its clip, in whole samples. Only the voice's own time is limited.
 
         Raises:
             VendorError: There is no audio, or more than the sentence can need.
             StageError: The voice yields something that is neither audio nor a mark.
         """
-        odd, came_bytes = b"", 0
+        odd, waited_s = b"", 0.0
         pieces = self._opened(clip.sentence)
         try:
             while True:
                 asked_s = anyio.current_time()
-                limit.deadline = asked_s + pace.limit_s
+                limit.deadline = asked_s + time.limit_s
                 piece = await anext(pieces, _END)
                 limit.deadline = math.inf
-                pace.waited(anyio.current_time() - asked_s)
+                waited_s += anyio.current_time() - asked_s
+                time.waited(anyio.current_time() - asked_s)
                 if piece is _END:
                     break
                 if isinstance(piece, WordMark):
-                    await clip.audio.send(checked(piece, self.name))
+                    await clip.put_mark(checked(piece, self.name))
                     continue
                 pcm = odd + self._audio(piece)
                 whole = len(pcm) & ~1
                 odd = pcm[whole:]
-                came_bytes += whole
                 if whole:
                     turn.timeline.mark("tts_first_audio")
-                    pace.came(whole / 2 / self.sample_rate)
-                    if pace.is_endless:
-                        raise self._failed(pace.problem())
-                for frame in frames_of(pcm[:whole], self.sample_rate):
-                    await clip.audio.send(frame)
-            if not came_bytes:
+                    clip.pace.came(whole / 2 / self.sample_rate, waited_s)
+                    time.came(whole / 2 / self.sample_rate)
+                    waited_s = 0.0
+                    if time.is_endless:
+                        raise self._failed(time.problem())
+                    await clip.put(pcm[:whole])
+            await clip.finish()
+            if self._pace is not None:
+                self._pace.learn(len(clip.sentence.text), clip.pace)
+            if not clip.pace.audio_s:
                 raise self._failed("gave no audio for a sentence")
         finally:
             limit.deadline = math.inf
             with anyio.move_on_after(CLEANUP_S, shield=True):
                 await pieces.aclose()
+
+    def _copied(self) -> Self:
+        twin = super()._copied()
+        twin._pace = self._pace or VoicePace()
+        return twin
 
     def _opened(self, sentence: Sentence) -> AsyncGenerator[bytes | WordMark]:
         pieces = self.synthesize(sentence)

@@ -6,6 +6,7 @@ They work on virtual time and in real time. Pass them to `Pipeline.replace` or b
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Any, Never, cast
 
 import anyio
@@ -23,11 +24,12 @@ from voicepipe.flow import (
     Transcript,
     WordMark,
 )
+from voicepipe.hearing.endpointing import EndpointRequests
 from voicepipe.hearing.stt import Recogniser
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.testing.script import Breaks, ChatRequest, Piece, Refuses, Reply, Script, parse_request, schedule
-from voicepipe.vendors.openai.completion import Answer
+from voicepipe.vendors.openai.answer import Answer
 from voicepipe.vendors.openai.conversation_json import messages_json
 
 if TYPE_CHECKING:
@@ -117,18 +119,33 @@ class ScriptedRecogniser(_CallerScript, Recogniser):
     def __init__(self, sample_rate: int = 16_000) -> None:
         super().__init__()
         self.sample_rate = sample_rate
+        self._endpoints: EndpointRequests | None = None
 
     async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: Session) -> None:
         """Report each event of the script once that much audio has arrived."""
         del session
-        script, received_s = self._in_order(), 0.0
-        async for frame in inbox:
-            received_s += frame.duration_s
-            while script and script[0][0] <= received_s + 1e-9:
-                _, made = script.pop(0)
+        self._endpoints = EndpointRequests()
+        script, received_s, end_s = deque(self._in_order()), 0.0, 0.0
+        is_speech = False  # the caller's turn has begun, and its transcript is still to come
+        while True:
+            try:
+                frame = await self._endpoints.next(inbox)
+            except anyio.EndOfStream:
+                return
+            if frame is not None:
+                received_s, end_s = received_s + frame.duration_s, frame.start_s + frame.duration_s
+            while script and (script[0][0] <= received_s + 1e-9 or (frame is None and is_speech)):
+                _, made = script.popleft()
                 if made is None:
                     return
-                await outbox.send(made(frame.start_s + frame.duration_s))
+                event = made(end_s)
+                is_speech = not isinstance(event, Transcript)
+                await outbox.send(event)
+
+    def force_endpoint(self) -> None:
+        """Bring the transcript of the turn that has begun forward. Never waits."""
+        if self._endpoints is not None:
+            self._endpoints.ask()
 
 
 class ScriptedModel(Model):

@@ -1,6 +1,7 @@
 """JSON that a language model wrote, read strictly.
 
-Rule 1: the JSON is exactly what its schema describes, or it is refused: nothing is repaired, guessed or ignored.
+Rule 1: the JSON is exactly what its schema describes, or it is refused: nothing is repaired, guessed or ignored. Only
+        in a call of a tool, a null of a field that has a default and is never null counts as left out.
 Rule 2: a refusal names fields and no values: a value may be something the caller said, and a refusal may be logged.
 Rule 3: pydantic is imported with the first text, not with the library: see `tool`, Rule 4.
 """
@@ -14,7 +15,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, get_args
 
 from voicepipe.errors import ToolError
-from voicepipe.tools.validation import guessed
+from voicepipe.tools.validation import guessed, without_idle_nulls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +33,15 @@ FENCED: Final = re.compile(r"\s*```(?:json)?\s*(\{.*\})\s*```\s*", re.DOTALL | r
 T = TypeVar("T")
 
 
-def read_json(text: str, what: str, *, limit: int, schema: Mapping[str, Any], validate: Callable[..., T]) -> T:
+def read_json(
+    text: str,
+    what: str,
+    *,
+    limit: int,
+    schema: Mapping[str, Any],
+    validate: Callable[..., T],
+    idle_nulls: bool = False,
+) -> T:
     """Return what pydantic makes of a text with one JSON object.
 
     The text is parsed twice, because neither parser is enough. Pydantic's keeps the last of two equal keys and accepts
@@ -44,6 +53,7 @@ def read_json(text: str, what: str, *, limit: int, schema: Mapping[str, Any], va
         limit: Length of the longest text, in bytes of UTF-8.
         schema: JSON schema of the object.
         validate: `validate_json` of an adapter or `model_validate_json` of a model.
+        idle_nulls: Whether a null of a field that has a default and is never null counts as left out.
 
     Raises:
         ToolError: The text does not fit. What a validator of the application says is left out, because it may quote a
@@ -54,6 +64,9 @@ def read_json(text: str, what: str, *, limit: int, schema: Mapping[str, Any], va
 
     try:
         parsed = _parsed(text, what, limit)
+        given = without_idle_nulls(parsed, schema) if idle_nulls else parsed
+        if given is not parsed:
+            parsed, text = given, json.dumps(given)
         # As arguments and not as a configuration, so that they hold for inner models too, whatever those allow.
         found = validate(text, strict=True, extra="forbid")
         path = guessed(parsed, schema)

@@ -91,6 +91,7 @@ class Tool(Generic[P, R]):
         timeout_s: Seconds after which the router stops waiting.
         say: What the agent says to the caller when the tool takes long; "" for nothing.
         confirm: Whether the caller has to agree before the function runs.
+        reply: Whether the model is asked for a reply once the function has returned.
         is_unbound: Whether the function is a method without its object.
         parameters: JSON schema of the arguments. Do not change it.
     """
@@ -104,6 +105,7 @@ class Tool(Generic[P, R]):
         name: str | None = None,
         say: str = "",
         confirm: bool = False,
+        reply: bool = True,
     ) -> None:
         from voicepipe.tools.signature import read_signature  # noqa: PLC0415 - Rule 4
 
@@ -117,6 +119,7 @@ class Tool(Generic[P, R]):
         self.timeout_s = timeout_s
         self.say = say
         self.confirm = confirm
+        self.reply = reply
         self.parameters = self._signature.parameters
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(
@@ -164,7 +167,8 @@ class Tool(Generic[P, R]):
         """Return the values for `call` from the model's JSON, without those of parameters that the model left out.
 
         Types are as strict as JSON allows: a date or an enum is a string, a number never is. Empty text counts as `{}`
-        only for a tool without parameters.
+        only for a tool without parameters. A null for a parameter that has a default and is never null counts as left
+        out, in inner models too.
 
         Raises:
             ToolError: The arguments do not fit. The message names fields and no values. The message of an application's
@@ -177,7 +181,12 @@ class Tool(Generic[P, R]):
         validate = self._signature.arguments.validate_json
         try:
             found = read_json(
-                arguments, "the arguments", limit=MAX_ARGUMENT_BYTES, schema=self.parameters, validate=validate
+                arguments,
+                "the arguments",
+                limit=MAX_ARGUMENT_BYTES,
+                schema=self.parameters,
+                validate=validate,
+                idle_nulls=True,
             )
         except ToolError:
             raise
@@ -260,12 +269,19 @@ def tool(
     name: str | None = ...,
     say: str = ...,
     confirm: bool = ...,
+    reply: bool = ...,
 ) -> Tool[P, R]: ...
 
 
 @overload
 def tool(
-    *, effect: Effect = ..., timeout_s: float = ..., name: str | None = ..., say: str = ..., confirm: bool = ...
+    *,
+    effect: Effect = ...,
+    timeout_s: float = ...,
+    name: str | None = ...,
+    say: str = ...,
+    confirm: bool = ...,
+    reply: bool = ...,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -278,6 +294,7 @@ def tool(
     name: str | None = None,
     say: str = "",
     confirm: bool = False,
+    reply: bool = True,
 ) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
     """Make a tool from a function, async or plain: `@tool`, `@tool(effect="read")` or `tool(shop.find_order)`.
 
@@ -294,13 +311,16 @@ def tool(
             it up."
         confirm: Whether the caller has to agree. The first call does not run: its result asks the model to ask the
             caller. The identical call in a later turn runs, unless the caller's words begin with a refusal.
+        reply: Whether the model is asked for a reply once the function has returned. False is for what needs no words,
+            e.g. a note or a transfer: if all calls of the model's reply are of such tools and succeed, the turn is
+            complete with what was said before them. If one fails, the model is asked.
 
     Raises:
         ConfigurationError: A model could not call the function; the message says what to write.
     """
 
     def decorate(function: Callable[P, R]) -> Tool[P, R]:
-        return Tool(function, effect=effect, timeout_s=timeout_s, name=name, say=say, confirm=confirm)
+        return Tool(function, effect=effect, timeout_s=timeout_s, name=name, say=say, confirm=confirm, reply=reply)
 
     return decorate if function is None else decorate(function)
 

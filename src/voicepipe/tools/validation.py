@@ -1,4 +1,4 @@
-"""Whether JSON has exactly the types that its schema names. Pure.
+"""What a schema says of JSON and pydantic does not ask: exact types, and nulls that mean "nothing given". Pure.
 
 Pydantic's strict mode still guesses in two places: `true` and `1.0` count as 1 where a literal or an enum has 1, and a
 string of digits counts as a date or a time, in seconds since 1970. A model that writes these has misunderstood the
@@ -14,9 +14,9 @@ import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["guessed"]
+__all__ = ["guessed", "without_idle_nulls"]
 
 DATES: Final = {"date", "date-time", "time", "duration"}
 TYPES: Final[dict[str, type | tuple[type, ...]]] = {
@@ -41,6 +41,74 @@ def guessed(value: object, schema: Mapping[str, Any]) -> str | None:
     return _Search(schema).path(value, schema)
 
 
+def without_idle_nulls(value: Any, schema: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    """Return the value without each null of a field that may be left out and is never null, so its default applies.
+
+    Models write null for "nothing given" where a schema has a default, and there it can mean nothing else.
+
+    Args:
+        value: Parsed JSON. It is not changed; without such a null it is returned itself.
+        schema: JSON schema from pydantic.
+    """
+    return _Pruning(schema).pruned(value, schema)
+
+
+class _Pruning:
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._definitions: Mapping[str, Mapping[str, Any]] = root.get("$defs", {})
+
+    def pruned(self, value: Any, schema: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+        if not isinstance(value, (dict, list)):
+            return value
+        schema = self._only(value, _resolved(schema, self._definitions))
+        if isinstance(value, list):
+            return self._each(value, schema)
+        return self._fields(cast("dict[str, Any]", value), schema)
+
+    def _fields(self, value: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+        named, others = schema.get("properties", {}), schema.get("additionalProperties")
+        kept: dict[str, Any] = {}
+        for name, inner in value.items():
+            kind = named.get(name, others)
+            if not isinstance(kind, dict):
+                kept[name] = inner
+                continue
+            kind = cast("dict[str, Any]", kind)
+            may_be_left_out = name in named and name not in schema.get("required", ())
+            if not (inner is None and may_be_left_out and not self._may_be_null(kind)):
+                kept[name] = self.pruned(inner, kind)
+        return value if _same(kept.values(), value.values()) else kept
+
+    def _each(self, value: list[Any], schema: Mapping[str, Any]) -> list[Any]:
+        kinds: list[Any] = [*schema.get("prefixItems", ()), *[schema.get("items")] * len(value)]
+        kept = [self.pruned(one, kind) if isinstance(kind, dict) else one for one, kind in zip(value, kinds)]  # noqa: B905
+        return value if _same(kept, value) else kept
+
+    def _only(self, value: object, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the one alternative of a schema that may describe an object or an array; {} if there are several."""
+        if not (alternatives := schema.get("anyOf") or schema.get("oneOf")):
+            return schema
+        wanted = "object" if isinstance(value, dict) else "array"
+        found = [
+            one for one in (_resolved(each, self._definitions) for each in alternatives) if one.get("type") == wanted
+        ]
+        return found[0] if len(found) == 1 else {}
+
+    def _may_be_null(self, schema: Mapping[str, Any]) -> bool:
+        schema = _resolved(schema, self._definitions)
+        if alternatives := schema.get("anyOf") or schema.get("oneOf"):
+            return any(map(self._may_be_null, alternatives))
+        if named := _named(schema):
+            return None in named
+        kinds = schema.get("type")
+        return kinds is None or "null" in ([kinds] if isinstance(kinds, str) else kinds)
+
+
+def _same(some: Iterable[object], others: Iterable[object]) -> bool:
+    some, others = list(some), list(others)
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
+
+
 class _Search:
     """Looks at each value once for each schema, even if schemas refer to each other."""
 
@@ -53,7 +121,7 @@ class _Search:
         key = id(value), id(schema)
         if key not in self._known:
             self._known[key] = None  # until the answer is known: a schema may refer to itself
-            self._known[key] = self._first(value, self._resolved(schema))
+            self._known[key] = self._first(value, _resolved(schema, self._definitions))
         return self._known[key]
 
     def _first(self, value: object, schema: Mapping[str, Any]) -> str | None:
@@ -76,7 +144,7 @@ class _Search:
 
     def _may_be(self, value: object, schema: Mapping[str, Any]) -> bool:
         """Return whether a value may be one of several kinds: by its type, and by the tags of an object."""
-        schema = self._resolved(schema)
+        schema = _resolved(schema, self._definitions)
         kinds = schema.get("type", [])
         if kinds and not any(isinstance(value, TYPES[one]) for one in ([kinds] if isinstance(kinds, str) else kinds)):
             return False
@@ -85,11 +153,12 @@ class _Search:
         tags = ((value.get(name), _named(inner)) for name, inner in schema.get("properties", {}).items())
         return all(tag in named for tag, named in tags if named)
 
-    def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the schema that a reference points to; next to a reference pydantic writes only descriptions."""
-        while reference := schema.get("$ref"):
-            schema = self._definitions[reference.rpartition("/")[2]]
-        return schema
+
+def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the schema that a reference points to; next to a reference pydantic writes only descriptions."""
+    while reference := schema.get("$ref"):
+        schema = definitions[reference.rpartition("/")[2]]
+    return schema
 
 
 def _named(schema: Mapping[str, Any]) -> list[object]:

@@ -21,9 +21,10 @@ With `TurnRules(loudspeaker=True)` the microphone picks up the agent. For speech
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.flow import EarlyTranscript, Hearing, SpeechEnded, SpeechStarted, Transcript
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
     from voicepipe.turntaking.echo import EchoGuard
 
 __all__ = ["Commit", "Decision", "Ignore", "Interrupt", "RollBack", "Start", "Tick", "TurnPolicy", "TurnRules"]
+
+
+WORDLESS_S: Final = 5.0
+"""Speech that is not reported to have ended, and of which no word has come for so long, was none: not every recogniser
+reports the end of a noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +110,9 @@ class TurnPolicy:
         rules: The settings.
         phase: Returns the phase of the current turn: none, a draft, or a live reply (committed or speaking).
         echo: Remembers what the agent has just said; None where the microphone does not pick it up.
+
+    Attributes:
+        speaks_until_s: Until when the caller is taken to be speaking, as far as the recogniser reports it.
     """
 
     def __init__(
@@ -112,6 +121,7 @@ class TurnPolicy:
         self._rules = rules
         self._phase = phase
         self._echo = echo
+        self.speaks_until_s = -math.inf
         self._draft_text = ""
         self._wake_at: float | None = None
 
@@ -122,13 +132,20 @@ class TurnPolicy:
 
     def handle(self, event: Hearing | Tick, now: float, *, is_typed: bool = False) -> list[Decision]:
         """Return what to do about an event that happened at `now`, in order; typed words are never an echo."""
+        if isinstance(event, (SpeechEnded, Transcript)):
+            self.speaks_until_s = now
         if self._echo and not is_typed and not isinstance(event, Tick) and self._echo.is_echo(event, now):
             return self._own_voice(event)
+        if isinstance(event, (SpeechStarted, EarlyTranscript)):
+            self.speaks_until_s = now + WORDLESS_S
         match event:
-            case SpeechStarted():
+            case SpeechStarted(at_s=at_s, until_s=until_s):
                 # Measured from the first speech sample, so that a late report does not add its own delay.
-                self._wake_at = round(event.at_s + self._rules.min_speech_s, 6) if self._phase() == "live" else None
-                return self._speech_lasted(now)
+                self._wake_at = round(at_s + self._rules.min_speech_s, 6) if self._phase() == "live" else None
+                decisions = self._speech_lasted(now if until_s is None else until_s)
+                if until_s is not None:
+                    self._wake_at = None  # the speech is over
+                return decisions
             case SpeechEnded():
                 self._wake_at = None
                 return []

@@ -33,6 +33,7 @@ class Credentials:
         api_key: The key itself.
         api_key_env: The environment variable that holds it otherwise.
         usual_env: The variable to read when the application names neither; None where there is no such custom.
+        own_header: The header that the application sets itself in place of a key; "" if it sets none.
         vendor: The service, for messages; the host by default.
         is_optional: Whether the service at this URL also works without the usual key.
 
@@ -49,6 +50,7 @@ class Credentials:
         api_key: str | SecretStr | None,
         api_key_env: str | None,
         usual_env: str | None = None,
+        own_header: str = "",
         vendor: str = "",
         is_optional: bool = False,
     ) -> None:
@@ -56,10 +58,12 @@ class Credentials:
 
         if api_key is not None and api_key_env is not None:
             raise ConfigurationError(f"{part}: give api_key or api_key_env, not both")
+        if own_header and (api_key is not None or api_key_env is not None):
+            raise ConfigurationError(f"{part}: headers hold {own_header} already; give that or the key, not both")
         self._part = part
         self._vendor = vendor or host
         self._key = SecretStr(api_key) if isinstance(api_key, str) else api_key
-        self._env = usual_env if api_key is None and api_key_env is None else api_key_env
+        self._env = usual_env if api_key is None and api_key_env is None and not own_header else api_key_env
         self._is_optional = is_optional and api_key_env is None
         if self._key is not None and not self._key.get_secret_value().strip():
             raise ConfigurationError(f"{part}: api_key is empty; leave it out if the service needs no key")
@@ -90,10 +94,10 @@ class Credentials:
         return SecretStr(key)
 
 
-def authorization(key: SecretStr, scheme: str = "Bearer ") -> dict[str, str]:
+def authorization(key: SecretStr, scheme: str = "Bearer ", header: str = "authorization") -> dict[str, str]:
     """Return the header that carries a key; none for an empty one."""
     secret = key.get_secret_value()
-    return {"authorization": f"{scheme}{secret}"} if secret else {}
+    return {header: f"{scheme}{secret}"} if secret else {}
 
 
 def without_key(text: str, key: SecretStr) -> str:

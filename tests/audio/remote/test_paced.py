@@ -282,6 +282,45 @@ async def test_played_follows_the_clock() -> None:
     assert played == [0.0, 0.01, 0.02, 0.03, 0.04, 0.04]
 
 
+class Buffering(Line):
+    """A peer that plays what it gets 0.2 s later, as one on the internet does."""
+
+    peer_buffer_s = vp.PacedOutput.peer_buffer_s
+
+
+async def test_a_session_ends_once_the_peer_has_played_its_last_words() -> None:
+    """What was sent is not what was heard: the call is not ended over the last words in the peer's buffer."""
+    line = Buffering()
+    row = vp.Pipeline(ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice(sample_rate=RATE))
+    async with row.session(output=line, greeting="Good-bye.") as session:
+        session.end(after_reply=True)
+        await session.ended.wait()
+        ended_s = anyio.current_time()
+    last_sent_s = max(at_ms for at_ms, _ in line.log) / 1_000
+    assert (last_sent_s, round(ended_s, 6)) == (0.46, 0.46 + 0.2 + 0.01)  # the last frame holds 10 ms of speech
+
+
+async def test_what_is_still_in_the_peers_buffer_was_not_heard() -> None:
+    """An interruption empties the peer's buffer: the words of its last 0.2 s are not in history."""
+    line = Buffering()
+    row = vp.Pipeline(ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice(sample_rate=RATE, character_s=0.1))
+    async with row.session(output=line, greeting="One two three four.") as session:
+        await anyio.sleep(1.0)
+        session.interrupt()
+        assert line.played_s == pytest.approx(0.8)
+    assert session.history[-1].text == "One two"
+
+
+@pytest.mark.parametrize("buffer_s", [-0.1, 1.6, float("nan")])
+async def test_a_peers_buffer_that_cannot_be_is_refused(buffer_s: float) -> None:
+    """A buffer as long as the time after which an output counts as stalled is an error when the call begins."""
+    line = Line()
+    line.peer_buffer_s = buffer_s
+    with pytest.raises(vp.ConfigurationError, match=r"peer_buffer_s must be 0 to 1\.5 seconds, not"):
+        async with playing(line):
+            pass
+
+
 async def test_a_frame_counts_when_it_has_been_sent() -> None:
     """Audio does not count as played while the transport delays it."""
     line = Line()

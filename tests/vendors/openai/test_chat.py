@@ -132,7 +132,6 @@ async def test_retry_after_must_fit_the_turn() -> None:
     "broken",
     [
         pytest.param([], id="ends without a finish reason"),
-        pytest.param([DONE], id="[DONE] without a finish reason"),
         pytest.param(["reset"], id="reset"),
         pytest.param([data(ERROR), END], id="error object"),
         pytest.param([b"event: error\n" + data(ERROR)], id="error event"),
@@ -173,9 +172,9 @@ async def test_a_connection_that_breaks_in_the_middle_cuts_the_reply() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        ERROR,
+        {"error": {"message": "no such model", "type": "invalid_request_error", "code": 400}},
         {"error": "no such model"},
-        {"code": 500, "message": "no such model"},
+        {"code": 404, "message": "no such model"},
         {"code": "model_not_found", "message": "no such model"},
         {"type": "error", "message": "no such model"},
         {"object": "error", "message": "no such model"},
@@ -332,21 +331,27 @@ async def test_characters_arrive_whole(pieces: list[bytes], said: str) -> None:
 
 async def test_a_whole_completion_is_used() -> None:
     """The reply of a service that does not stream is used, too."""
-    choice = {"message": {"role": "assistant", "content": WELL}, "finish_reason": "length"}
+    choice = {"message": {"role": "assistant", "content": WELL}, "finish_reason": "stop"}
     asked, _ = await ask_raw([answer("200 OK", json.dumps({"choices": [choice]}).encode())])
 
     assert asked.said == WELL
-    assert asked.end.finish_reason == "length"
+    assert asked.end.finish_reason == "stop"
 
 
-@pytest.mark.parametrize("reason", ["length", "content_filter", "something new"])
+@pytest.mark.parametrize("reason", ["stop", "end_turn", "something new"])
 async def test_the_finish_reason_is_shown(reason: str) -> None:
-    """The terminal event holds the service's own finish reason, whether the reply has text or not."""
-    spoke, _ = await ask_raw([HEAD, text("Very we"), data(delta(reason))])
-    silent, _ = await ask_raw([HEAD, data(delta(reason)), DONE])
+    """The terminal event holds the service's own finish reason."""
+    asked, _ = await ask_raw([HEAD, text("Very we"), data(delta(reason))])
+    assert (type(asked.end), asked.end.finish_reason) == (vp.TurnCompleted, reason)
 
-    assert (type(spoke.end), spoke.end.finish_reason) == (vp.TurnCompleted, reason)
-    assert (type(silent.end), silent.end.finish_reason) == (vp.TurnEmpty, reason)
+
+@pytest.mark.parametrize("reason", ["length", "MAX_TOKENS", "content_filter"])
+async def test_a_reply_that_the_service_cuts_fails_its_turn(reason: str) -> None:
+    """A reply that was stopped in the middle is an `IncompleteReply`, and the event holds the service's reason."""
+    asked, server = await ask_raw([HEAD, text("Very we"), data(delta(reason))])
+    assert (type(asked.end), asked.end.finish_reason) == (vp.TurnFailed, reason)
+    assert isinstance(asked.end.error, IncompleteReply)
+    assert len(server.requests) == 1
 
 
 async def test_a_refusal_in_words_is_spoken() -> None:

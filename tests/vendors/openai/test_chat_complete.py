@@ -72,6 +72,8 @@ async def failing(*replies: Sequence[Act]) -> tuple[VendorError, RawServer, floa
             id="a call without arguments",
         ),
         pytest.param([HEAD, text("We"), text("ll."), END], Completion(text="Well.", finish_reason="stop"), id="stream"),
+        pytest.param([HEAD, text("Well."), DONE], Completion(text="Well."), id="[DONE] alone"),
+        pytest.param(whole(None, content="Well."), Completion(text="Well."), id="a whole body without a reason"),
         pytest.param(
             [
                 HEAD,
@@ -149,8 +151,7 @@ async def test_what_needs_a_session_is_left_out() -> None:
         pytest.param(whole("max_tokens", content="We"), "cut the answer short (max_tokens)", 1, id="max_tokens"),
         pytest.param(whole("content_filter", content="We"), "the service refuses", 1, id="content_filter"),
         pytest.param([HEAD, text("We"), data(delta("length")), DONE], "(length)", 1, id="length in a stream"),
-        pytest.param(whole(None, content="We"), "without a finish reason", 3, id="no finish reason"),
-        pytest.param([HEAD, text("We")], "without a finish reason", 3, id="a stream that just ends"),
+        pytest.param([HEAD, text("We")], "without an end of the reply", 3, id="a stream that just ends"),
         pytest.param([HEAD, text("word " * 200), 0.001, "repeat"], "longer than 262144", 1, id="an endless stream"),
     ],
 )
@@ -170,7 +171,9 @@ async def test_a_cut_answer_is_no_answer(reply: list[Act], said: str, requests: 
         pytest.param(["reset"], id="reset"),
         pytest.param([HEAD, text("We"), "reset"], id="reset after words"),
         pytest.param([HEAD, text("We")], id="cut after words"),
-        pytest.param(whole(None, content="We"), id="no finish reason"),
+        pytest.param(whole("error", content="We"), id="the provider failed"),
+        pytest.param(whole("stop", content=""), id="an empty answer"),
+        pytest.param([HEAD, DONE], id="an empty stream"),
     ],
 )
 async def test_what_may_pass_is_asked_again(first: list[Act]) -> None:

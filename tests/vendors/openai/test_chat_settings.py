@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import voicepipe as vp
 from tests.helpers.questions import agent, ask, calling, redirect_all
 from voicepipe.errors import ConfigurationError
+from voicepipe.model.model import Request
 from voicepipe.model.window import Window
 from voicepipe.testing import Calls, Says, ScriptedGateway
 from voicepipe.vendors.openai.conversation_json import Conversation
@@ -53,6 +55,41 @@ async def test_a_system_prompt_can_follow_the_session() -> None:
     chats = [request.chat for request in gateway.requests if request.chat]
     prompts = [chat.messages[0].content for chat in chats]
     assert prompts == ["The caller is Ada; 2 messages.", "The caller is Ada; 4 messages."]
+
+
+def greet(session: vp.Session) -> str:
+    """A prompt function with a bug."""
+    raise KeyError(session.deps)
+
+
+def refine(request: Request, turn: vp.Turn) -> Request:
+    """An `adjust` with a bug."""
+    raise KeyError(turn.user_text)
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        pytest.param({"system": greet}, "the prompt function greet", id="system"),
+        pytest.param({"adjust": refine}, "refine, the adjust function of LLMStreamStage", id="adjust"),
+        pytest.param({"system": partial(greet)}, "the prompt function partial", id="no name"),
+    ],
+)
+async def test_an_error_of_an_applications_function_names_it(
+    options: dict[str, Any], part: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a prompt function or `adjust` raises fails the turn under its name; the log has its traceback, no words."""
+    stage = vp.LLMStreamStage(base_url="http://127.0.0.1:9/v1", model="m", **options)
+    async with agent(stage).session(deps="Ada") as session:
+        turn = await session.user_says("How is Ada?")
+
+    assert isinstance(turn.failure, vp.StageError)
+    assert turn.failure.part == part
+    assert isinstance(turn.failure.__cause__, KeyError)
+    (warning,) = [record.getMessage() for record in caplog.records if "failed" in record.getMessage()]
+    assert warning.startswith(f"turn 1 failed: {part} raised KeyError at test_chat_settings.py:")
+    assert "raise KeyError(" in warning.splitlines()[-1]  # the line of the source that raised
+    assert "Ada" not in warning
 
 
 # --- chosen for each request ------------------------------------------------------------------------------------------

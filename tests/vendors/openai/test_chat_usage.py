@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+from pydantic import BaseModel
 
 import voicepipe as vp
 from tests.helpers.questions import ask, ask_raw, calling
@@ -135,16 +136,77 @@ async def test_a_dropped_draft_reports_nothing() -> None:
     assert near(events) == [(0, 2, 58.5)]
 
 
-async def test_an_interrupted_request_reports_nothing_after_its_turn() -> None:
-    """The terminal event of an interrupted turn stays its last one."""
-    server = RawServer([HEAD, data(delta(content="One. Two.") | {"usage": COUNTED}), "hold"])
+@pytest.mark.parametrize(
+    ("acts", "found"),
+    [
+        pytest.param(
+            [HEAD, data(delta(content="One. Two.") | {"usage": COUNTED}), "hold"], (30, 4, False), id="counted so far"
+        ),
+        pytest.param([HEAD, text("One. Two."), "hold"], (None, 3, True), id="not counted"),
+        pytest.param([HEAD, "hold"], (None, 0, True), id="no word yet"),
+    ],
+)
+async def test_an_interrupted_request_is_counted(acts: list[Act], found: tuple[int | None, int, bool]) -> None:
+    """An interrupted reply was billed: it reports the tokens counted so far, or an estimate, before its turn's end."""
+    server = RawServer(acts)
     async with server.serve() as base_url, calling(base_url) as session, anyio.create_task_group() as tasks:
         tasks.start_soon(session.user_says, "Count.")
         await anyio.sleep(1)
         session.interrupt()
     events = [event async for event in session]
     assert isinstance(events[-1], vp.TurnInterrupted)
-    assert counted(events) == []
+    (event,) = [event for event in events if isinstance(event, ModelUsage)]
+    request = json.dumps(server.requests[0].body, ensure_ascii=False, separators=(",", ":"))
+    input_tokens = found[0] or -(-len(request) // 4)
+    assert (event.input_tokens, event.output_tokens, event.is_estimated) == (input_tokens, *found[1:])
+
+
+async def test_a_reply_that_broke_off_is_counted() -> None:
+    """A reply that the service cut before it counted is estimated, once; a refusal is not billed."""
+    asked, _ = await ask_raw([HEAD, text("First. Second"), "reset"])
+    assert isinstance(asked.end, vp.TurnFailed)
+    (event,) = [event for event in asked.events if isinstance(event, ModelUsage)]
+    assert (event.output_tokens, event.is_estimated) == (4, True)
+
+    refused, _ = await ask_raw([answer("400 Bad Request", b"{}")])
+    assert counted(refused.events) == []
+
+
+class Mood(BaseModel):
+    """How the caller feels."""
+
+    is_glad: bool
+
+
+async def test_every_request_of_a_call_is_counted() -> None:
+    """A reply, two requests of a `Structured` and an interrupted reply are four requests, and four reports."""
+    quirks = GatewayQuirks(usage="last")
+    replies = GatewaySimulator([Says("Well."), Says("One. Two.", token_s=5.0)], quirks=quirks)
+    moods = GatewaySimulator([Says("Glad."), Says('{"is_glad": true}'), Says('{"is_glad": true}')], quirks=quirks)
+    async with replies.serve() as base_url, moods.serve() as mood_url:
+        row = vp.Pipeline(
+            vp.Structured(
+                Mood, on_result=lambda mood, turn: None, llm=vp.LLMStreamStage(base_url=mood_url, model="mood")
+            ),
+            vp.LLMStreamStage(base_url=base_url, model="m"),
+            vp.SentenceChunker(),
+            ScriptedVoice(),
+            output=RecordingOutput(),
+        )
+        async with row.session() as session:
+            await session.user_says("How are you?")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(session.user_says, "Count.")
+                await anyio.sleep(2)
+                session.interrupt()
+    events = [event async for event in session]
+
+    reports = [(event.turn_id, event.model, event.is_estimated) for event in events if isinstance(event, ModelUsage)]
+    asked = [request for request in (*replies.requests, *moods.requests) if request.chat]
+    assert len(reports) == len(asked) == 5
+    assert sorted(reports) == [
+        (1, "m", False), (1, "mood", False), (1, "mood", False), (2, "m", True), (2, "mood", False),
+    ]  # fmt: skip
 
 
 # --- requests left ----------------------------------------------------------------------------------------------------

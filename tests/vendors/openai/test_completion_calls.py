@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 
+import voicepipe as vp
 from tests.helpers.completions import call, chunk, read
+from tests.helpers.questions import calling
+from tests.helpers.raw_server import DONE, END, HEAD, RawServer, data, text
 from voicepipe.errors import VendorError
 from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
 from voicepipe.vendors.loose_json import is_object
 from voicepipe.vendors.openai.completion import CompletionParser
+
+pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize(
@@ -148,6 +153,61 @@ from voicepipe.vendors.openai.completion import CompletionParser
             id="every index 0, after a piece without an id",
         ),
         pytest.param([call(None, arguments="1")], [(0, "", "", "1")], id="nothing to go on with"),
+        pytest.param(
+            [call(0, name="x", arguments='{"n":1}'), call(0, name="y", arguments='{"n":2}')],
+            [(0, "", "x", '{"n":1}'), (1, "", "y", '{"n":2}')],
+            id="every index 0, no ids, whole",
+        ),
+        pytest.param(
+            [call(0, name="x", arguments='{"n":1}'), call(0, name="x", arguments='{"n":1}')],
+            [(0, "", "x", '{"n":1}'), (1, "", "x", '{"n":1}')],
+            id="every index 0, no ids, the same twice",
+        ),
+        pytest.param(
+            [
+                call(0, name="x", arguments='{"n":'),
+                call(0, arguments="1}"),
+                call(0, name="x", arguments='{"n":'),
+                call(0, arguments="2}"),
+            ],
+            [(0, "", "x", '{"n":1}'), (1, "", "x", '{"n":2}')],
+            id="every index 0, no ids, in pieces",
+        ),
+        pytest.param(
+            [call(0, name="x"), call(0, name="y"), call(0, arguments="{}")],
+            [(0, "", "x", ""), (1, "", "y", "{}")],
+            id="every index 0, no ids, no arguments",
+        ),
+        pytest.param(
+            [call(0, call_id="a", name="x", arguments='{"n":1}'), call(0, name="y", arguments='{"n":2}')],
+            [(0, "a", "x", '{"n":1}'), (1, "", "y", '{"n":2}')],
+            id="every index 0, one id",
+        ),
+        pytest.param(
+            [call(0, name="x", arguments="{}"), call(0, name="x", arguments='{"n":2}')],
+            [(0, "", "x", "{}"), (1, "", "x", '{"n":2}')],
+            id="a named object behind an empty one",
+        ),
+        pytest.param(
+            [call(0, name="x", arguments="{}"), call(0, arguments='{"n":2}')],
+            [(0, "", "x", '{}{"n":2}')],
+            id="arguments behind an empty object",
+        ),
+        pytest.param(
+            [call(0, name="x", arguments='{"n":1}'), call(0, arguments='{"n":2}')],
+            [(0, "", "x", '{"n":1}'), (1, "", "", '{"n":2}')],
+            id="nobody knows whose, behind a whole call",
+        ),
+        pytest.param(
+            [call(None, name="x", arguments='{"n":1}'), call(None, arguments='{"n":2}')],
+            [(0, "", "x", '{"n":1}'), (1, "", "", '{"n":2}')],
+            id="nobody knows whose, no index",
+        ),
+        pytest.param(
+            [call(0, name="x", arguments='{"n":1}'), call(0, arguments=' {"n":1}\n')],
+            [(0, "", "x", '{"n":1}')],
+            id="the arguments once more at the end",
+        ),
     ],
 )
 def test_pieces_go_to_their_own_calls(pieces: list[object], calls: list[tuple[int, str, str, str]]) -> None:
@@ -233,7 +293,7 @@ def test_a_call_that_was_not_cut_stays_as_it_is(reason: str, arguments: str) -> 
         (["{}"], "{}"),
         (['{"_": "x"}'], '{"_": "x"}'),
         (["{", '"city"', ': "Rome"}'], '{"city": "Rome"}'),
-        (['{"_":""}', '{"_":""}'], '{}{"_":""}'),
+        (['{"_":""}', '{"_":""}'], "{}"),
         (["{"], "{"),
         ([], ""),
     ],
@@ -246,3 +306,29 @@ def test_a_filler_that_comes_back_means_empty_arguments(pieces: list[str], argum
 
     assert "".join(part.arguments for part in parts if isinstance(part, ToolCallDelta)) == arguments
     assert isinstance(parts[-1], ReplyEnd)
+
+
+async def test_a_call_that_nobody_owns_is_shown_to_the_model() -> None:
+    """Two whole calls run; arguments without an owner run nowhere, and their failed result shows what was written."""
+    wrote: list[int] = []
+
+    @vp.tool
+    async def note(n: int) -> str:
+        """Note a number."""
+        wrote.append(n)
+        return "noted"
+
+    pieces = [call(0, name="note", arguments='{"n":1}'), call(0, name="note", arguments='{"n":2}')]
+    server = RawServer(
+        [HEAD, *map(data, [*pieces, call(0, arguments='{"n":3}'), chunk("tool_calls")]), DONE],
+        [HEAD, text("Noted."), END],
+    )
+    async with server.serve() as base_url, calling(base_url, router=vp.ToolRouter([note])) as session:
+        turn = await session.user_says("Note it.")
+
+    assert turn.failure is None
+    assert wrote == [1, 2]
+    calling_message, *results = server.requests[1].body["messages"][1:]
+    shown = [(one["function"]["name"], one["function"]["arguments"]) for one in calling_message["tool_calls"]]
+    assert shown == [("note", '{"n":1}'), ("note", '{"n":2}'), ("unnamed", '{"n":3}')]
+    assert ["error" in result["content"] for result in results] == [False, False, True]

@@ -184,10 +184,18 @@ def test_a_request_holds_its_fields_and_the_messages() -> None:
     }
 
 
+@pytest.mark.parametrize("arguments", ["[1]", "{broken", '{"a":1}{"b":2}', '"text"', "\u201c\n", "[" * 10_000])
+def test_refused_arguments_are_shown_as_they_were_written(arguments: str) -> None:
+    """Arguments that are no object are sent inside of one: servers parse them, and the model has to see its mistake."""
+    message = AssistantMessage(calls=[ToolCall(call_id="a", name="look", arguments=arguments, status="failed")])
+    (sent, _) = messages_json("", [message])
+    assert json.loads(sent["tool_calls"][0]["function"]["arguments"]) == {"unreadable_arguments": arguments}
+
+
 @pytest.mark.parametrize(("filler", "sent"), [("", "{}"), ('{"_":""}', '{"_":""}')])
-@pytest.mark.parametrize("arguments", ["", "{}", " { } ", "[1]", "{broken"])
+@pytest.mark.parametrize("arguments", ["", "{}", " { } "])
 def test_empty_arguments_are_filled_where_they_are_refused(filler: str, sent: str, arguments: str) -> None:
-    """A call without arguments, or with broken ones, is sent with the filler, if the model needs one."""
+    """A call without arguments is sent with the filler, if the model needs one."""
     message = AssistantMessage(calls=[ToolCall(call_id="a", name="look", arguments=arguments)])
     rendered = json.loads(Conversation(filler=filler).rendered("", [message]))
     assert rendered[0]["tool_calls"][0]["function"]["arguments"] == sent

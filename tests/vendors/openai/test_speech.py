@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import openai
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import voicepipe as vp
 from tests.helpers.raw_server import Act, RawServer, answer
-from voicepipe.errors import AuthenticationError, ConfigurationError, RateLimited, VendorError
+from voicepipe.errors import AuthenticationError, ConfigurationError, IncompleteReply, RateLimited, VendorError
 from voicepipe.flow import Sentence
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel
-from voicepipe.vendors.openai.speech import OpenAITTS, SpeechBody
+from voicepipe.vendors.openai.speech import OpenAITTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -165,6 +163,54 @@ async def test_a_sentence_is_never_said_twice(broken: list[Act]) -> None:
     head = HEAD.replace(b"\r\n\r\n", b"\r\ncontent-length: 9999\r\n\r\n")
     error, heard, server, _ = await failing([head, PCM, 0.1, *broken])
     assert (heard, len(server.requests), error.vendor) == (PCM, 1, "127.0.0.1")
+    assert isinstance(error, IncompleteReply)
+
+
+async def test_less_audio_than_a_header_promises_is_a_cut_reply() -> None:
+    """A WAV file that ends early raises `IncompleteReply` behind the audio that came; without any it is asked again."""
+    sent = wav()
+    error, heard, server, _ = await failing([answer("200 OK", sent[:-50], kind="audio/wav")])
+    assert (type(error), heard, len(server.requests)) == (IncompleteReply, PCM[:-50], 1)
+    assert "sent 150 of 200 bytes of audio" in str(error)
+
+    pieces, server = await spoken(
+        [answer("200 OK", sent[:44], kind="audio/wav")], [answer("200 OK", sent, kind="audio/wav")]
+    )
+    assert (b"".join(pieces), len(server.requests)) == (PCM, 2)
+
+
+async def test_the_rate_of_the_media_type_is_obeyed() -> None:
+    """Audio whose content type names another rate is resampled, so that a second of it lasts a second."""
+    samples = bytes(2 * 16_000)
+    pieces, _ = await spoken([answer("200 OK", samples, kind="audio/L16;rate=16000")])
+    assert len(b"".join(pieces)) == 2 * 24_000
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "waited_s"),
+    [
+        ("429 Too Many Requests", ["retry-after: 1"], 1.0),
+        ("429 Too Many Requests", [], 0.5),
+        ("503 Service Unavailable", ["retry-after: 2"], 2.0),
+    ],
+    ids=["429", "429 without a time", "503"],
+)
+async def test_a_service_that_asks_to_wait_is_obeyed(status: str, header: list[str], waited_s: float) -> None:
+    """The sentence is sent again when the service asks for it, if that is soon enough."""
+    pieces, server = await spoken([answer(status, b"", *header)], [HEAD, PCM])
+
+    assert b"".join(pieces) == PCM
+    first, second = server.requests
+    assert round(second.at_s - first.at_s, 6) == waited_s
+
+
+async def test_a_wait_that_does_not_fit_fails_at_once() -> None:
+    """A service that asks for 9 s, or for more than the time around the sentence, is not waited for."""
+    error, _, server, took_s = await failing([answer("429 Too Many Requests", b"", "retry-after: 9")])
+    assert (type(error), len(server.requests), took_s) == (RateLimited, 1, 0.0)
+    with anyio.fail_after(1.5):
+        error, _, server, took_s = await failing([answer("429 Too Many Requests", b"", "retry-after: 2")])
+    assert (type(error), len(server.requests), took_s) == (RateLimited, 1, 0.0)
 
 
 async def test_a_cut_body_is_an_error() -> None:
@@ -198,6 +244,13 @@ async def test_silence_has_a_deadline(acts: list[Act], took_s: float, said: str)
         pytest.param(answer("200 OK", b"\xff\xfb\x90\x00", kind="audio/mpeg"), VendorError, "MP3", id="bare MP3"),
         pytest.param(answer("200 OK", b"OggS\x00", kind="audio/ogg"), VendorError, "answered Ogg", id="Ogg"),
         pytest.param(answer("200 OK", b"fLaC\x00", kind="audio/flac"), VendorError, "answered FLAC", id="FLAC"),
+        pytest.param(
+            answer("200 OK", b"<!DOCTYPE html><p>4711", kind="audio/pcm"),
+            VendorError,
+            "a page (HTML)",
+            id="HTML as audio",
+        ),
+        pytest.param(answer("200 OK", b'{"error": 1}', kind="audio/wav"), VendorError, "JSON", id="JSON as audio"),
     ],
 )
 async def test_what_is_not_audio_is_refused(reply: bytes, kind: type[Exception], said: str) -> None:
@@ -274,63 +327,3 @@ def test_repr_shows_the_voice() -> None:
     """The settings are visible."""
     shown = repr(OpenAITTS(base_url="http://127.0.0.1:1/v1", model="kokoro", voice="af_heart"))
     assert shown == "<OpenAITTS kokoro af_heart at http://127.0.0.1:1/v1>"
-
-
-# --- what a body holds ------------------------------------------------------------------------------------------------
-
-
-def body(*pieces: bytes, sample_rate: int = 24_000) -> bytes:
-    found = SpeechBody("api.example.com", sample_rate)
-    return b"".join(map(found.feed, pieces)) + found.rest()
-
-
-EXTENSIBLE = wav().replace(b"\x10\x00\x00\x00\x01\x00", b"\x10\x00\x00\x00\xfe\xff")
-FORMAT = wav()[12:36]
-LIST = b"LIST\x05\x00\x00\x00words\x00"
-
-
-@pytest.mark.parametrize(
-    ("sent", "samples"),
-    [
-        pytest.param(PCM, PCM, id="raw"),
-        pytest.param(b"\xff\xfb\x00\x00", b"\xff\xfb\x00\x00", id="raw that looks like MP3"),
-        pytest.param(b"\x01\x02\x03", b"\x01\x02\x03", id="shorter than a header"),
-        pytest.param(b"", b"", id="nothing"),
-        pytest.param(wav(), PCM, id="WAV"),
-        pytest.param(EXTENSIBLE, PCM, id="extensible WAV"),
-        pytest.param(b"RIFF\0\0\0\0WAVE" + FORMAT + LIST + b"data\xff\xff\xff\xff" + PCM, PCM, id="WAV without sizes"),
-        pytest.param(b"RIFF\0\0\0\0WAVE" + FORMAT + b"data\0\0\0\0" + PCM, PCM, id="WAV with sizes of 0"),
-        pytest.param(wav() + LIST, PCM, id="WAV with something behind"),
-    ],
-)
-def test_a_body_is_its_samples(sent: bytes, samples: bytes) -> None:
-    """Raw samples stay as they are, and a WAV file loses its header, however the body is cut."""
-    assert body(sent) == samples
-    assert body(*[bytes([byte]) for byte in sent]) == samples
-
-
-@given(st.binary(min_size=1, max_size=200), st.lists(st.integers(1, 60), max_size=20))
-def test_no_cut_changes_the_samples(pcm: bytes, sizes: list[int]) -> None:
-    """The samples of a WAV file are the same wherever it is cut into pieces."""
-    sent, pieces = wav(pcm[: len(pcm) & ~1] or b"\0\0"), []
-    for size in sizes:
-        pieces.append(sent[:size])
-        sent = sent[size:]
-    assert body(*pieces, sent) == (pcm[: len(pcm) & ~1] or b"\0\0")
-
-
-@pytest.mark.parametrize(
-    ("sent", "said"),
-    [
-        (wav(rate=22_050), "sends 22050 samples a second instead of 24000; set sample_rate=22050"),
-        (wav(PCM * 2, channels=2), "a WAV file of 2 channels with 16 bits"),
-        (wav(width=1), "1 channels with 8 bits"),
-        (wav()[:30], "a WAV file that ends in its header"),
-        (b"RIFF\0\0\0\0WAVE" + FORMAT + b"LIST\xff\xff\x00\x00", "a WAV file without samples"),
-    ],
-)
-def test_another_kind_of_samples_is_refused(sent: bytes, said: str) -> None:
-    """Samples that would be noise are refused with what they are and what to change."""
-    with pytest.raises(VendorError, match=said) as raised:
-        body(sent)
-    assert not raised.value.retryable

@@ -229,7 +229,8 @@ async def test_thinking_has_a_limit_of_its_own(act: bytes, limit_s: float | None
 
 async def test_thinking_twice_is_thinking() -> None:
     """The limit is for all thoughts of a reply, with words between them."""
-    spell: list[Act] = [text("<think>"), *[2.0, text("Hm. ")] * 3, text("</think>Well.\n"), 2.0]
+    hm: list[Act] = [2.0, text("Hm. ")]
+    spell: list[Act] = [text("<think>"), *hm, *hm, *hm, text("</think>Well.\n"), 2.0]
     asked, _ = await ask_raw([HEAD, *spell, *spell, END], deadlines=vp.Deadlines(thinking_s=11.0))
     assert isinstance(asked.end.error, IncompleteReply)
     assert asked.took_s == 13.0

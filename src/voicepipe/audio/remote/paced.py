@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PacedOutput", "PacingStatistics"]
 
+MOST_BUFFER_S: Final = 1.5
+"""An output that plays nothing for 2 s has failed, so no peer may keep audio for as long."""
+
 SEND_S: Final = 5.0
 """A peer is gone if one message cannot be sent within this time. The turn has failed before that: see `Playback`."""
 
@@ -60,7 +63,7 @@ class PacedOutput(Output):
 
     For a peer that buffers audio, as telephone lines do, also implement `clear`; otherwise it goes on speaking after an
     interruption. For a peer that reports what it has played, implement `mark` and pass its reports to `marked`; the
-    history is then exact to 0.2 s. Otherwise audio counts as played by the clock, from when it was sent.
+    history is then exact to 0.2 s. Otherwise audio counts as played by the clock, `peer_buffer_s` after it was sent.
 
     One task awaits these three methods, one after another. Each may take 5 s; a longer one ends the session with an
     `AudioError`. An error that they raise also ends the session and names this output. A peer that has hung up is not
@@ -70,7 +73,13 @@ class PacedOutput(Output):
 
     Attributes:
         sample_rate: Samples per second that `send` gets, 8000 to 192000 and a multiple of 50.
+        peer_buffer_s: How long audio is on its way and in the peer's jitter buffer before it is played, 0 to 1.5 s. A
+            reply has been heard, and a session that ends after its reply ends, only after that. A peer that reports
+            what it has played needs no such guess.
     """
+
+    sample_rate: int = 24_000
+    peer_buffer_s: float = 0.2
 
     _pacing: Pacing | None = None  # created by `attach`, so that a subclass need not call our __init__
     _beat: Beat
@@ -136,6 +145,10 @@ class PacedOutput(Output):
             raise ConfigurationError(
                 f"{self.name}: sample_rate must be 8000 to 192000 and a multiple of 50, not {rate}; e.g. 8000 or 24000"
             )
+        if not 0 <= self.peer_buffer_s <= MOST_BUFFER_S:
+            raise ConfigurationError(
+                f"{self.name}: peer_buffer_s must be 0 to {MOST_BUFFER_S:g} seconds, not {self.peer_buffer_s!r}"
+            )
         if self._is_attached:
             raise ConfigurationError(f"{self.name} is already in a session; create one for each session")
         self._is_attached = True
@@ -144,7 +157,7 @@ class PacedOutput(Output):
         self._writers, self._busy_since = [], None
         has_marks = type(self).mark is not PacedOutput.mark
         with self._beat.joined(self._on_tick):
-            self._pacing = Pacing(rate, has_marks=has_marks, tick=self._beat.number)
+            self._pacing = Pacing(rate, has_marks=has_marks, tick=self._beat.number, buffer_s=self.peer_buffer_s)
             try:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._send_all, self._pacing, name=f"voicepipe {self.name} sends")

@@ -34,17 +34,23 @@ KNOWN_MARKS: Final = 50
 
 
 class Playhead:
-    """How much of what was sent has been played, by the clock, in samples."""
+    """How much of what was sent has been played, by the clock, in samples.
 
-    def __init__(self, sample_rate: int) -> None:
+    Args:
+        sample_rate: Samples per second.
+        buffer_s: How long a frame is kept by the peer and on the way there before it is played.
+    """
+
+    def __init__(self, sample_rate: int, buffer_s: float = 0.0) -> None:
         self._sample_rate = sample_rate
+        self._buffer_s = buffer_s
         self._played = 0
         self._frames: deque[tuple[float, int]] = deque()  # when each begins to play, and its samples
         self._until_s = -math.inf
 
     def add(self, samples: int, now: float) -> None:
         """Add a frame that has reached the peer: this many samples, then silence up to 20 ms."""
-        begins_s = max(self._until_s, now)
+        begins_s = max(self._until_s, now + self._buffer_s)
         self._frames.append((begins_s, samples))
         self._until_s = begins_s + FRAME_S
         self.played(now)  # drops frames that have been played, or an hour of them would be kept
@@ -74,13 +80,14 @@ class Pacing:
         sample_rate: Samples per second, a multiple of 50.
         has_marks: Whether the peer reports what it has played.
         tick: The number of the newest tick.
+        buffer_s: How long the peer keeps audio before it plays it, if it does not report what it has played.
 
     Attributes:
         flushes: Flushes so far.
         frames: Frames sent so far.
     """
 
-    def __init__(self, sample_rate: int, *, has_marks: bool, tick: int) -> None:
+    def __init__(self, sample_rate: int, *, has_marks: bool, tick: int, buffer_s: float = 0.0) -> None:
         self.flushes = self.frames = 0
         self._sample_rate = sample_rate
         self._frame_bytes = sample_rate // 50 * 2
@@ -89,7 +96,7 @@ class Pacing:
         self._short_ticks = 0
         self._in_flight = 0  # samples of the frame that is being sent
         self._must_clear = self._has_sent = False
-        self._playhead = Playhead(sample_rate)
+        self._playhead = Playhead(sample_rate, 0.0 if has_marks else buffer_s)
         self._has_marks = has_marks
         self._marks: dict[str, int] = {}  # samples that will have been played when the mark is reported
         self._marks_made = 0

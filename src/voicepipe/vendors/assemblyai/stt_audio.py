@@ -101,12 +101,16 @@ class Backlog:
             self._keep(pcm[at : at + self._piece_bytes], start_s + at / 2 / self._rate)
         self._rest = pcm[whole:]
 
-    def end(self) -> None:
-        """Record that no more audio comes; silence fills up the last piece."""
+    def complete(self) -> None:
+        """Make a piece of the audio that is left; silence fills it up."""
         if self._rest:
             start_s = self._end_s - len(self._rest) / 2 / self._rate
             self._keep(self._rest.ljust(self._piece_bytes, b"\0"), start_s)
             self._rest = b""
+
+    def end(self) -> None:
+        """Record that no more audio comes."""
+        self.complete()
         self.is_ended = True
 
     def take(self, *, is_behind: bool) -> Piece | None:

@@ -14,10 +14,11 @@ import anyio
 
 from voicepipe.errors import AudioError, VendorError
 from voicepipe.events import AudioDropped, RecogniserLost
+from voicepipe.hearing.endpointing import audio_on_its_way
 from voicepipe.vendors.assemblyai.key import VENDOR
 from voicepipe.vendors.assemblyai.parameters import CHANGEABLE, is_word_by_word, sent_name
 from voicepipe.vendors.assemblyai.socket import SocketClosed
-from voicepipe.vendors.assemblyai.stt_audio import Backlog
+from voicepipe.vendors.assemblyai.stt_audio import PIECE_S, Backlog
 from voicepipe.vendors.assemblyai.stt_link import connect
 from voicepipe.vendors.assemblyai.stt_protocol import (
     FORCE_ENDPOINT,
@@ -58,6 +59,9 @@ RENEW_AGAIN_S: Final = 60.0
 QUIET_S: Final = 1.0
 """Nobody is speaking when it has been quiet for this long."""
 
+LATE_PIECES: Final = round(4.0 / PIECE_S)
+"""So much may wait for a service that catches up with late audio; less than is held, or it would be dropped."""
+
 REPORT_DROPPED_S: Final = 0.5
 """Dropped audio is reported once it amounts to this much."""
 
@@ -90,7 +94,10 @@ class Call:
         )
         self._attempts = Attempts()
         self._news = anyio.Event()
+        self._is_forced = False
         self._force_at: int | None = None
+        self._is_sending = False
+        self._room = anyio.Event()
         self._reported_dropped_s = 0.0
         self._link: Link
         self._tasks: TaskGroup
@@ -127,7 +134,7 @@ class Call:
 
     def force_endpoint(self) -> None:
         """End the caller's turn with the audio that has come so far."""
-        self._force_at = self._backlog.pushed
+        self._is_forced = True
         self._news.set()
 
     async def run(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing]) -> None:
@@ -185,6 +192,10 @@ class Call:
             backlog.push(frame)
             self._news.set()
             self._report_dropped(backlog.dropped_s)
+            # Audio that came late waits in the session's queue, where it is not taken for lag.
+            while self._is_sending and backlog.pushed - backlog.taken >= LATE_PIECES:
+                self._room = anyio.Event()
+                await self._room.wait()
         backlog.end()
         self._news.set()
         listening.deadline = anyio.current_time() + LAST_WORDS_S
@@ -196,10 +207,12 @@ class Call:
 
     async def _send(self, link: Link) -> None:
         """Send audio and settings until the connection ends or the caller hangs up."""
+        self._is_sending = True
         try:
             while link.successor is None:
                 await self._send_control(link)
                 piece = self._backlog.take(is_behind=link.has_to_catch_up(anyio.current_time()))
+                self._room.set()
                 if piece is None and self._backlog.is_ended:
                     break
                 if piece is None:
@@ -213,6 +226,9 @@ class Call:
             await link.terminate(TERMINATE_S)
         except SocketClosed:
             return  # the reader sees why
+        finally:
+            self._is_sending = False
+            self._room.set()
 
     async def _send_piece(self, link: Link, piece: Piece) -> bool:
         """Send a piece of audio; return whether the service still responds."""
@@ -240,6 +256,11 @@ class Call:
             link.known |= changes
             if changes:
                 await link.socket.send(update_message(changes))
+        if self._is_forced:
+            await audio_on_its_way()
+            self._is_forced = False
+            self._backlog.complete()
+            self._force_at = self._backlog.pushed
         if self._force_at is not None and self._backlog.taken >= self._force_at:
             self._force_at = None
             await link.socket.send(FORCE_ENDPOINT)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from voicepipe.core.context import AnySession
     from voicepipe.flow import Sentence, WordMark
+    from voicepipe.speaking.voice_pace import StartBuffer
 
 __all__ = ["AssemblyAITTS"]
 
@@ -70,6 +71,7 @@ class AssemblyAITTS(TTSSink):
             estimated.
         inactivity_timeout_s: How long the service keeps a session without a message, 5 to 120 s; one is sent twice as
             often.
+        start_buffer_s: How long after its first audio a sentence is played; see `TTSSink`.
 
     Raises:
         ConfigurationError: A value is invalid; raised here, or when a session starts and the service refuses it.
@@ -96,6 +98,7 @@ class AssemblyAITTS(TTSSink):
         api_key_env: str = KEY_ENV,
         word_boundaries: bool = True,
         inactivity_timeout_s: int = 120,
+        start_buffer_s: StartBuffer = 0.0,
     ) -> None:
         super().__init__()
         if not voice_id.strip():
@@ -113,6 +116,7 @@ class AssemblyAITTS(TTSSink):
         self.model_id = model_id
         self.word_boundaries = word_boundaries
         self.inactivity_timeout_s = inactivity_timeout_s
+        self.start_buffer_s = start_buffer_s
         self.url = socket_url("AssemblyAITTS", PATH, REGIONS, region=region, host=host, url=url)
         self._credentials = credentials("AssemblyAITTS", self.url, api_key, api_key_env)
 

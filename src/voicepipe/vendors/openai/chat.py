@@ -10,27 +10,27 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast, get_args
 from weakref import WeakKeyDictionary
 
+from voicepipe.core.failures import named
 from voicepipe.errors import ConfigurationError, IncompleteReply, VendorError
-from voicepipe.events import ModelUsage, RateLimitNear, RequestRetried
-from voicepipe.flow import ReplyEnd
+from voicepipe.events import RequestRetried
 from voicepipe.http.address import host_of
 from voicepipe.http.client import HTTPClient
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
 from voicepipe.model.window import Window
 from voicepipe.vendors.credentials import Credentials, authorization, without_key
-from voicepipe.vendors.openai.completion import Answer, Part, Unspoken
+from voicepipe.vendors.extras import Extras
+from voicepipe.vendors.openai.answer import Answer
 from voicepipe.vendors.openai.conversation_json import Conversation, check_settings
 from voicepipe.vendors.openai.deadlines import Deadlines
 from voicepipe.vendors.openai.exchange import PATH, Exchange
 from voicepipe.vendors.openai.retry import persist
 from voicepipe.vendors.openai.schemas import SchemaForm, SchemaTexts
-from voicepipe.vendors.openai.services import GATEWAY_URL, filler_of, service_at
+from voicepipe.vendors.openai.services import GATEWAY_URL, LimitField, filler_of, service_at
 from voicepipe.vendors.openai.spoken_text import SpokenText
-from voicepipe.vendors.openai.usage import RateLimit, Usage
+from voicepipe.vendors.openai.turn_outbox import TurnOutbox
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -54,6 +54,7 @@ class LLMStreamStage(Model):
 
     LLMStreamStage("Keep replies short.")                                            # the key is in ASSEMBLYAI_API_KEY
     LLMStreamStage(base_url="http://127.0.0.1:11434/v1", model="llama3.2")
+    LLMStreamStage(base_url="https://ada.openai.azure.com/openai/deployments/gpt", params={"api-version": "2024-10-21"})
     LLMStreamStage(adjust=lambda request, turn: replace(request, model="gpt-5.2") if request.step else request)
 
     A request that fails before anything of its reply was used is sent again: at once, and then after a short pause. No
@@ -68,8 +69,15 @@ class LLMStreamStage(Model):
             own address or simulated on this machine, and the model is "gpt-5.2".
         api_key: The key. Over plain http it is sent only to this machine.
         api_key_env: Name of the environment variable that holds the key, read when the pipeline is opened. Without it
-            and `api_key`, the gateway's key is read from ASSEMBLYAI_API_KEY; that key is sent to no other host.
+            and `api_key`, a known service's key is read from its usual variable (ASSEMBLYAI_API_KEY, OPENAI_API_KEY,
+            AZURE_OPENAI_API_KEY, GEMINI_API_KEY, GROQ_API_KEY, MISTRAL_API_KEY, DEEPSEEK_API_KEY, OPENROUTER_API_KEY);
+            that key is sent to no other host.
+        headers: Further headers of each request. Over plain http one that may hold a key is sent only to this machine.
+            A header that carries the key itself, e.g. {"authorization": "Bearer ..."}, takes the place of `api_key`.
+        params: Query parameters of each request, e.g. Azure's {"api-version": "2024-10-21"}.
         max_tokens: Limit of a reply, in the model's tokens; None leaves it to the service.
+        max_tokens_field: The field that carries the limit. OpenAI's reasoning models take no other than
+            "max_completion_tokens". None chooses it where the service is known, and is "max_tokens" elsewhere.
         temperature: 0 to 2; None leaves it to the service.
         extra_body: Further fields of the request's body, e.g. {"reasoning_effort": "low"}. To the gateway
             `fallback_config: {"retry": false}` is sent unless this holds `fallback_config` or `fallbacks`: the
@@ -102,7 +110,10 @@ class LLMStreamStage(Model):
         model: str = "",
         api_key: str | SecretStr | None = None,
         api_key_env: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
         max_tokens: int | None = 300,
+        max_tokens_field: LimitField | None = None,
         temperature: float | None = None,
         extra_body: Mapping[str, Any] | None = None,
         deadlines: Deadlines | None = None,
@@ -114,9 +125,19 @@ class LLMStreamStage(Model):
     ) -> None:
         host = host_of(base_url, PATH)
         self._service = service_at(host, model, self.name)
+        self._extras = Extras(self.name, base_url, host, headers, params)
         self._credentials = Credentials(
-            self.name, base_url, host, api_key=api_key, api_key_env=api_key_env, usual_env=self._service.key_env
+            self.name,
+            base_url,
+            host,
+            api_key=api_key,
+            api_key_env=api_key_env,
+            usual_env=self._service.key_env,
+            own_header=self._service.header if self._extras.carries(self._service.header) else "",
         )
+        if max_tokens_field not in (None, *get_args(LimitField)):
+            known = " or ".join(map(repr, get_args(LimitField)))
+            raise ConfigurationError(f"LLMStreamStage: max_tokens_field must be {known}, not {max_tokens_field!r}")
         if window is not None and not isinstance(cast("object", window), Window):
             raise ConfigurationError(f"LLMStreamStage: window must be a Window(...) or None, not {window!r}")
         if adjust is not None and not callable(adjust):
@@ -128,6 +149,7 @@ class LLMStreamStage(Model):
         self.window = window
         self.streams = streams
         self.begins_in_thoughts = begins_in_thoughts
+        self._limit_field: LimitField = max_tokens_field or self._service.limit_field
         self._adjust = adjust
         self._schemas = SchemaTexts(schemas, self.name)
         own = Request(messages=(), max_tokens=max_tokens, temperature=temperature, extra_body=extra_body or {})
@@ -139,8 +161,12 @@ class LLMStreamStage(Model):
     async def open(self) -> AsyncGenerator[None]:
         """Keep one pool of warm connections for all sessions."""
         key = self._credentials.read()
+        service, extras = self._service, self._extras
         self._http = HTTPClient(
-            self.base_url, authorization(key, self._service.scheme), hide=partial(without_key, key=key)
+            self.base_url,
+            {**authorization(key, service.scheme, service.header), **extras.headers},
+            hide=lambda text: extras.hidden(without_key(text, key)),
+            params=extras.params,
         )
         self._schemas = SchemaTexts(self._schemas.form, self.name)
         self._conversations: WeakKeyDictionary[SessionContext, dict[str, Conversation]] = WeakKeyDictionary()
@@ -158,7 +184,8 @@ class LLMStreamStage(Model):
         limits = self.deadlines if self.streams else None
 
         async def ask() -> None:
-            reply = _TurnOutbox(outbox, turn, asked.model)
+            reply = TurnOutbox(outbox, turn, asked, self._http.vendor, len(body.encode("utf-8", "replace")))
+            turn.before_end(reply.report)
             turn.timeline.mark_again("llm_request")
             try:
                 await Exchange(self._http, body, reply, limits=limits, filler=filler, spoken=self._spoken(asked)).run()
@@ -198,7 +225,7 @@ class LLMStreamStage(Model):
         if system is None and isinstance(self.system, str):
             system = self.system
         elif system is None:
-            system = cast("Callable[[AnySession], str]", self.system)(turn.session) if turn else ""
+            system = self._prompt(turn.session) if turn else ""
         filled = replace(
             request,
             system=system,
@@ -208,7 +235,8 @@ class LLMStreamStage(Model):
             extra_body={**own.extra_body, **request.extra_body} if request.extra_body else own.extra_body,
         )
         if self._adjust and turn:
-            filled = self._adjust(filled, turn)
+            with named(f"{_name_of(self._adjust)}, the adjust function of {self.name}"):
+                filled = self._adjust(filled, turn)
             if not isinstance(cast("object", filled), Request):
                 if inspect.iscoroutine(filled):
                     filled.close()
@@ -223,43 +251,20 @@ class LLMStreamStage(Model):
         # Data that was asked for may look like a call.
         return SpokenText(begins_in_thoughts=self.begins_in_thoughts, keeps_json=asked.response_format is not None)
 
+    def _prompt(self, session: AnySession) -> str:
+        """Return what the application's prompt function writes; what it raises carries that function's name."""
+        write = cast("Callable[[AnySession], str]", self.system)
+        with named(f"the prompt function {_name_of(write)}"):
+            return write(session)
+
     def _body(self, asked: Request, conversation: Conversation, *, stream: bool) -> str:
         schemas = self._schemas.text(asked.tools, asked.response_format)
-        return conversation.body(asked, stream=stream, schemas=schemas)
+        return conversation.body(asked, stream=stream, schemas=schemas, limit_field=self._limit_field)
 
     def __repr__(self) -> str:
         """Show the model and where it is; never the key."""
         return f"<LLMStreamStage {self.model} at {self.base_url}>"
 
 
-class _TurnOutbox:
-    """Takes the parts of a reply: words and calls go on to the pipeline, what was counted goes to the application.
-
-    Attributes:
-        is_used: Whether the pipeline has something of the reply.
-    """
-
-    def __init__(self, outbox: Outbox[ReplyPart], turn: Turn, model: str) -> None:
-        self.is_used = False
-        self._outbox = outbox
-        self._turn = turn
-        self._model = model
-        self._usage: Usage | None = None
-
-    async def send(self, item: Part, /) -> None:
-        """Take a part of the reply. See `Outbox.send`."""
-        if isinstance(item, Usage):
-            self._usage = item  # some services count in each event; the last one is right
-        elif isinstance(item, RateLimit):
-            if item.is_near:
-                left = {"remaining": item.remaining, "limit": item.limit}
-                self._turn.emit(RateLimitNear(turn_id=self._turn.turn_id, reset_s=item.reset_s, **left))
-        elif not isinstance(item, Unspoken):
-            self.is_used |= not isinstance(item, ReplyEnd)
-            await self._outbox.send(item)
-
-    def close(self) -> None:
-        """Report the tokens. A turn that is over reports nothing after its terminal event."""
-        if (usage := self._usage) is not None and not self._turn.is_over:
-            counts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-            self._turn.emit(ModelUsage(turn_id=self._turn.turn_id, model=usage.model or self._model, **counts))
+def _name_of(function: object) -> str:
+    return getattr(function, "__name__", type(function).__name__)

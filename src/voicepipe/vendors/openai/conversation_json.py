@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage, check_calls
+from voicepipe.vendors.loose_json import is_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from voicepipe.model.model import Request
     from voicepipe.model.window import Window
+    from voicepipe.vendors.openai.services import LimitField
 
-__all__ = ["Conversation", "check_settings", "messages_json"]
+__all__ = ["Conversation", "check_settings", "messages_json", "was_answered"]
 
 OWN_FIELDS: Final = {"messages", "stream", "tools", "model"}
 """Fields of a body that the stage sets itself."""
@@ -59,19 +61,20 @@ class Conversation:
         # With the message, so that its id is not used again.
         self._final: dict[int, tuple[Message, str]] = {}
 
-    def body(self, request: Request, *, stream: bool, schemas: str = "") -> str:
+    def body(self, request: Request, *, stream: bool, schemas: str = "", limit_field: LimitField = "max_tokens") -> str:
         """Return the body of a request.
 
         Args:
             request: What is asked, with the conversation.
             stream: Whether the reply should come in pieces.
             schemas: Its tools and format as JSON text, each after a comma. See `SchemaTexts`.
+            limit_field: The field that limits the reply.
 
         Raises:
             ConfigurationError: A call has no id, no result, or the id of another call.
         """
         messages = self.rendered(request.system or "", request.messages)
-        return f'{_dumped(_fields(request, stream=stream))[:-1]}{schemas},"messages":{messages}}}'
+        return f'{_dumped(_fields(request, limit_field, stream=stream))[:-1]}{schemas},"messages":{messages}}}'
 
     def rendered(self, system: str, messages: Sequence[Message]) -> str:
         """Return the messages as a JSON array."""
@@ -119,6 +122,21 @@ class Conversation:
         self._final = {key: known for key, known in self._final.items() if key in kept}
 
 
+def was_answered(messages: Sequence[Message]) -> bool:
+    """Return whether the model said something to the caller before it called tools, and all of them succeeded.
+
+    Then it may have nothing to add to their results.
+    """
+    replies: list[AssistantMessage] = []
+    for message in reversed(messages):
+        if isinstance(message, UserMessage):
+            break
+        replies.append(message)
+    calls = [call for reply in replies for call in reply.calls]
+    has_words = any(reply.text.strip() for reply in replies if reply.calls)
+    return has_words and all(call.status == "done" for call in calls)
+
+
 def check_settings(request: Request, part: str) -> None:
     """Refuse invalid settings.
 
@@ -163,11 +181,12 @@ def _names(request: Request) -> list[str]:
     return [str(tool["function"]["name"]) for tool in request.tools]
 
 
-def _fields(request: Request, *, stream: bool) -> dict[str, Any]:
+def _fields(request: Request, limit_field: LimitField, *, stream: bool) -> dict[str, Any]:
     """Return the body of a request without its messages, tools and format."""
     fields: dict[str, Any] = {"model": request.model, "stream": stream}
-    if request.max_tokens is not None:
-        fields["max_tokens"] = request.max_tokens
+    # A service refuses two limits.
+    if request.max_tokens is not None and not {"max_tokens", "max_completion_tokens"} & set(request.extra_body):
+        fields[limit_field] = request.max_tokens
     if request.temperature is not None:
         fields["temperature"] = request.temperature
     fields |= request.extra_body
@@ -235,12 +254,10 @@ def _refuse(constant: str) -> float:
 
 
 def _sendable(arguments: str, filler: str) -> str:
-    """Return the arguments as the model wrote them; the filler in place of broken ones, which some servers refuse."""
-    try:
-        values = json.loads(arguments)
-    except (ValueError, RecursionError):
+    """Return the arguments as the model wrote them. What is no object is put into one: some servers refuse it."""
+    if "".join(arguments.split()) in ("", "{}"):
         return filler
-    return arguments if isinstance(values, dict) and values else filler
+    return arguments if is_object(arguments) else _dumped({"unreadable_arguments": arguments})
 
 
 def _sendable_name(name: str) -> str:

@@ -15,9 +15,11 @@ import anyio
 
 from voicepipe.errors import VendorError
 from voicepipe.http.refusals import failure
-from voicepipe.vendors.openai.completion import CompletionParser, Part, unfinished
+from voicepipe.vendors.openai.answer import unfinished
+from voicepipe.vendors.openai.completion import CompletionParser, Part
 from voicepipe.vendors.openai.deadlines import Deadlines, Patience, PatienceForAll
 from voicepipe.vendors.openai.usage import limit_in
+from voicepipe.vendors.openai.verdicts import weighed
 
 if TYPE_CHECKING:
     from voicepipe.core.channel import Outbox
@@ -79,10 +81,10 @@ class Exchange:
                 for limit in limit_in(response.header):
                     await self._outbox.send(limit)
                 if response.status != 200:
-                    raise await response.refusal(until=self._patience.until)
+                    raise await response.refusal(until=self._patience.until, weighed=weighed)
                 if await self._is_stream(response):
                     await self._read_stream(response)
-                    if self._parser.is_over:
+                    if self._parser.has_ended:
                         is_read_on = True
                         await self._http.read_on(response, lambda: self._read_rest(response))
                 else:
@@ -121,7 +123,7 @@ class Exchange:
                 for part in self._parser.feed(data, name):
                     patience.saw(part)
                     await self._outbox.send(part)
-                if self._parser.is_over:
+                if self._parser.has_ended:
                     return
                 patience.renew(now := anyio.current_time(), held_s=now - came_s)
                 wait.deadline = patience.until

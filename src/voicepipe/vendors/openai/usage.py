@@ -12,12 +12,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from voicepipe.model.model import Usage
 from voicepipe.vendors.loose_json import as_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["RateLimit", "Usage", "limit_in", "usage_in"]
+__all__ = ["RateLimit", "limit_in", "usage_in"]
 
 NEAR: Final = 0.2
 """Below this part of the limit few requests are left, ..."""
@@ -32,21 +33,6 @@ DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d
 
 LONGEST_S: Final = 1e6
 """A larger number of seconds is a date, and this library has no calendar."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """The tokens of one request.
-
-    Attributes:
-        model: The model that replied, as the service names it.
-        input_tokens: Tokens of the request.
-        output_tokens: Tokens of the reply.
-    """
-
-    model: str
-    input_tokens: int
-    output_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

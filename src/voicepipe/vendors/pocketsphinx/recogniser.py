@@ -17,6 +17,7 @@ import anyio
 from voicepipe.core.worker import WorkerThread
 from voicepipe.errors import AudioError, ConfigurationError, MissingExtra
 from voicepipe.flow import AudioFrame, EarlyTranscript, Hearing, Transcript
+from voicepipe.hearing.endpointing import EndpointRequests
 from voicepipe.hearing.stt import Recogniser
 from voicepipe.vendors.pocketsphinx.utterances import BLOCK_S, START_BLOCKS, Endpoint, UtteranceDetector
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.core.context import AnySession
+    from voicepipe.flow import SpeechEnded, SpeechStarted
     from voicepipe.vendors.pocketsphinx.grammar import Grammar
 
 __all__ = ["PocketsphinxRecogniser"]
@@ -63,6 +65,7 @@ class PocketsphinxRecogniser(Recogniser):
     _worker: WorkerThread
     _loaded: Grammar
     _ear: _Ear
+    _endpoints: EndpointRequests | None = None
 
     def __init__(self, grammar: str, *, silence_s: float = 0.28, dither: float = 30.0) -> None:
         if not dither >= 0:
@@ -84,11 +87,13 @@ class PocketsphinxRecogniser(Recogniser):
         """Make the call's own decoder and detector."""
         del session
         self._ear = await self._worker.run(_Ear, self._loaded, self.dither)
+        self._endpoints = EndpointRequests()
         yield
 
     async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: AnySession) -> None:
         """Turn audio into what was heard. See `Recogniser.recognise`."""
         del session
+        assert self._endpoints is not None  # noqa: S101 - `attach` comes first
         ear, blocks = self._ear, _Blocks(self.sample_rate)
         detector = UtteranceDetector(self.silence_s)
         undecoded: deque[bytes] = deque()
@@ -104,12 +109,22 @@ class PocketsphinxRecogniser(Recogniser):
             if said:
                 await outbox.send(Transcript(said, endpoint.speech_ended_s, endpoint_s))
 
-        async for frame in inbox:
+        async def happened(events: list[SpeechStarted | SpeechEnded | Endpoint]) -> None:
+            for event in events:
+                await (finish(event) if isinstance(event, Endpoint) else outbox.send(event))
+
+        while True:
+            try:
+                frame = await self._endpoints.next(inbox)
+            except anyio.EndOfStream:
+                break
+            if frame is None:
+                await happened(detector.hang_up(blocks.end_s))
+                continue
             for start_s, clean in blocks.feed(frame):
                 block = ear.with_noise(clean)
                 undecoded.append(block)
-                for event in detector.feed(start_s, is_speech=ear.is_speech(block)):
-                    await (finish(event) if isinstance(event, Endpoint) else outbox.send(event))
+                await happened(detector.feed(start_s, is_speech=ear.is_speech(block)))
                 if not detector.in_utterance:
                     while len(undecoded) > kept:
                         undecoded.popleft()
@@ -119,8 +134,12 @@ class PocketsphinxRecogniser(Recogniser):
                 if said and said != text:
                     text = said
                     await outbox.send(EarlyTranscript(text))
-        for event in detector.hang_up(blocks.end_s):
-            await (finish(event) if isinstance(event, Endpoint) else outbox.send(event))
+        await happened(detector.hang_up(blocks.end_s))
+
+    def force_endpoint(self) -> None:
+        """End the caller's turn with the audio so far, if there is speech in it. Never waits."""
+        if self._endpoints is not None:
+            self._endpoints.ask()
 
     def __repr__(self) -> str:
         """Show the settings; the grammar is long."""

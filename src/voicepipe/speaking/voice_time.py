@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["Pace"]
+__all__ = ["VoiceTime"]
 
 NO_AUDIO_S: Final = 5.0
 """How long TTS may take until the first audio of a sentence, and between two pieces of it."""
@@ -22,7 +22,7 @@ SLOWEST_CHARACTER_S: Final = 1.0
 """The audio of a sentence may last 10 s and a second for each character; a voice that goes on is stuck."""
 
 
-class Pace:
+class VoiceTime:
     """The time that one sentence has taken so far.
 
     Args:

@@ -1,0 +1,349 @@
+"""From a source to the frames that a recogniser hears: stamps, late audio, lag, and audio that stops.
+
+Rule 1: nothing here waits for the recogniser, so a source can deliver from a callback.
+Rule 2: late audio is no lag. What arrives together is taken whole; only a reader that is slower than speech loses
+        audio, the oldest first, and every lost frame is counted.
+Rule 3: audio that stops is not silence. For 2 s the recogniser hears nothing of a gap, so that what arrives late is
+        heard as if it had come in time; after that it is given the silence that the gap was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Final, cast
+
+import anyio
+
+from voicepipe.audio.pcm import FRAME_S, frames_of
+from voicepipe.audio.resample import resampler
+from voicepipe.core.abandon import run_abandonably
+from voicepipe.core.failures import named
+from voicepipe.errors import AudioError, StageError
+from voicepipe.events import AudioDropped, AudioResumed, AudioStopped
+from voicepipe.flow import AudioFrame
+from voicepipe.hearing.stretches import SpeechStretches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from voicepipe.audio.source import Source
+    from voicepipe.core.channel import Channel, Outbox
+    from voicepipe.core.context import SessionContext
+    from voicepipe.flow import Hearing
+
+__all__ = ["LATE_FRAMES", "WAITING_FRAMES", "Intake", "Reports"]
+
+WAITING_FRAMES: Final = 25
+"""How far a reader may fall behind: 0.5 s in frames of 20 ms. Live audio must not lag."""
+
+LATE_FRAMES: Final = 500
+"""Late audio that is taken whole: 10 s, as after a gap of a mobile network."""
+
+SPEECH_ENDS_S: Final = 0.1
+"""Without audio for so long, speech counts as ended for interruptions: five frames that did not come."""
+
+SILENCE_S: Final = 2.0
+"""Without audio for so long, the recogniser is given silence, and the application an `AudioStopped`."""
+
+SILENT_FOR_S: Final = 10.0
+"""Of a gap so much is given as silence: more than any recogniser waits for. A call that is held costs nothing."""
+
+SILENCE_STEP_S: Final = 0.1
+"""From then on silence is given in steps of this length: a wake-up for each frame would cost as much as speech."""
+
+STOOD_STILL_S: Final = 0.05
+"""A timer that fires later than this says that the loop stood still, not that no audio came: it waits to be read."""
+
+CLOCK_SLIP_S: Final = 0.1
+"""A source's samples are its clock, until it differs from the loop's by this much: then audio is missing."""
+
+REPORT_DROPPED_S: Final = 0.1
+"""Dropped audio is reported once it amounts to this much, so that a lag does not flood the application."""
+
+LONGEST_PIECE_S: Final = 1.0
+"""Sources may give so much audio at a time, and nothing until the next piece."""
+
+TOGETHER_S: Final = 0.005
+"""Pieces that come within this time came together, as one message of a transport does."""
+
+EXACT_S: Final = 1e-6
+"""Times within this are the same: they are sums of frame lengths."""
+
+
+class Reports:
+    """The outbox of whatever turns audio into what was heard. It ends speech when the audio stops.
+
+    Args:
+        outbox: Where the reports go.
+        check: Raises for what is no report.
+    """
+
+    def __init__(self, outbox: Outbox[Hearing], check: Callable[[Hearing], None] | None = None) -> None:
+        self.stretches = SpeechStretches()
+        self._check = check
+        self._outbox = outbox
+        self._intake: Intake | None = None
+
+    def listen_to(self, intake: Intake) -> None:
+        """Learn from this intake when audio stops."""
+        self._intake = intake
+
+    async def send(self, event: Hearing, /) -> None:
+        """Pass on a report of the recogniser. See `Outbox.send`."""
+        if self._check is not None:
+            self._check(event)
+        intake = self._intake
+        await self.pass_on(self.stretches.reported(event, intake.stopped_s if intake is not None else None))
+        if intake is not None and self.stretches.is_open:
+            intake.look_again()
+
+    async def pass_on(self, events: list[Hearing]) -> None:
+        """Send events as they are."""
+        for event in events:
+            await self._outbox.send(event)
+
+    def close(self) -> None:
+        """Close the outbox. See `Outbox.close`."""
+        self._outbox.close()
+
+
+class Intake:
+    """Takes one source's audio, and never waits for whoever reads its frames.
+
+    Args:
+        session: The call; it is told of dropped audio and of gaps.
+        source: Whose audio it is.
+        rate: Samples per second of the frames.
+        outbox: Takes the frames; needs room for `WAITING_FRAMES + LATE_FRAMES`.
+        reports: Where the recogniser reports what it heard.
+        is_deaf: Whether silence is heard at a moment in place of what the source gives; None for never.
+    """
+
+    def __init__(
+        self,
+        session: SessionContext,
+        source: Source,
+        rate: int,
+        outbox: Channel[AudioFrame],
+        reports: Reports,
+        is_deaf: Callable[[float], bool] | None,
+    ) -> None:
+        self._session = session
+        self._source = source
+        self._rate = rate
+        self._outbox = outbox
+        self._reports = reports
+        self._is_deaf = is_deaf
+        self._resampler = resampler(source.sample_rate, rate, source.name, "the recogniser")
+        self._frame_bytes = 2 * int(FRAME_S * rate)
+        self._rest = b""
+        self._held: list[bytes] = []  # audio after a gap, until it is known how much of it has arrived together
+        self._next_s = -math.inf  # time of the next frame's first sample
+        self._came_s = anyio.current_time()  # when audio came last
+        self._intervals_s: deque[float] = deque(maxlen=4)  # between the newest arrivals
+        self._end_s = self._came_s  # where the audio ended
+        self._is_silent = False  # the recogniser is being given silence
+        self._silence_due_s = math.inf
+        self._gap_s: float | None = None  # how long the gap was that has just ended
+        self._reader = _ReaderLag()
+        self._dropped_frames = 0
+        self._reported_s = 0.0
+        self._news = anyio.Event()
+        self._expect_more(self._came_s)
+        reports.listen_to(self)
+
+    async def run(self) -> None:
+        """Take in the source's audio until the caller hangs up."""
+        name = self._source.name
+        with named(name):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch, name=f"voicepipe {name} gaps")
+                await run_abandonably(self._source.pump, self, name=name, report=self._session.emit)
+                tasks.cancel_scope.cancel()
+            self._flush()
+        self._outbox.close()  # not after an error, which is no hang-up
+
+    # --- audio comes --------------------------------------------------------------------------------------------------
+
+    def __call__(self, pcm: bytes) -> None:
+        """Take a piece of audio, of any length. Never waits.
+
+        Raises:
+            AudioError: The bytes are no whole samples.
+        """
+        if self._outbox.is_abandoned:
+            return  # the recogniser reported that the caller hung up
+        if not isinstance(cast("object", pcm), (bytes, bytearray, memoryview)):
+            found = f"{self._source.name} must give bytes of PCM, not {type(pcm).__name__}"
+            raise StageError(found, part=self._source.name)
+        if len(pcm) % 2:
+            raise AudioError(f"{self._source.name} must give whole 16-bit samples, not {len(pcm)} bytes")
+        now = anyio.current_time()
+        if self._resampler is not None:
+            pcm = self._resampler.feed(pcm)
+        if self._is_deaf is not None and self._is_deaf(now):
+            pcm = bytes(len(pcm))
+        if now >= self._speech_ends_s:
+            self._gap_s = now - self._came_s
+        if now - self._came_s > TOGETHER_S and self._next_s > -math.inf:
+            self._intervals_s.append(now - self._came_s)
+        self._came_s = now
+        self._expect_more(now)
+        is_missing = now - self._seconds(len(self._rest) + len(pcm)) - self._next_s > CLOCK_SLIP_S
+        if self._held or self._is_silent or is_missing:
+            # One step of the loop later all that was late has come, and can be given the time when it was spoken.
+            self._held.append(pcm)
+            self._news.set()
+        else:
+            self._take(pcm, now)
+            if self._gap_s is not None:
+                self._news.set()
+
+    def _flush(self) -> None:
+        """The caller hung up: send what is left, of late audio, of the last frame and in the resampler."""
+        self._release(anyio.current_time())
+        if not self._outbox.is_abandoned:
+            self._send_rest()
+
+    def _take(self, pcm: bytes, now: float) -> None:
+        pcm = self._rest + pcm
+        arrived_s = now - self._seconds(len(pcm))
+        if abs(arrived_s - self._next_s) > CLOCK_SLIP_S:
+            self._next_s = arrived_s
+        frames = frames_of(pcm, self._rate)
+        self._rest = frames.pop() if frames and len(frames[-1]) < self._frame_bytes else b""
+        self._send(frames, now)
+        self._end_s = self._next_s + self._seconds(len(self._rest))
+
+    def _release(self, now: float) -> None:
+        """Send the audio that was held after a gap."""
+        if self._held:
+            held, self._held = b"".join(self._held), []
+            self._take(held, now)
+
+    def _send(self, frames: list[bytes], now: float) -> None:
+        if self._outbox.is_abandoned:
+            return
+        for _ in range(self._reader.excess(self._outbox.queued, now)):
+            self._outbox.receive_nowait()
+            self._dropped_frames += 1
+        for frame in frames:
+            self._outbox.send_latest(AudioFrame(pcm=frame, sample_rate=self._rate, start_s=self._next_s))
+            self._next_s += self._seconds(len(frame))
+        self._reader.left(self._outbox.queued)
+        self._report_dropped()
+
+    def _send_rest(self) -> None:
+        rest = self._rest + (self._resampler.flush() if self._resampler is not None else b"")
+        self._rest = b""
+        self._send(frames_of(rest, self._rate), anyio.current_time())
+
+    def _report_dropped(self) -> None:
+        dropped_s = self._source.dropped_s + (self._dropped_frames + self._outbox.dropped) * FRAME_S
+        if dropped_s >= self._reported_s + REPORT_DROPPED_S:
+            self._session.emit(AudioDropped(seconds=dropped_s - self._reported_s))
+            self._reported_s = dropped_s
+
+    def _seconds(self, size: int) -> float:
+        return size / 2 / self._rate
+
+    # --- audio stops --------------------------------------------------------------------------------------------------
+
+    @property
+    def stopped_s(self) -> float | None:
+        """Where the audio ended, if speech counts as ended because none has come since."""
+        return self._end_s if anyio.current_time() >= self._speech_ends_s else None
+
+    def _expect_more(self, now: float) -> None:
+        """From now on more audio is expected. A source that gives a second at a time does not stop between two."""
+        usual_s = min(self._intervals_s) if len(self._intervals_s) > 1 else 0.0
+        patience_s = SPEECH_ENDS_S + max(0.0, min(usual_s, LONGEST_PIECE_S) - FRAME_S)
+        self._speech_ends_s, self._silence_begins_s = now + patience_s - EXACT_S, now + SILENCE_S - EXACT_S
+
+    def look_again(self) -> None:
+        """Speech has begun: notice soon when the audio stops."""
+        self._news.set()
+
+    async def _watch(self) -> None:
+        """Do what is due when audio stops and when it comes back, until cancelled."""
+        try:
+            while not self._outbox.is_abandoned:
+                self._news, due_s = anyio.Event(), self._due_s
+                with anyio.CancelScope(deadline=due_s) as timer:
+                    await self._news.wait()
+                now = anyio.current_time()
+                if timer.cancelled_caught and now - due_s > STOOD_STILL_S:
+                    self._expect_more(now)
+                await self._look(now)
+        except anyio.BrokenResourceError:
+            return  # nobody wants to know any more
+
+    @property
+    def _due_s(self) -> float:
+        if self._is_silent:
+            return self._silence_due_s
+        # While nobody speaks a gap may be noticed late: a timer every 0.1 s would cost a tenth of what the frames do.
+        is_speech = self._reports.stretches.is_open
+        return (self._speech_ends_s if is_speech else self._silence_begins_s) + EXACT_S
+
+    async def _look(self, now: float) -> None:
+        stretches = self._reports.stretches
+        if self._gap_s is not None or self._held:
+            self._release(now)
+            gap_s, self._gap_s = self._gap_s, None
+            if self._is_silent:
+                self._is_silent = False
+                self._session.emit(AudioResumed(after_s=gap_s or 0.0))
+            await self._reports.pass_on(stretches.resumed(now))
+            return
+        if (ended_s := self.stopped_s) is not None:
+            await self._reports.pass_on(stretches.stopped(ended_s))
+        if self._is_silent or now >= self._silence_begins_s:
+            stretches.silenced()
+            self._give_silence(now)
+
+    def _give_silence(self, now: float) -> None:
+        """Let the recogniser hear what the gap was so far."""
+        if not self._is_silent:
+            self._is_silent = True
+            self._session.emit(AudioStopped(at_s=self._end_s))
+            self._send_rest()
+        if self._next_s == -math.inf or now >= self._end_s + SILENT_FOR_S:  # what was said, if anything, is over
+            self._silence_due_s = math.inf
+        else:
+            self._silence_due_s = now + SILENCE_STEP_S
+            self._fill(now)
+
+    def _fill(self, now: float) -> None:
+        # Silence must not push audio out of the queue: a reader that is still busy with it gets the silence later.
+        if self._outbox.queued <= WAITING_FRAMES:
+            self._next_s = max(self._next_s, now - SILENCE_S)  # it has waited for the reader
+            count = int((now - self._next_s + EXACT_S) / self._seconds(self._frame_bytes))
+            self._send([bytes(self._frame_bytes)] * count, now)
+
+
+class _ReaderLag:
+    """How far the reader of a queue falls behind the clock, in frames; pure.
+
+    A queue may be long because much came at once: then its reader is not behind, as long as it reads no slower than
+    people speak.
+    """
+
+    def __init__(self) -> None:
+        self._behind = 0.0
+        self._waiting = 0
+        self._since_s = -math.inf
+
+    def excess(self, waiting: int, now: float) -> int:
+        """Return how many frames are to be dropped when so many wait."""
+        was_read = self._waiting - waiting
+        behind = max(0.0, self._behind + (now - self._since_s) / FRAME_S - was_read)
+        self._behind, self._since_s = min(behind, waiting), now
+        dropped = max(0, int(self._behind + EXACT_S) - WAITING_FRAMES)
+        self._behind -= dropped
+        return dropped
+
+    def left(self, waiting: int) -> None:
+        """Take note of how many frames wait now."""
+        self._waiting = waiting
