@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import struct
+import tracemalloc
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +98,90 @@ def test_what_is_no_wav_is_told(tmp_path: Path, content: bytes, found: str) -> N
     path.write_bytes(content)
     with pytest.raises(AudioError, match=f"expected a WAV file with 16-bit mono PCM, found something else .{found}"):
         read_wav(path)
+
+
+def riff(
+    fields: bytes, pcm: bytes, size: int | None = None, *, kind: bytes = b"RIFF", whole: int | None = None
+) -> bytes:
+    """A WAV file with these format fields, whose header promises `size` bytes of audio and `whole` bytes in all."""
+    chunks = b"fmt " + len(fields).to_bytes(4, "little") + fields
+    chunks += b"data" + (len(pcm) if size is None else size).to_bytes(4, "little") + pcm
+    return kind + (4 + len(chunks) if whole is None else whole).to_bytes(4, "little") + b"WAVE" + chunks
+
+
+def fields(codec: int = 1, *, bits: int = 16, channels: int = 1, extensible: bool = False) -> bytes:
+    size = channels * bits // 8
+    plain = struct.pack("<HHIIHH", 0xFFFE if extensible else codec, channels, RATE, RATE * size, size, bits)
+    guid = bytes.fromhex("000000001000800000aa00389b71")
+    return plain + struct.pack("<HHIH", 22, bits, 4, codec) + guid if extensible else plain
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(riff(fields(extensible=True), TONE * 9), id="extensible"),
+        pytest.param(riff(fields() + b"\0\0", TONE * 9), id="fields of 18 bytes"),
+        pytest.param(riff(fields(), TONE * 9, 0, whole=0), id="streamed, size 0"),
+        pytest.param(riff(fields(), TONE * 9, 0, whole=36), id="streamed, size 0 and never completed"),
+        pytest.param(riff(fields(), TONE * 9, 0xFFFFFFFF, whole=0xFFFFFFFF), id="streamed, the largest size"),
+        pytest.param(riff(fields(), TONE * 9, 0x7FFFF000, whole=0x7FFFF024), id="streamed, two gigabytes"),
+        pytest.param(riff(fields(), TONE * 9 + b"\1", 0xFFFFFFFF), id="streamed, cut within a sample"),
+        pytest.param(riff(fields(), TONE * 9 + b"LIST\2\0\0\0ab", 18), id="something behind the audio"),
+        pytest.param(riff(fields(), TONE * 9, whole=7), id="a wrong size of the whole"),
+    ],
+)
+def test_what_every_player_plays_is_read(tmp_path: Path, content: bytes) -> None:
+    """Extensible headers, and those of a writer that did not know the length, are read like any other."""
+    path = tmp_path / "call.wav"
+    path.write_bytes(content)
+    assert read_wav(path) == (TONE * 9, RATE)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (riff(fields(3, bits=32), bytes(36)), r"found 32-bit float with 1 channel\(s\)"),
+        (riff(fields(3, bits=32, extensible=True), bytes(36)), r"found 32-bit float with 1 channel\(s\)"),
+        (riff(fields(7, bits=8), bytes(9)), r"found 8-bit mu-law with 1 channel\(s\)"),
+        (riff(fields(bits=24), bytes(27)), r"found 24-bit with 1 channel\(s\)"),
+        (riff(fields(channels=2, extensible=True), bytes(36)), r"found 16-bit with 2 channel\(s\)"),
+        (riff(fields(0x1234), bytes(9)), r"found 16-bit of the format 0x1234 with 1 channel\(s\)"),
+        (riff(fields(), bytes(18), kind=b"RF64"), "found RF64"),
+        (riff(fields(), bytes(18), kind=b"RIFX"), "found RIFX"),
+        (b"ID3\x04" + bytes(100), "file does not start with RIFF id"),
+    ],
+)
+def test_each_refused_format_comes_with_the_command_that_converts_it(
+    tmp_path: Path, content: bytes, found: str
+) -> None:
+    """The error says what the file holds and how to convert it; the name is quoted for the shell."""
+    path = tmp_path / "my call.wav"
+    path.write_bytes(content)
+    command = r"ffmpeg -i 'my call\.wav' -ac 1 -c:a pcm_s16le mono\.wav"
+    with pytest.raises(AudioError, match=f"{found}.*; convert it, for example: {command}"):
+        read_wav(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (riff(fields(), TONE * 9, 0x7FFE0000), "truncated: its header promises 1073676288 samples, found 9"),
+        (riff(fields(), b"LIST\2\0\0\0ab", 0), "found no samples in it"),
+        (b"RIFF\0\0\0\0WAVELIST\xff\xff\xff\xff" + bytes(9), "it ends within the header"),
+        (b"RIFF\0\0\0\0WAVEdata\x02\0\0\0\0\0", "found samples without their format"),
+    ],
+)
+def test_a_promised_size_is_not_trusted(tmp_path: Path, content: bytes, found: str) -> None:
+    """A size is compared with what is there before anything is allocated."""
+    path = tmp_path / "call.wav"
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(AudioError, match=found):
+            read_wav(path)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_file_without_samples_is_told(tmp_path: Path) -> None:

@@ -330,7 +330,10 @@ async def test_a_failure_is_reported_and_touches_nothing(
     assert row.table == table
     assert [(type(error), str(error).startswith(said)) for error in row.failures] == [(kind, True)]
     (warning,) = [record for record in caplog.records if record.name == "voicepipe"]
-    assert (warning.levelno, warning.getMessage()) == (logging.WARNING, f"turn 1: {row.failures[0]}")
+    assert (warning.levelno, warning.getMessage()) == (
+        logging.WARNING,
+        f"session {session.id}: turn 1: {row.failures[0]}",
+    )
     assert "canary" not in warning.getMessage()
     assert row.output.spans() == SPOKEN_S
 
@@ -462,7 +465,8 @@ async def test_a_result_has_a_second_when_the_session_ends(
     assert anyio.current_time() == ended_s
     assert results.table == ([(2.5, "cancel", 1)] if is_reported else [])
     warnings = [record.getMessage() for record in caplog.records]
-    assert warnings == ([] if is_reported else ["turn 1: the session ended before Structured(Ticket) was done"])
+    said = f"session {session.id}: turn 1: the session ended before Structured(Ticket) was done"
+    assert warnings == ([] if is_reported else [said])
     assert llm.running == [0]
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,11 +39,11 @@ READERS_FILES = {"app.py", "eo.toml", "conversation.json"}
 RUN_PAGE = """
 import ast, asyncio, inspect, json, sys, types
 page, blocks = json.load(sys.stdin)
-main = sys.modules["__main__"] = types.ModuleType("__main__")
+namespace = sys.modules["page"] = types.ModuleType("page")  # imported, not started: a program's main block stays out
 with asyncio.Runner() as runner:
     for line, text in blocks:
         code = compile("\\n" * line + text, page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-        result = eval(code, vars(main))
+        result = eval(code, vars(namespace))
         if inspect.iscoroutine(result):
             runner.run(result)
 """
@@ -137,6 +138,13 @@ def paths_in(markdown: str) -> Iterator[tuple[str, str]]:
             yield found[1], found[2] or ""
 
 
+def imports_in(markdown: str) -> Iterator[tuple[str, str]]:
+    """Yield module and name for each name in prose such as "`A`, `B(x)` and `C` of `voicepipe.module`"."""
+    names = r"((?:`[\w.]+(?:\([^`]*\))?`(?:,\s+|\s+(?:and|or)\s+|\s+))+)(?:of|from|in)\s+`(voicepipe(?:\.\w+)*)`"
+    for listed, module in re.findall(names, markdown):
+        yield from ((module, name) for name in re.findall(r"`([A-Za-z_]\w*)", listed))
+
+
 def stale_in(path: str, name: str, page: Path) -> str | None:
     """Return the path (taken from the package, the project or the page) or `path:name` if it does not exist."""
     places = [folder / path for folder in (ROOT / "src" / "voicepipe", ROOT, page.parent)]
@@ -177,6 +185,32 @@ def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
     """The Python blocks of a page run in order, to their end, without a warning."""
     ran = run_page(page, page.read_text(encoding="utf-8"), tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_the_first_program_of_the_readme_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saved as app.py and started with Python, the README's program calls, and says at once that its key is missing."""
+    monkeypatch.delenv("ASSEMBLYAI_API_KEY", raising=False)
+    markdown = (ROOT / "README.md").read_text(encoding="utf-8")
+    program = next(block.text for block in blocks_of(markdown) if block.language == "python")
+    (tmp_path / "app.py").write_text(program, encoding="utf-8")
+    ran = run([sys.executable, "app.py"], tmp_path)
+    assert ran.returncode != 0
+    assert "the environment variable ASSEMBLYAI_API_KEY is not set" in ran.stderr
+
+
+def test_the_calls_of_the_readme_cut_nothing(tmp_path: Path) -> None:
+    """The caller in the README's example interrupts nobody, and hears the whole answer."""
+    page = ROOT / "README.md"
+    ran = run_page(page, page.read_text(encoding="utf-8"), tmp_path)
+    assert "TurnInterrupted(" not in ran.stdout
+    assert "heard='You said: What time do you open?'" in ran.stdout
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=name_of)
+def test_imports_that_prose_names_exist(page: Path) -> None:
+    """What a sentence calls a name of a module can be imported from there."""
+    named = imports_in(page.read_text(encoding="utf-8"))
+    assert [f"{module}.{name}" for module, name in named if not hasattr(import_module(module), name)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -272,6 +306,12 @@ def test_an_unknown_command_is_found(line: str, unknown: str | None, tmp_path: P
     """A command is found if it names a target, subcommand, extra or file that does not exist, and only then."""
     found = [said for command in commands_of(line) if (said := unknown_in(command, tmp_path))]
     assert found == ([unknown] if unknown else [])
+
+
+def test_imports_are_found_in_prose() -> None:
+    """Every name of a list is looked up in the module behind it."""
+    prose = "They are `A`, `B(url)` and\n`C` of `voicepipe.testing`; `voicepipe.audio` has `D`."
+    assert list(imports_in(prose)) == [("voicepipe.testing", name) for name in "ABC"]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ async def test_events_are_read_in_order() -> None:
     assert [one async for one in log] == [event(0), event(1), event(2)]
 
 
-async def test_a_waiting_reader_gets_an_event_when_it_is_told() -> None:
+async def test_a_waiting_reader_gets_an_event_when_it_is_reported() -> None:
     """A reader waits for the next event; the end of the log wakes it, too."""
     log, read = EventLog(), list[tuple[float, Event]]()
 
@@ -62,21 +62,84 @@ async def test_reading_can_begin_late() -> None:
     assert [one async for one in log] == []
 
 
-async def test_several_readers_all_end() -> None:
-    """Each event goes to one reader, and the end reaches all of them."""
-    log, read = EventLog(), list[Event]()
+async def read_all(log: EventLog, into: list[Event]) -> None:
+    async for one in log:
+        into.append(one)
 
-    async def reader() -> None:
-        async for one in log:
-            read.append(one)
 
+async def test_each_reader_gets_every_event() -> None:
+    """Readers that begin together get the same events, those from before they began included, and all end."""
+    log, read = EventLog(), [list[Event]() for _ in range(3)]
+    log.put(event(0))
     with anyio.fail_after(10.0):
         async with anyio.create_task_group() as tasks:
-            for _ in range(3):
-                tasks.start_soon(reader)
+            for into in read:
+                tasks.start_soon(read_all, log, into)
             await anyio.wait_all_tasks_blocked()
-            for at_s in range(5):
+            for at_s in range(1, 5):
                 log.put(event(at_s))
-                await anyio.wait_all_tasks_blocked()
             log.close()
-    assert read == [event(at_s) for at_s in range(5)]
+    assert read == 3 * [[event(at_s) for at_s in range(5)]]
+
+
+async def test_the_next_reader_goes_on_where_the_last_one_stopped() -> None:
+    """A loop that is left loses nothing for the next one: neither what came before nor what came between."""
+    log = EventLog()
+    log.put(event(0))
+    log.put(event(1))
+    async for one in log:
+        assert one == event(0)
+        break
+    log.put(event(2))
+    log.close()
+    assert [one async for one in log] == [event(1), event(2)]
+
+
+async def test_a_later_reader_gets_what_happens_from_then_on() -> None:
+    """What another reader has taken already is not repeated to a reader that begins later."""
+    log, first, later = EventLog(), list[Event](), list[Event]()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read_all, log, first)
+        await anyio.wait_all_tasks_blocked()
+        log.put(event(0))
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(read_all, log, later)
+        await anyio.wait_all_tasks_blocked()
+        log.put(event(1))
+        log.close()
+    assert (first, later) == ([event(0), event(1)], [event(1)])
+
+
+async def test_a_slow_reader_loses_the_oldest_and_holds_up_nobody() -> None:
+    """What a slow reader could not take in time is counted, and the others have had it."""
+    log, quick, slow = EventLog(), list[Event](), list[Event]()
+
+    async def read_slowly() -> None:
+        async for one in log:
+            slow.append(one)
+            if one == event(0):
+                await anyio.sleep(1.0)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read_slowly)
+        tasks.start_soon(read_all, log, quick)
+        for at_s in range(EVENTS_KEPT + 8):
+            log.put(event(at_s))
+            await anyio.wait_all_tasks_blocked()
+        log.close()
+    assert (len(quick), slow[:2], len(slow), log.dropped) == (EVENTS_KEPT + 8, [event(0), event(8)], 1_001, 7)
+
+
+async def test_what_was_read_does_not_count_as_dropped() -> None:
+    """A loop that was left, and one that reads along, make no event count as dropped."""
+    log, read = EventLog(), list[Event]()
+    log.put(event(0))
+    async for _ in log:
+        break
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read_all, log, read)
+        for at_s in range(EVENTS_KEPT + 8):
+            await anyio.wait_all_tasks_blocked()
+            log.put(event(at_s))
+        log.close()
+    assert (len(read), log.dropped) == (EVENTS_KEPT + 8, 0)

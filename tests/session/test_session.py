@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 import voicepipe as vp
-from voicepipe.testing import Calls, RecordingOutput, Refuses, Says, ScriptedModel, ScriptedUser, ScriptedVoice
+from voicepipe.testing import Breaks, Calls, RecordingOutput, Refuses, Says, ScriptedModel, ScriptedUser, ScriptedVoice
 
 pytestmark = pytest.mark.anyio
 
@@ -437,6 +437,48 @@ async def test_iterating_is_optional_and_old_events_are_counted() -> None:
 
     assert len(kept) == 1000
     assert session.dropped_events == 4 * 303 - 1000
+
+
+async def test_each_loop_over_a_session_gets_every_event() -> None:
+    """Two loops that begin together read the same events, from the session's first one to its last."""
+    read = [list[vp.Event](), list[vp.Event]()]
+
+    async def follow(session: vp.Session, into: list[vp.Event]) -> None:
+        async for event in session:
+            into.append(event)
+
+    async with anyio.create_task_group() as tasks:
+        async with row(ScriptedModel([Says("Hi.")])).session(output=RecordingOutput(), greeting="Hello.") as session:
+            for into in read:
+                tasks.start_soon(follow, session, into)
+            await session.user_says("Hello?")
+            session.end()
+    assert read[0] == read[1]
+    assert [type(event) for event in read[0]].count(vp.TurnCompleted) == 1
+    assert isinstance(read[0][0], vp.TurnStarted)
+
+
+async def test_a_session_has_an_id(caplog: pytest.LogCaptureFixture) -> None:
+    """The id that was given, or one of its own, is in the session's repr and in the log lines about its turns."""
+    async with row(ScriptedModel(lambda _: Breaks())).open() as host:
+        async with host.session(output=RecordingOutput(), id="call-7") as named:
+            await named.user_says("Hello?")
+        async with (
+            host.session(output=RecordingOutput()) as one,
+            host.session(output=RecordingOutput()) as other,
+        ):
+            ids = {one.id, other.id}
+    assert repr(named) == "<Session call-7: ended, 2 messages>"
+    assert caplog.messages[0].startswith("session call-7: turn 1 failed: ")
+    assert (len(ids), {len(made) for made in ids}) == (2, {16})
+
+
+@pytest.mark.parametrize("id", ["", " ", "a\nsession b: turn 1 failed"])
+async def test_an_id_that_would_spoil_the_log_is_refused(id: str) -> None:  # noqa: A002
+    """An empty id, or one that could forge a log line, is refused before the session begins."""
+    with pytest.raises(vp.ConfigurationError, match="id needs printable characters for the log"):
+        async with row(ScriptedModel([])).session(output=RecordingOutput(), id=id):
+            pytest.fail("a session began")
 
 
 async def test_the_same_script_gives_the_same_timeline_twice() -> None:

@@ -181,7 +181,7 @@ async def test_an_exception_in_a_tool_is_logged_for_the_developer(caplog: pytest
     async with row(model, vp.ToolRouter([broken])).session(output=RecordingOutput()) as session:
         await session.user_says("Go.")
     assert [(record.message, record.exc_info is not None) for record in caplog.records] == [
-        ("the tool broken raised KeyError", True)
+        (f"session {session.id}: the tool broken raised KeyError", True)
     ]
 
 

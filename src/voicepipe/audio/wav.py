@@ -2,12 +2,15 @@
 
 Rule 1: a file is checked before any audio moves: empty, truncated and unsupported files are refused, with what was
         found.
-Rule 2: no incomplete file is left behind: a recording is written under a temporary name and renamed when complete.
+Rule 2: sizes in a header are never trusted: only bytes that are there are read, and a header whose writer did not know
+        the length (a stream) is played to the end of the file.
+Rule 3: no incomplete file is left behind: a recording is written under a temporary name and renamed when complete.
 """
 
 from __future__ import annotations
 
 import logging
+import shlex
 import wave
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -33,39 +36,101 @@ log = logging.getLogger("voicepipe")
 HANG_UP_AFTER_S: Final = 1.0
 """After its last sample a `WavSource` waits for the reply, and hangs up after this much silence."""
 
+UNKNOWN_SIZE: Final = 0x7FFF0000
+"""From this size on, and for 0, a writer did not know how long the file becomes: it wrote into a pipe."""
+
+WANTED: Final = "expected a WAV file with 16-bit mono PCM"
+
+PCM: Final = 1
+EXTENSIBLE: Final = 0xFFFE
+CODECS: Final = {2: "ADPCM", 3: "float", 6: "A-law", 7: "mu-law", 0x11: "ADPCM", 0x31: "GSM", 0x55: "MP3"}
+OTHER_FILES: Final = {b"RF64": "RF64, a WAV file for more than 4 GiB", b"RIFX": "RIFX, a big-endian WAV file"}
+
 
 def read_wav(path: str | Path) -> tuple[bytes, int]:
     """Return a WAV file's samples (signed 16-bit mono PCM) and its sample rate.
+
+    The standard library's `wave` is not used, because what it refuses differs from one Python to the next. Source: the
+    RIFF and WAVE formats as Microsoft describes them.
 
     Raises:
         AudioError: It is missing, empty, truncated, or not 16-bit mono PCM.
     """
     path = Path(path)
-    wanted = "expected a WAV file with 16-bit mono PCM"
     try:
-        with wave.open(str(path), "rb") as wav:
-            if wav.getsampwidth() != 2 or wav.getnchannels() != 1:
-                raise AudioError(
-                    f"{path}: {wanted}, found {8 * wav.getsampwidth()}-bit with {wav.getnchannels()} channel(s); "
-                    f"convert it, for example: ffmpeg -i {path.name} -ac 1 -c:a pcm_s16le mono.wav"
-                )
-            promised, rate = wav.getnframes(), wav.getframerate()
-            pcm = wav.readframes(promised)
+        with path.open("rb") as file:
+            head = file.read(12)
+            _check_head(path, head)
+            body = memoryview(file.read())
     except FileNotFoundError:
         raise AudioError(f"{path}: no such file") from None
-    except (EOFError, RuntimeError, wave.Error) as error:  # RuntimeError: a chunk reaches beyond the file
-        raise AudioError(
-            f"{path}: {wanted}, found something else ({str(error) or 'it ends within the header'})"
-        ) from None
     except OSError as error:
         raise AudioError(f"{path}: cannot be read: {error.strerror}") from None
-    if not promised:
-        raise AudioError(f"{path}: {wanted}, found no samples in it")
-    if len(pcm) != 2 * promised:
-        raise AudioError(f"{path}: truncated: its header promises {promised} samples, found {len(pcm) // 2}")
+    is_complete = int.from_bytes(head[4:8], "little") == 4 + len(body)
+    at, rate = 0, None
+    while at + 8 <= len(body):
+        kind, size = bytes(body[at : at + 4]), int.from_bytes(body[at + 4 : at + 8], "little")
+        at += 8
+        if kind == b"fmt ":
+            rate = _rate_of(path, bytes(body[at : at + min(size, 40)]))
+        elif kind == b"data":
+            if rate is None:
+                raise AudioError(f"{path}: {WANTED}, found samples without their format")
+            is_stream = size == 0 and not is_complete
+            return _samples_of(path, bytes(body[at:] if is_stream else body[at : at + size]), size), rate
+        at += size + size % 2
+    raise _ends_early(path)
+
+
+def _check_head(path: Path, head: bytes) -> None:
+    if len(head) < 12:
+        raise _ends_early(path)
+    if other := OTHER_FILES.get(head[:4]):
+        raise _refused(path, other)
+    if not head.startswith(b"RIFF"):
+        raise _refused(path, "something else (file does not start with RIFF id)")
+    if head[8:] != b"WAVE":
+        raise _refused(path, "something else (not a WAVE file)")
+
+
+def _rate_of(path: Path, fields: bytes) -> int:
+    """Return the sample rate of a format, once it is 16-bit mono PCM."""
+    if len(fields) < 16:
+        raise _ends_early(path)
+    codec, channels, rate, bits = (
+        int.from_bytes(fields[start:end], "little") for start, end in ((0, 2), (2, 4), (4, 8), (14, 16))
+    )
+    if codec == EXTENSIBLE:
+        codec = int.from_bytes(fields[24:26], "little")
+    if (codec, channels, bits) != (PCM, 1, 16):
+        coded = "" if codec == PCM else f" {CODECS.get(codec, f'of the format {codec:#06x}')}"
+        raise _refused(path, f"{bits}-bit{coded} with {channels} channel(s)")
     if not 8_000 <= rate <= 192_000:
-        raise AudioError(f"{path}: expected a sample rate of 8000 to 192000 Hz, found {rate}")
-    return pcm, rate
+        command = _conversion(path, "-ar 16000 ")
+        raise AudioError(f"{path}: expected a sample rate of 8000 to 192000 Hz, found {rate}; {command}")
+    return rate
+
+
+def _samples_of(path: Path, pcm: bytes, promised: int) -> bytes:
+    """Return whole samples, which are at least as many as a plausible header promised."""
+    if len(pcm) < 2:
+        raise AudioError(f"{path}: {WANTED}, found no samples in it")
+    if len(pcm) < promised < UNKNOWN_SIZE:
+        raise AudioError(f"{path}: truncated: its header promises {promised // 2} samples, found {len(pcm) // 2}")
+    return pcm[: len(pcm) & ~1]
+
+
+def _ends_early(path: Path) -> AudioError:
+    return AudioError(f"{path}: {WANTED}, found something else (it ends within the header)")
+
+
+def _refused(path: Path, found: str) -> AudioError:
+    return AudioError(f"{path}: {WANTED}, found {found}; {_conversion(path)}")
+
+
+def _conversion(path: Path, options: str = "") -> str:
+    name = shlex.quote(path.name)
+    return f"convert it, for example: ffmpeg -i {name} -ac 1 {options}-c:a pcm_s16le mono.wav"
 
 
 def write_wav(path: str | Path, pcm: bytes, sample_rate: int, *, channels: int = 1) -> None:

@@ -186,7 +186,7 @@ class Turn:
         return sorted(set(self._at_work))
 
     @property
-    def first_at_work(self) -> str:
+    def _first_at_work(self) -> str:
         """Name of the first part of the row that is doing something for this turn; "" if none is."""
         return next(iter(self._at_work), "")
 

@@ -109,6 +109,11 @@ class SessionContext(Protocol[Deps_co]):
     """A session as parts, tools and turns see it; see `Session`."""
 
     @property
+    def id(self) -> str:
+        """What log lines call this call."""
+        ...
+
+    @property
     def deps(self) -> Deps_co:
         """What the application passed to this session as `deps`."""
         ...

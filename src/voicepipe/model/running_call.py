@@ -266,7 +266,8 @@ class RunningCall:
             if not is_fault(error):
                 raise
             if not isinstance(error, ToolError):  # a ToolError is for the model, anything else for a developer
-                log.warning("the tool %s raised %s", self._call.name, type(error).__name__, exc_info=error)
+                names = (self._turn.session.id, self._call.name, type(error).__name__)
+                log.warning("session %s: the tool %s raised %s", *names, exc_info=error)
             self._ended("failed", failure(error))
         else:
             self._ended("done", result)

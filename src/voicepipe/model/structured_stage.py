@@ -155,7 +155,8 @@ class Structured(Stage[Transcript, Transcript]):
                 if isinstance(answer, StageError):
                     self._fail(turn, answer)
         except anyio.get_cancelled_exc_class():
-            log.warning("turn %d: the session ended before %s was done", turn.turn_id, self.name)
+            at = (turn.session.id, turn.turn_id)
+            log.warning("session %s: turn %d: the session ended before %s was done", *at, self.name)
             raise
 
     async def _result_of_kept(self, messages: tuple[Message, ...], turn: Turn) -> BaseModel | VoicepipeError | None:
@@ -221,7 +222,8 @@ class Structured(Stage[Transcript, Transcript]):
 
     def _fail(self, turn: Turn, error: VoicepipeError) -> None:
         """Emit and log a failure; neither message contains what was said."""
-        log.warning("turn %d: %s", turn.turn_id, error, exc_info=error if isinstance(error, StageError) else None)
+        shown = error if isinstance(error, StageError) else None
+        log.warning("session %s: turn %d: %s", turn.session.id, turn.turn_id, error, exc_info=shown)
         turn.emit(StructuredFailed(turn_id=turn.turn_id, error=error))
 
     def __repr__(self) -> str:

@@ -136,7 +136,7 @@ class ToolRouter(Stage[Transcript, TextDelta]):
                 turn.fail(error)
         if limit.cancelled_caught and transcript is None:
             # Raised, not noted on the turn: the stage that hangs has to be cancelled, or the turn would never end.
-            part = turn.first_at_work
+            part = turn._first_at_work
             waited = f"what the caller said did not reach the model within {self.turn_s:g} s"
             raise StageError(f"{waited}; {part} has not passed it on", part=part)
         if limit.cancelled_caught:

@@ -1,14 +1,18 @@
 """Events on their way to the application.
 
 Rule 1: reporting an event never waits, and reading them is optional: the newest are kept, dropped ones are counted.
+Rule 2: each reader gets every event. It begins with the oldest one that no reader has taken, so that readers who begin
+        together get the same, and the next reader goes on where the last one stopped.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,52 +30,110 @@ raised in its block."""
 
 
 class EventLog:
-    """A queue that drops the oldest event when it is full.
+    """Keeps events until every reader has taken them, and drops the oldest one when it is full.
 
     Attributes:
-        dropped: Events that were dropped because nobody read them in time.
+        dropped: Events that were dropped before every reader had taken them; without a reader, before anyone had.
     """
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._events: deque[Event] = deque()
+        self._kept: deque[Event] = deque()
+        self._put = 0  # events so far; an event's number is how many came before it
+        self._taken = 0  # the number of the oldest event that no reader has taken
+        self._readers: WeakSet[Reader] = WeakSet()  # one that is left with `break` has disappeared
         self._news = anyio.Event()
+        self._reader_ended = anyio.Event()
         self._is_closed = False
-        self._iterators = 0
-        self._iterator_ended = anyio.Event()
 
     def put(self, event: Event) -> None:
         """Add an event."""
-        self._events.append(event)
-        if len(self._events) > EVENTS_KEPT:
-            self._events.popleft()
+        self._kept.append(event)
+        self._put += 1
+        self._forget()
+        if len(self._kept) > EVENTS_KEPT:
+            self._kept.popleft()
             self.dropped += 1
-        self._news.set()
+        self._wake()
 
     def close(self) -> None:
-        """End the log: iterators finish what is queued, then end."""
+        """End the log: readers finish what is kept, then end."""
         self._is_closed = True
-        self._news.set()
+        self._wake()
 
     async def wait_read(self) -> None:
-        """Wait, after `close`, until all who iterate have come to the end, for at most `LAST_EVENTS_S`."""
+        """Wait, after `close`, until every reader has come to the end, for at most `LAST_EVENTS_S`."""
         with anyio.move_on_after(LAST_EVENTS_S):
-            while self._iterators:
-                await self._iterator_ended.wait()
-                self._iterator_ended = anyio.Event()
+            while any(not reader.has_ended for reader in self._readers):
+                await self._reader_ended.wait()
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        """Iterate until `close`; each event goes to one iterator."""
-        self._iterators += 1
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Begin a reader with the oldest kept event that no reader has taken; it ends after `close`."""
+        reader = Reader(self, self._taken)
+        self._readers.add(reader)
+        return reader
+
+    def reader_ended(self) -> None:
+        """Note that a reader has come to the end."""
+        ended, self._reader_ended = self._reader_ended, anyio.Event()
+        ended.set()
+
+    async def take(self, number: int) -> tuple[Event, int]:
+        """Return an event, or the oldest kept one if it was dropped, and the number of the next one.
+
+        Raises:
+            StopAsyncIteration: The log is closed, and there is no such event.
+        """
+        while number >= self._put:
+            if self._is_closed:
+                raise StopAsyncIteration
+            await self._news.wait()
+        number = max(number, self._oldest)
+        event = self._kept[number - self._oldest]
+        self._taken = max(self._taken, number + 1)
+        return event, number + 1
+
+    @property
+    def _oldest(self) -> int:
+        """The number of the oldest kept event."""
+        return self._put - len(self._kept)
+
+    def _forget(self) -> None:
+        """Forget what every reader has taken."""
+        needed = min((reader.at for reader in self._readers), default=self._taken)
+        while self._oldest < needed:
+            self._kept.popleft()
+
+    def _wake(self) -> None:
+        news, self._news = self._news, anyio.Event()
+        news.set()
+
+
+class Reader:
+    """One `async for` over the events.
+
+    Attributes:
+        at: The number of the event that it takes next.
+        has_ended: Whether it has come to the end.
+    """
+
+    def __init__(self, log: EventLog, at: int) -> None:
+        self.at = at
+        self.has_ended = False
+        self._log = log
+        self._has_begun = False
+
+    def __aiter__(self) -> Reader:
+        return self
+
+    async def __anext__(self) -> Event:
+        if not self._has_begun:
+            self._has_begun = True
+            await checkpoint()  # a reader that begins at the same moment gets the same first event
         try:
-            while True:
-                while self._events:
-                    yield self._events.popleft()
-                if self._is_closed:
-                    return
-                if self._news.is_set():  # otherwise another iterator waits for it already
-                    self._news = anyio.Event()
-                await self._news.wait()
-        finally:
-            self._iterators -= 1
-            self._iterator_ended.set()
+            event, self.at = await self._log.take(self.at)
+        except StopAsyncIteration:
+            self.has_ended = True
+            self._log.reader_ended()
+            raise
+        return event

@@ -248,7 +248,7 @@ class Floor:
         if turn.is_over:
             return
         if turn.failure:
-            log.warning("turn %d failed: %s", turn.turn_id, for_log(turn.failure))
+            log.warning("session %s: turn %d failed: %s", self._session.id, turn.turn_id, for_log(turn.failure))
         self._session.emit(turn.settle(step))
         self._late[:] = [call for call in self._late if all(call is not known for known in turn.shown)]
         if self.turn is turn:

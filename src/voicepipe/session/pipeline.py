@@ -134,11 +134,12 @@ class Pipeline(Generic[Deps]):
         deps: Deps | None = None,
         history: Iterable[Message] = (),
         greeting: str = "",
+        id: str | None = None,  # noqa: A002 - the field's name for it
     ) -> AsyncGenerator[Session[Deps]]:
         """Open the pipeline for a single session, as scripts and tests do. See `Host.session`."""
         async with (
             self.open() as host,
-            host.session(source=source, output=output, deps=deps, history=history, greeting=greeting) as session,
+            host.session(source=source, output=output, deps=deps, history=history, greeting=greeting, id=id) as session,
         ):
             yield session
 
@@ -165,6 +166,7 @@ class Host(Generic[Deps]):
         deps: Deps | None = None,
         history: Iterable[Message] = (),
         greeting: str = "",
+        id: str | None = None,  # noqa: A002 - the field's name for it
     ) -> AsyncGenerator[Session[Deps]]:
         """Hold one call. It ends with the block, even if a part hangs.
 
@@ -175,14 +177,18 @@ class Host(Generic[Deps]):
             deps: Anything that the tools of this call need; they get it as `ToolContext.deps`.
             history: What was said before this call.
             greeting: Said first.
+            id: What log lines and the session's repr call this call, e.g. the telephone network's id; made if None.
 
         Raises:
-            ConfigurationError: There is no output, or nothing can convert one sample rate to another.
+            ConfigurationError: There is no output, nothing can convert one sample rate to another, or the id is empty
+                or holds control characters.
             VoicepipeError: A part failed; any other exception is wrapped in `StageError`.
         """
         self._check_open()
         expect("source", source, Source)
         expect("output", output, Output)
+        if id is not None and not (id.strip() and id.isprintable()):
+            raise ConfigurationError(f"host.session: id needs printable characters for the log, not {id!r}")
         if source is not None and not self._row.hearing_stages:
             raise ConfigurationError(
                 "this pipeline has no recogniser for the source; add STTStage(...) before the model"
@@ -198,7 +204,7 @@ class Host(Generic[Deps]):
                 "there is no output for the agent's audio; write Pipeline(..., output=WavOutput('agent.wav')) "
                 "or host.session(output=...)"
             )
-        session = Session(row, source=source, output=output, deps=cast("Deps", deps), history=history)
+        session = Session(row, source=source, output=output, deps=cast("Deps", deps), history=history, id=id)
         async with session._run(given, greeting):
             yield session
 

@@ -6,7 +6,8 @@ What the recogniser reports goes to `TurnPolicy`, which decides; `Floor` carries
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Generic
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 import anyio
 
@@ -46,14 +47,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
+ID_BYTES: Final = 8
+"""Random bytes of an id that was not given, enough to find one call among those of many processes."""
+
 
 class Session(Generic[Deps]):
     """One call; made by `Host.session` or `Pipeline.session`.
 
     Iterate over it for events. Iterating is optional: the newest 1,000 events are kept, and `dropped_events` counts the
-    older ones. Iteration ends with the session.
+    older ones. Each `async for` is a reader of its own, see `__aiter__`, and ends with the session.
 
     Attributes:
+        id: What log lines call this call: as given to `Host.session`, or made.
         deps: What the application gave to this call; tools get it through `ToolContext`.
         history: The conversation so far.
         result: The result that was given to `end`.
@@ -68,7 +73,9 @@ class Session(Generic[Deps]):
         output: Output,
         deps: Deps,
         history: Iterable[Message],
+        id: str | None = None,  # noqa: A002 - the field's name for it
     ) -> None:
+        self.id = token_hex(ID_BYTES) if id is None else id
         self.deps = deps
         self.history = History(history)
         self.result: object = None
@@ -165,17 +172,21 @@ class Session(Generic[Deps]):
 
     @property
     def dropped_events(self) -> int:
-        """Events that were dropped because nobody read them in time."""
+        """Events that were dropped because nobody, or not every `async for`, had read them in time."""
         return self._events.dropped
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        """Iterate over events until the session ends; each event goes to one iterator."""
+        """Iterate over events until the session ends, from the oldest kept one that no loop has read.
+
+        Loops that begin together get the same events. The next loop after a `break` goes on where that one stopped,
+        and one that begins while another runs gets what happens from then on.
+        """
         return self._events.__aiter__()
 
     def __repr__(self) -> str:
         """Show what the session is doing."""
         doing = "ended" if self.ended.is_set() else self._floor.turn or "listening"
-        return f"<Session {doing}, {len(self.history)} messages>"
+        return f"<Session {self.id}: {doing}, {len(self.history)} messages>"
 
     # --- what stages and tools use ------------------------------------------------------------------------------------
 

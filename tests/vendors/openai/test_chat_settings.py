@@ -87,7 +87,7 @@ async def test_an_error_of_an_applications_function_names_it(
     assert turn.failure.part == part
     assert isinstance(turn.failure.__cause__, KeyError)
     (warning,) = [record.getMessage() for record in caplog.records if "failed" in record.getMessage()]
-    assert warning.startswith(f"turn 1 failed: {part} raised KeyError at test_chat_settings.py:")
+    assert warning.startswith(f"session {session.id}: turn 1 failed: {part} raised KeyError at test_chat_settings.py:")
     assert "raise KeyError(" in warning.splitlines()[-1]  # the line of the source that raised
     assert "Ada" not in warning
 
