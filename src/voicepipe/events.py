@@ -289,7 +289,7 @@ class RecogniserLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupOverran:
-    """A part of an interrupted turn needs longer to clean up than it may. Nothing waits for it.
+    """A part needs longer to end than it may, after an interruption or after its work. Nothing waits for it.
 
     Attributes:
         part: Its name, e.g. "AcmeTTS".

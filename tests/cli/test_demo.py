@@ -201,19 +201,20 @@ def started(out: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ctrl_c")
-@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to a process")
-def test_ctrl_c_ends_it_quietly(tmp_path: Path) -> None:
-    """Ctrl-C in the middle of a reply exits with 130, without a traceback, and leaves nothing behind."""
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals to a process")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_it_quietly(name: str, tmp_path: Path) -> None:
+    """Ctrl-C or SIGTERM in the middle of a reply exits with 128 + signal, no traceback, and leaves nothing behind."""
     out = tmp_path / "conversation"
     with started(out) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         while "agent" not in process.stdout.readline():
             assert process.poll() is None
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.Signals[name])
         process.stdout.read()
         assert process.stderr.read() == ""
-        assert process.wait() == 130
+        assert process.wait() == 128 + signal.Signals[name]
     assert not out.exists()
 
 

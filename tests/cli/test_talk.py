@@ -248,10 +248,11 @@ def test_a_typed_line_interrupts(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ctrl_c")
-@pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to a process")
-def test_ctrl_c_ends_the_call(times: int, folder: Path) -> None:
-    """Ctrl-C in the middle of a reply, once or twice, exits with 130 and without a traceback, also while typing."""
+@pytest.mark.parametrize("names", ["SIGINT", "SIGINT SIGINT", "SIGTERM", "SIGHUP", "SIGTERM SIGTERM"])
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals to a process")
+def test_a_signal_ends_the_call(names: str, folder: Path) -> None:
+    """Ctrl-C or SIGTERM in the middle of a reply exits with 128 + signal and no traceback, also while typing."""
+    numbers = [signal.Signals[name] for name in names.split()]
     with subprocess.Popen(
         [*PROGRAM, "app.py:slow", "--text"],
         stdin=subprocess.PIPE,
@@ -267,7 +268,7 @@ def test_ctrl_c_ends_the_call(times: int, folder: Path) -> None:
         process.stdin.flush()
         while "agent   You said" not in process.stdout.readline():
             assert process.poll() is None
-        for _ in range(times):
-            process.send_signal(signal.SIGINT)
-        assert process.wait(3) == 130
+        for number in numbers:
+            process.send_signal(number)
+        assert process.wait(3) == 128 + numbers[0]
         assert process.stderr.read() == ""

@@ -85,8 +85,11 @@ ON_OTHER_THREADS = (
     "audio/devices/watch.py",
     "audio/devices/microphone.py",
     "audio/devices/speaker.py",
-    "cli/_event_loop.py",
+    "core/process.py",
 )
+
+# Starts one task of its own, the one that is left behind when it ignores its cancellation.
+MAY_START_A_TASK = "core/abandon.py"
 
 FILES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py"))]
 
@@ -95,7 +98,8 @@ FILES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py")
 def test_only_the_loop_tells_the_time(file: str) -> None:
     """A module of the library uses no clock, sleep or task that bypasses anyio."""
     text = (PACKAGE / file).read_text(encoding="utf-8")
-    assert uses(text, may_read_loop=file.startswith("testing") or file in ON_OTHER_THREADS) == []
+    found = uses(text, may_read_loop=file.startswith("testing") or file in ON_OTHER_THREADS)
+    assert len(found) == int(file == MAY_START_A_TASK)
 
 
 @pytest.mark.parametrize(

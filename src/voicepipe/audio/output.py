@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from voicepipe.core.context import AnySession
 
-__all__ = ["STALLED_OUTPUT_S", "ClockedOutput", "Output", "PullOutput", "stalled"]
+__all__ = ["STALLED_OUTPUT_S", "ClockedOutput", "Output", "OutputStalled", "PullOutput", "stalled"]
 
 BUFFERED_S = 0.04
 """Two 20 ms frames: enough to hide the event loop's jitter, little enough to throw away."""
@@ -32,9 +32,13 @@ STALLED_OUTPUT_S = 2.0
 """An output has failed if it plays nothing for this long while it holds audio."""
 
 
-def stalled(output: Output) -> AudioError:
+class OutputStalled(AudioError):  # noqa: N818 - names what happened to the output
+    """An output holds audio and plays none. Its turn fails; the session goes on, because it may play again."""
+
+
+def stalled(output: Output) -> OutputStalled:
     """Return the error for an output that holds audio but plays none."""
-    return AudioError(
+    return OutputStalled(
         f"{output.name} played nothing for {STALLED_OUTPUT_S:g} s although it holds audio; "
         "check that the device is still there and that the application reads the output"
     )
@@ -58,6 +62,8 @@ class Output(Part):
         """Take at most 20 ms of little-endian signed 16-bit mono PCM, waiting until there is room for it.
 
         Cancelled when the turn is interrupted. If `flush` is called during the wait, the audio must be dropped.
+
+        An error raised here, by `flush` or by `played_s` ends the session under this output's name.
         """
 
     @abstractmethod

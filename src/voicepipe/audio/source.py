@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 
+from voicepipe.core.home import Home
 from voicepipe.core.part import Part
 from voicepipe.errors import AudioError, ConfigurationError
 
@@ -79,7 +80,9 @@ class PushSource(Source):
         self._waiting_bytes = 0
         self._deliver: Callable[[bytes], None] | None = None
         self._news = anyio.Event()
-        self._is_ended = False
+        self._home: Home | None = None  # where the session listens
+        self._has_hung_up = False  # by the caller of `end`
+        self._is_ended = False  # in the loop, after all that was pushed before
 
     def _copied(self) -> Self:
         raise ConfigurationError(
@@ -87,7 +90,7 @@ class PushSource(Source):
         )
 
     def push(self, pcm: bytes) -> None:
-        """Hand over audio; never waits.
+        """Hand over audio; never waits. Any thread may call it.
 
         Until the session listens, at most 10 s are kept; older audio is dropped and counted in `dropped_s`. Late audio
         may be pushed all at once; see `Source.frames`.
@@ -98,28 +101,41 @@ class PushSource(Source):
         Raises:
             AudioError: The bytes are not whole samples, or `end` has been called.
         """
-        if self._is_ended:
+        if self._has_hung_up:
             raise AudioError("PushSource.push after end(): the caller has hung up")
         if len(pcm) % 2:
             raise AudioError(f"PushSource.push needs whole 16-bit samples, got {len(pcm)} bytes")
-        if self._deliver is not None:
-            self._deliver(pcm)
-            return
+        if self._home is None:
+            self._take_in(pcm)
+        else:
+            self._home.call(self._take_in, pcm)
+
+    def end(self) -> None:
+        """Hang up: audio that was pushed before is still recognised, then the session ends. Any thread may call it."""
+        self._has_hung_up = True
+        if self._home is None:
+            self._hang_up()
+        else:
+            self._home.call(self._hang_up)
+
+    def _take_in(self, pcm: bytes) -> None:
         self._waiting.append(pcm)
         self._waiting_bytes += len(pcm)
+        if self._deliver is not None:
+            self._deliver_waiting(self._deliver)
+            return
         while self._waiting_bytes > PUSHED_S * self.sample_rate * 2 and len(self._waiting) > 1:
             self.dropped_s += len(self._take()) / 2 / self.sample_rate
         self._news.set()
 
-    def end(self) -> None:
-        """Hang up: audio that was pushed before is still recognised, then the session ends."""
+    def _hang_up(self) -> None:
         self._is_ended = True
         self._news.set()
 
     async def pump(self, deliver: Callable[[bytes], None]) -> None:
         """Deliver audio as soon as it is pushed, within `push` itself. See `Source.pump`."""
-        while self._waiting:
-            deliver(self._take())
+        self._home = Home()
+        self._deliver_waiting(deliver)
         self._deliver = deliver
         try:
             while not self._is_ended:
@@ -127,6 +143,10 @@ class PushSource(Source):
                 await self._news.wait()
         finally:
             self._deliver = None
+
+    def _deliver_waiting(self, deliver: Callable[[bytes], None]) -> None:
+        while self._waiting:
+            deliver(self._take())
 
     async def frames(self) -> AsyncIterator[bytes]:
         """Yield what is pushed. See `Source.frames`; a session uses `pump`."""

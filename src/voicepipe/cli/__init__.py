@@ -1,7 +1,7 @@
 """The command `voicepipe`.
 
 Rule 1: an error is one line on stderr, never a traceback. The exit status is 0 for success, 1 for a failure, 2 for a
-        wrong command line or configuration, 130 for Ctrl-C.
+        wrong command line or configuration, 128 + signal for Ctrl-C (130) and the other signals that end a program.
 Rule 2: a command's module is imported only when the command runs, so that help is quick and needs no extra.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from voicepipe.audio.devices.portaudio import hangs
 from voicepipe.cli._arguments import add_device_options, add_devices, add_talk, check
+from voicepipe.core.process import Stopped
 from voicepipe.errors import ConfigurationError, MissingExtra, VoicepipeError
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def _status(options: argparse.Namespace) -> int:
         # The reader of stdout is gone, as in `voicepipe demo | head`; Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as error:
+        return error.status if isinstance(error, Stopped) else 130
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import voicepipe as vp
 from voicepipe.cli._demo_script import BYE, COST, GRAMMAR, HOURS, ORDER, RETURNS, SYSTEM, TOOLS, answer
 from voicepipe.cli._display import Display
-from voicepipe.cli._event_loop import run
 from voicepipe.cli.talk import converse, spoken_call
+from voicepipe.core.process import run
 from voicepipe.testing.gateway import ScriptedGateway
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def demo_by_microphone(options: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: A device cannot be used, or an optional package is missing.
         VoicepipeError: The call could not be held to its end.
-        KeyboardInterrupt: Ctrl-C, once the call has ended.
+        KeyboardInterrupt: Ctrl-C or another signal that ends a program, once the call has ended.
     """
     run(_hold, options)
     return 0

@@ -28,7 +28,7 @@ from voicepipe.audio.resample import Resampler
 from voicepipe.cli._aloud import Aloud
 from voicepipe.cli._demo_script import CALLER, LINES, TOOLS
 from voicepipe.cli._demo_stack import SPEAK_RATE, Stack, assemblyai, local
-from voicepipe.cli._event_loop import run
+from voicepipe.core.process import run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence

@@ -17,9 +17,9 @@ from rich.text import Text
 
 import voicepipe as vp
 from voicepipe.audio.devices.round_trip import LONGEST_S, chirp, round_trips
-from voicepipe.cli._event_loop import run
 from voicepipe.core.failures import single_error
 from voicepipe.core.lifetimes import attached, opened
+from voicepipe.core.process import run
 from voicepipe.errors import AudioDeviceError, MissingExtra
 from voicepipe.turntaking.echo import ECHO_S
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 
-from voicepipe.cli._event_loop import run
+from voicepipe.core.process import run
 from voicepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def simulate(service: str, asked: Asked) -> int:
     Raises:
         ConfigurationError: There is no such service, an option does not apply to it, the grammar cannot be read, or the
             port is in use.
-        KeyboardInterrupt: Ctrl-C, once every connection is closed.
+        KeyboardInterrupt: Ctrl-C or another signal that ends a program, once every connection is closed.
     """
     if service not in SERVICES:
         raise ConfigurationError(f"there is no simulator of {service!r}; choose from {', '.join(SERVICES)}")

@@ -17,8 +17,8 @@ import anyio.lowlevel
 import voicepipe as vp
 from voicepipe.cli._app import load_agent
 from voicepipe.cli._display import Display
-from voicepipe.cli._event_loop import run
 from voicepipe.cli._typed import TypedLines
+from voicepipe.core.process import run
 from voicepipe.core.stage import flow_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def talk(options: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: The application cannot be loaded, or a device cannot be used.
         VoicepipeError: The call failed.
-        KeyboardInterrupt: Ctrl-C, once the call has ended.
+        KeyboardInterrupt: Ctrl-C or another signal that ends a program, once the call has ended.
     """
     agent = load_agent(options.app)
     call = typed_call(agent, options) if options.text else spoken_call(agent, options)

@@ -47,12 +47,24 @@ class Speech:
         self._sentences: list[_Sentence] = []
         self._unfinished = 0
         self._all_finished = anyio.Event()
+        self._expected = anyio.Event()
 
     def expect(self) -> None:
         """Count a sentence that was given to TTS; `finish` takes it off again."""
         if not self._unfinished:
             self._all_finished = anyio.Event()
         self._unfinished += 1
+        self._expected.set()
+
+    async def wait_expected(self) -> None:
+        """Wait until TTS is given another sentence."""
+        self._expected = anyio.Event()
+        await self._expected.wait()
+
+    def give_up(self) -> None:
+        """Take off the sentences that will not be finished, because something failed."""
+        self._unfinished = 0
+        self._all_finished.set()
 
     def begin(self, text: str, segment: int) -> None:
         """Start a sentence where the last one ends."""

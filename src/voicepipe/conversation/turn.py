@@ -185,6 +185,11 @@ class Turn:
         """Names of the parts that are doing something for this turn, cleaning up included."""
         return sorted(set(self._at_work))
 
+    @property
+    def _first_at_work(self) -> str:
+        """Name of the first part of the row that is doing something for this turn; "" if none is."""
+        return next(iter(self._at_work), "")
+
     # --- what the session does with it --------------------------------------------------------------------------------
 
     def commit(self, transcript: Transcript) -> None:
@@ -204,6 +209,7 @@ class Turn:
     def prepare_speech(self) -> None:
         """Begin a reply or a fallback: what is prepared from now on begins a segment of its own."""
         self.first_segment = len(self._segments)
+        self.speech.give_up()
 
     def settle(self, step: Literal["complete", "leave empty", "interrupt"]) -> TurnEnded:
         """End the turn: write what was heard into its messages, and return its terminal event.

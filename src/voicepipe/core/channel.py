@@ -22,7 +22,7 @@ import anyio
 from voicepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from typing import Self
 
 __all__ = ["Channel", "ChannelStatistics", "Inbox", "Outbox"]
@@ -95,10 +95,11 @@ class Channel(Generic[T]):
         is_abandoned: Whether the reader closed its end.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, check: Callable[[T], None] | None = None) -> None:
         if capacity < 1:
             raise ConfigurationError(f"a channel's capacity must be at least 1, not {capacity}")
         self._capacity = capacity
+        self._check = check
         self._items: deque[T] = deque()
         self._writers: deque[_Writer[T]] = deque()
         self._waiting_reader: asyncio.Future[None] | None = None
@@ -109,6 +110,8 @@ class Channel(Generic[T]):
     async def send(self, item: T, /) -> None:
         """Hand over an item, waiting for room. See `Outbox.send`."""
         self._check_open()
+        if self._check is not None:
+            self._check(item)
         if len(self._items) < self._capacity:
             self._put(item)
             return

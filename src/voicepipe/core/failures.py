@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from voicepipe.core.cancellation import is_cancelled
 from voicepipe.errors import StageError, VoicepipeError
 
 if TYPE_CHECKING:
@@ -16,14 +18,15 @@ if TYPE_CHECKING:
 
     from voicepipe.core.channel import Channel
 
-__all__ = ["first_error", "for_log", "joined", "named", "single_error"]
+__all__ = ["first_error", "for_log", "is_fault", "joined", "named", "single_error"]
 
 
 @contextmanager
 def joined(stage_name: str, inbox: Channel[Any], outbox: Channel[Any]) -> Generator[None]:
     """Run a stage between two channels: its errors carry its name, and both channels are closed when it is done.
 
-    It is not an error when the next stage has stopped reading: what this stage still sends is dropped.
+    It is not an error when the next stage has stopped reading: what this stage still sends is dropped. After an error
+    the outbox stays open, because a closed one says that nothing follows: the error cancels its reader.
     """
     try:
         with named(stage_name):
@@ -32,8 +35,8 @@ def joined(stage_name: str, inbox: Channel[Any], outbox: Channel[Any]) -> Genera
             except anyio.BrokenResourceError:
                 if not outbox.is_abandoned:
                     raise
-    finally:
         outbox.close()
+    finally:
         inbox.close_receiver()
 
 
@@ -42,20 +45,36 @@ def named(part_name: str) -> Generator[None]:
     """Pass voicepipe's own errors on, with the part's name as a note; wrap any other exception in `StageError`."""
     try:
         yield
-    except VoicepipeError as error:
-        error.add_note(f"in {part_name}")
-        raise
-    except ExceptionGroup as group:
-        first = first_error(group)
-        if isinstance(first, VoicepipeError):
-            first.add_note(f"in {part_name}")
-            raise first from first.__cause__
-        raise _stage_error(part_name, first) from first
-    except Exception as error:
-        raise _stage_error(part_name, error) from error
+    except BaseException as error:
+        first = first_error(error) if isinstance(error, BaseExceptionGroup) else error
+        if not is_fault(first):
+            raise
+        if not isinstance(first, VoicepipeError):
+            raise _stage_error(part_name, first) from first
+        # A `StageError` names its part already, which may be another one: an output in the hands of a voice.
+        if not isinstance(first, StageError) and (note := f"in {part_name}") not in getattr(first, "__notes__", ()):
+            first.add_note(note)
+        if first is error:
+            raise
+        raise first from first.__cause__
+
+
+def is_fault(error: BaseException) -> bool:
+    """Return whether an error is a fault of the code that raised it; for use where the error is caught.
+
+    Ctrl-C and the cancellation of the running task are no faults. `sys.exit()` is one, because a part has no say in
+    when the process ends, and so is a `CancelledError` without a cancellation of ours: something that the part awaited
+    was cancelled elsewhere.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        return not is_cancelled()
+    return not isinstance(error, (KeyboardInterrupt, GeneratorExit))
 
 
 def _stage_error(part_name: str, error: BaseException) -> StageError:
+    if isinstance(error, asyncio.CancelledError):
+        inside = f"{part_name} was cancelled from inside: something that it awaited was cancelled elsewhere"
+        return StageError(inside, part=part_name)
     return StageError(f"{part_name} raised {type(error).__name__}: {error}", part=part_name)
 
 

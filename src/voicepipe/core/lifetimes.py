@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.failures import named, single_error
 from voicepipe.core.part import Part
-from voicepipe.errors import ConfigurationError, StageError
+from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -34,29 +35,49 @@ caller is waiting."""
 
 
 @asynccontextmanager
-async def opened(parts: Sequence[Part]) -> AsyncGenerator[None]:
+async def opened(
+    parts: Sequence[Part], on_failure: Callable[[VoicepipeError], None] | None = None
+) -> AsyncGenerator[None]:
     """Enter `open` of every part, in parallel, and leave them together. See `Part.open`.
 
     Args:
         parts: Each is entered after the parts that it holds.
+        on_failure: Takes the error of a part that fails while the block runs, and ends the block in its own way. None
+            raises the error in the block immediately.
 
     Raises:
         VoicepipeError: A part failed; any other exception is wrapped in `StageError` with the part's name.
     """
-    async with _held(parts, Part.open):
+    async with _held(parts, on_failure, Part.open):
         yield
 
 
 @asynccontextmanager
-async def attached(parts: Sequence[Part], session: SessionContext) -> AsyncGenerator[None]:
+async def attached(
+    parts: Sequence[Part], session: SessionContext, on_failure: Callable[[VoicepipeError], None] | None = None
+) -> AsyncGenerator[None]:
     """Enter `attach` of every part, just as `opened` enters `open`."""
-    async with _held(parts, Part.attach, session):
+    async with _held(parts, on_failure, Part.attach, session):
         yield
 
 
 @asynccontextmanager
-async def _held(parts: Sequence[Part], lifetime: Callable[..., object], *arguments: object) -> AsyncGenerator[None]:
-    leave = anyio.Event()
+async def _held(
+    parts: Sequence[Part],
+    on_failure: Callable[[VoicepipeError], None] | None,
+    lifetime: Callable[..., object],
+    *arguments: object,
+) -> AsyncGenerator[None]:
+    leave, is_entered = anyio.Event(), False
+
+    async def hold(part: Part, own: AbstractAsyncContextManager[None], entered: anyio.Event) -> None:
+        try:
+            await _hold(part.name, own, entered, leave)
+        except VoicepipeError as error:
+            if on_failure is None or not is_entered or leave.is_set():
+                raise
+            on_failure(error)
+
     with single_error():
         async with anyio.create_task_group() as tasks:
 
@@ -68,7 +89,7 @@ async def _held(parts: Sequence[Part], lifetime: Callable[..., object], *argumen
                     own, entered = method(*arguments), anyio.Event()
                     if not isinstance(own, AbstractAsyncContextManager):
                         raise ConfigurationError(f"{part.name}.{lifetime.__name__} must be an @asynccontextmanager")
-                    tasks.start_soon(_hold, part.name, own, entered, leave, name=f"voicepipe {part.name}")
+                    tasks.start_soon(hold, part, own, entered, name=f"voicepipe {part.name}")
                     with anyio.move_on_after(READY_S[lifetime.__name__]) as limit:
                         await entered.wait()
                     if limit.cancelled_caught:
@@ -79,6 +100,7 @@ async def _held(parts: Sequence[Part], lifetime: Callable[..., object], *argumen
                 async with anyio.create_task_group() as entering:
                     for part in parts:
                         entering.start_soon(enter, part)
+                is_entered = True
                 yield
             finally:
                 leave.set()
@@ -87,10 +109,16 @@ async def _held(parts: Sequence[Part], lifetime: Callable[..., object], *argumen
 async def _hold(
     part_name: str, lifetime: AbstractAsyncContextManager[None], entered: anyio.Event, leave: anyio.Event
 ) -> None:
-    with named(part_name), anyio.CancelScope() as scope:
+    async def inside() -> None:
         async with lifetime:
-            # From here on only `leave` ends it, and it then has time to close.
+            # From here on only `leave` ends it, and then it has time to close.
             scope.shield = True
             entered.set()
             await leave.wait()
             scope.deadline = anyio.current_time() + CLOSE_S
+
+    with named(part_name), anyio.CancelScope() as scope:
+        await run_abandonably(inside, name=part_name, finish_s=CLOSE_S)
+        if not leave.is_set() and not scope.cancel_called:
+            # A task group in it swallows the cancellation of one of its own tasks.
+            raise StageError(f"{part_name} ended by itself: one of its tasks was cancelled from inside", part=part_name)

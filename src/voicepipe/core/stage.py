@@ -48,6 +48,8 @@ class SessionStage(Part, Generic[In, Out]):
 class Stage(Part, Generic[In, Out]):
     """A stage that lives for one turn, reads items of one type and sends items of another."""
 
+    _obeys = False  # whether `run` ends when it is cancelled, so that it needs no task of its own to be left behind
+
     @abstractmethod
     async def run(self, inbox: Inbox[In], outbox: Outbox[Out], turn: AnyTurn) -> None:
         """Read `inbox` until it ends, send to `outbox`, and return when done.

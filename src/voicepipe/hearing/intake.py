@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 
 from voicepipe.audio.pcm import FRAME_S, frames_of
 from voicepipe.audio.resample import resampler
+from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.failures import named
-from voicepipe.errors import AudioError
+from voicepipe.errors import AudioError, StageError
 from voicepipe.events import AudioDropped, AudioResumed, AudioStopped
 from voicepipe.flow import AudioFrame
 from voicepipe.hearing.stretches import SpeechStretches
@@ -75,10 +76,12 @@ class Reports:
 
     Args:
         outbox: Where the reports go.
+        check: Raises for what is no report.
     """
 
-    def __init__(self, outbox: Outbox[Hearing]) -> None:
+    def __init__(self, outbox: Outbox[Hearing], check: Callable[[Hearing], None] | None = None) -> None:
         self.stretches = SpeechStretches()
+        self._check = check
         self._outbox = outbox
         self._intake: Intake | None = None
 
@@ -88,6 +91,8 @@ class Reports:
 
     async def send(self, event: Hearing, /) -> None:
         """Pass on a report of the recogniser. See `Outbox.send`."""
+        if self._check is not None:
+            self._check(event)
         intake = self._intake
         await self.pass_on(self.stretches.reported(event, intake.stopped_s if intake is not None else None))
         if intake is not None and self.stretches.is_open:
@@ -150,15 +155,14 @@ class Intake:
 
     async def run(self) -> None:
         """Take in the source's audio until the caller hangs up."""
-        try:
-            with named(self._source.name):
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._watch, name=f"voicepipe {self._source.name} gaps")
-                    await self._source.pump(self)
-                    tasks.cancel_scope.cancel()
-                self._flush()
-        finally:
-            self._outbox.close()
+        name = self._source.name
+        with named(name):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch, name=f"voicepipe {name} gaps")
+                await run_abandonably(self._source.pump, self, name=name, report=self._session.emit)
+                tasks.cancel_scope.cancel()
+            self._flush()
+        self._outbox.close()  # not after an error, which is no hang-up
 
     # --- audio comes --------------------------------------------------------------------------------------------------
 
@@ -170,6 +174,9 @@ class Intake:
         """
         if self._outbox.is_abandoned:
             return  # the recogniser reported that the caller hung up
+        if not isinstance(cast("object", pcm), (bytes, bytearray, memoryview)):
+            found = f"{self._source.name} must give bytes of PCM, not {type(pcm).__name__}"
+            raise StageError(found, part=self._source.name)
         if len(pcm) % 2:
             raise AudioError(f"{self._source.name} must give whole 16-bit samples, not {len(pcm)} bytes")
         now = anyio.current_time()

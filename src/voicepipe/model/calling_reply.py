@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
-from voicepipe.core.failures import single_error
+from voicepipe.core.failures import is_fault, single_error
+from voicepipe.core.handover import checker
 from voicepipe.errors import IncompleteReply, ToolError
 from voicepipe.events import ReplyCut
 from voicepipe.flow import CUT_REASONS, ReplyEnd, ReplyState, TextDelta, ToolCallDelta
 from voicepipe.history import AssistantMessage, ToolCall
+from voicepipe.model.model import ReplyPart
 from voicepipe.model.running_call import RunningCall, SessionCalls, TurnCalls, failure, refuse
 from voicepipe.tools.tool import MAX_ARGUMENT_BYTES
 from voicepipe.tools.toolbox import Toolset
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.channel import Outbox
     from voicepipe.errors import VoicepipeError
-    from voicepipe.model.model import ReplyPart, Request
+    from voicepipe.model.model import Request
     from voicepipe.tools.tool import Tool
 
 __all__ = ["CallingReply"]
@@ -58,6 +60,7 @@ class CallingReply:
         turn_calls: What the turn's calls have in common.
         outbox: Takes the text.
         turn: The turn that the reply belongs to.
+        model_name: Which model writes it.
 
     Attributes:
         end: How the model ended it; None as long as it has not.
@@ -71,7 +74,9 @@ class CallingReply:
         turn_calls: TurnCalls,
         outbox: Outbox[TextDelta],
         turn: Turn,
+        model_name: str,
     ) -> None:
+        self._check = checker(ReplyPart, model_name)
         self.end: ReplyEnd | None = None
         self._message = message
         self._session_calls = session_calls
@@ -98,6 +103,7 @@ class CallingReply:
 
     async def send(self, item: ReplyPart, /) -> None:
         """Take a piece of the reply. See `Outbox.send`."""
+        self._check(item)
         match item:
             case TextDelta():
                 await self._text(item)
@@ -238,7 +244,10 @@ class CallingReply:
             values = tool.validate(call.arguments)
         except ToolError as error:
             return refuse(call, self._turn_calls.refuse(call.name, error, self._step), turn)
-        except Exception as error:  # noqa: BLE001 - not even a bug in voicepipe leaves a call without a result
+        except BaseException as error:
+            if not is_fault(error):
+                raise
+            # Not even a bug in voicepipe leaves a call without a result.
             return refuse(call, ToolError(f"the arguments cannot be checked: {type(error).__name__}"), turn)
         running = RunningCall(
             tool,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeV
 
 import anyio
 
+from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.defaults import Default
 from voicepipe.core.failures import named
 from voicepipe.core.lifetimes import opened
@@ -159,7 +160,9 @@ class Question(Generic[T]):
 
     async def _ask_once(self, llm: Model, messages: tuple[Message, ...], counted: Callable[[Usage], None] | None) -> T:
         with named(llm.name):
-            answer = await llm.complete(replace(self._request, messages=messages))
+            request = replace(self._request, messages=messages)
+            deadline = anyio.current_effective_deadline()
+            answer = await run_abandonably(llm.complete, request, name=llm.name, deadline=deadline)
         if counted and answer.usage:
             counted(answer.usage)
         return self._read(answer.arguments if self._form == "tool" else answer.text)

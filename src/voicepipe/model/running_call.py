@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from voicepipe.conversation.turn import TurnState
+from voicepipe.core.abandon import run_abandonably
+from voicepipe.core.failures import is_fault
 from voicepipe.errors import ToolError, ToolRetry
 from voicepipe.events import ToolFinished, ToolStarted
 from voicepipe.tools.confirmation import Confirmations
@@ -26,12 +28,15 @@ if TYPE_CHECKING:
     from voicepipe.history import AssistantMessage, CallStatus, ToolCall
     from voicepipe.tools.toolbox import Toolset
 
-__all__ = ["RunningCall", "TurnCalls", "failure", "refuse"]
+__all__ = ["FINISH_CALLS_S", "RunningCall", "TurnCalls", "failure", "refuse"]
 
 log = logging.getLogger("voicepipe")
 
 MAX_REFUSALS: Final = 2
 """Replies of one turn with arguments that a tool refuses: the first, and one that was written knowing the error."""
+
+FINISH_CALLS_S: Final = 1.0
+"""How long a writing tool may still run when the session ends, in whatever way it ends."""
 
 ASK_FIRST: Final = json.dumps(
     {
@@ -234,29 +239,38 @@ class RunningCall:
         """Run the tool in the session, and give its result to this call and to those that joined it."""
         try:
             if self._call.status == "pending":  # else given up before it began
-                await self._call_tool()
+                await self._run_tool()
         finally:
             self._session_calls.running.remove(self)
 
-    async def _call_tool(self) -> None:
+    async def _run_tool(self) -> None:
         call, turn = self._call, self._turn
         context = ToolContext(deps=turn.session.deps, session=turn.session, turn_id=turn.turn_id, call_id=call.call_id)
         with self._scope:
             turn.emit(ToolStarted(turn_id=turn.turn_id, call_id=call.call_id, name=call.name))
             try:
-                result = self._tool.render(await self._tool.call(self._values, context))
+                await run_abandonably(
+                    self._call_tool, context, name=call.name, finish_s=FINISH_CALLS_S, report=turn.session.emit
+                )
             except anyio.get_cancelled_exc_class():
                 self._ended("unknown", failure(ToolError("the call ended before the tool did; it may have happened")))
                 raise
-            except ToolRetry as error:
-                self._ended("failed", failure(self._turn_calls.refuse(call.name, error, self._step)))
-            except Exception as error:
-                if not isinstance(error, ToolError):  # a ToolError is for the model, anything else for a developer
-                    names = (turn.session.id, call.name, type(error).__name__)
-                    log.warning("session %s: the tool %s raised %s", *names, exc_info=error)
-                self._ended("failed", failure(error))
-            else:
-                self._ended("done", result)
+
+    async def _call_tool(self, context: ToolContext[Any]) -> None:
+        """Call the tool, and give its result in the step in which it returns: it may have ended its own turn."""
+        try:
+            result = self._tool.render(await self._tool.call(self._values, context))
+        except ToolRetry as error:
+            self._ended("failed", failure(self._turn_calls.refuse(self._call.name, error, self._step)))
+        except BaseException as error:
+            if not is_fault(error):
+                raise
+            if not isinstance(error, ToolError):  # a ToolError is for the model, anything else for a developer
+                names = (self._turn.session.id, self._call.name, type(error).__name__)
+                log.warning("session %s: the tool %s raised %s", *names, exc_info=error)
+            self._ended("failed", failure(error))
+        else:
+            self._ended("done", result)
 
     def _ended(self, status: CallStatus, result: str) -> None:
         """Give the tool's result to this call and to those that joined it; the model hears of one that comes late."""

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 
 from voicepipe.conversation.turn import TurnState
-from voicepipe.core.cancellation import is_cancelled
+from voicepipe.core.abandon import run_abandonably
+from voicepipe.core.failures import is_fault
 from voicepipe.core.stage import Stage
 from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
 from voicepipe.events import ModelUsage, StructuredDone, StructuredFailed
@@ -206,15 +207,13 @@ class Structured(Stage[Transcript, Transcript]):
     ) -> object:
         """Return the result of a function of the application, or a `StageError` if it raises."""
         try:
-            answer = function(result, turn)
-            return await answer if inspect.isawaitable(answer) else answer
-        except asyncio.CancelledError as error:
-            if is_cancelled():
+            return await run_abandonably(_awaited, function, result, turn, name=self.name, report=turn.session.emit)
+        except BaseException as error:
+            if not is_fault(error):
                 raise
-            # Something that it awaited was cancelled elsewhere. Passed on, that would cancel the tasks around it.
-            return self._error(f"{role} was cancelled from inside", error)
-        except Exception as error:  # noqa: BLE001 - becomes an event, with the error as the cause
-            return self._error(f"{role} raised {type(error).__name__}", error)
+            was_cancelled = isinstance(error, asyncio.CancelledError)
+            what = "was cancelled from inside" if was_cancelled else f"raised {type(error).__name__}"
+            return self._error(f"{role} {what}", error)
 
     def _error(self, problem: str, cause: BaseException | None = None) -> StageError:
         error = StageError(f"{self.name}: {problem}", part=self.name)
@@ -230,3 +229,8 @@ class Structured(Stage[Transcript, Transcript]):
     def __repr__(self) -> str:
         """Show the class, the time and the language model."""
         return f"<{self.name} {'before' if self._gate else 'alongside'} the reply, from {self.llm!r}>"
+
+
+async def _awaited(function: Callable[[Any, Turn], object], result: BaseModel, turn: Turn) -> object:
+    answer = function(result, turn)
+    return await answer if inspect.isawaitable(answer) else answer

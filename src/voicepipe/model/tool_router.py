@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
+from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.failures import named
 from voicepipe.core.stage import Stage
 from voicepipe.errors import ConfigurationError, IncompleteReply, StageError, VoicepipeError
@@ -63,6 +64,8 @@ class ToolRouter(Stage[Transcript, TextDelta]):
     Raises:
         ConfigurationError: An element is not a tool, two tools have the same name, or a time is invalid.
     """
+
+    _obeys = True
 
     def __init__(
         self,
@@ -120,35 +123,38 @@ class ToolRouter(Stage[Transcript, TextDelta]):
         If the model fails, the turn notes it, and what was said stays said.
         """
         model, transcript = cast("Model", self.model), None  # the pipeline puts the model there
+        called: list[str] = []  # the tools that the turn waits for
         with anyio.move_on_after(self.turn_s) as limit:
             try:
                 transcript = await inbox.receive()
                 if turn.transcript is not None:
                     turn.understood(transcript.text)
-                await self._answer(model, outbox, turn)
+                await self._answer(model, outbox, turn, called)
             except anyio.EndOfStream:
                 turn.withhold()
             except VoicepipeError as error:
                 turn.fail(error)
         if limit.cancelled_caught and transcript is None:
             # Raised, not noted on the turn: the stage that hangs has to be cancelled, or the turn would never end.
+            part = turn._first_at_work
             waited = f"what the caller said did not reach the model within {self.turn_s:g} s"
-            raise StageError(f"{waited}; a stage before it waits for something", part=self.name)
+            raise StageError(f"{waited}; {part} has not passed it on", part=part)
         if limit.cancelled_caught:
-            turn.fail(IncompleteReply(f"the reply was not complete after {self.turn_s:g} s", vendor=model.name))
+            late = f"the tools {', '.join(called)} have not ended" if called else f"{model.name} has not ended it"
+            turn.fail(IncompleteReply(f"the reply was not complete after {self.turn_s:g} s; {late}", vendor=model.name))
 
-    async def _answer(self, model: Model, outbox: Outbox[TextDelta], turn: Turn) -> None:
+    async def _answer(self, model: Model, outbox: Outbox[TextDelta], turn: Turn, called: list[str]) -> None:
         calls, first_error = TurnCalls(), None
         for step in range(MAX_STEPS + 1):
             may_call = step < MAX_STEPS and not calls.are_hopeless
             offered = self.tools.definitions if may_call else ()
             request = Request(messages=turn.request_messages, tools=offered, step=step)
             message = turn.begin_reply()
-            reply = CallingReply(request, message, self._calls, calls, outbox, turn)
+            reply = CallingReply(request, message, self._calls, calls, outbox, turn, model.name)
             async with reply.running():
                 try:
-                    with named(model.name):
-                        await model.reply(request, reply, turn)
+                    with named(model.name), turn.working(model.name):
+                        await self._ask(model, request, reply, turn)
                     reply.complete()
                 except VoicepipeError as error:
                     first_error = first_error or error
@@ -156,8 +162,14 @@ class ToolRouter(Stage[Transcript, TextDelta]):
                         raise first_error from first_error.__cause__
                     # Nothing is said twice, and what the tool brings must not be lost.
                     await reply.cut(error)
+                called += [call.name for call in message.calls]
+            called.clear()
             if not reply.wants_reply:
                 if message.calls:
                     turn.needs_no_words()
                 return
             turn.timeline.mark_again("tools_done")
+
+    async def _ask(self, model: Model, request: Request, reply: CallingReply, turn: Turn) -> None:
+        deadline, report = anyio.current_effective_deadline(), turn.session.emit
+        await run_abandonably(model.reply, request, reply, turn, name=model.name, deadline=deadline, report=report)

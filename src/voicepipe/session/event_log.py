@@ -24,6 +24,10 @@ __all__ = ["EventLog"]
 EVENTS_KEPT: Final = 1_000
 """Events that are kept for an application that does not iterate, or is slow."""
 
+LAST_EVENTS_S: Final = 0.5
+"""How long an application that iterates may take for the last events of a session that failed, until the failure is
+raised in its block."""
+
 
 class EventLog:
     """Keeps events until every reader has taken them, and drops the oldest one when it is full.
@@ -39,6 +43,7 @@ class EventLog:
         self._taken = 0  # the number of the oldest event that no reader has taken
         self._readers: WeakSet[Reader] = WeakSet()  # one that is left with `break` has disappeared
         self._news = anyio.Event()
+        self._reader_ended = anyio.Event()
         self._is_closed = False
 
     def put(self, event: Event) -> None:
@@ -56,11 +61,22 @@ class EventLog:
         self._is_closed = True
         self._wake()
 
+    async def wait_read(self) -> None:
+        """Wait, after `close`, until every reader has come to the end, for at most `LAST_EVENTS_S`."""
+        with anyio.move_on_after(LAST_EVENTS_S):
+            while any(not reader.has_ended for reader in self._readers):
+                await self._reader_ended.wait()
+
     def __aiter__(self) -> AsyncIterator[Event]:
         """Begin a reader with the oldest kept event that no reader has taken; it ends after `close`."""
         reader = Reader(self, self._taken)
         self._readers.add(reader)
         return reader
+
+    def reader_ended(self) -> None:
+        """Note that a reader has come to the end."""
+        ended, self._reader_ended = self._reader_ended, anyio.Event()
+        ended.set()
 
     async def take(self, number: int) -> tuple[Event, int]:
         """Return an event, or the oldest kept one if it was dropped, and the number of the next one.
@@ -98,10 +114,12 @@ class Reader:
 
     Attributes:
         at: The number of the event that it takes next.
+        has_ended: Whether it has come to the end.
     """
 
     def __init__(self, log: EventLog, at: int) -> None:
         self.at = at
+        self.has_ended = False
         self._log = log
         self._has_begun = False
 
@@ -112,5 +130,10 @@ class Reader:
         if not self._has_begun:
             self._has_begun = True
             await checkpoint()  # a reader that begins at the same moment gets the same first event
-        event, self.at = await self._log.take(self.at)
+        try:
+            event, self.at = await self._log.take(self.at)
+        except StopAsyncIteration:
+            self.has_ended = True
+            self._log.reader_ended()
+            raise
         return event

@@ -22,11 +22,12 @@ from voicepipe.flow import TextDelta
 from voicepipe.session.replying import run_reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from anyio.abc import TaskGroup
 
     from voicepipe.core.context import SessionContext
+    from voicepipe.core.stage import Stage
     from voicepipe.flow import Transcript
     from voicepipe.history import ToolCall
     from voicepipe.session.wiring import Row
@@ -137,13 +138,11 @@ class Floor:
         if turn.state is TurnState.DRAFT:
             self.drop_draft(turn)
             return
-        try:
-            self._playout.flush()
-        finally:  # a device that is gone must not keep the turn alive
-            turn.scope.cancel()
-            if not self._session.ended.is_set():
-                self._tasks.start_soon(turn.watch_cleanup)
-            self._settle(turn, "interrupt")
+        self._playout.flush()
+        turn.scope.cancel()
+        if not self._session.ended.is_set():
+            self._tasks.start_soon(turn.watch_cleanup)
+        self._settle(turn, "interrupt")
 
     def say(self, text: str) -> None:
         """Speak a text once those before it have been heard."""
@@ -214,11 +213,11 @@ class Floor:
             return  # interrupted before it began
         with turn.scope:
             turn.timeline.mark("turn_started")
-            await self._speak(turn, text)
+            await self._speak(turn, text, self._row.speech_stages)
             await turn.committed.wait()  # needed for a draft that has nothing to say
             is_answered = turn.has_text
             if self._row.fallback and self._needs_fallback(turn, is_answered=is_answered):
-                await self._speak(turn, self._row.fallback)
+                await self._speak(turn, self._row.fallback, self._row.fallback_stages(turn.failure))
             self._settle(turn, "complete" if is_answered else "leave empty")
 
     def _needs_fallback(self, turn: Turn, *, is_answered: bool) -> bool:
@@ -228,8 +227,8 @@ class Floor:
         is_asked = turn.transcript is not None
         return turn.failure is not None or (is_asked and not is_answered)
 
-    async def _speak(self, turn: Turn, text: str | None) -> None:
-        """Send the transcript through all stages, or a text through the last ones; note a failure on the turn."""
+    async def _speak(self, turn: Turn, text: str | None, stages: Sequence[Stage[Any, Any]]) -> None:
+        """Send the transcript through all stages, or a text through these; note a failure on the turn."""
         turn.prepare_speech()
         try:
             if turn.note and text is None:
@@ -238,18 +237,18 @@ class Floor:
                 await run_reply(self._row.reply_stages, turn.transcript, turn)
             else:
                 turn.add_message(text)
-                await run_reply(self._row.speech_stages, TextDelta(text, ends_segment=True), turn)
+                await run_reply(stages, TextDelta(text, ends_segment=True), turn)
         except VoicepipeError as error:
             turn.fail(error)
 
     def _settle(self, turn: Turn, step: Literal["complete", "leave empty", "interrupt"]) -> None:
         """End a turn, report it, and give the floor to what waits."""
+        if turn.failure and not turn.is_over and not turn.is_silent:
+            self._playout.flush()  # an error cut it off: the next turn must not begin with the rest of its audio
         if turn.is_over:
             return
         if turn.failure:
             log.warning("session %s: turn %d failed: %s", self._session.id, turn.turn_id, for_log(turn.failure))
-            if not turn.is_silent:  # an error cut it off: the next turn must not begin with the rest of its audio
-                self._playout.flush()
         self._session.emit(turn.settle(step))
         self._late[:] = [call for call in self._late if all(call is not known for known in turn.shown)]
         if self.turn is turn:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
+from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.channel import Channel
 from voicepipe.core.failures import joined
+from voicepipe.core.handover import checker
 from voicepipe.core.stage import flow_of
+from voicepipe.errors import StageError
 from voicepipe.flow import AudioFrame
 from voicepipe.hearing.intake import LATE_FRAMES, WAITING_FRAMES, Intake, Reports
 
@@ -29,6 +32,9 @@ __all__ = ["listening"]
 
 EDGE: Final = 16
 """Between two session stages: room for a burst of transcripts, or for 0.3 s of audio."""
+
+LAST_WORDS_S: Final = 5.0
+"""How long what listens may take after the caller has hung up: for the last words. Then the call ends by its name."""
 
 
 @asynccontextmanager
@@ -48,31 +54,39 @@ async def listening(
         rate: Samples per second that the stages take.
         is_deaf: Whether the stages get silence instead of the source's audio at a given time; None for never.
     """
+    at_work = list(stages)
+
+    async def take_in(intake: Intake) -> None:
+        await intake.run()
+        await anyio.sleep(LAST_WORDS_S)
+        for part in at_work[:1]:  # the first one that does not read, or does not end
+            name = part._fault_name
+            raise StageError(f"{name} did not end within {LAST_WORDS_S:g} s after the caller had hung up", part=name)
+
+    async def run_stage(
+        stage: SessionStage[Any, Any], inbox: Channel[Any], channel: Channel[Any], outbox: Outbox[Any]
+    ) -> None:
+        name = stage._fault_name
+        with joined(name, inbox, channel):
+            await run_abandonably(stage.run, inbox, outbox, session, name=name, report=session.emit)
+        at_work.remove(stage)
+
     async with anyio.create_task_group() as tasks:
         audio = inbox = Channel[Any](WAITING_FRAMES + LATE_FRAMES)
         reports: Reports | None = None
         for stage in stages:
-            channel = Channel[Any](EDGE)
+            sent = flow_of(stage)[1]
+            check = checker(sent, stage._fault_name)
+            channel = Channel[Any](EDGE, check)
             outbox: Outbox[Any] = channel
-            if reports is None and flow_of(stage)[1] is not AudioFrame:
-                outbox = reports = Reports(channel)
-            tasks.start_soon(_run_stage, stage, inbox, channel, outbox, session, name=f"voicepipe {stage.name}")
+            if reports is None and sent is not AudioFrame:
+                outbox = reports = Reports(channel, check)
+            tasks.start_soon(run_stage, stage, inbox, channel, outbox, name=f"voicepipe {stage.name}")
             inbox = channel
         if source is None:
             audio.close()
         else:
             intake = Intake(session, source, rate, audio, reports or Reports(Channel(EDGE)), is_deaf)
-            tasks.start_soon(intake.run, name=f"voicepipe {source.name}")
+            tasks.start_soon(take_in, intake, name=f"voicepipe {source.name}")
         yield cast("Inbox[Hearing]", inbox)
         tasks.cancel_scope.cancel()
-
-
-async def _run_stage(
-    stage: SessionStage[Any, Any],
-    inbox: Channel[Any],
-    channel: Channel[Any],
-    outbox: Outbox[Any],
-    session: SessionContext,
-) -> None:
-    with joined(stage._fault_name, inbox, channel):
-        await stage.run(inbox, outbox, session)

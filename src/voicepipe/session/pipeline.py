@@ -6,19 +6,23 @@ Rule 2: a wiring error is raised before any audio moves, and names both neighbou
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import sys
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Generic, cast
-
-import anyio
 
 from voicepipe.audio.devices.microphone import MicSource
 from voicepipe.audio.devices.speaker import Speaker
 from voicepipe.audio.output import Output
 from voicepipe.audio.source import Source
 from voicepipe.core.context import Deps
+from voicepipe.core.home import Home
 from voicepipe.core.lifetimes import opened
-from voicepipe.errors import ConfigurationError
+from voicepipe.core.process import Stopped, is_in_loop, require_asyncio
+from voicepipe.core.process import run as run_to_end
+from voicepipe.errors import AuthenticationError, ConfigurationError
 from voicepipe.session.session import Session
 from voicepipe.session.wiring import check, compiled, expect
 from voicepipe.turntaking.policy import TurnRules
@@ -110,11 +114,16 @@ class Pipeline(Generic[Deps]):
         Raises:
             VoicepipeError: A part could not be opened, or failed while it was open.
         """
+        require_asyncio("Pipeline.open")
         row = compiled([part._copied() for part in self._parts], self._turns, self._fallback)
         output = self._output._copied() if self._output else None
         parts = [*row.parts(hears=True), *(part for part in (row.source, output) if part is not None)]
         async with opened(parts):
-            yield Host[Deps](row, output)
+            host = Host[Deps](row, output)
+            try:
+                yield host
+            finally:
+                host._is_closed = True
 
     @asynccontextmanager
     async def session(
@@ -145,6 +154,8 @@ class Host(Generic[Deps]):
     def __init__(self, row: Row, output: Output | None) -> None:
         self._row = row
         self._output = output
+        self._home = Home()
+        self._is_closed = False
 
     @asynccontextmanager
     async def session(
@@ -173,6 +184,7 @@ class Host(Generic[Deps]):
                 or holds control characters.
             VoicepipeError: A part failed; any other exception is wrapped in `StageError`.
         """
+        self._check_open()
         expect("source", source, Source)
         expect("output", output, Output)
         if id is not None and not (id.strip() and id.isprintable()):
@@ -196,6 +208,17 @@ class Host(Generic[Deps]):
         async with session._run(given, greeting):
             yield session
 
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ConfigurationError(
+                "this host is closed; open sessions inside of its block: async with pipeline.open() as host"
+            )
+        require_asyncio("Host.session")
+        if self._home.loop is not asyncio.get_running_loop():
+            raise ConfigurationError(
+                "this host was opened in another event loop; open the pipeline in the loop that holds the sessions"
+            )
+
 
 def run(
     pipeline: Pipeline[Deps],
@@ -205,10 +228,17 @@ def run(
     deps: Deps | None = None,
     greeting: str = "",
 ) -> object:
-    """Hold one call from start to end, and return the result that `Session.end` was given.
+    """Hold one call from start to end as a program of its own, and return the result that `Session.end` was given.
 
-    Ctrl-C ends the session in order and raises `KeyboardInterrupt`.
-    Failed turns are logged as warnings by the logger "voicepipe". Arguments and errors are those of `Host.session`.
+    The program ends in order on Ctrl-C, SIGTERM, SIGHUP and Ctrl-Break, within 3 s, with the exit status 128 + signal.
+    A wrong configuration or a missing key is one line on stderr and the exit status 2.
+    Failed turns are logged as warnings by the logger "voicepipe". Arguments are those of `Host.session`.
+
+    Raises:
+        ConfigurationError: An event loop runs in this thread already. Where there is no program to end, in an
+            interactive interpreter and off the main thread, also a wrong configuration.
+        SystemExit: A signal has ended the call, or the configuration is wrong.
+        VoicepipeError: A part failed, as `Host.session` says.
     """
 
     async def call() -> object:
@@ -219,4 +249,13 @@ def run(
             await session.ended.wait()
         return session.result
 
-    return anyio.run(call)
+    is_program = threading.current_thread() is threading.main_thread() and not hasattr(sys, "ps1") and not is_in_loop()
+    try:
+        return run_to_end(call)
+    except Stopped as stopped:
+        raise SystemExit(stopped.status) from None
+    except (ConfigurationError, AuthenticationError) as error:
+        if not is_program:
+            raise
+        print(f"voicepipe: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from error

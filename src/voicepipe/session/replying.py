@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.channel import Channel
 from voicepipe.core.failures import joined, single_error
+from voicepipe.core.handover import checker
 from voicepipe.core.stage import flow_of
-from voicepipe.flow import Sentence, TextDelta
+from voicepipe.errors import StageError
+from voicepipe.events import CleanupOverran
+from voicepipe.flow import Sentence, TextDelta, Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,24 +36,89 @@ CAPACITY: Final[dict[Any, int]] = {
     Sentence: 1,
 }
 
+NO_PROGRESS_S: Final = 6.0
+"""How long the stages behind the model may take, once the text is complete and all that reached TTS was heard, until
+they hand on another sentence or end. And how long a stage may go on after the last sentence was heard."""
+
 
 async def run_reply(stages: Sequence[Stage[Any, Any]], first: object, turn: Turn) -> None:
-    """Send one item through a row of stages and return when the last stage is done.
+    """Send one item through a row of stages and return when all are done.
 
     Raises:
         VoicepipeError: A stage failed; any other exception is wrapped in `StageError` with the stage's name.
     """
-    inbox = Channel[Any](1)
-    await inbox.send(first)
-    inbox.close()
     with single_error():
-        async with anyio.create_task_group() as tasks:
-            for stage in stages:
-                outbox = Channel[Any](CAPACITY.get(flow_of(stage)[1], 8))
-                tasks.start_soon(_run_stage, stage, inbox, outbox, turn, name=f"voicepipe {stage.name}")
-                inbox = outbox
+        await _Reply(stages, turn).run(first)
 
 
-async def _run_stage(stage: Stage[Any, Any], inbox: Channel[Any], outbox: Channel[Any], turn: Turn) -> None:
-    with joined(stage.name, inbox, outbox), turn.working(stage.name):
-        await stage.run(inbox, outbox, turn)
+class _Reply:
+    """A row of stages at work.
+
+    Args:
+        stages: From a transcript, or from a text, to sound.
+        turn: The turn that they work for.
+    """
+
+    def __init__(self, stages: Sequence[Stage[Any, Any]], turn: Turn) -> None:
+        self._stages = stages
+        self._turn = turn
+        self._at_work = list(stages)
+        before = sum(flow_of(stage)[0] is Transcript for stage in stages)  # the last one of these is the model
+        self._before, self._behind = stages[:before], stages[before:]
+        self._has_text = anyio.Event()  # the model is done
+        self._is_heard = anyio.Event()  # the last stage is done
+
+    async def run(self, first: object) -> None:
+        """Send one item through the row."""
+        inbox = Channel[Any](1)
+        await inbox.send(first)
+        inbox.close()
+        if not self._before:
+            self._has_text.set()
+        async with anyio.create_task_group() as watch:
+            async with anyio.create_task_group() as tasks:
+                watch.start_soon(self._watch_progress)
+                watch.start_soon(self._watch_end, tasks.cancel_scope)
+                for stage in self._stages:
+                    sent = flow_of(stage)[1]
+                    outbox = Channel[Any](CAPACITY.get(sent, 8), checker(sent, stage.name))
+                    tasks.start_soon(self._run_stage, stage, inbox, outbox, name=f"voicepipe {stage.name}")
+                    inbox = outbox
+            watch.cancel_scope.cancel()
+
+    async def _run_stage(self, stage: Stage[Any, Any], inbox: Channel[Any], outbox: Channel[Any]) -> None:
+        turn = self._turn
+        with joined(stage.name, inbox, outbox):
+            if stage._obeys:  # what it runs for others, it reports by their names
+                await stage.run(inbox, outbox, turn)
+            else:
+                with turn.working(stage.name):
+                    report = turn.session.emit
+                    await run_abandonably(stage.run, inbox, outbox, turn, name=stage.name, report=report)
+        self._at_work.remove(stage)
+        if self._before and stage is self._before[-1]:
+            self._has_text.set()
+        if stage is self._stages[-1]:
+            self._is_heard.set()
+
+    async def _watch_progress(self) -> None:
+        """Fail the reply if a stage behind the model keeps the text to itself."""
+        await self._has_text.wait()
+        speech = self._turn.speech
+        while not self._is_heard.is_set():
+            await speech.wait_silent()
+            with anyio.move_on_after(NO_PROGRESS_S) as limit:
+                await speech.wait_expected()
+            if limit.cancelled_caught and not self._is_heard.is_set():
+                part = next(stage.name for stage in self._behind if stage in self._at_work)
+                raise StageError(
+                    f"{part} handed on nothing for {NO_PROGRESS_S:g} s after the text had ended", part=part
+                )
+
+    async def _watch_end(self, scope: anyio.CancelScope) -> None:
+        """Cancel the stages that do not end with the reply, and report them."""
+        await self._is_heard.wait()
+        await anyio.sleep(NO_PROGRESS_S)
+        for stage in self._at_work:
+            self._turn.emit(CleanupOverran(part=stage.name, after_s=NO_PROGRESS_S))
+        scope.cancel()

@@ -13,13 +13,15 @@ import anyio
 
 from voicepipe.audio.resample import resampler
 from voicepipe.core.context import Deps
-from voicepipe.core.failures import single_error
+from voicepipe.core.failures import named, single_error
+from voicepipe.core.home import Home
 from voicepipe.core.lifetimes import attached, opened
-from voicepipe.errors import ConfigurationError
+from voicepipe.errors import ConfigurationError, VoicepipeError
 from voicepipe.events import EchoIgnored, Event, SentenceStarted, TurnEnded
 from voicepipe.flow import Hearing, Transcript
 from voicepipe.hearing.stt import recogniser_of
 from voicepipe.history import History, Message
+from voicepipe.model.running_call import FINISH_CALLS_S
 from voicepipe.session.event_log import EventLog
 from voicepipe.session.floor import Floor
 from voicepipe.session.listening import listening
@@ -44,9 +46,6 @@ if TYPE_CHECKING:
     from voicepipe.tools.toolbox import Toolset
 
 __all__ = ["Session"]
-
-FINISH_CALLS_S: Final = 1.0
-"""How long writing tools may still run when the session ends. `core.lifetimes.CLOSE_S` limits what comes after."""
 
 ID_BYTES: Final = 8
 """Random bytes of an id that was not given, enough to find one call among those of many processes."""
@@ -81,15 +80,19 @@ class Session(Generic[Deps]):
         self.history = History(history)
         self.result: object = None
         self.ended = anyio.Event()
+        self._home = Home()
         self._row = row
         self._source = source
         self._output = output
-        self._playout = Playout(output)
+        self._playout = Playout(output, self._fail)
         self._events = EventLog()
         has_echo = output.has_echo if row.turns.loudspeaker is None else row.turns.loudspeaker
         self._echo = EchoGuard(lambda: self._playout.audible_until_s) if has_echo else None
         self._floor = Floor(self, row, self._playout, self._on_idle, lambda: self._policy.speaks_until_s)
         self._policy = TurnPolicy(row.turns, lambda: self._floor.phase, self._echo)
+        self._failure: VoicepipeError | None = None
+        self._is_quiet = anyio.Event()  # no turn runs any more, so no further tool is started
+        self._tasks: TaskGroup | None = None
         self._calls: TaskGroup
 
     # --- what an application does with it -----------------------------------------------------------------------------
@@ -98,44 +101,39 @@ class Session(Generic[Deps]):
         """Speak a text that does not come from the model, once the current reply has ended.
 
         The caller can interrupt it like a reply, and the history holds what they heard of it. Texts that still wait
-        when the caller interrupts are dropped.
+        when the caller interrupts are dropped. Can be called from any thread.
         """
-        if not self.ended.is_set() and text.strip():
-            self._floor.say(text)
+        self._home.call(self._say, text)
 
     def reply(self, instructions: str | None = None) -> None:
         """Let the model speak without words of the caller, once the current reply has ended: a greeting, a nudge.
 
         The caller can interrupt it like a reply, and replies that still wait are dropped then. The stages in front of
-        the model take no part. If the model has nothing to say, nothing is said.
+        the model take no part. If the model has nothing to say, nothing is said. Can be called from any thread.
 
         Args:
             instructions: What the model is to say or to do, e.g. "Greet the caller." The request ends with it as a
                 note, marked as the application's; the history does not keep it. None asks the model to go on.
         """
-        if not self.ended.is_set():
-            self._floor.reply(instructions)
+        self._home.call(self._reply, instructions)
 
     def interrupt(self) -> None:
         """Stop speaking immediately. Once this returns, no further sample of the reply reaches the output.
 
         Does nothing when the agent is silent. Writing tools go on; everything else in the turn is cancelled.
+        Can be called from any thread; another one than the event loop's is blocked until it has happened.
         """
-        self._floor.interrupt()
+        self._home.call_and_wait(self._floor.interrupt)
 
     def end(self, *, after_reply: bool = False, result: object = None) -> None:
-        """End the session.
+        """End the session. Can be called from any thread.
 
         Args:
             after_reply: Whether to finish the current reply, and what waits to be said, first. The caller cannot
                 interrupt these last words; `interrupt` can.
             result: Kept as `Session.result`; the first one counts.
         """
-        self.result = result if self.result is None else self.result
-        if after_reply and self._floor.is_busy:
-            self._floor.is_closing = True
-        else:
-            self._end()
+        self._home.call(self._end_with, after_reply, result)
 
     async def user_says(self, text: str) -> Turn:
         """Treat `text` as if the caller had said it, and return the turn once it has ended, however it ends.
@@ -198,7 +196,11 @@ class Session(Generic[Deps]):
         if isinstance(event, SentenceStarted) and self._echo is not None:
             self._echo.says(event.text, anyio.current_time())
         elif isinstance(event, TurnEnded) and event.heard:
-            self.recogniser.agent_said(event.heard)
+            try:
+                with named(self.recogniser.name):
+                    self.recogniser.agent_said(event.heard)
+            except VoicepipeError as error:
+                self._fail(error)
 
     def lease(self, turn: Turn) -> Lease:
         """Give the output to a turn."""
@@ -240,33 +242,49 @@ class Session(Generic[Deps]):
         parts = [*self._row.parts(hears=hears), *filter(None, [self._source]), self._output]
         with single_error():
             async with (
-                opened(given),
-                attached(parts, self),
-                anyio.create_task_group() as tasks,
+                opened(given, self._fail),
+                attached(parts, self, self._fail),
+                anyio.create_task_group() as self._tasks,
             ):
                 self.resampler_to_output(self._row.sink.sample_rate)  # a device knows its rate once it is attached
-                await tasks.start(self._live, hears)
                 try:
+                    self._tasks.start_soon(self._keep_calls)  # its first step comes before that of what follows
+                    await self._tasks.start(self._live, hears)
                     self.say(greeting)
                     yield self
                 finally:
                     self._end()
 
+    async def _keep_calls(self) -> None:
+        """Own the tools that run outside of the turns. However the session ends, they have the same time to finish."""
+        with anyio.CancelScope(shield=True) as grace:
+            async with anyio.create_task_group() as self._calls:
+                await self.ended.wait()
+                grace.deadline = anyio.current_time() + FINISH_CALLS_S
+                await self._is_quiet.wait()
+
     async def _live(self, hears: bool, *, task_status: TaskStatus[None]) -> None:
-        """Own the tasks of the session: listening, turns, and outside of those the tools."""
-        async with anyio.create_task_group() as self._calls:
-            try:
-                async with self._floor.open() as tasks:
-                    if hears:
-                        tasks.start_soon(self._listen)
-                    task_status.started()
-                    await self.ended.wait()
-            finally:
-                self._end()  # after a part failed, no further task can be started
-            self._calls.cancel_scope.deadline = anyio.current_time() + FINISH_CALLS_S
+        """Listen and speak until the session ends."""
+        try:
+            async with self._floor.open() as tasks:
+                if hears:
+                    tasks.start_soon(self._listen)
+                task_status.started()
+                await self.ended.wait()
+        finally:
+            self._end()
+            self._is_quiet.set()
 
     async def _listen(self) -> None:
-        """Listen until the caller hangs up."""
+        """Listen until the caller hangs up, or a part that listens fails."""
+        try:
+            with single_error():
+                await self._listen_to_end()
+        except VoicepipeError as error:
+            self._fail(error)
+        self._end()
+
+    async def _listen_to_end(self) -> None:
         row = self._row
         is_deaf = self._echo.is_audible if self._echo and self.recogniser.is_closed else None
         async with listening(self, row.hearing_stages, self._source, row.hearing_rate, is_deaf) as hearing:
@@ -279,7 +297,6 @@ class Session(Generic[Deps]):
                     except anyio.EndOfStream:
                         break
                 self._hear(event)
-        self._end()
 
     def _hear(self, event: Hearing | Tick, *, is_typed: bool = False) -> None:
         decisions = self._policy.handle(event, anyio.current_time(), is_typed=is_typed)
@@ -307,6 +324,21 @@ class Session(Generic[Deps]):
             case Ignore():
                 pass
 
+    def _say(self, text: str) -> None:
+        if not self.ended.is_set() and text.strip():
+            self._floor.say(text)
+
+    def _reply(self, instructions: str | None) -> None:
+        if not self.ended.is_set():
+            self._floor.reply(instructions)
+
+    def _end_with(self, after_reply: bool, result: object) -> None:
+        self.result = result if self.result is None else self.result
+        if after_reply and self._floor.is_busy:
+            self._floor.is_closing = True
+        else:
+            self._end()
+
     def _on_idle(self) -> None:
         if self._floor.is_closing:
             self._end()
@@ -315,7 +347,20 @@ class Session(Generic[Deps]):
         if self.ended.is_set():
             return
         self.ended.set()
-        try:
-            self._floor.interrupt()
-        finally:
-            self._events.close()
+        self._floor.interrupt()
+        self._events.close()
+
+    def _fail(self, error: VoicepipeError) -> None:
+        """End the session in order, then raise the error in its block; the first one counts."""
+        if self._failure is not None:
+            return
+        self._failure = error
+        self._end()
+        assert self._tasks is not None  # noqa: S101 - parts fail through this method while the block runs
+        self._tasks.start_soon(self._raise, error)
+
+    async def _raise(self, error: VoicepipeError) -> None:
+        """Raise an error, once the block has read the events that tell of it."""
+        with anyio.CancelScope(shield=True):
+            await self._events.wait_read()
+            raise error

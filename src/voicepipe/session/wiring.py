@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Never, cast
 from voicepipe.audio.output import Output
 from voicepipe.audio.source import Source
 from voicepipe.core.stage import SessionStage, Stage, can_follow, flow_of, kind_name
-from voicepipe.errors import ConfigurationError
+from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
 from voicepipe.flow import AudioFrame, Hearing, TextDelta, Transcript
 from voicepipe.hearing.recogniser import Recogniser, default_recogniser
 from voicepipe.hearing.stt import STTStage
@@ -72,6 +72,18 @@ class Row:
     def speech_stages(self) -> tuple[Stage[Any, Any], ...]:
         """The stages that turn text into sound."""
         return self.reply_stages[self.reply_stages.index(self.router) + 1 :]
+
+    def fallback_stages(self, failure: VoicepipeError | None) -> tuple[Stage[Any, Any], ...]:
+        """Return the stages that the fallback goes through: all that turn text into sound, but not the one that failed.
+
+        A stage that sends another type than it reads cannot be left out.
+        """
+
+        def is_left_out(stage: Stage[Any, Any]) -> bool:
+            read, sent = flow_of(stage)
+            return isinstance(failure, StageError) and failure.part == stage.name and read == sent
+
+        return tuple(stage for stage in self.speech_stages if not is_left_out(stage))
 
     @property
     def sink(self) -> TTSSink:

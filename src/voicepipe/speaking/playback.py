@@ -3,7 +3,8 @@
 Rule 1: nothing is written before the turn is committed.
 Rule 2: a turn writes through a lease. `flush` revokes it in the same step in which the output falls silent, so no frame
         of an interrupted reply can follow.
-Rule 3: each frame is recorded with its sentence; from that and from what the output has played follows what was heard.
+Rule 3: an output that fails ends the session by its name; whoever writes or flushes gets no bare error of it.
+Rule 4: each frame is recorded with its sentence; from that and from what the output has played follows what was heard.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from voicepipe.audio.output import STALLED_OUTPUT_S, stalled
-from voicepipe.errors import LeaseRevoked
+from voicepipe.audio.output import STALLED_OUTPUT_S, OutputStalled, stalled
+from voicepipe.core.failures import named
+from voicepipe.errors import AudioError, LeaseRevoked, VoicepipeError
 from voicepipe.events import SentenceStarted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from voicepipe.audio.output import Output
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.context import OutputLease
@@ -32,13 +36,19 @@ EXACT_S: Final = 1e-6
 class Playout:
     """The output of one session, and who may write to it.
 
+    Args:
+        output: Where the audio goes.
+        on_failure: Takes the error of an output that fails.
+
     Attributes:
         audible_until_s: When everything that was written so far will have been played, on the loop's clock.
     """
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, on_failure: Callable[[VoicepipeError], None]) -> None:
         self.output = output
         self.audible_until_s = -math.inf
+        self._on_failure = on_failure
+        self._played_s = 0.0
         self._lease: Lease | None = None
 
     def begin(self, turn: Turn) -> Lease:
@@ -56,7 +66,50 @@ class Playout:
             self._lease.revoke()
         self._lease = None
         self.audible_until_s = min(self.audible_until_s, anyio.current_time())
-        self.output.flush()
+        self.flush_output()
+
+    def flush_output(self) -> None:
+        """Silence the output; an error of it ends the session."""
+        try:
+            with named(self.output.name):
+                self.output.flush()
+        except VoicepipeError as error:
+            self._on_failure(error)
+
+    @property
+    def played_s(self) -> float:
+        """Seconds of audio that were played since the session began, by the output; an error of it ends the session."""
+        try:
+            with named(self.output.name):
+                played_s = self.output.played_s
+                if not math.isfinite(played_s):
+                    raise AudioError(f"{self.output.name}.played_s must be a number of seconds, not {played_s!r}")
+                self._played_s = played_s
+        except VoicepipeError as error:
+            self._on_failure(error)
+        return self._played_s
+
+    async def write(self, pcm: bytes, turn: Turn) -> None:
+        """Write a frame of a turn.
+
+        Raises:
+            VoicepipeError: The output failed. That ends the session, unless it is only an `OutputStalled`.
+        """
+        try:
+            with named(self.output.name):
+                if self.output._watches_itself:
+                    await self.output.write(pcm)
+                    return
+                with anyio.move_on_after(STALLED_OUTPUT_S) as limit:
+                    await self.output.write(pcm)
+                if limit.cancelled_caught:
+                    raise stalled(self.output)
+        except OutputStalled:
+            raise
+        except VoicepipeError as error:
+            turn.fail(error)  # first, so that the turn's terminal event says why
+            self._on_failure(error)
+            raise
 
     def took(self, duration_s: float) -> None:
         """Note that the output has taken a frame, which it plays after those before it."""
@@ -76,13 +129,13 @@ class Lease:
         self.is_revoked = False
         self._playout = playout
         self._output = playout.output
-        self._began_s = self._output.played_s
+        self._began_s = playout.played_s
         self._frozen_s: float | None = None
 
     @property
     def played_s(self) -> float:
         """Seconds of this turn's audio that have been played."""
-        return self._output.played_s - self._began_s if self._frozen_s is None else self._frozen_s
+        return self._playout.played_s - self._began_s if self._frozen_s is None else self._frozen_s
 
     @property
     def silent_s(self) -> float:
@@ -112,16 +165,10 @@ class Lease:
         self._playout.took(duration_s)
 
     async def _write(self, pcm: bytes) -> None:
-        if self._output._watches_itself:
-            await self._output.write(pcm)
-        else:
-            with anyio.move_on_after(STALLED_OUTPUT_S) as limit:
-                await self._output.write(pcm)
-            if limit.cancelled_caught:
-                raise stalled(self._output)
+        await self._playout.write(pcm, self.turn)
         if self.is_revoked:
             # An output that was waiting for room when it was flushed may have taken the frame in after all.
-            self._output.flush()
+            self._playout.flush_output()
         self.check()
 
     async def wait_played(self) -> None:

@@ -7,6 +7,7 @@ Rule 3: a clip that failed is played as far as it goes, after everything before 
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -14,14 +15,18 @@ from typing import TYPE_CHECKING, Final, Never, cast
 
 import anyio
 
+from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.channel import Channel
+from voicepipe.core.failures import named
+from voicepipe.core.handover import checked
 from voicepipe.core.stage import Stage
-from voicepipe.errors import ConfigurationError, VendorError
+from voicepipe.errors import ConfigurationError, StageError, VendorError, VoicepipeError
 from voicepipe.events import VoiceTooSlow
 from voicepipe.flow import Sentence, WordMark
 from voicepipe.speaking.clip import Clip
 from voicepipe.speaking.playback import Playback
 from voicepipe.speaking.voice_pace import REBUFFER_S, StartBuffer, VoicePace
+from voicepipe.speaking.voice_time import VoiceTime
 from voicepipe.text.markup import printable, spoken
 
 if TYPE_CHECKING:
@@ -36,8 +41,7 @@ __all__ = ["TTSSink"]
 PREFETCH: Final = 1
 """Sentences synthesised ahead of the one being played: enough to hide synthesis, with little to lose at a barge-in."""
 
-FIRST_AUDIO_S: Final = 5.0
-"""How long TTS may take until the first audio of a sentence, and between two pieces of it."""
+_END: Final = object()
 
 CLEANUP_S: Final = 0.5
 """How long the clean-up of an interrupted synthesis is shielded from cancellation."""
@@ -59,6 +63,8 @@ class TTSSink(Stage[Sentence, Never]):
     sample_rate: int = 24_000
     strips_markup: bool = True
     start_buffer_s: StartBuffer = 0.0
+
+    _obeys = True
 
     _pace: VoicePace | None = None  # made by the first copy, a host's, and shared with those that it makes
 
@@ -101,18 +107,19 @@ class TTSSink(Stage[Sentence, Never]):
 
     async def _play(self, clips: Channel[Clip], turn: Turn) -> None:
         playback = Playback(turn)
-        async for clip in clips:
-            await playback.begin_sentence(clip.sentence)
-            silent_s = await self._play_clip(clip, playback)
-            if clip.pace.is_slow(silent_s):
-                text = clip.sentence.text.strip()
-                turn.emit(VoiceTooSlow(turn_id=turn.turn_id, text=text, behind_s=clip.pace.behind_s, silent_s=silent_s))
-            if clip.error is not None:
-                # What was played stays said. The rest of the reply is dropped: it would follow a gap.
-                await playback.wait_played()
-                raise clip.error
-            playback.finish_sentence()
-        await playback.wait_played()
+        with turn.working(self.name):
+            async for clip in clips:
+                await playback.begin_sentence(clip.sentence)
+                silent_s = await self._play_clip(clip, playback)
+                if clip.pace.is_slow(silent_s):
+                    text, behind_s = clip.sentence.text.strip(), clip.pace.behind_s
+                    turn.emit(VoiceTooSlow(turn_id=turn.turn_id, text=text, behind_s=behind_s, silent_s=silent_s))
+                if clip.error is not None:
+                    # What was played stays said. The rest of the reply is dropped: it would follow a gap.
+                    await playback.wait_played()
+                    raise clip.error
+                playback.finish_sentence()
+            await playback.wait_played()
 
     async def _play_clip(self, clip: Clip, playback: Playback) -> float:
         """Play a sentence, and return for how long the caller heard silence in the middle of it."""
@@ -135,40 +142,63 @@ class TTSSink(Stage[Sentence, Never]):
         return max(clip.start_buffer_s, REBUFFER_S) if self.start_buffer_s == "learned" else clip.start_buffer_s
 
     async def _fill(self, clip: Clip, turn: Turn) -> None:
-        """Put a sentence's audio into its clip, in whole samples."""
-        odd = b""
+        """Have a sentence synthesised, for as long as a voice may take."""
+        time = VoiceTime(clip.sentence.text)
         with turn.working(self.name):
-            pieces = self._opened(clip.sentence)
             try:
-                asked_s, waited_s = anyio.current_time(), 0.0
-                while (piece := await self._next(pieces)) is not None:
-                    waited_s += anyio.current_time() - asked_s
-                    if isinstance(piece, WordMark):
-                        await clip.put_mark(piece)
-                    else:
-                        pcm = odd + piece
-                        whole = len(pcm) & ~1
-                        odd = pcm[whole:]
-                        if whole:
-                            turn.timeline.mark("tts_first_audio")
-                            clip.pace.came(whole / 2 / self.sample_rate, waited_s)
-                            waited_s = 0.0
-                            await clip.put(pcm[:whole])
-                    asked_s = anyio.current_time()
-                await clip.finish()
-                if self._pace is not None:
-                    self._pace.learn(len(clip.sentence.text), clip.pace)
-                if not clip.pace.audio_s:
-                    raise self._failed("gave no audio for a sentence")  # noqa: TRY301 - handled like a vendor's error
-            except Exception as error:  # noqa: BLE001 - the player raises it once it comes to this clip
+                with named(self.name):
+                    with anyio.CancelScope() as limit:
+                        report = turn.session.emit
+                        await run_abandonably(self._pump, clip, turn, time, limit, name=self.name, report=report)
+                    if limit.cancelled_caught:
+                        raise self._failed(time.problem())
+            except VoicepipeError as error:  # the player raises it once it comes to this clip
                 clip.error = error
                 await clip.finish()
-                clip.close()
-            else:
-                clip.close()  # not when cancelled: a player that still runs would think the clip complete
-            finally:
-                with anyio.move_on_after(CLEANUP_S, shield=True):
-                    await pieces.aclose()
+            clip.close()  # not when cancelled: a player that still runs would think the clip complete
+
+    async def _pump(self, clip: Clip, turn: Turn, time: VoiceTime, limit: anyio.CancelScope) -> None:
+        """Put a sentence's audio into its clip, in whole samples. Only the voice's own time is limited.
+
+        Raises:
+            VendorError: There is no audio, or more than the sentence can need.
+            StageError: The voice yields something that is neither audio nor a mark.
+        """
+        odd, waited_s = b"", 0.0
+        pieces = self._opened(clip.sentence)
+        try:
+            while True:
+                asked_s = anyio.current_time()
+                limit.deadline = asked_s + time.limit_s
+                piece = await anext(pieces, _END)
+                limit.deadline = math.inf
+                waited_s += anyio.current_time() - asked_s
+                time.waited(anyio.current_time() - asked_s)
+                if piece is _END:
+                    break
+                if isinstance(piece, WordMark):
+                    await clip.put_mark(checked(piece, self.name))
+                    continue
+                pcm = odd + self._audio(piece)
+                whole = len(pcm) & ~1
+                odd = pcm[whole:]
+                if whole:
+                    turn.timeline.mark("tts_first_audio")
+                    clip.pace.came(whole / 2 / self.sample_rate, waited_s)
+                    time.came(whole / 2 / self.sample_rate)
+                    waited_s = 0.0
+                    if time.is_endless:
+                        raise self._failed(time.problem())
+                    await clip.put(pcm[:whole])
+            await clip.finish()
+            if self._pace is not None:
+                self._pace.learn(len(clip.sentence.text), clip.pace)
+            if not clip.pace.audio_s:
+                raise self._failed("gave no audio for a sentence")
+        finally:
+            limit.deadline = math.inf
+            with anyio.move_on_after(CLEANUP_S, shield=True):
+                await pieces.aclose()
 
     def _copied(self) -> Self:
         twin = super()._copied()
@@ -184,10 +214,11 @@ class TTSSink(Stage[Sentence, Never]):
             )
         return cast("AsyncGenerator[bytes | WordMark]", pieces)
 
-    async def _next(self, pieces: AsyncGenerator[bytes | WordMark]) -> bytes | WordMark | None:
-        with anyio.move_on_after(FIRST_AUDIO_S):
-            return await anext(pieces, None)
-        raise self._failed(f"sent no audio for {FIRST_AUDIO_S:g} s")
+    def _audio(self, piece: object) -> bytes:
+        if isinstance(piece, (bytes, bytearray, memoryview)):
+            return bytes(piece)
+        found = f"{self.name}.synthesize must yield bytes of PCM or WordMark, not {type(piece).__name__}"
+        raise StageError(found, part=self.name)
 
     def _failed(self, what: str) -> VendorError:
         return VendorError(f"{self.name} {what}", vendor=self.name, retryable=True)

@@ -38,6 +38,8 @@ class SentenceChunker(Stage[TextDelta, Sentence]):
     at any time: what it holds is gone.
     """
 
+    _obeys = True
+
     def __init__(self, language: str | None = None, *, first_words: bool = True) -> None:
         self.language = language
         self.first_words = first_words

@@ -208,7 +208,8 @@ class Tool(Generic[P, R]):
             context: Passed to the function if it has a parameter for it.
 
         Raises:
-            ToolError: The function was cancelled from inside, so its outcome is unknown.
+            ToolError: The function was cancelled from inside, so its outcome is unknown; or a plain one raised
+                `KeyboardInterrupt`, which in a thread is no Ctrl-C.
             BaseException: Any exception that the function raised.
 
         Cancelling cancels an async function. The thread of a plain function cannot be stopped: it runs on, abandoned.
@@ -228,6 +229,10 @@ class Tool(Generic[P, R]):
                 raise
             # Something that it awaited was cancelled elsewhere. Passed on, that would end the call without a result.
             raise ToolError(f"{self.name} was cancelled from inside; its outcome is unknown") from error
+        except KeyboardInterrupt as error:
+            if inspect.iscoroutinefunction(self._function):
+                raise
+            raise ToolError(f"{self.name} raised KeyboardInterrupt") from error
 
     def render(self, result: Any) -> str:  # noqa: ANN401
         """Return what the model sees of a result: text as it is, anything else as JSON by the return annotation.

@@ -61,3 +61,26 @@ async def test_a_script_without_full_stops_has_sentences() -> None:
 
     assert isinstance(asked.end, vp.TurnCompleted)
     assert asked.took_s == 9.0
+
+
+@pytest.mark.parametrize(
+    "empty", [data(delta()), text(""), text(" \n"), arguments("")], ids=["nothing", "no text", "blanks", "no arguments"]
+)
+async def test_data_events_without_content_are_silence(empty: bytes) -> None:
+    """After the first sentence, data events without text or call may arrive for 6 s, then the reply counts as cut."""
+    asked, _ = await ask_raw([HEAD, text("One moment, please. Now"), 1.0, empty, "repeat"])
+
+    assert isinstance(asked.end, vp.TurnFailed)
+    assert isinstance(asked.end.error, vp.IncompleteReply)
+    assert "the next words (6 s)" in str(asked.end.error)
+    assert asked.end.heard.startswith("One moment, please.")
+    assert asked.took_s == 6.0
+
+
+async def test_words_that_dribble_in_after_the_first_sentence_are_heard() -> None:
+    """A reply whose words arrive every 5 s is slow, but it moves."""
+    words = [act for word in ("two ", "three ", "four.") for act in (2.5, data(delta()), 2.5, text(word))]
+    asked, _ = await ask_raw([HEAD, text("One moment, please. One "), *words, END])
+
+    assert isinstance(asked.end, vp.TurnCompleted)
+    assert asked.took_s == 15.0

@@ -5,7 +5,6 @@ Rule 1: data events renew the deadline, bytes do not: comments and keep-alives a
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -37,17 +36,19 @@ class Deadlines:
         gap_s: Between two data events.
         first_sentence_s: From sending a request to the end of its first sentence, or of its first call, which may
             arrive letter by letter. The time for which the model thinks does not count.
+        next_words_s: After that, between two pieces of text or of calls, if data events without either arrive.
         thinking_s: For all thoughts of a reply, as long as they arrive without a gap.
     """
 
     first_token_s: float = 4.0
     gap_s: float = 3.0
     first_sentence_s: float = 6.0
+    next_words_s: float = 6.0
     thinking_s: float = 20.0
 
     def __post_init__(self) -> None:
         """Refuse deadlines that no service can meet."""
-        if not min(self.first_token_s, self.gap_s, self.thinking_s) > 0:
+        if not min(self.first_token_s, self.gap_s, self.next_words_s, self.thinking_s) > 0:
             raise ConfigurationError(f"deadlines must be positive seconds, not {self}")
         if not self.first_sentence_s >= self.first_token_s:
             raise ConfigurationError(f"a sentence cannot come before its first token: raise first_sentence_s in {self}")
@@ -71,7 +72,8 @@ class Patience:
         self.waits_for = f"the first token ({limits.first_token_s:g} s)"
         self.until = asked_s + limits.first_token_s
         self._limits = limits
-        self._sentence_due = asked_s + limits.first_sentence_s
+        self._words_due = asked_s + limits.first_sentence_s
+        self._has_sentence = self._has_moved = False
         self._thinks = False
         self._thinks_since: float | None = None
         self._thinking_left_s = limits.thinking_s
@@ -83,7 +85,11 @@ class Patience:
         """Take note of a part: the first sentence is there once the caller can hear something, or a tool can run."""
         if isinstance(part, (Unspoken, TextDelta, ToolCallDelta, ReplyEnd)):
             self._thinks = isinstance(part, Unspoken)
-        if self._sentence_due == math.inf:
+        if isinstance(part, TextDelta):
+            self._has_moved |= bool(part.text.strip())
+        elif isinstance(part, ToolCallDelta):
+            self._has_moved |= bool(part.name or part.arguments)
+        if self._has_sentence:
             return
         match part:
             case TextDelta(text=text):
@@ -96,24 +102,28 @@ class Patience:
                 is_there = self._words > 0 or is_object(arguments) or self._written >= SENTENCE_CHARACTERS
             case _:
                 is_there = isinstance(part, ReplyEnd)
-        if is_there:
-            self._sentence_due = math.inf
+        self._has_sentence = is_there
 
     def renew(self, now: float, *, held_s: float) -> None:
         """Wait for the next data event; the pipeline took `held_s` to accept the parts of the last one."""
-        self._sentence_due += held_s
+        self._words_due += held_s
         came_s = now - held_s
         if self._thinks and self._thinks_since is None:
             self._thinks_since = came_s
         elif self._thinks_since is not None and not self._thinks:
             thought_s, self._thinks_since = came_s - self._thinks_since, None
-            self._sentence_due += thought_s
+            self._words_due += thought_s
             self._thinking_left_s -= thought_s
-        if self._thinks_since is None:
-            due, late = self._sentence_due, f"the first sentence ({self._limits.first_sentence_s:g} s)"
-        else:
+        if self._has_sentence and self._has_moved:
+            self._words_due = now + self._limits.next_words_s
+        self._has_moved = False
+        if self._thinks_since is not None:
             due = self._thinks_since + self._thinking_left_s
             late = f"the end of its thoughts ({self._limits.thinking_s:g} s)"
+        elif self._has_sentence:
+            due, late = self._words_due, f"the next words ({self._limits.next_words_s:g} s)"
+        else:
+            due, late = self._words_due, f"the first sentence ({self._limits.first_sentence_s:g} s)"
         if due < now + self._limits.gap_s:
             self.until, self.waits_for = due, late
         else:

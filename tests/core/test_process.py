@@ -1,0 +1,139 @@
+"""The event loop of a program: the signals that end a program end it in order, however often they come."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+
+import anyio
+import pytest
+
+from voicepipe.core.process import Stopped, run
+from voicepipe.errors import ConfigurationError
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to a process"),
+    pytest.mark.usefixtures("ctrl_c"),
+]
+
+
+def test_a_second_ctrl_c_does_not_break_off_the_end() -> None:
+    """The first Ctrl-C cancels; later ones do not disturb the clean-up."""
+    done: list[str] = []
+
+    async def call() -> None:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+        done.append("not torn apart")
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                os.kill(os.getpid(), signal.SIGINT)
+                await anyio.sleep(0.001)
+                done.append("cleaned up")
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(call)
+    assert done == ["not torn apart", "cleaned up"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_call_that_does_not_end_can_be_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ctrl-C after the time that a call may take to end counts again."""
+    monkeypatch.setattr("voicepipe.core.process.END_S", 0.0)
+
+    async def call() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("it went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(call)
+
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_ends_a_program_cancels_its_function(number: signal.Signals) -> None:
+    """Service managers, containers and closed terminals end a program as Ctrl-C does: after its clean-up."""
+    done: list[str] = []
+
+    async def call() -> None:
+        os.kill(os.getpid(), number)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.001)
+                done.append("cleaned up")
+
+    before = signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    try:
+        with pytest.raises(Stopped) as caught:
+            run(call)
+        after = signal.getsignal(number)
+    finally:
+        signal.signal(number, before)
+    assert (caught.value.number, caught.value.status, done) == (number, 128 + number, ["cleaned up"])
+    assert after in (signal.default_int_handler, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_handler_of_the_application_stays(number: signal.Signals) -> None:
+    """An application that handles a signal itself, or ignores it as under nohup, goes on to do so."""
+    came: list[int] = []
+
+    async def call() -> str:
+        os.kill(os.getpid(), number)
+        await anyio.sleep(0.001)
+        return "went on"
+
+    before = signal.signal(number, lambda number, _: came.append(number))
+    try:
+        assert run(call) == "went on"
+        signal.signal(number, signal.SIG_IGN)
+        assert run(call) == "went on"
+    finally:
+        signal.signal(number, before)
+    assert came == [number]
+
+
+def test_it_runs_off_the_main_thread() -> None:
+    """Where no signal can be handled, the function runs all the same."""
+    results: list[str] = []
+
+    async def call() -> str:
+        return "ran"
+
+    thread = threading.Thread(target=lambda: results.append(run(call)))
+    thread.start()
+    thread.join()
+    assert results == ["ran"]
+
+
+async def nothing() -> None:
+    """Do nothing."""
+
+
+def test_a_running_loop_is_refused() -> None:
+    """In a notebook or a server, the error says what to write."""
+
+    async def cell() -> None:
+        run(nothing)
+
+    with pytest.raises(ConfigurationError, match=r"an event loop runs here already.*write `async with agent.session"):
+        anyio.run(cell)
+
+
+def test_what_the_function_returns_is_returned() -> None:
+    """Arguments go in, the result comes out."""
+
+    async def add(one: int, other: int) -> int:
+        return one + other
+
+    assert run(add, 1, 2) == 3
