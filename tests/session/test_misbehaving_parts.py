@@ -425,9 +425,9 @@ class Sends(vp.Model):
 @pytest.mark.parametrize(
     ("item", "words"),
     [
-        ("Hello.", "Sends must send TextDelta or ToolCallDelta or ReplyEnd, not str"),
+        ("Hello.", "Sends must send TextDelta or ToolCallDelta or ReplyState or ReplyEnd, not str"),
         (vp.TextDelta(None), "Sends sent a TextDelta whose text is not str, but NoneType"),  # type: ignore[arg-type]
-        (None, "Sends must send TextDelta or ToolCallDelta or ReplyEnd, not NoneType"),
+        (None, "Sends must send TextDelta or ToolCallDelta or ReplyState or ReplyEnd, not NoneType"),
     ],
 )
 async def test_what_a_model_must_not_send_is_refused(item: Any, words: str) -> None:
