@@ -167,8 +167,13 @@ async def test_a_refusal_of_a_default_names_the_option_that_helps(words: str, ad
 
 async def test_any_other_refusal_gets_no_advice() -> None:
     """A refusal for another reason ends as the service wrote it."""
-    asked, _ = await ask_raw([answer("400 Bad Request", b"max_tokens is too large: 300")])
-    assert str(asked.end.error).endswith("max_tokens is too large: 300")
+    for words in (
+        "max_tokens is too large: 300",
+        "models/m is not found for API version v1beta",
+        "Invalid content type",
+    ):
+        asked, _ = await ask_raw([answer("400 Bad Request", words.encode())])
+        assert str(asked.end.error).endswith(words)
 
 
 async def test_a_404_names_the_path() -> None:

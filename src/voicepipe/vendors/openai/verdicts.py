@@ -56,7 +56,7 @@ def _refuses(name: str) -> str:
 
 ORDER: Final = (
     r"roles? must alternate|unexpected role|message.order|single tool.calls? at once|system role not supported"
-    r"|length (?:of )?9|either content or tool_calls|expected last role|first user message|invalid content type"
+    r"|length (?:of )?9|either content or tool_calls|expected last role|first user message"
 )
 
 ADVICE: Final = tuple(
@@ -67,7 +67,7 @@ ADVICE: Final = tuple(
         (_refuses("max_tokens"), 'set max_tokens_field="max_completion_tokens"'),
         (_refuses("temperature"), "set temperature=None"),
         (ORDER, 'set messages="strict"'),
-        (r"api.version", "set params={'api-version': '...'}"),
+        (r"api-version", "set params={'api-version': '...'}"),
     )
 )
 """What a refusal says, and the option of `LLMStreamStage` that helps."""
