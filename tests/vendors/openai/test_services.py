@@ -169,7 +169,7 @@ async def test_any_other_refusal_gets_no_advice() -> None:
     """A refusal for another reason ends as the service wrote it."""
     for words in (
         "max_tokens is too large: 300",
-        "models/m is not found for API version v1beta",
+        "models/m is not in API version v1beta",
         "Invalid content type",
     ):
         asked, _ = await ask_raw([answer("400 Bad Request", words.encode())])
