@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 import voicepipe as vp
 from voicepipe.errors import ConfigurationError
-from voicepipe.history import PENDING_RESULT, AssistantMessage, CallStatus, History, Message, ToolCall, UserMessage
+from voicepipe.history import (
+    PENDING_RESULT,
+    AssistantMessage,
+    CallStatus,
+    History,
+    Message,
+    ServiceState,
+    ToolCall,
+    UserMessage,
+)
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedVoice
 from voicepipe.vendors.openai.conversation_json import messages_json
 
@@ -140,6 +149,14 @@ def test_it_becomes_plain_data() -> None:
     ]
 
 
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text() | st.just("state"), inner, max_size=2),
+    max_leaves=5,
+)
+states = st.none() | st.builds(
+    ServiceState, service=st.text(), fields=st.dictionaries(st.text(), json_values, max_size=2)
+)
 calls_made = st.builds(
     ToolCall,
     call_id=st.uuids().map(str),
@@ -147,6 +164,7 @@ calls_made = st.builds(
     arguments=st.text(),
     status=st.sampled_from(get_args(CallStatus)),
     result=st.text(),
+    state=states,
 )
 messages_made = st.one_of(
     st.builds(UserMessage, st.text()),
@@ -158,6 +176,7 @@ messages_made = st.one_of(
         calls=st.lists(calls_made, max_size=3),
         is_settled=st.booleans(),
         was_interrupted=st.booleans(),
+        state=states,
     ),
 )
 

@@ -64,6 +64,7 @@ from voicepipe.flow import (
     EarlyTranscript,
     Hearing,
     ReplyEnd,
+    ReplyState,
     Sentence,
     SpeechEnded,
     SpeechStarted,
@@ -74,7 +75,7 @@ from voicepipe.flow import (
     WordMark,
 )
 from voicepipe.hearing.stt import Recogniser, STTStage
-from voicepipe.history import AssistantMessage, History, Message, ToolCall, UserMessage
+from voicepipe.history import AssistantMessage, History, Message, ServiceState, ToolCall, UserMessage
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
 from voicepipe.model.question import structured
 from voicepipe.model.structured_stage import Structured
@@ -151,6 +152,7 @@ __all__ = [
     "ReplyCut",
     "ReplyEnd",
     "ReplyPart",
+    "ReplyState",
     "Request",
     "RequestRetried",
     "STTStage",
@@ -158,6 +160,7 @@ __all__ = [
     "SentenceChunker",
     "SentenceSplitter",
     "SentenceStarted",
+    "ServiceState",
     "Session",
     "SessionStage",
     "Source",

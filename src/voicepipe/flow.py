@@ -7,7 +7,10 @@ Rule 2: times are seconds on the event loop's clock (`anyio.current_time()`); fi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from voicepipe.history import ServiceState
 
 __all__ = [
     "CUT_REASONS",
@@ -15,6 +18,7 @@ __all__ = [
     "EarlyTranscript",
     "Hearing",
     "ReplyEnd",
+    "ReplyState",
     "Sentence",
     "SpeechEnded",
     "SpeechStarted",
@@ -151,12 +155,25 @@ class ToolCallDelta:
         call_id: The model's id for the call; "" when this piece carries none.
         name: The tool's name; "" when this piece carries none.
         arguments: A piece of the arguments' JSON text.
+        state: What the service wants back with the call, as far as it has come; None if that is the same as before.
     """
 
     index: int
     call_id: str = ""
     name: str = ""
     arguments: str = ""
+    state: ServiceState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyState:
+    """What the service wants back with a reply that calls tools; a later one takes the place of an earlier one.
+
+    Attributes:
+        state: As far as it has come.
+    """
+
+    state: ServiceState
 
 
 LIMIT: Final = "raise max_tokens, or ask for less"

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Self
 
-__all__ = ["AssistantMessage", "CallStatus", "History", "Message", "ToolCall", "UserMessage", "check_calls"]
+__all__ = [
+    "AssistantMessage",
+    "CallStatus",
+    "History",
+    "Message",
+    "ServiceState",
+    "ToolCall",
+    "UserMessage",
+    "check_calls",
+]
 
 CallStatus: TypeAlias = Literal["pending", "done", "failed", "unknown", "unconfirmed"]
 
@@ -36,6 +45,19 @@ class UserMessage:
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceState:
+    """What a service wants back with a message or a call of its own, such as a signature. Nobody else can read it.
+
+    Attributes:
+        service: The service that it came from; it is sent to no other.
+        fields: The fields and their JSON values, as they came.
+    """
+
+    service: str
+    fields: dict[str, Any]
+
+
 @dataclass(slots=True, kw_only=True)
 class ToolCall:
     """One call of a tool and what became of it.
@@ -47,6 +69,7 @@ class ToolCall:
         status: "failed" if the model was shown an error, "unknown" if a writing tool did not end in time,
             "unconfirmed" if the caller has to agree first.
         result: What the model is shown.
+        state: What the service wants back with the call.
     """
 
     call_id: str
@@ -54,6 +77,7 @@ class ToolCall:
     arguments: str
     status: CallStatus = "pending"
     result: str = PENDING_RESULT
+    state: ServiceState | None = field(default=None, repr=False)
 
     def settle(self, status: CallStatus, result: str) -> bool:
         """Set the result and return True; return False if the call has a result already, other than "unknown"."""
@@ -76,6 +100,7 @@ class AssistantMessage:
         calls: Tool calls, in the model's order.
         is_settled: Whether its turn has ended, so that `heard` no longer grows.
         was_interrupted: Whether it was cut short: by the caller, by an error, or at the model's limit of tokens.
+        state: What the service wants back with a message that calls tools.
     """
 
     generated: str = ""
@@ -85,6 +110,7 @@ class AssistantMessage:
     calls: list[ToolCall] = field(default_factory=list[ToolCall])
     is_settled: bool = False
     was_interrupted: bool = False
+    state: ServiceState | None = field(default=None, repr=False)
 
     @classmethod
     def said(cls, text: str) -> Self:
@@ -197,7 +223,12 @@ def check_calls(calls: Iterable[ToolCall], call_ids: set[str]) -> None:
 
 def _as_json(message: Message) -> dict[str, Any]:
     role = "user" if isinstance(message, UserMessage) else "assistant"
-    return {"version": JSON_VERSION, "role": role, **asdict(message)}
+    return {"version": JSON_VERSION, "role": role, **asdict(message, dict_factory=_without_empty_state)}
+
+
+def _without_empty_state(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields of a message or call; most have no state, and an older program reads what has none."""
+    return {name: value for name, value in fields if name != "state" or value is not None}
 
 
 def _from_json(entry: object, index: int) -> Message:

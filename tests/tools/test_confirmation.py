@@ -60,6 +60,11 @@ def test_it_never_runs_in_the_turn_that_asks() -> None:
     assert talk.hears("Shall I?").says("Yes").calls()
 
 
+def test_words_of_the_agent_are_no_agreement() -> None:
+    """The caller has heard the question and said nothing yet: the same tool call still waits."""
+    assert not asked().calls()
+
+
 def test_an_agreement_serves_once() -> None:
     """A second identical tool call needs a question of its own."""
     talk = asked().says("Yes")

@@ -53,7 +53,9 @@ class SpeechStretches:
                 return [] if is_known else [event]
             case Transcript():
                 self._is_open = False
-        return [event]
+                return [event]
+            case _:
+                return [event]
 
     def stopped(self, at_s: float) -> list[Hearing]:
         """Audio has stopped; it ended at `at_s`."""

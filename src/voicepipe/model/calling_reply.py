@@ -17,7 +17,7 @@ from voicepipe.core.failures import is_fault, single_error
 from voicepipe.core.handover import checker
 from voicepipe.errors import IncompleteReply, ToolError
 from voicepipe.events import ReplyCut
-from voicepipe.flow import CUT_REASONS, ReplyEnd, TextDelta, ToolCallDelta
+from voicepipe.flow import CUT_REASONS, ReplyEnd, ReplyState, TextDelta, ToolCallDelta
 from voicepipe.history import AssistantMessage, ToolCall
 from voicepipe.model.model import ReplyPart
 from voicepipe.model.running_call import RunningCall, SessionCalls, TurnCalls, failure, refuse
@@ -109,6 +109,8 @@ class CallingReply:
                 await self._text(item)
             case ToolCallDelta():
                 await self._call(item)
+            case ReplyState(state=state):
+                self._message.state = state
             case ReplyEnd():
                 self.end = item
                 self._turn.model_ended(item.finish_reason, is_cut=item.is_cut)
@@ -199,6 +201,7 @@ class CallingReply:
             call_id = self._fresh_id(delta.call_id, delta.index)
             call = self._calls[delta.index] = ToolCall(call_id=call_id, name="", arguments="")
             self._message.calls.append(call)
+        call.state = delta.state or call.state
         if delta.index in self._started:
             return  # its object was complete: what follows does not belong to it
         call.name = call.name or delta.name

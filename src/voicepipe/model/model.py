@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from voicepipe.core.part import Part
 from voicepipe.errors import ConfigurationError
-from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
+from voicepipe.flow import ReplyEnd, ReplyState, TextDelta, ToolCallDelta
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Completion", "Model", "ReplyPart", "Request", "Usage"]
 
-ReplyPart: TypeAlias = TextDelta | ToolCallDelta | ReplyEnd
+ReplyPart: TypeAlias = TextDelta | ToolCallDelta | ReplyState | ReplyEnd
 """A piece of a reply. A model sends text and tool calls in pieces, then exactly one `ReplyEnd`."""
 
 

@@ -46,8 +46,6 @@ class Clip:
     ) -> None:
         self.sentence = sentence
         self.start_buffer_s = start_buffer_s
-        # What a resampler holds back must not be missing in the middle of a word, however fast the voice is.
-        self._holds_back_s = resampler.holds_back_s + FRAME_S if resampler is not None else 0.0
         self.pace = ClipPace()
         self.error: Exception | None = None
         self._room = CLIP_FRAMES + math.ceil(start_buffer_s / FRAME_S)
@@ -87,7 +85,7 @@ class Clip:
 
     async def wait_start(self) -> None:
         """Wait until the sentence can be played."""
-        await self.wait_ahead(self.began_s + self.start_buffer_s + self._holds_back_s)
+        await self.wait_ahead(self.began_s + self.start_buffer_s)
 
     async def wait_ahead(self, at_s: float) -> None:
         """Wait until a time, or until all audio is there, or so much that there is no room for more."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Never, cast
 
 import anyio
 
+from voicepipe.audio.pcm import FRAME_S
 from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.channel import Channel
 from voicepipe.core.failures import named
@@ -56,8 +57,9 @@ class TTSSink(Stage[Sentence, Never]):
             understands them; control and format characters are removed in any case.
         start_buffer_s: How long after its first audio a sentence is played: 0 to 5 seconds, or "learned" for what the
             voice's newest sentences needed. So far the voice may fall behind speech without a gap in the middle of a
-            word; `VoiceTooSlow` reports a voice that does. A sentence that is whole, or 1 s ahead of that, does not
-            wait, and none waits longer for it while another is played.
+            word; what a resampler holds back is added. A sentence that is whole, or 1 s ahead of that, does not wait,
+            and none waits longer for it while another is played. 0 plays each sentence from its first sample on.
+            `VoiceTooSlow` reports a voice that falls behind.
     """
 
     sample_rate: int = 24_000
@@ -100,9 +102,11 @@ class TTSSink(Stage[Sentence, Never]):
 
     def _clip(self, sentence: Sentence, turn: Turn) -> Clip:
         session, buffer_s = turn.session, self.start_buffer_s
+        resampler = session.resampler_to_output(self.sample_rate)
         if buffer_s == "learned":
             buffer_s = self._pace.start_buffer_s(len(sentence.text)) if self._pace is not None else 0.0
-        resampler = session.resampler_to_output(self.sample_rate)
+        if self.start_buffer_s and resampler is not None:
+            buffer_s += resampler.holds_back_s + FRAME_S  # it must not be missing in the middle of a word either
         return Clip(sentence, rate=session.output_rate, resampler=resampler, start_buffer_s=buffer_s)
 
     async def _play(self, clips: Channel[Clip], turn: Turn) -> None:

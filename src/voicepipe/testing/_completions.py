@@ -30,10 +30,13 @@ Timetable: TypeAlias = list[tuple[float, Piece]]
 class Refused(Exception):  # noqa: N818 - names the outcome of the request
     """The request is answered with an error."""
 
-    def __init__(self, status: int, message: str, *, param: str | None = None, **headers: str) -> None:
+    def __init__(
+        self, status: int, message: str, *, param: str | None = None, code: str | None = None, **headers: str
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.param = param
+        self.code = code
         self.headers = headers
 
 
@@ -54,7 +57,7 @@ def refusal(reply: Refuses) -> Refused:
 def envelope(refused: Refused) -> JsonValue:
     """Return the body of an error, in OpenAI's envelope."""
     kind = "invalid_request_error" if refused.status < 500 else "server_error"
-    code = ERROR_CODES.get(refused.status)
+    code = refused.code or ERROR_CODES.get(refused.status)
     return {"error": {"message": str(refused), "type": kind, "param": refused.param, "code": code}}
 
 

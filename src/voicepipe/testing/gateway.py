@@ -86,6 +86,7 @@ class ScriptedGateway:
         self._received = 0
         self._connections = 0
         self._failures: list[Exception] = []
+        self._key_header = "authorization"
         self._schedule = partial(schedule, first_token_s=first_token_s, token_s=token_s)
 
     @asynccontextmanager
@@ -130,7 +131,7 @@ class ScriptedGateway:
         """Record a complete request, without its keys."""
         self._received += 1
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
-        key = headers.get("authorization", "").removeprefix("Bearer ").encode()
+        key = headers.get(self._key_header, "").removeprefix("Bearer ").encode()
         request = RecordedRequest(
             number=self._received,
             connection=connection,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
-__all__ = ["as_object", "as_objects", "is_object"]
+__all__ = ["as_object", "as_objects", "is_object", "is_object_value"]
 
 
 def as_object(value: object) -> dict[str, Any]:
@@ -17,6 +17,11 @@ def as_objects(value: object) -> list[dict[str, Any]]:
     """Return the objects of a JSON array; none for anything else."""
     found: list[Any] = value if isinstance(value, list) else []
     return [one for one in found if isinstance(one, dict)]
+
+
+def is_object_value(value: object) -> TypeGuard[dict[str, Any]]:
+    """Return whether a parsed value is a JSON object."""
+    return isinstance(value, dict)
 
 
 def is_object(text: str) -> bool:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.helpers.completions import call, chunk, read
 from voicepipe.errors import VendorError
-from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
+from voicepipe.flow import ReplyEnd, ReplyState, TextDelta, ToolCallDelta
 from voicepipe.vendors.openai.completion import CompletionParser
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def test_no_json_breaks_the_parser(event: object) -> None:
         parts = read(event, {"choices": [event]}, {"choices": [{"delta": event}]}, chunk(tool_calls=event))
     except VendorError:
         return
-    assert all(isinstance(part, TextDelta | ToolCallDelta | ReplyEnd) for part in parts)
+    assert all(isinstance(part, TextDelta | ToolCallDelta | ReplyState | ReplyEnd) for part in parts)
 
 
 # --- a whole reply ----------------------------------------------------------------------------------------------------

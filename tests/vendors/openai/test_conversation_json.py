@@ -14,7 +14,8 @@ from voicepipe.history import AssistantMessage, CallStatus, Message, ToolCall, U
 from voicepipe.model.model import Request
 from voicepipe.model.window import Window
 from voicepipe.testing.script import parse_request
-from voicepipe.vendors.openai.conversation_json import CUT_MARK, Conversation, messages_json
+from voicepipe.vendors.openai.conversation_json import Conversation, messages_json
+from voicepipe.vendors.openai.message_json import CUT_MARK
 
 NOTHING: Any = None
 UNHEARD = AssistantMessage(generated="I wanted to say", is_settled=True, was_interrupted=True)

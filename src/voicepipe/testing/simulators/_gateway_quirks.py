@@ -1,4 +1,6 @@
-"""Where AssemblyAI's LLM Gateway differs from OpenAI's chat completions. Pure: HTTP messages, no socket, no clock.
+"""Where AssemblyAI's LLM Gateway and other services differ from OpenAI's first chat completions.
+
+Pure: HTTP messages, no socket, no clock. `services` holds the switches of each service.
 
 Source: AssemblyAI's reference of the LLM Gateway, its OpenAPI description, its command line client and its Python SDK
 1.8.2, and notes of third parties who used it, read 2026-11-22.
@@ -6,7 +8,7 @@ Source: AssemblyAI's reference of the LLM Gateway, its OpenAPI description, its 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from voicepipe.flow import ToolCallDelta
@@ -18,6 +20,14 @@ from voicepipe.testing.simulators._gateway_text import (
     calls_as_text,
     with_end,
     with_thoughts,
+)
+from voicepipe.testing.simulators._service_demands import (
+    MessageOrder,
+    State,
+    refusal_of_order,
+    refusal_of_state,
+    state_of_call,
+    state_of_message,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +50,7 @@ __all__ = [
     "wants_hidden_retry",
 ]
 
-Envelope: TypeAlias = Literal["by_status", "code", "status", "nested", "openai"]
+Envelope: TypeAlias = Literal["by_status", "code", "status", "nested", "openai", "list"]
 
 CLAUDE_REASONS: Final = {"stop": "end_turn", "tool_calls": "tool_use", "length": "max_tokens"}
 
@@ -65,7 +75,7 @@ class GatewayQuirks:
         calls_on_choice: The tool calls of a whole answer are on the choice, not on its message.
         vendor_reasons: Finish reasons are Claude's: "end_turn", "tool_use", "max_tokens".
         envelope: The shape of errors: "code" as observed, "status" as observed for a bad key, "nested" as documented,
-            "openai", or "by_status": "status" for 401 and "code" for all others.
+            "openai", "list" for that in a list, or "by_status": "status" for 401 and "code" for all others.
         null_choices: Chunks without a choice have null instead of a list, and the stream opens with one of them.
         usage: The tokens used are sent if "asked" for, always on a "last" chunk of their own, or on "every" chunk.
         sends_done: Whether a stream ends with [DONE].
@@ -80,6 +90,18 @@ class GatewayQuirks:
         hidden_retry_s: After this pause a server error is retried, invisibly to the client; None for no retry.
         error_in_stream: A broken reply ends with an error event.
         requests_per_minute: Requests per model and minute, reported in the headers; None for no limit.
+        order: Whose order of messages the server insists on.
+        order_status: The status with which it refuses another order.
+        wants_state: What the service has to get back with its calls.
+        limit_field: The one field that may limit a reply; "" for either.
+        needs_version: A request without the query parameter `api-version` finds nothing.
+        key_header: The header that carries the key.
+        refused_calls: So many of the first requests with tools fail: the model wrote a call that cannot be read.
+        bare_calls: Each call of a stream comes whole, with the index 0 and without an id.
+        failure_reason: A broken reply ends with this finish reason; "" for none.
+        running_reason: The finish reason of each chunk before the last one.
+        sends_reason: Whether a stream ends with a finish reason.
+        comment: A comment that comes before each chunk; "" for none.
     """
 
     thoughts: ThoughtSpelling | None = None
@@ -104,6 +126,18 @@ class GatewayQuirks:
     hidden_retry_s: float | None = None
     error_in_stream: bool = False
     requests_per_minute: int | None = None
+    order: MessageOrder = "any"
+    order_status: int = 400
+    wants_state: State | None = None
+    limit_field: Literal["", "max_tokens", "max_completion_tokens"] = ""
+    needs_version: bool = False
+    key_header: str = "authorization"
+    refused_calls: int = 0
+    bare_calls: bool = False
+    failure_reason: str = ""
+    running_reason: str | None = None
+    sends_reason: bool = True
+    comment: str = ""
 
     def reason(self, finish_reason: str) -> str:
         """Return a finish reason in the vendor's terms."""
@@ -111,6 +145,8 @@ class GatewayQuirks:
 
     def written(self, timetable: Timetable) -> Timetable:
         """Return a reply as a server without parsers sends it."""
+        if self.bare_calls:
+            timetable = with_whole_calls(timetable)
         if self.calls_as_text:
             timetable = calls_as_text(timetable, self.calls_as_text)
         if self.end_mark:
@@ -124,6 +160,13 @@ class GatewayQuirks:
         delta: Any = wire.delta(piece)
         if self.calls_as_text == "repeated" and isinstance(piece, ToolCallDelta):
             delta["content"] = piece.name or piece.arguments
+        if isinstance(piece, ToolCallDelta):
+            for call in delta["tool_calls"]:
+                if piece.name:
+                    call.update(state_of_call(self.wants_state, piece.index))
+                if self.bare_calls:
+                    call["index"] = 0
+                    call.pop("id", None)
         if self.nested_call_id:
             for call in delta.get("tool_calls", ()):
                 if "id" in call:
@@ -133,6 +176,9 @@ class GatewayQuirks:
     def message(self, timetable: Timetable) -> dict[str, JsonValue]:
         """Return the fields of a whole answer's choice."""
         message: Any = wire.message([one for one in timetable if not isinstance(one[1], ThoughtDelta)])
+        message.update(state_of_message(self.wants_state))
+        for index, call in enumerate(message.get("tool_calls", ())):
+            call.update(state_of_call(self.wants_state, index))
         if not (self.calls_on_choice and "tool_calls" in message):
             return {"message": message}
         return {"tool_calls": message.pop("tool_calls"), "message": message}
@@ -165,6 +211,15 @@ def refused_for(quirks: GatewayQuirks, chat: ChatRequest, body: dict[str, JsonVa
     for name in sorted(quirks.unsupported & body.keys()):
         return 400, f"model {chat.model} does not support {name}"
     messages = cast("list[dict[str, Any]]", body["messages"])
+    limits = {"max_tokens", "max_completion_tokens"} & body.keys()
+    if quirks.limit_field and limits - {quirks.limit_field}:
+        refused = limits - {quirks.limit_field}
+        said = f"Unsupported parameter: '{refused.pop()}' is not supported with this model."
+        return 400, f"{said} Use '{quirks.limit_field}' instead."
+    if said := refusal_of_order(quirks.order, messages):
+        return quirks.order_status, said
+    if said := refusal_of_state(quirks.wants_state, messages):
+        return 400, said
     if quirks.refuses_parts and any(isinstance(message.get("content"), list) for message in messages):
         return 500, "internal error"
     if quirks.refuses_empty_arguments and chat.model.startswith("claude"):
@@ -177,6 +232,24 @@ def refused_for(quirks: GatewayQuirks, chat: ChatRequest, body: dict[str, JsonVa
         for keyword in (keyword for schema in schemas for keyword in _keywords(schema) if keyword in GEMINI_REFUSES):
             return 400, f'Invalid JSON payload received. Unknown name "{keyword}": Cannot find field.'
     return None
+
+
+def with_whole_calls(timetable: Timetable) -> Timetable:
+    """Return a reply whose calls come whole, each when its last piece was due."""
+    found: Timetable = []
+    last = {piece.index: at for at, (_, piece) in enumerate(timetable) if isinstance(piece, ToolCallDelta)}
+    calls: dict[int, ToolCallDelta] = {}
+    for at, (due_s, piece) in enumerate(timetable):
+        if not isinstance(piece, ToolCallDelta):
+            found.append((due_s, piece))
+            continue
+        before = calls.get(piece.index, ToolCallDelta(index=piece.index))
+        calls[piece.index] = replace(
+            before, name=before.name + piece.name, arguments=before.arguments + piece.arguments
+        )
+        if at == last[piece.index]:
+            found.append((due_s, calls[piece.index]))
+    return found
 
 
 def _keywords(schema: object) -> Iterator[str]:
@@ -229,6 +302,8 @@ def envelope(quirks: GatewayQuirks, refused: Refused, request_id: str) -> JsonVa
             return {"error": f"Authentication error: {said}", "status": "error", "request_id": request_id}
         case "nested":
             return {"error": {"code": refused.status, "message": said, "metadata": {}}}
+        case "list":
+            return [wire.envelope(refused)]
         case _:
             return wire.envelope(refused)
 

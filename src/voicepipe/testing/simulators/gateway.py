@@ -31,6 +31,7 @@ from voicepipe.testing.simulators._gateway_quirks import (
     refused_for,
     wants_hidden_retry,
 )
+from voicepipe.testing.simulators._service_demands import state_of_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,6 +69,8 @@ class GatewaySimulator(ScriptedGateway):
         self.quirks = quirks
         self.models = tuple(models)
         self._windows: dict[str, tuple[float, int]] = {}
+        self._key_header = quirks.key_header
+        self._calls_to_refuse = quirks.refused_calls
 
     async def _converse(self, stream: anyio.abc.SocketStream) -> None:
         self._connections += 1
@@ -96,6 +99,11 @@ class GatewaySimulator(ScriptedGateway):
             **({"retry-after": f"{since_s + WINDOW_S - now:g}"} if used >= limit else {}),
         }
 
+    def refuses_call(self) -> bool:
+        """Return whether a request fails because its call cannot be read; so many of the first ones do."""
+        self._calls_to_refuse -= 1
+        return self._calls_to_refuse >= 0
+
     def __repr__(self) -> str:
         """Show what was asked and what is left to answer."""
         return super().__repr__().replace("ScriptedGateway", "GatewaySimulator")
@@ -113,6 +121,8 @@ class _GatewayConnection(_Connection):
     def _admitted(self, request: RecordedRequest, body: bytes | None) -> ChatRequest | None:
         """Return the chat request. See `_Connection._admitted`."""
         self._limit_headers = {}
+        if self._quirks.needs_version and "api-version=" not in request.path.partition("?")[2]:
+            raise Refused(404, "Resource not found")
         if request.method == "GET":
             request._has_key = True  # the catalogue needs no key
         chat = super()._admitted(request, body)
@@ -123,6 +133,8 @@ class _GatewayConnection(_Connection):
             raise Refused(429, f"rate limit of {chat.model} exceeded", retry_after=wait_s)
         if refused := refused_for(self._quirks, chat, cast("dict[str, JsonValue]", request.body)):
             raise Refused(*refused)
+        if chat.tools and self._simulator.refuses_call():
+            raise Refused(400, "Failed to call a function.", code="tool_use_failed")
         return chat
 
     async def _reply(self, request: RecordedRequest, body: bytes | None) -> None:
@@ -182,9 +194,7 @@ class _GatewayConnection(_Connection):
             await anyio.sleep_until(request.received_s + due_s)
             match piece:
                 case Breaks(cleanly=cleanly):
-                    error = Refused(503, "the model is overloaded")
-                    body = envelope(quirks, error, f"req-{request.number}")
-                    broken = [wire.sse(body)] if quirks.error_in_stream else []
+                    broken = stream.broken(request)
                     ends = [h11.EndOfMessage()] if cleanly or broken else []
                     await self._respond(request, *opening, *broken, *ends)
                 case ReplyEnd(finish_reason=reason):
@@ -235,19 +245,28 @@ class _Stream:
     def opening(self) -> list[h11.Data]:
         """Return the events before the first token."""
         events = [self._event(None)] if self._quirks.null_choices else []
-        events.append(self.chunk({"role": "assistant", "content": ""}))
+        events.append(self.chunk({"role": "assistant", "content": "", **state_of_message(self._quirks.wants_state)}))
         if self._quirks.blank_tool_delta and self._chat.tools:
             events.append(self.chunk(BLANK))
         return events
 
+    def broken(self, request: RecordedRequest) -> list[h11.Data]:
+        """Return the events that report a failure; none if the connection just breaks."""
+        events = [self.chunk({}, self._quirks.failure_reason)] if self._quirks.failure_reason else []
+        if self._quirks.error_in_stream:
+            error = Refused(503, "the model is overloaded")
+            events.insert(0, wire.sse(envelope(self._quirks, error, f"req-{request.number}")))
+        return events
+
     def chunk(self, delta: JsonValue, finish_reason: str | None = None) -> h11.Data:
         """Return a piece of the reply."""
-        choice: JsonValue = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        reason = finish_reason or self._quirks.running_reason
+        choice: JsonValue = {"index": 0, "delta": delta, "finish_reason": reason}
         return self._event([choice])
 
     def closing(self, finish_reason: str) -> list[h11.Data]:
         """Return the events after the last token."""
-        events = [self.chunk({}, self._quirks.reason(finish_reason))]
+        events = [self.chunk({}, self._quirks.reason(finish_reason))] if self._quirks.sends_reason else []
         if self._quirks.usage != "every" and (self._quirks.usage == "last" or self._chat.include_usage):
             events.append(self._event(None if self._quirks.null_choices else [], has_usage=True))
         return events
@@ -257,4 +276,7 @@ class _Stream:
         body["model"] = self._quirks.other_model or self._chat.model
         if has_usage or self._quirks.usage == "every":
             body["usage"] = self._usage
-        return wire.sse(body)
+        event = wire.sse(body)
+        if self._quirks.comment:
+            return h11.Data(f": {self._quirks.comment}\n\n".encode() + event.data)
+        return event

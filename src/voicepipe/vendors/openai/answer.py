@@ -48,7 +48,7 @@ class Answer:
                 self._usage = item
                 return
             case _:
-                return  # nobody is told here how many requests are left
+                return  # a whole answer reports no limit of requests
         self._characters += len(piece)
         if self._characters > MAX_ANSWER_CHARACTERS:
             raise IncompleteReply(f"the answer is longer than {MAX_ANSWER_CHARACTERS} characters", vendor=self._vendor)

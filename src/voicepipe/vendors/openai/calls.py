@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from voicepipe.flow import ToolCallDelta
 from voicepipe.http.refusals import failure
 from voicepipe.vendors.loose_json import as_object, is_object
+from voicepipe.vendors.openai.service_state import CALL_FIELDS, StateReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,10 +46,12 @@ class _Call:
     Attributes:
         index: Which call of the reply it is, from 0.
         number: The service's own number for it; None without one.
+        state: What the service wants back with it.
     """
 
     index: int
     number: int | None
+    state: StateReader
     call_id: str = ""
     name: str = ""
     pieces: list[str] = field(default_factory=list[str])
@@ -65,10 +68,12 @@ class CallReader:
     Args:
         vendor: Named in errors.
         filler: What requests send in place of empty arguments. A model that copies it means empty arguments.
+        service: The service, as `ServiceState` names it.
     """
 
-    def __init__(self, vendor: str, filler: str = "") -> None:
+    def __init__(self, vendor: str, filler: str = "", service: str = "") -> None:
         self._vendor = vendor
+        self._service = service
         self._filler = filler
         self._held: dict[int, str] = {}
         self._calls: dict[int, _Call] = {}
@@ -90,7 +95,8 @@ class CallReader:
         if not isinstance(arguments, str):
             arguments = json.dumps(arguments)
         if not (call_id or name or arguments):
-            return  # the blank delta that some gateways open with
+            yield from self._late_state(written)
+            return  # or the blank delta that some gateways open with
         number = number_in(index := written.get("index"))
         if number is None and index is not None:
             kind = type(index).__name__
@@ -108,7 +114,8 @@ class CallReader:
         call.pieces.append(arguments)
         if self._filler and (is_new or call.index in self._held):
             arguments = self._without_filler(call.index, arguments)
-        yield ToolCallDelta(index=call.index, call_id=call_id, name=name, arguments=arguments)
+        state = call.state.state if call.state.feed(written) else None
+        yield ToolCallDelta(index=call.index, call_id=call_id, name=name, arguments=arguments, state=state)
 
     def end(self, *, was_cut: bool) -> Iterator[ToolCallDelta]:
         """Yield what was held back.
@@ -142,8 +149,14 @@ class CallReader:
     def _opened(self, number: int | None) -> _Call:
         free = max(self._calls, default=-1) + 1
         index = free if number is None or number in self._calls else number
-        call = self._calls[index] = _Call(index, number)
+        call = self._calls[index] = _Call(index, number, StateReader(self._vendor, self._service, CALL_FIELDS))
         return call
+
+    def _late_state(self, written: dict[str, Any]) -> Iterator[ToolCallDelta]:
+        """Read a piece that holds nothing but fields for a call that is there."""
+        call = self._known(number_in(written.get("index")), "", "")
+        if call is not None and call.state.feed(written):
+            yield ToolCallDelta(index=call.index, state=call.state.state)
 
     def _without_filler(self, index: int, arguments: str) -> str:
         """Return a call's arguments; hold them back as long as they may become the filler."""

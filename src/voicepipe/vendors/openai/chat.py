@@ -30,6 +30,7 @@ from voicepipe.vendors.openai.retry import persist
 from voicepipe.vendors.openai.schemas import SchemaForm, SchemaTexts
 from voicepipe.vendors.openai.services import GATEWAY_URL, LimitField, filler_of, service_at
 from voicepipe.vendors.openai.spoken_text import SpokenText
+from voicepipe.vendors.openai.strict_order import MessageOrder
 from voicepipe.vendors.openai.turn_outbox import TurnOutbox
 
 if TYPE_CHECKING:
@@ -88,6 +89,9 @@ class LLMStreamStage(Model):
         schemas: How to write the schemas of tools and answers: as they are ("plain"), so that a service can hold the
             model to them ("strict"), or without the keywords that some services refuse ("reduced").
         window: How much of the conversation a request holds; None for all of it.
+        messages: The order of the messages. "free" sends the conversation as it was, which a service with a strict
+            template refuses after a greeting, or where nobody answered; "strict" puts it into an order that all known
+            templates take. None is "strict" at Mistral's service and "free" elsewhere.
         streams: Whether to ask for the reply in pieces. Use False for a model that cannot stream: a whole reply has
             10 s instead of `deadlines`, and is still spoken sentence by sentence.
         begins_in_thoughts: Whether a reply begins inside its thoughts: the model's chat template opens them, and the
@@ -120,6 +124,7 @@ class LLMStreamStage(Model):
         adjust: Adjust | None = None,
         schemas: SchemaForm = "plain",
         window: Window | None = Window(),  # noqa: B008 - frozen
+        messages: MessageOrder | None = None,
         streams: bool = True,
         begins_in_thoughts: bool = False,
     ) -> None:
@@ -149,6 +154,9 @@ class LLMStreamStage(Model):
         self.window = window
         self.streams = streams
         self.begins_in_thoughts = begins_in_thoughts
+        if messages not in (None, *get_args(MessageOrder)):
+            raise ConfigurationError(f"LLMStreamStage: messages must be 'free' or 'strict', not {messages!r}")
+        self._order: MessageOrder = messages or self._service.order
         self._limit_field: LimitField = max_tokens_field or self._service.limit_field
         self._adjust = adjust
         self._schemas = SchemaTexts(schemas, self.name)
@@ -179,7 +187,7 @@ class LLMStreamStage(Model):
         filler = filler_of(asked.model)
         conversations = self._conversations.setdefault(turn.session, {})
         if filler not in conversations:
-            conversations[filler] = Conversation(self.window, filler)
+            conversations[filler] = self._conversation(filler)
         body = self._body(asked, conversations[filler], stream=self.streams)
         limits = self.deadlines if self.streams else None
 
@@ -210,7 +218,7 @@ class LLMStreamStage(Model):
         """
         asked = self._filled(request, None)
         filler = filler_of(asked.model)
-        body = self._body(asked, Conversation(self.window, filler), stream=False)
+        body = self._body(asked, self._conversation(filler), stream=False)
 
         async def ask() -> Completion:
             answer = Answer(self._http.vendor)
@@ -246,6 +254,9 @@ class LLMStreamStage(Model):
                 )
         check_settings(filled, self.name)
         return filled
+
+    def _conversation(self, filler: str) -> Conversation:
+        return Conversation(self.window, filler, service=self._http.base_url, order=self._order)
 
     def _spoken(self, asked: Request) -> SpokenText:
         # Data that was asked for may look like a call.

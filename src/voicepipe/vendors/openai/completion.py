@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from voicepipe.errors import VendorError
-from voicepipe.flow import CUT_REASONS, ReplyEnd, TextDelta
+from voicepipe.flow import CUT_REASONS, ReplyEnd, ReplyState, TextDelta
 from voicepipe.http.refusals import excerpt, failure
 from voicepipe.model.model import ReplyPart, Usage
 from voicepipe.vendors.loose_json import as_object, as_objects
 from voicepipe.vendors.openai.calls import CallReader, WholeCharacters, number_in
+from voicepipe.vendors.openai.service_state import MESSAGE_FIELDS, StateReader
 from voicepipe.vendors.openai.spoken_text import SpokenText
 from voicepipe.vendors.openai.usage import RateLimit, usage_in
 from voicepipe.vendors.openai.verdicts import failed_reply, finish_reason_in, reported
@@ -61,6 +62,7 @@ class CompletionParser:
         without_key: Takes the key out of what an error quotes.
         filler: What requests send in place of empty arguments. A model that copies it means empty arguments.
         spoken: Takes the reply's text, and returns what of it is spoken.
+        service: Where the reply comes from, as `ServiceState` names it.
 
     Attributes:
         has_ended: Whether the end has arrived: a finish reason or `[DONE]`. Nothing that follows belongs to the reply.
@@ -72,6 +74,7 @@ class CompletionParser:
         without_key: Callable[[str], str] = str,
         filler: str = "",
         spoken: SpokenText | None = None,
+        service: str = "",
     ) -> None:
         self.has_ended = False
         self._vendor = vendor
@@ -80,7 +83,9 @@ class CompletionParser:
         self._choice: int | None = None
         self._has_deltas = False
         self._characters = WholeCharacters()
-        self._calls = CallReader(vendor, filler)
+        self._calls = CallReader(vendor, filler, service)
+        self._state = StateReader(vendor, service, MESSAGE_FIELDS)
+        self._has_new_state = False
 
     def feed(self, data: str, name: str = "message") -> Iterator[Part]:
         """Read the data of one event. After the finish reason or `[DONE]` only the tokens used are read.
@@ -168,8 +173,16 @@ class CompletionParser:
             yield from self._text(piece, calls)
         for call in calls:
             yield from self._calls.feed(call)
+        yield from self._new_state(piece)
         if reason and not self.has_ended:
             yield from self._end(reason)
+
+    def _new_state(self, piece: dict[str, Any]) -> Iterator[ReplyState]:
+        """Yield what the service wants back with the message: only one that calls tools is sent back whole."""
+        self._has_new_state |= self._state.feed(piece)
+        if self._has_new_state and self._calls and (state := self._state.state):
+            self._has_new_state = False
+            yield ReplyState(state)
 
     def _text(self, piece: dict[str, Any], calls: list[dict[str, Any]]) -> Iterator[Part]:
         has_text = False

@@ -9,16 +9,16 @@ Source: OpenAI's API reference, "Chat completions", read 2026-11-22.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from voicepipe.errors import ConfigurationError
-from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage, check_calls
-from voicepipe.vendors.loose_json import is_object
+from voicepipe.history import AssistantMessage, Message, UserMessage, check_calls
+from voicepipe.vendors.openai.message_json import dumped, rendered_message
+from voicepipe.vendors.openai.strict_order import MessageOrder, folds_system, in_strict_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from voicepipe.model.model import Request
     from voicepipe.model.window import Window
@@ -28,9 +28,6 @@ __all__ = ["Conversation", "check_settings", "messages_json", "was_answered"]
 
 OWN_FIELDS: Final = {"messages", "stream", "tools", "model"}
 """Fields of a body that the stage sets itself."""
-
-CUT_MARK = " —"
-"""Ends the heard part of an interrupted message, so that the model knows that it was cut there."""
 
 
 def messages_json(system: str, messages: Iterable[Message]) -> list[dict[str, Any]]:
@@ -51,11 +48,17 @@ class Conversation:
     Args:
         window: How much of the conversation a request holds; None for all of it.
         filler: Sent in place of empty arguments.
+        service: Where it is sent: the state of another service stays here. See `ServiceState`.
+        order: Whether the messages are put into an order that strict services take. See `strict_order`.
     """
 
-    def __init__(self, window: Window | None = None, filler: str = "") -> None:
+    def __init__(
+        self, window: Window | None = None, filler: str = "", *, service: str = "", order: MessageOrder = "free"
+    ) -> None:
         self._window = window
         self._filler = filler or "{}"
+        self._service = service
+        self._order = order
         self._since = 0
         self._first: Message | None = None
         # With the message, so that its id is not used again.
@@ -73,12 +76,15 @@ class Conversation:
         Raises:
             ConfigurationError: A call has no id, no result, or the id of another call.
         """
-        messages = self.rendered(request.system or "", request.messages)
-        return f'{_dumped(_fields(request, limit_field, stream=stream))[:-1]}{schemas},"messages":{messages}}}'
+        if self._order == "strict":
+            messages = self._in_strict_order(request)
+        else:
+            messages = self.rendered(request.system or "", request.messages)
+        return f'{dumped(_fields(request, limit_field, stream=stream))[:-1]}{schemas},"messages":{messages}}}'
 
     def rendered(self, system: str, messages: Sequence[Message]) -> str:
         """Return the messages as a JSON array."""
-        parts = [_dumped({"role": "system", "content": system})] if system else []
+        parts = [dumped({"role": "system", "content": system})] if system else []
         said: list[UserMessage] = []
         call_ids: set[str] = set()
         sent = self._windowed(messages)
@@ -95,6 +101,15 @@ class Conversation:
             self._forget(sent)
         return f"[{','.join(parts)}]"
 
+    def _in_strict_order(self, request: Request) -> str:
+        # Each message depends on its neighbours, so the whole window is written for each request.
+        sent, call_ids = self._windowed(request.messages), set[str]()
+        for message in sent:
+            if isinstance(message, AssistantMessage):
+                check_calls(message.calls, call_ids)
+        folds = folds_system(request.model)
+        return dumped(in_strict_order(request.system or "", sent, self._filler, service=self._service, folds=folds))
+
     def _windowed(self, messages: Sequence[Message]) -> Sequence[Message]:
         if self._window is None or not messages:
             return messages
@@ -106,13 +121,13 @@ class Conversation:
 
     def _user(self, said: list[UserMessage]) -> list[str]:
         if len(said) > 1:
-            return [_rendered(UserMessage("\n".join(message.text for message in said)), "")]
+            return [rendered_message(UserMessage("\n".join(message.text for message in said)))]
         return [self._once(message) for message in said]
 
     def _once(self, message: Message) -> str:
         if (known := self._final.get(id(message))) is not None:
             return known[1]
-        text = _rendered(message, self._filler)
+        text = rendered_message(message, self._filler, self._service)
         if _is_final(message):
             self._final[id(message)] = message, text
         return text
@@ -201,65 +216,3 @@ def _is_final(message: Message) -> bool:
     if isinstance(message, UserMessage):
         return True
     return message.is_settled and all(call.status not in ("pending", "unknown") for call in message.calls)
-
-
-def _rendered(message: Message, filler: str) -> str:
-    if isinstance(message, UserMessage):
-        return _dumped({"role": "user", "content": message.text})
-    return ",".join(map(_dumped, _assistant_json(message, filler)))
-
-
-_dumped: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-
-
-def _assistant_json(message: AssistantMessage, filler: str) -> Iterator[dict[str, Any]]:
-    content = message.text.strip()
-    if content and message.was_interrupted:
-        content += CUT_MARK
-    if not message.calls:
-        yield {"role": "assistant", "content": content}
-        return
-    calls = [
-        {
-            "id": call.call_id,
-            "type": "function",
-            "function": {"name": _sendable_name(call.name), "arguments": _sendable(call.arguments, filler)},
-        }
-        for call in message.calls
-    ]
-    yield {"role": "assistant", "content": content or None, "tool_calls": calls}
-    for call in message.calls:
-        yield {"role": "tool", "tool_call_id": call.call_id, "content": _result(call)}
-
-
-def _result(call: ToolCall) -> str:
-    """Return a call's result as JSON. Data from a tool is marked as untrusted, whatever it says."""
-    if call.status == "pending":
-        return _dumped({"pending": call.result})
-    if call.status != "done":
-        return call.result  # this library's own text, which is JSON already
-    return f'{{"untrusted_result":{call.result if _is_data(call.result) else _dumped(call.result)}}}'
-
-
-def _is_data(result: str) -> bool:
-    """Return whether a result is a JSON object or array, as it is for tools that return no text."""
-    try:
-        return result[:1] in ("{", "[") and isinstance(json.loads(result, parse_constant=_refuse), (dict, list))
-    except (ValueError, RecursionError):
-        return False
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _sendable(arguments: str, filler: str) -> str:
-    """Return the arguments as the model wrote them. What is no object is put into one: some servers refuse it."""
-    if "".join(arguments.split()) in ("", "{}"):
-        return filler
-    return arguments if is_object(arguments) else _dumped({"unreadable_arguments": arguments})
-
-
-def _sendable_name(name: str) -> str:
-    """Return the name as the model wrote it, without what a service would refuse in every later request."""
-    return re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64] or "unnamed"

@@ -63,7 +63,7 @@ class Exchange:
         self._http = http
         self._body = body
         self._outbox = outbox
-        self._parser = CompletionParser(http.vendor, http.hide, filler, spoken)
+        self._parser = CompletionParser(http.vendor, http.hide, filler, spoken, http.base_url)
         now = anyio.current_time()
         self._patience = Patience(limits, now) if limits else PatienceForAll(now)
 

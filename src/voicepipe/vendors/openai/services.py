@@ -16,6 +16,8 @@ from voicepipe.http.address import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from voicepipe.vendors.openai.strict_order import MessageOrder
+
 __all__ = ["GATEWAY_URL", "LimitField", "Service", "filler_of", "known_service", "service_at"]
 
 GATEWAY_URL: Final = "https://llm-gateway.assemblyai.com/v1"
@@ -40,6 +42,7 @@ class Service:
         scheme: The text before the key in that header.
         body: Fields of every request, unless the application sets them.
         limit_field: The field that limits a reply.
+        order: The order of messages that it takes.
     """
 
     model: str = ""
@@ -48,6 +51,7 @@ class Service:
     scheme: str = "Bearer "
     body: Mapping[str, Any] = field(default_factory=dict[str, Any])
     limit_field: LimitField = "max_tokens"
+    order: MessageOrder = "free"
 
     def extra_body(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the further fields of a body. An application that names fallbacks decides about retries, too."""
@@ -78,7 +82,7 @@ SERVICES: Final = {
     "cognitiveservices.azure.com": AZURE,
     "generativelanguage.googleapis.com": Service(key_env="GEMINI_API_KEY"),
     "api.groq.com": Service(key_env="GROQ_API_KEY", limit_field="max_completion_tokens"),
-    "api.mistral.ai": Service(key_env="MISTRAL_API_KEY"),
+    "api.mistral.ai": Service(key_env="MISTRAL_API_KEY", order="strict"),
     "api.deepseek.com": Service(key_env="DEEPSEEK_API_KEY"),
     "openrouter.ai": Service(key_env="OPENROUTER_API_KEY"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voicepipe.events import ModelUsage, RateLimitNear
-from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
+from voicepipe.flow import ReplyEnd, ReplyState, TextDelta, ToolCallDelta
 from voicepipe.model.model import Usage
 from voicepipe.model.window import BYTES_PER_TOKEN
 from voicepipe.vendors.openai.answer import empty_reply
@@ -71,6 +71,8 @@ class TurnOutbox:
                     raise empty_reply(self._vendor, item)
             case TextDelta(text=text) if not self.is_used and not text.strip():
                 return  # blanks ahead of the first word say nothing, and another try may follow
+            case ReplyState():
+                pass  # it comes after a call
             case TextDelta(text=text) | ToolCallDelta(arguments=text):
                 self.is_used = True
                 self._reply_bytes += len(text.encode("utf-8", "replace"))

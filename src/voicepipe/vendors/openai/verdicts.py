@@ -54,6 +54,11 @@ def _refuses(name: str) -> str:
     return rf"\b{name}\b.{{0,80}}{REFUSED}|{REFUSED}.{{0,80}}\b{name}\b"
 
 
+ORDER: Final = (
+    r"roles? must alternate|unexpected role|message.order|single tool.calls? at once|system role not supported"
+    r"|length (?:of )?9|either content or tool_calls|expected last role|first user message|invalid content type"
+)
+
 ADVICE: Final = tuple(
     (re.compile(sign, re.IGNORECASE | re.DOTALL), remedy)
     for sign, remedy in (
@@ -61,6 +66,7 @@ ADVICE: Final = tuple(
         (_refuses("max_completion_tokens"), 'set max_tokens_field="max_tokens"'),
         (_refuses("max_tokens"), 'set max_tokens_field="max_completion_tokens"'),
         (_refuses("temperature"), "set temperature=None"),
+        (ORDER, 'set messages="strict"'),
         (r"api.version", "set params={'api-version': '...'}"),
     )
 )
@@ -124,14 +130,14 @@ def weighed(error: VendorError, words: str) -> VendorError:
         error: The error for the status.
         words: The body that came with it.
     """
-    if type(error) is not VendorError or error.retryable:
+    if type(error) is not VendorError:
         return error
-    retryable = False
+    if advice := next((remedy for sign, remedy in ADVICE if sign.search(words)), ""):
+        # Also with the status 500: the same request will be refused again.
+        return VendorError(f"{error}; {advice}", vendor=error.vendor, retryable=False)
     with suppress(ValueError, RecursionError):  # a page, or nothing: the status counts
-        retryable = is_passing(json.loads(words))
-    advice = next((remedy for sign, remedy in ADVICE if sign.search(words)), "")
-    said = f"{error}; {advice}" if advice else str(error)
-    return VendorError(said, vendor=error.vendor, retryable=retryable)
+        error.retryable = error.retryable or is_passing(json.loads(words))
+    return error
 
 
 def _errors(body: object) -> Iterator[dict[str, Any]]:
