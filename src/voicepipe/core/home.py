@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
+import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVarTuple
@@ -31,6 +33,10 @@ class Home:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
+        # Outside of tasks, in a callback of the loop, anyio believes what the context variable says.
+        self._context = contextvars.copy_context()
+        if sniffio := sys.modules.get("sniffio"):
+            self._context.run(sniffio.current_async_library_cvar.set, "asyncio")
 
     @property
     def is_here(self) -> bool:
@@ -40,15 +46,15 @@ class Home:
     def call(self, function: Callable[[*Ts], object], *args: *Ts) -> None:
         """Call a function in the loop: at once if the caller is there, else soon."""
         if self.is_here:
-            function(*args)
+            self._call_here(function, *args)
             return
         with suppress(RuntimeError):  # the loop was closed
-            self.loop.call_soon_threadsafe(function, *args)
+            self.loop.call_soon_threadsafe(function, *args, context=self._context)
 
     def call_and_wait(self, function: Callable[[], object]) -> None:
         """Call a function in the loop, and return when it has returned. Another thread is blocked meanwhile."""
         if self.is_here:
-            function()
+            self._call_here(function)
             return
         done: concurrent.futures.Future[None] = concurrent.futures.Future()
 
@@ -59,9 +65,15 @@ class Home:
                 done.set_result(None)
 
         try:
-            self.loop.call_soon_threadsafe(call)
+            self.loop.call_soon_threadsafe(call, context=self._context)
         except RuntimeError:  # the loop was closed
             return
         while not done.done() and not self.loop.is_closed():
             with suppress(TimeoutError):
                 done.result(0.1)
+
+    def _call_here(self, function: Callable[[*Ts], object], *args: *Ts) -> None:
+        if asyncio.current_task(self.loop) is None:  # a callback, such as that of a protocol
+            self._context.copy().run(function, *args)
+        else:
+            function(*args)

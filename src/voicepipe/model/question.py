@@ -20,6 +20,7 @@ from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.defaults import Default
 from voicepipe.core.failures import named
 from voicepipe.core.lifetimes import opened
+from voicepipe.core.process import require_asyncio
 from voicepipe.errors import ConfigurationError, StageError, StructuredOutputError, ToolError, VendorError
 from voicepipe.history import AssistantMessage, History, UserMessage
 from voicepipe.model.model import Model, Request
@@ -82,6 +83,7 @@ async def structured(
 
     Cancelling closes the request.
     """
+    require_asyncio("structured")
     question = Question(output, instructions=instructions, form=form, deadline_s=deadline_s)
     messages = History([UserMessage(prompt)] if isinstance(prompt, str) else prompt).snapshot()
     if not any(message.text.strip() for message in messages):
