@@ -82,8 +82,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let the workers stand back that have no test with a sound server: those need a processor at once, if seldom."""
-    if "PYTEST_XDIST_WORKER" in os.environ and os.name == "posix" and item.get_closest_marker("sound") is None:
+    """Where tests with a sound server run, which need a processor seldom but at once, let other workers stand back."""
+    if "PYTEST_XDIST_WORKER" not in os.environ or os.name != "posix" or item.get_closest_marker("sound") is not None:
+        return
+    if not any(f"not {mark}" in item.config.option.markexpr for mark in ("slow", "sound")):
         os.nice(max(0, NICE - os.nice(0)))
 
 
