@@ -37,13 +37,16 @@ def anyio_backend() -> tuple[str, dict[str, type[VirtualTimeLoop]]]:
 
 @pytest.fixture
 def ctrl_c() -> Generator[None]:
-    """Let SIGINT interrupt this test and what it starts, also where the run ignores it: in the background, under nohup.
+    """Let SIGINT and SIGHUP end what this test starts, also where the run ignores them: in the background, under nohup.
 
     A program inherits that a signal is ignored, but not a handler: with one set here, it begins with its own.
     """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    handlers = {"SIGINT": signal.default_int_handler, "SIGHUP": lambda *_: None}
+    numbers = {signal.Signals[name]: handler for name, handler in handlers.items() if hasattr(signal, name)}
+    before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 # --- who runs first ---------------------------------------------------------------------------------------------------

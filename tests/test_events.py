@@ -34,7 +34,7 @@ def test_times_are_seconds(cls: type) -> None:
 @pytest.mark.parametrize("cls", CLASSES)
 def test_each_event_belongs_somewhere(cls: type) -> None:
     """Every class is a piece of the flow between stages, or a session can report it."""
-    flows = {"AudioFrame", "TextDelta", "ToolCallDelta", "ReplyEnd", "Sentence", "Word", "WordMark"}
+    flows = {"AudioFrame", "TextDelta", "ToolCallDelta", "ReplyState", "ReplyEnd", "Sentence", "Word", "WordMark"}
     reported = {kind for union in (Event, Hearing) for kind in typing.get_args(union)}
     assert cls.__name__ in flows or issubclass(cls, tuple(reported))
 

@@ -56,5 +56,5 @@ def test_what_hangs_is_ended(workers: int, tmp_path: Path) -> None:
 def test_it_runs_where_ctrl_c_is_ignored() -> None:
     """In the background and under nohup a run inherits that SIGINT is ignored; tests that need it set it themselves."""
     ignore = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)"
-    ended = pytest_run("-n", "0", "--timeout=20", "tests/core/test_process.py", before=ignore)
+    ended = pytest_run("-n", "0", "-o", "faulthandler_timeout=20", "tests/core/test_process.py", before=ignore)
     assert ended.returncode == 0, ended.stdout
