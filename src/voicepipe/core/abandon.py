@@ -3,7 +3,7 @@
 anyio delivers a cancellation again and again until it is obeyed, and a task group waits for its tasks however long that
 takes. Code that catches every exception and goes on would hold its turn and its session for ever, and keep a core busy.
 
-Rule 1: such code runs in a task of its own. Whoever waits for it is cancelled as usual, and then cancels it.
+Rule 1: such code runs in a task of its own. The task that waits for it is cancelled as usual, and then cancels it.
 Rule 2: the cancellation is delivered in pulses, not in every step of the loop.
 Rule 3: after `ABANDON_S` it is not delivered any more, nothing waits for the task, and it is reported by name.
 """

@@ -109,10 +109,10 @@ class Reports:
 
 
 class Intake:
-    """Takes one source's audio, and never waits for whoever reads its frames.
+    """Takes one source's audio, and never waits for the reader of its frames.
 
     Args:
-        session: The call; it is told of dropped audio and of gaps.
+        session: The session; it emits dropped audio and gaps.
         source: Whose audio it is.
         rate: Samples per second of the frames.
         outbox: Takes the frames; needs room for `WAITING_FRAMES + LATE_FRAMES`.

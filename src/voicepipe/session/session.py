@@ -360,7 +360,7 @@ class Session(Generic[Deps]):
         self._tasks.start_soon(self._raise, error)
 
     async def _raise(self, error: VoicepipeError) -> None:
-        """Raise an error, once the block has read the events that tell of it."""
+        """Raise an error, once the block has read the events that report it."""
         with anyio.CancelScope(shield=True):
             await self._events.wait_read()
             raise error

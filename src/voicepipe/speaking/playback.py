@@ -3,7 +3,7 @@
 Rule 1: nothing is written before the turn is committed.
 Rule 2: a turn writes through a lease. `flush` revokes it in the same step in which the output falls silent, so no frame
         of an interrupted reply can follow.
-Rule 3: an output that fails ends the session by its name; whoever writes or flushes gets no bare error of it.
+Rule 3: an output that fails ends the session under its name; its bare error reaches nobody who writes or flushes.
 Rule 4: each frame is recorded with its sentence; from that and from what the output has played follows what was heard.
 """
 

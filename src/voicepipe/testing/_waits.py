@@ -27,8 +27,8 @@ def waits(loop: asyncio.AbstractEventLoop) -> str:
     lines: list[str] = []
     for task in sorted(asyncio.all_tasks(loop), key=asyncio.Task.get_name):
         frames = list(_frames(task.get_coro()))
-        told = [frame for frame in frames if not frame.f_code.co_filename.startswith(FOREIGN)] or frames
-        lines += [f"  {task.get_name()}", *(f"    {_line(frame)}" for frame in told)]
+        shown = [frame for frame in frames if not frame.f_code.co_filename.startswith(FOREIGN)] or frames
+        lines += [f"  {task.get_name()}", *(f"    {_line(frame)}" for frame in shown)]
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
 """eSpeak NG, one engine per process.
 
 Rule 1: the library is one global state, and crashes when two threads call it: every call is made under one lock, and
-        voice and rate are set anew for each utterance.
+        voice and rate are set again for each utterance.
 Rule 2: the callback never waits and never raises; it stops the synthesis through its return value.
 
 Source: speak_lib.h of eSpeak NG 1.52; the limit of the data path and the odd voices were measured with
@@ -254,7 +254,7 @@ def _reachable(data: str) -> str:
     directory = tempfile.mkdtemp(prefix="espeak-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)  # not before: voices are read when first used
     link = str(Path(directory, "data"))
-    with contextlib.suppress(OSError, NotImplementedError):  # a platform without links: told below
+    with contextlib.suppress(OSError, NotImplementedError):  # a platform without links: reported below
         Path(link).symlink_to(data, target_is_directory=True)
         if len(os.fsencode(link)) <= _LONGEST_PATH_BYTES:
             return link

@@ -147,7 +147,7 @@ class PocketsphinxRecogniser(Recogniser):
 
 
 class _Blocks:
-    """Frames of any length, cut anew into the detector's blocks."""
+    """Frames of any length, cut into the detector's blocks."""
 
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate

@@ -39,7 +39,7 @@ class Endpoint:
     """The caller's turn is over.
 
     Attributes:
-        speech_ended_s: Time of the last speech sample, as `SpeechEnded` has told it.
+        speech_ended_s: Time of the last speech sample, as `SpeechEnded` reported it.
     """
 
     speech_ended_s: float
