@@ -26,6 +26,9 @@ settings.load_profile("untimed")
 # was never kept.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "helpers" / "authority.pem")
 
+SOUND_FILES = ("tests/cli/test_sound.py", "tests/audio/devices/test_sound_system.py")
+"""All their tests have the mark `sound`."""
+
 NICE = 10
 """How far tests stand back from those that hear in real time."""
 
@@ -51,7 +54,8 @@ def ctrl_c() -> Generator[None]:
 
 # --- who runs first ---------------------------------------------------------------------------------------------------
 #
-# A worker takes a whole file: its fixtures are made once, and no two of its tests run at the same time.
+# A worker takes a whole file: its fixtures are made once, and no two of its tests run at the same time. The two files
+# with a sound server count as one.
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,10 +66,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
-    """When a worker dies, give the rest of its file to the others, without the test that it died of."""
+    """Let one worker take all tests with a sound server: two servers at a time hold each other up.
+
+    When a worker dies, the others get the rest of its file, without the test that it died of.
+    """
     from xdist.scheduler import LoadFileScheduling
 
     class Once(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "sound" if file.endswith(SOUND_FILES) else file
+
         def remove_node(self, node: WorkerController) -> str | None:
             for tests in self.assigned_work[node].values():
                 for name, is_done in tests.items():
