@@ -82,7 +82,9 @@ from voicepipe.model.structured_stage import Structured
 from voicepipe.model.tool_router import ToolRouter
 from voicepipe.model.window import Window
 from voicepipe.session.pipeline import Host, Pipeline, run
+from voicepipe.session.saying import Said, Saying
 from voicepipe.session.session import Session
+from voicepipe.speaking.prepared import PreparedAudio
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.text.chunker import SentenceChunker
 from voicepipe.text.sentences import SentenceSplitter
@@ -143,6 +145,7 @@ __all__ = [
     "Part",
     "Pipeline",
     "PocketsphinxRecogniser",
+    "PreparedAudio",
     "PullOutput",
     "PushSource",
     "RateLimitNear",
@@ -156,6 +159,8 @@ __all__ = [
     "Request",
     "RequestRetried",
     "STTStage",
+    "Said",
+    "Saying",
     "Sentence",
     "SentenceChunker",
     "SentenceSplitter",

@@ -147,7 +147,7 @@ class TTSSink(Stage[Sentence, Never]):
 
     async def _fill(self, clip: Clip, turn: Turn) -> None:
         """Have a sentence synthesised, for as long as a voice may take."""
-        time = VoiceTime(clip.sentence.text)
+        time = self._time(clip.sentence)
         with turn.working(self.name):
             try:
                 with named(self.name):
@@ -224,7 +224,10 @@ class TTSSink(Stage[Sentence, Never]):
         found = f"{self.name}.synthesize must yield bytes of PCM or WordMark, not {type(piece).__name__}"
         raise StageError(found, part=self.name)
 
-    def _failed(self, what: str) -> VendorError:
+    def _time(self, sentence: Sentence) -> VoiceTime:
+        return VoiceTime(sentence.text)
+
+    def _failed(self, what: str) -> VoicepipeError:
         return VendorError(f"{self.name} {what}", vendor=self.name, retryable=True)
 
 
