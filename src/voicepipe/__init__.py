@@ -13,6 +13,7 @@ from voicepipe.audio.remote.paced import PacedOutput, PacingStatistics
 from voicepipe.audio.source import PushSource, Source
 from voicepipe.audio.wav import WavOutput, WavSource, read_wav, write_wav
 from voicepipe.conversation.turn import Turn, TurnState
+from voicepipe.core.call_settings import CallSettings
 from voicepipe.core.channel import Channel, ChannelStatistics, Inbox, Outbox
 from voicepipe.core.part import Part
 from voicepipe.core.stage import SessionStage, Stage, stage
@@ -113,6 +114,7 @@ __all__ = [
     "AudioResumed",
     "AudioStopped",
     "AuthenticationError",
+    "CallSettings",
     "Channel",
     "ChannelStatistics",
     "CleanupOverran",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from voicepipe.conversation.turn import Turn
+    from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.channel import Inbox, Outbox
 
 __all__ = ["TTSSink"]
@@ -85,6 +86,14 @@ class TTSSink(Stage[Sentence, Never]):
         Raises:
             VendorError: The service failed. What came before is still played.
         """
+
+    def adapt(self, settings: CallSettings) -> None:
+        """Refuse another voice or language for one call. A vendor that can change them overrides this.
+
+        Raises:
+            ConfigurationError: There is one.
+        """
+        settings.refuse(self.name, "voice", "language")
 
     async def run(self, inbox: Inbox[Sentence], outbox: Outbox[Never], turn: Turn) -> None:
         """Synthesise and play the turn's sentences; return when the last one has been played."""
