@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
+import weakref
 from typing import TYPE_CHECKING, Literal
 
 import anyio
@@ -241,6 +243,33 @@ async def test_a_writing_tool_may_wait_once_its_turn_is_over() -> None:
             session.interrupt()
         await anyio.sleep(2)
     assert heard == ["It is booked."]
+
+
+async def test_what_a_turn_began_does_not_keep_the_call_alive() -> None:
+    """A context that was copied in a turn, as a kept connection does, keeps neither the turn nor its session."""
+    contexts: list[contextvars.Context] = []
+
+    @vp.tool
+    async def connect() -> str:
+        """Open a connection."""
+        contexts.append(contextvars.copy_context())
+        return "open"
+
+    async def hold() -> weakref.ref[vp.Turn]:
+        pipeline = vp.Pipeline(
+            ScriptedModel([Calls("connect", {}), Says("Done.")]),
+            vp.ToolRouter([connect]),
+            vp.SentenceChunker(),
+            ScriptedVoice(),
+            output=RecordingOutput(),
+        )
+        async with pipeline.session() as session:
+            return weakref.ref(await session.user_says("Connect."))
+
+    turn = await hold()
+    gc.collect()
+    assert turn() is None
+    assert len(contexts) == 1
 
 
 async def test_another_session_may_be_awaited_from_a_tool() -> None:

@@ -222,6 +222,8 @@ async def test_wrong_pieces_of_a_stream_are_refused_when_they_come() -> None:
         (WELCOME, True, vp.ConfigurationError, "not True"),
         (b"", RATE, vp.AudioError, "expected whole 16-bit samples, .* found 0 bytes"),
         (WELCOME[:-1], RATE, vp.AudioError, "found 47999 bytes"),
+        ([], RATE, vp.AudioError, "found 0 bytes"),
+        ([WELCOME, b"\0"], RATE, vp.AudioError, "found 48001 bytes"),
         ("welcome.wav", RATE, vp.ConfigurationError, r"not str; for a file write PreparedAudio\.wav\(path\)"),
         (None, RATE, vp.ConfigurationError, "not NoneType"),
         ([WELCOME, 1.0], RATE, vp.ConfigurationError, "not float"),

@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
+from weakref import ref
 
 import anyio
 
@@ -212,7 +213,7 @@ class Floor:
         """Run one turn to its end: a reply, or what is to be said, and the fallback if that was not whole."""
         if turn.is_over:
             return  # interrupted before it began
-        AT_WORK.set(turn)
+        AT_WORK.set(ref(turn))
         with turn.scope:
             turn.timeline.mark("turn_started")
             if saying is None or saying.text is None:

@@ -18,6 +18,7 @@ from voicepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from weakref import ref
 
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.context import SessionContext
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AT_WORK", "Said", "Saying"]
 
-AT_WORK: Final = ContextVar["Turn | None"]("voicepipe_turn", default=None)
-"""The turn that the current task works for: that of a stage, a tool or a hook, and of the tasks that they start."""
+AT_WORK: Final[ContextVar[ref[Turn] | None]] = ContextVar("voicepipe_turn", default=None)
+"""The turn that the current task works for: that of a stage, a tool or a hook, and of the tasks that they start.
+
+A weak reference, because a context outlives its turn in whatever was begun in it, such as a connection that is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +110,12 @@ class Saying:
                 "what session.say and session.reply return can be awaited only in the session's event loop; in another "
                 "thread do not await it, or await it in a coroutine for asyncio.run_coroutine_threadsafe"
             )
-        at_work = AT_WORK.get()
+        reference = AT_WORK.get()
+        at_work = reference() if reference else None
         if at_work is not None and at_work.session is self._session and not at_work.is_over and not self._is_over:
             raise ConfigurationError(
                 f"a tool, stage or hook of turn {at_work.turn_id} cannot wait for what is said after that turn: the "
-                "turn would wait for itself; call session.say(...) without `await`"
+                "turn would wait for itself; leave out the `await`"
             )
         await self._decided.wait()
         if (turn := self._turn) is None:

@@ -77,9 +77,10 @@ class PreparedAudio:
                 "PreparedAudio: pcm must be bytes of 16-bit mono samples, or an iterable of them, not "
                 f"{type(pcm).__name__}; for a file write PreparedAudio.wav(path)"
             )
-        if isinstance(self.pcm, bytes) and (not self.pcm or len(self.pcm) % 2):
+        size = _size(self.pcm)
+        if size is not None and (not size or size % 2):
             raise AudioError(
-                f"PreparedAudio: expected whole 16-bit samples, an even number of bytes, found {len(self.pcm)} bytes"
+                f"PreparedAudio: expected whole 16-bit samples, an even number of bytes, found {size} bytes"
             )
 
     @classmethod
@@ -134,9 +135,9 @@ class PreparedVoice(TTSSink):
 
     def _marks(self, text: str) -> Iterator[WordMark]:
         """Yield how much of the text is heard by when, in proportion: of a recording, the length is known."""
-        pieces = (self._pcm,) if isinstance(self._pcm, bytes) else self._pcm
-        if isinstance(pieces, tuple) and not any(isinstance(piece, WordMark) for piece in pieces):
-            length_s = sum(len(cast("bytes", piece)) for piece in pieces) / 2 / self.sample_rate
+        has_marks = isinstance(self._pcm, tuple) and any(isinstance(piece, WordMark) for piece in self._pcm)
+        if (size := _size(self._pcm)) is not None and not has_marks:
+            length_s = size / 2 / self.sample_rate
             for end in (match.end() for match in WORD_END.finditer(text)):
                 yield WordMark(char_end=end, end_s=length_s * end / len(text))
 
@@ -167,6 +168,15 @@ def prepared(audio: PreparedAudio | str | Path, text: str, output: Output) -> Pr
         )
     resampler(audio.sample_rate, output.sample_rate, PreparedAudio.__name__, output.name)
     return audio
+
+
+def _size(pcm: Pieces) -> int | None:
+    """Return how many bytes of samples there are; None for a stream."""
+    if isinstance(pcm, bytes):
+        return len(pcm)
+    if isinstance(pcm, tuple):
+        return sum(len(piece) for piece in pcm if isinstance(piece, bytes))
+    return None
 
 
 def _checked(piece: object) -> bytes | WordMark:
