@@ -22,6 +22,7 @@ from voicepipe.flow import Sentence, TextDelta
 from voicepipe.session.replying import run_reply
 from voicepipe.session.saying import AT_WORK
 from voicepipe.speaking.prepared import PreparedVoice
+from voicepipe.turntaking.policy import Commit, Ignore, Interrupt, RollBack, Start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from voicepipe.session.wiring import Row
     from voicepipe.speaking.playback import Playout
     from voicepipe.speaking.prepared import PreparedAudio
+    from voicepipe.turntaking.policy import Decision
 
 __all__ = ["Floor"]
 
@@ -114,6 +116,22 @@ class Floor:
         return self.turn is not None or bool(self._waiting)
 
     # --- decisions ----------------------------------------------------------------------------------------------------
+
+    def carry_out(self, decision: Decision) -> None:
+        """Do what the policy has decided."""
+        if self.is_closing and isinstance(decision, Start | Interrupt):
+            return  # the last words are spoken to their end, and nothing is answered any more
+        match decision:
+            case Start(transcript=transcript, is_draft=is_draft):
+                self.start(transcript, is_draft=is_draft)
+            case Commit(transcript=transcript):
+                self.commit(transcript)
+            case RollBack():
+                self.roll_back()
+            case Interrupt():
+                self.interrupt()
+            case Ignore():
+                pass
 
     def start(self, transcript: Transcript, *, is_draft: bool) -> None:
         """Reply to the caller; nobody else has the floor."""

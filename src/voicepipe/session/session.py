@@ -29,7 +29,7 @@ from voicepipe.session.saying import Saying
 from voicepipe.speaking.playback import Playout
 from voicepipe.speaking.prepared import prepared
 from voicepipe.turntaking.echo import EchoGuard
-from voicepipe.turntaking.policy import Commit, Decision, Ignore, Interrupt, RollBack, Start, Tick, TurnPolicy
+from voicepipe.turntaking.policy import Ignore, Tick, TurnPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
@@ -327,23 +327,8 @@ class Session(Generic[Deps]):
             self.emit(EchoIgnored(text=event.text))
         for decision in decisions:
             if not self.ended.is_set():  # an interruption may have ended the session
-                self._carry_out(decision)
+                self._floor.carry_out(decision)
         self._floor.go_on()  # a draft may have been dropped, and nothing started in its place
-
-    def _carry_out(self, decision: Decision) -> None:
-        if self._floor.is_closing and isinstance(decision, Start | Interrupt):
-            return  # the last words are spoken to their end, and nothing is answered any more
-        match decision:
-            case Start(transcript=transcript, is_draft=is_draft):
-                self._floor.start(transcript, is_draft=is_draft)
-            case Commit(transcript=transcript):
-                self._floor.commit(transcript)
-            case RollBack():
-                self._floor.roll_back()
-            case Interrupt():
-                self._floor.interrupt()
-            case Ignore():
-                pass
 
     def _ask(self, saying: Saying) -> Saying:
         self._home.call(self._say, saying)
