@@ -13,6 +13,7 @@ from voicepipe.audio.remote.paced import PacedOutput, PacingStatistics
 from voicepipe.audio.source import PushSource, Source
 from voicepipe.audio.wav import WavOutput, WavSource, read_wav, write_wav
 from voicepipe.conversation.turn import Turn, TurnState
+from voicepipe.core.call_settings import CallSettings
 from voicepipe.core.channel import Channel, ChannelStatistics, Inbox, Outbox
 from voicepipe.core.part import Part
 from voicepipe.core.stage import SessionStage, Stage, stage
@@ -82,7 +83,9 @@ from voicepipe.model.structured_stage import Structured
 from voicepipe.model.tool_router import ToolRouter
 from voicepipe.model.window import Window
 from voicepipe.session.pipeline import Host, Pipeline, run
+from voicepipe.session.saying import Said, Saying
 from voicepipe.session.session import Session
+from voicepipe.speaking.prepared import PreparedAudio
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.text.chunker import SentenceChunker
 from voicepipe.text.sentences import SentenceSplitter
@@ -111,6 +114,7 @@ __all__ = [
     "AudioResumed",
     "AudioStopped",
     "AuthenticationError",
+    "CallSettings",
     "Channel",
     "ChannelStatistics",
     "CleanupOverran",
@@ -143,6 +147,7 @@ __all__ = [
     "Part",
     "Pipeline",
     "PocketsphinxRecogniser",
+    "PreparedAudio",
     "PullOutput",
     "PushSource",
     "RateLimitNear",
@@ -156,6 +161,8 @@ __all__ = [
     "Request",
     "RequestRetried",
     "STTStage",
+    "Said",
+    "Saying",
     "Sentence",
     "SentenceChunker",
     "SentenceSplitter",

@@ -140,6 +140,35 @@ async def test_say_and_end_from_a_thread() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("ask", [lambda session: session.say("One."), lambda session: session.reply()])
+async def test_another_thread_cannot_await_what_is_said(ask: Callable[[vp.Session], vp.Saying]) -> None:
+    """A thread may call `say` and `reply`; awaiting in its own loop is refused, with what to write instead."""
+
+    async def elsewhere(session: vp.Session) -> None:
+        await ask(session)
+
+    async with row().session(output=RecordingOutput()) as session:
+        with pytest.raises(vp.ConfigurationError, match=r"only in the session's event loop.*run_coroutine_threadsafe"):
+            await anyio.to_thread.run_sync(lambda: asyncio.run(elsewhere(session)))
+
+
+@pytest.mark.anyio
+async def test_a_thread_waits_through_the_loop() -> None:
+    """What the error advises works: a coroutine in the session's loop awaits it for the thread."""
+    heard: list[str] = []
+
+    def work(session: vp.Session, loop: asyncio.AbstractEventLoop) -> None:
+        async def say() -> vp.Said:
+            return await session.say("One.")
+
+        heard.append(asyncio.run_coroutine_threadsafe(say(), loop).result(10).heard)
+
+    async with row().session(output=RecordingOutput()) as session:
+        await anyio.to_thread.run_sync(work, session, asyncio.get_running_loop())
+    assert heard == ["One."]
+
+
+@pytest.mark.anyio
 async def test_interrupt_from_a_thread_has_happened_when_it_returns() -> None:
     """Once `interrupt` returns in another thread, the output is silent."""
     output, flushes = Threads(), list[int]()

@@ -118,6 +118,7 @@ class Record:
         dead_at_flush: For each flush, how many frames had been written and how many sentences had begun.
         texts: Sentences in the order in which they were synthesised, from number 1.
         turn_of: The turn in which a word is said.
+        sayings: What the application and its tools had said.
     """
 
     plan: Plan
@@ -129,6 +130,7 @@ class Record:
     requests: int = 0
     texts: list[str] = field(default_factory=lambda: [""])
     turn_of: dict[str, Turn] = field(default_factory=dict[str, "Turn"])
+    sayings: list[vp.Saying] = field(default_factory=list[vp.Saying])
     problems: list[str] = field(default_factory=list[str])
 
     def words(self, kind: str) -> str:
@@ -242,9 +244,9 @@ def do(session: vp.Session, act: str, record: Record) -> None:
         case "interrupt":
             session.interrupt()
         case "say":
-            session.say(record.words("say"))
+            record.sayings.append(session.say(record.words("say")))
         case "reply":
-            session.reply("Speak.")
+            record.sayings.append(session.reply("Speak."))
         case "end":
             session.end()
         case "end after reply":
@@ -377,6 +379,7 @@ class Outcome:
     let_go_s: float = 0.0
     left_s: float = 0.0
     events: list[vp.Event] = field(default_factory=list[vp.Event])
+    said: list[vp.Said] = field(default_factory=list[vp.Said])
 
 
 async def hold_a_call(plan: Plan, record: Record) -> Outcome:
@@ -406,6 +409,8 @@ async def hold_a_call(plan: Plan, record: Record) -> Outcome:
             assert outcome is not None
             outcome.left_s = anyio.current_time()
     assert outcome is not None
+    with anyio.fail_after(0.001):  # nobody who waits is left waiting
+        outcome.said = [await saying for saying in record.sayings]
     return outcome
 
 
@@ -511,6 +516,14 @@ def check_events(events: list[vp.Event]) -> None:
         assert not (isinstance(event, vp.ToolStarted) and event.call_id in finished)
 
 
+def check_said(outcome: Outcome) -> None:
+    """What became of a text that was said is what the terminal event of its turn says; the others were not heard."""
+    ended = {event.turn_id: event for event in outcome.events if isinstance(event, vp.TurnEnded)}
+    for said in outcome.said:
+        event = ended[said.turn.turn_id] if said.turn is not None else None
+        assert (said.heard, said.is_whole) == (event.heard if event else "", isinstance(event, vp.TurnCompleted))
+
+
 @dataclass
 class Sound:
     """A stretch of one sentence.
@@ -566,6 +579,7 @@ def check_call(plan: Plan) -> None:
     check_history(outcome, record)
     check_tools(outcome, record)
     check_events(outcome.events)
+    check_said(outcome)
     check_heard(outcome, record)
 
 

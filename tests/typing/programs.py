@@ -242,7 +242,11 @@ async def serve(calls: AsyncIterator[Call]) -> None:
         assert_type(host, vp.Host)
         async for call in calls:
             async with host.session(
-                source=call.audio_in, output=call.audio_out, deps=shop, greeting="Hello!"
+                source=call.audio_in,
+                output=call.audio_out,
+                deps=shop,
+                greeting="Hello!",
+                settings=vp.CallSettings(language="de", voice="aai-michael", key_terms=["Flat white"]),
             ) as session:
                 assert_type(session, vp.Session)
                 async for event in session:
@@ -271,6 +275,12 @@ async def script() -> None:
         turn = await session.user_says("Where is my order?")
         assert_type(turn, vp.Turn)
         session.say("One more thing ...")
+        said = await session.say("This call may be recorded.", audio="notice.wav")
+        assert_type(said, vp.Said)
+        assert_type(said.heard, str)
+        assert_type((await session.reply("Greet the caller.")).turn, vp.Turn | None)
+        session.say("Hold on.", audio=vp.PreparedAudio([b"", vp.WordMark(char_end=4, end_s=0.2)], 24_000))
+        session.say("Hold on.", audio=b"")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         session.interrupt()
         session.end(after_reply=True, result="done")
         for message in session.history:

@@ -13,6 +13,7 @@ import logging
 import shlex
 import wave
 from contextlib import asynccontextmanager
+from io import BytesIO
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING, Final
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from voicepipe.core.context import AnySession, SessionContext
 
-__all__ = ["WavOutput", "WavSource", "read_wav", "write_wav"]
+__all__ = ["WavOutput", "WavSource", "parse_wav", "read_wav", "write_wav"]
 
 log = logging.getLogger("voicepipe")
 
@@ -59,13 +60,22 @@ def read_wav(path: str | Path) -> tuple[bytes, int]:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            head = file.read(12)
-            _check_head(path, head)
-            body = memoryview(file.read())
+            return _read(path, file)
     except FileNotFoundError:
         raise AudioError(f"{path}: no such file") from None
     except OSError as error:
         raise AudioError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def parse_wav(data: bytes) -> tuple[bytes, int]:
+    """Return the samples and the sample rate of a WAV file's bytes. See `read_wav`."""
+    return _read(Path("data.wav"), BytesIO(data))
+
+
+def _read(path: Path, file: IO[bytes]) -> tuple[bytes, int]:
+    head = file.read(12)
+    _check_head(path, head)
+    body = memoryview(file.read())
     is_complete = int.from_bytes(head[4:8], "little") == 4 + len(body)
     at, rate = 0, None
     while at + 8 <= len(body):

@@ -15,13 +15,13 @@ import anyio
 if TYPE_CHECKING:
     from voicepipe.core.context import OutputLease
 
-__all__ = ["Speech"]
+__all__ = ["WORD_END", "Speech"]
 
 SLOW_CHARACTERS_PER_S = 11.0
 """While a sentence's audio is still arriving its length is unknown: assume slow speech, so that too little counts as
 heard rather than too much. Ordinary English speech runs at 14 to 17 characters a second."""
 
-_WORD_END = re.compile(r"\S(?=\s|$)")
+WORD_END = re.compile(r"\S(?=\s|$)")
 
 
 @dataclass(slots=True)
@@ -145,5 +145,5 @@ def _heard_of(sentence: _Sentence, played_s: float) -> str:
     slow_s = len(sentence.text) / SLOW_CHARACTERS_PER_S
     length_s = sentence.duration_s if sentence.is_whole else max(sentence.duration_s, slow_s)
     characters = len(sentence.text) * min(1.0, played_s / length_s)
-    ends = [match.end() for match in _WORD_END.finditer(sentence.text)]
+    ends = [match.end() for match in WORD_END.finditer(sentence.text)]
     return sentence.text[: max((end for end in ends if end <= characters), default=0)]

@@ -94,6 +94,7 @@ class Turn:
         settled: Set when the turn has ended, however it ended.
         timeline: Where the time goes.
         speech: What the turn says, and how much of it was heard.
+        heard: What the caller heard of it, once the turn has ended.
         first_segment: The segment with which the speech now being prepared begins.
         failure: Why the reply is not whole, if it is not; what was said stays said.
         finish_reason: The model's own word for why it stopped its last reply; "" if it did not.
@@ -121,6 +122,7 @@ class Turn:
         self.settled = anyio.Event()
         self.timeline = Timeline()
         self.speech = Speech()
+        self.heard = ""
         self.first_segment = 0
         self.failure: VoicepipeError | None = None
         self.finish_reason = ""
@@ -220,9 +222,9 @@ class Turn:
             report()
         self._move("fail" if self.failure else step)
         self.timeline.mark("ended")
-        heard = self._settle_messages(was_cut=self.state is not TurnState.DONE)
+        self.heard = self._settle_messages(was_cut=self.state is not TurnState.DONE)
         self.settled.set()
-        facts = _Facts(turn_id=self.turn_id, user_text=self.user_text, heard=heard, timeline=self.timeline)
+        facts = _Facts(turn_id=self.turn_id, user_text=self.user_text, heard=self.heard, timeline=self.timeline)
         if self.failure:
             return TurnFailed(**facts, error=self.failure, finish_reason=self.finish_reason)
         if self.state is TurnState.INTERRUPTED:

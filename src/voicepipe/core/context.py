@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from contextlib import AbstractAsyncContextManager
 
     import anyio
@@ -150,9 +150,9 @@ class SessionContext(Protocol[Deps_co]):
 
     def emit(self, event: Event) -> None: ...  # noqa: D102
 
-    def say(self, text: str) -> None: ...  # noqa: D102
+    def say(self, text: str, *, audio: Any = None) -> Awaitable[Any]: ...  # noqa: ANN401, D102
 
-    def reply(self, instructions: str | None = None) -> None: ...  # noqa: D102
+    def reply(self, instructions: str | None = None) -> Awaitable[Any]: ...  # noqa: D102
 
     def interrupt(self) -> None: ...  # noqa: D102
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from typing import Self
 
+    from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.context import AnySession
 
 __all__ = ["Part"]
@@ -49,6 +50,16 @@ class Part(ABC):  # noqa: B024 - its subclasses have abstract methods, and Pytho
         """
         del session
         yield
+
+    def adapt(self, settings: CallSettings) -> None:  # noqa: B027 - most parts are the same in every call
+        """Take over what differs in one call, on the copy that belongs to that call's session.
+
+        Called before `attach`, for the parts that this one holds first; only if the session was given settings. A voice
+        and a recogniser refuse by default what is meant for them; `settings.refuse` does it.
+
+        Raises:
+            ConfigurationError: This part cannot honour a setting that is meant for it.
+        """
 
     @property
     def name(self) -> str:

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args, get_ori
 
 from voicepipe.core.part import Part
 from voicepipe.errors import ConfigurationError
+from voicepipe.flow import AudioFrame
 
 if TYPE_CHECKING:
+    from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.core.context import AnySession, AnyTurn
 
@@ -35,6 +37,12 @@ class SessionStage(Part, Generic[In, Out]):
     def _fault_name(self) -> str:
         """How errors of `run` call this stage: by the part it runs, if it only runs another one."""
         return self.name
+
+    def adapt(self, settings: CallSettings) -> None:
+        """Refuse another language or key terms for one call, if this stage recognises speech. See `Part.adapt`."""
+        read, sent = flow_of(self)
+        if read is AudioFrame and sent is not AudioFrame:
+            settings.refuse(self.name, "language", "key_terms")
 
     @abstractmethod
     async def run(self, inbox: Inbox[In], outbox: Outbox[Out], session: AnySession) -> None:

@@ -13,6 +13,7 @@ from voicepipe.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.core.context import AnySession
     from voicepipe.flow import AudioFrame, Hearing
@@ -75,6 +76,14 @@ class Recogniser(Part):
             f"{self.name} cannot end the caller's turn on request: it does not write force_endpoint(); write it, or "
             "let the recogniser notice the end"
         )
+
+    def adapt(self, settings: CallSettings) -> None:
+        """Refuse another language or key terms for one call. A recogniser that can change them overrides this.
+
+        Raises:
+            ConfigurationError: There is one of them.
+        """
+        settings.refuse(self.name, "language", "key_terms")
 
     def agent_said(self, text: str) -> None:
         """Learn what the caller has just heard the agent say. Called by the session."""

@@ -12,6 +12,7 @@ from voicepipe.hearing.recogniser import NoRecogniser, Recogniser, default_recog
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.core.context import AnySession
 
@@ -38,6 +39,9 @@ class STTStage(SessionStage[AudioFrame, Hearing]):
     @property
     def _fault_name(self) -> str:
         return self.recogniser.name
+
+    def adapt(self, settings: CallSettings) -> None:
+        """Leave it to the recogniser."""
 
     async def run(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: AnySession) -> None:
         """Run the recogniser. See `Recogniser.recognise`."""

@@ -10,16 +10,19 @@ from __future__ import annotations
 import logging
 from collections import deque
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
+from weakref import ref
 
 import anyio
 
 from voicepipe.conversation.turn import Turn, TurnState
 from voicepipe.core.failures import for_log
 from voicepipe.errors import VoicepipeError
-from voicepipe.flow import TextDelta
+from voicepipe.flow import Sentence, TextDelta
 from voicepipe.session.replying import run_reply
+from voicepipe.session.saying import AT_WORK
+from voicepipe.speaking.prepared import PreparedVoice
+from voicepipe.turntaking.policy import Commit, Ignore, Interrupt, RollBack, Start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -30,8 +33,11 @@ if TYPE_CHECKING:
     from voicepipe.core.stage import Stage
     from voicepipe.flow import Transcript
     from voicepipe.history import ToolCall
+    from voicepipe.session.saying import Saying
     from voicepipe.session.wiring import Row
     from voicepipe.speaking.playback import Playout
+    from voicepipe.speaking.prepared import PreparedAudio
+    from voicepipe.turntaking.policy import Decision
 
 __all__ = ["Floor"]
 
@@ -84,7 +90,7 @@ class Floor:
         self._playout = playout
         self._on_idle = on_idle
         self._caller_speaks_until_s = caller_speaks_until_s
-        self._waiting: deque[Callable[[], object]] = deque()  # what begins the turns that were asked for
+        self._waiting: deque[Saying] = deque()  # what is to be said, in this order
         self._late: list[ToolCall] = []  # whose results came after their turn, and were in no request yet
         self._follow_ups = 0  # since the caller's last words
         self._turns_so_far = 0
@@ -111,6 +117,22 @@ class Floor:
 
     # --- decisions ----------------------------------------------------------------------------------------------------
 
+    def carry_out(self, decision: Decision) -> None:
+        """Do what the policy has decided."""
+        if self.is_closing and isinstance(decision, Start | Interrupt):
+            return  # the last words are spoken to their end, and nothing is answered any more
+        match decision:
+            case Start(transcript=transcript, is_draft=is_draft):
+                self.start(transcript, is_draft=is_draft)
+            case Commit(transcript=transcript):
+                self.commit(transcript)
+            case RollBack():
+                self.roll_back()
+            case Interrupt():
+                self.interrupt()
+            case Ignore():
+                pass
+
     def start(self, transcript: Transcript, *, is_draft: bool) -> None:
         """Reply to the caller; nobody else has the floor."""
         self._follow_ups = 0
@@ -132,7 +154,8 @@ class Floor:
 
     def interrupt(self) -> None:
         """Stop the current turn, and forget what waits to be said. Once this returns, no sample reaches the output."""
-        self._waiting.clear()
+        while self._waiting:
+            self._waiting.popleft().drop()
         if (turn := self.turn) is None:
             return
         if turn.state is TurnState.DRAFT:
@@ -144,14 +167,9 @@ class Floor:
             self._tasks.start_soon(turn.watch_cleanup)
         self._settle(turn, "interrupt")
 
-    def say(self, text: str) -> None:
-        """Speak a text once those before it have been heard."""
-        self._waiting.append(partial(self._begin, None, text))
-        self.go_on()
-
-    def reply(self, instructions: str | None) -> None:
-        """Let the model speak once what waits has been said."""
-        self._waiting.append(partial(self._begin, None, note=NOTE.format(instructions or GO_ON)))
+    def say(self, saying: Saying) -> None:
+        """Speak a text, or let the model speak, once what waits has been said."""
+        self._waiting.append(saying)
         self.go_on()
 
     def late_result(self, call: ToolCall) -> None:
@@ -170,7 +188,9 @@ class Floor:
         if self.turn is not None or self._session.ended.is_set():
             return
         if self._waiting:
-            self._waiting.popleft()()
+            saying = self._waiting.popleft()
+            note = NOTE.format(saying.instructions or GO_ON) if saying.text is None else ""
+            saying.begin(self._begin(None, saying, note=note))
         elif self._may_follow_up:
             self._tasks.start_soon(self._follow_up, self._caller_speaks_until_s())
         else:
@@ -191,13 +211,13 @@ class Floor:
     # --- turns --------------------------------------------------------------------------------------------------------
 
     def _begin(
-        self, transcript: Transcript | None, text: str | None = None, *, is_draft: bool = False, note: str = ""
+        self, transcript: Transcript | None, saying: Saying | None = None, *, is_draft: bool = False, note: str = ""
     ) -> Turn:
         self._turns_so_far += 1
         self.turn = turn = Turn(
             self._turns_so_far, self._session, transcript, is_draft=is_draft, note=note, late=self._late
         )
-        self._tasks.start_soon(self._take, turn, text)
+        self._tasks.start_soon(self._take, turn, saying)
         return turn
 
     async def _expire(self, draft: Turn) -> None:
@@ -207,13 +227,17 @@ class Floor:
         if draft.state is TurnState.DRAFT:
             self.drop_draft(draft)
 
-    async def _take(self, turn: Turn, text: str | None) -> None:
-        """Run one turn to its end: a reply to the caller, or `text`, and the fallback if that was not a whole reply."""
+    async def _take(self, turn: Turn, saying: Saying | None) -> None:
+        """Run one turn to its end: a reply, or what is to be said, and the fallback if that was not whole."""
         if turn.is_over:
             return  # interrupted before it began
+        AT_WORK.set(ref(turn))
         with turn.scope:
             turn.timeline.mark("turn_started")
-            await self._speak(turn, text, self._row.speech_stages)
+            if saying is None or saying.text is None:
+                await self._reply(turn)
+            else:
+                await self._speak(turn, saying.text, self._row.speech_stages, saying.audio)
             await turn.committed.wait()  # needed for a draft that has nothing to say
             is_answered = turn.has_text
             if self._row.fallback and self._needs_fallback(turn, is_answered=is_answered):
@@ -227,17 +251,29 @@ class Floor:
         is_asked = turn.transcript is not None
         return turn.failure is not None or (is_asked and not is_answered)
 
-    async def _speak(self, turn: Turn, text: str | None, stages: Sequence[Stage[Any, Any]]) -> None:
-        """Send the transcript through all stages, or a text through these; note a failure on the turn."""
+    async def _reply(self, turn: Turn) -> None:
+        """Send the transcript through all stages, or the application's note through those from the model on."""
+        if turn.note:
+            await self._run(turn, self._row.model_stages, turn.note)
+        else:
+            await self._run(turn, self._row.reply_stages, turn.transcript)
+
+    async def _speak(
+        self, turn: Turn, text: str, stages: Sequence[Stage[Any, Any]], audio: PreparedAudio | None = None
+    ) -> None:
+        """Send a text through these stages, or play prepared audio as one sentence."""
+        if audio is None:
+            await self._run(turn, stages, TextDelta(text, ends_segment=True), text)
+        else:
+            await self._run(turn, [PreparedVoice(audio)], Sentence(text), text)
+
+    async def _run(self, turn: Turn, stages: Sequence[Stage[Any, Any]], first: object, text: str = "") -> None:
+        """Send one item through stages; note a failure on the turn. A text that no model wrote enters the history."""
         turn.prepare_speech()
+        if text:
+            turn.add_message(text)
         try:
-            if turn.note and text is None:
-                await run_reply(self._row.model_stages, turn.note, turn)
-            elif text is None:
-                await run_reply(self._row.reply_stages, turn.transcript, turn)
-            else:
-                turn.add_message(text)
-                await run_reply(stages, TextDelta(text, ends_segment=True), turn)
+            await run_reply(stages, first, turn)
         except VoicepipeError as error:
             turn.fail(error)
 

@@ -17,6 +17,7 @@ from voicepipe.audio.devices.microphone import MicSource
 from voicepipe.audio.devices.speaker import Speaker
 from voicepipe.audio.output import Output
 from voicepipe.audio.source import Source
+from voicepipe.core.call_settings import CallSettings
 from voicepipe.core.context import Deps
 from voicepipe.core.home import Home
 from voicepipe.core.lifetimes import opened
@@ -135,11 +136,20 @@ class Pipeline(Generic[Deps]):
         history: Iterable[Message] = (),
         greeting: str = "",
         id: str | None = None,  # noqa: A002 - the field's name for it
+        settings: CallSettings | None = None,
     ) -> AsyncGenerator[Session[Deps]]:
         """Open the pipeline for a single session, as scripts and tests do. See `Host.session`."""
         async with (
             self.open() as host,
-            host.session(source=source, output=output, deps=deps, history=history, greeting=greeting, id=id) as session,
+            host.session(
+                source=source,
+                output=output,
+                deps=deps,
+                history=history,
+                greeting=greeting,
+                id=id,
+                settings=settings,
+            ) as session,
         ):
             yield session
 
@@ -167,6 +177,7 @@ class Host(Generic[Deps]):
         history: Iterable[Message] = (),
         greeting: str = "",
         id: str | None = None,  # noqa: A002 - the field's name for it
+        settings: CallSettings | None = None,
     ) -> AsyncGenerator[Session[Deps]]:
         """Hold one call. It ends with the block, even if a part hangs.
 
@@ -178,15 +189,17 @@ class Host(Generic[Deps]):
             history: What was said before this call.
             greeting: Said first.
             id: What log lines and the session's repr call this call, e.g. the telephone network's id; made if None.
+            settings: Voice, language and key terms of this call, where they differ from the pipeline's.
 
         Raises:
-            ConfigurationError: There is no output, nothing can convert one sample rate to another, or the id is empty
-                or holds control characters.
+            ConfigurationError: There is no output, nothing can convert one sample rate to another, the id is empty or
+                holds control characters, or a part cannot honour one of the settings.
             VoicepipeError: A part failed; any other exception is wrapped in `StageError`.
         """
         self._check_open()
         expect("source", source, Source)
         expect("output", output, Output)
+        expect("settings", settings, CallSettings)
         if id is not None and not (id.strip() and id.isprintable()):
             raise ConfigurationError(f"host.session: id needs printable characters for the log, not {id!r}")
         if source is not None and not self._row.hearing_stages:
@@ -195,6 +208,8 @@ class Host(Generic[Deps]):
             )
         given = [part for part in (source, output) if part is not None]
         row = self._row.copied()
+        if settings is not None:
+            row.adapt(settings)
         source = source or (row.source._copied() if row.source else None)
         output = output or (self._output._copied() if self._output else None)
         if output is None and isinstance(source, MicSource):

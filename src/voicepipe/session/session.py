@@ -25,12 +25,15 @@ from voicepipe.model.running_call import FINISH_CALLS_S
 from voicepipe.session.event_log import EventLog
 from voicepipe.session.floor import Floor
 from voicepipe.session.listening import listening
+from voicepipe.session.saying import Saying
 from voicepipe.speaking.playback import Playout
+from voicepipe.speaking.prepared import prepared
 from voicepipe.turntaking.echo import EchoGuard
-from voicepipe.turntaking.policy import Commit, Decision, Ignore, Interrupt, RollBack, Start, Tick, TurnPolicy
+from voicepipe.turntaking.policy import Ignore, Tick, TurnPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
+    from pathlib import Path
 
     from anyio.abc import TaskGroup, TaskStatus
 
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from voicepipe.history import ToolCall
     from voicepipe.session.wiring import Row
     from voicepipe.speaking.playback import Lease
+    from voicepipe.speaking.prepared import PreparedAudio
     from voicepipe.tools.toolbox import Toolset
 
 __all__ = ["Session"]
@@ -97,15 +101,29 @@ class Session(Generic[Deps]):
 
     # --- what an application does with it -----------------------------------------------------------------------------
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, *, audio: PreparedAudio | str | Path | None = None) -> Saying:
         """Speak a text that does not come from the model, once the current reply has ended.
 
         The caller can interrupt it like a reply, and the history holds what they heard of it. Texts that still wait
         when the caller interrupts are dropped. Can be called from any thread.
-        """
-        self._home.call(self._say, text)
 
-    def reply(self, instructions: str | None = None) -> None:
+        Args:
+            text: What is said; nothing happens if it is blank.
+            audio: What is played instead of the voice: the path of a WAV file, which is read at once, or
+                `PreparedAudio`. The text is then what it says, or its title, and goes through no stage.
+
+        Returns:
+            What may be awaited, until the text has been heard, interrupted or dropped. See `Saying`.
+
+        Raises:
+            AudioError: The WAV file cannot be used.
+            ConfigurationError: The audio needs a resampler that is not installed, or a text with words.
+        """
+        if audio is not None:
+            audio = prepared(audio, text, self._output)
+        return self._ask(Saying(self, self._home, text, audio=audio))
+
+    def reply(self, instructions: str | None = None) -> Saying:
         """Let the model speak without words of the caller, once the current reply has ended: a greeting, a nudge.
 
         The caller can interrupt it like a reply, and replies that still wait are dropped then. The stages in front of
@@ -114,8 +132,11 @@ class Session(Generic[Deps]):
         Args:
             instructions: What the model is to say or to do, e.g. "Greet the caller." The request ends with it as a
                 note, marked as the application's; the history does not keep it. None asks the model to go on.
+
+        Returns:
+            What may be awaited, as for `say`.
         """
-        self._home.call(self._reply, instructions)
+        return self._ask(Saying(self, self._home, None, instructions=instructions))
 
     def interrupt(self) -> None:
         """Stop speaking immediately. Once this returns, no further sample of the reply reaches the output.
@@ -306,31 +327,18 @@ class Session(Generic[Deps]):
             self.emit(EchoIgnored(text=event.text))
         for decision in decisions:
             if not self.ended.is_set():  # an interruption may have ended the session
-                self._carry_out(decision)
+                self._floor.carry_out(decision)
         self._floor.go_on()  # a draft may have been dropped, and nothing started in its place
 
-    def _carry_out(self, decision: Decision) -> None:
-        if self._floor.is_closing and isinstance(decision, Start | Interrupt):
-            return  # the last words are spoken to their end, and nothing is answered any more
-        match decision:
-            case Start(transcript=transcript, is_draft=is_draft):
-                self._floor.start(transcript, is_draft=is_draft)
-            case Commit(transcript=transcript):
-                self._floor.commit(transcript)
-            case RollBack():
-                self._floor.roll_back()
-            case Interrupt():
-                self._floor.interrupt()
-            case Ignore():
-                pass
+    def _ask(self, saying: Saying) -> Saying:
+        self._home.call(self._say, saying)
+        return saying
 
-    def _say(self, text: str) -> None:
-        if not self.ended.is_set() and text.strip():
-            self._floor.say(text)
-
-    def _reply(self, instructions: str | None) -> None:
-        if not self.ended.is_set():
-            self._floor.reply(instructions)
+    def _say(self, saying: Saying) -> None:
+        if self.ended.is_set() or (saying.text is not None and not saying.text.strip()):
+            saying.drop()
+        else:
+            self._floor.say(saying)
 
     def _end_with(self, after_reply: bool, result: object) -> None:
         self.result = result if self.result is None else self.result

@@ -26,6 +26,7 @@ from voicepipe.vendors.openai.chat import LLMStreamStage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.part import Part
     from voicepipe.turntaking.policy import TurnRules
 
@@ -115,6 +116,26 @@ class Row:
             hearing_stages=tuple(stage._copied() for stage in self.hearing_stages),
             reply_stages=tuple(stage._copied() for stage in self.reply_stages),
         )
+
+    def adapt(self, settings: CallSettings) -> None:
+        """Adapt the copies of one session to its call.
+
+        Raises:
+            ConfigurationError: A part cannot honour a setting; the message names it.
+        """
+        if settings.key_terms and not self.hearing_stages:
+            raise ConfigurationError(
+                "this pipeline has no recogniser for key_terms; add STTStage(...) before the model, or leave them out "
+                "of CallSettings"
+            )
+        for part in self.parts(hears=True):
+            _adapt(part, settings)
+
+
+def _adapt(part: Part, settings: CallSettings) -> None:
+    for held in part._held():
+        _adapt(held, settings)
+    part.adapt(settings)
 
 
 def compiled(parts: Sequence[Part], turns: TurnRules, fallback: str) -> Row:

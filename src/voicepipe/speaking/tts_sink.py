@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from voicepipe.conversation.turn import Turn
+    from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.channel import Inbox, Outbox
 
 __all__ = ["TTSSink"]
@@ -85,6 +86,14 @@ class TTSSink(Stage[Sentence, Never]):
         Raises:
             VendorError: The service failed. What came before is still played.
         """
+
+    def adapt(self, settings: CallSettings) -> None:
+        """Refuse another voice or language for one call. A vendor that can change them overrides this.
+
+        Raises:
+            ConfigurationError: There is one.
+        """
+        settings.refuse(self.name, "voice", "language")
 
     async def run(self, inbox: Inbox[Sentence], outbox: Outbox[Never], turn: Turn) -> None:
         """Synthesise and play the turn's sentences; return when the last one has been played."""
@@ -147,7 +156,7 @@ class TTSSink(Stage[Sentence, Never]):
 
     async def _fill(self, clip: Clip, turn: Turn) -> None:
         """Have a sentence synthesised, for as long as a voice may take."""
-        time = VoiceTime(clip.sentence.text)
+        time = self._time(clip.sentence)
         with turn.working(self.name):
             try:
                 with named(self.name):
@@ -224,7 +233,10 @@ class TTSSink(Stage[Sentence, Never]):
         found = f"{self.name}.synthesize must yield bytes of PCM or WordMark, not {type(piece).__name__}"
         raise StageError(found, part=self.name)
 
-    def _failed(self, what: str) -> VendorError:
+    def _time(self, sentence: Sentence) -> VoiceTime:
+        return VoiceTime(sentence.text)
+
+    def _failed(self, what: str) -> VoicepipeError:
         return VendorError(f"{self.name} {what}", vendor=self.name, retryable=True)
 
 

@@ -27,10 +27,11 @@ class VoiceTime:
 
     Args:
         text: What is synthesised.
+        longest_s: How long its audio may last; None follows from the text.
     """
 
-    def __init__(self, text: str) -> None:
-        self._longest_s = LONGEST_S + SLOWEST_CHARACTER_S * len(text)
+    def __init__(self, text: str, *, longest_s: float | None = None) -> None:
+        self._longest_s = LONGEST_S + SLOWEST_CHARACTER_S * len(text) if longest_s is None else longest_s
         self._audio_s = 0.0
         self._waited_s = 0.0  # since the first audio
         self._silent_s = 0.0  # since the last audio

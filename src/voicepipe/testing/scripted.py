@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from voicepipe.conversation.turn import Turn
+    from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.session.session import Session
 
@@ -141,6 +142,9 @@ class ScriptedRecogniser(_CallerScript, Recogniser):
                 event = made(end_s)
                 is_speech = not isinstance(event, Transcript)
                 await outbox.send(event)
+
+    def adapt(self, settings: CallSettings) -> None:
+        """Take every setting: a script stands for any recogniser."""
 
     def force_endpoint(self) -> None:
         """Bring the transcript of the turn that has begun forward. Never waits."""
@@ -247,6 +251,9 @@ class ScriptedVoice(TTSSink):
         self._character_s = character_s
         self._speed = speed
         self._marks = marks
+
+    def adapt(self, settings: CallSettings) -> None:
+        """Take every setting: a tone stands for any voice."""
 
     async def synthesize(self, sentence: Sentence) -> AsyncIterator[bytes | WordMark]:
         """Yield 20 ms frames. See `TTSSink.synthesize`."""

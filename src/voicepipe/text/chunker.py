@@ -11,6 +11,7 @@ from voicepipe.flow import Sentence, TextDelta
 from voicepipe.text.sentences import SentenceSplitter
 
 if TYPE_CHECKING:
+    from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.core.context import TurnContext
 
@@ -43,6 +44,10 @@ class SentenceChunker(Stage[TextDelta, Sentence]):
     def __init__(self, language: str | None = None, *, first_words: bool = True) -> None:
         self.language = language
         self.first_words = first_words
+
+    def adapt(self, settings: CallSettings) -> None:
+        """Cut the sentences of the call's language."""
+        self.language = settings.language or self.language
 
     async def run(self, inbox: Inbox[TextDelta], outbox: Outbox[Sentence], turn: TurnContext) -> None:
         """Cut one reply into sentences."""

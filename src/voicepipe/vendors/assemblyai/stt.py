@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from voicepipe.errors import ConfigurationError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.core.context import AnySession
     from voicepipe.flow import AudioFrame, Hearing
@@ -30,6 +32,8 @@ HOSTS: Final = {
 }
 
 PATH: Final = "/v3/ws"
+
+ENGLISH_MODEL: Final = "universal-streaming-english"
 
 REMEMBERED_CHARACTERS: Final = 1500
 """How much of the agent's words is sent: the service keeps about as much."""
@@ -114,6 +118,27 @@ class AssemblyAIRecogniser(Recogniser):
         del session
         assert self._call is not None  # noqa: S101 - `attach` comes first
         await self._call.run(inbox, outbox)
+
+    def adapt(self, settings: CallSettings) -> None:
+        """Recognise the language of the call, and expect its key terms, instead of those of `parameters`.
+
+        Raises:
+            ConfigurationError: The model knows English only, or there are too many key terms or too long ones.
+        """
+        changes: dict[str, Any] = {}
+        if settings.language is not None and self.speech_model != ENGLISH_MODEL:
+            changes["language_codes"] = [settings.language_code]
+        elif settings.language_code not in ("", "en"):
+            raise ConfigurationError(
+                f"{self.name}: the model {ENGLISH_MODEL} knows English only, not {settings.language!r}; set another "
+                "speech_model"
+            )
+        if settings.key_terms is not None:
+            changes["keyterms_prompt"] = settings.key_terms
+        try:
+            self.parameters = replace(self.parameters, **changes)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{self.name}: {error}") from None
 
     def update(self, **changes: Any) -> None:  # noqa: ANN401 - each recogniser has its own
         """Change settings, on this connection and on later ones.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.context import AnySession
     from voicepipe.flow import Sentence, WordMark
     from voicepipe.speaking.voice_pace import StartBuffer
@@ -39,6 +40,10 @@ REGIONS: Final[dict[str | None, str]] = {
 PATH: Final = "/v1/ws"
 
 SAMPLE_RATES: Final = (8_000, 16_000, 22_050, 24_000, 44_100, 48_000)
+
+LANGUAGES: Final = {
+    "en": "english", "es": "spanish", "de": "german", "fr": "french", "it": "italian", "pt": "portuguese",
+}  # fmt: skip
 
 MARKS_S: Final = 0.5
 """How long to wait for word times, at most: they come after the audio, or not at all."""
@@ -133,6 +138,19 @@ class AssemblyAITTS(TTSSink):
         self._line = SpeechLine(self._socket_url(), self._key, sample_rate=self.sample_rate)
         async with self._line.open():
             yield
+
+    def adapt(self, settings: CallSettings) -> None:
+        """Speak with the voice and in the language of the call.
+
+        Raises:
+            ConfigurationError: The service does not speak the language.
+        """
+        if settings.language is not None:
+            if settings.language_code not in LANGUAGES:
+                known = ", ".join(LANGUAGES)
+                raise ConfigurationError(f"{self.name} speaks {known}, not {settings.language!r}")
+            self.language = LANGUAGES[settings.language_code]
+        self.voice_id = settings.voice or self.voice_id
 
     async def synthesize(self, sentence: Sentence) -> AsyncGenerator[bytes | WordMark]:
         """Yield the audio as it comes, and the word times when they come. See `TTSSink.synthesize`."""

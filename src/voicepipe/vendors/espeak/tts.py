@@ -20,6 +20,9 @@ from voicepipe.vendors.espeak.engine import EspeakEngine, engine
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from voicepipe.core.call_settings import CallSettings
+    from voicepipe.core.context import AnySession
+
 __all__ = ["EspeakTTS"]
 
 _Piece: TypeAlias = "tuple[bytes, list[tuple[int, float]]]"
@@ -46,6 +49,7 @@ class EspeakTTS(TTSSink):
 
     _engine: EspeakEngine
     _worker: WorkerThread
+    _is_adapted = False
 
     def __init__(self, voice: str = "en-us", *, words_per_minute: int = 165) -> None:
         super().__init__()
@@ -68,6 +72,27 @@ class EspeakTTS(TTSSink):
                 )
             await self._worker.run(self._engine.check_voice, self.voice)
             yield
+
+    @asynccontextmanager
+    async def attach(self, session: AnySession) -> AsyncGenerator[None]:
+        """Check the voice of the call."""
+        del session
+        if self._is_adapted:
+            await self._worker.run(self._engine.check_voice, self.voice)
+        yield
+
+    def adapt(self, settings: CallSettings) -> None:
+        """Speak with the voice of the call, or with its language's, unless the present voice speaks that language.
+
+        A variant such as "+f3" stays. Whether there is such a voice is checked when the session opens.
+        """
+        before = self.voice
+        base, plus, variant = before.partition("+")
+        language = (settings.language or base).lower()
+        if not f"{base}-".startswith(f"{language}-"):
+            self.voice = language + plus + variant
+        self.voice = settings.voice or self.voice
+        self._is_adapted = self.voice != before
 
     async def synthesize(self, sentence: Sentence) -> AsyncGenerator[bytes | WordMark]:
         """Yield the audio in pieces of 60 ms, and before each piece the words that end in it.

@@ -43,6 +43,7 @@ class Service:
         body: Fields of every request, unless the application sets them.
         limit_field: The field that limits a reply.
         order: The order of messages that it takes.
+        speaks_every_language: Whether its voices speak the language of each text, instead of one of their own.
     """
 
     model: str = ""
@@ -52,6 +53,7 @@ class Service:
     body: Mapping[str, Any] = field(default_factory=dict[str, Any])
     limit_field: LimitField = "max_tokens"
     order: MessageOrder = "free"
+    speaks_every_language: bool = False
 
     def extra_body(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the further fields of a body. An application that names fallbacks decides about retries, too."""
@@ -71,12 +73,20 @@ GATEWAY: Final = Service(
 SIMULATED: Final = replace(GATEWAY, key_env=None)
 """A simulator of the gateway needs no key unless it was started with one; then pass `api_key`."""
 
-AZURE: Final = Service(key_env="AZURE_OPENAI_API_KEY", header="api-key", scheme="", limit_field="max_completion_tokens")
+AZURE: Final = Service(
+    key_env="AZURE_OPENAI_API_KEY",
+    header="api-key",
+    scheme="",
+    limit_field="max_completion_tokens",
+    speaks_every_language=True,
+)
 
 SERVICES: Final = {
     "llm-gateway.assemblyai.com": GATEWAY,
     "llm-gateway.eu.assemblyai.com": GATEWAY,
-    "api.openai.com": Service(key_env="OPENAI_API_KEY", limit_field="max_completion_tokens"),
+    "api.openai.com": Service(
+        key_env="OPENAI_API_KEY", limit_field="max_completion_tokens", speaks_every_language=True
+    ),
     "openai.azure.com": AZURE,
     "services.ai.azure.com": AZURE,
     "cognitiveservices.azure.com": AZURE,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from voicepipe.core.call_settings import CallSettings
     from voicepipe.flow import Sentence
     from voicepipe.http.response import HTTPResponse
     from voicepipe.speaking.voice_pace import StartBuffer
@@ -141,6 +142,18 @@ class OpenAITTS(TTSSink):
         )
         async with self._http.open(warms=True):
             yield
+
+    def adapt(self, settings: CallSettings) -> None:
+        """Speak with the voice of the call. The endpoint takes no language: OpenAI's voices speak that of each text.
+
+        Raises:
+            ConfigurationError: There is a language but no voice, for a service whose voices have a language each.
+        """
+        if settings.voice is not None:
+            self.voice = settings.voice
+            self._fields = {**self._fields, "voice": settings.voice}
+        elif not self._service.speaks_every_language:
+            settings.refuse(f"{self.name} without another voice", "language")
 
     async def synthesize(self, sentence: Sentence) -> AsyncGenerator[bytes]:
         """Yield the audio as it arrives. See `TTSSink.synthesize`. Cancelling closes the request.

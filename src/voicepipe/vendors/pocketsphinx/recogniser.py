@@ -24,6 +24,7 @@ from voicepipe.vendors.pocketsphinx.utterances import BLOCK_S, START_BLOCKS, End
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
 
+    from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.core.context import AnySession
     from voicepipe.flow import SpeechEnded, SpeechStarted
@@ -81,6 +82,12 @@ class PocketsphinxRecogniser(Recogniser):
         async with WorkerThread("voicepipe-pocketsphinx") as self._worker:
             self._loaded = await self._worker.run(_load, self.grammar)
             yield
+
+    def adapt(self, settings: CallSettings) -> None:
+        """Refuse key terms, as the grammar has all words, and another language than English."""
+        settings.refuse(self.name, "key_terms")
+        if settings.language_code not in ("", "en"):
+            raise ConfigurationError(f"{self.name} knows English only, not {settings.language!r}")
 
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
