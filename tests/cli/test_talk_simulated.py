@@ -242,7 +242,7 @@ def test_a_factory_makes_the_agent_and_its_deps(
         ),
     ],
 )
-def test_what_cannot_be_done_is_told_in_one_line(
+def test_what_cannot_be_done_is_reported_in_one_line(
     arguments: list[str], line: str, app: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An option without effect, a factory that fails or an unknown tool is one line on stderr, with exit status 2."""

@@ -86,14 +86,14 @@ def ran(folder: Path, mode: str, text: str, *options: str) -> tuple[dict[str, in
 
 @pytest.mark.parametrize("mark", ["", "@pytest.mark.anyio"])
 @pytest.mark.parametrize(("mode", "options"), [("auto", ()), ("strict", ("--asyncio-mode", "auto"))])
-def test_auto_mode_is_told(mark: str, mode: str, options: tuple[str, ...], tmp_path: Path) -> None:
+def test_auto_mode_is_an_error(mark: str, mode: str, options: tuple[str, ...], tmp_path: Path) -> None:
     """In auto mode a test on virtual time fails, with or without the mark, and the failure names mode and remedy."""
     counts, shown = ran(tmp_path, mode, TEST.format(before=mark), *options)
     assert counts == {"FAILED": 1}
     assert 'asyncio_mode is "auto", which takes every async test. Set asyncio_mode = "strict"' in shown
 
 
-def test_both_marks_are_told(tmp_path: Path) -> None:
+def test_both_marks_are_an_error(tmp_path: Path) -> None:
     """In strict mode a test with the marks of both plugins fails, and the failure says which mark to keep."""
     counts, shown = ran(tmp_path, "strict", TEST.format(before=BOTH))
     assert counts == {"FAILED": 1}
