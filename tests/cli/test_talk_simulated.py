@@ -74,6 +74,22 @@ def test_the_program_of_the_readme_calls_its_tool(app: str) -> None:
 
 
 @slow
+def test_the_parts_keep_their_settings(tmp_path: Path, app: str) -> None:
+    """Another rate of the recogniser and a model inside of another part go to the simulators, too."""
+    program = Path(app).read_text(encoding="utf-8")
+    program = program.replace("vp.STTStage()", "vp.STTStage(vp.AssemblyAIRecogniser(parameters=EIGHT))")
+    program = program.replace(
+        "    vp.LLMStreamStage(", "    vp.Structured(Intent, on_result=print),\n    vp.LLMStreamStage("
+    )
+    first = "import pydantic\nimport voicepipe as vp\nEIGHT = vp.StreamingParameters(sample_rate=8_000)\n"
+    Path(app).write_text(f"{first}class Intent(pydantic.BaseModel):\n    word: str\n{program}", encoding="utf-8")
+    ended = talk(app, "--simulate", typed="Hello.")
+    assert ended.returncode == 0
+    assert said(ended.stdout) == [("caller", "Hello."), ("agent", "You said: Hello.")]
+    assert "the simulated model gives no structured answers" in ended.stderr  # a warning of the log
+
+
+@slow
 def test_typing_past_the_recogniser(app: str) -> None:
     """With --text the words go to the model as they were typed, and no recogniser is simulated."""
     ended = talk(app, "--simulate", "--text", "--greeting", "Good day.", typed="hello\n")

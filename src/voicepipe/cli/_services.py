@@ -49,10 +49,12 @@ async def simulated(agent: vp.Pipeline, options: argparse.Namespace) -> AsyncGen
         ConfigurationError: An option has no effect on this pipeline, or a URL is not one of this machine.
     """
     urls = {name: str(url) for name in PARTS if (url := getattr(options, f"{name}_url"))}
-    services = [name for name in PARTS if name in {found for part in agent.parts for found in _services_of(part)}]
+    users = [user for part in agent.parts for user in _users(part)]
+    services = [name for name, kind in PARTS.items() if any(isinstance(user, kind) for user in users)]
     for name in urls.keys() - {*services}:
         raise vp.ConfigurationError(f"--{name}-url has no effect: {options.app} has no {PARTS[name].__name__}")
-    speech = TypedSpeech() if options.simulate and not options.text and "stt" in services else None
+    rate = next((user.sample_rate for user in users if isinstance(user, vp.AssemblyAIRecogniser)), 0)
+    speech = TypedSpeech(rate) if rate and options.simulate and not options.text else None
     async with AsyncExitStack() as stack:
         if options.simulate:
             missing = [name for name in services if name not in urls and (name != "stt" or speech)]
@@ -93,13 +95,12 @@ def _serving(name: str, options: argparse.Namespace, speech: TypedSpeech | None)
     return SERVICES[service](Asked(calls=options.calls or ())).serving
 
 
-def _services_of(part: vp.Part) -> Iterator[str]:
-    """Yield the names of the services that a part and the parts that it holds use."""
-    for name, kind in PARTS.items():
-        if isinstance(part, kind):
-            yield name
+def _users(part: vp.Part) -> Iterator[vp.Part]:
+    """Yield those of a part and the parts that it holds that use a service."""
+    if isinstance(part, tuple(PARTS.values())):
+        yield part
     for held in part._held():
-        yield from _services_of(held)
+        yield from _users(held)
 
 
 def _moved(part: vp.Part, urls: Mapping[str, str]) -> vp.Part:

@@ -24,7 +24,14 @@ LINES: Final = 100
 
 
 class Silence(vp.Source):
-    """A caller's line without a sound, in real time."""
+    """A caller's line without a sound, in real time.
+
+    Args:
+        sample_rate: Samples per second.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate = sample_rate
 
     async def frames(self) -> AsyncGenerator[bytes]:
         """Yield silence until cancelled. See `Source.frames`."""
@@ -36,9 +43,14 @@ class Silence(vp.Source):
 
 
 class TypedSpeech(vp.Recogniser):
-    """Hears what is typed, whatever the audio. All copies hear the same keyboard."""
+    """Hears what is typed, whatever the audio. All copies hear the same keyboard.
 
-    def __init__(self) -> None:
+    Args:
+        sample_rate: Samples per second that the application's recogniser sends.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate = sample_rate
         self._lines = Channel[str](LINES)
 
     def say(self, text: str) -> None:

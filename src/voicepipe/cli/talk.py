@@ -153,7 +153,7 @@ def simulated_call(agent: vp.Pipeline, speech: TypedSpeech, options: argparse.Na
     notes = (TYPED if os.isatty(0) else PIPED, _sound(agent, output, options))
     turns = replace(agent._turns, loudspeaker=False)  # the line is silent, so nothing is the agent's echo
     new = _with(agent, agent.parts, turns)
-    return Call(agent=new, source=Silence(), output=output, is_typed=True, speech=speech, notes=notes)
+    return Call(agent=new, source=Silence(speech.sample_rate), output=output, is_typed=True, speech=speech, notes=notes)
 
 
 def _typists_output(agent: vp.Pipeline, options: argparse.Namespace) -> vp.Output | None:
