@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import voicepipe as vp
-from voicepipe.cli._app import load_agent
+from voicepipe.cli._app import load_agent, load_deps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def parts_of(where: str) -> tuple[vp.Part, ...]:
+    """Return the parts of the pipeline of that name."""
+    found = load_agent(where).value
+    assert isinstance(found, vp.Pipeline)
+    return found.parts
+
+
 @pytest.mark.parametrize(
     ("where", "size"),
     [
@@ -52,7 +59,7 @@ def test_a_pipeline_is_found_by_file_and_by_module(where: str, size: int, folder
     (folder / "agents").mkdir()
     for path in ("shop.py", "agents/shop.py"):
         (folder / path).write_text(text, encoding="utf-8")
-    assert len(load_agent(where).parts) == size
+    assert len(parts_of(where)) == size
 
 
 def test_a_file_imports_its_neighbours(folder: Path) -> None:
@@ -62,7 +69,7 @@ def test_a_file_imports_its_neighbours(folder: Path) -> None:
     (folder / "deep" / "app.py").write_text(
         "from row import made as agent\nif __name__ == '__main__':\n    raise SystemExit\n", encoding="utf-8"
     )
-    assert isinstance(load_agent("deep/app.py"), vp.Pipeline)
+    assert len(parts_of("deep/app.py")) == 3
 
 
 def test_a_tool_in_the_file_has_its_types(folder: Path) -> None:
@@ -75,7 +82,7 @@ def test_a_tool_in_the_file_has_its_types(folder: Path) -> None:
         + f"agent = {ROW.replace('vp.Sent', 'vp.ToolRouter([find]), vp.Sent')}\n",
         encoding="utf-8",
     )
-    assert len(load_agent("app.py").parts) == 4
+    assert len(parts_of("app.py")) == 4
 
 
 @pytest.mark.parametrize(
@@ -86,9 +93,9 @@ def test_a_tool_in_the_file_has_its_types(folder: Path) -> None:
         ("", ".", ". is not a file; name a Python file"),
         ("", "app.py", "app.py has no 'agent'; write agent = Pipeline(...)"),
         (
-            "agent = print",
+            "agent = 3",
             "app.py",
-            "app.py:agent must be a Pipeline, but it is a builtin_function_or_method; write agent =",
+            "app.py:agent must be a Pipeline, but it is a int; write agent =",
         ),
         (f"one = {ROW}\ntwo = {ROW}", "app.py", "app.py has no 'agent'; it has app.py:one, app.py:two"),
         (f"one = {ROW}", "app.py:vp", "app.py:vp must be a Pipeline, but it is a module; it has app.py:one"),
@@ -115,3 +122,10 @@ def test_a_file_of_another_kind_is_told(name: str, folder: Path) -> None:
     (folder / name).write_text(f"{HEAD}agent = {ROW}\n", encoding="utf-8")
     with pytest.raises(vp.ConfigurationError, match=f"^{name} cannot be loaded: it is not a Python file; rename it"):
         load_agent(name)
+
+
+def test_a_file_is_run_once(folder: Path) -> None:
+    """The agent and its deps may be in one file, which runs once, so that both know the same classes."""
+    (folder / "app.py").write_text(f"{HEAD}agent = {ROW}\nshop = []\n", encoding="utf-8")
+    load_agent("app.py")
+    assert load_deps("app.py:shop").value is load_deps("./app.py:shop").value is load_deps("app:shop").value

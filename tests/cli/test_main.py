@@ -63,7 +63,7 @@ def test_a_wrong_call_is_told_in_one_line(arguments: list[str], said: str, capsy
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["talk", "app.py", "--play"], "--play has no effect without --text; see voicepipe talk --help"),
+        (["talk", "app.py", "--play"], "--play has no effect without --text or --simulate; see voicepipe talk --help"),
         (["talk", "app.py", "--text", "--headphones"], "--headphones has no effect with --text"),
         (["talk", "app.py", "--text", "--input", "0"], "--input has no effect with --text"),
         (["devices", "--seconds", "3"], "--seconds has no effect without --level"),

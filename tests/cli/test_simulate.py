@@ -7,16 +7,18 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 import httpx
 import pytest
+from pydantic import BaseModel
 from websockets.sync.client import connect
 
 import voicepipe as vp
 from voicepipe.audio.resample import Resampler
 from voicepipe.cli import main
+from voicepipe.testing import RecordingOutput, ScriptedVoice
 from voicepipe.testing.simulators.stt import STTSimulator
 
 if TYPE_CHECKING:
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RUN = "from voicepipe.cli import main\nraise SystemExit(main())"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"  # the other side is a program
 
 
 @contextmanager
@@ -76,6 +83,7 @@ def test_the_line_to_use_is_valid() -> None:
         (["tts", "--say", "Hm."], "voicepipe: --say is for stt and gateway"),
         (["tts", "--grammar", "x"], "voicepipe: --grammar makes stt recognise its audio"),
         (["stt", "--grammar", "x", "--say", "Hm."], "voicepipe: --grammar makes stt recognise its audio"),
+        (["stt", "--calls", "a={}"], "voicepipe: --calls is for gateway, whose model calls tools; stt has no model"),
         (["stt", "--grammar", "no/such.jsgf"], "voicepipe: --grammar no/such.jsgf: cannot be read: No such file"),
     ],
 )
@@ -105,13 +113,33 @@ def test_a_delay_must_be_one(delay: str, capsys: pytest.CaptureFixture[str]) -> 
     assert f"expected a delay of 0 to 3600 seconds, not '{delay}'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("find_table", """expected a tool and its arguments, e.g. 'find_table={"guests": 4}', not 'find_table'"""),
+        ("find table={}", "expected a tool and its arguments"),
+        ("={}", "expected a tool and its arguments"),
+        ("find_table={guests: 4}", "the arguments of find_table are not JSON: Expecting property name"),
+        ("find_table=", "the arguments of find_table are not JSON: Expecting value"),
+        ("find_table=[4]", "the arguments of find_table must be a JSON object, not [4]; write e.g. 'find_table={"),
+    ],
+)
+def test_a_call_must_be_one(call: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A call without a tool, or with arguments that are no JSON object, is refused before anything is started."""
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate", "gateway", f"--calls={call}"])
+    err = capsys.readouterr().err
+    assert (ended.value.code, err.count("\n")) == (2, 1)
+    assert f"voicepipe simulate: argument --calls: {said}" in err
+
+
 def test_help_tells_of_all_three(capsys: pytest.CaptureFixture[str]) -> None:
     """The help says what each service is, does and takes."""
     with pytest.raises(SystemExit):
         main(["simulate", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert all(said in shown for said in ("stt: streaming recognition", "gateway: the LLM", "tts: streaming speech"))
-    assert all(option in shown for option in ("--port", "--say", "--delay", "--grammar"))
+    assert all(option in shown for option in ("--port", "--say", "--calls", "--delay", "--grammar"))
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 1.0])
@@ -122,6 +150,65 @@ def test_the_gateway_answers_after_its_delay(delay_s: float) -> None:
         answer = httpx.post(f"{lines[0]}/chat/completions", json=body, trust_env=False)
     assert answer.json()["choices"][0]["message"]["content"] == "Well?"
     assert answer.elapsed.total_seconds() >= delay_s
+
+
+@vp.tool(effect="read")
+async def find_table(guests: int) -> str:
+    """Find a free table."""
+    return f"table {guests + 1}"
+
+
+@vp.tool(effect="read")
+async def get_hours() -> str:
+    """Look up the opening hours."""
+    return "nine to five"
+
+
+@pytest.mark.anyio
+async def test_the_gateway_calls_tools() -> None:
+    """`simulate gateway --calls` calls each tool once, one in each turn, and then says its result."""
+    calls = ["--calls", 'find_table={"guests": 4}', "--calls", "get_hours={}"]
+    with simulated("gateway", *calls, "--say", "Bye.", "--delay", "0") as (_, lines):
+        replies = await asked(lines[0], [find_table, get_hours], ["A table?", "When?", "Thanks.", "Still there?"])
+    assert replies == [
+        "find_table returned table 5",
+        "get_hours returned nine to five",
+        "Bye.",
+        "You said: Still there?",
+    ]
+
+
+@pytest.mark.anyio
+async def test_a_tool_that_is_not_offered_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """A call of a tool that the application does not have fails the turn, and the error names both."""
+    with simulated("gateway", "--calls", "find_tables={}", "--delay", "0") as (_, lines):
+        await asked(lines[0], [find_table], ["A table?"])
+    assert "--calls names find_tables, but this request offers find_table; correct the name in --calls" in caplog.text
+
+
+async def asked(url: str, tools: list[vp.Tool[..., Any]], texts: list[str]) -> list[str]:
+    """Return what the agent answers to each text."""
+    model = vp.LLMStreamStage(base_url=url)
+    row = model, vp.ToolRouter(tools), vp.SentenceChunker(), ScriptedVoice(character_s=0.0)
+    replies: list[str] = []
+    async with vp.Pipeline(*row, fallback="", output=RecordingOutput()).session() as session:
+        for text in texts:
+            await session.user_says(text)
+            replies.append(session.history[-1].text)
+    return replies
+
+
+@pytest.mark.parametrize("form", ["response_format", "tool"])
+@pytest.mark.anyio
+async def test_the_gateway_gives_no_data(form: Literal["response_format", "tool"]) -> None:
+    """A question for structured output is refused with the reason."""
+
+    class Order(BaseModel):
+        number: int
+
+    with simulated("gateway", "--calls", "find_table={}") as (_, lines):
+        with pytest.raises(vp.VendorError, match="the simulated model gives no structured answers"):
+            await vp.structured(Order, "Number 4.", llm=vp.LLMStreamStage(base_url=lines[0]), form=form)
 
 
 @pytest.mark.slow

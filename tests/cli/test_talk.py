@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import voicepipe as vp
+from tests.helpers.talking import PROGRAM, said, talk
 from voicepipe.cli import main
 from voicepipe.cli.talk import spoken_call
 from voicepipe.testing import RecordingOutput, ScriptedModel, ScriptedRecogniser, ScriptedUser, ScriptedVoice
@@ -21,16 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.slow  # each test starts a program
-
-PROGRAM = [
-    sys.executable,
-    "-u",
-    "-W",
-    "error",
-    "-c",
-    "from voicepipe.cli import main\nraise SystemExit(main())",
-    "talk",
-]
 
 APP = r"""
 import voicepipe as vp
@@ -74,20 +65,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "app.py").write_text(APP, encoding="utf-8")
     return tmp_path
-
-
-def talk(*arguments: str, typed: str = "", before: str = "") -> subprocess.CompletedProcess[str]:
-    program = [*PROGRAM[:-2], f"import sys\n{before}\n{PROGRAM[-2]}", PROGRAM[-1], *arguments]
-    return subprocess.run(
-        program, input=typed, capture_output=True, text=True, encoding="utf-8", check=False, timeout=60
-    )
-
-
-def said(shown: str) -> list[tuple[str, str]]:
-    """Return who said what, without the times and the waterfall."""
-    lines = [line.split(maxsplit=2) for line in shown.splitlines()]
-    who = {"caller", "agent", "tool", "cut", "failed"}
-    return [(line[1], line[2]) for line in lines if len(line) == 3 and line[0][0].isdigit() and line[1] in who]
 
 
 def test_each_line_is_answered(folder: Path) -> None:

@@ -25,7 +25,7 @@ FOLDERS = (
     ("session",),
     ("",),
     ("testing",),
-    ("cli",),
+    ("cli", "pytest_plugin"),
 )
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from configparser import ConfigParser
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -116,6 +117,18 @@ def test_the_wheel_is_the_package(source: Path, wheel: zipfile.Path) -> None:
     assert names == {f"voicepipe/{name}" for name in files_in(source / "src" / "voicepipe")}
     assert "voicepipe/py.typed" in names
     assert {Path(name).suffix for name in names} == {".py", ".toml", ".typed"}
+
+
+def test_the_wheel_has_its_entry_points(wheel: zipfile.Path) -> None:
+    """The command and the plugin for pytest are installed with the wheel, and what they name is there."""
+    (info,) = (path for path in wheel.iterdir() if path.name.endswith(".dist-info"))
+    points = ConfigParser()
+    points.read_string((info / "entry_points.txt").read_text(encoding="utf-8"))
+    assert {group: dict(points[group]) for group in points.sections()} == {
+        "console_scripts": {"voicepipe": "voicepipe.cli:main"},
+        "pytest11": {"voicepipe": "voicepipe.pytest_plugin"},
+    }
+    assert all((wheel / "voicepipe" / name).exists() for name in ("cli/__init__.py", "pytest_plugin.py"))
 
 
 def test_the_metadata_are_valid(source: Path, wheel: zipfile.Path) -> None:

@@ -36,7 +36,7 @@ FOREIGN = {
     "pocketsphinx": ("vendors", "testing"),
     "websockets": ("vendors", "testing"),
     "h11": ("testing",),
-    "pytest": ("testing",),
+    "pytest": ("testing", "pytest_plugin"),
     "rich": ("cli",),
 }
 

@@ -533,6 +533,15 @@ async def test_a_recogniser_hears_the_audio() -> None:
     assert (call.of("SpeechStarted")[0]["timestamp"], words[0]["start"], words[-1]["end"]) == (1000, 1000, 1070)
 
 
+async def test_silence_is_acknowledged_for_a_recogniser() -> None:
+    """Behind a recogniser, too, a Silence comes every second in which nobody speaks, if the client asks for it."""
+    query = U3 | {"acknowledge_silence": "true"}
+    call = await called(STTSimulator(Loud()), 2.5, NOISE, 2.6, query=query)
+    spans = [(silence["start_ms"], silence["end_ms"]) for silence in call.of("Silence")]
+    assert spans == [(0, 1000), (1000, 2000), (2520, 3520), (3520, 4520)]
+    assert (await called(STTSimulator(Loud()), 2.5, query=U3)).of("Silence") == []
+
+
 async def test_a_recogniser_is_ended_by_the_client() -> None:
     """ForceEndpoint and Terminate end a recogniser's turn with what it understood; without words they bring nothing."""
     simulator = STTSimulator(Loud())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from voicepipe.audio.devices.portaudio import hangs
-from voicepipe.cli._arguments import add_device_options, add_devices, add_talk, check
+from voicepipe.cli._arguments import add_device_options, add_devices, add_simulate, add_talk, add_urls, check
 from voicepipe.core.process import Stopped
 from voicepipe.errors import ConfigurationError, MissingExtra, VoicepipeError
 
@@ -63,7 +63,13 @@ def _run(options: argparse.Namespace) -> int:
         if options.command == "simulate":
             from voicepipe.cli.simulate import Asked, simulate  # noqa: PLC0415 - Rule 2
 
-            asked = Asked(port=options.port, say=options.say, delay_s=options.delay, grammar=options.grammar)
+            asked = Asked(
+                port=options.port,
+                say=options.say,
+                delay_s=options.delay,
+                grammar=options.grammar,
+                calls=options.calls or (),
+            )
             return simulate(options.service, asked)
         if options.command == "talk":
             from voicepipe.cli.talk import talk  # noqa: PLC0415 - Rule 2
@@ -125,41 +131,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--play", action="store_true", help="also play both voices through the loudspeaker")
     demo.add_argument("--mic", action="store_true", help="be the caller yourself, by microphone; writes no files")
     add_device_options(demo)
-    add_talk(commands)
-    add_devices(commands)
     demo.add_argument(
         "--assemblyai", action="store_true", help="use AssemblyAI's services and the key in ASSEMBLYAI_API_KEY; billed"
     )
-    for name in ("stt", "llm", "tts"):
-        demo.add_argument(f"--{name}-url", metavar="URL", help=f"another URL for {name.upper()}, e.g. of a simulator")
-    simulate = commands.add_parser(
-        "simulate",
-        help="run a simulated service of AssemblyAI on this machine",
-        description="Run a simulated service of AssemblyAI on this machine, without key or network, until Ctrl-C. "
-        "stt: streaming recognition; it reports the texts of --say, or recognises the audio with --grammar. "
-        "gateway: the LLM Gateway; it replies with the texts of --say, then echoes the user's text. "
-        "tts: streaming speech; eSpeak speaks if the extra `local` is installed, otherwise there is a tone. "
-        "Prints its URL, and the line of a program that uses it.",
-    )
-    simulate.add_argument("service", metavar="SERVICE", help="which one: stt, gateway or tts")
-    simulate.add_argument("--port", type=_port, default=0, metavar="N", help="the port to listen on; 0 for a free one")
-    simulate.add_argument("--say", action="append", default=[], metavar="TEXT", help="a text; may be repeated")
-    simulate.add_argument("--delay", type=_seconds, metavar="S", help="seconds to the final text, first token or audio")
-    simulate.add_argument("--grammar", type=Path, metavar="FILE", help="JSGF that the embedded recogniser understands")
+    add_urls(demo, "another URL for {}, e.g. of a simulator")
+    add_talk(commands)
+    add_devices(commands)
+    add_simulate(commands)
     return parser
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, not {text!r}")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"expected a delay of 0 to 3600 seconds, not {text!r}")
-    return seconds

@@ -1,4 +1,4 @@
-"""Loads an application's pipeline from its file or module.
+"""Loads what an application has in its file or module: its pipeline, or a function that makes it.
 
 Rule 1: whatever is wrong with the file is reported in one line, with the place in the file.
 """
@@ -8,23 +8,80 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import voicepipe as vp
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
     from types import ModuleType
 
-__all__ = ["load_agent"]
+__all__ = ["Loaded", "load_agent", "load_deps"]
 
 DEFAULT_NAME: Final = "agent"
 
 
-def load_agent(where: str) -> vp.Pipeline:
-    """Return the pipeline that e.g. `app.py`, `app.py:support` or `shop.agents:support` names.
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What an application has under a name.
+
+    Attributes:
+        where: How the command line names it.
+        value: The object itself, or a function or class that makes it.
+        path: The file, if the command line names one.
+    """
+
+    where: str
+    value: object
+    path: Path | None
+
+    @asynccontextmanager
+    async def made(self) -> AsyncGenerator[object]:
+        """Provide the object. What makes it may be async, or return an async context manager, which is open meanwhile.
+
+        Raises:
+            ConfigurationError: It cannot be made.
+        """
+        if not _makes(self.value):
+            yield self.value
+            return
+        async with AsyncExitStack() as stack:
+            try:
+                made = cast("Callable[[], object]", self.value)()
+                if inspect.isawaitable(made):
+                    made = await made
+                if isinstance(made, AbstractAsyncContextManager):
+                    made = await stack.enter_async_context(cast("AbstractAsyncContextManager[object]", made))
+            except SystemExit as error:
+                raise vp.ConfigurationError(f"{self.where}() ends the program; let it return what it makes") from error
+            except Exception as error:  # the application may raise anything
+                raise vp.ConfigurationError(f"{self.where}() failed: {_explained(error, self.path)}") from error
+            yield made
+
+    @asynccontextmanager
+    async def pipeline(self) -> AsyncGenerator[vp.Pipeline]:
+        """Provide the pipeline that this is or makes. Of a `Host` its pipeline is used, for a session of its own.
+
+        Raises:
+            ConfigurationError: It cannot be made, or is something else.
+        """
+        async with self.made() as made:
+            pipeline = made._pipeline if isinstance(made, vp.Host) else made
+            if not isinstance(pipeline, vp.Pipeline):
+                raise vp.ConfigurationError(
+                    f"{self.where}() must return a Pipeline or a Host, but it returned {type(made).__name__}"
+                )
+            yield pipeline
+
+
+def load_agent(where: str) -> Loaded:
+    """Return the pipeline that e.g. `app.py`, `app.py:support` or `shop.agents:support` names, or what makes it.
 
     The file is run as `python app.py` would run it, except for its `if __name__ == "__main__":` block.
 
@@ -32,13 +89,13 @@ def load_agent(where: str) -> vp.Pipeline:
         where: A file or a dotted module, and the name of the pipeline in it; `agent` if there is no name.
 
     Raises:
-        ConfigurationError: There is no such file or name, the file cannot be run, or the name is not a pipeline.
+        ConfigurationError: There is no such file or name, the file cannot be run, or the name is neither.
     """
     place, name = _parted(where)
     module = _module_of(place)
     found = getattr(module, name, None)
-    if isinstance(found, vp.Pipeline):
-        return found
+    if isinstance(found, vp.Pipeline) or _makes(found):
+        return Loaded(f"{place}:{name}", found, _file(place))
     there = [name for name, value in vars(module).items() if isinstance(value, vp.Pipeline)]
     hint = (
         f"; it has {', '.join(f'{place}:{other}' for other in there)}" if there else f"; write {name} = Pipeline(...)"
@@ -48,11 +105,34 @@ def load_agent(where: str) -> vp.Pipeline:
     raise vp.ConfigurationError(f"{place}:{name} must be a Pipeline, but it is a {type(found).__name__}{hint}")
 
 
-def _parted(where: str) -> tuple[str, str]:
+def load_deps(where: str) -> Loaded:
+    """Return what e.g. `app.py:shop` or `shop.database:connect` names, the deps of a session or what makes them.
+
+    Raises:
+        ConfigurationError: There is no such file or name, or the file cannot be run.
+    """
+    place, name = _parted(where, "")
+    if not name:
+        raise vp.ConfigurationError(f"--deps {where}: name an object or a function, e.g. {place}:deps")
+    module = _module_of(place)
+    if not hasattr(module, name):
+        raise vp.ConfigurationError(f"--deps {where}: {place} has no {name!r}")
+    return Loaded(where, getattr(module, name), _file(place))
+
+
+def _file(place: str) -> Path | None:
+    return Path(place) if Path(place).is_file() else None
+
+
+def _makes(value: object) -> bool:
+    return inspect.isroutine(value) or inspect.isclass(value)
+
+
+def _parted(where: str, default: str = DEFAULT_NAME) -> tuple[str, str]:
     place, colon, name = where.rpartition(":")
     if colon and name.isidentifier() and len(place) > 1:  # a single letter is the drive of a path
         return place, name
-    return where.removesuffix(":"), DEFAULT_NAME
+    return where.removesuffix(":"), default
 
 
 def _module_of(place: str) -> ModuleType:
@@ -81,7 +161,10 @@ def _run(place: str, path: Path | None) -> ModuleType:
 
 
 def _loaded(path: Path) -> ModuleType:
-    name = path.stem if path.stem not in sys.modules else f"_{path.stem}_of_voicepipe_talk"
+    there = sys.modules.get(path.stem)
+    if there is not None and there.__file__ is not None and Path(there.__file__).resolve() == path.resolve():
+        return there  # the file has both the agent and its deps
+    name = path.stem if there is None else f"_{path.stem}_of_voicepipe_talk"
     spec: Any = importlib.util.spec_from_file_location(name, path)
     if spec is None:
         raise vp.ConfigurationError("it is not a Python file; rename it so that its name ends in .py")

@@ -1,31 +1,37 @@
-"""The options of the commands that use a sound card."""
+"""The options of the commands, and which of them go together."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Final
+import json
+import re
+from pathlib import Path
+from typing import Any, Final, cast
 
 from voicepipe.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from typing import Any
-
-__all__ = ["add_device_options", "add_devices", "add_talk", "check"]
+__all__ = ["add_device_options", "add_devices", "add_simulate", "add_talk", "add_urls", "check"]
 
 NEEDS: Final = {
-    ("talk", "play"): "text",
-    ("devices", "seconds"): "level",
-    ("demo", "input"): "mic",
-    ("demo", "headphones"): "mic",
+    ("talk", "play"): ("text", "simulate"),
+    ("talk", "calls"): ("simulate",),
+    ("devices", "seconds"): ("level",),
+    ("demo", "input"): ("mic",),
+    ("demo", "headphones"): ("mic",),
 }
+"""Options that have no effect without one of others."""
+
 EXCLUDES: Final = {
-    ("talk", "input"): "text",
-    ("talk", "headphones"): "text",
-    ("demo", "json"): "mic",
-    ("demo", "play"): "mic",
-    ("demo", "assemblyai"): "mic",
+    ("talk", "input"): ("text", "simulate"),
+    ("talk", "headphones"): ("text", "simulate"),
+    ("talk", "stt_url"): ("text", "simulate"),
+    ("demo", "json"): ("mic",),
+    ("demo", "play"): ("mic",),
+    ("demo", "assemblyai"): ("mic",),
 }
-"""Options that have no effect without another one, or together with it."""
+"""Options that have no effect together with one of others."""
+
+CALL_EXAMPLE: Final = """find_table={"guests": 4}"""
 
 
 def add_talk(commands: Any) -> None:  # noqa: ANN401 - argparse does not export what it returns
@@ -37,9 +43,19 @@ def add_talk(commands: Any) -> None:  # noqa: ANN401 - argparse does not export 
         "what caller and agent say, tools, and where the time of each turn went. Through a loudspeaker the agent does "
         "not interrupt itself. A source or an output of the pipeline itself is used, unless an option names another.",
     )
-    talk.add_argument("app", metavar="APP", help="app.py, app.py:agent or package.module:agent")
+    talk.add_argument(
+        "app", metavar="APP", help="app.py, app.py:agent or package.module:agent; or a function that makes the agent"
+    )
     talk.add_argument("--text", action="store_true", help="type instead of speaking; needs no sound card")
-    talk.add_argument("--play", action="store_true", help="with --text: play the replies through the loudspeaker")
+    talk.add_argument(
+        "--simulate",
+        action="store_true",
+        help="type to simulators of AssemblyAI's services on this machine, which are started and need no key",
+    )
+    _add_calls(talk)
+    add_urls(talk, "{} at a simulator that runs already, e.g. voicepipe simulate")
+    talk.add_argument("--deps", metavar="DEPS", help="what tools get as their deps: module:object or module:function")
+    talk.add_argument("--play", action="store_true", help="with --text or --simulate: play the replies aloud")
     talk.add_argument("--greeting", default="", metavar="TEXT", help="what the agent says first")
     add_device_options(talk)
 
@@ -57,6 +73,43 @@ def add_devices(commands: Any) -> None:  # noqa: ANN401 - as above
     what.add_argument("--loopback", action="store_true", help="measure the delay from loudspeaker to microphone")
     devices.add_argument("--seconds", type=_seconds, metavar="N", help="with --level: end after this long")
     add_device_options(devices, headphones=False)
+
+
+def add_simulate(commands: Any) -> None:  # noqa: ANN401 - as above
+    """Add `voicepipe simulate`."""
+    simulate = commands.add_parser(
+        "simulate",
+        help="run a simulated service of AssemblyAI on this machine",
+        description="Run a simulated service of AssemblyAI on this machine, without key or network, until Ctrl-C. "
+        "stt: streaming recognition; it reports the texts of --say, or recognises the audio with --grammar. "
+        "gateway: the LLM Gateway; it makes the calls of --calls, replies with the texts of --say, then echoes the "
+        "user's text. "
+        "tts: streaming speech; eSpeak speaks if the extra `local` is installed, otherwise there is a tone. "
+        "Prints its URL, and the line of a program that uses it.",
+    )
+    simulate.add_argument("service", metavar="SERVICE", help="which one: stt, gateway or tts")
+    simulate.add_argument("--port", type=_port, default=0, metavar="N", help="the port to listen on; 0 for a free one")
+    simulate.add_argument("--say", action="append", default=[], metavar="TEXT", help="a text; may be repeated")
+    _add_calls(simulate)
+    simulate.add_argument("--delay", type=_delay, metavar="S", help="seconds to the final text, first token or audio")
+    simulate.add_argument("--grammar", type=Path, metavar="FILE", help="JSGF that the embedded recogniser understands")
+
+
+def _add_calls(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--calls",
+        type=_call,
+        action="append",
+        metavar="TOOL={...}",
+        help=f"the simulated model calls this tool once, e.g. '{CALL_EXAMPLE}', and says its result; may be repeated, "
+        "for later turns",
+    )
+
+
+def add_urls(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Add the options for the URLs of services."""
+    for name in ("stt", "llm", "tts"):
+        parser.add_argument(f"--{name}-url", metavar="URL", help=purpose.format(name.upper()))
 
 
 def add_device_options(parser: argparse.ArgumentParser, *, headphones: bool = True) -> None:
@@ -80,14 +133,19 @@ def check(options: argparse.Namespace) -> None:
         ConfigurationError: An option would be ignored; the message says which and why.
     """
     given = {name for name, value in vars(options).items() if value is not None and value is not False}
-    for (command, name), other in NEEDS.items():
-        if command == options.command and name in given and other not in given:
-            raise ConfigurationError(f"--{name} has no effect without --{other}; see voicepipe {command} --help")
-    for (command, name), other in EXCLUDES.items():
-        if command == options.command and {name, other} <= given:
-            raise ConfigurationError(f"--{name} has no effect with --{other}; see voicepipe {command} --help")
+    for (command, name), others in NEEDS.items():
+        if command == options.command and name in given and not given & {*others}:
+            needed = " or ".join(f"--{other}" for other in others)
+            raise ConfigurationError(f"{_flag(name)} has no effect without {needed}; see voicepipe {command} --help")
+    for (command, name), others in EXCLUDES.items():
+        if command == options.command and name in given and (there := [other for other in others if other in given]):
+            raise ConfigurationError(f"{_flag(name)} has no effect with --{there[0]}; see voicepipe {command} --help")
     if options.command == "demo" and "output" in given and not {"mic", "play"} & given:
         raise ConfigurationError("--output has no effect without --mic or --play; see voicepipe demo --help")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _device(text: str) -> int | str:
@@ -102,3 +160,37 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, not {text!r}")
     return seconds
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def _delay(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"expected a delay of 0 to 3600 seconds, not {text!r}")
+    return seconds
+
+
+def _call(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the tool and the arguments of e.g. `find_table={"guests": 4}`."""
+    name, equals, written = text.partition("=")
+    if not equals or not re.fullmatch(r"[\w-]+", name):
+        raise argparse.ArgumentTypeError(f"expected a tool and its arguments, e.g. {CALL_EXAMPLE!r}, not {text!r}")
+    try:
+        arguments: object = json.loads(written)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(
+            f"the arguments of {name} are not JSON: {error}; write e.g. {CALL_EXAMPLE!r}"
+        ) from None
+    if not isinstance(arguments, dict):
+        raise argparse.ArgumentTypeError(
+            f"the arguments of {name} must be a JSON object, not {written}; write e.g. {CALL_EXAMPLE!r}"
+        )
+    return name, cast("dict[str, Any]", arguments)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
-
-    from voicepipe.testing.script import ChatRequest
 
 __all__ = ["SERVICES", "Asked", "Simulated", "simulate"]
 
@@ -39,12 +37,14 @@ class Asked:
         say: The texts to say, one per turn.
         delay_s: Seconds from the end of a request to the beginning of the answer; None for the default.
         grammar: A file with a grammar, with which an embedded recogniser recognises the audio.
+        calls: The tools that a simulated model calls, each with its arguments.
     """
 
-    port: int
+    port: int = 0
     say: Sequence[str] = ()
     delay_s: float | None = None
     grammar: Path | None = None
+    calls: Sequence[tuple[str, Mapping[str, Any]]] = ()
 
 
 class Simulated(NamedTuple):
@@ -98,16 +98,11 @@ def _tts(asked: Asked) -> Simulated:
 
 
 def _gateway(asked: Asked) -> Simulated:
-    from voicepipe.testing.script import Says  # noqa: PLC0415 - Rule 2
+    from voicepipe.cli._simulated_model import SimulatedModel  # noqa: PLC0415 - Rule 2
     from voicepipe.testing.simulators.gateway import GatewaySimulator  # noqa: PLC0415 - Rule 2
 
-    waiting, after_s = list(asked.say), 0.3 if asked.delay_s is None else asked.delay_s
-
-    def reply(request: ChatRequest) -> Says:
-        text = waiting.pop(0) if waiting else f"You said: {request.last_user_text}"
-        return Says(text, after_s=after_s, token_s=0.02)
-
-    serving = GatewaySimulator(reply, port=asked.port, record=False).serve()
+    model = SimulatedModel(asked.say, asked.calls, after_s=0.3 if asked.delay_s is None else asked.delay_s)
+    serving = GatewaySimulator(model, port=asked.port, record=False).serve()
     return Simulated(serving, "vp.LLMStreamStage(base_url='{url}')")
 
 
@@ -130,6 +125,8 @@ def simulate(service: str, asked: Asked) -> int:
         raise ConfigurationError(f"there is no simulator of {service!r}; choose from {', '.join(SERVICES)}")
     if asked.grammar is not None and (service != "stt" or asked.say):
         raise ConfigurationError("--grammar makes stt recognise its audio; use it only with stt, and without --say")
+    if asked.calls and service != "gateway":
+        raise ConfigurationError(f"--calls is for gateway, whose model calls tools; {service} has no model")
     if service == "tts" and asked.say:
         raise ConfigurationError("--say is for stt and gateway; tts says the text that it is sent")
     run(_serve, SERVICES[service](asked))

@@ -7,7 +7,7 @@ Rule 2: the call begins with a line that says whether the microphone picks up th
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Never
 
@@ -15,14 +15,20 @@ import anyio
 import anyio.lowlevel
 
 import voicepipe as vp
-from voicepipe.cli._app import load_agent
+from voicepipe.cli._app import load_agent, load_deps
 from voicepipe.cli._display import Display
+from voicepipe.cli._services import simulated
+from voicepipe.cli._simulated_caller import Silence
 from voicepipe.cli._typed import TypedLines
 from voicepipe.core.process import run
 from voicepipe.core.stage import flow_of
 
 if TYPE_CHECKING:
     import argparse
+
+    from voicepipe.cli._app import Loaded
+    from voicepipe.cli._services import Simulation
+    from voicepipe.cli._simulated_caller import TypedSpeech
 
 __all__ = ["Call", "converse", "spoken_call", "talk"]
 
@@ -51,6 +57,7 @@ class Call:
         source: Where the caller's audio comes from; None for the pipeline's own source.
         output: Where the agent's audio goes; None for the pipeline's own output.
         is_typed: Whether the caller types.
+        speech: Takes what is typed to the simulated recogniser; None where the session takes it as the caller's words.
         notes: Lines to show at the start.
     """
 
@@ -58,6 +65,7 @@ class Call:
     source: vp.Source | None = None
     output: vp.Output | None = None
     is_typed: bool = False
+    speech: TypedSpeech | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -69,12 +77,28 @@ def talk(options: argparse.Namespace) -> int:
         VoicepipeError: The call failed.
         KeyboardInterrupt: Ctrl-C or another signal that ends a program, once the call has ended.
     """
-    agent = load_agent(options.app)
-    call = typed_call(agent, options) if options.text else spoken_call(agent, options)
-    display = Display(is_typed=call.is_typed and os.isatty(0))
-    with display.open(f"A call with {options.app}.", call.notes):
-        run(converse, call, options.greeting, display)
+    deps = load_deps(options.deps) if options.deps is not None else None
+    run(_hold, load_agent(options.app), deps, options)
     return 0
+
+
+async def _hold(app: Loaded, deps: Loaded | None, options: argparse.Namespace) -> None:
+    async with AsyncExitStack() as stack:
+        given = await stack.enter_async_context(deps.made()) if deps else None
+        agent = await stack.enter_async_context(app.pipeline())
+        simulation = await stack.enter_async_context(simulated(agent, options))
+        call = _call(simulation, options)
+        display = Display(is_typed=call.is_typed and os.isatty(0))
+        with display.open(f"A call with {options.app}.", (*simulation.notes, *call.notes)):
+            await converse(call, options.greeting, display, given)
+
+
+def _call(simulation: Simulation, options: argparse.Namespace) -> Call:
+    if simulation.speech is not None:
+        return simulated_call(simulation.agent, simulation.speech, options)
+    if options.text or options.simulate:
+        return typed_call(simulation.agent, options)
+    return spoken_call(simulation.agent, options)
 
 
 # --- the parts of the call --------------------------------------------------------------------------------------------
@@ -118,16 +142,33 @@ def spoken_call(agent: vp.Pipeline, options: argparse.Namespace) -> Call:
 def typed_call(agent: vp.Pipeline, options: argparse.Namespace) -> Call:
     """Return a call by keyboard: without the recogniser, and silent unless playing is asked for."""
     parts = tuple(part for part in agent.parts if not isinstance(part, vp.Source | vp.SessionStage))
-    output: vp.Output | None = None
-    if options.play or options.output is not None:
-        output = vp.Speaker(options.output, sample_rate=_voice_rate(agent))
-    elif agent._output is None or isinstance(agent._output, vp.Speaker):
-        output = vp.ClockedOutput(_voice_rate(agent))
-    sound = _described(output or agent._output, options.output, "loudspeaker")
-    if type(output) is vp.ClockedOutput:
-        sound = "silent; --play plays it"
-    notes = (TYPED if os.isatty(0) else PIPED, f"agent: shown as it speaks; {sound}")
+    output = _typists_output(agent, options)
+    notes = (TYPED if os.isatty(0) else PIPED, _sound(agent, output, options))
     return Call(agent=_with(agent, parts, agent._turns), output=output, is_typed=True, notes=notes)
+
+
+def simulated_call(agent: vp.Pipeline, speech: TypedSpeech, options: argparse.Namespace) -> Call:
+    """Return a call by keyboard through the whole pipeline: a simulated recogniser hears what is typed."""
+    output = _typists_output(agent, options)
+    notes = (TYPED if os.isatty(0) else PIPED, _sound(agent, output, options))
+    turns = replace(agent._turns, loudspeaker=False)  # the line is silent, so nothing is the agent's echo
+    new = _with(agent, agent.parts, turns)
+    return Call(agent=new, source=Silence(speech.sample_rate), output=output, is_typed=True, speech=speech, notes=notes)
+
+
+def _typists_output(agent: vp.Pipeline, options: argparse.Namespace) -> vp.Output | None:
+    """Return the loudspeaker if it is asked for, or silence in place of one; None for the pipeline's own output."""
+    if options.play or options.output is not None:
+        return vp.Speaker(options.output, sample_rate=_voice_rate(agent))
+    if agent._output is None or isinstance(agent._output, vp.Speaker):
+        return vp.ClockedOutput(_voice_rate(agent))
+    return None
+
+
+def _sound(agent: vp.Pipeline, output: vp.Output | None, options: argparse.Namespace) -> str:
+    if type(output) is vp.ClockedOutput:
+        return "agent: shown as it speaks; silent; --play plays it"
+    return f"agent: shown as it speaks; {_described(output or agent._output, options.output, 'loudspeaker')}"
 
 
 def _own_source(agent: vp.Pipeline) -> vp.Part | None:
@@ -155,12 +196,12 @@ def _described(part: vp.Part | None, device: int | str | None, role: str) -> str
 # --- the call ---------------------------------------------------------------------------------------------------------
 
 
-async def converse(call: Call, greeting: str, display: Display) -> None:
+async def converse(call: Call, greeting: str, display: Display, deps: object = None) -> None:
     """Hold a call to its end, and show it as it happens."""
     began_s = anyio.current_time()
-    session_of = call.agent.session(source=call.source, output=call.output, greeting=greeting)
+    session_of = call.agent.session(source=call.source, output=call.output, greeting=greeting, deps=deps)
     async with session_of as session, anyio.create_task_group() as tasks:
-        typist = Typist(session, waits=not os.isatty(0))
+        typist = Typist(session, call.speech, waits=not os.isatty(0))
         if call.is_typed:
             tasks.start_soon(typist.run)
         async for event in session:
@@ -170,39 +211,47 @@ async def converse(call: Call, greeting: str, display: Display) -> None:
 
 
 class Typist:
-    """Passes typed lines to the session as the caller's words.
+    """Passes typed lines on as the caller's words.
 
     Args:
         session: The session.
+        speech: Takes the lines to the recogniser; None to hand them to the session itself.
         waits: Whether a line waits for the reply to the previous one, as lines from a pipe or a file must. A line typed
             on a terminal interrupts, as a caller's words do.
     """
 
-    def __init__(self, session: vp.Session, *, waits: bool) -> None:
+    def __init__(self, session: vp.Session, speech: TypedSpeech | None = None, *, waits: bool) -> None:
         self._session = session
+        self._speech = speech
         self._waits = waits
-        self._turn_ended = anyio.Event()
+        self._news = anyio.Event()
+        self._unheard = 0
 
     def notice(self, event: vp.Event) -> None:
-        """Note the end of a turn."""
-        if isinstance(event, vp.TurnEnded):
-            self._turn_ended.set()
-            self._turn_ended = anyio.Event()
+        """Note the beginning and the end of a turn."""
+        if isinstance(event, vp.TurnStarted) and event.user_text:
+            self._unheard = max(0, self._unheard - 1)
+        if isinstance(event, vp.TurnStarted | vp.TurnEnded):
+            self._news.set()
+            self._news = anyio.Event()
 
     async def run(self) -> None:
         """Read to the end of the input, then let the call end."""
         with TypedLines() as lines:
             async with anyio.create_task_group() as tasks:
                 while (line := await lines.next()) is not None:
-                    await self._wait_idle()
-                    tasks.start_soon(self._say, line)
-                    await anyio.lowlevel.checkpoint()  # from here on the session is busy
+                    while self._waits and (self._unheard or self._session.is_busy):
+                        await self._news.wait()
+                    if self._speech is None:
+                        tasks.start_soon(self._say, line)
+                        await anyio.lowlevel.checkpoint()  # from here on the session is busy
+                    elif any(map(str.isalnum, line)):
+                        self._unheard += 1
+                        self._speech.say(line.strip())
+            while self._unheard:
+                await self._news.wait()
             self._session.end(after_reply=True)
 
     async def _say(self, line: str) -> None:
         with suppress(vp.ConfigurationError):  # the line is empty, or the agent has just ended the call
             await self._session.user_says(line)
-
-    async def _wait_idle(self) -> None:
-        while self._waits and self._session.is_busy:
-            await self._turn_ended.wait()

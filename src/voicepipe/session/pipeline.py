@@ -120,7 +120,7 @@ class Pipeline(Generic[Deps]):
         output = self._output._copied() if self._output else None
         parts = [*row.parts(hears=True), *(part for part in (row.source, output) if part is not None)]
         async with opened(parts):
-            host = Host[Deps](row, output)
+            host = Host[Deps](self, row, output)
             try:
                 yield host
             finally:
@@ -161,7 +161,8 @@ class Pipeline(Generic[Deps]):
 class Host(Generic[Deps]):
     """An opened pipeline; made by `Pipeline.open`."""
 
-    def __init__(self, row: Row, output: Output | None) -> None:
+    def __init__(self, pipeline: Pipeline[Deps], row: Row, output: Output | None) -> None:
+        self._pipeline = pipeline
         self._row = row
         self._output = output
         self._home = Home()

@@ -12,12 +12,12 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from voicepipe.errors import AuthenticationError, ConfigurationError
-from voicepipe.http.address import is_private
+from voicepipe.http.address import is_loopback, is_private
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-__all__ = ["Credentials", "authorization", "without_key"]
+__all__ = ["Credentials", "authorization", "keyless", "without_key"]
 
 BLOT: Final = "***"
 """Stands where a service repeated the key."""
@@ -92,6 +92,19 @@ class Credentials:
                 "typographic quote; copy the key again"
             )
         return SecretStr(key)
+
+
+def keyless(part: str, url: str, host: str) -> Credentials:
+    """Return the credentials of a service on this machine that needs no key: a simulator.
+
+    Raises:
+        ConfigurationError: The service is elsewhere, and the application has to say which key it gets.
+    """
+    if not is_loopback(host):
+        raise ConfigurationError(
+            f"{part}: expected the URL of a simulator on this machine, not of {host}; name a service in the program"
+        )
+    return Credentials(part, url, host, api_key=None, api_key_env=None)
 
 
 def authorization(key: SecretStr, scheme: str = "Bearer ", header: str = "authorization") -> dict[str, str]:

@@ -15,7 +15,7 @@ from voicepipe.flow import AudioFrame, EarlyTranscript, Hearing, SpeechEnded, Sp
 from voicepipe.session.pipeline import Pipeline
 from voicepipe.testing.scripted import ScriptedModel, ScriptedVoice
 from voicepipe.testing.simulators._stt_parameters import Refusal
-from voicepipe.testing.simulators._stt_turns import TERMINAL, Listener, Spoken
+from voicepipe.testing.simulators._stt_turns import SILENCE_STEP_S, TERMINAL, Listener, Spoken
 from voicepipe.text.chunker import SentenceChunker
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ class RecogniserEar:
         self._parameters: Parameters
         self._began_s: float | None = None
         self._heard_s = 0.0
+        self._silent_since_s = 0.0
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -137,7 +138,7 @@ class RecogniserEar:
         for frame in frames_of(pcm, self._rate):
             await self._frames.send(AudioFrame(pcm=frame, sample_rate=self._rate, start_s=start_s))
             start_s += len(frame) / 2 / self._rate
-        return []
+        return list(self._acknowledged())
 
     async def end_turn(self) -> list[Message]:
         """Hang up, and wait for the last words, which are sent as they come."""
@@ -145,6 +146,14 @@ class RecogniserEar:
         self._frames.close()
         await ended.wait()
         return []
+
+    def _acknowledged(self) -> Iterable[Message]:
+        """Yield a message for each second in which nobody spoke, if the client asked for them."""
+        if self._began_s is not None:
+            self._silent_since_s = self._heard_s
+        while self._parameters.acknowledge_silence and self._heard_s >= self._silent_since_s + SILENCE_STEP_S:
+            start_s, self._silent_since_s = self._silent_since_s, self._silent_since_s + SILENCE_STEP_S
+            yield {"type": "Silence", "start_ms": round(start_s * 1e3), "end_ms": round(self._silent_since_s * 1e3)}
 
     def _messages(self, hearing: Hearing) -> Iterable[Message]:
         match hearing:
@@ -162,7 +171,7 @@ class RecogniserEar:
                 return [self._writer.partial(words, self._parameters)] if self._parameters.sends_partials else []
             case Transcript(text=text, speech_ended_s=end_s):
                 words = self._words(text if text.endswith(TERMINAL) else f"{text}.", end_s)
-                self._began_s = None
+                self._began_s, self._silent_since_s = None, end_s
                 return self._writer.final(words, self._parameters)
 
     def _words(self, text: str, end_s: float) -> Sequence[SpokenWord]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from urllib.parse import urlsplit
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.hearing.recogniser import Recogniser
@@ -12,9 +13,11 @@ from voicepipe.vendors.assemblyai.key import KEY_ENV, credentials, socket_url
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters, is_word_by_word
 from voicepipe.vendors.assemblyai.stt_call import Call
 from voicepipe.vendors.assemblyai.stt_messages import event_models
+from voicepipe.vendors.credentials import keyless
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from typing import Self
 
     from pydantic import SecretStr
 
@@ -112,6 +115,17 @@ class AssemblyAIRecogniser(Recogniser):
             yield
         finally:
             await call.close()
+
+    def _at_simulator(self, url: str) -> Self:
+        """Return a copy that uses a simulator on this machine, without a key.
+
+        Raises:
+            ConfigurationError: The URL cannot be used.
+        """
+        twin = self._copied()
+        twin.url = socket_url(self.name, PATH, HOSTS, region=None, host=None, url=url)
+        twin._credentials = keyless(self.name, twin.url, urlsplit(twin.url).hostname or "")
+        return twin
 
     async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: AnySession) -> None:
         """Turn audio into what was heard. See `Recogniser.recognise`."""

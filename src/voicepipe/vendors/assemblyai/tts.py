@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Literal
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import anyio
 
@@ -18,9 +18,11 @@ from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.vendors.assemblyai.key import KEY_ENV, credentials, socket_url
 from voicepipe.vendors.assemblyai.tts_line import SpeechLine
 from voicepipe.vendors.assemblyai.tts_text import parts_of
+from voicepipe.vendors.credentials import keyless
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from typing import Self
 
     from pydantic import SecretStr
 
@@ -151,6 +153,17 @@ class AssemblyAITTS(TTSSink):
                 raise ConfigurationError(f"{self.name} speaks {known}, not {settings.language!r}")
             self.language = LANGUAGES[settings.language_code]
         self.voice_id = settings.voice or self.voice_id
+
+    def _at_simulator(self, url: str) -> Self:
+        """Return a copy that uses a simulator on this machine, without a key.
+
+        Raises:
+            ConfigurationError: The URL cannot be used.
+        """
+        twin = self._copied()
+        twin.url = socket_url(self.name, PATH, REGIONS, region=None, host=None, url=url)
+        twin._credentials = keyless(self.name, twin.url, urlsplit(twin.url).hostname or "")
+        return twin
 
     async def synthesize(self, sentence: Sentence) -> AsyncGenerator[bytes | WordMark]:
         """Yield the audio as it comes, and the word times when they come. See `TTSSink.synthesize`."""

@@ -20,7 +20,7 @@ from voicepipe.http.address import host_of
 from voicepipe.http.client import HTTPClient
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
 from voicepipe.model.window import Window
-from voicepipe.vendors.credentials import Credentials, authorization, without_key
+from voicepipe.vendors.credentials import Credentials, authorization, keyless, without_key
 from voicepipe.vendors.extras import Extras
 from voicepipe.vendors.openai.answer import Answer
 from voicepipe.vendors.openai.conversation_json import Conversation, check_settings
@@ -34,6 +34,8 @@ from voicepipe.vendors.openai.strict_order import MessageOrder
 from voicepipe.vendors.openai.turn_outbox import TurnOutbox
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from pydantic import SecretStr
 
     from voicepipe.conversation.turn import Turn
@@ -180,6 +182,21 @@ class LLMStreamStage(Model):
         self._conversations: WeakKeyDictionary[SessionContext, dict[str, Conversation]] = WeakKeyDictionary()
         async with self._http.open(warms=True):
             yield
+
+    def _at_simulator(self, base_url: str) -> Self:
+        """Return a copy that uses a simulator on this machine, without a key and without the application's headers.
+
+        What is sent is otherwise what its own service gets.
+
+        Raises:
+            ConfigurationError: The URL cannot be used.
+        """
+        host = host_of(base_url, PATH)
+        twin = self._copied()
+        twin.base_url = base_url
+        twin._credentials = keyless(self.name, base_url, host)
+        twin._extras = Extras(self.name, base_url, host, None, None)
+        return twin
 
     async def reply(self, request: Request, outbox: Outbox[ReplyPart], turn: Turn) -> None:
         """Send the request, and send it again while nothing of its reply was used. See `Model.reply`."""
