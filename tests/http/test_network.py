@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gc
 import logging
 import os
 import shutil
 import socket
+import ssl
 import sys
 import traceback
 from contextlib import asynccontextmanager
@@ -150,6 +152,22 @@ async def test_everything_goes_through_the_proxy(kind: str, how: str, environmen
     assert set(proxy.logins) == {LOGIN}
 
 
+@pytest.mark.parametrize("kind", PARTS)
+async def test_one_store_serves_the_proxy_too(kind: str, environment: pytest.MonkeyPatch) -> None:
+    """The certificates are read once, when the part opens: no library reads them again for the proxy."""
+    read: list[object] = []
+    make = ssl.create_default_context
+
+    def counted(*args: Any, **options: Any) -> ssl.SSLContext:
+        read.append(options)
+        return make(*args, **options)
+
+    async with services() as served, ProxyServer(served.hosts, tls=server_tls()).serve() as url:
+        environment.setattr(ssl, "create_default_context", counted)
+        assert await use(kind, served.part(kind, proxy=url)) == USED.get(kind, "Yes.")
+    assert read == [{"cafile": str(AUTHORITY), "capath": None}]
+
+
 async def test_a_plain_url_is_forwarded() -> None:
     """A request to an http:// URL, which holds no key, is forwarded by the proxy and not tunnelled."""
     server = RawServer([HEAD, text("Yes."), END])
@@ -253,6 +271,22 @@ async def test_everything_goes_through_socks(kind: str, login: str, environment:
     assert set(proxy.logins) == ({login} if login else set())
 
 
+@pytest.mark.parametrize(("login", "why"), [("ada:canary-wrong", "authentica|assword"), (LOGIN, "nreachable")])
+@pytest.mark.parametrize("kind", PARTS)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # see the end
+async def test_a_socks_proxy_that_refuses_says_why(kind: str, login: str, why: str) -> None:
+    """The error names the proxy and has its reason: a wrong login, or a host that it cannot reach."""
+    pytest.importorskip("socksio")
+    pytest.importorskip("python_socks")
+    async with services() as served, SocksServer({}, login=LOGIN).serve() as url:
+        part = served.part(kind, proxy=url.replace("://", f"://{login}@"))
+        with pytest.raises(VendorError, match=rf"through the proxy {url} of proxy= \(.*({why})") as raised:
+            await use(kind, part)
+    assert "canary" not in "".join(traceback.format_exception(raised.value))
+    del raised, part
+    gc.collect()  # httpcore does not close a connection that SOCKS refused; the collector does, and complains
+
+
 # --- certificates -----------------------------------------------------------------------------------------------------
 
 
@@ -277,6 +311,17 @@ async def test_an_authority_that_is_not_trusted_is_named(kind: str, environment:
         with pytest.raises(VendorError, match=f"trusted are the authorities of SSL_CERT_FILE={other}; put") as raised:
             await use(kind, served.part(kind, at="address"))
     assert "CERTIFICATE_VERIFY_FAILED" in str(raised.value)
+    assert not raised.value.retryable
+
+
+async def test_a_certificate_for_another_host_is_no_matter_of_authorities() -> None:
+    """A name that the certificate does not have is an error of its own, and nobody retries."""
+    async with services() as served:
+        port = served.hosts["llm.example.com:443"]
+        async with ProxyServer({"llm.example.org:443": port}).serve() as url:
+            part = vp.LLMStreamStage(base_url="https://llm.example.org/v1", model="m", proxy=url)
+            with pytest.raises(VendorError, match=r"(?s)Hostname mismatch.*; is base_url right") as raised:
+                await use("llm", part)
     assert not raised.value.retryable
 
 
@@ -358,9 +403,11 @@ async def test_a_secret_is_taken(environment: pytest.MonkeyPatch) -> None:
     route = await network.route()
     assert route.proxy is not None
     assert route.proxy.url == f"http://{LOGIN}@127.0.0.1:3128"
-    assert repr(network) == "<Network to stt.example.com http://127.0.0.1:3128 of proxy=>"
+    assert repr(network) == "<Network to stt.example.com by http://127.0.0.1:3128 of proxy=>"
     assert "canary" not in f"{route!r}{vars(network)!r}"
-    assert (await Network("part", "wss://stt.example.com", "direct").route()).proxy is None
+    direct = Network("part", "wss://stt.example.com", "direct")
+    assert (await direct.route()).proxy is None
+    assert repr(direct) == "<Network to stt.example.com by direct>"
 
 
 @pytest.mark.parametrize("kind", PARTS)

@@ -159,6 +159,15 @@ def test_what_does_not_matter_for_a_host_is_not_read(environment: pytest.MonkeyP
         assert proxy_of_environment(httpx.URL(url)) is None
 
 
+@pytest.mark.parametrize(("host", "found"), [("api.example.com", True), ("intranet", False)])
+def test_without_variables_the_system_is_asked(host: str, found: bool, environment: pytest.MonkeyPatch) -> None:
+    """Windows and macOS name proxies and exceptions in their settings, which the standard library reads."""
+    environment.setattr("voicepipe.http.proxies.getproxies", lambda: {"https": "http://relay:3128"})
+    environment.setattr("voicepipe.http.proxies.proxy_bypass", lambda place: place == "intranet:443")
+    proxy = proxy_of_environment(httpx.URL(f"https://{host}/v1"))
+    assert (proxy and str(proxy)) == ("http://relay:3128 of the system's proxy settings" if found else None)
+
+
 # --- the URL of a proxy -----------------------------------------------------------------------------------------------
 
 

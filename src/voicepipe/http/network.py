@@ -128,8 +128,10 @@ class Network:
         return Route(proxy, await tls_context(trust) if has_handshake else None, trust)
 
     def __repr__(self) -> str:
-        """Show the host and the proxy that the application named."""
-        return f"<Network to {self._url.host} {self._proxy or ('' if self._asks_environment else DIRECT)}>"
+        """Show the host, and what the application said about a proxy."""
+        return (
+            f"<Network to {self._url.host} by {'the environment' if self._asks_environment else self._proxy or DIRECT}>"
+        )
 
 
 def _text(part: str, proxy: object) -> str:

@@ -104,7 +104,8 @@ class Socket:
             said = excerpt(without_key(bytes(response.body or b"").decode("utf-8", "replace"), key))
             failure = _refused(host, response.status_code, said, response.headers.get("Retry-After"))
         except (OSError, EOFError, exceptions.WebSocketException) as error:
-            why = f"{type(error).__name__}: {excerpt(without_key(str(error), key))}"
+            cause = f": {error.__cause__}" if isinstance(error, exceptions.ProxyError) and error.__cause__ else ""
+            why = f"{type(error).__name__}: {excerpt(without_key(f'{error}{cause}', key))}"
             refused = error.response.status_code if isinstance(error, exceptions.InvalidProxyStatus) else None
             remedy = "is the host right, is the network up?"
             failure = route.failure(VENDOR, host, why, remedy, refused=refused)
