@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 settings.register_profile("untimed", deadline=None)  # how long an example takes says how busy the machine is
 settings.load_profile("untimed")
 
-# No test speaks TLS, and to read 150 authorities for each client takes longer than most tests: one is enough. Its key
-# was never kept.
+# To read 150 authorities for each client takes longer than most tests: one is enough, and its key was never kept. Tests
+# that speak TLS name another.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "helpers" / "authority.pem")
+os.environ.pop("SSL_CERT_DIR", None)
 
 SOUND_FILES = ("tests/cli/test_sound.py", "tests/audio/devices/test_sound_system.py")
 """All their tests have the mark `sound`."""

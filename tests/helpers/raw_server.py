@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import anyio
 import anyio.abc
+from anyio.streams.tls import TLSListener
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncGenerator, Sequence
 
 Act: TypeAlias = bytes | float | Literal["hold", "reset", "repeat"]
@@ -61,32 +63,38 @@ class RawRequest:
 class RawServer:
     """Answers the n-th POST with the n-th list of acts, and the last list to all that follow. A GET gets a 404.
 
+    Args:
+        replies: The lists of acts.
+        tls: For a server that is spoken to by https.
+
     Attributes:
         requests: The POSTs, in order.
         gone: Set when a client has hung up.
     """
 
-    def __init__(self, *replies: Sequence[Act]) -> None:
+    def __init__(self, *replies: Sequence[Act], tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[RawRequest] = []
         self.gone = anyio.Event()
         self._replies = replies
+        self._tls = tls
 
     @asynccontextmanager
     async def serve(self) -> AsyncGenerator[str]:
         server = socket.create_server(("127.0.0.1", 0))
         port = server.getsockname()[1]
         raised: Exception | None = None
-        async with await anyio.abc.SocketListener.from_socket(server) as listener, anyio.create_task_group() as tasks:
+        async with await anyio.abc.SocketListener.from_socket(server) as plain, anyio.create_task_group() as tasks:
+            listener = TLSListener(plain, self._tls, standard_compatible=False) if self._tls else plain
             tasks.start_soon(listener.serve, self._converse, tasks)
             try:
-                yield f"http://127.0.0.1:{port}/v1"
+                yield f"{'https' if self._tls else 'http'}://127.0.0.1:{port}/v1"
             except Exception as error:  # noqa: BLE001 - raised below: the group would wrap it
                 raised = error
             tasks.cancel_scope.cancel()
         if raised is not None:
             raise raised
 
-    async def _converse(self, stream: anyio.abc.SocketStream) -> None:
+    async def _converse(self, stream: anyio.abc.ByteStream) -> None:
         received = b""
         try:
             while True:
@@ -108,7 +116,7 @@ class RawServer:
             with anyio.CancelScope(shield=True):
                 await stream.aclose()
 
-    async def _play(self, acts: Sequence[Act], stream: anyio.abc.SocketStream) -> None:
+    async def _play(self, acts: Sequence[Act], stream: anyio.abc.ByteStream) -> None:
         at = 0
         while at < len(acts):
             match acts[at]:

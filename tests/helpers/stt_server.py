@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import ssl
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -210,12 +211,13 @@ class EarServer:
         self._count = 0
 
     @asynccontextmanager
-    async def serve(self) -> AsyncGenerator[str]:
+    async def serve(self, tls: ssl.SSLContext | None = None) -> AsyncGenerator[str]:
         silent = logging.Logger("ears", logging.CRITICAL + 1)  # noqa: LOG001 - of no hierarchy
         async with serve(
             self._serve_one,
             "127.0.0.1",
             0,
+            ssl=tls,
             process_request=self._answer,
             ping_interval=None,
             compression=None,
@@ -223,7 +225,7 @@ class EarServer:
             logger=silent,
         ) as server:
             port = next(iter(server.sockets)).getsockname()[1]
-            yield f"ws://127.0.0.1:{port}"
+            yield f"{'wss' if tls else 'ws'}://127.0.0.1:{port}"
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         del connection, request

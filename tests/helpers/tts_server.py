@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
@@ -112,11 +113,12 @@ class SpeechServer:
         self._headers = headers or {}
 
     @asynccontextmanager
-    async def serve(self) -> AsyncGenerator[str]:
+    async def serve(self, tls: ssl.SSLContext | None = None) -> AsyncGenerator[str]:
         server = await serve(
             self._converse,
             "127.0.0.1",
             0,
+            ssl=tls,
             process_request=self._handshake,
             compression=None,
             ping_interval=None,
@@ -124,7 +126,7 @@ class SpeechServer:
             logger=logging.Logger("silent", logging.CRITICAL + 1),  # noqa: LOG001 - pytest must not capture it
         )
         try:
-            yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            yield f"{'wss' if tls else 'ws'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         finally:
             server.close()
             await server.wait_closed()

@@ -30,6 +30,17 @@ def test_a_status_says_whether_to_try_again(status: int, kind: type[VendorError]
     assert f"vendor answered HTTP {status}: a body" in str(error)
 
 
+def test_a_proxy_that_wants_a_login_is_not_taken_for_the_service() -> None:
+    """A 407 comes from a proxy, and the error says where its user and password are set."""
+    error = refusal("vendor", 407, "", None)
+
+    assert str(error) == (
+        "vendor cannot be reached: the proxy answered HTTP 407: (empty); "
+        "check user and password in proxy=, HTTP_PROXY or ALL_PROXY"
+    )
+    assert not error.retryable
+
+
 SENT = "Wed, 21 Oct 2026 07:27:30 GMT"
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import ssl
 import threading
 from functools import partial
+from pathlib import Path
 
 import anyio
-import httpx
 import pytest
-from pydantic import SecretStr
 
-from voicepipe.errors import VendorError
+from tests.helpers.loopback_tls import AUTHORITY, HASHED_NAME
+from voicepipe.errors import ConfigurationError
 from voicepipe.http import tls
 from voicepipe.http.client import TRUSTS_NOBODY, HTTPClient
-from voicepipe.http.tls import tls_context
+from voicepipe.http.network import Network
+from voicepipe.http.tls import Trust, tls_context
 from voicepipe.testing import run_on_virtual_time
-from voicepipe.vendors.assemblyai.socket import Socket
 
 pytestmark = pytest.mark.anyio
 
@@ -112,11 +114,82 @@ async def test_a_proxy_that_is_spoken_to_by_https_is_known(monkeypatch: pytest.M
     assert (await context_for("http://service.example.com/v1")).get_ca_certs()
 
 
-@pytest.mark.parametrize(("scheme", "read"), [("ws", set()), ("wss", {ssl.create_default_context})])
-async def test_a_websocket_reads_it_off_the_loop_too(scheme: str, read: set[object]) -> None:
-    """Connecting to wss:// makes a context by `tls_context`, once for all connections; ws:// makes none."""
-    for _ in range(2):
-        with pytest.raises(VendorError, match="cannot connect to 127"):
-            await Socket.open(f"{scheme}://127.0.0.1:1/v3/ws", SecretStr(""))
-        assert set(tls._contexts) == read
-    assert httpx.create_ssl_context not in tls._contexts
+@pytest.mark.parametrize(("scheme", "count"), [("ws", 0), ("wss", 1)])
+async def test_websockets_share_it_with_http(scheme: str, count: int) -> None:
+    """The route to wss:// has the very context that https:// gets, and the route to ws:// has none."""
+    routes = [await Network("part", f"{scheme}://127.0.0.1:1/v3/ws").route() for _ in range(2)]
+    assert len(tls._contexts) == count
+    expected = await context_for("https://api.example.com/v1") if count else None
+    assert [route.tls for route in routes] == [expected] * 2
+
+
+# --- whose certificates -----------------------------------------------------------------------------------------------
+
+
+OWN = ((("commonName", "voicepipe tests loopback authority"),),)
+
+
+def subjects_of(context: ssl.SSLContext) -> list[object]:
+    return [one["subject"] for one in context.get_ca_certs()]
+
+
+def test_a_named_file_takes_the_place_of_every_other_authority(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With SSL_CERT_FILE only the authorities in that file are trusted."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(AUTHORITY))
+    assert subjects_of(Trust.of_environment()()) == [OWN]
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_variables_the_public_authorities_are_trusted(
+    monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    """Unset and empty variables name nothing: the authorities of certifi and of the system are trusted."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    trust = Trust.of_environment()
+    assert len(subjects_of(trust())) > 50
+    assert str(trust) == "the system and certifi"
+
+
+def test_an_authority_that_was_added_to_the_system_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Python finds in the system's store counts, too: the authority of a company needs no variable."""
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda store: store.load_verify_locations(AUTHORITY))
+    assert OWN in subjects_of(Trust()())
+
+
+def test_both_variables_are_obeyed(tmp_path: Path) -> None:
+    """A directory adds to a file, also one that is still empty."""
+    assert subjects_of(Trust(file=str(AUTHORITY), directory=str(tmp_path))()) == [OWN]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"file": "{tmp}/none.pem"}, r"SSL_CERT_FILE names .*/none\.pem, and there is no such file; correct"),
+        ({"file": "{tmp}"}, "SSL_CERT_FILE names .*, and there is no such file"),
+        ({"file": "{tmp}/empty.pem"}, r"SSL_CERT_FILE names .*/empty\.pem, which holds no certificate in PEM form"),
+        ({"file": "{tmp}/text.pem"}, r"SSL_CERT_FILE names .*/text\.pem, which holds no certificate in PEM form"),
+        ({"directory": "{tmp}/none"}, "SSL_CERT_DIR names .*/none, and there is no such directory; correct"),
+        ({"directory": "{tmp}/text.pem"}, r"SSL_CERT_DIR names .*/text\.pem, and there is no such directory"),
+        (
+            {"directory": "{tmp}"},
+            "SSL_CERT_DIR names .*, which holds no certificate under its hash; run openssl rehash",
+        ),
+        ({"file": str(AUTHORITY), "directory": "{tmp}/none"}, "SSL_CERT_DIR names .*/none"),
+    ],
+)
+async def test_an_error_names_the_variable(names: dict[str, str], message: str, tmp_path: Path) -> None:
+    """A missing or useless file or directory is an error that names its variable, what it holds, and what to do."""
+    (tmp_path / "empty.pem").touch()
+    (tmp_path / "text.pem").write_text("-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n")
+    with pytest.raises(ConfigurationError, match=message):
+        await tls_context(Trust(**{name: value.format(tmp=tmp_path) for name, value in names.items()}))
+
+
+def test_one_directory_of_several_is_enough(tmp_path: Path) -> None:
+    """SSL_CERT_DIR may list several directories, and some may be missing."""
+    shutil.copy(AUTHORITY, tmp_path / HASHED_NAME)
+    context = Trust(directory=f"{tmp_path}/none{os.pathsep}{tmp_path}")()
+    assert context.verify_mode is ssl.CERT_REQUIRED

@@ -1,1 +1,1 @@
-"""All HTTP of the library. Only these modules import the client library, so that it can be replaced."""
+"""All HTTP of the library, and how its websockets reach their services. Only these modules import the HTTP client."""

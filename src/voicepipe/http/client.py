@@ -14,16 +14,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Final
-from urllib.request import getproxies
 
 import anyio
 import httpx
 
 from voicepipe.errors import ConfigurationError, VendorError
-from voicepipe.http.address import host_of, is_loopback
+from voicepipe.http.address import host_of
+from voicepipe.http.network import Network, Route
 from voicepipe.http.refusals import failure
 from voicepipe.http.response import HTTPResponse, translated
-from voicepipe.http.tls import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -63,6 +62,7 @@ class HTTPClient:
         headers: Sent with every request; may hold a key, so they are never shown.
         params: Query parameters of every request; may hold a key, too.
         hide: Takes out of a text what must not be shown, such as the key that a service quotes in its errors.
+        network: Which proxy and which certificates the application chose; by default the environment decides.
 
     Attributes:
         vendor: The host, as errors name it.
@@ -78,8 +78,10 @@ class HTTPClient:
         hide: Callable[[str], str] = str,
         *,
         params: Mapping[str, str] | None = None,
+        network: Network | None = None,
     ) -> None:
         self.vendor = host_of(base_url)
+        self._network = network or Network(self.vendor, base_url)
         self.hide = hide
         self.base_url = base_url.rstrip("/")
         self._headers = dict(headers)
@@ -87,6 +89,7 @@ class HTTPClient:
         self._client: httpx.AsyncClient | None = None
         self._users = Counter[httpx.AsyncClient]()
         self._new_client: Callable[[], httpx.AsyncClient]
+        self._route: Route
         self._tasks: TaskGroup
 
     @asynccontextmanager
@@ -95,9 +98,11 @@ class HTTPClient:
 
         Args:
             warms: Whether to make a connection at once, ahead of the first request.
+
+        Raises:
+            ConfigurationError: The settings of proxy or certificates cannot be used.
         """
-        # A proxy of the environment is for other hosts: it must not see a key that goes to this machine.
-        trusts = not is_loopback(self.vendor)
+        self._route = route = await self._network.route()
         self._new_client = partial(
             httpx.AsyncClient,
             # Compression would hold tokens back until a block is full.
@@ -105,8 +110,9 @@ class HTTPClient:
             params=self._params,
             limits=LIMITS,
             timeout=httpx.Timeout(None, connect=CONNECT_S),  # every other wait has its own deadline, on data
-            trust_env=trusts,
-            verify=await tls_context(httpx.create_ssl_context) if self._uses_tls(trusts) else TRUSTS_NOBODY,
+            trust_env=False,  # the route has what the environment says
+            proxy=httpx.Proxy(route.proxy.url, ssl_context=route.proxy_tls) if route.proxy else None,
+            verify=route.tls or TRUSTS_NOBODY,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # callers must not be connected with each other
         )
         self._client = self._new_client()
@@ -126,11 +132,6 @@ class HTTPClient:
                 await client.aclose()
         if raised is not None:
             raise raised
-
-    def _uses_tls(self, trusts: bool) -> bool:
-        """Return whether connections begin with a handshake, with the service or with a proxy before it."""
-        proxies = getproxies().values() if trusts else ()
-        return any(url.lower().startswith("https:") for url in (self.base_url, *proxies))
 
     async def warm(self) -> None:
         """Make a connection ahead of the first request. A failure is not an error: the request will report it."""
@@ -182,7 +183,7 @@ class HTTPClient:
             try:
                 response = await client.send(request, stream=True)
             except httpx.HTTPError as error:
-                raise translated(error, self.vendor, url) from error
+                raise translated(error, self.vendor, url, self._route) from error
             return HTTPResponse(response, client, self.vendor, self.hide)
         raise failure(self.vendor, f"did not answer within {limit_s:g} s", retryable=True)
 

@@ -34,6 +34,9 @@ def refusal(
     answered = f"answered HTTP {status}: {excerpt(words) or '(empty)'}"
     if status in (401, 403):
         return AuthenticationError(f"{vendor} {answered}; check the key", vendor=vendor)
+    if status == 407:
+        answered = f"cannot be reached: the proxy {answered}"
+        return failure(vendor, f"{answered}; check user and password in proxy=, HTTP_PROXY or ALL_PROXY")
     if status in (404, 405) and path:
         answered = f"answered HTTP {status} for the path {path}: {excerpt(words) or '(empty)'}"
         return failure(vendor, f"{answered}; is base_url right?")

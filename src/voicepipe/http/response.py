@@ -9,6 +9,7 @@ Rule 3: httpx-sse decodes the events, from a response made for it that holds not
 from __future__ import annotations
 
 import math
+import re
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, cast
 
@@ -21,6 +22,8 @@ from voicepipe.http.refusals import failure, refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+
+    from voicepipe.http.network import Route
 
 __all__ = ["HTTPResponse", "translated"]
 
@@ -177,10 +180,13 @@ class HTTPResponse:
             await self._response.aclose()
 
 
-def translated(error: httpx.HTTPError, vendor: str, url: str = "") -> VendorError:
-    """Return the error of this library for one of the client library."""
-    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
-        what = f"cannot connect to {url or vendor} ({str(error) or 'no answer'}); is base_url right, is the service up?"
-    else:
-        what = f"the connection to {vendor} broke: {type(error).__name__}: {error}"
-    return VendorError(what, vendor=vendor, retryable=True)
+def translated(error: httpx.HTTPError, vendor: str, url: str = "", route: Route | None = None) -> VendorError:
+    """Return the error of this library for one of the client library; `url` and `route` are of a new connection."""
+    if route is not None and isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
+        why = str(error) or "no answer"
+        status = re.match(r"\d{3}\b", why) if isinstance(error, httpx.ProxyError) else None
+        remedy = "is base_url right, is the service up?"
+        return route.failure(vendor, url, why, remedy, refused=int(status[0]) if status else None)
+    return VendorError(
+        f"the connection to {vendor} broke: {type(error).__name__}: {error}", vendor=vendor, retryable=True
+    )

@@ -14,6 +14,8 @@ from pydantic import SecretStr
 from tests.helpers.tts_server import FRAME, SESSION_ID, Peer, Script, SpeechServer, good
 from voicepipe.core.failures import single_error
 from voicepipe.errors import AuthenticationError, ConfigurationError, RateLimited, VendorError
+from voicepipe.http.network import Route
+from voicepipe.http.tls import Trust
 from voicepipe.vendors.assemblyai.backoff import Backoff
 from voicepipe.vendors.assemblyai.tts_line import SpeechLine
 from voicepipe.vendors.assemblyai.tts_protocol import SpeechRequest
@@ -21,6 +23,8 @@ from voicepipe.vendors.assemblyai.tts_protocol import SpeechRequest
 pytestmark = pytest.mark.anyio
 
 KEY = "canary-5d1f"
+
+ROUTE = Route(proxy=None, tls=None, trust=Trust())
 
 
 def spread(*pauses_s: float) -> list[float]:
@@ -37,7 +41,7 @@ def spread(*pauses_s: float) -> list[float]:
 @asynccontextmanager
 async def calling(server: SpeechServer) -> AsyncGenerator[SpeechLine]:
     async with server.serve() as url:
-        line = SpeechLine(f"{url}/v1/ws?voice_id=aai-jane", SecretStr(KEY), sample_rate=24_000)
+        line = SpeechLine(f"{url}/v1/ws?voice_id=aai-jane", SecretStr(KEY), ROUTE, sample_rate=24_000)
         with single_error():
             async with line.open():
                 yield line
@@ -141,7 +145,7 @@ async def test_an_unreachable_service_is_an_error() -> None:
     async with SpeechServer(good).serve() as url:
         pass
     with pytest.raises(VendorError, match="cannot connect to 127") as raised, single_error():
-        async with SpeechLine(url, SecretStr(KEY), sample_rate=24_000).open():
+        async with SpeechLine(url, SecretStr(KEY), ROUTE, sample_rate=24_000).open():
             raise AssertionError("it opened")
     assert raised.value.retryable
 
@@ -149,7 +153,7 @@ async def test_an_unreachable_service_is_an_error() -> None:
 async def test_a_handshake_that_hangs_is_given_up() -> None:
     """A host that accepts the connection and sends nothing is an error after four seconds."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        line = SpeechLine(f"ws://127.0.0.1:{silent.getsockname()[1]}", SecretStr(KEY), sample_rate=24_000)
+        line = SpeechLine(f"ws://127.0.0.1:{silent.getsockname()[1]}", SecretStr(KEY), ROUTE, sample_rate=24_000)
         with pytest.raises(VendorError, match="did not answer the handshake within 4 s"), single_error():
             async with line.open():
                 raise AssertionError("it opened")
@@ -434,7 +438,7 @@ async def test_leaving_takes_no_longer_than_a_second(ignores: Sequence[str]) -> 
         await anyio.sleep(3)
 
     async with SpeechServer(stubborn).serve() as url:
-        line = SpeechLine(url, SecretStr(KEY), sample_rate=24_000)
+        line = SpeechLine(url, SecretStr(KEY), ROUTE, sample_rate=24_000)
         async with line.open():
             left_s = anyio.current_time()
         assert anyio.current_time() - left_s <= 1.0

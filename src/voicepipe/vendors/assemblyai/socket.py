@@ -2,26 +2,29 @@
 
 Rule 1: the client library is imported when a connection is opened, and its errors become ours only here.
 Rule 2: it has no timer of its own: the code that waits for the socket sets the limit.
-Rule 3: it follows no redirect, uses no proxy, and mutes the library's log, which would contain the key.
+Rule 3: it follows no redirect, takes proxy and certificates from the route, and mutes the library's log, which would
+        contain the key.
 """
 
 from __future__ import annotations
 
 import logging
-import ssl
+from contextlib import suppress
+from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
 from voicepipe.http.refusals import excerpt
-from voicepipe.http.tls import tls_context
 from voicepipe.vendors.assemblyai.key import VENDOR
 from voicepipe.vendors.credentials import without_key
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
     from websockets.asyncio.client import ClientConnection
+
+    from voicepipe.http.network import Route
 
 __all__ = ["Socket", "SocketClosed"]
 
@@ -56,8 +59,13 @@ class Socket:
         self._connection = connection
 
     @classmethod
-    async def open(cls, url: str, key: SecretStr) -> Socket:
+    async def open(cls, url: str, key: SecretStr, route: Route) -> Socket:
         """Connect and shake hands, without a time limit; cancelling closes what was opened.
+
+        Args:
+            url: Where to, with its query.
+            key: Sent in the handshake.
+            route: How to get there.
 
         Raises:
             VendorError: The host cannot be reached or refuses; `AuthenticationError` and `RateLimited` among them.
@@ -70,34 +78,37 @@ class Socket:
                 return exc  # the key is for this host alone
 
         host = url.split("/")[2]
+        # Only allowed where there is such a handshake.
+        to_proxy: dict[str, Any] = {"proxy_ssl": route.proxy_tls} if route.proxy_tls else {}
         try:
-            return cls(
-                await Connect(
-                    url,
-                    ssl=await tls_context(ssl.create_default_context) if url.startswith("wss:") else None,
-                    additional_headers={"Authorization": secret} if (secret := key.get_secret_value()) else {},
-                    user_agent_header="voicepipe",
-                    proxy=None,  # a proxy of the environment must not see the key
-                    compression=None,  # audio does not get smaller, and each connection would hold 64 KiB for it
-                    open_timeout=None,  # one limit of the caller's covers the first message too
-                    ping_interval=None,  # the service's own messages show that it is there; see `Watch`
-                    close_timeout=CLOSE_S,
-                    max_size=MAX_MESSAGE_BYTES,
-                    max_queue=16,  # further messages wait at the sender
-                    logger=SILENT,
-                )
+            connection = await Connect(
+                url,
+                ssl=route.tls if url.lower().startswith("wss:") else None,
+                proxy=route.proxy.url if route.proxy else None,
+                **to_proxy,
+                additional_headers={"Authorization": secret} if (secret := key.get_secret_value()) else {},
+                user_agent_header="voicepipe",
+                compression=None,  # audio does not get smaller, and each connection would hold 64 KiB for it
+                open_timeout=None,  # one limit of the caller's covers the first message too
+                ping_interval=None,  # the service's own messages show that it is there; see `Watch`
+                close_timeout=CLOSE_S,
+                max_size=MAX_MESSAGE_BYTES,
+                max_queue=16,  # further messages wait at the sender
+                logger=SILENT,
             )
+            if route.proxy is not None and route.proxy.is_socks:
+                _send_at_once(connection)
+            return cls(connection)
         except exceptions.InvalidStatus as error:
             response = error.response
             said = excerpt(without_key(bytes(response.body or b"").decode("utf-8", "replace"), key))
             failure = _refused(host, response.status_code, said, response.headers.get("Retry-After"))
         except (OSError, EOFError, exceptions.WebSocketException) as error:
-            why = f"{type(error).__name__}: {excerpt(without_key(str(error), key))}"
-            failure = VendorError(
-                f"cannot connect to {host} ({why}); is the host right, is the network up?",
-                vendor=VENDOR,
-                retryable=True,
-            )
+            cause = f": {error.__cause__}" if isinstance(error, exceptions.ProxyError) and error.__cause__ else ""
+            why = f"{type(error).__name__}: {excerpt(without_key(f'{error}{cause}', key))}"
+            refused = error.response.status_code if isinstance(error, exceptions.InvalidProxyStatus) else None
+            remedy = "is the host right, is the network up?"
+            failure = route.failure(VENDOR, host, why, remedy, refused=refused)
         raise failure  # without the library's error as its cause: that holds the response, perhaps with the key
 
     async def send(self, data: str | bytes) -> None:
@@ -139,6 +150,12 @@ class Socket:
                 await self._connection.close()
         finally:
             self.abort()
+
+
+def _send_at_once(connection: ClientConnection) -> None:
+    """Do what asyncio leaves out for a socket that SOCKS has opened: otherwise a small message could wait 40 ms."""
+    with suppress(OSError):  # the connection may be over already; reading says why
+        connection.transport.get_extra_info("socket").setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
 
 
 def _closed(closed: Any) -> SocketClosed:  # noqa: ANN401 - the library's exception, imported late

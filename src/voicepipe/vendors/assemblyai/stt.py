@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.hearing.recogniser import Recogniser
+from voicepipe.http.network import Network
 from voicepipe.vendors.assemblyai.key import KEY_ENV, credentials, socket_url
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters, is_word_by_word
 from voicepipe.vendors.assemblyai.stt_call import Call
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.core.context import AnySession
     from voicepipe.flow import AudioFrame, Hearing
+    from voicepipe.http.network import Route
 
 __all__ = ["AssemblyAIRecogniser"]
 
@@ -63,6 +65,8 @@ class AssemblyAIRecogniser(Recogniser):
         parameters: The settings.
         sends_agent_context: Whether the service receives what the caller heard the agent say, which helps it to
             understand the answer. Models before Universal-3 do not receive it.
+        proxy: URL of the proxy to use, e.g. "http://user:password@proxy.example.com:3128"; "direct" for none. None
+            leaves it to the environment (HTTPS_PROXY, ALL_PROXY, NO_PROXY), whose proxies never serve this machine.
 
     Raises:
         ConfigurationError: A value is invalid, or the service refuses it.
@@ -73,6 +77,7 @@ class AssemblyAIRecogniser(Recogniser):
     """
 
     _key: SecretStr
+    _route: Route
 
     def __init__(
         self,
@@ -85,6 +90,7 @@ class AssemblyAIRecogniser(Recogniser):
         speech_model: str = "u3-rt-pro",
         parameters: StreamingParameters | None = None,
         sends_agent_context: bool = True,
+        proxy: str | SecretStr | None = None,
     ) -> None:
         if not isinstance(cast("object", speech_model), str) or not speech_model.strip():
             raise ConfigurationError(f"{self.name}: speech_model must name a model, e.g. 'u3-rt-pro'")
@@ -95,20 +101,22 @@ class AssemblyAIRecogniser(Recogniser):
         self.parameters = parameters or StreamingParameters()
         self.sample_rate = self.parameters.sample_rate
         self.sends_agent_context = sends_agent_context
+        self._network = Network(self.name, self.url, proxy)
         self._credentials = credentials(self.name, self.url, api_key, api_key_env)
         self._call: Call | None = None
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Read the key, and import the vendor's SDK while there is no call that would have to wait for it."""
+        """Read the key and the certificates, and import the vendor's SDK while no call would have to wait for it."""
         self._key = self._credentials.read()
+        self._route = await self._network.route()
         event_models()
         yield
 
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Hold a session with the service while the call lasts."""
-        call = Call(self.url, self._key, self.speech_model, self.parameters, session)
+        call = Call(self.url, self._key, self._route, self.speech_model, self.parameters, session)
         await call.open()
         self._call = call
         try:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.core.context import SessionContext
     from voicepipe.flow import AudioFrame, Hearing
+    from voicepipe.http.network import Route
     from voicepipe.vendors.assemblyai.parameters import StreamingParameters
     from voicepipe.vendors.assemblyai.stt_audio import Piece
     from voicepipe.vendors.assemblyai.stt_link import Link
@@ -72,17 +73,25 @@ class Call:
     Args:
         url: Of the service, without its query.
         key: Of the service.
+        route: How to get there.
         model: The model's name.
         parameters: The settings; call `refresh` after changing `parameters`.
         session: The call.
     """
 
     def __init__(
-        self, url: str, key: SecretStr, model: str, parameters: StreamingParameters, session: SessionContext
+        self,
+        url: str,
+        key: SecretStr,
+        route: Route,
+        model: str,
+        parameters: StreamingParameters,
+        session: SessionContext,
     ) -> None:
         self.parameters = parameters
         self._url = url
         self._key = key
+        self._route = route
         self._model = model
         self._session = session
         self._rate = parameters.sample_rate
@@ -120,7 +129,8 @@ class Call:
                 tasks.start_soon(successor.end)
 
     async def _connect(self) -> Link:
-        return await connect(self._url, self._key, {"speech_model": self._model, **self._asked()}, self._rate)
+        asked = {"speech_model": self._model, **self._asked()}
+        return await connect(self._url, self._key, self._route, asked, self._rate)
 
     def _asked(self) -> dict[str, JsonValue]:
         return self.parameters.on_the_wire(self._model)

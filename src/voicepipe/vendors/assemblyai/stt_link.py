@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from assemblyai.streaming.v3.models import BeginEvent, ErrorEvent, EventMessage
     from pydantic import JsonValue, SecretStr
 
+    from voicepipe.http.network import Route
+
 __all__ = ["Link", "connect"]
 
 BEGIN_S: Final = 4.5
@@ -158,12 +160,13 @@ class Link:
         return self.loss or _refused(self._key, closed.code, closed.reason)
 
 
-async def connect(url: str, key: SecretStr, asked: Mapping[str, JsonValue], sample_rate: int) -> Link:
+async def connect(url: str, key: SecretStr, route: Route, asked: Mapping[str, JsonValue], sample_rate: int) -> Link:
     """Connect, and wait until the service is ready.
 
     Args:
         url: Of the service, without its query.
         key: Of the service.
+        route: How to get there.
         asked: The settings, by the service's names. The agent's last words, and what is too long for a URL, are left to
             be sent as a change.
         sample_rate: Of the audio.
@@ -175,7 +178,7 @@ async def connect(url: str, key: SecretStr, asked: Mapping[str, JsonValue], samp
     if len(urlencode(query(known))) > URL_CHARACTERS:
         known = {name: value for name, value in known.items() if name not in ("prompt", "keyterms_prompt")}
     with anyio.move_on_after(BEGIN_S):
-        socket = await Socket.open(f"{url}?{urlencode(query(known))}", key)
+        socket = await Socket.open(f"{url}?{urlencode(query(known))}", key, route)
         try:
             messages = MessageReader()
             name = (await _wait_begin(socket, messages, key)).id

@@ -14,6 +14,7 @@ from urllib.parse import urlencode, urlsplit
 import anyio
 
 from voicepipe.errors import ConfigurationError
+from voicepipe.http.network import Network
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.vendors.assemblyai.key import KEY_ENV, credentials, socket_url
 from voicepipe.vendors.assemblyai.tts_line import SpeechLine
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.context import AnySession
     from voicepipe.flow import Sentence, WordMark
+    from voicepipe.http.network import Route
     from voicepipe.speaking.voice_pace import StartBuffer
 
 __all__ = ["AssemblyAITTS"]
@@ -79,6 +81,8 @@ class AssemblyAITTS(TTSSink):
         inactivity_timeout_s: How long the service keeps a session without a message, 5 to 120 s; one is sent twice as
             often.
         start_buffer_s: How long after its first audio a sentence is played; see `TTSSink`.
+        proxy: URL of the proxy to use, e.g. "http://user:password@proxy.example.com:3128"; "direct" for none. None
+            leaves it to the environment (HTTPS_PROXY, ALL_PROXY, NO_PROXY), whose proxies never serve this machine.
 
     Raises:
         ConfigurationError: A value is invalid; raised here, or when a session starts and the service refuses it.
@@ -89,6 +93,7 @@ class AssemblyAITTS(TTSSink):
     """
 
     _key: SecretStr
+    _route: Route
     _line: SpeechLine
 
     def __init__(
@@ -106,6 +111,7 @@ class AssemblyAITTS(TTSSink):
         word_boundaries: bool = True,
         inactivity_timeout_s: int = 120,
         start_buffer_s: StartBuffer = 0.0,
+        proxy: str | SecretStr | None = None,
     ) -> None:
         super().__init__()
         if not voice_id.strip():
@@ -125,19 +131,21 @@ class AssemblyAITTS(TTSSink):
         self.inactivity_timeout_s = inactivity_timeout_s
         self.start_buffer_s = start_buffer_s
         self.url = socket_url("AssemblyAITTS", PATH, REGIONS, region=region, host=host, url=url)
+        self._network = Network("AssemblyAITTS", self.url, proxy)
         self._credentials = credentials("AssemblyAITTS", self.url, api_key, api_key_env)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Read the key, so that a missing one is an error before the first call."""
+        """Read the key and the certificates, so that a missing one is an error before the first call."""
         self._key = self._credentials.read()
+        self._route = await self._network.route()
         yield
 
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Hold a session with the service while the call lasts."""
         del session
-        self._line = SpeechLine(self._socket_url(), self._key, sample_rate=self.sample_rate)
+        self._line = SpeechLine(self._socket_url(), self._key, self._route, sample_rate=self.sample_rate)
         async with self._line.open():
             yield
 

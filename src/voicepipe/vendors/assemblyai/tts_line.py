@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
     from pydantic import SecretStr
 
+    from voicepipe.http.network import Route
+
 __all__ = ["SpeechLine"]
 
 CONNECT_S: Final = 4.0
@@ -60,16 +62,18 @@ class SpeechLine:
     Args:
         url: The websocket's, with its parameters and without the key.
         key: Sent in the handshake.
+        route: How to get there.
         sample_rate: Samples per second that the URL asks for.
 
     Attributes:
         news: Set, and replaced, when anything changes for any request.
     """
 
-    def __init__(self, url: str, key: SecretStr, *, sample_rate: int) -> None:
+    def __init__(self, url: str, key: SecretStr, route: Route, *, sample_rate: int) -> None:
         self.news = anyio.Event()
         self._url = url
         self._key = key
+        self._route = route
         self._sample_rate = sample_rate
         self._current: TTSProtocol | None = None
         self._held: list[TTSProtocol] = []
@@ -191,7 +195,7 @@ class SpeechLine:
     async def _dialled(self) -> AsyncGenerator[Socket]:
         socket = None
         with anyio.move_on_after(CONNECT_S):
-            socket = await Socket.open(self._url, self._key)
+            socket = await Socket.open(self._url, self._key, self._route)
         if socket is None:
             waited = f"{VENDOR} text-to-speech did not answer the handshake within {CONNECT_S:g} s; is the network up?"
             raise VendorError(waited, vendor=VENDOR, retryable=True)

@@ -18,6 +18,7 @@ from voicepipe.errors import ConfigurationError, IncompleteReply, VendorError
 from voicepipe.events import RequestRetried
 from voicepipe.http.address import host_of
 from voicepipe.http.client import HTTPClient
+from voicepipe.http.network import Network
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
 from voicepipe.model.window import Window
 from voicepipe.vendors.credentials import Credentials, authorization, keyless, without_key
@@ -99,6 +100,9 @@ class LLMStreamStage(Model):
         begins_in_thoughts: Whether a reply begins inside its thoughts: the model's chat template opens them, and the
             server leaves them in the text, so that only the mark that closes them arrives (`...</think>Hello.`).
             Thoughts that a model opens itself are found without it.
+        proxy: URL of the proxy to use, e.g. "http://user:password@proxy.example.com:3128"; "direct" for none. None
+            leaves it to the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), whose proxies never serve this
+            machine.
 
     Raises:
         ConfigurationError: A value is invalid; raised here or when the pipeline is opened. The request that `adjust`
@@ -129,10 +133,12 @@ class LLMStreamStage(Model):
         messages: MessageOrder | None = None,
         streams: bool = True,
         begins_in_thoughts: bool = False,
+        proxy: str | SecretStr | None = None,
     ) -> None:
         host = host_of(base_url, PATH)
         self._service = service_at(host, model, self.name)
         self._extras = Extras(self.name, base_url, host, headers, params)
+        self._network = Network(self.name, base_url, proxy)
         self._credentials = Credentials(
             self.name,
             base_url,
@@ -177,6 +183,7 @@ class LLMStreamStage(Model):
             {**authorization(key, service.scheme, service.header), **extras.headers},
             hide=lambda text: extras.hidden(without_key(text, key)),
             params=extras.params,
+            network=self._network,
         )
         self._schemas = SchemaTexts(self._schemas.form, self.name)
         self._conversations: WeakKeyDictionary[SessionContext, dict[str, Conversation]] = WeakKeyDictionary()

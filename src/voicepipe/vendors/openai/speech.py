@@ -15,6 +15,7 @@ import anyio
 from voicepipe.errors import ConfigurationError, IncompleteReply, RateLimited, VendorError
 from voicepipe.http.address import host_of
 from voicepipe.http.client import HTTPClient
+from voicepipe.http.network import Network
 from voicepipe.http.refusals import excerpt, failure
 from voicepipe.speaking.audio_body import AudioBody
 from voicepipe.speaking.tts_sink import TTSSink
@@ -75,6 +76,9 @@ class OpenAITTS(TTSSink):
             key is sent to no other host.
         headers: Further headers of each request. See `LLMStreamStage`.
         params: Query parameters of each request, e.g. Azure's {"api-version": "2025-03-01-preview"}.
+        proxy: URL of the proxy to use, e.g. "http://user:password@proxy.example.com:3128"; "direct" for none. None
+            leaves it to the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), whose proxies never serve this
+            machine.
 
     Raises:
         ConfigurationError: A value is invalid; raised here or when the pipeline is opened.
@@ -97,6 +101,7 @@ class OpenAITTS(TTSSink):
         api_key_env: str | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
+        proxy: str | SecretStr | None = None,
     ) -> None:
         for name, value in (("model", model), ("voice", voice)):
             if not value.strip():
@@ -108,6 +113,7 @@ class OpenAITTS(TTSSink):
         host = host_of(base_url, PATH)
         self._service = known_service(host)
         self._extras = Extras("OpenAITTS", base_url, host, headers, params)
+        self._network = Network("OpenAITTS", base_url, proxy)
         self._credentials = Credentials(
             "OpenAITTS",
             base_url,
@@ -139,6 +145,7 @@ class OpenAITTS(TTSSink):
             {**authorization(key, service.scheme, service.header), **extras.headers},
             hide=lambda text: extras.hidden(without_key(text, key)),
             params=extras.params,
+            network=self._network,
         )
         async with self._http.open(warms=True):
             yield
