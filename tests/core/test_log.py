@@ -7,6 +7,7 @@ import logging
 import pickle
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from voicepipe.core.home import Home
@@ -52,15 +53,15 @@ async def test_tasks_and_threads_inherit_the_session(caplog: pytest.LogCaptureFi
         await run_in_daemon_thread(log.warning, "daemon thread", name="work")
         await anyio.to_thread.run_sync(log.warning, "thread")
         asyncio.get_running_loop().call_soon(log.warning, "callback")
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
 
     async with anyio.create_task_group() as tasks:
         with LABEL.on_records():
             tasks.start_soon(work)
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         with SessionLabel("other").on_records():
             go.set()
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
     assert caplog.messages == [f"session call-7: {where}" for where in ("task", "daemon thread", "thread", "callback")]
 
 
@@ -72,7 +73,7 @@ async def test_a_call_from_elsewhere_belongs_to_the_home(caplog: pytest.LogCaptu
         home.call(log.warning, "call")
         home.call_and_wait(lambda: log.warning("wait"))
         await anyio.to_thread.run_sync(home.call, log.warning, "from a thread")
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
     assert caplog.messages == [f"session call-7: {how}" for how in ("call", "wait", "from a thread")]
 
 
@@ -89,5 +90,5 @@ def test_a_record_that_was_sent_on_is_labelled_once(caplog: pytest.LogCaptureFix
     with LABEL.on_records():
         log.warning("hello")
     (record,) = caplog.records
-    logging.getLogger(record.name).handle(pickle.loads(pickle.dumps(record)))  # noqa: S301 - our own
+    logging.getLogger(record.name).handle(pickle.loads(pickle.dumps(record)))
     assert caplog.messages == ["session call-7: hello"] * 2

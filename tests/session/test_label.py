@@ -69,7 +69,10 @@ async def test_facts_are_those_of_the_beginning() -> None:
         ({1: "a"}, "a name in facts must be printable text, not 1"),
         ({" ": "a"}, "a name in facts must be printable text, not ' '"),
         ({"a\nsession b: began": "a"}, "a name in facts must be printable text"),
-        ({"cart": ["bread"]}, r"facts\['cart'\] must be a str, an int, a float or a bool, not list; give other objects"),
+        (
+            {"cart": ["bread"]},
+            r"facts\['cart'\] must be a str, an int, a float or a bool, not list; give other",
+        ),
         ({"caller": None}, r"facts\['caller'\] must be a str, an int, a float or a bool, not NoneType"),
     ],
 )

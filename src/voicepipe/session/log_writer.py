@@ -101,9 +101,9 @@ class LogWriter:
         self._write(INFO, f"began ({facts})" if facts else "began")
 
     def ended(self, reason: str) -> None:
-        """Log that the session has ended, and why."""
-        lasted_s = anyio.current_time() - self._began_s
-        self._write(INFO, f"ended after {lasted_s:.1f} s and {self._turns} turns: {reason}")
+        """Log that the session has ended, and why; of an error its first line, because the error is raised."""
+        lasted_s, why = anyio.current_time() - self._began_s, reason.partition("\n")[0]
+        self._write(INFO, f"ended after {lasted_s:.1f} s and {self._turns} turns: {why}")
 
     def write(self, event: Event) -> None:
         """Log an event."""
