@@ -101,11 +101,11 @@ async def test_debug_is_one_line_an_event(caplog: pytest.LogCaptureFixture) -> N
 
 
 class Untouchable(str):
-    """A text that must not be formatted."""
+    """A text that must not be shown."""
 
     __slots__ = ()
 
-    def __format__(self, _: str) -> str:
+    def __repr__(self) -> str:
         raise AssertionError("a line was put together although its level is off")
 
 
@@ -118,6 +118,28 @@ async def test_a_level_that_is_off_costs_nothing(level: int, caplog: pytest.LogC
     caplog.set_level(DEBUG, logger="voicepipe")
     with pytest.raises(AssertionError, match="although its level is off"):  # the test can fail
         writer.write(vp.ToolStarted(turn_id=1, call_id="1", name=Untouchable("book")))
+
+
+FORGED = "a\nsession b: ended after 1.0 s"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        vp.ToolFinished(turn_id=1, call_id="1", name=FORGED, status="failed"),
+        vp.ToolFinished(turn_id=1, call_id=FORGED, name="book", status="done"),
+        vp.ModelUsage(turn_id=1, model=FORGED, input_tokens=1, output_tokens=1),
+        vp.TurnEmpty(turn_id=1, user_text=FORGED, heard=FORGED, timeline=vp.Timeline(), finish_reason=FORGED),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+async def test_a_service_cannot_forge_a_line(event: vp.Event, caplog: pytest.LogCaptureFixture) -> None:
+    """A name that a model or a service makes up stays within its line, also in a transcript."""
+    caplog.set_level(DEBUG, logger="voicepipe")
+    caplog.set_level(DEBUG, logger="voicepipe.transcripts")
+    LogWriter(SessionLabel("a")).write(event)
+    assert [message.count("\n") for message in caplog.messages] == [0] * len(caplog.messages)
+    assert {message.partition(":")[0] for message in caplog.messages} == {"session a"}
 
 
 async def test_the_log_says_why_a_session_ended(caplog: pytest.LogCaptureFixture) -> None:

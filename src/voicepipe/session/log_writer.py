@@ -58,28 +58,29 @@ LINES: Final[dict[type[Event], tuple[int, str]]] = {
     Transcript: (DEBUG, "a transcript came"),
     EchoIgnored: (DEBUG, "a transcript was taken for the agent's own voice"),
     TurnStarted: (DEBUG, "turn {e.turn_id} began"),
-    SentenceStarted: (DEBUG, "turn {e.turn_id}: a sentence is played"),
-    ToolStarted: (DEBUG, "turn {e.turn_id}: the tool {e.name} was called as {e.call_id}"),
-    ToolFinished: (DEBUG, "turn {e.turn_id}: the tool {e.name} ended {e.call_id}: {e.status}"),
+    SentenceStarted: (DEBUG, "turn {e.turn_id}: a sentence began"),
+    ToolStarted: (DEBUG, "turn {e.turn_id}: the tool {e.name!r} was called as {e.call_id!r}"),
+    ToolFinished: (DEBUG, "turn {e.turn_id}: the call {e.call_id!r} of the tool {e.name!r} ended: {e.status}"),
     StructuredDone: (DEBUG, "turn {e.turn_id}: {e.result.__class__.__name__} was filled in"),
     StructuredFailed: (WARNING, "turn {e.turn_id}: {e.error}"),
-    ModelUsage: (DEBUG, "turn {e.turn_id}: {e.model} read {e.input_tokens} tokens and wrote {e.output_tokens}"),
+    ModelUsage: (DEBUG, "turn {e.turn_id}: {e.model!r} read {e.input_tokens} tokens and wrote {e.output_tokens}"),
     RequestRetried: (INFO, "turn {e.turn_id}: a request is sent again: {error}"),
     ReplyCut: (INFO, "turn {e.turn_id}: the reply was cut, and goes on with its tools: {error}"),
     RateLimitNear: (INFO, "turn {e.turn_id}: {e.remaining} of {e.limit} requests are left"),
     VoiceTooSlow: (INFO, "turn {e.turn_id}: the voice was {e.behind_s:.2f} s late within a sentence"),
     TurnCompleted: (INFO, "turn {e.turn_id} completed"),
     TurnInterrupted: (INFO, "turn {e.turn_id} interrupted"),
-    TurnEmpty: (INFO, "turn {e.turn_id} empty: the model had nothing to say ({e.finish_reason})"),
+    TurnEmpty: (INFO, "turn {e.turn_id} empty: the model stopped with {e.finish_reason!r}"),
     TurnFailed: (WARNING, "turn {e.turn_id} failed: {error}"),
     AudioDropped: (INFO, "{e.seconds:.2f} s of audio were dropped: the recogniser lags behind"),
     AudioStopped: (INFO, "no audio comes from the source"),
     AudioResumed: (INFO, "audio comes again, after {e.after_s:.1f} s"),
-    MicrophoneLost: (INFO, "the microphone was lost: {error}"),
-    RecogniserLost: (INFO, "the recogniser was lost: {error}"),
+    MicrophoneLost: (WARNING, "the microphone was lost: {error}"),
+    RecogniserLost: (WARNING, "the recogniser was lost: {error}"),
     CleanupOverran: (INFO, "{e.part} takes longer than {e.after_s:g} s to end"),
 }
-"""Level and line of each event. `{e}` is the event, and `{error}` its error without words of the application."""
+"""Level and line of each event. `{e}` is the event, and `{error}` its error without words of the application. What a
+model or a service names is quoted, so that it cannot begin a line of its own."""
 
 
 class LogWriter:

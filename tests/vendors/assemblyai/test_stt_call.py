@@ -92,7 +92,7 @@ async def test_a_connection_that_breaks_is_made_anew(act: Act) -> None:
 
 
 async def test_each_connection_is_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """An operator reads at INFO when the recogniser was connected, lost and connected again, and in which call."""
+    """An operator reads when the recogniser was connected, lost and connected again, and in which call."""
     caplog.set_level(logging.INFO, logger="voicepipe")
     told, _ = await held(closing(1011, at_s=1.5), good, caller=Caller(hangs_up_s=4.0))
     of_call = f"session {told.events[0][1].session_id}: "
