@@ -2,6 +2,7 @@
 
 Rule 1: everything here is immutable, and named after what happened.
 Rule 2: times are seconds on the event loop's clock (`anyio.current_time()`); field names carry the unit.
+Rule 3: `Session.emit` writes the session's id onto each event, so that the parts that make events need not know it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from voicepipe.flow import Hearing
+from voicepipe.flow import Hearing, Stamped
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -46,7 +47,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnStarted:
+class TurnStarted(Stamped):
     """A reply is being prepared.
 
     Attributes:
@@ -59,7 +60,7 @@ class TurnStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SentenceStarted:
+class SentenceStarted(Stamped):
     """The first frame of a sentence was handed to the output."""
 
     turn_id: int
@@ -67,7 +68,7 @@ class SentenceStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VoiceTooSlow:
+class VoiceTooSlow(Stamped):
     """The voice gave a sentence's audio more slowly than it is spoken; `TTSSink.start_buffer_s` helps.
 
     Attributes:
@@ -84,7 +85,7 @@ class VoiceTooSlow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolStarted:
+class ToolStarted(Stamped):
     """A tool was called with arguments that validate."""
 
     turn_id: int
@@ -93,7 +94,7 @@ class ToolStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolFinished:
+class ToolFinished(Stamped):
     """A tool call has its result.
 
     Attributes:
@@ -108,7 +109,7 @@ class ToolFinished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestRetried:
+class RequestRetried(Stamped):
     """A request to the model failed before any of its reply was used, and is sent again."""
 
     turn_id: int
@@ -116,7 +117,7 @@ class RequestRetried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyCut:
+class ReplyCut(Stamped):
     """A reply of the model is not whole, but it has called a tool: the turn goes on with what the tool brings.
 
     A reply that is cut without having called a tool fails its turn (`TurnFailed`).
@@ -131,7 +132,7 @@ class ReplyCut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StructuredDone:
+class StructuredDone(Stamped):
     """What the caller said was put into one of the application's models, before or during the spoken reply.
 
     Attributes:
@@ -144,7 +145,7 @@ class StructuredDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StructuredFailed:
+class StructuredFailed(Stamped):
     """What the caller said could not be put into one of the application's models; the reply is given all the same.
 
     Attributes:
@@ -157,7 +158,7 @@ class StructuredFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnEnded:
+class TurnEnded(Stamped):
     """Base of the four ways in which a turn ends; each turn ends in exactly one of them.
 
     Attributes:
@@ -165,12 +166,14 @@ class TurnEnded:
         user_text: What the caller said.
         heard: The part of the reply that the caller heard.
         timeline: Where the time went.
+        heard_s: Seconds of the reply's audio that the caller heard.
     """
 
     turn_id: int
     user_text: str
     heard: str
     timeline: Timeline
+    heard_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +217,7 @@ class TurnEmpty(TurnEnded):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AudioDropped:
+class AudioDropped(Stamped):
     """The recogniser lagged behind, so the oldest waiting audio was dropped.
 
     Attributes:
@@ -225,7 +228,7 @@ class AudioDropped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AudioStopped:
+class AudioStopped(Stamped):
     """No audio has come from the source for 2 s, not even silence. From here on the recogniser is given silence.
 
     A muted microphone does this, a line that is held, a network that is gone; a caller who is silent does not.
@@ -238,7 +241,7 @@ class AudioStopped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AudioResumed:
+class AudioResumed(Stamped):
     """Audio comes again after an `AudioStopped`. What arrives late now is still heard, up to 10 s of it.
 
     Attributes:
@@ -249,7 +252,7 @@ class AudioResumed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EchoIgnored:
+class EchoIgnored(Stamped):
     """What the recogniser understood is taken for the agent's own voice, and is not answered.
 
     Reported in place of a `Transcript`, and only with `TurnRules(loudspeaker=True)`.
@@ -262,7 +265,7 @@ class EchoIgnored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MicrophoneLost:
+class MicrophoneLost(Stamped):
     """The microphone disappeared, and is opened again when it comes back; what the caller says meanwhile is lost.
 
     If it does not come back, the session ends with an error.
@@ -275,7 +278,7 @@ class MicrophoneLost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecogniserLost:
+class RecogniserLost(Stamped):
     """The recogniser's connection broke, and is being restored; what the caller says meanwhile is recognised then.
 
     If it cannot be restored, the session ends with an error.
@@ -288,7 +291,7 @@ class RecogniserLost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CleanupOverran:
+class CleanupOverran(Stamped):
     """A part needs longer to end than it may, after an interruption or after its work. Nothing waits for it.
 
     Attributes:
@@ -301,7 +304,7 @@ class CleanupOverran:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelUsage:
+class ModelUsage(Stamped):
     """The tokens of a request to the model, reported when the reply has ended, or with the end of its turn.
 
     A whole reply is reported if the service counts it. Requests of `Structured` are reported as those for replies are.
@@ -323,7 +326,7 @@ class ModelUsage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimitNear:
+class RateLimitNear(Stamped):
     """The model's service will soon refuse requests: less than a fifth of its limit is left, or at most 3 requests.
 
     Attributes:

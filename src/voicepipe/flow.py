@@ -6,7 +6,7 @@ Rule 2: times are seconds on the event loop's clock (`anyio.current_time()`); fi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -22,12 +22,26 @@ __all__ = [
     "Sentence",
     "SpeechEnded",
     "SpeechStarted",
+    "Stamped",
     "TextDelta",
     "ToolCallDelta",
     "Transcript",
     "Word",
     "WordMark",
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamped:
+    """Base of what a session emits as an event.
+
+    Attributes:
+        session_id: The id of the session that emitted it; "" until then. It takes no part in comparisons and in
+            the repr.
+    """
+
+    session_id: str = field(default="", compare=False, repr=False)
+
 
 # --- listening: from the source to the turn policy --------------------------------------------------------------------
 
@@ -53,7 +67,7 @@ class AudioFrame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpeechStarted:
+class SpeechStarted(Stamped):
     """The caller began to speak.
 
     How soon this is reported depends on the recogniser: one on this machine needs 0.1 s, a service may need a second.
@@ -70,7 +84,7 @@ class SpeechStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpeechEnded:
+class SpeechEnded(Stamped):
     """The caller stopped speaking, perhaps only for a moment: the turn ends with a `Transcript`, not with this.
 
     Attributes:
@@ -81,7 +95,7 @@ class SpeechEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class EarlyTranscript:
+class EarlyTranscript(Stamped):
     """What the caller has said so far; it may still change.
 
     Attributes:
@@ -111,7 +125,7 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
-class Transcript:
+class Transcript(Stamped):
     """What the caller said; it ends the caller's turn and will not change.
 
     Attributes:

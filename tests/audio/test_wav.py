@@ -352,9 +352,8 @@ async def test_a_full_disk_ends_the_recording_and_not_the_call(
         heard = session.history[-1].text
     assert (turns[0].state.name, heard) == ("DONE", "Yes, hello.")
     assert output.error is not None
-    assert [record.message for record in caplog.records] == [
-        f"{tmp_path / 'agent.wav'}: the recording has stopped, the session goes on: File too large"
-    ]
+    said = f"{tmp_path / 'agent.wav'}: the recording has stopped, the session goes on: File too large"
+    assert [record.message for record in caplog.records] == [f"session {session.id}: {said}"]
     assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240
 
 

@@ -121,6 +121,20 @@ def is_turn(turn: vp.Turn) -> TurnContext:
 shop_agent = vp.Pipeline[Shop](vp.MicSource(), vp.STTStage(), Echo(), vp.SentenceChunker(), AcmeTTS())
 
 
+def prompt(session: vp.Session[Shop]) -> str:
+    return f"You answer line {session.facts['line']} of {session.facts.get('tenant', 'the shop')}."
+
+
+async def facts(event: vp.Event, record: dict[str, str | int]) -> str:
+    async with shop_agent.session(deps=shop, id="call-7", facts={"tenant": "acme", "line": 2}) as session:
+        session.facts["line"] = 3  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+    async with shop_agent.session(deps=shop, facts=record):
+        pass
+    async with shop_agent.session(deps=shop, facts={"cart": [1]}):  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+        pass
+    return event.session_id
+
+
 async def wrong_deps() -> None:
     async with shop_agent.open() as host, host.session(deps=shop) as session:
         assert_type(session.deps, Shop)

@@ -9,7 +9,6 @@ Rule 3: no incomplete file is left behind: a recording is written under a tempor
 
 from __future__ import annotations
 
-import logging
 import shlex
 import wave
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ import anyio
 from voicepipe.audio.output import ClockedOutput
 from voicepipe.audio.pcm import FRAME_S, frames_of
 from voicepipe.audio.source import Source
+from voicepipe.core.log import log
 from voicepipe.errors import AudioError
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from voicepipe.core.context import AnySession, SessionContext
 
 __all__ = ["WavOutput", "WavSource", "parse_wav", "read_wav", "write_wav"]
-
-log = logging.getLogger("voicepipe")
 
 HANG_UP_AFTER_S: Final = 1.0
 """After its last sample a `WavSource` waits for the reply, and hangs up after this much silence."""

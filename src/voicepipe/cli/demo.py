@@ -366,6 +366,8 @@ def _fields(event: vp.Event | vp.Word, began_s: float) -> dict[str, Any]:
     plain: dict[str, Any] = {} if isinstance(event, vp.Word) else {"event": type(event).__name__}
     for entry in dataclasses.fields(event):
         value = getattr(event, entry.name)
+        if entry.name == "session_id":  # the same for all of them
+            continue
         if isinstance(value, vp.Timeline):
             marks = {name: round(at_s - began_s, 6) for name, at_s in value.marks.items()}
             plain |= {"waited_us": value.waited_us, "contributions_us": value.contributions_us, "marks_s": marks}

@@ -97,9 +97,14 @@ class Speech:
         return self._sentences[-1].start_s + self._sentences[-1].duration_s if self._sentences else 0.0
 
     @property
+    def played_s(self) -> float:
+        """Seconds of audio that the output has played."""
+        return self.lease.played_s if self.lease else 0.0
+
+    @property
     def left_s(self) -> float:
         """Seconds of audio that the output has been given and has not played yet."""
-        left = self.written_s - (self.lease.played_s if self.lease else 0.0)
+        left = self.written_s - self.played_s
         return left if left > 1e-6 else 0.0  # sums of frame lengths are not exact
 
     @property
@@ -121,7 +126,7 @@ class Speech:
 
     def heard(self) -> dict[int, str]:
         """Return what has been heard so far, by segment."""
-        return self.heard_until(self.lease.played_s if self.lease else 0.0)
+        return self.heard_until(self.played_s)
 
     def heard_until(self, played_s: float) -> dict[int, str]:
         """Return what has been heard once `played_s` seconds of this turn's audio were played, by segment."""

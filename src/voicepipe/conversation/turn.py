@@ -72,12 +72,13 @@ TRANSITIONS: Final[dict[TurnState, dict[Step, TurnState]]] = {
 """The next state, by state and step. A state that is missing here is an end."""
 
 
-class _Facts(TypedDict):
+class _Ending(TypedDict):
     """What every terminal event says."""
 
     turn_id: int
     user_text: str
     heard: str
+    heard_s: float
     timeline: Timeline
 
 
@@ -224,14 +225,20 @@ class Turn:
         self.timeline.mark("ended")
         self.heard = self._settle_messages(was_cut=self.state is not TurnState.DONE)
         self.settled.set()
-        facts = _Facts(turn_id=self.turn_id, user_text=self.user_text, heard=self.heard, timeline=self.timeline)
+        ending = _Ending(
+            turn_id=self.turn_id,
+            user_text=self.user_text,
+            heard=self.heard,
+            heard_s=self.speech.played_s,
+            timeline=self.timeline,
+        )
         if self.failure:
-            return TurnFailed(**facts, error=self.failure, finish_reason=self.finish_reason)
+            return TurnFailed(**ending, error=self.failure, finish_reason=self.finish_reason)
         if self.state is TurnState.INTERRUPTED:
-            return TurnInterrupted(**facts)
+            return TurnInterrupted(**ending)
         if self.state is TurnState.EMPTY:
-            return TurnEmpty(**facts, finish_reason=self.finish_reason)
-        return TurnCompleted(**facts, finish_reason=self.finish_reason)
+            return TurnEmpty(**ending, finish_reason=self.finish_reason)
+        return TurnCompleted(**ending, finish_reason=self.finish_reason)
 
     async def watch_cleanup(self) -> None:
         """Wait as long as parts may clean up after an interruption, then report those that still do."""

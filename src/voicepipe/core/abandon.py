@@ -11,7 +11,6 @@ Rule 3: after `ABANDON_S` it is not delivered any more, nothing waits for the ta
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, TypeVarTuple
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, TypeVarTuple
 import anyio
 import anyio.lowlevel
 
+from voicepipe.core.log import log
 from voicepipe.events import CleanupOverran
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ PULSE_S: Final = 0.05
 PULSE_STEPS: Final = 10
 """A cancellation is delivered in ten steps of the loop, which is enough for code that gives way to it, then again every
 50 ms, for code that swallows one."""
-
-log = logging.getLogger("voicepipe")
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

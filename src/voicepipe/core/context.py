@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     import anyio
@@ -25,6 +25,7 @@ __all__ = [
     "AnyTurn",
     "Deps",
     "Deps_co",
+    "Fact",
     "OutputLease",
     "Resampling",
     "SessionContext",
@@ -46,6 +47,10 @@ module, or `SessionContext`; type checkers accept such a narrower parameter only
 
 AnyTurn: TypeAlias = Any
 """The turn, for the same reason: applications write `Turn`."""
+
+
+Fact: TypeAlias = str | int | float | bool
+"""A value of `Session.facts`: one that cannot change, and that every log format can write."""
 
 
 class Resampling(Protocol):
@@ -110,7 +115,12 @@ class SessionContext(Protocol[Deps_co]):
 
     @property
     def id(self) -> str:
-        """What log lines call this call."""
+        """What log lines and events call this session."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Fact]:
+        """What the application said about this session: caller, line, tenant."""
         ...
 
     @property

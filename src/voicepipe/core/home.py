@@ -3,6 +3,8 @@
 Rule 1: a call in the loop's own thread happens at once, as any other.
 Rule 2: a call from another thread happens in the loop, in the order of the calls. After the loop was closed it does
         nothing.
+Rule 3: what is called, and each task that it starts, has the context variables with which the object was made, and not
+        those of the caller, who may be at work for another session.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ class Home:
     def call(self, function: Callable[[*Ts], object], *args: *Ts) -> None:
         """Call a function in the loop: at once if the caller is there, else soon."""
         if self.is_here:
-            self._call_here(function, *args)
+            self._context.copy().run(function, *args)
             return
         with suppress(RuntimeError):  # the loop was closed
             self.loop.call_soon_threadsafe(function, *args, context=self._context)
@@ -54,7 +56,7 @@ class Home:
     def call_and_wait(self, function: Callable[[], object]) -> None:
         """Call a function in the loop, and return when it has returned. Another thread is blocked meanwhile."""
         if self.is_here:
-            self._call_here(function)
+            self._context.copy().run(function)
             return
         done: concurrent.futures.Future[None] = concurrent.futures.Future()
 
@@ -71,9 +73,3 @@ class Home:
         while not done.done() and not self.loop.is_closed():
             with suppress(TimeoutError):
                 done.result(0.1)
-
-    def _call_here(self, function: Callable[[*Ts], object], *args: *Ts) -> None:
-        if asyncio.current_task(self.loop) is None:  # a callback, such as that of a protocol
-            self._context.copy().run(function, *args)
-        else:
-            function(*args)

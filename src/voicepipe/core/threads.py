@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, cast
 
+from voicepipe.core.log import log
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["run_in_daemon_thread"]
-
-log = logging.getLogger("voicepipe")
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

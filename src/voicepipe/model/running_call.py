@@ -9,7 +9,6 @@ Rule 3: a writing call that equals one of an earlier reply, whose tool is still 
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +17,7 @@ import anyio
 from voicepipe.conversation.turn import TurnState
 from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.failures import is_fault
+from voicepipe.core.log import log
 from voicepipe.errors import ToolError, ToolRetry
 from voicepipe.events import ToolFinished, ToolStarted
 from voicepipe.tools.confirmation import Confirmations
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from voicepipe.tools.toolbox import Toolset
 
 __all__ = ["FINISH_CALLS_S", "RunningCall", "TurnCalls", "failure", "refuse"]
-
-log = logging.getLogger("voicepipe")
 
 MAX_REFUSALS: Final = 2
 """Replies of one turn with arguments that a tool refuses: the first, and one that was written knowing the error."""
@@ -266,8 +264,8 @@ class RunningCall:
             if not is_fault(error):
                 raise
             if not isinstance(error, ToolError):  # a ToolError is for the model, anything else for a developer
-                names = (self._turn.session.id, self._call.name, type(error).__name__)
-                log.warning("session %s: the tool %s raised %s", *names, exc_info=error)
+                names = (self._call.name, type(error).__name__)
+                log.warning("the tool %s raised %s", *names, exc_info=error)
             self._ended("failed", failure(error))
         else:
             self._ended("done", result)

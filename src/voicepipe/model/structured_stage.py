@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -18,6 +17,7 @@ import anyio
 from voicepipe.conversation.turn import TurnState
 from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.failures import is_fault
+from voicepipe.core.log import log
 from voicepipe.core.stage import Stage
 from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
 from voicepipe.events import ModelUsage, StructuredDone, StructuredFailed
@@ -41,8 +41,6 @@ DEADLINE_S: Final = 8.0
 """From the transcript to the validated object; with a gate, this is the longest silence before the reply begins."""
 
 T = TypeVar("T", bound="BaseModel")
-
-log = logging.getLogger("voicepipe")
 
 
 class Structured(Stage[Transcript, Transcript]):
@@ -155,8 +153,7 @@ class Structured(Stage[Transcript, Transcript]):
                 if isinstance(answer, StageError):
                     self._fail(turn, answer)
         except anyio.get_cancelled_exc_class():
-            at = (turn.session.id, turn.turn_id)
-            log.warning("session %s: turn %d: the session ended before %s was done", *at, self.name)
+            log.warning("turn %d: the session ended before %s was done", turn.turn_id, self.name)
             raise
 
     async def _result_of_kept(self, messages: tuple[Message, ...], turn: Turn) -> BaseModel | VoicepipeError | None:
@@ -221,9 +218,7 @@ class Structured(Stage[Transcript, Transcript]):
         return error
 
     def _fail(self, turn: Turn, error: VoicepipeError) -> None:
-        """Emit and log a failure; neither message contains what was said."""
-        shown = error if isinstance(error, StageError) else None
-        log.warning("session %s: turn %d: %s", turn.session.id, turn.turn_id, error, exc_info=shown)
+        """Emit a failure; its message does not contain what was said."""
         turn.emit(StructuredFailed(turn_id=turn.turn_id, error=error))
 
     def __repr__(self) -> str:

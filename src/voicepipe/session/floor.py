@@ -7,7 +7,6 @@ Rule 3: each turn ends in exactly one terminal event, with history settled in th
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -16,7 +15,6 @@ from weakref import ref
 import anyio
 
 from voicepipe.conversation.turn import Turn, TurnState
-from voicepipe.core.failures import for_log
 from voicepipe.errors import VoicepipeError
 from voicepipe.flow import Sentence, TextDelta
 from voicepipe.session.replying import run_reply
@@ -56,8 +54,6 @@ LATE_RESULT: Final = (
     "A tool call that was still running has ended; its result is in the conversation now. "
     "Tell the caller about it in one sentence. If they know it already, say nothing."
 )
-
-log = logging.getLogger("voicepipe")
 
 
 class Floor:
@@ -283,8 +279,6 @@ class Floor:
             self._playout.flush()  # an error cut it off: the next turn must not begin with the rest of its audio
         if turn.is_over:
             return
-        if turn.failure:
-            log.warning("session %s: turn %d failed: %s", self._session.id, turn.turn_id, for_log(turn.failure))
         self._session.emit(turn.settle(step))
         self._late[:] = [call for call in self._late if all(call is not known for known in turn.shown)]
         if self.turn is turn:

@@ -24,6 +24,7 @@ from voicepipe.core.lifetimes import opened
 from voicepipe.core.process import Stopped, is_in_loop, require_asyncio
 from voicepipe.core.process import run as run_to_end
 from voicepipe.errors import AuthenticationError, ConfigurationError
+from voicepipe.session.label import label_of
 from voicepipe.session.session import Session
 from voicepipe.session.wiring import check, compiled, expect
 from voicepipe.turntaking.policy import TurnRules
@@ -31,6 +32,7 @@ from voicepipe.turntaking.policy import TurnRules
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
 
+    from voicepipe.core.context import Fact
     from voicepipe.core.part import Part
     from voicepipe.history import Message
     from voicepipe.session.wiring import Row
@@ -136,6 +138,7 @@ class Pipeline(Generic[Deps]):
         history: Iterable[Message] = (),
         greeting: str = "",
         id: str | None = None,  # noqa: A002 - the field's name for it
+        facts: Mapping[str, Fact] | None = None,
         settings: CallSettings | None = None,
     ) -> AsyncGenerator[Session[Deps]]:
         """Open the pipeline for a single session, as scripts and tests do. See `Host.session`."""
@@ -148,6 +151,7 @@ class Pipeline(Generic[Deps]):
                 history=history,
                 greeting=greeting,
                 id=id,
+                facts=facts,
                 settings=settings,
             ) as session,
         ):
@@ -178,6 +182,7 @@ class Host(Generic[Deps]):
         history: Iterable[Message] = (),
         greeting: str = "",
         id: str | None = None,  # noqa: A002 - the field's name for it
+        facts: Mapping[str, Fact] | None = None,
         settings: CallSettings | None = None,
     ) -> AsyncGenerator[Session[Deps]]:
         """Hold one call. It ends with the block, even if a part hangs.
@@ -189,20 +194,23 @@ class Host(Generic[Deps]):
             deps: Anything that the tools of this call need; they get it as `ToolContext.deps`.
             history: What was said before this call.
             greeting: Said first.
-            id: What log lines and the session's repr call this call, e.g. the telephone network's id; made if None.
+            id: What log lines, events and the session's repr call this call, e.g. the telephone network's id; made if
+                None.
+            facts: What is known about this call: caller, line, tenant. Tools and prompts read it as `Session.facts`.
+                It stands in the log, so secrets belong into `deps`.
             settings: Voice, language and key terms of this call, where they differ from the pipeline's.
 
         Raises:
-            ConfigurationError: There is no output, nothing can convert one sample rate to another, the id is empty or
-                holds control characters, or a part cannot honour one of the settings.
+            ConfigurationError: There is no output, nothing can convert one sample rate to another, the id or a name in
+                `facts` is empty or holds control characters, a value in `facts` is not a str, int, float or bool, or a
+                part cannot honour one of the settings.
             VoicepipeError: A part failed; any other exception is wrapped in `StageError`.
         """
         self._check_open()
         expect("source", source, Source)
         expect("output", output, Output)
         expect("settings", settings, CallSettings)
-        if id is not None and not (id.strip() and id.isprintable()):
-            raise ConfigurationError(f"host.session: id needs printable characters for the log, not {id!r}")
+        label = label_of(id, facts)
         if source is not None and not self._row.hearing_stages:
             raise ConfigurationError(
                 "this pipeline has no recogniser for the source; add STTStage(...) before the model"
@@ -220,9 +228,10 @@ class Host(Generic[Deps]):
                 "there is no output for the agent's audio; write Pipeline(..., output=WavOutput('agent.wav')) "
                 "or host.session(output=...)"
             )
-        session = Session(row, source=source, output=output, deps=cast("Deps", deps), history=history, id=id)
-        async with session._run(given, greeting):
-            yield session
+        with label.on_records():
+            session = Session(row, source=source, output=output, deps=cast("Deps", deps), history=history, label=label)
+            async with session._run(given, greeting):
+                yield session
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -243,6 +252,8 @@ def run(
     output: Output | None = None,
     deps: Deps | None = None,
     greeting: str = "",
+    id: str | None = None,  # noqa: A002 - the field's name for it
+    facts: Mapping[str, Fact] | None = None,
 ) -> object:
     """Hold one call from start to end as a program of its own, and return the result that `Session.end` was given.
 
@@ -258,7 +269,9 @@ def run(
     """
 
     async def call() -> object:
-        async with pipeline.session(source=source, output=output, deps=deps, greeting=greeting) as session:
+        async with pipeline.session(
+            source=source, output=output, deps=deps, greeting=greeting, id=id, facts=facts
+        ) as session:
             # This process serves the agent alone, and a full collection of all imported objects delays speech by 20 ms.
             gc.collect()
             gc.freeze()

@@ -6,14 +6,14 @@ What the recogniser reports goes to `TurnPolicy`, which decides; `Floor` carries
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from secrets import token_hex
-from typing import TYPE_CHECKING, Any, Final, Generic
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic
 
 import anyio
 
 from voicepipe.audio.resample import resampler
 from voicepipe.core.context import Deps
-from voicepipe.core.failures import named, single_error
+from voicepipe.core.failures import for_log, named, single_error
 from voicepipe.core.home import Home
 from voicepipe.core.lifetimes import attached, opened
 from voicepipe.errors import ConfigurationError, VoicepipeError
@@ -25,6 +25,7 @@ from voicepipe.model.running_call import FINISH_CALLS_S
 from voicepipe.session.event_log import EventLog
 from voicepipe.session.floor import Floor
 from voicepipe.session.listening import listening
+from voicepipe.session.log_writer import LogWriter, how_left
 from voicepipe.session.saying import Saying
 from voicepipe.speaking.playback import Playout
 from voicepipe.speaking.prepared import prepared
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from voicepipe.audio.resample import Resampler
     from voicepipe.audio.source import Source
     from voicepipe.conversation.turn import Turn
+    from voicepipe.core.log import SessionLabel
     from voicepipe.core.part import Part
     from voicepipe.hearing.recogniser import Recogniser
     from voicepipe.history import ToolCall
@@ -51,9 +53,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-ID_BYTES: Final = 8
-"""Random bytes of an id that was not given, enough to find one call among those of many processes."""
-
 
 class Session(Generic[Deps]):
     """One call; made by `Host.session` or `Pipeline.session`.
@@ -62,7 +61,8 @@ class Session(Generic[Deps]):
     older ones. Each `async for` is a reader of its own, see `__aiter__`, and ends with the session.
 
     Attributes:
-        id: What log lines call this call: as given to `Host.session`, or made.
+        id: What log lines and events call this session: as given to `Host.session`, or made.
+        facts: What the application said about it to `Host.session`, for tools, prompts and logs.
         deps: What the application gave to this call; tools get it through `ToolContext`.
         history: The conversation so far.
         result: The result that was given to `end`.
@@ -77,14 +77,16 @@ class Session(Generic[Deps]):
         output: Output,
         deps: Deps,
         history: Iterable[Message],
-        id: str | None = None,  # noqa: A002 - the field's name for it
+        label: SessionLabel,
     ) -> None:
-        self.id = token_hex(ID_BYTES) if id is None else id
+        self.id = label.session_id
+        self.facts = label.facts
         self.deps = deps
         self.history = History(history)
         self.result: object = None
         self.ended = anyio.Event()
         self._home = Home()
+        self._log = LogWriter(label)
         self._row = row
         self._source = source
         self._output = output
@@ -168,7 +170,7 @@ class Session(Generic[Deps]):
             raise ConfigurationError(f"user_says needs words, not {text!r}")
         now, before = anyio.current_time(), self._floor.turn
         if not self.ended.is_set():
-            self._hear(Transcript(text, now, now), is_typed=True)
+            self._home.call(self._hear, Transcript(text, now, now), True)
         if (turn := self._floor.turn) is None or (turn is before and self._floor.is_closing):
             raise ConfigurationError(
                 "user_says needs a live session; this one has ended, or ends with its current reply"
@@ -213,7 +215,9 @@ class Session(Generic[Deps]):
 
     def emit(self, event: Event) -> None:
         """Report an event to the application. Never waits."""
+        event = replace(event, session_id=self.id)
         self._events.put(event)
+        self._log.write(event)
         if isinstance(event, SentenceStarted) and self._echo is not None:
             self._echo.says(event.text, anyio.current_time())
         elif isinstance(event, TurnEnded) and event.heard:
@@ -269,12 +273,13 @@ class Session(Generic[Deps]):
             ):
                 self.resampler_to_output(self._row.sink.sample_rate)  # a device knows its rate once it is attached
                 try:
+                    self._log.began()
                     self._tasks.start_soon(self._keep_calls)  # its first step comes before that of what follows
                     await self._tasks.start(self._live, hears)
                     self.say(greeting)
                     yield self
                 finally:
-                    self._end()
+                    self._end(how_left())
 
     async def _keep_calls(self) -> None:
         """Own the tools that run outside of the turns. However the session ends, they have the same time to finish."""
@@ -293,7 +298,7 @@ class Session(Generic[Deps]):
                 task_status.started()
                 await self.ended.wait()
         finally:
-            self._end()
+            self._end("it was cancelled")
             self._is_quiet.set()
 
     async def _listen(self) -> None:
@@ -303,7 +308,7 @@ class Session(Generic[Deps]):
                 await self._listen_to_end()
         except VoicepipeError as error:
             self._fail(error)
-        self._end()
+        self._end("the caller hung up")
 
     async def _listen_to_end(self) -> None:
         row = self._row
@@ -319,7 +324,7 @@ class Session(Generic[Deps]):
                         break
                 self._hear(event)
 
-    def _hear(self, event: Hearing | Tick, *, is_typed: bool = False) -> None:
+    def _hear(self, event: Hearing | Tick, is_typed: bool = False) -> None:
         decisions = self._policy.handle(event, anyio.current_time(), is_typed=is_typed)
         if Ignore() not in decisions and not isinstance(event, Tick):
             self.emit(event)
@@ -345,25 +350,26 @@ class Session(Generic[Deps]):
         if after_reply and self._floor.is_busy:
             self._floor.is_closing = True
         else:
-            self._end()
+            self._end("the application ended it")
 
     def _on_idle(self) -> None:
         if self._floor.is_closing:
-            self._end()
+            self._end("the application ended it")
 
-    def _end(self) -> None:
+    def _end(self, reason: str) -> None:
         if self.ended.is_set():
             return
         self.ended.set()
         self._floor.interrupt()
         self._events.close()
+        self._log.ended(reason)
 
     def _fail(self, error: VoicepipeError) -> None:
         """End the session in order, then raise the error in its block; the first one counts."""
         if self._failure is not None:
             return
         self._failure = error
-        self._end()
+        self._end(for_log(error))
         assert self._tasks is not None  # noqa: S101 - parts fail through this method while the block runs
         self._tasks.start_soon(self._raise, error)
 

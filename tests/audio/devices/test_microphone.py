@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -207,8 +208,12 @@ async def test_a_process_that_was_stopped_itself_does_not_blame_the_device(anyio
     assert len(frames) > before + 200
 
 
-async def test_a_lost_device_is_opened_again_if_that_is_wanted() -> None:
-    """With `reopens` the loss is emitted, the device is tried every 0.25 s, and the session goes on when it is back."""
+async def test_a_lost_device_is_opened_again_if_that_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
+    """With `reopens` the loss is emitted, the device is tried every 0.25 s, and the session goes on when it is back.
+
+    The log has a line for each time that the device was opened.
+    """
+    caplog.set_level(logging.INFO, logger="voicepipe")
     frames: list[AudioFrame] = []
     card = VirtualCard()
     async with listening(CardMic(card, reopens=True), frames) as session:
@@ -223,6 +228,9 @@ async def test_a_lost_device_is_opened_again_if_that_is_wanted() -> None:
     assert [type(error) for error in lost] == [AudioDeviceLost]
     assert len(frames) - heard == 62  # to 3.005 s
     assert [stream.is_closed for stream in card.streams] == [True, True]
+    of_call = f"session {session.id}: "
+    opened = [message.removeprefix(of_call) for message in caplog.messages if "is open" in message]
+    assert opened == ["the microphone 'built-in' is open at 16000 Hz"] * 2
     assert card.scans == 4  # what is plugged in may stand elsewhere in the list
 
 

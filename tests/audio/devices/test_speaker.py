@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -47,12 +48,14 @@ def test_a_rate_that_cannot_be_meant_is_refused(rate: int) -> None:
         Speaker(sample_rate=rate)
 
 
-async def test_a_call_begins_when_the_device_runs() -> None:
-    """The session waits for a device that takes time to wake, so that no speech is queued for it."""
+async def test_a_call_begins_when_the_device_runs(caplog: pytest.LogCaptureFixture) -> None:
+    """The session waits for a device that takes time to wake, so that no speech is queued for it; the log names it."""
+    caplog.set_level(logging.INFO, logger="voicepipe")
     card = VirtualCard()
     card.wakes_after_s = 1.8
     async with playing(CardSpeaker(card, sample_rate=RATE)):
         assert anyio.current_time() == 1.81  # with the first block that it asks for of its own accord
+    assert caplog.messages[0].endswith(f": the loudspeaker 'built-in' is open at {RATE} Hz")
 
 
 async def test_two_frames_wait_and_no_more() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from typing import Any
@@ -88,6 +89,20 @@ async def test_a_connection_that_breaks_is_made_anew(act: Act) -> None:
     assert said_when(told) == [(text_of(0), [1.0, 1.4, 1.8]), (text_of(1), [5.0, 5.4, 5.8])]
     assert told.error is None
     assert [len(peers), peers[1].kinds[-1]] == [2, "Terminate"]
+
+
+async def test_each_connection_is_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """An operator reads when the recogniser was connected, lost and connected again, and in which call."""
+    caplog.set_level(logging.INFO, logger="voicepipe")
+    told, _ = await held(closing(1011, at_s=1.5), good, caller=Caller(hangs_up_s=4.0))
+    of_call = f"session {told.events[0][1].session_id}: "
+    assert [message.removeprefix(of_call).partition(":")[0] for message in caplog.messages] == [
+        "AssemblyAI speech-to-text is connected, with the model u3-rt-pro",
+        "began",
+        "the recogniser was lost",
+        "AssemblyAI speech-to-text is connected, with the model u3-rt-pro",
+        "ended after 4.0 s and 0 turns",
+    ]
 
 
 @pytest.mark.parametrize("at_s", [round(0.5 + 0.15 * step, 2) for step in range(20)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -187,6 +188,18 @@ async def test_a_sentence_without_audio_is_said_on_another_socket(
     assert [peer.kinds for peer in server.peers] == [["One.", "Flush"], ["One.", "Flush", "Terminate"]]
     assert server.peers[1].at_s == pytest.approx(60.0 + SOON)
     assert caplog.messages[0].startswith("text-to-speech was lost: ")
+
+
+async def test_each_connection_is_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """An operator reads at INFO when the voice was connected, and at WARNING when it was lost."""
+    caplog.set_level(logging.INFO, logger="voicepipe")
+    async with calling(SpeechServer(closes(1011), good)) as line:
+        await spoken(line, "One.")
+    assert [(record.levelname, record.getMessage().partition(":")[0]) for record in caplog.records] == [
+        ("INFO", "AssemblyAI text-to-speech is connected"),
+        ("WARNING", "text-to-speech was lost"),
+        ("INFO", "AssemblyAI text-to-speech is connected"),
+    ]
 
 
 @pytest.mark.parametrize("code", [1011, 3006])

@@ -20,6 +20,7 @@ from voicepipe.audio.devices.input_lag import Lag
 from voicepipe.audio.devices.portaudio import INPUT_BLOCK_S, PortAudio
 from voicepipe.audio.devices.watch import DeviceWatch, held
 from voicepipe.audio.source import Source
+from voicepipe.core.log import log
 from voicepipe.errors import ConfigurationError
 from voicepipe.events import MicrophoneLost
 
@@ -130,6 +131,7 @@ class MicSource(Source):
             device, self.sample_rate, self._take, self._watch.ended(), may_differ=not self._has_run
         )
         self.sample_rate = stream.sample_rate
+        log.info("the microphone %r is open at %d Hz", device.name, stream.sample_rate)
         self._has_run = True  # from here on the recogniser relies on this rate
         return stream
 

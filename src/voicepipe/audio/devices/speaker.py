@@ -22,6 +22,7 @@ from voicepipe.audio.devices.played_samples import PlayedSamples
 from voicepipe.audio.devices.portaudio import DEVICE_BLOCKS, PortAudio
 from voicepipe.audio.devices.watch import DeviceWatch, held
 from voicepipe.audio.output import BUFFERED_S, Output
+from voicepipe.core.log import log
 from voicepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class Speaker(Output):
         device = chosen(self.device, "output", await card.devices())
         stream = await card.open_output(device, self.sample_rate, self._fill, self._watch.ended())
         self.sample_rate = stream.sample_rate
+        log.info("the loudspeaker %r is open at %d Hz", device.name, stream.sample_rate)
         return stream
 
     def _fill(self, size_bytes: int, latency_s: float) -> bytes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from voicepipe.core.log import log
 from voicepipe.errors import AudioError, VendorError
 from voicepipe.events import AudioDropped, RecogniserLost
 from voicepipe.hearing.endpointing import audio_on_its_way
@@ -130,7 +131,9 @@ class Call:
 
     async def _connect(self) -> Link:
         asked = {"speech_model": self._model, **self._asked()}
-        return await connect(self._url, self._key, self._route, asked, self._rate)
+        link = await connect(self._url, self._key, self._route, asked, self._rate)
+        log.info("%s speech-to-text is connected, with the model %s", VENDOR, self._model)
+        return link
 
     def _asked(self) -> dict[str, JsonValue]:
         return self.parameters.on_the_wire(self._model)

@@ -9,11 +9,11 @@ Source: the vendor's Python SDK 1.8.2 (`streaming/v3/models.py`), read 2026-11-2
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+from voicepipe.core.log import log
 from voicepipe.http.refusals import excerpt
 from voicepipe.vendors.assemblyai.json_values import number, parsed
 from voicepipe.vendors.assemblyai.key import VENDOR
@@ -50,8 +50,6 @@ MANY: Final = 1_000
 
 MOST_REPORTS: Final = 20
 """Log lines for one connection."""
-
-log = logging.getLogger("voicepipe")
 
 
 @cache

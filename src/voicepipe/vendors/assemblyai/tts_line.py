@@ -8,7 +8,6 @@ Rule 3: one task sends everything, so asking and cancelling are synchronous call
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from voicepipe.core.log import log
 from voicepipe.errors import RateLimited, VendorError, VoicepipeError
 from voicepipe.vendors.assemblyai.backoff import Backoff
 from voicepipe.vendors.assemblyai.key import VENDOR
@@ -52,8 +52,6 @@ PATIENCE_S: Final = 4.0
 
 STEADY_S: Final = 5.0
 """A session that is lost before it was this old counts as a failed attempt."""
-
-log = logging.getLogger("voicepipe")
 
 
 class SpeechLine:
@@ -215,6 +213,7 @@ class SpeechLine:
         self._error = None
         while self._waiting:
             protocol.ask(self._waiting.popleft())
+        log.info("%s text-to-speech is connected", VENDOR)
         if protocol.unknown:
             log.warning("%s text-to-speech does not know %s; ignored", VENDOR, ", ".join(protocol.unknown))
         self._announce()

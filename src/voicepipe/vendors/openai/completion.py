@@ -12,12 +12,12 @@ compatible servers.
 from __future__ import annotations
 
 import json
-import logging
 import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
+from voicepipe.core.log import log
 from voicepipe.errors import VendorError
 from voicepipe.flow import CUT_REASONS, ReplyEnd, ReplyState, TextDelta
 from voicepipe.http.refusals import excerpt, failure
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["CompletionParser", "Part", "Unspoken"]
-
-log = logging.getLogger("voicepipe")
 
 
 @dataclass(frozen=True, slots=True)

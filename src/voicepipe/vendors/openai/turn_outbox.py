@@ -60,8 +60,10 @@ class TurnOutbox:
                 return
             case RateLimit():
                 if item.is_near:
-                    left = {"remaining": item.remaining, "limit": item.limit}
-                    self._turn.emit(RateLimitNear(turn_id=self._turn.turn_id, reset_s=item.reset_s, **left))
+                    near = RateLimitNear(
+                        turn_id=self._turn.turn_id, remaining=item.remaining, limit=item.limit, reset_s=item.reset_s
+                    )
+                    self._turn.emit(near)
                 return
             case Unspoken():
                 return

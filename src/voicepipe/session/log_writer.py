@@ -1,0 +1,160 @@
+"""What happens in a session, as lines of the log.
+
+Rule 1: one line an event: INFO for what an operator counts or looks for, DEBUG for the ordinary course of a turn.
+Rule 2: no line holds what the caller, the agent or a tool said; only the logger for transcripts does.
+Rule 3: a line is put together once its level is known to be on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import defaultdict
+from logging import DEBUG, INFO, WARNING
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from voicepipe.core.failures import for_log
+from voicepipe.core.log import SessionLabel, log, transcripts
+from voicepipe.errors import StageError
+from voicepipe.events import (
+    AudioDropped,
+    AudioResumed,
+    AudioStopped,
+    CleanupOverran,
+    EchoIgnored,
+    Event,
+    MicrophoneLost,
+    ModelUsage,
+    RateLimitNear,
+    RecogniserLost,
+    ReplyCut,
+    RequestRetried,
+    SentenceStarted,
+    StructuredDone,
+    StructuredFailed,
+    ToolFinished,
+    ToolStarted,
+    TurnCompleted,
+    TurnEmpty,
+    TurnEnded,
+    TurnFailed,
+    TurnInterrupted,
+    TurnStarted,
+    VoiceTooSlow,
+)
+from voicepipe.flow import EarlyTranscript, SpeechEnded, SpeechStarted, Transcript
+
+if TYPE_CHECKING:
+    from voicepipe.errors import VoicepipeError
+
+__all__ = ["LINES", "LogWriter", "how_left"]
+
+LINES: Final[dict[type[Event], tuple[int, str]]] = {
+    SpeechStarted: (DEBUG, "the caller began to speak"),
+    SpeechEnded: (DEBUG, "the caller stopped speaking"),
+    EarlyTranscript: (DEBUG, "an early transcript came"),
+    Transcript: (DEBUG, "a transcript came"),
+    EchoIgnored: (DEBUG, "a transcript was taken for the agent's own voice"),
+    TurnStarted: (DEBUG, "turn {e.turn_id} began"),
+    SentenceStarted: (DEBUG, "turn {e.turn_id}: a sentence began"),
+    ToolStarted: (DEBUG, "turn {e.turn_id}: the tool {e.name!r} was called as {e.call_id!r}"),
+    ToolFinished: (DEBUG, "turn {e.turn_id}: the call {e.call_id!r} of the tool {e.name!r} ended: {e.status}"),
+    StructuredDone: (DEBUG, "turn {e.turn_id}: {e.result.__class__.__name__} was filled in"),
+    StructuredFailed: (WARNING, "turn {e.turn_id}: {e.error}"),
+    ModelUsage: (DEBUG, "turn {e.turn_id}: {e.model!r} read {e.input_tokens} tokens and wrote {e.output_tokens}"),
+    RequestRetried: (INFO, "turn {e.turn_id}: a request is sent again: {error}"),
+    ReplyCut: (INFO, "turn {e.turn_id}: the reply was cut, and goes on with its tools: {error}"),
+    RateLimitNear: (INFO, "turn {e.turn_id}: {e.remaining} of {e.limit} requests are left"),
+    VoiceTooSlow: (INFO, "turn {e.turn_id}: the voice was {e.behind_s:.2f} s late within a sentence"),
+    TurnCompleted: (INFO, "turn {e.turn_id} completed"),
+    TurnInterrupted: (INFO, "turn {e.turn_id} interrupted"),
+    TurnEmpty: (INFO, "turn {e.turn_id} empty: the model stopped with {e.finish_reason!r}"),
+    TurnFailed: (WARNING, "turn {e.turn_id} failed: {error}"),
+    AudioDropped: (INFO, "{e.seconds:.2f} s of audio were dropped: the recogniser lags behind"),
+    AudioStopped: (INFO, "no audio comes from the source"),
+    AudioResumed: (INFO, "audio comes again, after {e.after_s:.1f} s"),
+    MicrophoneLost: (WARNING, "the microphone was lost: {error}"),
+    RecogniserLost: (WARNING, "the recogniser was lost: {error}"),
+    CleanupOverran: (INFO, "{e.part} takes longer than {e.after_s:g} s to end"),
+}
+"""Level and line of each event. `{e}` is the event, and `{error}` its error without words of the application. What a
+model or a service names is quoted, so that it cannot begin a line of its own."""
+
+
+class LogWriter:
+    """Writes the lines of one session.
+
+    Args:
+        label: Names the session on each line.
+    """
+
+    def __init__(self, label: SessionLabel) -> None:
+        self._label = label
+        self._began_s = anyio.current_time()
+        self._turns = 0
+        self._tools: defaultdict[int, list[str]] = defaultdict(list)  # names, by the turn that called them
+
+    def began(self) -> None:
+        """Log that the session has begun, and its facts."""
+        facts = ", ".join(f"{name}={value!r}" for name, value in self._label.facts.items())
+        self._write(INFO, f"began ({facts})" if facts else "began")
+
+    def ended(self, reason: str) -> None:
+        """Log that the session has ended, and why; of an error its first line, because the error is raised."""
+        lasted_s, why = anyio.current_time() - self._began_s, reason.partition("\n")[0]
+        self._write(INFO, f"ended after {lasted_s:.1f} s and {self._turns} turns: {why}")
+
+    def write(self, event: Event) -> None:
+        """Log an event."""
+        level, line = _line_of(type(event))
+        if isinstance(event, TurnStarted):
+            self._turns += 1
+        elif isinstance(event, ToolStarted):
+            self._tools[event.turn_id].append(event.name)
+        if log.isEnabledFor(level):
+            error: VoicepipeError | None = getattr(event, "error", None)
+            line = line.format(e=event, error=for_log(error) if error else "")
+            if isinstance(event, TurnEnded):
+                line = self._with_figures(line, event)
+            foreign = event.error if isinstance(event, StructuredFailed) else None
+            self._write(level, line, foreign if isinstance(foreign, StageError) else None)
+        if isinstance(event, TurnEnded):
+            self._tools.pop(event.turn_id, None)
+        if 0 < transcripts.level <= DEBUG:
+            self._write_words(event)
+
+    def _with_figures(self, line: str, turn: TurnEnded) -> str:
+        """Return a line with what an operator counts at the end of its first line; a traceback may follow."""
+        waited_us, tools = turn.timeline.waited_us, self._tools.get(turn.turn_id, ())
+        figures = [f"answered after {waited_us / 1e3:.0f} ms"] if waited_us is not None else []
+        figures += [f"heard {turn.heard_s:.2f} s", *([f"called {', '.join(tools)}"] if tools else [])]
+        first, newline, traceback = line.partition("\n")
+        return f"{first} ({', '.join(figures)}){newline}{traceback}"
+
+    def _write(self, level: int, line: str, error: Exception | None = None) -> None:
+        with self._label.on_records():
+            log.log(level, line, exc_info=error)
+
+    def _write_words(self, event: Event) -> None:
+        with self._label.on_records():
+            if isinstance(event, Transcript):
+                transcripts.debug("the caller said %r", event.text)
+            elif isinstance(event, TurnEnded):
+                transcripts.debug("turn %d: the caller heard %r", event.turn_id, event.heard)
+
+
+def how_left() -> str:
+    """Return how a session's block is being left; for use in a `finally` around it."""
+    error = sys.exception()
+    if error is None:
+        return "its block ended"
+    return (
+        "it was cancelled" if isinstance(error, asyncio.CancelledError) else f"its block raised {type(error).__name__}"
+    )
+
+
+def _line_of(kind: type[Event]) -> tuple[int, str]:
+    """Return level and line of an event, also of a class that an application derived from ours."""
+    return next(LINES[base] for base in kind.__mro__ if base in LINES)
