@@ -98,7 +98,7 @@ async def serve(agent: vp.Pipeline, address: str = "127.0.0.1", port: int = 0) -
 def scripted_agent() -> vp.Pipeline:
     """Return an agent with a scripted recogniser, model and voice: times are seconds of the caller's audio."""
     ears = ScriptedRecogniser(sample_rate=8_000)
-    ears.says("Where is my parcel?", at_s=1.5).interrupts(at_s=2.5, for_s=0.5).says("Thanks, that will do.", at_s=3.3)
+    ears.says("Where is my parcel?", at_s=1.5).coughs(at_s=2.5, for_s=0.5).says("Thanks, that will do.", at_s=3.3)
     replies = [
         Says("It left Lyon on Monday, was in Paris on Tuesday, and it is on the road to you since."),
         Says("Bye!"),

@@ -76,7 +76,7 @@ async def serve(agent: vp.Pipeline, address: str = "127.0.0.1", port: int = 0) -
 
 def scripted_agent() -> vp.Pipeline:
     """Return an agent with a scripted recogniser, model and voice: times are seconds of the caller's audio."""
-    ears = ScriptedRecogniser().says("Tell me a story.", at_s=1.0).interrupts(at_s=2.0).says("Enough!", at_s=3.2)
+    ears = ScriptedRecogniser().says("Tell me a story.", at_s=1.0).coughs(at_s=2.0).says("Enough!", at_s=3.2)
     replies = [Says("Once upon a time there was a queue that had no end, and so it had no beginning."), Says("Bye!")]
     voice = ScriptedVoice(character_s=0.05, sample_rate=RATE)
     return vp.Pipeline(vp.STTStage(ears), ScriptedModel(replies), vp.SentenceChunker(), voice)

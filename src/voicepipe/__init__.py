@@ -12,7 +12,8 @@ from voicepipe.audio.output import ClockedOutput, Output, PullOutput
 from voicepipe.audio.remote.paced import PacedOutput, PacingStatistics
 from voicepipe.audio.source import PushSource, Source
 from voicepipe.audio.wav import WavOutput, WavSource, read_wav, write_wav
-from voicepipe.conversation.turn import Turn, TurnState
+from voicepipe.conversation.turn import Turn
+from voicepipe.conversation.turn_state import TurnState
 from voicepipe.core.call_settings import CallSettings
 from voicepipe.core.channel import Channel, ChannelStatistics, Inbox, Outbox
 from voicepipe.core.part import Part
@@ -60,8 +61,20 @@ from voicepipe.events import (
     TurnStarted,
     VoiceTooSlow,
 )
+from voicepipe.floor_events import (
+    Backchannel,
+    CallLimit,
+    Idle,
+    Monologue,
+    MonologueCut,
+    Paused,
+    Released,
+    Resumed,
+    Withheld,
+)
 from voicepipe.flow import (
     AudioFrame,
+    Digit,
     EarlyTranscript,
     Hearing,
     ReplyEnd,
@@ -92,7 +105,7 @@ from voicepipe.text.sentences import SentenceSplitter
 from voicepipe.timeline import Timeline
 from voicepipe.tools.tool import Tool, ToolContext, tool
 from voicepipe.tools.toolbox import Toolbox
-from voicepipe.turntaking.policy import TurnRules
+from voicepipe.turntaking.rules import TurnRules
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
 from voicepipe.vendors.assemblyai.tts import AssemblyAITTS
@@ -114,6 +127,8 @@ __all__ = [
     "AudioResumed",
     "AudioStopped",
     "AuthenticationError",
+    "Backchannel",
+    "CallLimit",
     "CallSettings",
     "Channel",
     "ChannelStatistics",
@@ -122,6 +137,7 @@ __all__ = [
     "Completion",
     "ConfigurationError",
     "Deadlines",
+    "Digit",
     "EarlyTranscript",
     "EchoIgnored",
     "EspeakTTS",
@@ -129,6 +145,7 @@ __all__ = [
     "Hearing",
     "History",
     "Host",
+    "Idle",
     "Inbox",
     "IncompleteReply",
     "LLMStreamStage",
@@ -139,12 +156,15 @@ __all__ = [
     "MissingExtra",
     "Model",
     "ModelUsage",
+    "Monologue",
+    "MonologueCut",
     "OpenAITTS",
     "Outbox",
     "Output",
     "PacedOutput",
     "PacingStatistics",
     "Part",
+    "Paused",
     "Pipeline",
     "PocketsphinxRecogniser",
     "PreparedAudio",
@@ -154,12 +174,14 @@ __all__ = [
     "RateLimited",
     "Recogniser",
     "RecogniserLost",
+    "Released",
     "ReplyCut",
     "ReplyEnd",
     "ReplyPart",
     "ReplyState",
     "Request",
     "RequestRetried",
+    "Resumed",
     "STTStage",
     "Said",
     "Saying",
@@ -211,6 +233,7 @@ __all__ = [
     "WavOutput",
     "WavSource",
     "Window",
+    "Withheld",
     "Word",
     "WordMark",
     "audio",

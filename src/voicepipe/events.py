@@ -10,6 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from voicepipe.floor_events import (
+    Backchannel,
+    CallLimit,
+    Idle,
+    Monologue,
+    MonologueCut,
+    Paused,
+    Released,
+    Resumed,
+    Withheld,
+)
 from voicepipe.flow import Hearing, Stamped
 
 if TYPE_CHECKING:
@@ -189,7 +200,14 @@ class TurnCompleted(TurnEnded):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnInterrupted(TurnEnded):
-    """The reply was cut short, by the caller or by `Session.interrupt`."""
+    """The reply was cut short, by the caller or by `Session.interrupt`.
+
+    Attributes:
+        joined: Whether the turn was taken back, because the caller went on before they had heard an answer: its words
+            are the beginning of the next turn's, and the history keeps nothing of it.
+    """
+
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,6 +362,15 @@ class RateLimitNear(Stamped):
 
 Event: TypeAlias = (
     Hearing
+    | Backchannel
+    | Withheld
+    | Released
+    | Paused
+    | Resumed
+    | Idle
+    | Monologue
+    | MonologueCut
+    | CallLimit
     | TurnStarted
     | SentenceStarted
     | VoiceTooSlow

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CUT_REASONS",
+    "KEYS",
     "AudioFrame",
+    "Digit",
     "EarlyTranscript",
     "Hearing",
     "ReplyEnd",
@@ -141,7 +143,22 @@ class Transcript(Stamped):
     words: tuple[Word, ...] = ()
 
 
-Hearing: TypeAlias = SpeechStarted | SpeechEnded | EarlyTranscript | Transcript
+KEYS: Final = "0123456789*#ABCD"
+"""The keys of a telephone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digit(Stamped):
+    """The caller pressed a key of their telephone (DTMF).
+
+    Attributes:
+        key: One of `KEYS`.
+    """
+
+    key: str
+
+
+Hearing: TypeAlias = SpeechStarted | SpeechEnded | EarlyTranscript | Transcript | Digit
 """What a recogniser reports."""
 
 # --- replying: from the model to the output ---------------------------------------------------------------------------

@@ -17,6 +17,7 @@ CONTRIBUTIONS: Final = {
     "speech_ended": "speech",
     "endpoint": "silence",
     "transcript": "stt",
+    "committed": "patience",
     "turn_started": "turn",
     "llm_request": "request",
     "llm_first_token": "llm",
@@ -24,9 +25,12 @@ CONTRIBUTIONS: Final = {
     "tools_done": "tools",
     "first_sentence": "sentence",
     "tts_first_audio": "tts",
+    "released": "withheld",
     "first_frame": "output",
 }
 """What the time *up to* a mark was spent on. A turn may pass a mark several times (`llm_request` after each tool)."""
+
+HEARD: Final = ("endpoint", "transcript")
 
 
 class Timeline:
@@ -37,6 +41,7 @@ class Timeline:
     | speech_ended | the caller's last speech sample |
     | endpoint | the end of the caller's turn was decided (so *silence* is the silence waited for) |
     | transcript | the final transcript arrived (*stt*) |
+    | committed | it was certain that the caller does not go on (*patience*); without a wait there is no such mark |
     | turn_started | the reply was started (*turn*) |
     | llm_request, llm_request_2 ... | a request to the model was about to be sent (*request*) |
     | llm_first_token | the reply's first text arrived (*llm*) |
@@ -44,6 +49,7 @@ class Timeline:
     | tools_done, tools_done_2 ... | their results were there (*tools*) |
     | first_sentence | the first sentence was handed to TTS (*sentence*) |
     | tts_first_audio | its first audio arrived (*tts*) |
+    | released | a sound of the caller's that had held up the reply was over (*withheld*) |
     | first_frame | the first frame was handed to the output (*output*) |
     | ended | the turn ended |
     """
@@ -98,10 +104,11 @@ class Timeline:
         if waited is None:
             return {}
         start, end = self._marks["speech_ended"], self._marks["first_frame"]
-        # Marks of the same microsecond stay in the order in which they were set.
+        # Marks of the same microsecond stay in the order in which they were set. But a draft may begin with the very
+        # transcript that ends the caller's turn, and its marks are set when it is committed.
         ordered = sorted(
             ((us, base) for name, us in self._marks.items() if (base := _base(name)) in CONTRIBUTIONS),
-            key=lambda mark: mark[0],
+            key=lambda mark: (mark[0], mark[1] not in HEARD),
         )
         spent: dict[str, int] = {}
         before = start

@@ -143,6 +143,10 @@ class Meter:
     """A lease of which a test says how much was played."""
 
     played_s = silent_s = 0.0
+    is_held = False
+
+    async def wait_released(self) -> None:
+        raise NotImplementedError
 
     async def write(self, pcm: bytes) -> None:
         raise NotImplementedError

@@ -136,7 +136,7 @@ async def test_arguments_that_may_have_been_cut_do_not_run(reason: str) -> None:
 async def test_a_draft_goes_on_too() -> None:
     """In a draft the writing call of a broken reply runs after the commit, once, and the turn goes on with it."""
     booked: list[str] = []
-    user = vp.testing.ScriptedUser().guesses("Book it", at_s=0.0).says("Book it", at_s=1.0).hangs_up(at_s=3.0)
+    user = vp.testing.ScriptedUser().guesses("Book it", at_s=0.0).says("Book it.", at_s=1.0).hangs_up(at_s=3.0)
     model = PieceModel([call("Rome"), RESET], [TextDelta("Booked."), END])
     row = Row(model, [booking(booked)], user)
     async with row.session() as session:

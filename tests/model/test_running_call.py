@@ -152,7 +152,7 @@ async def test_a_draft_does_not_say_the_words_before_its_commit() -> None:
 
 async def test_a_draft_s_waiting_is_not_the_tool_s() -> None:
     """The time in a draft does not count for a writing tool, which starts with the commit."""
-    user = ScriptedUser().guesses("Write it down", at_s=0.0).says("Write it down", at_s=1.5).hangs_up(at_s=9.0)
+    user = ScriptedUser().guesses("Write it down", at_s=0.0).says("Write it down.", at_s=1.5).hangs_up(at_s=9.0)
     row, _ = scripted([Calls("note", {}), DONE], slow("note", 0.2, effect="write"), user=user)
     async with row.session() as session:
         await session.ended.wait()
@@ -536,7 +536,7 @@ async def test_a_refusal_keeps_a_call_from_running() -> None:
 async def test_a_question_nobody_heard_is_asked_again() -> None:
     """A caller who speaks before any of the question was heard has not agreed."""
     booked: list[int] = []
-    user = ScriptedUser().says("A table for two", at_s=0.0).says("And yes", at_s=0.5).hangs_up(at_s=9.0)
+    user = ScriptedUser().says("A table for two.", at_s=0.0).says("And yes.", at_s=0.5).hangs_up(at_s=9.0)
     row, _ = scripted(asks_then_books, booking(booked), user=user)
     row.voice = ScriptedVoice(first_audio_s=1.0, character_s=0.1)
     async with row.session() as session:
@@ -550,9 +550,9 @@ async def test_a_draft_neither_asks_nor_agrees() -> None:
     booked: list[int] = []
     user = (
         ScriptedUser()
-        .says("A table for two", at_s=0.0)
+        .says("A table for two.", at_s=0.0)
         .guesses("Yes", at_s=1.0)
-        .says("Yes, do", at_s=1.2)  # the draft is rolled back
+        .says("Yes, do.", at_s=1.2)  # the draft is rolled back
         .hangs_up(at_s=9.0)
     )
     row, model = scripted(asks_then_books, booking(booked), user=user)
@@ -605,7 +605,7 @@ async def test_a_tool_that_was_removed_meanwhile_does_not_run() -> None:
         booked.append(seats)
         return "booked"
 
-    user = ScriptedUser().guesses("Book", at_s=0.0).says("Book", at_s=1.0).hangs_up(at_s=5.0)
+    user = ScriptedUser().guesses("Book", at_s=0.0).says("Book.", at_s=1.0).hangs_up(at_s=5.0)
     row, _ = scripted([Calls("book", {"seats": 2}), DONE], book, user=user)
     async with row.session() as session:
         await anyio.sleep(0.5)

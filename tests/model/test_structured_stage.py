@@ -436,7 +436,7 @@ async def test_a_draft_that_is_dropped_leaves_no_trace(
 ) -> None:
     """A roll-back cancels the question silently: no event, no call, no line in the log."""
     llm, results = Classifier(answer, after_s=after_s), Results()
-    row = Row(make(llm, results), user=ScriptedUser().guesses("Can", at_s=0.0).hangs_up(at_s=9))
+    row = Row(make(llm, results), user=ScriptedUser().guesses("Can", at_s=0.0).hangs_up(at_s=4))
     async with row.session() as session:
         await anyio.sleep(1)
         session.interrupt()

@@ -537,7 +537,7 @@ async def test_a_plain_function_runs_in_a_thread(anyio_backend: str) -> None:
 @pytest.mark.parametrize(("effect", "done_s"), [("write", 1.1), ("read", 1.0)])
 async def test_in_a_draft_only_reading_tools_run(effect: str, done_s: float) -> None:
     """A draft's reading tool runs before the commit and is reported with it; a writing tool begins with the commit."""
-    user = ScriptedUser().guesses("Book it", at_s=0.2).says("Book it", at_s=1.0).hangs_up(at_s=3.0)
+    user = ScriptedUser().guesses("Book it", at_s=0.2).says("Book it.", at_s=1.0).hangs_up(at_s=3.0)
     row, _ = scripted([Calls("book", {}), DONE], sleeper("book", 0.1, effect=effect), user=user)
     async with row.session() as session:
         await session.ended.wait()
@@ -548,7 +548,7 @@ async def test_in_a_draft_only_reading_tools_run(effect: str, done_s: float) -> 
 
 async def test_a_writing_tool_of_a_dropped_draft_never_runs() -> None:
     """A wrong guess of the caller's words has no effect: only the call for the final words runs."""
-    user = ScriptedUser().guesses("Book it", at_s=0.2).says("Book it not", at_s=1.0).hangs_up(at_s=3.0)
+    user = ScriptedUser().guesses("Book it", at_s=0.2).says("Book it not.", at_s=1.0).hangs_up(at_s=3.0)
     row, _ = scripted([Calls("book", {}), Calls("book", {}), DONE], sleeper("book", 0.1, effect="write"), user=user)
     async with row.session() as session:
         await session.ended.wait()
@@ -558,7 +558,7 @@ async def test_a_writing_tool_of_a_dropped_draft_never_runs() -> None:
 
 async def test_a_dropped_draft_leaves_no_event() -> None:
     """The tools of a draft that is dropped are not reported."""
-    user = ScriptedUser().guesses("Look", at_s=0.2).says("Look away", at_s=1.0).hangs_up(at_s=3.0)
+    user = ScriptedUser().guesses("Look", at_s=0.2).says("Look away.", at_s=1.0).hangs_up(at_s=3.0)
     row, _ = scripted([Calls("look", {}), DONE], sleeper("look", 9.0), user=user)
     async with row.session() as session:
         await session.ended.wait()

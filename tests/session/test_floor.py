@@ -54,7 +54,7 @@ def booking(seconds: float, **options: Any) -> Any:
 
 async def test_a_result_that_comes_late_is_told() -> None:
     """The caller asks during the booking and is answered; when it is done the model is asked once more, and speaks."""
-    user = ScriptedUser().says("Book it", at_s=0.0).says("Still there?", at_s=2.0).hangs_up(at_s=9.0)
+    user = ScriptedUser().says("Book it.", at_s=0.0).says("Still there?", at_s=2.0).hangs_up(at_s=9.0)
     row, model = scripted([Calls("book", {}), WAIT, BOOKED], booking(4.2), user=user)
     async with row.session() as session:
         await session.ended.wait()
@@ -68,9 +68,9 @@ async def test_a_result_that_comes_late_is_told() -> None:
     assert model.requests[-1].messages[-1].role == "user"
     # The note is nowhere in the history: the caller did not say it.
     assert [message.text for message in session.history if isinstance(message, UserMessage)] == [
-        "Book it", "Still there?",
+        "Book it.", "Still there?",
     ]  # fmt: skip
-    assert [event.user_text for event in row.reported(vp.TurnStarted)] == ["Book it", "Still there?", ""]
+    assert [event.user_text for event in row.reported(vp.TurnStarted)] == ["Book it.", "Still there?", ""]
 
 
 async def test_it_is_told_after_a_timeout_too() -> None:
@@ -124,7 +124,8 @@ async def test_it_is_told_once_nobody_speaks() -> None:
 @pytest.mark.parametrize("says", ["Hello?", ""])
 async def test_it_waits_while_the_caller_speaks(says: str) -> None:
     """While the caller speaks the model is not asked: their words bring the result along, a noise only delays it."""
-    user = ScriptedUser().says("Book it", at_s=0.0).interrupts(at_s=1.0, for_s=2.0).hangs_up(at_s=9.0)
+    user = ScriptedUser().says("Book it.", at_s=0.0).coughs(at_s=1.0, for_s=2.0).guesses("so", at_s=1.3, stable=False)
+    user.hangs_up(at_s=9.0)
     if says:
         user.says(says, at_s=3.5)
     row, model = scripted([Calls("book", {}), BOOKED, DONE], booking(2.0), user=user)
@@ -145,7 +146,7 @@ async def test_it_waits_while_the_caller_speaks(says: str) -> None:
 
 async def test_words_that_come_with_the_result_are_answered_first() -> None:
     """If the caller speaks in the very step in which the result comes, their turn tells it."""
-    user = ScriptedUser().says("Book it", at_s=0.0).says("Well?", at_s=2.0).hangs_up(at_s=9.0)
+    user = ScriptedUser().says("Book it.", at_s=0.0).says("Well?", at_s=2.0).hangs_up(at_s=9.0)
     row, model = scripted([Calls("book", {}), WAIT, BOOKED], booking(2.0, timeout_s=1.0), user=user)
     async with row.session() as session:
         await session.ended.wait()
@@ -159,9 +160,10 @@ class Ears(vp.SessionStage[Never, vp.Hearing]):
     """Reports when speech begins and what is understood, and never that it ended."""
 
     async def run(self, inbox: vp.Inbox[Never], outbox: vp.Outbox[vp.Hearing], session: vp.Session) -> None:
-        await outbox.send(vp.Transcript("Book it", 0.0, 0.0))
+        await outbox.send(vp.Transcript("Book it.", 0.0, 0.0))
         await anyio.sleep(1.0)
         await outbox.send(vp.SpeechStarted(at_s=1.0))
+        await outbox.send(vp.EarlyTranscript("uh", stable=False))
         await anyio.sleep(3.0)
         await outbox.send(vp.EarlyTranscript("uh", stable=False))
         await anyio.sleep_forever()
@@ -181,8 +183,8 @@ async def test_speech_that_never_ends_is_none() -> None:
 
 async def test_a_request_that_holds_the_result_tells_it() -> None:
     """If the caller's own turn is asked after the result has come, the model is not asked again."""
-    user = ScriptedUser().says("Book it", at_s=0.0).interrupts(at_s=1.0, for_s=3.0).says("Well?", at_s=3.9)
-    user.hangs_up(at_s=9.0)
+    user = ScriptedUser().says("Book it.", at_s=0.0).coughs(at_s=1.0, for_s=3.0).guesses("so", at_s=1.3, stable=False)
+    user.says("Well?", at_s=3.9).hangs_up(at_s=9.0)
     row, model = scripted([Calls("book", {}), BOOKED], booking(2.0), user=user)
     async with row.session() as session:
         await session.ended.wait()
@@ -195,9 +197,10 @@ async def test_a_draft_that_is_dropped_has_told_nothing() -> None:
     """A draft's request holds the result, but the draft is dropped: the result is still to be told."""
     user = (
         ScriptedUser()
-        .says("Book it", at_s=0.0)
-        .interrupts(at_s=1.0, for_s=5.0)
-        .guesses("Well", at_s=3.0)
+        .says("Book it.", at_s=0.0)
+        .coughs(at_s=1.0, for_s=5.0)
+        .guesses("so", at_s=1.3, stable=False)
+        .guesses("Well then", at_s=2.0)
         .says("...", at_s=4.0)  # no word: the draft is dropped
         .hangs_up(at_s=9.0)
     )
@@ -205,7 +208,7 @@ async def test_a_draft_that_is_dropped_has_told_nothing() -> None:
     async with row.session() as session:
         await session.ended.wait()
 
-    assert model.requests[1].last_user_text == "Well"
+    assert model.requests[1].last_user_text == "Well then"
     assert results(model.requests[1]) == ['{"untrusted_result":"book ended"}']
     assert len(notes(model)) == 1
     assert [text for at_s, text in row.voice.sentences if at_s >= 4.0] == ["It is booked."]

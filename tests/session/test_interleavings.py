@@ -115,7 +115,7 @@ class Record:
     Attributes:
         given: Words by the number of what they were written for: each is unique, so that its sound can be recognised.
         runs: The tools that ran: call id and argument.
-        dead_at_flush: For each flush, how many frames had been written and how many sentences had begun.
+        dead_at_flush: For each flush its time, how many frames had been written, and how many sentences had begun.
         texts: Sentences in the order in which they were synthesised, from number 1.
         turn_of: The turn in which a word is said.
         sayings: What the application and its tools had said.
@@ -125,7 +125,7 @@ class Record:
     chance: Random
     given: int = 0
     runs: list[tuple[str, str, object]] = field(default_factory=list[tuple[str, str, object]])
-    dead_at_flush: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    dead_at_flush: list[tuple[float, int, int]] = field(default_factory=list[tuple[float, int, int]])
     asked: list[ChatRequest] = field(default_factory=list[ChatRequest])
     requests: int = 0
     texts: list[str] = field(default_factory=lambda: [""])
@@ -295,7 +295,7 @@ class Output(RecordingOutput):
 
     def flush(self) -> None:
         super().flush()
-        self._notes.dead_at_flush.append((len(self.written), len(self._notes.texts)))
+        self._notes.dead_at_flush.append((anyio.current_time(), len(self.written), len(self._notes.texts)))
 
 
 class Crashes(vp.Stage[vp.Sentence, vp.Sentence]):
@@ -543,15 +543,18 @@ def sounds(pcm: bytes) -> list[Sound]:
     """Return what can be heard in audio."""
     found: list[Sound] = []
     end = 0
+    was_paused = False
     for value, run in groupby(memoryview(pcm).cast("h")):
         length = sum(1 for _ in run)
         end += length
+        was_paused |= not value and length > 0.4 * RATE  # then a word that was cut is said again
         # One missing sample is rounding, in the output as in the record of what was heard.
         text = chr(value % 128) * ((length + 1) // CHARACTER_SAMPLES)
-        if value and found and found[-1].number == value // 128:
+        if value and found and found[-1].number == value // 128 and not was_paused:
             found[-1] = Sound(value // 128, found[-1].text + text, end)
         elif value:
             found.append(Sound(value // 128, text, end))
+        was_paused = was_paused and not value
     return found
 
 
@@ -562,7 +565,12 @@ def check_heard(outcome: Outcome, record: Record) -> None:
     heard = [word for message in replies for word in WORD.findall(message.heard)]
     places = iter([word for sound in played for word in WORD.findall(sound.text)])
     assert [word for word in heard if word not in places] == []  # in the order in which they were played
-    for at, sentences in record.dead_at_flush:
+    cut_at = {
+        round(turn.timeline.ended, 5) for turn in record.turn_of.values() if turn.state is vp.TurnState.INTERRUPTED
+    }
+    for at_s, at, sentences in record.dead_at_flush:
+        if round(at_s, 5) not in cut_at:
+            continue  # a pause: what was not heard is played again
         after = sounds(b"".join(pcm for _, pcm in outcome.output.written[at:]))
         assert [sound for sound in after if sound.number < sentences] == []
     for sound in played:

@@ -53,7 +53,7 @@ async def call(**given: Any) -> None:
         ScriptedUser()
         .says("A table for canary-caller.", at_s=0.0)
         .says("And now?", at_s=3.0)
-        .interrupts(at_s=3.6)
+        .guesses("so", at_s=3.9, stable=False)
         .says("Hello?", at_s=4.5)
         .hangs_up(at_s=9.0)
     )

@@ -647,7 +647,7 @@ class Sayer(vp.Recogniser):
 @pytest.mark.parametrize(
     ("item", "words"),
     [
-        ("Hello.", "must send SpeechStarted or SpeechEnded or EarlyTranscript or Transcript, not str"),
+        ("Hello.", "must send SpeechStarted or SpeechEnded or EarlyTranscript or Transcript or Digit, not str"),
         (vp.SpeechStarted(at_s=float("nan")), "sent a SpeechStarted whose at_s is not a number of seconds, but nan"),
         (vp.Transcript("Hi.", 1.0, float("inf")), "sent a Transcript whose endpoint_s is not a number of seconds"),
     ],

@@ -52,7 +52,7 @@ async def test_texts_are_awaited_in_the_order_in_which_they_are_said() -> None:
 
 async def test_an_interruption_says_how_much_was_heard_and_what_was_dropped() -> None:
     """The text that was being said is heard in part; the one that waited has no turn."""
-    user = ScriptedUser().interrupts(at_s=0.2)  # counts after 0.3 s: at 0.05 s a character "One two" has been heard
+    user = ScriptedUser().guesses("stop", at_s=0.5, stable=False)  # at 0.05 s a character "One two" has been heard
     async with agent(user=user).session() as session:
         current, waiting = session.say("One two three four."), session.say("Five.")
         said, dropped = await current, await waiting
@@ -158,11 +158,11 @@ async def test_it_works_with_what_takes_awaitables() -> None:
 
 async def test_a_text_behind_a_draft_waits_for_it() -> None:
     """A draft has the floor until it is committed or expires; the text follows."""
-    user = ScriptedUser().guesses("Weather?", at_s=0.0)
+    user = ScriptedUser().guesses("Weather?", at_s=0.0).says("...", at_s=4.9)
     async with agent(Says("Sunny."), user=user).session() as session:
         await anyio.sleep(1.0)
         assert (await session.say("One moment.")).is_whole
-    assert round(anyio.current_time(), 6) == 5.55  # the draft expires after 5 s
+    assert round(anyio.current_time(), 6) == 5.45  # the words were none
 
 
 # --- where it cannot be awaited ---------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def echo(*, until_s: float = 1.6) -> ScriptedUser:
     """What a recogniser reports of the greeting, which can be heard from 0.0 to 1.5 s."""
     return (
         ScriptedUser()
-        .interrupts(at_s=0.15, for_s=until_s - 0.15)
+        .coughs(at_s=0.15, for_s=until_s - 0.15)
         .guesses("we are open", at_s=0.8)
         .guesses("we are open from line to five", at_s=1.5)
         .says("we are open from line to five", at_s=2.0, silence_s=0.4)
@@ -66,7 +66,7 @@ async def test_without_the_guard_it_interrupts_and_answers_itself() -> None:
 
 async def test_the_caller_can_interrupt_with_words() -> None:
     """A word that the agent does not say itself interrupts it at once, and is answered."""
-    user = ScriptedUser().interrupts(at_s=0.15).guesses("stop", at_s=0.5).says("stop", at_s=1.0).hangs_up(at_s=4.0)
+    user = ScriptedUser().coughs(at_s=0.15).guesses("stop", at_s=0.5).says("stop", at_s=1.0).hangs_up(at_s=4.0)
     assert outcomes(await hold(user)) == [
         ("TurnInterrupted", "", "We are"),
         ("TurnCompleted", "stop", "It is twelve euros."),

@@ -317,7 +317,7 @@ async def test_a_stage_in_front_that_hangs_does_not_hold_its_turn() -> None:
 @pytest.mark.parametrize("words", ["", "Wait!"])
 async def test_last_words_are_heard_to_their_end(words: str) -> None:
     """After `end(after_reply=True)` neither a cough nor the caller's words interrupt the goodbye."""
-    user = ScriptedUser().says("Bye", at_s=0.0).interrupts(at_s=0.5)
+    user = ScriptedUser().says("Bye.", at_s=0.0).coughs(at_s=0.5)
     if words:
         user.says(words, at_s=1.0, speech_s=0.4)
     agent = row(ScriptedModel([Says("Good-bye, and thank you for calling.")]), user=user)

@@ -30,7 +30,7 @@ from voicepipe.audio.output import Output
 from voicepipe.flow import AudioFrame, Hearing
 from voicepipe.session.wiring import compiled
 from voicepipe.testing import RecordingOutput, ScriptedModel, ScriptedRecogniser, ScriptedUser, ScriptedVoice
-from voicepipe.turntaking.policy import TurnRules as Rules
+from voicepipe.turntaking.rules import TurnRules as Rules
 
 
 class Redact(Stage[Sentence, Sentence]):

@@ -96,7 +96,7 @@ async def test_another_rate_is_resampled() -> None:
 async def test_an_interruption_is_exact_and_history_goes_by_what_was_played() -> None:
     """Interrupted at 0.5 s of 1 s, half of the characters count as heard, in whole words: the length is known."""
     output = RecordingOutput(RATE)
-    user = ScriptedUser().interrupts(at_s=0.2)  # counts after 0.3 s
+    user = ScriptedUser().guesses("stop", at_s=0.5, stable=False)
     result = await said(output, vp.PreparedAudio(WELCOME, RATE), user=user)
     assert (result.heard, result.is_whole) == ("One two", False)
     assert output.played_s == 0.5
@@ -109,7 +109,7 @@ async def test_word_marks_make_it_exact() -> None:
     output = RecordingOutput(RATE)
     marks = [vp.WordMark(char_end=3, end_s=0.1), vp.WordMark(char_end=13, end_s=0.45)]
     audio = vp.PreparedAudio([*marks, WELCOME], RATE)
-    result = await said(output, audio, user=ScriptedUser().interrupts(at_s=0.2))
+    result = await said(output, audio, user=ScriptedUser().guesses("stop", at_s=0.5, stable=False))
     assert result.heard == "One two three"
 
 

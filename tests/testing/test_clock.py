@@ -353,7 +353,7 @@ def test_the_same_script_gives_the_same_events_twice() -> None:
     """A conversation with an early guess, a barge-in and a hang-up is the same each time it is played."""
 
     async def call() -> list[tuple[float, str]]:
-        user = ScriptedUser().guesses("hello", at_s=0.3).says("Hello!", at_s=0.5, speech_s=0.2).interrupts(at_s=1.15)
+        user = ScriptedUser().guesses("hello", at_s=0.3).says("Hello!", at_s=0.5, speech_s=0.2).coughs(at_s=1.15)
         agent = Pipeline(
             user.says("And now?", at_s=2.5).hangs_up(at_s=4.0),
             ScriptedModel(

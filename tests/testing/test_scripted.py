@@ -59,7 +59,7 @@ def row(
 async def test_a_caller_says_what_the_script_says() -> None:
     """Each line of the script takes effect at its time, even if it was not written in order."""
     user = ScriptedUser().hangs_up(at_s=6.0).says("Hello?", at_s=1.5, speech_s=0.4, silence_s=0.3)
-    user.guesses("hel", at_s=1.0, stable=False).interrupts(at_s=4.0, for_s=0.5)
+    user.guesses("hel", at_s=1.0, stable=False).coughs(at_s=4.0, for_s=0.5)
     heard = [(at_s, event) for at_s, event in await told(row(user, Says("Yes."))) if isinstance(event, HEARD)]
     assert heard == [
         (0.8, SpeechStarted(at_s=0.8)),
@@ -212,7 +212,7 @@ async def test_a_voice_remembers_what_it_was_asked() -> None:
 async def test_a_loudspeaker_remembers_frames_and_spans() -> None:
     """After the session, the output has which frames were written when, and when there was sound."""
     output = RecordingOutput(8_000)
-    user = ScriptedUser().says("Go.", at_s=0.5).interrupts(at_s=0.6).hangs_up(at_s=2.0)
+    user = ScriptedUser().says("Go.", at_s=0.5).guesses("stop", at_s=0.9).hangs_up(at_s=2.0)
     events = await told(row(user, Says("Ten chars."), voice=ScriptedVoice(sample_rate=8_000)), output=output)
     assert output.spans() == [(0.5, 0.9)]
     assert output.written_after(0.9) == []

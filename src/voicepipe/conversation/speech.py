@@ -124,6 +124,27 @@ class Speech:
             if self.lease is not None:
                 await self.lease.wait_played()
 
+    def word_start_s(self, played_s: float) -> float | None:
+        """Return where the word begins of which `played_s` is a part; None where that is not known.
+
+        The word after the last one that was played whole: that is where a paused reply goes on.
+        """
+        for sentence in reversed(self._sentences):
+            into_s = played_s - sentence.start_s
+            if into_s < 0:
+                continue
+            if sentence.is_whole and into_s >= sentence.duration_s - 2.5e-6:
+                return played_s
+            if not sentence.marks or sentence.has_wrong_marks:
+                return None
+            ends = (end_s for _, end_s in sentence.marks if end_s <= into_s + 2.5e-6)
+            return sentence.start_s + max(ends, default=0.0)
+        return 0.0
+
+    def begins_at(self, at_s: float) -> bool:
+        """Return whether a sentence begins there."""
+        return any(sentence.start_s == at_s for sentence in self._sentences)
+
     def heard(self) -> dict[int, str]:
         """Return what has been heard so far, by segment."""
         return self.heard_until(self.played_s)

@@ -7,12 +7,12 @@ Rule 2: only the methods of `Turn` change a turn, and only the table moves its s
 from __future__ import annotations
 
 from contextlib import contextmanager
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 import anyio
 
 from voicepipe.conversation.speech import Speech
+from voicepipe.conversation.turn_state import TRANSITIONS, Step, TurnState
 from voicepipe.events import (
     CleanupOverran,
     TurnCompleted,
@@ -34,42 +34,13 @@ if TYPE_CHECKING:
     from voicepipe.events import Event
     from voicepipe.flow import Sentence, Transcript
 
-__all__ = ["TRANSITIONS", "Turn", "TurnState"]
+__all__ = ["Turn"]
+
+PROCESSING_S: Final = 0.005
+"""What it takes at most to begin a turn: only longer waits are patience."""
 
 CLEANUP_S: Final = 0.5
 """A part that still cleans up this long after its turn was interrupted is reported."""
-
-
-class TurnState(Enum):
-    """Where a turn is."""
-
-    DRAFT = "draft"
-    COMMITTED = "committed"
-    SPEAKING = "speaking"
-    DONE = "done"
-    EMPTY = "empty"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
-    ROLLED_BACK = "rolled back"
-
-
-Step: TypeAlias = Literal["commit", "roll back", "speak", "complete", "leave empty", "fail", "interrupt"]
-"""What moves a turn from one state to the next."""
-
-_ENDS: Final[dict[Step, TurnState]] = {
-    "complete": TurnState.DONE,
-    "leave empty": TurnState.EMPTY,
-    "fail": TurnState.FAILED,
-    "interrupt": TurnState.INTERRUPTED,
-}
-
-TRANSITIONS: Final[dict[TurnState, dict[Step, TurnState]]] = {
-    TurnState.DRAFT: {"commit": TurnState.COMMITTED, "roll back": TurnState.ROLLED_BACK},
-    TurnState.COMMITTED: {"speak": TurnState.SPEAKING, **_ENDS},
-    # The fallback speaks, too: a turn that fails or is empty may have spoken, and speaks a second time.
-    TurnState.SPEAKING: {"speak": TurnState.SPEAKING, **_ENDS},
-}
-"""The next state, by state and step. A state that is missing here is an end."""
 
 
 class _Ending(TypedDict):
@@ -100,6 +71,7 @@ class Turn:
         failure: Why the reply is not whole, if it is not; what was said stays said.
         finish_reason: The model's own word for why it stopped its last reply; "" if it did not.
         is_withheld: Whether a stage in front of the model kept the caller's words to itself.
+        is_protected: Whether the caller must hear it whole: their words do not interrupt it.
         note: What the application asks of the model in place of the caller; neither spoken nor kept.
         shown: Of the calls whose results came after their turn, those that the model was sent in this one.
     """
@@ -111,6 +83,8 @@ class Turn:
         transcript: Transcript | None,
         *,
         is_draft: bool = False,
+        is_protected: bool = False,
+        heard_s: float | None = None,
         note: str = "",
         late: Sequence[ToolCall] = (),
     ) -> None:
@@ -128,10 +102,12 @@ class Turn:
         self.failure: VoicepipeError | None = None
         self.finish_reason = ""
         self.is_withheld = False
+        self.is_protected = is_protected
         self.note = note
         self.shown: tuple[ToolCall, ...] = ()
         self._late = late
         self._needs_no_words = False
+        self._is_taken_back = False
         self._before = session.history.snapshot()
         self._messages: list[Message] = [UserMessage(transcript.text)] if transcript else []
         self._segments: list[AssistantMessage] = []  # the message that each segment of speech belongs to
@@ -142,7 +118,7 @@ class Turn:
         self._reports: list[Callable[[], None]] = []
         self._at_work: list[str] = []
         if not is_draft:
-            self._begin()
+            self._begin(heard_s)
 
     # --- what it knows ------------------------------------------------------------------------------------------------
 
@@ -178,6 +154,11 @@ class Turn:
         return (*self._before, *self._messages)
 
     @property
+    def own_messages(self) -> tuple[Message, ...]:
+        """What the caller said in this turn, and what the agent answered."""
+        return tuple(self._messages)
+
+    @property
     def request_messages(self) -> tuple[Message, ...]:
         """What the model is sent: `messages`, and the application's note in the place of the caller's words."""
         note = (UserMessage(self.note),) if self.note else ()
@@ -195,19 +176,31 @@ class Turn:
 
     # --- what the session does with it --------------------------------------------------------------------------------
 
-    def commit(self, transcript: Transcript) -> None:
-        """Let a draft that guessed right speak, with the final transcript, whose spelling may differ."""
+    def commit(self, transcript: Transcript, heard_s: float | None = None) -> None:
+        """Let a draft that guessed right speak, with the final transcript, whose spelling may differ.
+
+        Args:
+            transcript: What the caller said.
+            heard_s: When the transcript came; now by default.
+        """
         self._move("commit")
         if self._messages[0] == UserMessage(self.user_text):  # else a stage has changed the words
             self._messages[0] = UserMessage(transcript.text)
         self.transcript = transcript
-        self._begin()
+        self._begin(heard_s)
 
     def roll_back(self) -> None:
         """Drop a draft without a trace."""
         self._move("roll back")
         self.scope.cancel()
         self.settled.set()
+
+    def take_back(self) -> None:
+        """Take the turn out of the conversation: what the caller says next belongs to its words."""
+        self._is_taken_back = True
+        self.shown = ()  # the next turn asks about late results again
+        for message in self._messages:
+            self.session.history.discard(message)
 
     def prepare_speech(self) -> None:
         """Begin a reply or a fallback: what is prepared from now on begins a segment of its own."""
@@ -235,7 +228,7 @@ class Turn:
         if self.failure:
             return TurnFailed(**ending, error=self.failure, finish_reason=self.finish_reason)
         if self.state is TurnState.INTERRUPTED:
-            return TurnInterrupted(**ending)
+            return TurnInterrupted(**ending, joined=self._is_taken_back)
         if self.state is TurnState.EMPTY:
             return TurnEmpty(**ending, finish_reason=self.finish_reason)
         return TurnCompleted(**ending, finish_reason=self.finish_reason)
@@ -354,14 +347,16 @@ class Turn:
             raise AssertionError(f"turn {self.turn_id} is {self.state.name}, from where no step {step!r} leads on")
         self.state = steps[step]
 
-    def _begin(self) -> None:
+    def _begin(self, heard_s: float | None) -> None:
         """Enter history, report the beginning and what happened in the draft, and let playback go on."""
         for message in self._messages:
             self.session.history.append(message)
         if self.transcript is not None:
             self.timeline.mark("speech_ended", self.transcript.speech_ended_s)
             self.timeline.mark("endpoint", self.transcript.endpoint_s)
-            self.timeline.mark("transcript")
+            self.timeline.mark("transcript", heard_s)
+            if heard_s is not None and anyio.current_time() - heard_s > PROCESSING_S:
+                self.timeline.mark("committed")
         for event in (TurnStarted(turn_id=self.turn_id, user_text=self.user_text), *self._held_events):
             self.session.emit(event)
         self.committed.set()

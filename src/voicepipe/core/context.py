@@ -103,6 +103,13 @@ class OutputLease(Protocol):
         """For how many seconds the output has had nothing left to play."""
         ...
 
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing may be written at present, because the caller may be speaking."""
+        ...
+
+    async def wait_released(self) -> None: ...  # noqa: D102
+
     async def write(self, pcm: bytes) -> None: ...  # noqa: D102
 
     async def wait_played(self) -> None: ...  # noqa: D102
@@ -160,7 +167,13 @@ class SessionContext(Protocol[Deps_co]):
 
     def emit(self, event: Event) -> None: ...  # noqa: D102
 
-    def say(self, text: str, *, audio: Any = None) -> Awaitable[Any]: ...  # noqa: ANN401, D102
+    def say(  # noqa: D102
+        self,
+        text: str,
+        *,
+        audio: Any = None,  # noqa: ANN401
+        protected: bool = False,
+    ) -> Awaitable[Any]: ...
 
     def reply(self, instructions: str | None = None) -> Awaitable[Any]: ...  # noqa: D102
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from voicepipe.conversation.turn import TurnState
+from voicepipe.conversation.turn_state import TurnState
 from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.failures import is_fault
 from voicepipe.core.log import log

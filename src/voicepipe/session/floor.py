@@ -1,6 +1,6 @@
 """Who has the floor: one turn at a time, and what waits to be said after it.
 
-Rule 1: `TurnPolicy` decides, and each decision about turns is one method here that never waits.
+Rule 1: `TurnCore` decides, and each decision about turns is one method here that never waits.
 Rule 2: an interruption is silence first, then cancellation, in one step of the loop. Nobody waits for the clean-up.
 Rule 3: each turn ends in exactly one terminal event, with history settled in the same step.
 """
@@ -14,13 +14,14 @@ from weakref import ref
 
 import anyio
 
-from voicepipe.conversation.turn import Turn, TurnState
+from voicepipe.conversation.turn import Turn
+from voicepipe.conversation.turn_state import TurnState
 from voicepipe.errors import VoicepipeError
+from voicepipe.floor_events import Paused, Released, Resumed, Withheld
 from voicepipe.flow import Sentence, TextDelta
 from voicepipe.session.replying import run_reply
 from voicepipe.session.saying import AT_WORK
 from voicepipe.speaking.prepared import PreparedVoice
-from voicepipe.turntaking.policy import Commit, Ignore, Interrupt, RollBack, Start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from voicepipe.session.wiring import Row
     from voicepipe.speaking.playback import Playout
     from voicepipe.speaking.prepared import PreparedAudio
-    from voicepipe.turntaking.policy import Decision
 
 __all__ = ["Floor"]
 
@@ -68,6 +68,8 @@ class Floor:
 
     Attributes:
         turn: The turn that has the floor; None when nobody has it.
+        newest: The turn that has the floor, or had it last.
+        turns_so_far: Counts the turns, without drafts that were rolled back.
         is_closing: Whether the session ends when nobody has the floor and nothing waits to be said.
     """
 
@@ -80,6 +82,8 @@ class Floor:
         caller_speaks_until_s: Callable[[], float],
     ) -> None:
         self.turn: Turn | None = None
+        self.newest: Turn | None = None
+        self.turns_so_far = 0
         self.is_closing = False
         self._session = session
         self._row = row
@@ -89,7 +93,6 @@ class Floor:
         self._waiting: deque[Saying] = deque()  # what is to be said, in this order
         self._late: list[ToolCall] = []  # whose results came after their turn, and were in no request yet
         self._follow_ups = 0  # since the caller's last words
-        self._turns_so_far = 0
         self._tasks: TaskGroup
 
     @asynccontextmanager
@@ -100,56 +103,63 @@ class Floor:
             self._tasks.cancel_scope.cancel()
 
     @property
-    def phase(self) -> Literal["none", "draft", "live"]:
-        """What the current turn is doing."""
-        if self.turn is None:
-            return "none"
-        return "draft" if self.turn.state is TurnState.DRAFT else "live"
-
-    @property
     def is_busy(self) -> bool:
         """Whether a reply is being prepared or spoken, or something waits to be said."""
         return self.turn is not None or bool(self._waiting)
 
     # --- decisions ----------------------------------------------------------------------------------------------------
 
-    def carry_out(self, decision: Decision) -> None:
-        """Do what the policy has decided."""
-        if self.is_closing and isinstance(decision, Start | Interrupt):
-            return  # the last words are spoken to their end, and nothing is answered any more
-        match decision:
-            case Start(transcript=transcript, is_draft=is_draft):
-                self.start(transcript, is_draft=is_draft)
-            case Commit(transcript=transcript):
-                self.commit(transcript)
-            case RollBack():
-                self.roll_back()
-            case Interrupt():
-                self.interrupt()
-            case Ignore():
-                pass
+    def draft(self, transcript: Transcript) -> None:
+        """Prepare a reply that nobody hears before `commit`; nobody else has the floor."""
+        self._tasks.start_soon(self._expire, self._begin(transcript, is_draft=True))
 
-    def start(self, transcript: Transcript, *, is_draft: bool) -> None:
-        """Reply to the caller; nobody else has the floor."""
+    def start(self, transcript: Transcript, heard_s: float | None = None) -> None:
+        """Reply to the caller, whose words came at `heard_s`; nobody else has the floor."""
         self._follow_ups = 0
-        turn = self._begin(transcript, is_draft=is_draft)
-        if is_draft:
-            self._tasks.start_soon(self._expire, turn)
+        self._begin(transcript, heard_s=heard_s)
 
-    def commit(self, transcript: Transcript) -> None:
+    def commit(self, transcript: Transcript, heard_s: float) -> None:
         """Let the draft speak."""
-        assert self.turn is not None  # noqa: S101 - the policy commits drafts only
-        self.turn.commit(transcript)
+        assert self.turn is not None  # noqa: S101 - only drafts are committed
+        self._follow_ups = 0
+        self.turn.commit(transcript, heard_s)
 
     def roll_back(self) -> None:
         """Drop the draft without a trace."""
-        assert self.turn is not None  # noqa: S101 - the policy rolls back drafts only
+        assert self.turn is not None  # noqa: S101 - only drafts are rolled back
         self.turn.roll_back()
         self.turn = None
-        self._turns_so_far -= 1
+        self.turns_so_far -= 1
 
-    def interrupt(self) -> None:
-        """Stop the current turn, and forget what waits to be said. Once this returns, no sample reaches the output."""
+    def withhold(self) -> None:
+        """Prepare the reply, but play nothing of it."""
+        self._playout.hold()
+        self._report(Withheld)
+
+    def release(self) -> None:
+        """Play the reply that was withheld."""
+        self._playout.release()
+        self._report(Released)
+
+    def pause(self) -> None:
+        """Be silent, but keep the reply. Once this returns, no sample reaches the output."""
+        self._playout.pause()
+        if self.turn is not None and (lease := self.turn.speech.lease) is not None:
+            self._session.emit(Paused(turn_id=self.turn.turn_id, heard_s=round(lease.played_s, 6)))
+
+    def resume(self) -> None:
+        """Go on with the reply that was paused."""
+        if self.turn is not None:
+            from_s = self._playout.resume_at()
+            self._tasks.start_soon(self._playout.resume)
+            self._session.emit(Resumed(turn_id=self.turn.turn_id, from_s=round(from_s, 6)))
+
+    def interrupt(self, *, joins: bool = False) -> None:
+        """Stop the current turn, and forget what waits to be said. Once this returns, no sample reaches the output.
+
+        Args:
+            joins: Whether the turn is taken back, because the caller's next words belong to its words.
+        """
         while self._waiting:
             self._waiting.popleft().drop()
         if (turn := self.turn) is None:
@@ -161,6 +171,8 @@ class Floor:
         turn.scope.cancel()
         if not self._session.ended.is_set():
             self._tasks.start_soon(turn.watch_cleanup)
+        if joins:
+            turn.take_back()
         self._settle(turn, "interrupt")
 
     def say(self, saying: Saying) -> None:
@@ -204,14 +216,31 @@ class Floor:
     def _may_follow_up(self) -> bool:
         return bool(self._late) and not self.is_closing and self._follow_ups < MAX_FOLLOW_UPS
 
+    def _report(self, kind: type[Withheld | Released]) -> None:
+        if self.turn is not None:
+            self._session.emit(kind(turn_id=self.turn.turn_id))
+
     # --- turns --------------------------------------------------------------------------------------------------------
 
     def _begin(
-        self, transcript: Transcript | None, saying: Saying | None = None, *, is_draft: bool = False, note: str = ""
+        self,
+        transcript: Transcript | None,
+        saying: Saying | None = None,
+        *,
+        is_draft: bool = False,
+        heard_s: float | None = None,
+        note: str = "",
     ) -> Turn:
-        self._turns_so_far += 1
-        self.turn = turn = Turn(
-            self._turns_so_far, self._session, transcript, is_draft=is_draft, note=note, late=self._late
+        self.turns_so_far += 1
+        self.turn = self.newest = turn = Turn(
+            self.turns_so_far,
+            self._session,
+            transcript,
+            is_draft=is_draft,
+            is_protected=saying is not None and saying.is_protected,
+            heard_s=heard_s,
+            note=note,
+            late=self._late,
         )
         self._tasks.start_soon(self._take, turn, saying)
         return turn
@@ -279,6 +308,7 @@ class Floor:
             self._playout.flush()  # an error cut it off: the next turn must not begin with the rest of its audio
         if turn.is_over:
             return
+        self._playout.release()  # what held it up ends with it
         self._session.emit(turn.settle(step))
         self._late[:] = [call for call in self._late if all(call is not known for known in turn.shown)]
         if self.turn is turn:

@@ -44,7 +44,18 @@ from voicepipe.events import (
     TurnStarted,
     VoiceTooSlow,
 )
-from voicepipe.flow import EarlyTranscript, SpeechEnded, SpeechStarted, Transcript
+from voicepipe.floor_events import (
+    Backchannel,
+    CallLimit,
+    Idle,
+    Monologue,
+    MonologueCut,
+    Paused,
+    Released,
+    Resumed,
+    Withheld,
+)
+from voicepipe.flow import Digit, EarlyTranscript, SpeechEnded, SpeechStarted, Transcript
 
 if TYPE_CHECKING:
     from voicepipe.errors import VoicepipeError
@@ -56,6 +67,16 @@ LINES: Final[dict[type[Event], tuple[int, str]]] = {
     SpeechEnded: (DEBUG, "the caller stopped speaking"),
     EarlyTranscript: (DEBUG, "an early transcript came"),
     Transcript: (DEBUG, "a transcript came"),
+    Digit: (DEBUG, "the caller pressed a key"),
+    Backchannel: (DEBUG, "the caller hummed"),
+    Withheld: (DEBUG, "turn {e.turn_id} is withheld: the caller made a sound"),
+    Released: (DEBUG, "turn {e.turn_id} may be heard: the sound was nothing"),
+    Paused: (DEBUG, "turn {e.turn_id} is paused: the caller may be speaking"),
+    Resumed: (DEBUG, "turn {e.turn_id} goes on: the caller wanted nothing"),
+    Idle: (INFO, "the caller has been silent for {e.silent_s:g} s"),
+    Monologue: (INFO, "the caller has been speaking for {e.speech_s:.0f} s"),
+    MonologueCut: (INFO, "the caller has been speaking for {e.speech_s:.0f} s, and is answered"),
+    CallLimit: (INFO, "the call ends in {e.left_s:.0f} s, at its limit"),
     EchoIgnored: (DEBUG, "a transcript was taken for the agent's own voice"),
     TurnStarted: (DEBUG, "turn {e.turn_id} began"),
     SentenceStarted: (DEBUG, "turn {e.turn_id}: a sentence began"),

@@ -27,7 +27,7 @@ from voicepipe.errors import AuthenticationError, ConfigurationError
 from voicepipe.session.label import label_of
 from voicepipe.session.session import Session
 from voicepipe.session.wiring import check, compiled, expect
-from voicepipe.turntaking.policy import TurnRules
+from voicepipe.turntaking.rules import TurnRules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from voicepipe.conversation.turn import TurnState
+from voicepipe.conversation.turn_state import TurnState
 from voicepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Saying:
         text: The text; None lets the model speak.
         audio: What is played instead of the voice.
         instructions: What the model is to say or to do, where there is no text.
+        is_protected: Whether the caller must hear it whole.
 
     Raises:
         ConfigurationError: It is awaited in another thread, or by a tool, stage or hook of a turn that has to end
@@ -75,10 +76,12 @@ class Saying:
         *,
         audio: PreparedAudio | None = None,
         instructions: str | None = None,
+        is_protected: bool = False,
     ) -> None:
         self.text = text
         self.audio = audio
         self.instructions = instructions
+        self.is_protected = is_protected
         self._session = session
         self._home = home
         self._turn: Turn | None = None

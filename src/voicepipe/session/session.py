@@ -1,12 +1,13 @@
 """One call: what an application and the parts do with it, and the tasks that it consists of.
 
-What the recogniser reports goes to `TurnPolicy`, which decides; `Floor` carries out its decisions about turns.
+What the recogniser reports goes to `TurnCore`, which decides; `Floor` carries out its decisions about turns.
 """
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 import anyio
@@ -17,20 +18,22 @@ from voicepipe.core.failures import for_log, named, single_error
 from voicepipe.core.home import Home
 from voicepipe.core.lifetimes import attached, opened
 from voicepipe.errors import ConfigurationError, VoicepipeError
-from voicepipe.events import EchoIgnored, Event, SentenceStarted, TurnEnded
-from voicepipe.flow import Hearing, Transcript
+from voicepipe.events import Event, SentenceStarted, TurnEnded
+from voicepipe.flow import KEYS, Digit, Transcript
 from voicepipe.hearing.stt import recogniser_of
 from voicepipe.history import History, Message
 from voicepipe.model.running_call import FINISH_CALLS_S
+from voicepipe.session.conductor import Conductor
 from voicepipe.session.event_log import EventLog
 from voicepipe.session.floor import Floor
+from voicepipe.session.floor_facts import FloorFacts
 from voicepipe.session.listening import listening
 from voicepipe.session.log_writer import LogWriter, how_left
 from voicepipe.session.saying import Saying
 from voicepipe.speaking.playback import Playout
 from voicepipe.speaking.prepared import prepared
+from voicepipe.turntaking.core import Quiet, TurnCore
 from voicepipe.turntaking.echo import EchoGuard
-from voicepipe.turntaking.policy import Ignore, Tick, TurnPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
@@ -94,8 +97,16 @@ class Session(Generic[Deps]):
         self._events = EventLog()
         has_echo = output.has_echo if row.turns.loudspeaker is None else row.turns.loudspeaker
         self._echo = EchoGuard(lambda: self._playout.audible_until_s) if has_echo else None
-        self._floor = Floor(self, row, self._playout, self._on_idle, lambda: self._policy.speaks_until_s)
-        self._policy = TurnPolicy(row.turns, lambda: self._floor.phase, self._echo)
+        self._floor = Floor(self, row, self._playout, self._on_idle, lambda: self._core.speaks_until_s)
+        self._core = TurnCore(
+            row.turns,
+            FloorFacts(self._floor, lambda: self._running > 0),
+            self._echo,
+            is_closed=self.recogniser.is_closed,
+            now=anyio.current_time(),
+        )
+        self._conductor = Conductor(self, self._floor, self._core, row.turns.max_call_text)
+        self._running = 0  # tools outside of the turns
         self._failure: VoicepipeError | None = None
         self._is_quiet = anyio.Event()  # no turn runs any more, so no further tool is started
         self._tasks: TaskGroup | None = None
@@ -103,7 +114,7 @@ class Session(Generic[Deps]):
 
     # --- what an application does with it -----------------------------------------------------------------------------
 
-    def say(self, text: str, *, audio: PreparedAudio | str | Path | None = None) -> Saying:
+    def say(self, text: str, *, audio: PreparedAudio | str | Path | None = None, protected: bool = False) -> Saying:
         """Speak a text that does not come from the model, once the current reply has ended.
 
         The caller can interrupt it like a reply, and the history holds what they heard of it. Texts that still wait
@@ -113,6 +124,8 @@ class Session(Generic[Deps]):
             text: What is said; nothing happens if it is blank.
             audio: What is played instead of the voice: the path of a WAV file, which is read at once, or
                 `PreparedAudio`. The text is then what it says, or its title, and goes through no stage.
+            protected: Whether the caller must hear it whole, as a legal notice. Their words are answered afterwards;
+                only "stop" said twice, or `interrupt`, ends it.
 
         Returns:
             What may be awaited, until the text has been heard, interrupted or dropped. See `Saying`.
@@ -123,7 +136,7 @@ class Session(Generic[Deps]):
         """
         if audio is not None:
             audio = prepared(audio, text, self._output)
-        return self._ask(Saying(self, self._home, text, audio=audio))
+        return self._ask(Saying(self, self._home, text, audio=audio, is_protected=protected))
 
     def reply(self, instructions: str | None = None) -> Saying:
         """Let the model speak without words of the caller, once the current reply has ended: a greeting, a nudge.
@@ -139,6 +152,20 @@ class Session(Generic[Deps]):
             What may be awaited, as for `say`.
         """
         return self._ask(Saying(self, self._home, None, instructions=instructions))
+
+    def press(self, keys: str) -> None:
+        """Treat `keys` as pressed by the caller on their telephone. Can be called from any thread.
+
+        They stop the agent as words do, and make one message once `TurnRules.dtmf_end` or a pause follows. A source
+        whose recogniser hears the tones sends `Digit` instead.
+
+        Raises:
+            ConfigurationError: Something else than the keys "0123456789*#ABCD".
+        """
+        if not keys or any(key not in KEYS for key in keys):
+            raise ConfigurationError(f'press takes keys of a telephone, "{KEYS}", not {keys!r}')
+        for key in keys:
+            self._home.call(self._conductor.hear, Digit(key))
 
     def interrupt(self) -> None:
         """Stop speaking immediately. Once this returns, no further sample of the reply reaches the output.
@@ -170,7 +197,7 @@ class Session(Generic[Deps]):
             raise ConfigurationError(f"user_says needs words, not {text!r}")
         now, before = anyio.current_time(), self._floor.turn
         if not self.ended.is_set():
-            self._home.call(self._hear, Transcript(text, now, now), True)
+            self._home.call(partial(self._conductor.hear, Transcript(text, now, now), is_typed=True))
         if (turn := self._floor.turn) is None or (turn is before and self._floor.is_closing):
             raise ConfigurationError(
                 "user_says needs a live session; this one has ended, or ends with its current reply"
@@ -242,7 +269,14 @@ class Session(Generic[Deps]):
 
     def start_call(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a tool outside of the turns, so that it cannot hold up a turn and a barge-in does not touch it."""
-        self._calls.start_soon(run)
+        self._running += 1
+        self._calls.start_soon(self._run_call, run)
+
+    async def _run_call(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await run()
+        finally:
+            self._running -= 1
 
     def late_result(self, call: ToolCall) -> None:
         """Note that a call got its result after its turn, so that the caller hears of it."""
@@ -293,6 +327,7 @@ class Session(Generic[Deps]):
         """Listen and speak until the session ends."""
         try:
             async with self._floor.open() as tasks:
+                tasks.start_soon(self._conductor.keep_time)
                 if hears:
                     tasks.start_soon(self._listen)
                 task_status.started()
@@ -314,26 +349,8 @@ class Session(Generic[Deps]):
         row = self._row
         is_deaf = self._echo.is_audible if self._echo and self.recogniser.is_closed else None
         async with listening(self, row.hearing_stages, self._source, row.hearing_rate, is_deaf) as hearing:
-            while True:
-                wake_at = self._policy.wake_at
-                event: Hearing | Tick = Tick()
-                with anyio.CancelScope(deadline=float("inf") if wake_at is None else wake_at):
-                    try:
-                        event = await hearing.receive()
-                    except anyio.EndOfStream:
-                        break
-                self._hear(event)
-
-    def _hear(self, event: Hearing | Tick, is_typed: bool = False) -> None:
-        decisions = self._policy.handle(event, anyio.current_time(), is_typed=is_typed)
-        if Ignore() not in decisions and not isinstance(event, Tick):
-            self.emit(event)
-        elif isinstance(event, Transcript):
-            self.emit(EchoIgnored(text=event.text))
-        for decision in decisions:
-            if not self.ended.is_set():  # an interruption may have ended the session
-                self._floor.carry_out(decision)
-        self._floor.go_on()  # a draft may have been dropped, and nothing started in its place
+            async for event in hearing:
+                self._conductor.hear(event)
 
     def _ask(self, saying: Saying) -> Saying:
         self._home.call(self._say, saying)
@@ -355,6 +372,8 @@ class Session(Generic[Deps]):
     def _on_idle(self) -> None:
         if self._floor.is_closing:
             self._end("the application ended it")
+        else:
+            self._conductor.hear(Quiet())
 
     def _end(self, reason: str) -> None:
         if self.ended.is_set():

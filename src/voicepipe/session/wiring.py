@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.part import Part
-    from voicepipe.turntaking.policy import TurnRules
+    from voicepipe.turntaking.rules import TurnRules
 
 __all__ = ["Row", "check", "compiled", "expect"]
 

@@ -5,6 +5,7 @@ Rule 2: a turn writes through a lease. `flush` revokes it in the same step in wh
         of an interrupted reply can follow.
 Rule 3: an output that fails ends the session under its name; its bare error reaches nobody who writes or flushes.
 Rule 4: each frame is recorded with its sentence; from that and from what the output has played follows what was heard.
+Rule 5: while the reply is held up nothing is written. A paused one goes on at a word, from the frames that were kept.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from voicepipe.audio.output import STALLED_OUTPUT_S, OutputStalled, stalled
 from voicepipe.core.failures import named
 from voicepipe.errors import AudioError, LeaseRevoked, VoicepipeError
 from voicepipe.events import SentenceStarted
+from voicepipe.speaking.kept_audio import KeptAudio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +52,12 @@ class Playout:
         self._on_failure = on_failure
         self._played_s = 0.0
         self._lease: Lease | None = None
+        self._released: anyio.Event | None = None  # set when the reply that is held up may be played
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the reply is held up."""
+        return self._released is not None
 
     def begin(self, turn: Turn) -> Lease:
         """Give the output to a turn, and take it from the turn that had it. A turn that has the output keeps it."""
@@ -65,8 +73,43 @@ class Playout:
         if self._lease is not None:
             self._lease.revoke()
         self._lease = None
+        self.release()
         self.audible_until_s = min(self.audible_until_s, anyio.current_time())
         self.flush_output()
+
+    def hold(self) -> None:
+        """Write nothing until `release` or `flush`."""
+        if self._released is None:
+            self._released = anyio.Event()
+
+    def release(self) -> None:
+        """Let the reply be played."""
+        if self._released is not None:
+            self._released.set()
+            self._released = None
+
+    async def wait_released(self) -> None:
+        """Wait until the reply may be played."""
+        while self._released is not None:
+            await self._released.wait()
+
+    def pause(self) -> None:
+        """Silence the output immediately, but keep the reply for `resume`."""
+        self.hold()
+        if self._lease is not None:
+            self._lease.pause()
+        self.audible_until_s = min(self.audible_until_s, anyio.current_time())
+        self.flush_output()
+
+    def resume_at(self) -> float:
+        """Decide where the paused reply goes on, and return that place in seconds; `resume` must follow."""
+        return self._lease.resume_at() if self._lease is not None else 0.0
+
+    async def resume(self) -> None:
+        """Play again what was not heard of the paused reply, then let the rest follow."""
+        if self._lease is not None and not await self._lease.replay():
+            return  # paused again, or interrupted
+        self.release()
 
     def flush_output(self) -> None:
         """Silence the output; an error of it ends the session."""
@@ -129,18 +172,60 @@ class Lease:
         self.is_revoked = False
         self._playout = playout
         self._output = playout.output
-        self._began_s = playout.played_s
+        self._began_s = playout.played_s  # what the output had played when the turn, or the rest of it, began
+        self._from_s = 0.0  # where in the turn's audio that was
+        self._heard_s = 0.0  # before that; a word that is said again is not heard less
         self._frozen_s: float | None = None
+        self._pauses = 0
+        self._kept = KeptAudio(self._output.sample_rate)
 
     @property
     def played_s(self) -> float:
-        """Seconds of this turn's audio that have been played."""
-        return self._playout.played_s - self._began_s if self._frozen_s is None else self._frozen_s
+        """Seconds of this turn's audio that have been played; what is said again counts once."""
+        if self._frozen_s is not None:
+            return self._frozen_s
+        return max(self._heard_s, self._from_s + self._playout.played_s - self._began_s)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing may be written at present."""
+        return self._playout.is_held
+
+    async def wait_released(self) -> None:
+        """Wait until the turn may write."""
+        await self._playout.wait_released()
 
     @property
     def silent_s(self) -> float:
-        """For how many seconds the output has had nothing left to play."""
+        """For how many seconds the output has had nothing left to play; 0 while the reply is held up."""
+        if self._playout.is_held:
+            return 0.0
         return max(0.0, anyio.current_time() - self._playout.audible_until_s - EXACT_S)
+
+    def pause(self) -> None:
+        """Note that the output is about to be flushed, and that the turn goes on later."""
+        self._heard_s = self.played_s
+        self._pauses += 1
+
+    def resume_at(self) -> float:
+        """Decide where the turn goes on: at the word that was heard only in part, or in a quiet place before that."""
+        at_s = self.turn.speech.word_start_s(self._heard_s)
+        self._from_s = self._kept.quiet_s(self._heard_s) if at_s is None else at_s
+        self._began_s = self._playout.played_s
+        return self._from_s
+
+    async def replay(self) -> bool:
+        """Write again what was not heard, and return whether all of it was written."""
+        pauses = self._pauses
+        try:
+            for frame in self._kept.since(self._from_s, fades=not self.turn.speech.begins_at(self._from_s)):
+                if not await self._write(frame) or self._pauses != pauses:
+                    return False
+        except LeaseRevoked:
+            return False
+        except VoicepipeError as error:
+            self.turn.fail(error)  # whoever writes next meets it too
+        return True
 
     def revoke(self) -> None:
         """Take the output away; `played_s` no longer changes."""
@@ -154,22 +239,29 @@ class Lease:
             LeaseRevoked: The turn lost the output, before this or while it waited.
             AudioError: The output holds audio but plays none.
         """
+        await self.wait_released()
         self.check()
         speech, duration_s = self.turn.speech, len(pcm) / 2 / self._output.sample_rate
+        if self._kept.add(speech.written_s, pcm):
+            self._kept.forget_before(self.played_s)
         speech.add_audio(duration_s)  # before the write: while it waits for room, the frame may be played
         try:
             await self._write(pcm)
         except BaseException:
             speech.add_audio(-duration_s)
             raise
-        self._playout.took(duration_s)
 
-    async def _write(self, pcm: bytes) -> None:
+    async def _write(self, pcm: bytes) -> bool:
+        """Write a frame, and return whether the output has it: it has not if the turn was paused meanwhile."""
+        pauses = self._pauses
         await self._playout.write(pcm, self.turn)
-        if self.is_revoked:
+        if self.is_revoked or self._pauses != pauses:
             # An output that was waiting for room when it was flushed may have taken the frame in after all.
             self._playout.flush_output()
-        self.check()
+            self.check()
+            return False
+        self._playout.took(len(pcm) / 2 / self._output.sample_rate)
+        return True
 
     async def wait_played(self) -> None:
         """Wait until all audio that this turn has written has been played.
@@ -181,6 +273,11 @@ class Lease:
         reached, since = self.played_s, anyio.current_time()
         pause = 0.0
         while left := self.turn.speech.left_s:
+            if self.is_held:
+                await self.wait_released()
+                self.check()
+                since = anyio.current_time()
+                continue
             # Not for all that is left: an output that plays nothing has to be noticed earlier.
             await anyio.sleep(min(max(left, pause), STALLED_OUTPUT_S + 0.005))
             pause = 0.005  # an output that lags a little must not be asked continually
@@ -213,11 +310,19 @@ class Playback:
         """Write at most 20 ms of the current sentence; waits for the turn's commit and for room."""
         lease = self._lease or await self._begin()
         lease.check()  # revoked in the very step in which this audio came
+        if lease.is_held:
+            await self._wait_released(lease)
         if self._unreported is not None:
             self._turn.emit(SentenceStarted(turn_id=self._turn.turn_id, text=self._unreported))
             self._unreported = None
         self._turn.timeline.mark("first_frame")
         await lease.write(frame)
+
+    async def _wait_released(self, lease: OutputLease) -> None:
+        await lease.wait_released()
+        lease.check()
+        if "first_frame" not in self._turn.timeline:
+            self._turn.timeline.mark("released")
 
     @property
     def silent_s(self) -> float:

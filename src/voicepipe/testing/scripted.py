@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Any, Never, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Never, cast
 
 import anyio
 
@@ -16,6 +17,7 @@ from voicepipe.core.stage import SessionStage
 from voicepipe.errors import IncompleteReply, RateLimited, VendorError
 from voicepipe.flow import (
     AudioFrame,
+    Digit,
     EarlyTranscript,
     Hearing,
     Sentence,
@@ -46,6 +48,11 @@ if TYPE_CHECKING:
 __all__ = ["RecordingOutput", "ScriptedModel", "ScriptedRecogniser", "ScriptedUser", "ScriptedVoice"]
 
 
+FIRST_WORD_S: Final = 0.4
+HEARD_AFTER_S: Final = 0.3
+"""When a recogniser guesses the first word, and how long after the last one it is sure."""
+
+
 class _CallerScript:
     """A script of what the recogniser reports about the caller, in seconds from the beginning."""
 
@@ -73,10 +80,29 @@ class _CallerScript:
         self._script.append((at_s, lambda _now: EarlyTranscript(text, stable)))
         return self
 
-    def interrupts(self, *, at_s: float, for_s: float = 1.0) -> Self:
-        """Let the caller begin to speak at `at_s`; their words are not recognised."""
+    def coughs(self, *, at_s: float, for_s: float = 0.3) -> Self:
+        """Let the caller make a sound at `at_s` in which there are no words."""
         self._script.append((at_s, lambda now: SpeechStarted(at_s=now)))
         self._script.append((at_s + for_s, lambda now: SpeechEnded(at_s=now)))
+        return self
+
+    def hums(self, text: str, *, at_s: float, for_s: float = 0.4) -> Self:
+        """Let the caller hum "mhm" or another `text` while they listen; it is recognised 0.3 s after its end."""
+        return self.says(text, at_s=at_s + for_s + HEARD_AFTER_S, speech_s=for_s, silence_s=HEARD_AFTER_S)
+
+    def interrupts(self, text: str, *, at_s: float, for_s: float = 1.0) -> Self:
+        """Let the caller begin to speak at `at_s`.
+
+        The first word is guessed 0.4 s later, all of them at their end, and recognised 0.3 s after that.
+        """
+        self.guesses(text.split(maxsplit=1)[0], at_s=at_s + min(FIRST_WORD_S, for_s), stable=False)
+        self.guesses(text, at_s=at_s + for_s, stable=False)
+        return self.says(text, at_s=at_s + for_s + HEARD_AFTER_S, speech_s=for_s, silence_s=HEARD_AFTER_S)
+
+    def presses(self, keys: str, *, at_s: float, every_s: float = 0.25) -> Self:
+        """Let the caller press keys of their telephone, the first one at `at_s`."""
+        for count, key in enumerate(keys):
+            self._script.append((at_s + count * every_s, partial(_pressed, key)))
         return self
 
     def hangs_up(self, *, at_s: float) -> Self:
@@ -92,10 +118,15 @@ class _CallerScript:
         return f"<{type(self).__name__} {len(self._script)} events>"
 
 
+def _pressed(key: str, now: float) -> Digit:
+    del now
+    return Digit(key)
+
+
 class ScriptedUser(_CallerScript, SessionStage[Never, Hearing]):
     """Stands in for source and recogniser: what the caller says, by the session's clock.
 
-    user = ScriptedUser().says("Weather?", at_s=0.5).interrupts(at_s=2.0).hangs_up(at_s=5.0)
+    user = ScriptedUser().says("Weather?", at_s=0.5).hums("mhm", at_s=2.0).hangs_up(at_s=5.0)
     """
 
     async def run(self, inbox: Inbox[Never], outbox: Outbox[Hearing], session: Session) -> None:

@@ -116,6 +116,8 @@ class EchoGuard:
                 self._began_s = self._stretch_s = self._paused_s = None
                 self._utterance_ended_s = event.speech_ended_s
                 return is_echo
+            case _:
+                return False
 
     def _starts(self, at_s: float) -> bool:
         # A recogniser that does not report the end of speech reports only the beginning of each utterance.

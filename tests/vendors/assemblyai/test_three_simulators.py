@@ -141,7 +141,7 @@ async def test_the_timeline_is_what_the_recording_shows(tmp_path: Path) -> None:
     and 10 ms for each token of the first sentence after the first one.
     """
     source = Tone((1.0, 2.5), (6.0, 7.5), hangs_up_s=12.0)
-    script = [Spoken("What time do you open?", 1.0, 2.5), Spoken("Where is order one two three?", 6.0, 7.5)]
+    script = [Spoken("What time do you open?", 1.0, 2.5), Spoken("Where is order 123?", 6.0, 7.5)]
     replies: list[Reply] = [
         Says("We open at nine. See you!", after_s=LLM_S, token_s=0.01),
         Calls("get_order_status", {"order_id": "ORD-12345"}, after_s=LLM_S),

@@ -173,6 +173,8 @@ class RecogniserEar:
                 words = self._words(text if text.endswith(TERMINAL) else f"{text}.", end_s)
                 self._began_s, self._silent_since_s = None, end_s
                 return self._writer.final(words, self._parameters)
+            case _:
+                return []  # the service knows nothing of keys
 
     def _words(self, text: str, end_s: float) -> Sequence[SpokenWord]:
         """Spread the text over the time it took, with a capital at its start, as the service writes."""

@@ -1,0 +1,120 @@
+"""Carries out what `TurnCore` decides, and tells it the time that it asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from voicepipe.events import EchoIgnored
+from voicepipe.floor_events import Backchannel, CallLimit, Idle, Monologue, MonologueCut
+from voicepipe.flow import Transcript
+from voicepipe.turntaking.core import Quiet, Tick
+from voicepipe.turntaking.decisions import (
+    Commit,
+    Draft,
+    Ignore,
+    Interrupt,
+    Pause,
+    Release,
+    Resume,
+    RollBack,
+    Start,
+    Withhold,
+)
+
+if TYPE_CHECKING:
+    from voicepipe.core.context import SessionContext
+    from voicepipe.flow import Hearing
+    from voicepipe.session.floor import Floor
+    from voicepipe.turntaking.core import TurnCore
+    from voicepipe.turntaking.decisions import Decision
+
+__all__ = ["Conductor"]
+
+CLOSED_TO: Final = (Draft, Start, Commit, Interrupt, Withhold, Pause, Idle, CallLimit)
+"""What is not carried out any more once the last words are being spoken: they are heard to their end."""
+
+
+class Conductor:
+    """The turn-taking of one session.
+
+    Args:
+        session: The session.
+        floor: Its turns.
+        core: What decides about them.
+        max_call_text: Said when the call has lasted as long as it may.
+    """
+
+    def __init__(self, session: SessionContext[Any], floor: Floor, core: TurnCore, max_call_text: str) -> None:
+        self._session = session
+        self._floor = floor
+        self._core = core
+        self._max_call_text = max_call_text
+        self._alarm = anyio.CancelScope()  # its deadline is the time that the core asks for
+
+    async def keep_time(self) -> None:
+        """Tell the core when the time has come that it asked for; never returns."""
+        while True:
+            with anyio.CancelScope(deadline=self._core.wake_at) as self._alarm:
+                await anyio.sleep_forever()
+            # A timer may fire a rounding error before its time, and then once more for ever.
+            self._handle(Tick(), max(anyio.current_time(), self._alarm.deadline))
+
+    def hear(self, event: Hearing | Quiet, *, is_typed: bool = False) -> None:
+        """Have the core decide about an event, report the event, and carry the decisions out; nothing after the end."""
+        if not self._session.ended.is_set():
+            self._handle(event, anyio.current_time(), is_typed=is_typed)
+
+    def _handle(self, event: Hearing | Tick | Quiet, now: float, *, is_typed: bool = False) -> None:
+        made = self._core.handle(event, now, is_typed=is_typed)
+        if isinstance(event, Transcript) and Ignore() in made:
+            self._session.emit(EchoIgnored(text=event.text))
+        elif not isinstance(event, (Tick, Quiet)) and Ignore() not in made:
+            self._session.emit(event)
+        for decision in made:
+            if not self._session.ended.is_set():  # an interruption may have ended the session
+                self._carry_out(decision)
+        if not isinstance(event, Quiet):
+            self._floor.go_on()  # a draft may have been dropped, and nothing started in its place
+        self._alarm.deadline = self._core.wake_at
+
+    def _carry_out(self, decision: Decision) -> None:
+        floor = self._floor
+        if floor.is_closing and isinstance(decision, CLOSED_TO):
+            return
+        match decision:
+            case Draft(transcript):
+                floor.draft(transcript)
+            case Start(transcript, heard_s):
+                floor.start(transcript, heard_s)
+            case Commit(transcript, heard_s):
+                floor.commit(transcript, heard_s)
+            case RollBack():
+                floor.roll_back()
+            case Withhold():
+                floor.withhold()
+            case Release():
+                floor.release()
+            case Pause():
+                floor.pause()
+            case Resume():
+                floor.resume()
+            case Interrupt(joins):
+                floor.interrupt(joins=joins)
+            case Backchannel() | Monologue() | MonologueCut():
+                self._session.emit(decision)
+            case Idle(text=text, is_last=is_last):
+                self._session.emit(decision)
+                self._say(text, ends_call=is_last)
+            case CallLimit(left_s=left_s):
+                self._session.emit(decision)
+                if not left_s:
+                    self._say(self._max_call_text, ends_call=True)
+            case Ignore():
+                pass
+
+    def _say(self, text: str, *, ends_call: bool) -> None:
+        self._session.say(text)
+        if ends_call:
+            self._session.end(after_reply=True)

@@ -1,0 +1,83 @@
+"""How long to wait after the caller's last word before it is taken as the end of their turn.
+
+Rule 1: pure. Rule 2: the table is the whole rule, read from above; times are for the eagerness "normal".
+
+| the words so far | wait, in seconds after the last word |
+|---|---|
+| end with several digits, or with one and no full stop | 1.2 |
+| break off at a word that leads on: "and", "my", "um" | 1.0 |
+| are a whole sentence | 0 |
+| anything else | 0.4 to 1.6, by this caller's own pauses; 0.6 at first |
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from voicepipe.turntaking.phrases import is_sentence
+
+if TYPE_CHECKING:
+    from voicepipe.turntaking.phrases import Phrases
+    from voicepipe.turntaking.rules import Eagerness
+
+__all__ = ["Patience"]
+
+FACTORS: Final[dict[Eagerness, float]] = {"low": 1.5, "normal": 1.0, "high": 0.6}
+
+DIGITS_S: Final = 1.2
+OPENER_S: Final = 1.0
+AT_FIRST_S: Final = 0.6
+LEAST_S: Final = 0.4
+MOST_S: Final = 1.6
+MARGIN_S: Final = 0.2
+QUANTILE: Final = 0.9
+KEPT: Final = 20
+"""Pauses to remember: a caller does not change their manner in the middle of a call, but their subject."""
+
+
+class Patience:
+    """What is known about one caller's pauses.
+
+    Args:
+        eagerness: How soon the agent answers.
+        phrases: The words of the caller's language.
+        is_closed: Whether the recogniser forces all speech into phrases: each of its texts is a whole one.
+    """
+
+    def __init__(self, eagerness: Eagerness, phrases: Phrases, *, is_closed: bool = False) -> None:
+        self._factor = FACTORS[eagerness]
+        self._phrases = phrases
+        self._is_closed = is_closed
+        self._pauses: list[float] = []
+
+    def learn(self, pause_s: float) -> None:
+        """Remember a pause after which the caller went on."""
+        self._pauses = [*self._pauses[1 - KEPT :], pause_s]
+
+    def after_s(self, text: str) -> float:
+        """Return how many seconds after the last word of `text` the caller's turn is over."""
+        return self._factor * self._normal_s(text)
+
+    def sounds_finished(self, text: str) -> bool:
+        """Return whether nothing has to be waited for."""
+        return not self._normal_s(text)
+
+    def _normal_s(self, text: str) -> float:
+        is_whole = self._is_closed or is_sentence(text)
+        digits = self._phrases.digits_at_end(text)
+        if digits > 1 or (digits and not is_whole):
+            return DIGITS_S
+        if self._phrases.opens(text) and not text.rstrip().endswith("?"):
+            return OPENER_S
+        if is_whole:
+            return 0.0
+        return self._own_s
+
+    @property
+    def _own_s(self) -> float:
+        if not self._pauses:
+            return AT_FIRST_S
+        pauses = sorted(self._pauses)
+        longest = pauses[math.ceil(QUANTILE * len(pauses)) - 1]
+        return min(max(longest + MARGIN_S, LEAST_S), MOST_S)
