@@ -39,6 +39,7 @@ from voicepipe.events import (
     AudioResumed,
     AudioStopped,
     CleanupOverran,
+    DetectorMissing,
     EchoIgnored,
     Event,
     MicrophoneLost,
@@ -75,6 +76,7 @@ from voicepipe.flow import (
     Word,
     WordMark,
 )
+from voicepipe.hearing.detector import Detector
 from voicepipe.hearing.stt import Recogniser, STTStage
 from voicepipe.history import AssistantMessage, History, Message, ServiceState, ToolCall, UserMessage
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
@@ -96,6 +98,9 @@ from voicepipe.turntaking.policy import TurnRules
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
 from voicepipe.vendors.assemblyai.tts import AssemblyAITTS
+from voicepipe.vendors.detectors.earshot import EarshotDetector
+from voicepipe.vendors.detectors.silero import SileroDetector
+from voicepipe.vendors.detectors.webrtc import WebRTCDetector
 from voicepipe.vendors.espeak.tts import EspeakTTS
 from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
 from voicepipe.vendors.openai.speech import OpenAITTS
@@ -122,7 +127,10 @@ __all__ = [
     "Completion",
     "ConfigurationError",
     "Deadlines",
+    "Detector",
+    "DetectorMissing",
     "EarlyTranscript",
+    "EarshotDetector",
     "EchoIgnored",
     "EspeakTTS",
     "Event",
@@ -170,6 +178,7 @@ __all__ = [
     "ServiceState",
     "Session",
     "SessionStage",
+    "SileroDetector",
     "Source",
     "Speaker",
     "SpeechEnded",
@@ -210,6 +219,7 @@ __all__ = [
     "VoicepipeError",
     "WavOutput",
     "WavSource",
+    "WebRTCDetector",
     "Window",
     "Word",
     "WordMark",
