@@ -69,7 +69,9 @@ class Counts:
 
 def _cells(counts: Counts) -> list[str]:
     latencies = [
-        f"{percentile(some, share) * 1_000:.0f}" for some in (counts.starts_s, counts.ends_s) for share in (50, 95)
+        f"{percentile(some, share) * 1_000:.0f}" if some else "-"
+        for some in (counts.starts_s, counts.ends_s)
+        for share in (50, 95)
     ]
     return [f"{one} of {counts.scenes}" for one in (counts.found, counts.false, counts.ended)] + latencies
 
