@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import statistics
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -18,6 +17,7 @@ from importlib.util import find_spec
 from itertools import cycle
 
 import anyio
+import anyio.lowlevel
 
 import voicepipe as vp
 from benchmarks._figures import Figure, percentile
@@ -35,8 +35,10 @@ SILERO = "VOICEPIPE_SILERO"
 """Names the file of the model; without it Silero is left out."""
 
 CALLS = 50
-MEASURED_S = 4.0
-ROUNDS = 5
+MEASURED_S = 10.0
+WARM_UP_TICKS = 50
+SETTLED_STEPS = 10
+"""Steps of the loop after which nothing is left to do about a frame."""
 
 
 @dataclass
@@ -169,39 +171,41 @@ def _cpu_us(look, frames) -> float:
 
 
 async def _line_costs() -> list[Figure]:
-    """CPU that the default detector adds to 50 calls, in percent of a core: the median of rounds that take turns."""
-    spoken = utterances()[1]
-    speech = [frame for frame in frames_of(scene(spoken, None, 40.0, seed=0).pcm, RATE) if len(frame) == 640]
-    talk = speech[75 : len(speech) - 75]  # without the pauses around it
+    """CPU that the default detector adds to 50 calls, in percent of a core."""
+    spoken = scene(utterances()[1], None, 40.0, seed=0)
+    talk = [frame for frame in frames_of(spoken.pcm, RATE) if len(frame) == 640][75:-75]  # without the pauses around it
     figures = []
     async with served(first_token_s=0.08, token_s=0.01) as server:
-        for what, frames, bar in (("silent", [MICROPHONE_FRAME], 1), ("that speak", talk, 6)):
-            added = []
-            for _ in range(ROUNDS):
-                shares = []
-                for choice in (None, "auto"):
-                    row = agent(server.base_url)
-                    row = vp.Pipeline(*row.parts, detector=choice)
-                    async with row.open() as host, called(host, CALLS) as calls:
-                        shares.append(await _cpu_share(calls, frames))
-                added.append(shares[1] - shares[0])
-            figures.append(
-                Figure(f"detector: {CALLS} lines {what}, added", statistics.median(added), "% of a core", bar)
-            )
+        parts = agent(server.base_url).parts
+        async with (
+            vp.Pipeline(*parts, detector=None).open() as plain,
+            vp.Pipeline(*parts).open() as detecting,
+            called(plain, CALLS) as without,
+            called(detecting, CALLS) as with_detector,
+        ):
+            for what, frames, bar in (("silent", [MICROPHONE_FRAME], 1), ("that speak", talk, 6)):
+                shares = await _cpu_shares((without, with_detector), frames)
+                figures.append(Figure(f"{CALLS} lines {what}, without a detector", shares[0], "% of a core"))
+                figures.append(Figure(f"{CALLS} lines {what}, added by it", shares[1] - shares[0], "% of a core", bar))
     return figures
 
 
-async def _cpu_share(calls, frames) -> float:
-    """Return the CPU of these calls while the frames are pushed in real time, in percent of a core."""
+async def _cpu_shares(groups, frames) -> list[float]:
+    """Return the CPU of groups of calls whose frames are pushed in real time, in percent of a core.
+
+    The groups take turns in each tick, because a processor that others use changes its speed from second to second.
+    """
     began_s = anyio.current_time()
-    cpu_s = 0.0
-    warm_up = 25
-    for tick, frame in enumerate(cycle(frames)):
-        if tick == warm_up:
-            cpu_s = time.process_time()
-        if tick == warm_up + MEASURED_S / FRAME_S:
-            break
-        for call in calls:
-            call.source.push(frame)
+    cpu_s = [0.0 for _ in groups]
+    ticks = round(MEASURED_S / FRAME_S)
+    for tick, frame in zip(range(WARM_UP_TICKS + ticks), cycle(frames), strict=False):
+        for number in range(len(groups))[:: 1 if tick % 2 else -1]:
+            before_s = time.process_time()
+            for call in groups[number]:
+                call.source.push(frame)
+            for _ in range(SETTLED_STEPS):
+                await anyio.lowlevel.checkpoint()
+            if tick >= WARM_UP_TICKS:
+                cpu_s[number] += time.process_time() - before_s
         await anyio.sleep_until(began_s + (tick + 1) * FRAME_S)
-    return (time.process_time() - cpu_s) / MEASURED_S * 100
+    return [one / MEASURED_S * 100 for one in cpu_s]

@@ -47,6 +47,7 @@ class Detecting:
         self._resampler = resampler(rate, detector.sample_rate, "the recogniser's audio", detector.name)
         self._detection = SpeechDetection(detector.start_threshold, detector.end_threshold, detector.hang_over_s)
         self._block_bytes = 2 * int(FRAME_S * detector.sample_rate)
+        self._zeros = bytes(self._block_bytes)
         self._rest = b""
         self._fed_samples = self._came_samples = 0  # into the resampler, and out of it
         self._silent_frames = 0
@@ -58,17 +59,17 @@ class Detecting:
         """Whether there is something for `take` or `check`."""
         return bool(self._found) or self._failure is not None
 
-    def feed(self, frame: AudioFrame) -> None:
-        """Look at a frame. Never raises."""
-        if self._failure is not None:
-            return
-        try:
-            if self._resampler is None and len(frame.pcm) == self._block_bytes and not self._rest:
-                self._look(frame.pcm, frame.start_s)
-            else:
-                self._look_at_blocks(frame)
-        except Exception as error:  # noqa: BLE001 - `check` raises it where it ends the call
-            self._failure = error
+    def feed(self, frame: AudioFrame) -> bool:
+        """Look at a frame, and return whether there is something for `take` or `check`. Never raises."""
+        if self._failure is None:
+            try:
+                if self._resampler is not None or self._rest or len(frame.pcm) != self._block_bytes:
+                    self._look_at_blocks(frame)
+                elif self._silent_frames <= HEARD_FRAMES or self._detection.is_speech or not self._is_silent(frame.pcm):
+                    self._look(frame.pcm, frame.start_s)
+            except Exception as error:  # noqa: BLE001 - `check` raises it where it ends the call
+                self._failure = error
+        return self.has_news
 
     def hang_up(self) -> None:
         """Take the end of the audio."""
@@ -109,8 +110,11 @@ class Detecting:
             block = pcm[offset : offset + self._block_bytes]
             self._look(block, start_s + offset / 2 / self._detector.sample_rate)
 
+    def _is_silent(self, block: bytes) -> bool:
+        return block == self._zeros or is_silent(block)
+
     def _look(self, block: bytes, start_s: float) -> None:
-        self._silent_frames = self._silent_frames + 1 if is_silent(block) else 0
+        self._silent_frames = self._silent_frames + 1 if self._is_silent(block) else 0
         probability = 0.0 if self._silent_frames > HEARD_FRAMES else self._detector.speech(block)
         if not 0.0 <= probability <= 1.0:  # NaN is not, either
             name = self._detector.name

@@ -206,11 +206,9 @@ class Intake:
         for pcm in frames:
             frame = AudioFrame(pcm=pcm, sample_rate=self._rate, start_s=self._next_s)
             self._outbox.send_latest(frame)
-            if self._detecting is not None:
-                self._detecting.feed(frame)
+            if self._detecting is not None and self._detecting.feed(frame):
+                self._news.set()
             self._next_s += self._seconds(len(pcm))
-        if self._detecting is not None and self._detecting.has_news:
-            self._news.set()
         self._reader.left(self._outbox.queued)
         self._report_dropped()
 
