@@ -68,6 +68,24 @@ async def test_an_utterance_is_found_where_it_is(make: Any) -> None:
 
 
 @needs_scenes
+@pytest.mark.parametrize("make", DETECTORS)
+async def test_people_are_found_where_they_speak(make: Any) -> None:
+    """Ten telephone prompts and four other speakers, who pause within sentences: started, ended, and nothing else."""
+    from benchmarks.scenes import missing, scene, utterances
+
+    if absent := missing():
+        pytest.skip(f"not installed (packages of Debian): {', '.join(absent)}")
+    people = [one for one in utterances() if one.is_human]
+    assert len(people) == 14
+    for number, utterance in enumerate(people):
+        one = scene(utterance, None, 60.0, seed=number)
+        events = await found(make(), one.pcm)
+        assert abs(events[0].at_s - one.starts_s) < 0.25, utterance.name
+        assert abs(events[-1].at_s - one.ends_s) < 0.25, utterance.name
+        assert len(events) % 2 == 0
+
+
+@needs_scenes
 @pytest.mark.parametrize("make", STRONG)
 @pytest.mark.parametrize("noise", ["white", "pink"])
 async def test_noise_as_loud_as_the_voice_starts_nothing(make: Any, noise: str) -> None:
