@@ -40,6 +40,7 @@ from voicepipe.events import (
     AudioResumed,
     AudioStopped,
     CleanupOverran,
+    DetectorMissing,
     EchoIgnored,
     Event,
     MicrophoneLost,
@@ -88,6 +89,7 @@ from voicepipe.flow import (
     Word,
     WordMark,
 )
+from voicepipe.hearing.detector import Detector
 from voicepipe.hearing.stt import Recogniser, STTStage
 from voicepipe.history import AssistantMessage, History, Message, ServiceState, ToolCall, UserMessage
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
@@ -109,6 +111,9 @@ from voicepipe.turntaking.rules import TurnRules
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
 from voicepipe.vendors.assemblyai.tts import AssemblyAITTS
+from voicepipe.vendors.detectors.earshot import EarshotDetector
+from voicepipe.vendors.detectors.silero import SileroDetector
+from voicepipe.vendors.detectors.webrtc import WebRTCDetector
 from voicepipe.vendors.espeak.tts import EspeakTTS
 from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
 from voicepipe.vendors.openai.speech import OpenAITTS
@@ -137,8 +142,11 @@ __all__ = [
     "Completion",
     "ConfigurationError",
     "Deadlines",
+    "Detector",
+    "DetectorMissing",
     "Digit",
     "EarlyTranscript",
+    "EarshotDetector",
     "EchoIgnored",
     "EspeakTTS",
     "Event",
@@ -192,6 +200,7 @@ __all__ = [
     "ServiceState",
     "Session",
     "SessionStage",
+    "SileroDetector",
     "Source",
     "Speaker",
     "SpeechEnded",
@@ -232,6 +241,7 @@ __all__ = [
     "VoicepipeError",
     "WavOutput",
     "WavSource",
+    "WebRTCDetector",
     "Window",
     "Withheld",
     "Word",

@@ -34,6 +34,7 @@ __all__ = [
     "AudioResumed",
     "AudioStopped",
     "CleanupOverran",
+    "DetectorMissing",
     "EchoIgnored",
     "Event",
     "MicrophoneLost",
@@ -270,6 +271,20 @@ class AudioResumed(Stamped):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorMissing(Stamped):
+    """No speech detector is installed, so the start of speech is known only when the recogniser reports it.
+
+    Emitted once, when a call with audio begins. A service reports speech 0.5 s late or more, and the agent talks over
+    the caller for so long.
+
+    Attributes:
+        extra: The extra that installs one: `pip install 'voicepipe[detector]'`.
+    """
+
+    extra: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EchoIgnored(Stamped):
     """What the recogniser understood is taken for the agent's own voice, and is not answered.
 
@@ -384,6 +399,7 @@ Event: TypeAlias = (
     | AudioDropped
     | AudioStopped
     | AudioResumed
+    | DetectorMissing
     | EchoIgnored
     | MicrophoneLost
     | RecogniserLost

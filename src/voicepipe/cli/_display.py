@@ -83,6 +83,8 @@ class Display:
                 self._line(at_s, "failed", f"the recogniser lags: {seconds:.1f} s of audio dropped")
             case vp.AudioStopped():
                 self._line(at_s, "failed", "no audio comes from the caller's side")
+            case vp.DetectorMissing(extra=extra):
+                self._line(at_s, "failed", f"no speech detector; run: pip install 'voicepipe[{extra}]'")
             case vp.AudioResumed(after_s=after_s):
                 self._line(at_s, "caller", f"audio comes again, after {after_s:.1f} s")
             case vp.MicrophoneLost(error=error):

@@ -9,8 +9,10 @@ Rule 3: audio that stops is not silence. For 2 s the recogniser hears nothing of
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
 import anyio
@@ -22,17 +24,17 @@ from voicepipe.core.failures import named
 from voicepipe.errors import AudioError, StageError
 from voicepipe.events import AudioDropped, AudioResumed, AudioStopped
 from voicepipe.flow import AudioFrame
-from voicepipe.hearing.stretches import SpeechStretches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from voicepipe.audio.source import Source
-    from voicepipe.core.channel import Channel, Outbox
+    from voicepipe.core.channel import Channel
     from voicepipe.core.context import SessionContext
-    from voicepipe.flow import Hearing
+    from voicepipe.hearing.detecting import Detecting
+    from voicepipe.hearing.reports import Reports
 
-__all__ = ["LATE_FRAMES", "WAITING_FRAMES", "Intake", "Reports"]
+__all__ = ["LATE_FRAMES", "WAITING_FRAMES", "Intake"]
 
 WAITING_FRAMES: Final = 25
 """How far a reader may fall behind: 0.5 s in frames of 20 ms. Live audio must not lag."""
@@ -71,43 +73,6 @@ EXACT_S: Final = 1e-6
 """Times within this are the same: they are sums of frame lengths."""
 
 
-class Reports:
-    """The outbox of whatever turns audio into what was heard. It ends speech when the audio stops.
-
-    Args:
-        outbox: Where the reports go.
-        check: Raises for what is no report.
-    """
-
-    def __init__(self, outbox: Outbox[Hearing], check: Callable[[Hearing], None] | None = None) -> None:
-        self.stretches = SpeechStretches()
-        self._check = check
-        self._outbox = outbox
-        self._intake: Intake | None = None
-
-    def listen_to(self, intake: Intake) -> None:
-        """Learn from this intake when audio stops."""
-        self._intake = intake
-
-    async def send(self, event: Hearing, /) -> None:
-        """Pass on a report of the recogniser. See `Outbox.send`."""
-        if self._check is not None:
-            self._check(event)
-        intake = self._intake
-        await self.pass_on(self.stretches.reported(event, intake.stopped_s if intake is not None else None))
-        if intake is not None and self.stretches.is_open:
-            intake.look_again()
-
-    async def pass_on(self, events: list[Hearing]) -> None:
-        """Send events as they are."""
-        for event in events:
-            await self._outbox.send(event)
-
-    def close(self) -> None:
-        """Close the outbox. See `Outbox.close`."""
-        self._outbox.close()
-
-
 class Intake:
     """Takes one source's audio, and never waits for the reader of its frames.
 
@@ -118,6 +83,7 @@ class Intake:
         outbox: Takes the frames; needs room for `WAITING_FRAMES + LATE_FRAMES`.
         reports: Where the recogniser reports what it heard.
         is_deaf: Whether silence is heard at a moment in place of what the source gives; None for never.
+        detecting: Looks at each frame when it arrives; None if there is no detector.
     """
 
     def __init__(
@@ -128,6 +94,7 @@ class Intake:
         outbox: Channel[AudioFrame],
         reports: Reports,
         is_deaf: Callable[[float], bool] | None,
+        detecting: Detecting | None = None,
     ) -> None:
         self._session = session
         self._source = source
@@ -135,6 +102,7 @@ class Intake:
         self._outbox = outbox
         self._reports = reports
         self._is_deaf = is_deaf
+        self._detecting = detecting
         self._resampler = resampler(source.sample_rate, rate, source.name, "the recogniser")
         self._frame_bytes = 2 * int(FRAME_S * rate)
         self._rest = b""
@@ -151,7 +119,9 @@ class Intake:
         self._reported_s = 0.0
         self._news = anyio.Event()
         self._expect_more(self._came_s)
-        reports.listen_to(self)
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        reports.listen_to(lambda: self.stopped_s, self.look_again)
 
     async def run(self) -> None:
         """Take in the source's audio until the caller hangs up."""
@@ -161,7 +131,7 @@ class Intake:
                 tasks.start_soon(self._watch, name=f"voicepipe {name} gaps")
                 await run_abandonably(self._source.pump, self, name=name, report=self._session.emit)
                 tasks.cancel_scope.cancel()
-            self._flush()
+            await self._hang_up()
         self._outbox.close()  # not after an error, which is no hang-up
 
     # --- audio comes --------------------------------------------------------------------------------------------------
@@ -200,11 +170,16 @@ class Intake:
             if self._gap_s is not None:
                 self._news.set()
 
-    def _flush(self) -> None:
-        """The caller hung up: send what is left, of late audio, of the last frame and in the resampler."""
+    async def _hang_up(self) -> None:
+        """Send what is left, of late audio, of the last frame and in the resampler; speech ends here."""
         self._release(anyio.current_time())
-        if not self._outbox.is_abandoned:
-            self._send_rest()
+        if self._outbox.is_abandoned:
+            return
+        self._send_rest()
+        if self._detecting is not None:
+            self._detecting.hang_up()
+            with suppress(anyio.BrokenResourceError):  # nobody wants to know any more
+                await self._report_detected(self._detecting)
 
     def _take(self, pcm: bytes, now: float) -> None:
         pcm = self._rest + pcm
@@ -228,9 +203,12 @@ class Intake:
         for _ in range(self._reader.excess(self._outbox.queued, now)):
             self._outbox.receive_nowait()
             self._dropped_frames += 1
-        for frame in frames:
-            self._outbox.send_latest(AudioFrame(pcm=frame, sample_rate=self._rate, start_s=self._next_s))
-            self._next_s += self._seconds(len(frame))
+        for pcm in frames:
+            frame = AudioFrame(pcm=pcm, sample_rate=self._rate, start_s=self._next_s)
+            self._outbox.send_latest(frame)
+            if self._detecting is not None and self._detecting.feed(frame):
+                self._news.set()
+            self._next_s += self._seconds(len(pcm))
         self._reader.left(self._outbox.queued)
         self._report_dropped()
 
@@ -269,39 +247,65 @@ class Intake:
         """Do what is due when audio stops and when it comes back, until cancelled."""
         try:
             while not self._outbox.is_abandoned:
-                self._news, due_s = anyio.Event(), self._due_s
-                with anyio.CancelScope(deadline=due_s) as timer:
-                    await self._news.wait()
-                now = anyio.current_time()
-                if timer.cancelled_caught and now - due_s > STOOD_STILL_S:
-                    self._expect_more(now)
-                await self._look(now)
+                self._news = anyio.Event()
+                if self._detecting is not None and self._detecting.has_news:  # since the last look
+                    self._news.set()
+                self._set_timer()
+                await self._news.wait()
+                await self._look(anyio.current_time())
+                if self._detecting is not None:
+                    await self._report_detected(self._detecting)
         except anyio.BrokenResourceError:
             return  # nobody wants to know any more
+        finally:
+            self._stop_timer()
+
+    def _set_timer(self) -> None:
+        """Wake `_watch` when something is due. As long as audio comes that is put off, which wakes nobody."""
+        self._stop_timer()
+        if (due_s := self._due_s) < math.inf:
+            self._timer = self._loop.call_at(due_s, self._on_timer, due_s)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_timer(self, due_s: float) -> None:
+        now = anyio.current_time()
+        if now - due_s > STOOD_STILL_S:
+            self._expect_more(now)
+        if now < self._due_s:
+            self._set_timer()
+        else:
+            self._news.set()
 
     @property
     def _due_s(self) -> float:
         if self._is_silent:
             return self._silence_due_s
         # While nobody speaks a gap may be noticed late: a timer every 0.1 s would cost a tenth of what the frames do.
-        is_speech = self._reports.stretches.is_open
-        return (self._speech_ends_s if is_speech else self._silence_begins_s) + EXACT_S
+        return (self._speech_ends_s if self._reports.is_speech else self._silence_begins_s) + EXACT_S
 
     async def _look(self, now: float) -> None:
-        stretches = self._reports.stretches
         if self._gap_s is not None or self._held:
             self._release(now)
             gap_s, self._gap_s = self._gap_s, None
             if self._is_silent:
                 self._is_silent = False
                 self._session.emit(AudioResumed(after_s=gap_s or 0.0))
-            await self._reports.pass_on(stretches.resumed(now))
+            await self._reports.audio_resumed(now)
             return
         if (ended_s := self.stopped_s) is not None:
-            await self._reports.pass_on(stretches.stopped(ended_s))
+            await self._reports.audio_stopped(ended_s)
         if self._is_silent or now >= self._silence_begins_s:
-            stretches.silenced()
+            self._reports.silenced()
             self._give_silence(now)
+
+    async def _report_detected(self, detecting: Detecting) -> None:
+        """Pass on what the detector has found, or raise what it raised."""
+        detecting.check()
+        await self._reports.detected(detecting.take())
 
     def _give_silence(self, now: float) -> None:
         """Let the recogniser hear what the gap was so far."""

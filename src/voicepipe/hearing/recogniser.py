@@ -32,10 +32,13 @@ class Recogniser(Part):
         sample_rate: Samples per second that it expects; audio of another rate is resampled before.
         is_closed: Whether it forces all speech into a fixed set of phrases. Its words then do not show who spoke, so
             with `TurnRules(loudspeaker=True)` it is given silence while the agent is audible.
+        reports_speech: Whether it reports the start and the end of each stretch of speech by itself, within 0.2 s. No
+            detector is then chosen automatically, because it would look at the same audio a second time.
     """
 
     sample_rate: int = 16_000
     is_closed: bool = False
+    reports_speech: bool = False
 
     @abstractmethod
     async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: AnySession) -> None:

@@ -1,6 +1,7 @@
 """Stretches of speech, when audio may stop in the middle of one.
 
-Rule 1: pure: no await, clock or I/O. What the recogniser reports goes in; what the turn rules hear comes out.
+Rule 1: pure: no await, clock or I/O. What the recogniser reports goes in, merged with what a detector reports if there
+        is one; what the turn rules hear comes out.
 Rule 2: audio that stops ends the stretch for the turn rules, not for the recogniser. The recogniser's own report of
         the end is then dropped, so that each stretch ends once.
 Rule 3: a stretch goes on when audio comes back, provided that the recogniser is known to report ends: otherwise a
@@ -21,12 +22,18 @@ __all__ = ["SpeechStretches"]
 
 
 class SpeechStretches:
-    """The stretches of speech of one call."""
+    """The stretches of speech of one call.
 
-    def __init__(self) -> None:
+    Args:
+        is_detected: Whether starts and ends are known to alternate, as `MergedSpeech` sees to with a detector. Each
+            start is then followed by an end, and a transcript ends nothing.
+    """
+
+    def __init__(self, *, is_detected: bool = False) -> None:
         self._is_open = False  # for the recogniser
         self._was_ended = False  # the present stretch, by audio that stopped
-        self._reports_ends = False
+        self._is_detected = is_detected
+        self._reports_ends = is_detected
 
     @property
     def is_open(self) -> bool:
@@ -51,7 +58,7 @@ class SpeechStretches:
                 is_known = self._was_ended
                 self._is_open, self._was_ended, self._reports_ends = False, False, True
                 return [] if is_known else [event]
-            case Transcript():
+            case Transcript() if not self._is_detected:
                 self._is_open = False
                 return [event]
             case _:

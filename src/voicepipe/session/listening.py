@@ -1,6 +1,7 @@
 """From the source to the turn policy: the half of a session that listens.
 
 source ─▶ intake: late audio, lag, gaps ─▶ [session stages] ─▶ STT ─▶ [session stages] ─▶ turn policy
+                        └────▶ detector ─────────────────────────────┘
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.channel import Channel
 from voicepipe.core.failures import joined
 from voicepipe.core.handover import checker
-from voicepipe.core.stage import flow_of
+from voicepipe.core.stage import can_follow, flow_of
 from voicepipe.errors import StageError
-from voicepipe.flow import AudioFrame
-from voicepipe.hearing.intake import LATE_FRAMES, WAITING_FRAMES, Intake, Reports
+from voicepipe.flow import AudioFrame, SpeechEnded, SpeechStarted
+from voicepipe.hearing.detecting import Detecting
+from voicepipe.hearing.detector import MissingDetector
+from voicepipe.hearing.intake import LATE_FRAMES, WAITING_FRAMES, Intake
+from voicepipe.hearing.reports import Reports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from voicepipe.core.context import SessionContext
     from voicepipe.core.stage import SessionStage
     from voicepipe.flow import Hearing
+    from voicepipe.hearing.detector import Detector
 
 __all__ = ["listening"]
 
@@ -44,6 +49,7 @@ async def listening(
     source: Source | None,
     rate: int,
     is_deaf: Callable[[float], bool] | None = None,
+    detector: Detector | None = None,
 ) -> AsyncGenerator[Inbox[Hearing]]:
     """Run the listening stages, and yield the end of their row; it is closed when the caller hangs up.
 
@@ -53,7 +59,11 @@ async def listening(
         source: Where the audio comes from.
         rate: Samples per second that the stages take.
         is_deaf: Whether the stages get silence instead of the source's audio at a given time; None for never.
+        detector: Looks at the source's audio before the stages do; its reports are merged with those of the first stage
+            that reports what was heard.
     """
+    looks = source is not None and not isinstance(detector, MissingDetector | None)
+    detecting: Detecting | None = None
     at_work = list(stages)
 
     async def take_in(intake: Intake) -> None:
@@ -80,13 +90,16 @@ async def listening(
             channel = Channel[Any](EDGE, check)
             outbox: Outbox[Any] = channel
             if reports is None and sent is not AudioFrame:
-                outbox = reports = Reports(channel, check)
+                # A stage that promises nothing but transcripts sends nothing else.
+                if detector is not None and looks and can_follow(SpeechStarted | SpeechEnded, sent):
+                    detecting = Detecting(detector, rate)
+                outbox = reports = Reports(channel, check, is_detected=detecting is not None)
             tasks.start_soon(run_stage, stage, inbox, channel, outbox, name=f"voicepipe {stage.name}")
             inbox = channel
         if source is None:
             audio.close()
         else:
-            intake = Intake(session, source, rate, audio, reports or Reports(Channel(EDGE)), is_deaf)
+            intake = Intake(session, source, rate, audio, reports or Reports(Channel(EDGE)), is_deaf, detecting)
             tasks.start_soon(take_in, intake, name=f"voicepipe {source.name}")
         yield cast("Inbox[Hearing]", inbox)
         tasks.cancel_scope.cancel()

@@ -11,7 +11,7 @@ import gc
 import sys
 import threading
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, Generic, cast
+from typing import TYPE_CHECKING, Final, Generic, Literal, cast
 
 from voicepipe.audio.devices.microphone import MicSource
 from voicepipe.audio.devices.speaker import Speaker
@@ -21,19 +21,21 @@ from voicepipe.core.call_settings import CallSettings
 from voicepipe.core.context import Deps
 from voicepipe.core.home import Home
 from voicepipe.core.lifetimes import opened
+from voicepipe.core.part import Part
 from voicepipe.core.process import Stopped, is_in_loop, require_asyncio
 from voicepipe.core.process import run as run_to_end
 from voicepipe.errors import AuthenticationError, ConfigurationError
+from voicepipe.session.detectors import detector_for
 from voicepipe.session.label import label_of
 from voicepipe.session.session import Session
-from voicepipe.session.wiring import check, compiled, expect
+from voicepipe.session.wiring import check, compiled, expect, hearing_rate, hearing_stages
 from voicepipe.turntaking.rules import TurnRules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
 
     from voicepipe.core.context import Fact
-    from voicepipe.core.part import Part
+    from voicepipe.hearing.detector import Detector
     from voicepipe.history import Message
     from voicepipe.session.wiring import Row
 
@@ -53,17 +55,22 @@ class Pipeline(Generic[Deps]):
             must be what the one before it sends.
         output: Where the agent's audio goes, copied for each session; `Host.session` takes one that is used as it is.
             Without any output, a session with a `MicSource` speaks through a `Speaker()`.
+        detector: Reports when the caller speaks, sooner than a recogniser that is a service does. "auto" takes the best
+            one that is installed: `EarshotDetector`, or `WebRTCDetector`; without any, each call with audio emits
+            `DetectorMissing`. A recogniser with `reports_speech` gets none automatically. None turns it off.
         turns: How turns are taken.
         fallback: Spoken when a turn fails or the model has nothing to say; "" turns it off.
 
     Raises:
-        ConfigurationError: The row does not fit together; the message names both neighbours.
+        ConfigurationError: The row does not fit together; the message names both neighbours. Or the detector takes
+            another sample rate than the recogniser, and nothing that resamples is installed.
     """
 
     def __init__(
         self,
         *parts: Part,
         output: Output | None = None,
+        detector: Detector | Literal["auto"] | None = "auto",
         turns: TurnRules | None = None,
         fallback: str = FALLBACK,
     ) -> None:
@@ -72,6 +79,9 @@ class Pipeline(Generic[Deps]):
         expect("turns", turns, TurnRules)
         self._parts = parts
         self._output = output
+        stages = hearing_stages(parts)
+        self._detector_choice = detector
+        self._detector = detector_for(detector, stages, hearing_rate(stages))
         self._turns = turns or TurnRules()
         self._fallback = fallback
 
@@ -85,7 +95,7 @@ class Pipeline(Generic[Deps]):
 
         Args:
             others: New parts, by the part that each replaces, or by a class: each part and output of that class is
-                replaced.
+                replaced, and so is a detector that was given.
 
         Raises:
             ConfigurationError: A key matches nothing, or the new row does not fit together.
@@ -101,6 +111,8 @@ class Pipeline(Generic[Deps]):
 
         parts = [instead(part) for part in self._parts]
         output = instead(self._output) if self._output else None
+        # The detector that was chosen automatically is chosen again: another recogniser may need another one.
+        detector = instead(self._detector_choice) if isinstance(self._detector_choice, Part) else self._detector_choice
         for key in unused & {Output}:
             # There was no output: the application gives one to each session, and the test gives it here.
             output = others[key]
@@ -108,7 +120,13 @@ class Pipeline(Generic[Deps]):
         if unused:
             names = ", ".join(sorted(key.__name__ if isinstance(key, type) else key.name for key in unused))
             raise ConfigurationError(f"replace: {self!r} has no {names}")
-        return Pipeline[Deps](*parts, output=cast("Output | None", output), turns=self._turns, fallback=self._fallback)
+        return Pipeline[Deps](
+            *parts,
+            output=cast("Output | None", output),
+            detector=cast("Detector | None", detector),
+            turns=self._turns,
+            fallback=self._fallback,
+        )
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[Host[Deps]]:
@@ -118,7 +136,8 @@ class Pipeline(Generic[Deps]):
             VoicepipeError: A part could not be opened, or failed while it was open.
         """
         require_asyncio("Pipeline.open")
-        row = compiled([part._copied() for part in self._parts], self._turns, self._fallback)
+        detector = self._detector._copied() if self._detector is not None else None
+        row = compiled([part._copied() for part in self._parts], self._turns, self._fallback, detector)
         output = self._output._copied() if self._output else None
         parts = [*row.parts(hears=True), *(part for part in (row.source, output) if part is not None)]
         async with opened(parts):

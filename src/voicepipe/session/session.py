@@ -348,7 +348,8 @@ class Session(Generic[Deps]):
     async def _listen_to_end(self) -> None:
         row = self._row
         is_deaf = self._echo.is_audible if self._echo and self.recogniser.is_closed else None
-        async with listening(self, row.hearing_stages, self._source, row.hearing_rate, is_deaf) as hearing:
+        listens = listening(self, row.hearing_stages, self._source, row.hearing_rate, is_deaf, row.detector)
+        async with listens as hearing:
             async for event in hearing:
                 self._conductor.hear(event)
 

@@ -12,6 +12,7 @@ from voicepipe.audio.source import Source
 from voicepipe.core.stage import SessionStage, Stage, can_follow, flow_of, kind_name
 from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
 from voicepipe.flow import AudioFrame, Hearing, TextDelta, Transcript
+from voicepipe.hearing.detector import Detector
 from voicepipe.hearing.recogniser import Recogniser, default_recogniser
 from voicepipe.hearing.stt import STTStage
 from voicepipe.model.model import Model
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from voicepipe.core.part import Part
     from voicepipe.turntaking.rules import TurnRules
 
-__all__ = ["Row", "check", "compiled", "expect"]
+__all__ = ["Row", "check", "compiled", "expect", "hearing_rate", "hearing_stages"]
 
 ORDER: Final = "[Source] [SessionStage ...] [Stage ...] Model [ToolRouter] [Stage ...] TTSSink"
 
@@ -47,6 +48,7 @@ class Row:
     Attributes:
         source: Where audio comes from, if the row begins with a source.
         hearing_stages: From audio to transcripts.
+        detector: Looks at the source's audio to report when somebody speaks; None for no detector.
         reply_stages: From a transcript to sound; the model and its tools are one of these stages.
         speech_stages: The last reply stages: from text to sound.
         turns: How turns are taken.
@@ -55,6 +57,7 @@ class Row:
 
     source: Source | None
     hearing_stages: tuple[SessionStage[Any, Any], ...]
+    detector: Detector | None
     reply_stages: tuple[Stage[Any, Any], ...]
     turns: TurnRules
     fallback: str
@@ -98,15 +101,14 @@ class Row:
 
     @property
     def hearing_rate(self) -> int:
-        """Samples per second that the hearing stages take: the recogniser's rate."""
-        for stage in self.hearing_stages:
-            if isinstance(stage, STTStage):
-                return stage.recogniser.sample_rate
-        return DEFAULT_HEARING_RATE
+        """Samples per second that the hearing stages take."""
+        return hearing_rate(self.hearing_stages)
 
     def parts(self, *, hears: bool) -> Iterator[Part]:
         """Return the parts to open or attach; the hearing stages only if `hears`."""
         yield from self.hearing_stages if hears else ()
+        if hears and self.detector is not None and not self.hears_by_itself:
+            yield self.detector
         yield from self.reply_stages
 
     def copied(self) -> Row:
@@ -114,6 +116,7 @@ class Row:
         return replace(
             self,
             hearing_stages=tuple(stage._copied() for stage in self.hearing_stages),
+            detector=self.detector._copied() if self.detector is not None else None,
             reply_stages=tuple(stage._copied() for stage in self.reply_stages),
         )
 
@@ -138,7 +141,7 @@ def _adapt(part: Part, settings: CallSettings) -> None:
     part.adapt(settings)
 
 
-def compiled(parts: Sequence[Part], turns: TurnRules, fallback: str) -> Row:
+def compiled(parts: Sequence[Part], turns: TurnRules, fallback: str, detector: Detector | None = None) -> Row:
     """Return the parts that `check` accepted, by what they do; the tool router takes in the model."""
     replies: list[Stage[Any, Any]] = []
     for part, after in zip(parts, [*parts[1:], None], strict=True):
@@ -148,16 +151,30 @@ def compiled(parts: Sequence[Part], turns: TurnRules, fallback: str) -> Row:
         elif isinstance(part, Stage) and not isinstance(part, ToolRouter):
             stage: Stage[Any, Any] = part
             replies.append(stage)
-    hearing: tuple[SessionStage[Any, Any], ...] = tuple(part for part in parts if isinstance(part, SessionStage))
+    hearing = hearing_stages(parts)
     first = parts[0]
     needs_source = not (hearing and flow_of(hearing[0])[0] is Never)
     return Row(
         source=first if isinstance(first, Source) and needs_source else None,
         hearing_stages=hearing,
+        detector=detector,
         reply_stages=tuple(replies),
         turns=turns,
         fallback=fallback,
     )
+
+
+def hearing_stages(parts: Sequence[Part]) -> tuple[SessionStage[Any, Any], ...]:
+    """Return the parts that live as long as a session: from audio to transcripts."""
+    return tuple(part for part in parts if isinstance(part, SessionStage))
+
+
+def hearing_rate(stages: Sequence[SessionStage[Any, Any]]) -> int:
+    """Return how many samples per second the hearing stages take: the recogniser's rate."""
+    for stage in stages:
+        if isinstance(stage, STTStage):
+            return stage.recogniser.sample_rate
+    return DEFAULT_HEARING_RATE
 
 
 def check(parts: Sequence[Part]) -> None:
@@ -198,6 +215,8 @@ def _check_kind(part: Any) -> None:  # noqa: ANN401 - an application may have pa
         raise ConfigurationError(f"{part.name} is an output; give it as Pipeline(..., output={part.name}(...))")
     if isinstance(part, Tool):
         raise ConfigurationError(f"{part.name} is a tool; put ToolRouter([{part.name}]) directly after the model")
+    if isinstance(part, Detector):
+        raise ConfigurationError(f"{part.name} is a detector; give it as Pipeline(..., detector={part.name}(...))")
     if isinstance(part, Recogniser):
         raise ConfigurationError(f"{part.name} is a recogniser; write STTStage({part.name}(...))")
     if isinstance(part, TTSSink):

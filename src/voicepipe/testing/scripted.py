@@ -148,6 +148,8 @@ class ScriptedRecogniser(_CallerScript, Recogniser):
         sample_rate: Samples per second that it expects.
     """
 
+    reports_speech = True  # what the script says
+
     def __init__(self, sample_rate: int = 16_000) -> None:
         super().__init__()
         self.sample_rate = sample_rate

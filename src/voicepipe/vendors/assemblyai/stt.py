@@ -51,8 +51,8 @@ class AssemblyAIRecogniser(Recogniser):
     final transcript, up to 5 s, is sent again, and the session emits `RecogniserLost`. A service that stops responding
     is noticed within 5 s. A session is renewed before it is three hours old.
 
-    `SpeechStarted` comes late, half a second to more than a second after the caller began: for a quick barge-in add a
-    detector on this machine. An early transcript is stable when it ends like a sentence, when it came twice, when the
+    `SpeechStarted` comes late, half a second to more than a second after the caller began: for a quick barge-in install
+    the extra `detector`. An early transcript is stable when it ends like a sentence, when it came twice, when the
     service marks it as an utterance, or when it is probably the end of the turn.
 
     Args:

@@ -62,6 +62,7 @@ class PocketsphinxRecogniser(Recogniser):
 
     sample_rate = 16_000
     is_closed = True
+    reports_speech = True
 
     _worker: WorkerThread
     _loaded: Grammar

@@ -1,0 +1,1 @@
+"""Speech detectors that run on this machine: Earshot, Silero, WebRTC."""
