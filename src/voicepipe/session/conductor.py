@@ -35,6 +35,9 @@ __all__ = ["Conductor"]
 CLOSED_TO: Final = (Draft, Start, Commit, Interrupt, Withhold, Pause, Idle, CallLimit)
 """What is not carried out any more once the last words are being spoken: they are heard to their end."""
 
+ROUNDING_S: Final = 1e-3
+"""How much too early a timer may fire; the clock of an event loop is coarse."""
+
 
 class Conductor:
     """The turn-taking of one session.
@@ -58,8 +61,9 @@ class Conductor:
         while True:
             with anyio.CancelScope(deadline=self._core.wake_at) as self._alarm:
                 await anyio.sleep_forever()
-            # A timer may fire a rounding error before its time, and then once more for ever.
-            self._handle(Tick(), max(anyio.current_time(), self._alarm.deadline))
+            # A timer may fire a rounding error before its time. The time may also have been put off since it fired.
+            now = anyio.current_time()
+            self._handle(Tick(), max(now, min(self._alarm.deadline, now + ROUNDING_S)))
 
     def hear(self, event: Hearing | Quiet, *, is_typed: bool = False) -> None:
         """Have the core decide about an event, report the event, and carry the decisions out; nothing after the end."""
