@@ -132,12 +132,13 @@ def test_the_model_is_told_what_was_heard(held: Held) -> None:
 
 @pytest.mark.slow
 def test_an_interrupted_agent_is_silent(held: Held) -> None:
-    """In the recording no sample of the agent follows the interruption until the next reply begins."""
+    """In the recording no sample of the agent follows the pause, or the interruption, until the next reply begins."""
     samples, rate = held.track(1)
-    cut, again = (
+    cut, *_, again = (
         event["emitted_s"]
         for event in held.document["events"]
-        if event["event"] == "TurnInterrupted" or (event["event"] == "SentenceStarted" and event["turn_id"] == 4)
+        if event["event"] in ("Paused", "TurnInterrupted")
+        or (event["event"] == "SentenceStarted" and event["turn_id"] == 4)
     )
     assert any(samples[round((cut - 0.2) * rate) : round(cut * rate)])
     # Two frames: the event of a sentence is told just before its first frame is handed over.

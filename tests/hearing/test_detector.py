@@ -135,7 +135,7 @@ async def test_the_agent_is_silent_once_speech_has_lasted() -> None:
     pipeline = row(asks, detector=Loudness(), turns=vp.TurnRules(min_speech_s=0.3))
     pipeline = pipeline.replace({ScriptedModel: ScriptedModel([Says("One two three four five six seven eight nine.")])})
     events = await hold(pipeline, [(1.0, QUIET), (1.0, LOUD), (1.0, QUIET)])
-    assert [at_s for at_s, event in events if isinstance(event, vp.TurnInterrupted)] == [1.3]
+    assert [at_s for at_s, event in events if isinstance(event, vp.Paused)] == [1.3]
 
 
 async def test_a_stage_that_sends_only_transcripts_gets_no_company() -> None:

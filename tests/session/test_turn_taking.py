@@ -269,3 +269,20 @@ async def test_a_writing_tool_goes_on_in_a_pause() -> None:
     assert ran == [3.0]
     assert [message.text for message in session.history] == ["Book it.", words, "It is booked."]
     assert len(output.spans()) == 2
+
+
+async def test_a_draft_that_is_committed_and_interrupted_in_one_step_is_not_heard() -> None:
+    """The sentence that waits for the commit must not be played before the cancellation reaches it."""
+    user = ScriptedUser().guesses("Tell me", at_s=0.0).says("Tell me.", at_s=1.0)
+    output = RecordingOutput(RATE)
+    row = vp.Pipeline(
+        user, ScriptedModel([Says(STORY)]), vp.SentenceChunker(), CountingVoice(), output=output, fallback=""
+    )
+    async with row.session() as session:
+        async for event in session:
+            if isinstance(event, vp.TurnStarted):
+                break
+        # The event is emitted in the step of the commit; the playback task has not run yet.
+        session.interrupt()
+        await anyio.sleep(1)
+    assert output.written == []

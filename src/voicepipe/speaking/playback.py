@@ -352,6 +352,8 @@ class Playback:
     async def _begin(self) -> OutputLease:
         turn = self._turn
         await turn.committed.wait()
+        if turn.is_over:  # it was committed and interrupted in the same step; the cancellation comes with the next one
+            raise LeaseRevoked(f"turn {turn.turn_id} is over")
         self._lease = turn.session.lease(turn)
         turn.speech_begins(self._lease)
         return self._lease
