@@ -25,8 +25,8 @@ async def framework() -> list[Figure]:
     async with agent.open() as host:
         while len(waits_ms) < TURNS:
             async with called(host, 1, real_time=False) as (call,):
-                for _ in range(TURNS_OF_A_CALL):
-                    asked_s = await call.ask("Where is my parcel?")
+                for number in range(TURNS_OF_A_CALL):
+                    asked_s = await call.ask(f"Where is parcel {number}?")  # the same words at once are one message
                     waits_ms.append((await call.output.wait_first_frame() - asked_s) * 1e3)
                     await call.wait_done()
     return [

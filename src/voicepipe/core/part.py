@@ -51,6 +51,11 @@ class Part(ABC):  # noqa: B024 - its subclasses have abstract methods, and Pytho
         del session
         yield
 
+    @property
+    def _is_ours(self) -> bool:
+        """Whether its code is this library's, which ends when it is cancelled and need not be left behind."""
+        return type(self).__module__.startswith("voicepipe.")
+
     def adapt(self, settings: CallSettings) -> None:  # noqa: B027 - most parts are the same in every call
         """Take over what differs in one call, on the copy that belongs to that call's session.
 

@@ -171,5 +171,8 @@ class ToolRouter(Stage[Transcript, TextDelta]):
             turn.timeline.mark_again("tools_done")
 
     async def _ask(self, model: Model, request: Request, reply: CallingReply, turn: Turn) -> None:
+        if model._is_ours:
+            await model.reply(request, reply, turn)
+            return
         deadline, report = anyio.current_effective_deadline(), turn.session.emit
         await run_abandonably(model.reply, request, reply, turn, name=model.name, deadline=deadline, report=report)

@@ -178,6 +178,7 @@ class TTSSink(Stage[Sentence, Never]):
             StageError: The voice yields something that is neither audio nor a mark.
         """
         odd, waited_s = b"", 0.0
+        piece: object = None
         pieces = self._opened(clip.sentence)
         try:
             while True:
@@ -210,8 +211,9 @@ class TTSSink(Stage[Sentence, Never]):
                 raise self._failed("gave no audio for a sentence")
         finally:
             limit.deadline = math.inf
-            with anyio.move_on_after(CLEANUP_S, shield=True):
-                await pieces.aclose()
+            if piece is not _END:
+                with anyio.move_on_after(CLEANUP_S, shield=True):
+                    await pieces.aclose()
 
     def _copied(self) -> Self:
         twin = super()._copied()
