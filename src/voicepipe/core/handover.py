@@ -24,6 +24,7 @@ T = TypeVar("T")
 _CONTENTS: Final[dict[str, type]] = {"text": str, "pcm": bytes}
 
 
+@functools.lru_cache(maxsize=256)
 def checker(kind: Any, part_name: str) -> Callable[[Any], None]:  # noqa: ANN401 - a type at run time
     """Return a function that raises `StageError` for items that a part must not send.
 
@@ -48,26 +49,30 @@ def checked(item: T, part_name: str) -> T:
     Raises:
         StageError: One of them is not.
     """
-    for name in _times(cast("type", type(item))):
+    times, contents, has_words = _shape(cast("type", type(item)))
+    for name in times:
         value = getattr(item, name)
         if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value)):
             found = f"{part_name} sent a {type(item).__name__} whose {name} is not a number of seconds, but {value!r}"
             raise StageError(found, part=part_name)
-    for name, kind in _CONTENTS.items():
-        if not isinstance(value := getattr(item, name, kind()), kind):
+    for name, kind in contents:
+        if not isinstance(value := getattr(item, name), kind):
             found = f"{part_name} sent a {type(item).__name__} whose {name} is not {kind.__name__}"
             raise StageError(f"{found}, but {type(value).__name__}", part=part_name)
-    for inner in getattr(item, "words", ()):
-        checked(inner, part_name)
+    if has_words:
+        for inner in cast("Any", item).words:
+            checked(inner, part_name)
     return item
 
 
 @functools.cache
-def _times(kind: type) -> tuple[str, ...]:
-    """Return the fields of a class that hold seconds, by their names."""
+def _shape(kind: type) -> tuple[tuple[str, ...], tuple[tuple[str, type], ...], bool]:
+    """Return the fields of a class that hold seconds, those that hold text or audio, and whether it has words."""
     if not dataclasses.is_dataclass(kind):
-        return ()
-    return tuple(field.name for field in dataclasses.fields(kind) if field.name.endswith("_s"))
+        return (), (), False
+    names = [field.name for field in dataclasses.fields(kind)]
+    times = tuple(name for name in names if name.endswith("_s"))
+    return times, tuple((name, _CONTENTS[name]) for name in names if name in _CONTENTS), "words" in names
 
 
 def _classes(kind: Any) -> tuple[type, ...]:  # noqa: ANN401

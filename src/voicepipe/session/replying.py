@@ -81,7 +81,8 @@ class _Reply:
                 watch.start_soon(self._watch_end, tasks.cancel_scope)
                 for stage in self._stages:
                     sent = flow_of(stage)[1]
-                    outbox = Channel[Any](CAPACITY.get(sent, 8), checker(sent, stage.name))
+                    check = None if stage._is_ours else checker(sent, stage.name)
+                    outbox = Channel[Any](CAPACITY.get(sent, 8), check)
                     tasks.start_soon(self._run_stage, stage, inbox, outbox, name=f"voicepipe {stage.name}")
                     inbox = outbox
             watch.cancel_scope.cancel()
