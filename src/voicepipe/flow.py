@@ -45,7 +45,7 @@ class Stamped:
     session_id: str = field(default="", compare=False, repr=False)
 
 
-# --- listening: from the source to the turn policy --------------------------------------------------------------------
+# --- listening: from the source to turn-taking ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
-"""From the source to the turn policy: the half of a session that listens.
+"""From the source to turn-taking: the half of a session that listens.
 
-source ─▶ intake: late audio, lag, gaps ─▶ [session stages] ─▶ STT ─▶ [session stages] ─▶ turn policy
+source ─▶ intake: late audio, lag, gaps ─▶ [session stages] ─▶ STT ─▶ [session stages] ─▶ turn-taking
                         └────▶ detector ─────────────────────────────┘
 """
 

@@ -116,6 +116,7 @@ class TurnCore:
         self._began_over = False  # whether the newest stretch of speech began while the agent spoke
         self._is_reported = False  # whether this turn of the caller's was reported as a monologue
         self._last_final = ("", -math.inf)
+        self._said_until_s = -math.inf  # when the newest final words ended
         self.speaks_until_s = -math.inf
 
     @property
@@ -162,6 +163,8 @@ class TurnCore:
     # --- sounds -------------------------------------------------------------------------------------------------------
 
     def _speech_started(self, event: SpeechStarted, now: float) -> list[Decision]:
+        if event.at_s < self._said_until_s:
+            return []  # a late report of speech whose final words have come already
         self._speech.start(event.at_s, now)
         self._began_over = self._floor.phase == "speaking"
         if self._due_s < math.inf:  # the caller may be going on
@@ -201,6 +204,7 @@ class TurnCore:
         words, (last, last_s) = normal(event.text), self._last_final
         is_repeated = not is_typed and words == last and now - last_s <= REPEATED_S
         self._last_final = (words, now)
+        self._said_until_s = event.speech_ended_s
         if is_repeated or (final := self._speech.close(event)) is None:
             return self._said_nothing(now)
         self._yielding.said()
