@@ -286,3 +286,28 @@ async def test_a_draft_that_is_committed_and_interrupted_in_one_step_is_not_hear
         session.interrupt()
         await anyio.sleep(1)
     assert output.written == []
+
+
+async def test_last_words_are_not_paused_and_not_repeated() -> None:
+    """A cough over the words that end a call changes nothing: they are heard once, in one go."""
+    user = ScriptedUser().coughs(at_s=1.0, for_s=0.6)
+    output = RecordingOutput(RATE)
+    row = vp.Pipeline(user, ScriptedModel([]), vp.SentenceChunker(), CountingVoice(), output=output)
+    async with row.session(greeting=STORY) as session:
+        session.end(after_reply=True)
+        await session.ended.wait()
+    assert heard_places(output) == [(0.0, 0.0, 5.05)]
+    assert session.history[-1] == AssistantMessage.said(STORY)
+
+
+async def test_a_reply_that_is_paused_when_the_call_is_to_end_is_finished() -> None:
+    """`end(after_reply=True)` during a pause: the reply goes on, and then the call ends."""
+    user = ScriptedUser().coughs(at_s=1.0, for_s=0.6)
+    output = RecordingOutput(RATE)
+    row = vp.Pipeline(user, ScriptedModel([]), vp.SentenceChunker(), CountingVoice(), output=output)
+    async with row.session(greeting=STORY) as session:
+        await anyio.sleep(1.5)
+        session.end(after_reply=True)
+        await session.ended.wait()
+    assert len(output.spans()) == 2
+    assert session.history[-1] == AssistantMessage.said(STORY)

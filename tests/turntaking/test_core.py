@@ -121,6 +121,12 @@ def test_a_late_backchannel_to_a_statement_is_no_turn() -> None:
     assert len(call.times(Backchannel)) == 1
 
 
+def test_only_what_began_over_the_agent_is_a_late_backchannel() -> None:
+    """A cough over the last words of a statement does not swallow the "okay" that comes seconds later."""
+    script = [*ASKED, start(10.3), end(10.5), final(15.0, "..."), final(16.0, "Okay.")]
+    assert SpokenCall().plays(script).agent.answered[-1] == "Okay."
+
+
 def test_a_caller_who_begins_again_is_not_spoken_over() -> None:
     """Words after a sound that had paused the agent interrupt it before it resumes."""
     script = [start(4.0), end(4.6), start(5.3), early(5.8, "No wait"), final(6.3, "No, wait.")]

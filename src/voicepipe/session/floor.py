@@ -137,9 +137,10 @@ class Floor:
         self._report(Withheld)
 
     def release(self) -> None:
-        """Play the reply that was withheld."""
-        self._playout.release()
-        self._report(Released)
+        """Play the reply that was withheld, if it is."""
+        if self._playout.is_held:
+            self._playout.release()
+            self._report(Released)
 
     def pause(self) -> None:
         """Be silent, but keep the reply. Once this returns, no sample reaches the output."""
@@ -148,8 +149,8 @@ class Floor:
             self._session.emit(Paused(turn_id=self.turn.turn_id, heard_s=round(lease.played_s, 6)))
 
     def resume(self) -> None:
-        """Go on with the reply that was paused."""
-        if self.turn is not None:
+        """Go on with the reply that was paused, if it is: last words are not."""
+        if self.turn is not None and self._playout.is_held:
             from_s = self._playout.resume_at()
             self._tasks.start_soon(self._playout.resume)
             self._session.emit(Resumed(turn_id=self.turn.turn_id, from_s=round(from_s, 6)))

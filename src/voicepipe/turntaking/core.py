@@ -225,6 +225,7 @@ class TurnCore:
     def _said_nothing(self, now: float) -> list[Decision]:
         """A final transcript came without words, or a second time."""
         self._yielding.said()
+        self._began_over = False
         if self._floor.phase != "quiet":
             return []
         if self._held is not None:
@@ -252,7 +253,8 @@ class TurnCore:
 
     def _was_backchannel(self, text: str) -> bool:
         """Return whether words that come when the agent has just ended were said while it spoke, and want nothing."""
-        is_over = self._began_over and self._held is None and not self._floor.asks
+        began_over, self._began_over = self._began_over, False
+        is_over = began_over and self._held is None and not self._floor.asks
         return is_over and self._phrases.is_backchannel(text)
 
     def _interrupt(self, *, joins: bool = True) -> list[Decision]:
