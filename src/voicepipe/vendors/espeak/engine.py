@@ -136,7 +136,7 @@ class EspeakEngine:
                     base,
                     [name for name in _nearest(base, self._voices()) if self._has_voice(name)] or ["en-us"],
                 )
-            # The library takes a variant that does not exist, and speaks without it.
+            # The library accepts a variant that does not exist, and speaks without it.
             elif plus and variant not in (variants := self._voices(c_char_p(b"variant"))):
                 wrong, near = plus + variant, [plus + name for name in _nearest(variant, variants)] or ["+f1", "+m1"]
             else:

@@ -62,7 +62,7 @@ class EspeakTTS(TTSSink):
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Load the engine, or find it loaded, and check the voice, so that the first sentence finds it warm."""
+        """Load the engine, or find it loaded, and check the voice, so that the first sentence does not wait for it."""
         async with WorkerThread("voicepipe-espeak") as self._worker:
             self._engine = await self._worker.run(engine)
             if self._engine.sample_rate != self.sample_rate:

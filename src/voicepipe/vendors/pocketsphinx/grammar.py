@@ -74,14 +74,14 @@ def load_grammar(jsgf: str) -> Grammar:
 
 
 def _check_rules(jsgf: str) -> None:
-    """Find what pocketsphinx does not tell: it prints text that is no JSGF, and leaves out rules that do not exist."""
+    """Find what pocketsphinx does not report: it prints text that is not JSGF, and skips rules that do not exist."""
     if not jsgf.lstrip().startswith(_HEADER):
         raise ConfigurationError(f"a grammar begins with the line '{_HEADER} V1.0;', but this one begins {jsgf[:20]!r}")
     text = _COMMENT.sub("", jsgf)
     used = {rule for rule in _RULE_USED.findall(text) if "." not in rule}  # a dot names a rule of another grammar
     if unknown := sorted(used - set(_RULE_MADE.findall(text)) - _BUILT_IN):
         raise ConfigurationError(
-            f"the grammar uses rules that it does not make: {', '.join(f'<{rule}>' for rule in unknown)}; "
+            f"the grammar uses rules that it does not define: {', '.join(f'<{rule}>' for rule in unknown)}; "
             f"add e.g. <{unknown[0]}> = ...;"
         )
 

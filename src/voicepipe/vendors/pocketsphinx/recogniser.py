@@ -34,7 +34,7 @@ __all__ = ["PocketsphinxRecogniser"]
 
 # Kept before the first block of speech, so that a soft first sound is not lost.
 _PRE_ROLL_S: Final = 0.3
-_STRICT: Final = 3  # the mode of the detector that takes least for speech; the others do not stop in noise
+_STRICT: Final = 3  # the mode of the detector that is least sensitive; the others do not stop in noise
 
 
 class PocketsphinxRecogniser(Recogniser):
