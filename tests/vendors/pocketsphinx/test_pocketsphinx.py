@@ -260,7 +260,7 @@ async def test_the_loop_is_not_held_by_decoding() -> None:
         ("", "begins with the line"),
         ("#JSGF V1.0; grammar g; public <a> = hello", "not valid JSGF"),
         ("#JSGF V1.0; grammar g; <a> = hello;", "one is `public`"),
-        ("#JSGF V1.0; grammar g; public <a> = hello <name>;", "does not make: <name>"),
+        ("#JSGF V1.0; grammar g; public <a> = hello <name>;", "does not define: <name>"),
         ("#JSGF V1.0; grammar g; public <a> = hello Bob | xyzzy | plugh;", "lacks: Bob, plugh, xyzzy;"),
         ("#JSGF V1.0; grammar g; public <a> = café;", "lacks: café;"),
     ],
