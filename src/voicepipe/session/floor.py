@@ -309,7 +309,7 @@ class Floor:
             self._playout.flush()  # an error cut it off: the next turn must not begin with the rest of its audio
         if turn.is_over:
             return
-        self._playout.release()  # what held it up ends with it
+        self._playout.finish()
         self._session.emit(turn.settle(step))
         self._late[:] = [call for call in self._late if all(call is not known for known in turn.shown)]
         if self.turn is turn:

@@ -77,6 +77,12 @@ class Playout:
         self.audible_until_s = min(self.audible_until_s, anyio.current_time())
         self.flush_output()
 
+    def finish(self) -> None:
+        """Note that the turn has ended: nothing holds it up any more, and none of its audio is needed again."""
+        self.release()
+        if self._lease is not None:
+            self._lease.forget_audio()
+
     def hold(self) -> None:
         """Write nothing until `release` or `flush`."""
         if self._released is None:
@@ -213,6 +219,10 @@ class Lease:
         self._from_s = self._kept.quiet_s(self._heard_s) if at_s is None else at_s
         self._began_s = self._playout.played_s
         return self._from_s
+
+    def forget_audio(self) -> None:
+        """Drop what was kept for a pause, 100 KB or more that a silent line would hold."""
+        self._kept = KeptAudio(self._output.sample_rate)
 
     async def replay(self) -> bool:
         """Write again what was not heard, and return whether all of it was written."""
