@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.flow import Sentence, WordMark
-from voicepipe.speaking.opener_store import OpenerStore, Key
+from voicepipe.speaking.opener_store import Key, OpenerStore
 from voicepipe.speaking.tts_sink import TTSSink
 
 if TYPE_CHECKING:

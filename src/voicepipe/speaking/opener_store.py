@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from voicepipe.flow import WordMark
 
-__all__ = ["OpenerStore", "Key"]
+__all__ = ["Key", "OpenerStore"]
 
 KEPT_BYTES: Final = 16 << 20
 """The audio that a process keeps: 5 minutes at 24 kHz, so a dozen short texts of twenty voices."""
