@@ -1,5 +1,8 @@
 """Another model replies when the first one fails: AssemblyAI's LLM Gateway does this within one request.
 
+For any other service, and for a model that is only late, write `vp.FirstOf(one, other, after_s=0.8)`; see
+docs/services.md.
+
 The gateway is simulated, on virtual time; leave out `base_url` to use the real one. Without `fallbacks`, voicepipe asks
 the gateway not to retry by itself, because that retry is invisible and takes half a second.
 """

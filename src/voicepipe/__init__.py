@@ -43,7 +43,9 @@ from voicepipe.events import (
     DetectorMissing,
     EchoIgnored,
     Event,
+    HedgeStarted,
     MicrophoneLost,
+    ModelAnswered,
     ModelUsage,
     RateLimitNear,
     RecogniserLost,
@@ -92,6 +94,8 @@ from voicepipe.flow import (
 from voicepipe.hearing.detector import Detector
 from voicepipe.hearing.stt import Recogniser, STTStage
 from voicepipe.history import AssistantMessage, History, Message, ServiceState, ToolCall, UserMessage
+from voicepipe.model.first_of import FirstOf
+from voicepipe.model.hedge import Hedge
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
 from voicepipe.model.question import structured
 from voicepipe.model.structured_stage import Structured
@@ -100,6 +104,7 @@ from voicepipe.model.window import Window
 from voicepipe.session.pipeline import Host, Pipeline, run
 from voicepipe.session.saying import Said, Saying
 from voicepipe.session.session import Session
+from voicepipe.speaking.cached_openers import CachedOpeners
 from voicepipe.speaking.prepared import PreparedAudio
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.text.chunker import SentenceChunker
@@ -133,6 +138,7 @@ __all__ = [
     "AudioStopped",
     "AuthenticationError",
     "Backchannel",
+    "CachedOpeners",
     "CallLimit",
     "CallSettings",
     "Channel",
@@ -150,7 +156,10 @@ __all__ = [
     "EchoIgnored",
     "EspeakTTS",
     "Event",
+    "FirstOf",
     "Hearing",
+    "Hedge",
+    "HedgeStarted",
     "History",
     "Host",
     "Idle",
@@ -163,6 +172,7 @@ __all__ = [
     "MicrophoneLost",
     "MissingExtra",
     "Model",
+    "ModelAnswered",
     "ModelUsage",
     "Monologue",
     "MonologueCut",

@@ -37,7 +37,9 @@ __all__ = [
     "DetectorMissing",
     "EchoIgnored",
     "Event",
+    "HedgeStarted",
     "MicrophoneLost",
+    "ModelAnswered",
     "ModelUsage",
     "RateLimitNear",
     "RecogniserLost",
@@ -122,10 +124,46 @@ class ToolFinished(Stamped):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRetried(Stamped):
-    """A request to the model failed before any of its reply was used, and is sent again."""
+    """A request to the model failed before any of its reply was used, and is sent again.
+
+    Attributes:
+        turn_id: The turn that asks.
+        error: Why it failed.
+        model: Which other model is asked, as `ModelAnswered` has it; "" for the same one.
+    """
 
     turn_id: int
     error: VoicepipeError
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgeStarted(Stamped):
+    """Nothing of a reply has come in time, so another request is sent, and the first one goes on (`Hedge`, `FirstOf`).
+
+    Attributes:
+        turn_id: The turn that asks.
+        model: Which model is asked, as `ModelAnswered` has it.
+    """
+
+    turn_id: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAnswered(Stamped):
+    """Of several requests for one reply, one has begun to give it, and the others are closed (`Hedge`, `FirstOf`).
+
+    Attributes:
+        turn_id: The turn that asked.
+        model: Which model it is: its id and service, e.g. "gpt-5.2 at https://llm-gateway.assemblyai.com/v1", or the
+            name of a `Model` of your own (`Model.label`).
+        was_first: Whether its request was the first one; if not, the other request was worth it.
+    """
+
+    turn_id: int
+    model: str
+    was_first: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,6 +430,8 @@ Event: TypeAlias = (
     | ToolStarted
     | ToolFinished
     | RequestRetried
+    | HedgeStarted
+    | ModelAnswered
     | ReplyCut
     | StructuredDone
     | StructuredFailed

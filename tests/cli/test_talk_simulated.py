@@ -18,8 +18,8 @@ import pytest
 import voicepipe as vp
 from tests.helpers.talking import PROGRAM, said, talk
 from tests.project.test_docs import blocks_of
-from voicepipe.cli import main
-from voicepipe.testing import Says
+from voicepipe.cli import _services, main
+from voicepipe.testing import Says, ScriptedModel
 from voicepipe.testing.simulators.gateway import GatewaySimulator
 from voicepipe.testing.simulators.tts import TTSSimulator
 
@@ -87,6 +87,20 @@ def test_the_parts_keep_their_settings(tmp_path: Path, app: str) -> None:
     assert ended.returncode == 0
     assert said(ended.stdout) == [("caller", "Hello."), ("agent", "You said: Hello.")]
     assert "the simulated model gives no structured answers" in ended.stderr  # a warning of the log
+
+
+def test_several_models_go_to_the_simulator_together() -> None:
+    """Models of a `FirstOf` are parts of the program as well: each is moved to the simulator with its settings."""
+    models = vp.LLMStreamStage(model="gpt-5.2"), ScriptedModel([]), vp.LLMStreamStage(model="gpt-5-mini")
+    given = vp.FirstOf(*models, after_s=0.8)
+    moved = _services._moved(given, {"llm": "http://127.0.0.1:1/v1"})
+    assert isinstance(moved, vp.FirstOf)
+    assert [model.label for model in moved.models] == [
+        "gpt-5.2 at http://127.0.0.1:1/v1",
+        "ScriptedModel",
+        "gpt-5-mini at http://127.0.0.1:1/v1",
+    ]
+    assert (moved.after_s, given.models, _services._moved(given, {})) == (0.8, models, given)
 
 
 @slow

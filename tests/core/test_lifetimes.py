@@ -237,6 +237,29 @@ async def test_a_part_inside_a_part_is_copied_too() -> None:
     assert (twin.inner is inner, twin.inner.called, outer.inner is inner) == (False, "inner", True)
 
 
+async def test_parts_in_a_tuple_are_held_too() -> None:
+    """Parts in a tuple are copied, opened and attached as a part alone is; what else the tuple holds stays as it is."""
+    log: Log = []
+    first, second = Slow(log, "first"), Slow(log, "second")
+    outer = Around(log, "outer", Slow(log, "inner"))
+    outer.several = (first, "a text", second)
+    twin = outer._copied()
+    assert [type(one) for one in twin.several] == [Slow, str, Slow]
+    assert (twin.several[0] is first, twin.several[1] is outer.several[1], outer.several[2] is second) == (
+        False,
+        True,
+        True,
+    )
+    async with opened([twin]):
+        pass
+    assert [what for _, what in log if what.endswith(" opened")] == [
+        "inner opened",
+        "first opened",
+        "second opened",
+        "outer opened",
+    ]
+
+
 async def test_what_is_given_to_a_session_is_used_as_it_is() -> None:
     """An output that an application creates for one session is opened, attached and never copied."""
     output = RecordingOutput()

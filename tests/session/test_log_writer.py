@@ -129,6 +129,8 @@ FORGED = "a\nsession b: ended after 1.0 s"
         vp.ToolFinished(turn_id=1, call_id="1", name=FORGED, status="failed"),
         vp.ToolFinished(turn_id=1, call_id=FORGED, name="book", status="done"),
         vp.ModelUsage(turn_id=1, model=FORGED, input_tokens=1, output_tokens=1),
+        vp.HedgeStarted(turn_id=1, model=FORGED),
+        vp.ModelAnswered(turn_id=1, model=FORGED, was_first=True),
         vp.TurnEmpty(turn_id=1, user_text=FORGED, heard=FORGED, timeline=vp.Timeline(), finish_reason=FORGED),
     ],
     ids=lambda event: type(event).__name__,

@@ -91,8 +91,13 @@ class Display:
                 self._line(at_s, "failed", f"{error}; waiting for it to come back")
             case vp.RecogniserLost(error=error):
                 self._line(at_s, "failed", f"the recogniser is reconnecting: {error}")
-            case vp.RequestRetried(error=error):
-                self._line(at_s, "failed", f"the request to the model is retried: {error}")
+            case vp.RequestRetried(error=error, model=model):
+                where = f"sent to {model}" if model else "retried"
+                self._line(at_s, "failed", f"the request to the model is {where}: {error}")
+            case vp.HedgeStarted(model=model):
+                self._line(at_s, "failed", f"the model is late; {model} is asked as well")
+            case vp.ModelAnswered(model=model):
+                self._line(at_s, "agent", f"({model} answers)")
             case _:
                 pass
 

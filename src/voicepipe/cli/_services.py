@@ -6,7 +6,6 @@ Rule 2: no key is read or sent.
 
 from __future__ import annotations
 
-import copy
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -113,10 +112,5 @@ def _moved(part: vp.Part, urls: Mapping[str, str]) -> vp.Part:
         case vp.AssemblyAITTS() if "tts" in urls:
             return part._at_simulator(urls["tts"])
         case _:
-            held = {name: value for name, value in vars(part).items() if isinstance(value, vp.Part)}
-            moved = {name: _moved(value, urls) for name, value in held.items()}
-            if moved == held:
-                return part
-            twin = copy.copy(part)
-            vars(twin).update(moved)
-            return twin
+            twin = part._with_held(lambda held: _moved(held, urls))
+            return part if twin._held() == part._held() else twin

@@ -11,10 +11,10 @@ from __future__ import annotations
 import copy
 from abc import ABC
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
     from typing import Self
 
     from voicepipe.core.call_settings import CallSettings
@@ -26,8 +26,8 @@ __all__ = ["Part"]
 class Part(ABC):  # noqa: B024 - its subclasses have abstract methods, and Python refuses to create one without them
     """Base of stages, recognisers, models, sources and outputs.
 
-    A part may hold other parts as attributes (`STTStage` holds a recogniser). They are copied with it, and opened
-    before it.
+    A part may hold other parts as attributes (`STTStage` holds a recogniser), alone or in a tuple. They are copied with
+    it, and opened before it.
     """
 
     @asynccontextmanager
@@ -73,16 +73,28 @@ class Part(ABC):  # noqa: B024 - its subclasses have abstract methods, and Pytho
 
     def _copied(self) -> Self:
         """Return a shallow copy of this part and of the parts it holds."""
+        return self._with_held(lambda held: held._copied())
+
+    def _with_held(self, changed: Callable[[Part], Part]) -> Self:
+        """Return a shallow copy of this part in which each part that it holds is replaced."""
         twin = copy.copy(self)
         for attribute, value in vars(twin).items():
             if isinstance(value, Part):
-                setattr(twin, attribute, value._copied())
+                setattr(twin, attribute, changed(value))
+            elif isinstance(value, tuple) and _parts_in(value):
+                several = cast("tuple[object, ...]", value)
+                setattr(twin, attribute, tuple(changed(one) if isinstance(one, Part) else one for one in several))
         return twin
 
     def _held(self) -> list[Part]:
-        """Return the parts that this one holds as attributes."""
-        return [value for value in vars(self).values() if isinstance(value, Part)]
+        """Return the parts that this one holds, in the order of its attributes."""
+        return [held for value in vars(self).values() for held in _parts_in(value)]
 
     def __repr__(self) -> str:
         """Show the name; parts that have settings show those too."""
         return f"<{self.name}>"
+
+
+def _parts_in(value: object) -> list[Part]:
+    several = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+    return [one for one in several if isinstance(one, Part)]

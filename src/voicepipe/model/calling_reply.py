@@ -15,6 +15,7 @@ import anyio
 
 from voicepipe.core.failures import is_fault, single_error
 from voicepipe.core.handover import checker
+from voicepipe.core.waits import wait_any
 from voicepipe.errors import IncompleteReply, ToolError
 from voicepipe.events import ReplyCut
 from voicepipe.flow import CUT_REASONS, ReplyEnd, ReplyState, TextDelta, ToolCallDelta
@@ -25,7 +26,7 @@ from voicepipe.tools.tool import MAX_ARGUMENT_BYTES
 from voicepipe.tools.toolbox import Toolset
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator
 
     from anyio.abc import TaskGroup
 
@@ -271,7 +272,7 @@ class CallingReply:
         with anyio.move_on_after(self._session_calls.say_after_s):
             await running.has_result.wait()
         if not running.has_result.is_set():
-            await _first(running.has_result.wait, self._wait_silent)
+            await wait_any(running.has_result.wait, self._wait_silent)
         if running.has_result.is_set() or self._turn_calls.has_filled:
             return
         self._turn_calls.has_filled = True
@@ -289,18 +290,6 @@ class CallingReply:
                 await self._text_end.wait()
                 await anyio.sleep(TO_TTS_S)
             await self._turn.speech.wait_silent()
-
-
-async def _first(*waits: Callable[[], Awaitable[object]]) -> None:
-    """Wait until one of these returns, and cancel the others."""
-    async with anyio.create_task_group() as tasks:
-
-        async def wait(until: Callable[[], Awaitable[object]]) -> None:
-            await until()
-            tasks.cancel_scope.cancel()
-
-        for until in waits:
-            tasks.start_soon(wait, until)
 
 
 def _is_object(arguments: str, *, may_be_empty: bool) -> bool:

@@ -104,6 +104,11 @@ class Model(Part):
             VendorError: The service failed. If it is raised after text was sent, the reply counts as cut off.
         """
 
+    @property
+    def label(self) -> str:
+        """How events call this model where several may reply: its name, or its id and service."""
+        return self.name
+
     async def complete(self, request: Request) -> Completion:
         """Return the whole answer to one request, as `structured` needs it. A model need not support this.
 

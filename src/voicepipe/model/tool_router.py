@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.core.context import AnySession
-    from voicepipe.core.part import Part
 
 __all__ = ["ToolRouter"]
 
@@ -98,12 +97,8 @@ class ToolRouter(Stage[Transcript, TextDelta]):
     def _copied(self) -> Self:
         """Return a copy, with copies of the toolboxes, that calls their tools."""
         twin = super()._copied()
-        twin._given = tuple(one._copied() if isinstance(one, Toolbox) else one for one in self._given)
         twin.tools = Toolset(twin._given)
         return twin
-
-    def _held(self) -> list[Part]:
-        return [*super()._held(), *(one for one in self._given if isinstance(one, Toolbox))]
 
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:

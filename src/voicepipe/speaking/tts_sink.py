@@ -205,8 +205,7 @@ class TTSSink(Stage[Sentence, Never]):
                         raise self._failed(time.problem())
                     await clip.put(pcm[:whole])
             await clip.finish()
-            if self._pace is not None:
-                self._pace.learn(len(clip.sentence.text), clip.pace)
+            self._learn(clip)
             if not clip.pace.audio_s:
                 raise self._failed("gave no audio for a sentence")
         finally:
@@ -214,6 +213,11 @@ class TTSSink(Stage[Sentence, Never]):
             if piece is not _END:
                 with anyio.move_on_after(CLEANUP_S, shield=True):
                     await pieces.aclose()
+
+    def _learn(self, clip: Clip) -> None:
+        """Take note of how fast the voice gave a whole sentence."""
+        if self._pace is not None:
+            self._pace.learn(len(clip.sentence.text), clip.pace)
 
     def _copied(self) -> Self:
         twin = super()._copied()

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast, get_args
 from weakref import WeakKeyDictionary
 
@@ -19,7 +20,9 @@ from voicepipe.events import RequestRetried
 from voicepipe.http.address import host_of
 from voicepipe.http.client import HTTPClient
 from voicepipe.http.network import Network
+from voicepipe.model.hedge import Hedge
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
+from voicepipe.model.race import Race, Runner
 from voicepipe.model.window import Window
 from voicepipe.vendors.credentials import Credentials, authorization, keyless, without_key
 from voicepipe.vendors.extras import Extras
@@ -103,6 +106,8 @@ class LLMStreamStage(Model):
         proxy: URL of the proxy to use, e.g. "http://user:password@proxy.example.com:3128"; "direct" for none. None
             leaves it to the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), whose proxies never serve this
             machine.
+        hedge: When to send a second request for a reply that is late; see `Hedge`. It is the same request, as `adjust`
+            left it, but for the model. None sends none, as for whole answers. For another service, see `FirstOf`.
 
     Raises:
         ConfigurationError: A value is invalid; raised here or when the pipeline is opened. The request that `adjust`
@@ -134,6 +139,7 @@ class LLMStreamStage(Model):
         streams: bool = True,
         begins_in_thoughts: bool = False,
         proxy: str | SecretStr | None = None,
+        hedge: Hedge | None = None,
     ) -> None:
         host = host_of(base_url, PATH)
         self._service = service_at(host, model, self.name)
@@ -155,9 +161,12 @@ class LLMStreamStage(Model):
             raise ConfigurationError(f"LLMStreamStage: window must be a Window(...) or None, not {window!r}")
         if adjust is not None and not callable(adjust):
             raise ConfigurationError(f"LLMStreamStage: adjust must be a function, not {type(adjust).__name__}")
+        if hedge is not None and not isinstance(cast("object", hedge), Hedge):
+            raise ConfigurationError(f"LLMStreamStage: hedge must be a Hedge(after_s=...) or None, not {hedge!r}")
         self.system = system
         self.base_url = base_url
         self.model = model or self._service.model
+        self.hedge = hedge
         self.deadlines = deadlines or Deadlines()
         self.window = window
         self.streams = streams
@@ -208,28 +217,37 @@ class LLMStreamStage(Model):
     async def reply(self, request: Request, outbox: Outbox[ReplyPart], turn: Turn) -> None:
         """Send the request, and send it again while nothing of its reply was used. See `Model.reply`."""
         asked = self._filled(request, turn)
+
+        async def ask() -> None:
+            if self.hedge is None:
+                await self._ask(asked, turn, outbox)
+            else:
+                both = (asked, replace(asked, model=self.hedge.model or asked.model))
+                runners = [Runner(self.name, self._label(one.model), partial(self._ask, one, turn)) for one in both]
+                await Race(outbox, turn, self.hedge.after_s).run(runners)
+
+        def retried(error: VendorError) -> None:
+            turn.emit(RequestRetried(turn_id=turn.turn_id, error=error))
+
+        await persist(ask, RETRY_WITHIN * self.deadlines.first_token_s, retried)
+
+    async def _ask(self, asked: Request, turn: Turn, outbox: Outbox[ReplyPart]) -> None:
+        """Send a request once, and its reply into an outbox."""
         filler = filler_of(asked.model)
         conversations = self._conversations.setdefault(turn.session, {})
         if filler not in conversations:
             conversations[filler] = self._conversation(filler)
         body = self._body(asked, conversations[filler], stream=self.streams)
         limits = self.deadlines if self.streams else None
-
-        async def ask() -> None:
-            reply = TurnOutbox(outbox, turn, asked, self._http.vendor, len(body.encode("utf-8", "replace")))
-            turn.before_end(reply.report)
-            turn.timeline.mark_again("llm_request")
-            try:
-                await Exchange(self._http, body, reply, limits=limits, filler=filler, spoken=self._spoken(asked)).run()
-            except VendorError as error:
-                if reply.is_used:
-                    raise IncompleteReply(f"the reply was cut: {error}", vendor=error.vendor) from error
-                raise
-
-        def retried(error: VendorError) -> None:
-            turn.emit(RequestRetried(turn_id=turn.turn_id, error=error))
-
-        await persist(ask, RETRY_WITHIN * self.deadlines.first_token_s, retried)
+        reply = TurnOutbox(outbox, turn, asked, self._http.vendor, len(body.encode("utf-8", "replace")))
+        turn.before_end(reply.report)
+        turn.timeline.mark_again("llm_request")
+        try:
+            await Exchange(self._http, body, reply, limits=limits, filler=filler, spoken=self._spoken(asked)).run()
+        except VendorError as error:
+            if reply.is_used:
+                raise IncompleteReply(f"the reply was cut: {error}", vendor=error.vendor) from error
+            raise
 
     async def complete(self, request: Request) -> Completion:
         """Return the whole answer to one request, and retry while that may help. See `Model.complete`.
@@ -250,6 +268,13 @@ class LLMStreamStage(Model):
             return answer.completion()
 
         return await persist(ask, RETRY_WITHIN * self.deadlines.first_token_s, lambda _error: None)
+
+    @property
+    def label(self) -> str:  # noqa: D102 - the base class says it
+        return self._label(self.model)
+
+    def _label(self, model: str) -> str:
+        return f"{model} at {self.base_url}"
 
     def _filled(self, request: Request, turn: Turn | None) -> Request:
         """Fill this stage's settings in where the request has none, and let `adjust` change the result."""
@@ -298,7 +323,7 @@ class LLMStreamStage(Model):
 
     def __repr__(self) -> str:
         """Show the model and where it is; never the key."""
-        return f"<LLMStreamStage {self.model} at {self.base_url}>"
+        return f"<LLMStreamStage {self.label}>"
 
 
 def _name_of(function: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from voicepipe.core.cancellation import is_cancelled
 from voicepipe.events import ModelUsage, RateLimitNear
 from voicepipe.flow import ReplyEnd, ReplyState, TextDelta, ToolCallDelta
 from voicepipe.model.model import Usage
@@ -81,8 +82,11 @@ class TurnOutbox:
         await self._outbox.send(item)
 
     def close(self) -> None:
-        """Report the tokens. Of a request that was refused, and so not billed, there are none."""
-        if self._usage or self.is_used:
+        """Report the tokens. Of a request that was refused, and so not billed, there are none.
+
+        One that was cancelled while its turn goes on has lost to another one, and may be billed all the same.
+        """
+        if self._usage or self.is_used or is_cancelled():
             self.report()
         self._is_reported = True
 
