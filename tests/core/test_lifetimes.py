@@ -70,7 +70,9 @@ class Broken(Part):
 
 
 class Around(Slow):
-    """Holds another part."""
+    """Holds another part, or several."""
+
+    several: tuple[object, ...] = ()
 
     def __init__(self, log: Log, called: str, inner: Part) -> None:
         super().__init__(log, called, opens_s=1.0)

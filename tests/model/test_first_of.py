@@ -19,7 +19,9 @@ from voicepipe.testing.simulators.gateway import GatewaySimulator
 from voicepipe.testing.simulators.services import SERVICES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator
+
+    from voicepipe.testing import Reply
 
 pytestmark = pytest.mark.anyio
 
@@ -90,7 +92,7 @@ async def test_a_missing_key_of_any_service_is_reported_at_opening(monkeypatch: 
 
 async def test_state_of_one_service_goes_to_no_other() -> None:
     """A call that one service made is shown to the other, without the fields that only the first one knows."""
-    script = iter([Refuses(503, "busy"), Refuses(503, "busy"), Refuses(503, "busy"), Says("There.")])
+    script: Iterator[Reply] = iter([*[Refuses(503, "busy")] * 3, Says("There.")])
     first = ScriptedGateway(lambda _: next(script))
     second = GatewaySimulator([Calls("look", {})], quirks=SERVICES["DeepSeek"])
     async with first.serve() as first_url, second.serve() as second_url:
