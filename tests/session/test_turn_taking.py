@@ -311,3 +311,21 @@ async def test_a_reply_that_is_paused_when_the_call_is_to_end_is_finished() -> N
         await session.ended.wait()
     assert len(output.spans()) == 2
     assert session.history[-1] == AssistantMessage.said(STORY)
+
+
+@pytest.mark.parametrize(
+    ("protected", "spans", "said"),
+    [
+        (False, [(0.0, 1.3), (2.0, 2.25)], ["One two three four five", "Stop it, please.", "Fine."]),
+        (True, [(0.0, round(STORY_S + 0.25, 6))], [STORY, "Stop it, please.", "Fine."]),
+    ],
+    ids=["f1", "f2"],
+)
+async def test_words_over_the_greeting(protected: bool, spans: list[tuple[float, float]], said: list[str]) -> None:
+    """A greeting yields to the caller; a protected one is heard whole, and the words over it are answered after it."""
+    user, output = ScriptedUser().interrupts("Stop it, please.", at_s=1.0, for_s=0.7), RecordingOutput(RATE)
+    row = vp.Pipeline(user, ScriptedModel([Says("Fine.")]), vp.SentenceChunker(), CountingVoice(), output=output)
+    async with row.session(greeting=STORY, protected_greeting=protected) as session:
+        await anyio.sleep(8)
+    assert output.spans() == spans
+    assert [message.text for message in session.history] == said
