@@ -44,22 +44,28 @@ class CountingVoice(vp.TTSSink):
             await anyio.sleep(0.001)
 
 
-def places(samples: bytes, rate: int) -> list[float]:
-    """Return the seconds of the reply that samples of the `CountingVoice` are from; 0 for silence."""
-    return [sample * STEP / rate for sample in array("h", samples)]
-
-
 def heard_places(output: RecordingOutput) -> list[tuple[float, float, float]]:
-    """Return the stretches that were played: when each began, and from which to which second of the reply it went."""
-    at = places(bytes(output.played), RATE)
-    fade_s = 0.015  # a reply that goes on is faded in
+    """Return what was played: see `places_in`."""
+    return places_in(bytes(output.played), RATE)
 
-    def place(at_s: float) -> float:
-        return at[round(at_s * RATE)]
+
+def places_in(sound: bytes, rate: int) -> list[tuple[float, float, float]]:
+    """Return the stretches of sound: when each began, and from which to which second of the reply it went."""
+    stretches: list[tuple[int, list[int]]] = []
+    silent = rate
+    for at, sample in enumerate(array("h", sound)):
+        if sample:
+            if silent >= rate // 20:  # a paced line may wait for the rest of a frame
+                stretches.append((at, []))
+            stretches[-1][1].append(sample)
+        silent = 0 if sample else silent + 1
+    faded_s = 0.015  # a reply that goes on is faded in
+
+    def first_place(samples: list[int]) -> float:
+        return round((samples[round(faded_s * rate)] - 1) * STEP / rate - faded_s, 2) + 0.0
 
     return [
-        (start_s, round(place(start_s + fade_s) - fade_s, 2), round(place(end_s - 0.001), 2))
-        for start_s, end_s in output.spans()
+        (round(at / rate, 3), first_place(samples), round(samples[-1] * STEP / rate, 2)) for at, samples in stretches
     ]
 
 

@@ -175,8 +175,9 @@ async def test_a_draft_saves_what_the_model_takes(drafts: bool, heard_s: float) 
     assert output.spans()[0][0] == heard_s
 
 
-async def test_a_writing_tool_goes_on_in_a_pause() -> None:
-    """A pause touches no tool: it runs once, and its reply follows what was said before it."""
+@pytest.mark.parametrize("rate", [RATE, 16_000])
+async def test_a_writing_tool_goes_on_in_a_pause(rate: int) -> None:
+    """A pause touches no tool: it runs once, and its reply follows what was said before it, resampled or not."""
     ran: list[float] = []
 
     @vp.tool
@@ -188,9 +189,9 @@ async def test_a_writing_tool_goes_on_in_a_pause() -> None:
 
     words = "Let me see whether there is a table free for you tonight."
     user = ScriptedUser().says("Book it.", at_s=0.0).coughs(at_s=1.0, for_s=0.6)
-    output = RecordingOutput(RATE)
+    output, voice = RecordingOutput(RATE), CountingVoice(rate=rate)
     model = ScriptedModel([Calls("book", {}, say=words), Says("It is booked.")])
-    row = vp.Pipeline(user, model, vp.ToolRouter([book]), vp.SentenceChunker(), CountingVoice(), output=output)
+    row = vp.Pipeline(user, model, vp.ToolRouter([book]), vp.SentenceChunker(), voice, output=output)
     async with row.session() as session:
         await anyio.sleep(8)
     assert ran == [3.0]
