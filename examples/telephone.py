@@ -1,8 +1,8 @@
 """A telephone line: the caller's audio comes over a websocket, the agent's goes back, both as mu-law in JSON messages.
 
-The protocol is like Twilio Media Streams: the line sends `start`, `media`, `mark` and `stop`, and takes `media`, `mark`
-and `clear`. `serve` can be deployed as it is, behind TLS, with an agent that has a real recogniser, model and voice.
-Here all three are scripted, and so is the telephone that calls.
+The protocol is like Twilio Media Streams: the line sends `start`, `media`, `dtmf`, `mark` and `stop`, and takes
+`media`, `mark` and `clear`. `serve` can be deployed as it is, behind TLS, with an agent that has a real recogniser,
+model and voice. Here all three are scripted, and so is the telephone that calls.
 """
 
 import base64
@@ -21,6 +21,8 @@ from websockets.exceptions import ConnectionClosed
 
 import voicepipe as vp
 from voicepipe.testing import Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
+
+KEYS = tuple("0123456789*#")
 
 
 class Telephone(vp.PacedOutput):
@@ -54,7 +56,7 @@ async def hold_call(host: vp.Host, socket: ServerConnection) -> None:
             message = json.loads(await socket.recv())
     caller, telephone = vp.PushSource(sample_rate=8_000), Telephone(socket, message["start"]["streamSid"])
 
-    async def listen() -> None:
+    async def listen(session: vp.Session) -> None:
         try:
             async for text in socket:
                 match json.loads(text):
@@ -64,10 +66,12 @@ async def hold_call(host: vp.Host, socket: ServerConnection) -> None:
                         caller.push(vp.audio.from_ulaw(base64.b64decode(payload, validate=True)))
                     case {"event": "mark", "mark": {"name": str(name)}}:
                         telephone.marked(name)
+                    case {"event": "dtmf", "dtmf": {"digit": str(key)}} if key in KEYS:
+                        session.press(key)
                     case {"event": "stop"}:
                         break
                     case _:
-                        pass  # pressed keys, and messages that may be added one day
+                        pass  # messages that may be added one day
         except ConnectionClosed:
             pass
         except ValueError as error:  # neither JSON nor base64: this call ends in order, and the others go on
@@ -79,7 +83,7 @@ async def hold_call(host: vp.Host, socket: ServerConnection) -> None:
         host.session(source=caller, output=telephone, greeting="Parcel line, hello!") as session,
         anyio.create_task_group() as tasks,
     ):
-        tasks.start_soon(listen)
+        tasks.start_soon(listen, session)
         async for event in session:
             if isinstance(event, vp.Transcript):
                 print(f"agent: the caller said {event.text!r}")

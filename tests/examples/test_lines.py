@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 import voicepipe as vp
-from voicepipe.testing import ScriptedModel, ScriptedVoice
+from voicepipe.testing import ChatRequest, Says, ScriptedModel, ScriptedVoice
 
 pytestmark = pytest.mark.anyio
 
@@ -42,12 +42,11 @@ class Ear(vp.Recogniser):
             self.heard += frame.pcm
 
 
-def agent(heard: bytearray, rate: int) -> vp.Pipeline:
+def agent(heard: bytearray, rate: int, model: ScriptedModel | None = None) -> vp.Pipeline:
     ear = Ear(heard)
     ear.sample_rate = rate
-    return vp.Pipeline(
-        vp.STTStage(ear), ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice(character_s=0.01, sample_rate=rate)
-    )
+    voice = ScriptedVoice(character_s=0.01, sample_rate=rate)
+    return vp.Pipeline(vp.STTStage(ear), model or ScriptedModel([]), vp.SentenceChunker(), voice)
 
 
 async def closed_with(socket: ClientConnection) -> int | None:
@@ -82,6 +81,28 @@ async def test_a_telephone_line_that_sends_both_tracks() -> None:
             assert await closed_with(socket) == 1000
     samples = {int.from_bytes(heard[at : at + 2], "little") for at in range(0, len(heard), 2)}
     assert (samples, len(heard)) == ({988}, 26 * 320)
+
+
+async def test_keys_that_are_pressed_on_a_telephone(capfd: pytest.CaptureFixture[str]) -> None:
+    """Keys make one message; what is no key is not pressed, and ends no call."""
+    asked = anyio.Event()
+
+    def answer(request: ChatRequest) -> Says:
+        asked.set()
+        return Says(f"You pressed {request.last_user_text}.")
+
+    model = ScriptedModel(answer)
+    async with example("telephone").serve(agent(bytearray(), 8_000, model)) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with connect(f"ws://127.0.0.1:{port}") as socket:
+            await socket.send(START)
+            for key in ["4", "x", "", "12", "7", "#"]:
+                await socket.send(json.dumps({"event": "dtmf", "dtmf": {"track": "inbound_track", "digit": key}}))
+            await asked.wait()
+            await socket.send(json.dumps({"event": "stop"}))
+            assert await closed_with(socket) == 1000
+    assert model.requests[0].last_user_text == "47"
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("sent", ["{", '{"event": "media", "media": {"payload": "!"}}'])

@@ -2,88 +2,15 @@
 
 from __future__ import annotations
 
-from array import array
-from typing import TYPE_CHECKING, Any
-
 import anyio
 import pytest
 
 import voicepipe as vp
+from tests.helpers.story import RATE, STORY, STORY_S, CountingVoice, heard_places, hold, times
 from voicepipe.history import AssistantMessage
 from voicepipe.testing import Calls, RecordingOutput, Says, ScriptedModel, ScriptedUser
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from voicepipe.testing import Reply
-
 pytestmark = pytest.mark.anyio
-RATE = 24_000
-STEP = 100  # samples that have the same value, so that each place of a reply can be told from the others
-CHARACTER_S = 0.05
-STORY = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen end."
-STORY_S = len(STORY) * CHARACTER_S
-
-
-class CountingVoice(vp.TTSSink):
-    """A voice whose samples count up, so that what was heard can be read from what was played."""
-
-    sample_rate = RATE
-
-    def __init__(self, *, marks: bool = True, rate: int = RATE) -> None:
-        self.marks = marks
-        self.sample_rate = rate
-
-    async def synthesize(self, sentence: vp.Sentence) -> AsyncIterator[bytes | vp.WordMark]:
-        text = sentence.text.rstrip()
-        if self.marks:
-            for end in [at for at in range(1, len(text) + 1) if text[at - 1 : at + 1].rstrip() == text[at - 1]]:
-                yield vp.WordMark(char_end=end, end_s=end * CHARACTER_S)
-        count = round(len(text) * CHARACTER_S * self.sample_rate)
-        samples = array("h", (at // STEP + 1 for at in range(count)))
-        frame = self.sample_rate // 50
-        for at in range(0, count, frame):
-            yield samples[at : at + frame].tobytes()
-            await anyio.sleep(0.001)
-
-
-def heard_places(output: RecordingOutput) -> list[tuple[float, float, float]]:
-    """Return the stretches that were played: when each began, and from which to which second of the reply it went."""
-    samples = array("h", bytes(output.played))
-    fade_s = 0.015  # a reply that goes on is faded in
-
-    def place(at_s: float) -> float:
-        return samples[round(at_s * RATE)] * STEP / RATE
-
-    return [
-        (start_s, round(place(start_s + fade_s) - fade_s, 2), round(place(end_s - 0.001), 2))
-        for start_s, end_s in output.spans()
-    ]
-
-
-async def hold(
-    user: ScriptedUser, *replies: Reply, until_s: float = 14.0, voice: CountingVoice | None = None, **options: Any
-) -> tuple[vp.Session, list[tuple[float, vp.Event]], RecordingOutput]:
-    """Hold a call, and return its session, its events with their times, and what was played."""
-    output, events = RecordingOutput(RATE), list[tuple[float, vp.Event]]()
-    model = ScriptedModel(list(replies) or [Says(STORY)])
-    row = vp.Pipeline(
-        user, model, vp.SentenceChunker(), voice or CountingVoice(), output=output, fallback="", **options
-    )
-    async with row.session() as session, anyio.create_task_group() as tasks:
-
-        async def listen() -> None:
-            async for event in session:
-                events.append((round(anyio.current_time(), 6), event))
-
-        tasks.start_soon(listen)
-        await anyio.sleep_until(until_s)
-        session.end()
-    return session, events, output
-
-
-def times(events: list[tuple[float, vp.Event]], *kinds: type) -> list[float]:
-    return [at_s for at_s, event in events if isinstance(event, kinds)]
 
 
 async def test_a_cough_pauses_the_reply_and_costs_no_word() -> None:
@@ -248,8 +175,9 @@ async def test_a_draft_saves_what_the_model_takes(drafts: bool, heard_s: float) 
     assert output.spans()[0][0] == heard_s
 
 
-async def test_a_writing_tool_goes_on_in_a_pause() -> None:
-    """A pause touches no tool: it runs once, and its reply follows what was said before it."""
+@pytest.mark.parametrize("rate", [RATE, 16_000])
+async def test_a_writing_tool_goes_on_in_a_pause(rate: int) -> None:
+    """A pause touches no tool: it runs once, and its reply follows what was said before it, resampled or not."""
     ran: list[float] = []
 
     @vp.tool
@@ -261,9 +189,9 @@ async def test_a_writing_tool_goes_on_in_a_pause() -> None:
 
     words = "Let me see whether there is a table free for you tonight."
     user = ScriptedUser().says("Book it.", at_s=0.0).coughs(at_s=1.0, for_s=0.6)
-    output = RecordingOutput(RATE)
+    output, voice = RecordingOutput(RATE), CountingVoice(rate=rate)
     model = ScriptedModel([Calls("book", {}, say=words), Says("It is booked.")])
-    row = vp.Pipeline(user, model, vp.ToolRouter([book]), vp.SentenceChunker(), CountingVoice(), output=output)
+    row = vp.Pipeline(user, model, vp.ToolRouter([book]), vp.SentenceChunker(), voice, output=output)
     async with row.session() as session:
         await anyio.sleep(8)
     assert ran == [3.0]
@@ -311,3 +239,21 @@ async def test_a_reply_that_is_paused_when_the_call_is_to_end_is_finished() -> N
         await session.ended.wait()
     assert len(output.spans()) == 2
     assert session.history[-1] == AssistantMessage.said(STORY)
+
+
+@pytest.mark.parametrize(
+    ("protected", "spans", "said"),
+    [
+        (False, [(0.0, 1.3), (2.0, 2.25)], ["One two three four five", "Stop it, please.", "Fine."]),
+        (True, [(0.0, round(STORY_S + 0.25, 6))], [STORY, "Stop it, please.", "Fine."]),
+    ],
+    ids=["f1", "f2"],
+)
+async def test_words_over_the_greeting(protected: bool, spans: list[tuple[float, float]], said: list[str]) -> None:
+    """A greeting yields to the caller; a protected one is heard whole, and the words over it are answered after it."""
+    user, output = ScriptedUser().interrupts("Stop it, please.", at_s=1.0, for_s=0.7), RecordingOutput(RATE)
+    row = vp.Pipeline(user, ScriptedModel([Says("Fine.")]), vp.SentenceChunker(), CountingVoice(), output=output)
+    async with row.session(greeting=STORY, protected_greeting=protected) as session:
+        await anyio.sleep(8)
+    assert output.spans() == spans
+    assert [message.text for message in session.history] == said

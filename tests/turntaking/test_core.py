@@ -101,6 +101,13 @@ def test_a_backchannel_that_goes_on_interrupts() -> None:
     assert call.agent.answered == ["Tell me about it.", "Yeah, but I can't."]
 
 
+def test_words_that_break_off_are_no_draft() -> None:
+    """ "I want to" in a breath costs no request: more words are on their way."""
+    script = [start(0.5), early(1.0, "I want to"), end(1.1), final(2.0, "I want to go.", ended_s=1.6)]
+    call = SpokenCall().plays(script)
+    assert (call.times(Draft), call.times(Start)) == ([], [2.0])
+
+
 @pytest.mark.parametrize("over_s", [0.3, -0.5])
 def test_a_backchannel_can_be_the_answer(over_s: float) -> None:
     """ "Yeah" after a question, or over its last half second, answers it."""

@@ -99,10 +99,39 @@ class Display:
             case vp.ModelAnswered(model=model):
                 self._line(at_s, "agent", f"({model} answers)")
             case _:
+                self._show_floor(at_s, event)
+
+    def _show_floor(self, at_s: float, event: vp.Event) -> None:
+        """Show who waits for whom."""
+        match event:
+            case vp.Backchannel(text=text):
+                self._show_early("")
+                self._line(at_s, "caller", f"only listens: {text}")
+            case vp.Digit(key=key):
+                self._line(at_s, "caller", f"presses {key}")
+            case vp.Withheld():
+                self._line(at_s, "agent", "waits: the caller makes a sound")
+            case vp.Released():
+                self._line(at_s, "agent", "speaks now: there was no word")
+            case vp.Paused(heard_s=heard_s):
+                self._line(at_s, "agent", f"pauses after {heard_s:.1f} s of the reply")
+            case vp.Resumed(from_s=from_s):
+                self._line(at_s, "agent", f"goes on from {from_s:.1f} s of the reply")
+            case vp.Idle(silent_s=silent_s, is_last=is_last):
+                self._line(at_s, "caller", f"silent for {silent_s:g} s{'; the call ends' if is_last else ''}")
+            case vp.Monologue(speech_s=speech_s):
+                self._line(at_s, "caller", f"has spoken for {speech_s:.0f} s")
+            case vp.MonologueCut(speech_s=speech_s):
+                self._line(at_s, "cut", f"the caller has spoken for {speech_s:.0f} s; these words are answered")
+            case vp.CallLimit(left_s=left_s):
+                self._line(at_s, "cut", f"the call ends in {left_s:.0f} s" if left_s else "the call is at its limit")
+            case _:
                 pass
 
     def _end_of_turn(self, at_s: float, turn: vp.TurnEnded) -> None:
-        if isinstance(turn, vp.TurnInterrupted):
+        if isinstance(turn, vp.TurnInterrupted) and turn.joined:
+            self._line(at_s, "cut", "the caller goes on; all of it is answered together")
+        elif isinstance(turn, vp.TurnInterrupted):
             self._line(at_s, "cut", f"the caller interrupts; heard so far: {turn.heard!r}")
         elif isinstance(turn, vp.TurnFailed):
             self._line(at_s, "failed", str(turn.error))

@@ -156,6 +156,7 @@ class Pipeline(Generic[Deps]):
         deps: Deps | None = None,
         history: Iterable[Message] = (),
         greeting: str = "",
+        protected_greeting: bool = False,
         id: str | None = None,  # noqa: A002 - the field's name for it
         facts: Mapping[str, Fact] | None = None,
         settings: CallSettings | None = None,
@@ -169,6 +170,7 @@ class Pipeline(Generic[Deps]):
                 deps=deps,
                 history=history,
                 greeting=greeting,
+                protected_greeting=protected_greeting,
                 id=id,
                 facts=facts,
                 settings=settings,
@@ -200,6 +202,7 @@ class Host(Generic[Deps]):
         deps: Deps | None = None,
         history: Iterable[Message] = (),
         greeting: str = "",
+        protected_greeting: bool = False,
         id: str | None = None,  # noqa: A002 - the field's name for it
         facts: Mapping[str, Fact] | None = None,
         settings: CallSettings | None = None,
@@ -212,7 +215,8 @@ class Host(Generic[Deps]):
             output: Where this call's audio goes, instead of the pipeline's output; make one for each session, too.
             deps: Anything that the tools of this call need; they get it as `ToolContext.deps`.
             history: What was said before this call.
-            greeting: Said first.
+            greeting: Said first, unless it is blank.
+            protected_greeting: Whether the caller must hear it whole, as in `Session.say`.
             id: What log lines, events and the session's repr call this call, e.g. the telephone network's id; made if
                 None.
             facts: What is known about this call: caller, line, tenant. Tools and prompts read it as `Session.facts`.
@@ -249,7 +253,8 @@ class Host(Generic[Deps]):
             )
         with label.on_records():
             session = Session(row, source=source, output=output, deps=cast("Deps", deps), history=history, label=label)
-            async with session._run(given, greeting):
+            async with session._run(given):
+                session.say(greeting, protected=protected_greeting)
                 yield session
 
     def _check_open(self) -> None:
@@ -271,6 +276,7 @@ def run(
     output: Output | None = None,
     deps: Deps | None = None,
     greeting: str = "",
+    protected_greeting: bool = False,
     id: str | None = None,  # noqa: A002 - the field's name for it
     facts: Mapping[str, Fact] | None = None,
 ) -> object:
@@ -289,7 +295,13 @@ def run(
 
     async def call() -> object:
         async with pipeline.session(
-            source=source, output=output, deps=deps, greeting=greeting, id=id, facts=facts
+            source=source,
+            output=output,
+            deps=deps,
+            greeting=greeting,
+            protected_greeting=protected_greeting,
+            id=id,
+            facts=facts,
         ) as session:
             # This process serves the agent alone, and a full collection of all imported objects delays speech by 20 ms.
             gc.collect()

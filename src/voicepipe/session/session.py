@@ -289,12 +289,11 @@ class Session(Generic[Deps]):
     # --- the plumbing -------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _run(self, given: Sequence[Part], greeting: str) -> AsyncGenerator[Session]:
+    async def _run(self, given: Sequence[Part]) -> AsyncGenerator[Session]:
         """Listen and speak until the block ends, then end everything within 3 s.
 
         Args:
             given: Parts that belong to this session alone, so the session opens them.
-            greeting: Said first, unless it is blank.
         """
         self.resampler_to_output(self._row.sink.sample_rate)  # raises now if there is no resampler for this rate
         hears = self._source is not None or self._row.hears_by_itself
@@ -310,7 +309,6 @@ class Session(Generic[Deps]):
                     self._log.began()
                     self._tasks.start_soon(self._keep_calls)  # its first step comes before that of what follows
                     await self._tasks.start(self._live, hears)
-                    self.say(greeting)
                     yield self
                 finally:
                     self._end(how_left())

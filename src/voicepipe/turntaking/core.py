@@ -32,6 +32,7 @@ from voicepipe.turntaking.decisions import Commit, Decision, Ignore, Interrupt, 
 from voicepipe.turntaking.drafts import Drafts
 from voicepipe.turntaking.patience import Patience
 from voicepipe.turntaking.phrases import joined, normal, phrases_for
+from voicepipe.turntaking.states import State, state_of
 from voicepipe.turntaking.utterance import Utterance
 from voicepipe.turntaking.waits import CallClock, Keypad
 from voicepipe.turntaking.yielding import WITHHELD_S, Yielding
@@ -118,6 +119,11 @@ class TurnCore:
         self._last_final = ("", -math.inf)
         self._said_until_s = -math.inf  # when the newest final words ended
         self.speaks_until_s = -math.inf
+
+    @property
+    def state(self) -> State:
+        """Who waits for whom; `states` has what leads from one state to another."""
+        return state_of(self._floor.phase, self._speech, self._yielding, is_holding=self._held is not None)
 
     @property
     def wake_at(self) -> float:

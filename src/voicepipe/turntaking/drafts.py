@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from voicepipe.flow import Transcript
 from voicepipe.turntaking.decisions import Decision, Draft, RollBack
-from voicepipe.turntaking.phrases import joined, normal
+from voicepipe.turntaking.phrases import is_sentence, joined, normal
 
 if TYPE_CHECKING:
     from voicepipe.turntaking.floor_view import FloorView
@@ -55,17 +55,24 @@ class Drafts:
 
     def heard(self, held: Transcript | None, now: float, *, is_stable: bool) -> list[Decision]:
         """Early words came; the recogniser says whether they are stable."""
-        is_stable = is_stable or (self._speech.is_stable and not self._is_closed)
-        return self.early(held, now) if is_stable else []
+        if is_stable or (self._speech.is_stable and not self._is_closed):
+            return self.early(held, now, is_reported=is_stable)
+        return []
 
-    def early(self, held: Transcript | None, now: float) -> list[Decision]:
-        """Prepare a reply to what the caller has said before, and to early words that will hardly change."""
+    def early(self, held: Transcript | None, now: float, *, is_reported: bool = False) -> list[Decision]:
+        """Prepare a reply to what the caller has said before, and to early words that will hardly change.
+
+        Without the recogniser's word for that, those that break off are not enough: "yeah but I" goes on.
+        """
         speech = self._speech
         speech.was_drafted = True
         is_long = speech.spoken_s(now) > LONG_S
         if is_long and (speech.is_open or now - speech.ended_s < LONG_SILENCE_S):
             return []
-        return [] if self._phrases.is_filler(speech.text) else self.on(joined(held, Transcript(speech.text, now, now)))
+        breaks_off = self._phrases.opens(speech.text) and not is_sentence(speech.text)
+        if (breaks_off and not is_reported) or self._phrases.is_filler(speech.text):
+            return []
+        return self.on(joined(held, Transcript(speech.text, now, now)))
 
     def on(self, transcript: Transcript) -> list[Decision]:
         """Prepare a reply to this."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.flow import KEYS
@@ -15,6 +15,15 @@ __all__ = ["Eagerness", "TurnRules"]
 
 Eagerness: TypeAlias = Literal["low", "normal", "high"]
 """How soon the agent answers a caller who may go on."""
+
+TYPES: Final[tuple[tuple[tuple[str, ...], tuple[type, ...], str], ...]] = (
+    (("min_speech_s", "max_call_s", "monologue_s", "monologue_cut_s", "dtmf_s"), (int, float), "a number of seconds"),
+    (("max_call_text", "dtmf_end"), (str,), "a text"),
+    (("language",), (str, type(None)), "a language's code or None"),
+    (("drafts",), (bool,), "True or False"),
+    (("loudspeaker",), (bool, type(None)), "True, False or None"),
+)
+"""The settings' types, and how an error calls them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +72,7 @@ class TurnRules:
 
     def __post_init__(self) -> None:
         """Refuse invalid settings."""
+        self._check_types()
         if self.eagerness not in ("low", "normal", "high"):
             raise ConfigurationError(f'TurnRules: eagerness must be "low", "normal" or "high", not {self.eagerness!r}')
         if self.language and (code := _code(self.language)) not in known_languages():
@@ -79,14 +89,32 @@ class TurnRules:
         if len(self.dtmf_end) > 1 or self.dtmf_end not in KEYS:
             raise ConfigurationError(f'TurnRules: dtmf_end must be one key of "{KEYS}" or "", not {self.dtmf_end!r}')
 
+    def _check_types(self) -> None:
+        """Refuse what the type checker would refuse: settings often come from files."""
+        for names, kinds, expected in TYPES:
+            for name in names:
+                value: object = getattr(self, name)
+                if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                    raise ConfigurationError(f"TurnRules: {name} must be {expected}, not {value!r}")
+        for name, kinds, expected in (("idle", (int, float), "times"), ("idle_texts", (str,), "texts")):
+            values: object = getattr(self, name)
+            entries = cast("tuple[object, ...]", values) if isinstance(values, tuple) else (None,)
+            if not all(isinstance(entry, kinds) for entry in entries):
+                raise ConfigurationError(f"TurnRules: {name} must be a tuple of {expected}, not {values!r}")
+
     def _check_times(self) -> None:
         if not 0 <= self.min_speech_s <= 10:
             raise ConfigurationError(f"TurnRules: min_speech_s must be 0 to 10 seconds, not {self.min_speech_s}")
         for name in ("max_call_s", "monologue_s", "monologue_cut_s", "dtmf_s"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"TurnRules: {name} must be more than 0 seconds, not {getattr(self, name)}")
+        if self.dtmf_s == math.inf:
+            raise ConfigurationError("TurnRules: dtmf_s must have an end: keys without dtmf_end would wait for ever")
         if not self.monologue_s <= self.monologue_cut_s:
-            raise ConfigurationError("TurnRules: monologue_s must not be later than monologue_cut_s")
+            raise ConfigurationError(
+                f"TurnRules: monologue_s must not be later than monologue_cut_s, but {self.monologue_s} is later than "
+                f"{self.monologue_cut_s}"
+            )
         if not all(before < after for before, after in pairwise((0.0, *self.idle))):
             raise ConfigurationError(f"TurnRules: idle must be rising times of more than 0 seconds, not {self.idle}")
 

@@ -77,6 +77,11 @@ class Yielding:
         self._calm_until_s = -math.inf
 
     @property
+    def holds_up(self) -> bool:
+        """Whether a reply is held up."""
+        return self._stop is not None
+
+    @property
     def wake_at(self) -> float:
         """When `due` is to be called; inf for never."""
         return min(self._lasts_s, self._stop.until_s if self._stop else math.inf)
