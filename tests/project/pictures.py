@@ -6,6 +6,7 @@ python -m tests.project.pictures    # writes docs/pictures
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from tests.project.lanes import Call, drawn
@@ -57,7 +58,7 @@ def pictures() -> Iterator[tuple[str, str]]:
     """Yield the name and the content of each picture."""
     yield "states.svg", states()
     for name, call in CALLS.items():
-        yield f"{name}.svg", run_on_virtual_time(lambda call=call: drawn(call))
+        yield f"{name}.svg", run_on_virtual_time(partial(drawn, call))
 
 
 def main() -> None:
