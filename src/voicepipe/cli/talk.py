@@ -43,6 +43,7 @@ CLOSED: Final = (
     "half duplex: while the agent speaks you cannot interrupt it, because the microphone picks up the loudspeaker "
     "and {recogniser} forces every sound into its phrases; with headphones use --headphones"
 )
+CANCELLED: Final = "full duplex: {canceller} takes the agent's voice out of what the microphone picks up"
 FULL: Final = (
     "full duplex: any sound at the microphone interrupts the agent; through a loudspeaker it interrupts itself"
 )
@@ -122,6 +123,8 @@ def spoken_call(agent: vp.Pipeline, options: argparse.Namespace) -> Call:
     turns = agent._turns
     if options.headphones:
         turns, mode = replace(turns, loudspeaker=False), FULL
+    elif has_echo and turns.loudspeaker is None and agent._echo_canceller is not None:
+        mode = CANCELLED.format(canceller=agent._echo_canceller.name)
     elif has_echo and turns.loudspeaker is not False:
         turns = replace(turns, loudspeaker=True)
         is_closed = recogniser is not None and recogniser.is_closed
@@ -178,7 +181,13 @@ def _own_source(agent: vp.Pipeline) -> vp.Part | None:
 
 
 def _with(agent: vp.Pipeline, parts: tuple[vp.Part, ...], turns: vp.TurnRules) -> vp.Pipeline:
-    return vp.Pipeline(*parts, output=agent._output, turns=turns, fallback=agent._fallback)
+    return vp.Pipeline(
+        *parts,
+        output=agent._output,
+        turns=turns,
+        fallback=agent._fallback,
+        echo_canceller=agent._echo_canceller,
+    )
 
 
 def _voice_rate(agent: vp.Pipeline) -> int:

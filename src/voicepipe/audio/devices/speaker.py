@@ -55,6 +55,8 @@ class Speaker(Output):
 
     has_echo = True
 
+    _reports_played = True
+
     def __init__(self, device: int | str | None = None, *, sample_rate: int = 24_000) -> None:
         if not 8_000 <= sample_rate <= 192_000:
             raise ConfigurationError(f"Speaker: sample_rate must be 8000 to 192000, not {sample_rate}")
@@ -125,16 +127,20 @@ class Speaker(Output):
         with self._lock:
             pcm = bytes(self._waiting[:size_bytes])
             del self._waiting[:size_bytes]
+            audible_s = self._loop.time() + latency_s
             if pcm:
-                self._played.add(self._loop.time() + latency_s, len(pcm) // 2)
+                self._played.add(audible_s, len(pcm) // 2)
             is_awaited = self._room is not None
+        pcm = pcm.ljust(size_bytes, b"\0")
+        if self._on_played is not None:
+            self._on_played(pcm, audible_s)
         self._blocks += 1
         if self._blocks > DEVICE_BLOCKS:  # the first blocks only fill the device's buffer before it runs
             self._watch.sign()
         if is_awaited:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._announce_room)
-        return pcm.ljust(size_bytes, b"\0")
+        return pcm
 
     def _announce_room(self) -> None:
         room, self._room = self._room, None
