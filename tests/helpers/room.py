@@ -16,6 +16,7 @@ from voicepipe.audio.resample import Resampler
 from voicepipe.vendors.espeak.engine import engine
 
 RATE = 16_000
+LONGEST_S = 120
 TAIL_S = 0.1
 WET = 0.3
 NOISE = 15.0
@@ -44,7 +45,8 @@ class Room:
         self.echoes: list[Any] = []
         self._noise = np.random.default_rng(0)
         self._caller = np.zeros(0)
-        self._far = np.zeros(0)
+        self._far = np.zeros(LONGEST_S * RATE)
+        self._end = 0
         self._taken = 0
         self._ahead: int | None = None
 
@@ -68,7 +70,8 @@ class Room:
         """Return the echo of what was audible `delay_s` before, counted in samples of the card."""
         stream = self._played()
         for _, block in stream.played[self._taken :]:
-            self._far = np.concatenate([self._far, np.frombuffer(block, "<i2")])
+            self._far[self._end : self._end + len(block) // 2] = np.frombuffer(block, "<i2")
+            self._end += len(block) // 2
         self._taken = len(stream.played)
         if self._ahead is None:  # how many samples the loudspeaker is ahead of the microphone, once and for all
             since_s = asyncio.get_running_loop().time() - stream._began_s

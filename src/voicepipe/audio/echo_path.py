@@ -39,12 +39,12 @@ came before its cause could not be cancelled. The device has the audio 40 ms ahe
 SLACK_S: Final = 0.002
 """Less is no drift but jitter, and left alone."""
 
-LEARNING_S: Final = 2.0
-"""How much of the agent's voice a canceller needs to learn a room: in generated rooms the last echo that a detector took
-for speech came after 1.3 s."""
-
 JUMP_S: Final = 0.04
 """A larger slip is no drift either: the far side is taken from its new place at once."""
+
+LEARNING_S: Final = 2.0
+"""How much of the agent's voice a canceller needs to learn a room. In generated rooms the last echo that a detector
+took for speech came after 1.3 s."""
 
 
 class StreamClock:
