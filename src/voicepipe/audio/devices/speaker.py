@@ -50,11 +50,10 @@ class Speaker(Output):
     Needs the library PortAudio, which the wheel of sounddevice includes except on Linux.
 
     The agent does not interrupt itself when the microphone picks it up, at the cost of coarser interruptions: see
-    `TurnRules.loudspeaker`; set that to False with headphones.
+    `TurnRules.loudspeaker`; set that to False with headphones. `Pipeline(echo_canceller=...)` avoids the cost.
     """
 
     has_echo = True
-
     _reports_played = True
 
     def __init__(self, device: int | str | None = None, *, sample_rate: int = 24_000) -> None:
