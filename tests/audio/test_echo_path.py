@@ -79,10 +79,10 @@ class Listener(vp.Recogniser):
 
 async def test_pauses_and_flushes_keep_both_sides_together() -> None:
     """Nothing of three replies is left, of which two are interrupted, with silence of any length between them."""
-    output, ears = RecordingOutput(RATE), Listener()
+    output = RecordingOutput(RATE)
     wire = Wire(output, 6.0)
     row = vp.Pipeline(
-        vp.STTStage(ears),
+        vp.STTStage(Listener()),
         ScriptedModel([]),
         vp.SentenceChunker(),
         Voice(),
@@ -91,6 +91,7 @@ async def test_pauses_and_flushes_keep_both_sides_together() -> None:
     )
     async with row.open() as host, host.session(source=wire, output=output) as session:
         ears = session.recogniser
+        assert isinstance(ears, Listener)
         session.say("One.")
         await anyio.sleep(0.513)
         session.interrupt()

@@ -130,7 +130,9 @@ def spoken_call(agent: vp.Pipeline, options: argparse.Namespace) -> Call:
         is_closed = recogniser is not None and recogniser.is_closed
         mode = CLOSED.format(recogniser=recogniser.name) if recogniser and is_closed else HALF
     else:
-        is_half = output.has_echo if turns.loudspeaker is None else turns.loudspeaker
+        is_half = turns.loudspeaker
+        if is_half is None:
+            is_half = output.has_echo and agent._echo_canceller is None
         mode = f"{'half' if is_half else 'full'} duplex, as the application says"
     notes = (
         f"you: {_described(own_source or source, options.input, 'microphone')}",
