@@ -70,6 +70,7 @@ class Ears(vp.Recogniser):
     """The detector of the embedded recogniser. Whatever it takes for speech is the word "stop": nothing is forgiven."""
 
     is_closed = True  # it is given silence while the canceller learns the room
+    reports_speech = True
 
     async def recognise(
         self, inbox: vp.Inbox[vp.AudioFrame], outbox: vp.Outbox[vp.Hearing], session: vp.Session
