@@ -170,6 +170,17 @@ def test_no_more_than_what_late_audio_needs_is_kept() -> None:
     assert far.samples(far.place_of(10.0), 5) == bytes(10)
 
 
+def test_a_source_that_gives_nothing_costs_no_memory() -> None:
+    """While a caller is on hold, only the newest audio of the agent waits; after that both sides are together again."""
+    path = EchoPath(Subtracts(), RecordingOutput(RATE))
+    path.begin(RATE)
+    for number in range(360_000):  # an hour
+        path.plays(bytes(8), number * 0.01)
+    assert len(path._played) == KEPT_S * 100
+    path.plays(counted(0, RATE // 50), 4_000.0)
+    assert path.cleaned([counted(0, RATE // 50)], 4_000.0, 4_000.02) == [bytes(640)]
+
+
 def test_a_clock_follows_the_earliest_pieces() -> None:
     """Late pieces do not move the time of a stream; a drift of 200 ppm does, to within a millisecond."""
     clock = StreamClock()

@@ -164,7 +164,8 @@ class EchoPath:
     def __init__(self, canceller: EchoCanceller, output: Output) -> None:
         self._canceller = canceller
         self._output = output
-        self._played: deque[tuple[bytes | None, float]] = deque()  # also filled by the sound system's thread
+        # Also filled by the sound system's thread. A source that gives nothing leaves it full: older blocks are lost.
+        self._played: deque[tuple[bytes | None, float]] = deque(maxlen=round(KEPT_S * BLOCKS_A_SECOND))
         self._has_begun = False
         self._failure: Exception | None = None
         self.has_learned = False
