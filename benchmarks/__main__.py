@@ -12,6 +12,7 @@ import anyio
 from benchmarks._figures import Figure, table
 from benchmarks.added import added
 from benchmarks.detectors import detectors
+from benchmarks.echo import echo
 from benchmarks.framework import framework
 from benchmarks.interrupt import interrupt
 from benchmarks.listening import idle, memory
@@ -22,7 +23,21 @@ from benchmarks.tools import tools
 
 BENCHMARKS = {
     run.__name__: run
-    for run in (framework, tools, added, interrupt, detectors, idle, memory, scale, sentences, imports, installed, size)
+    for run in (
+        framework,
+        tools,
+        added,
+        interrupt,
+        detectors,
+        echo,
+        idle,
+        memory,
+        scale,
+        sentences,
+        imports,
+        installed,
+        size,
+    )
 }
 
 

@@ -8,6 +8,7 @@ from voicepipe.audio.devices.device import AudioDevice
 from voicepipe.audio.devices.microphone import MicSource
 from voicepipe.audio.devices.portaudio import devices
 from voicepipe.audio.devices.speaker import Speaker
+from voicepipe.audio.echo_canceller import EchoCanceller
 from voicepipe.audio.output import ClockedOutput, Output, PullOutput
 from voicepipe.audio.remote.paced import PacedOutput, PacingStatistics
 from voicepipe.audio.source import PushSource, Source
@@ -123,6 +124,7 @@ from voicepipe.vendors.espeak.tts import EspeakTTS
 from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
 from voicepipe.vendors.openai.speech import OpenAITTS
 from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser
+from voicepipe.vendors.webrtc.echo_canceller import WebRTCEchoCanceller
 
 __all__ = [
     "AssemblyAIRecogniser",
@@ -153,6 +155,7 @@ __all__ = [
     "Digit",
     "EarlyTranscript",
     "EarshotDetector",
+    "EchoCanceller",
     "EchoIgnored",
     "EspeakTTS",
     "Event",
@@ -252,6 +255,7 @@ __all__ = [
     "WavOutput",
     "WavSource",
     "WebRTCDetector",
+    "WebRTCEchoCanceller",
     "Window",
     "Withheld",
     "Word",

@@ -326,7 +326,7 @@ class DetectorMissing(Stamped):
 class EchoIgnored(Stamped):
     """What the recogniser understood is taken for the agent's own voice, and is not answered.
 
-    Reported in place of a `Transcript`, and only with `TurnRules(loudspeaker=True)`.
+    Reported in place of a `Transcript`, and only with `TurnRules(loudspeaker=True)` or while an echo canceller learns.
 
     Attributes:
         text: What the recogniser understood.

@@ -111,6 +111,30 @@ def test_the_mode_that_holds_is_told(output: vp.Output | None, loudspeaker: bool
     assert f"{mode} duplex, as the application says" in call.notes
 
 
+@pytest.mark.parametrize(
+    ("source", "mode"),
+    [
+        (vp.MicSource(), "full duplex: Nothing takes the agent's voice out of what the microphone picks up"),
+        (vp.PushSource(), "full duplex, as the application says"),
+    ],
+)
+def test_a_pipeline_with_an_echo_canceller_is_full_duplex(source: vp.Source, mode: str) -> None:
+    """The call keeps the application's canceller, and says what it does."""
+
+    class Nothing(vp.EchoCanceller):
+        def prepare(self, near_rate: int, far_rate: int) -> None: ...
+
+        def process(self, near: bytes, far: bytes) -> bytes:
+            return near
+
+    row = vp.STTStage(ScriptedRecogniser()), ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice()
+    agent = vp.Pipeline(source, *row, output=vp.Speaker(), echo_canceller=Nothing())
+    call = spoken_call(agent, Namespace(app="app.py", input=None, output=None, headphones=False))
+    assert call.agent._echo_canceller is agent._echo_canceller
+    assert call.agent._turns.loudspeaker is None
+    assert mode in call.notes
+
+
 def test_an_application_may_say_that_there_is_no_echo() -> None:
     """At this machine's microphone, too, `TurnRules(loudspeaker=False)` applies, and the call says so."""
     row = vp.STTStage(ScriptedRecogniser()), ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice()

@@ -32,6 +32,7 @@ FOREIGN = {
     "sounddevice": ("audio",),
     "assemblyai": ("vendors", "testing"),
     "espeakng_loader": ("vendors", "testing"),
+    "livekit": ("vendors",),
     "openai": ("vendors", "testing"),
     "pocketsphinx": ("vendors", "testing"),
     "websockets": ("vendors", "testing"),
@@ -41,7 +42,7 @@ FOREIGN = {
 }
 
 # Costly, or absent on many machines: never loaded because a module is, only when something is opened.
-ONLY_INSIDE_FUNCTIONS = {"assemblyai", "numpy", "soxr", "sounddevice"}
+ONLY_INSIDE_FUNCTIONS = {"assemblyai", "livekit", "numpy", "soxr", "sounddevice"}
 
 
 def complaints(module: str, text: str, modules: set[str], *, is_package: bool = False) -> list[str]:

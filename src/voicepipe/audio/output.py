@@ -18,7 +18,7 @@ from voicepipe.core.part import Part
 from voicepipe.errors import AudioError, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from typing import Self
 
     from voicepipe.core.context import AnySession
@@ -56,6 +56,8 @@ class Output(Part):
     has_echo: bool = False
 
     _watches_itself = False  # whether `write` raises `stalled` itself, which saves the writer a timer per frame
+    _reports_played = False  # whether it calls `_on_played` with all that it plays, silence included, and the time
+    _on_played: Callable[[bytes, float], None] | None = None  # the session's echo path
 
     @abstractmethod
     async def write(self, pcm: bytes) -> None:

@@ -64,7 +64,13 @@ async def simulated(agent: vp.Pipeline, options: argparse.Namespace) -> AsyncGen
         if options.simulate and any(isinstance(part, vp.OpenAITTS) for part in agent.parts):
             notes.append("not simulated: OpenAITTS, which has no simulator")
         parts = [_moved(part, urls) for part in agent.parts]
-        moved = vp.Pipeline(*parts, output=agent._output, turns=agent._turns, fallback=agent._fallback)
+        moved = vp.Pipeline(
+            *parts,
+            output=agent._output,
+            turns=agent._turns,
+            fallback=agent._fallback,
+            echo_canceller=agent._echo_canceller,
+        )
         yield Simulation(agent=moved, speech=speech, notes=notes)
 
 

@@ -43,6 +43,7 @@ CLOSED: Final = (
     "half duplex: while the agent speaks you cannot interrupt it, because the microphone picks up the loudspeaker "
     "and {recogniser} forces every sound into its phrases; with headphones use --headphones"
 )
+CANCELLED: Final = "full duplex: {canceller} takes the agent's voice out of what the microphone picks up"
 FULL: Final = (
     "full duplex: any sound at the microphone interrupts the agent; through a loudspeaker it interrupts itself"
 )
@@ -122,12 +123,16 @@ def spoken_call(agent: vp.Pipeline, options: argparse.Namespace) -> Call:
     turns = agent._turns
     if options.headphones:
         turns, mode = replace(turns, loudspeaker=False), FULL
+    elif has_echo and turns.loudspeaker is None and agent._echo_canceller is not None:
+        mode = CANCELLED.format(canceller=agent._echo_canceller.name)
     elif has_echo and turns.loudspeaker is not False:
         turns = replace(turns, loudspeaker=True)
         is_closed = recogniser is not None and recogniser.is_closed
         mode = CLOSED.format(recogniser=recogniser.name) if recogniser and is_closed else HALF
     else:
-        is_half = output.has_echo if turns.loudspeaker is None else turns.loudspeaker
+        is_half = turns.loudspeaker
+        if is_half is None:
+            is_half = output.has_echo and agent._echo_canceller is None
         mode = f"{'half' if is_half else 'full'} duplex, as the application says"
     notes = (
         f"you: {_described(own_source or source, options.input, 'microphone')}",
@@ -178,7 +183,13 @@ def _own_source(agent: vp.Pipeline) -> vp.Part | None:
 
 
 def _with(agent: vp.Pipeline, parts: tuple[vp.Part, ...], turns: vp.TurnRules) -> vp.Pipeline:
-    return vp.Pipeline(*parts, output=agent._output, turns=turns, fallback=agent._fallback)
+    return vp.Pipeline(
+        *parts,
+        output=agent._output,
+        turns=turns,
+        fallback=agent._fallback,
+        echo_canceller=agent._echo_canceller,
+    )
 
 
 def _voice_rate(agent: vp.Pipeline) -> int:

@@ -28,6 +28,7 @@ from voicepipe.flow import AudioFrame
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from voicepipe.audio.echo_path import EchoPath
     from voicepipe.audio.source import Source
     from voicepipe.core.channel import Channel
     from voicepipe.core.context import SessionContext
@@ -84,6 +85,7 @@ class Intake:
         reports: Where the recogniser reports what it heard.
         is_deaf: Whether silence is heard at a moment in place of what the source gives; None for never.
         detecting: Looks at each frame when it arrives; None if there is no detector.
+        echo_path: Takes the agent's echo out of the frames; None without echo cancellation.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Intake:
         reports: Reports,
         is_deaf: Callable[[float], bool] | None,
         detecting: Detecting | None = None,
+        echo_path: EchoPath | None = None,
     ) -> None:
         self._session = session
         self._source = source
@@ -103,6 +106,9 @@ class Intake:
         self._reports = reports
         self._is_deaf = is_deaf
         self._detecting = detecting
+        self._echo_path = echo_path
+        if echo_path is not None:
+            echo_path.begin(rate)
         self._resampler = resampler(source.sample_rate, rate, source.name, "the recogniser")
         self._frame_bytes = 2 * int(FRAME_S * rate)
         self._rest = b""
@@ -152,8 +158,6 @@ class Intake:
         now = anyio.current_time()
         if self._resampler is not None:
             pcm = self._resampler.feed(pcm)
-        if self._is_deaf is not None and self._is_deaf(now):
-            pcm = bytes(len(pcm))
         if now >= self._speech_ends_s:
             self._gap_s = now - self._came_s
         if now - self._came_s > TOGETHER_S and self._next_s > -math.inf:
@@ -200,6 +204,12 @@ class Intake:
     def _send(self, frames: list[bytes], now: float) -> None:
         if self._outbox.is_abandoned:
             return
+        if self._echo_path is not None:
+            frames = self._echo_path.cleaned(frames, self._next_s, now)
+            if self._echo_path.has_failed:
+                self._news.set()
+        if self._is_deaf is not None and self._is_deaf(now):  # but the echo canceller learns from what is not heard
+            frames = [bytes(len(frame)) for frame in frames]
         for _ in range(self._reader.excess(self._outbox.queued, now)):
             self._outbox.receive_nowait()
             self._dropped_frames += 1
@@ -248,17 +258,25 @@ class Intake:
         try:
             while not self._outbox.is_abandoned:
                 self._news = anyio.Event()
-                if self._detecting is not None and self._detecting.has_news:  # since the last look
+                if self._has_news:  # since the last look
                     self._news.set()
                 self._set_timer()
                 await self._news.wait()
                 await self._look(anyio.current_time())
+                if self._echo_path is not None:
+                    self._echo_path.check()
                 if self._detecting is not None:
                     await self._report_detected(self._detecting)
         except anyio.BrokenResourceError:
             return  # nobody wants to know any more
         finally:
             self._stop_timer()
+
+    @property
+    def _has_news(self) -> bool:
+        if self._echo_path is not None and self._echo_path.has_failed:
+            return True
+        return self._detecting is not None and self._detecting.has_news
 
     def _set_timer(self) -> None:
         """Wake `_watch` when something is due. As long as audio comes that is put off, which wakes nobody."""

@@ -31,7 +31,8 @@ class Recogniser(Part):
     Attributes:
         sample_rate: Samples per second that it expects; audio of another rate is resampled before.
         is_closed: Whether it forces all speech into a fixed set of phrases. Its words then do not show who spoke, so
-            with `TurnRules(loudspeaker=True)` it is given silence while the agent is audible.
+            with `TurnRules(loudspeaker=True)` it is given silence while the agent is audible; with an echo canceller,
+            only until that has learned the room.
         reports_speech: Whether it reports the start and the end of each stretch of speech by itself, within 0.2 s. No
             detector is then chosen automatically, because it would look at the same audio a second time.
     """

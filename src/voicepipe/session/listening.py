@@ -26,6 +26,7 @@ from voicepipe.hearing.reports import Reports
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
+    from voicepipe.audio.echo_path import EchoPath
     from voicepipe.audio.source import Source
     from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.core.context import SessionContext
@@ -50,6 +51,7 @@ async def listening(
     rate: int,
     is_deaf: Callable[[float], bool] | None = None,
     detector: Detector | None = None,
+    echo_path: EchoPath | None = None,
 ) -> AsyncGenerator[Inbox[Hearing]]:
     """Run the listening stages, and yield the end of their row; it is closed when the caller hangs up.
 
@@ -61,6 +63,7 @@ async def listening(
         is_deaf: Whether the stages get silence instead of the source's audio at a given time; None for never.
         detector: Looks at the source's audio before the stages do; its reports are merged with those of the first stage
             that reports what was heard.
+        echo_path: Takes the agent's echo out of the audio; None without echo cancellation.
     """
     looks = source is not None and not isinstance(detector, MissingDetector | None)
     detecting: Detecting | None = None
@@ -99,7 +102,8 @@ async def listening(
         if source is None:
             audio.close()
         else:
-            intake = Intake(session, source, rate, audio, reports or Reports(Channel(EDGE)), is_deaf, detecting)
+            reporting = reports or Reports(Channel(EDGE))
+            intake = Intake(session, source, rate, audio, reporting, is_deaf, detecting, echo_path)
             tasks.start_soon(take_in, intake, name=f"voicepipe {source.name}")
         yield cast("Inbox[Hearing]", inbox)
         tasks.cancel_scope.cancel()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Generic, Literal, cast
 
 from voicepipe.audio.devices.microphone import MicSource
 from voicepipe.audio.devices.speaker import Speaker
+from voicepipe.audio.echo_canceller import EchoCanceller
 from voicepipe.audio.output import Output
 from voicepipe.audio.source import Source
 from voicepipe.core.call_settings import CallSettings
@@ -60,6 +61,8 @@ class Pipeline(Generic[Deps]):
             `DetectorMissing`. A recogniser with `reports_speech` gets none automatically. None turns it off.
         turns: How turns are taken.
         fallback: Spoken when a turn fails or the model has nothing to say; "" turns it off.
+        echo_canceller: Takes the agent's own voice out of what the microphone picks up, so that callers can interrupt
+            an agent that a loudspeaker plays; copied for each session. See `TurnRules.loudspeaker`.
 
     Raises:
         ConfigurationError: The row does not fit together; the message names both neighbours. Or the detector takes
@@ -73,10 +76,12 @@ class Pipeline(Generic[Deps]):
         detector: Detector | Literal["auto"] | None = "auto",
         turns: TurnRules | None = None,
         fallback: str = FALLBACK,
+        echo_canceller: EchoCanceller | None = None,
     ) -> None:
         check(parts)
         expect("output", output, Output)
         expect("turns", turns, TurnRules)
+        expect("echo_canceller", echo_canceller, EchoCanceller)
         self._parts = parts
         self._output = output
         stages = hearing_stages(parts)
@@ -84,6 +89,7 @@ class Pipeline(Generic[Deps]):
         self._detector = detector_for(detector, stages, hearing_rate(stages))
         self._turns = turns or TurnRules()
         self._fallback = fallback
+        self._echo_canceller = echo_canceller
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -113,6 +119,7 @@ class Pipeline(Generic[Deps]):
         output = instead(self._output) if self._output else None
         # The detector that was chosen automatically is chosen again: another recogniser may need another one.
         detector = instead(self._detector_choice) if isinstance(self._detector_choice, Part) else self._detector_choice
+        echo_canceller = instead(self._echo_canceller) if self._echo_canceller else None
         for key in unused & {Output}:
             # There was no output: the application gives one to each session, and the test gives it here.
             output = others[key]
@@ -126,6 +133,7 @@ class Pipeline(Generic[Deps]):
             detector=cast("Detector | None", detector),
             turns=self._turns,
             fallback=self._fallback,
+            echo_canceller=cast("EchoCanceller | None", echo_canceller),
         )
 
     @asynccontextmanager
@@ -137,7 +145,9 @@ class Pipeline(Generic[Deps]):
         """
         require_asyncio("Pipeline.open")
         detector = self._detector._copied() if self._detector is not None else None
-        row = compiled([part._copied() for part in self._parts], self._turns, self._fallback, detector)
+        canceller = self._echo_canceller._copied() if self._echo_canceller is not None else None
+        copies = [part._copied() for part in self._parts]
+        row = compiled(copies, self._turns, self._fallback, detector, canceller)
         output = self._output._copied() if self._output else None
         parts = [*row.parts(hears=True), *(part for part in (row.source, output) if part is not None)]
         async with opened(parts):

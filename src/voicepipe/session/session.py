@@ -33,7 +33,6 @@ from voicepipe.session.saying import Saying
 from voicepipe.speaking.playback import Playout
 from voicepipe.speaking.prepared import prepared
 from voicepipe.turntaking.core import Quiet, TurnCore
-from voicepipe.turntaking.echo import EchoGuard
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
@@ -93,10 +92,10 @@ class Session(Generic[Deps]):
         self._row = row
         self._source = source
         self._output = output
-        self._playout = Playout(output, self._fail)
+        self._echo_path = row.echo_path(output)
+        self._playout = Playout(output, self._fail, self._echo_path)
         self._events = EventLog()
-        has_echo = output.has_echo if row.turns.loudspeaker is None else row.turns.loudspeaker
-        self._echo = EchoGuard(lambda: self._playout.audible_until_s) if has_echo else None
+        self._echo = row.echo_guard(output, self._echo_path, lambda: self._playout.audible_until_s)
         self._floor = Floor(self, row, self._playout, self._on_idle, lambda: self._core.speaks_until_s)
         self._core = TurnCore(
             row.turns,
@@ -344,10 +343,9 @@ class Session(Generic[Deps]):
         self._end("the caller hung up")
 
     async def _listen_to_end(self) -> None:
-        row = self._row
         is_deaf = self._echo.is_audible if self._echo and self.recogniser.is_closed else None
-        listens = listening(self, row.hearing_stages, self._source, row.hearing_rate, is_deaf, row.detector)
-        async with listens as hearing:
+        stages, rate, detector = self._row.hearing_stages, self._row.hearing_rate, self._row.detector
+        async with listening(self, stages, self._source, rate, is_deaf, detector, self._echo_path) as hearing:
             async for event in hearing:
                 self._conductor.hear(event)
 

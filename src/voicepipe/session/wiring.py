@@ -7,6 +7,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Never, cast
 
+from voicepipe.audio.echo_path import EchoPath
 from voicepipe.audio.output import Output
 from voicepipe.audio.source import Source
 from voicepipe.core.stage import SessionStage, Stage, can_follow, flow_of, kind_name
@@ -21,12 +22,14 @@ from voicepipe.model.tool_router import ToolRouter
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.speaking.voice_pace import checked_start_buffer
 from voicepipe.tools.tool import Tool
+from voicepipe.turntaking.echo import EchoGuard
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
 from voicepipe.vendors.openai.chat import LLMStreamStage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from voicepipe.audio.echo_canceller import EchoCanceller
     from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.part import Part
     from voicepipe.turntaking.rules import TurnRules
@@ -53,6 +56,7 @@ class Row:
         speech_stages: The last reply stages: from text to sound.
         turns: How turns are taken.
         fallback: Spoken when there is no whole reply; "" for nothing.
+        echo_canceller: Takes the agent's echo out of what the source records; None for nothing.
     """
 
     source: Source | None
@@ -61,6 +65,7 @@ class Row:
     reply_stages: tuple[Stage[Any, Any], ...]
     turns: TurnRules
     fallback: str
+    echo_canceller: EchoCanceller | None = None
 
     @property
     def router(self) -> ToolRouter:
@@ -104,8 +109,21 @@ class Row:
         """Samples per second that the hearing stages take."""
         return hearing_rate(self.hearing_stages)
 
+    def echo_path(self, output: Output) -> EchoPath | None:
+        """Return the way from this output to the echo canceller; None without one."""
+        return None if self.echo_canceller is None else EchoPath(self.echo_canceller, output)
+
+    def echo_guard(self, output: Output, path: EchoPath | None, audible_until: Callable[[], float]) -> EchoGuard | None:
+        """Return what tells the agent's echo from the caller; None if the microphone does not pick the agent up."""
+        has_echo = self.turns.loudspeaker
+        if path is not None and has_echo is None:
+            return EchoGuard(audible_until, lambda: path.has_learned)
+        return EchoGuard(audible_until) if (output.has_echo if has_echo is None else has_echo) else None
+
     def parts(self, *, hears: bool) -> Iterator[Part]:
         """Return the parts to open or attach; the hearing stages only if `hears`."""
+        if hears and self.echo_canceller is not None:
+            yield self.echo_canceller
         yield from self.hearing_stages if hears else ()
         if hears and self.detector is not None and not self.hears_by_itself:
             yield self.detector
@@ -118,6 +136,7 @@ class Row:
             hearing_stages=tuple(stage._copied() for stage in self.hearing_stages),
             detector=self.detector._copied() if self.detector is not None else None,
             reply_stages=tuple(stage._copied() for stage in self.reply_stages),
+            echo_canceller=self.echo_canceller and self.echo_canceller._copied(),
         )
 
     def adapt(self, settings: CallSettings) -> None:
@@ -141,7 +160,13 @@ def _adapt(part: Part, settings: CallSettings) -> None:
     part.adapt(settings)
 
 
-def compiled(parts: Sequence[Part], turns: TurnRules, fallback: str, detector: Detector | None = None) -> Row:
+def compiled(
+    parts: Sequence[Part],
+    turns: TurnRules,
+    fallback: str,
+    detector: Detector | None = None,
+    echo_canceller: EchoCanceller | None = None,
+) -> Row:
     """Return the parts that `check` accepted, by what they do; the tool router takes in the model."""
     replies: list[Stage[Any, Any]] = []
     for part, after in zip(parts, [*parts[1:], None], strict=True):
@@ -161,6 +186,7 @@ def compiled(parts: Sequence[Part], turns: TurnRules, fallback: str, detector: D
         reply_stages=tuple(replies),
         turns=turns,
         fallback=fallback,
+        echo_canceller=echo_canceller,
     )
 
 

@@ -24,6 +24,7 @@ from voicepipe.speaking.kept_audio import KeptAudio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from voicepipe.audio.echo_path import EchoPath
     from voicepipe.audio.output import Output
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.context import OutputLease
@@ -41,14 +42,18 @@ class Playout:
     Args:
         output: Where the audio goes.
         on_failure: Takes the error of an output that fails.
+        echo_path: Learns what is played; None without echo cancellation.
 
     Attributes:
         audible_until_s: When everything that was written so far will have been played, on the loop's clock.
     """
 
-    def __init__(self, output: Output, on_failure: Callable[[VoicepipeError], None]) -> None:
+    def __init__(
+        self, output: Output, on_failure: Callable[[VoicepipeError], None], echo_path: EchoPath | None = None
+    ) -> None:
         self.output = output
         self.audible_until_s = -math.inf
+        self._echo_path = echo_path
         self._on_failure = on_failure
         self._played_s = 0.0
         self._lease: Lease | None = None
@@ -74,8 +79,7 @@ class Playout:
             self._lease.revoke()
         self._lease = None
         self.release()
-        self.audible_until_s = min(self.audible_until_s, anyio.current_time())
-        self.flush_output()
+        self._silence()
 
     def finish(self) -> None:
         """Note that the turn has ended: nothing holds it up any more, and none of its audio is needed again."""
@@ -104,8 +108,7 @@ class Playout:
         self.hold()
         if self._lease is not None:
             self._lease.pause()
-        self.audible_until_s = min(self.audible_until_s, anyio.current_time())
-        self.flush_output()
+        self._silence()
 
     def resume_at(self) -> float:
         """Decide where the paused reply goes on, and return that place in seconds; `resume` must follow."""
@@ -116,6 +119,13 @@ class Playout:
         if self._lease is not None and not await self._lease.replay():
             return  # paused again, or interrupted
         self.release()
+
+    def _silence(self) -> None:
+        now = anyio.current_time()
+        self.audible_until_s = min(self.audible_until_s, now)
+        if self._echo_path is not None:
+            self._echo_path.silenced(now)
+        self.flush_output()
 
     def flush_output(self) -> None:
         """Silence the output; an error of it ends the session."""
@@ -160,9 +170,12 @@ class Playout:
             self._on_failure(error)
             raise
 
-    def took(self, duration_s: float) -> None:
+    def took(self, pcm: bytes) -> None:
         """Note that the output has taken a frame, which it plays after those before it."""
-        self.audible_until_s = max(self.audible_until_s, anyio.current_time()) + duration_s
+        audible_s = max(self.audible_until_s, anyio.current_time())
+        if self._echo_path is not None:
+            self._echo_path.plays(pcm, audible_s)
+        self.audible_until_s = audible_s + len(pcm) / 2 / self.output.sample_rate
 
 
 class Lease:
@@ -270,7 +283,7 @@ class Lease:
             self._playout.flush_output()
             self.check()
             return False
-        self._playout.took(len(pcm) / 2 / self._output.sample_rate)
+        self._playout.took(pcm)
         return True
 
     async def wait_played(self) -> None:

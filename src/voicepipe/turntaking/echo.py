@@ -81,10 +81,12 @@ class EchoGuard:
     Args:
         audible_until: Returns when the last sample that was handed to the output will have been played, on the loop's
             clock; -inf before the first sample.
+        is_over: Whether the microphone no longer picks up the agent, from now on; None if it always does.
     """
 
-    def __init__(self, audible_until: Callable[[], float]) -> None:
+    def __init__(self, audible_until: Callable[[], float], is_over: Callable[[], bool] | None = None) -> None:
         self._audible_until = audible_until
+        self._is_over = is_over
         self._all_said: deque[_Said] = deque(maxlen=KEPT)
         self._began_s: float | None = None  # when the first stretch of speech of this utterance began
         self._stretch_s: float | None = None  # when the newest stretch began
@@ -93,7 +95,7 @@ class EchoGuard:
 
     def is_audible(self, now: float) -> bool:
         """Return whether the agent or its echo is audible now."""
-        return now <= self._audible_until() + ECHO_S
+        return now <= self._audible_until() + ECHO_S and not (self._is_over and self._is_over())
 
     def says(self, sentence: str, now: float) -> None:
         """Remember a sentence whose first sample is being handed to the output."""
@@ -103,6 +105,8 @@ class EchoGuard:
 
     def is_echo(self, event: Hearing, now: float) -> bool:
         """Return whether an event may be the agent's own voice, so that it must neither interrupt nor be answered."""
+        if self._is_over is not None and self._is_over():
+            return False
         match event:
             case SpeechStarted(at_s=at_s):
                 return self._starts(at_s)

@@ -40,7 +40,8 @@ class TurnRules:
         loudspeaker: Whether the microphone picks up the agent, as it does with a loudspeaker, without headphones and
             without echo cancellation. The agent then does not interrupt itself: while it is audible, speech alone does
             not pause it, and words interrupt it only if it did not just say them. None decides by the output: True
-            for `Speaker`, False for lines without echo such as telephones and browsers. Use False with headphones.
+            for `Speaker` unless the pipeline has an `echo_canceller`, False for lines without echo such as telephones
+            and browsers. Use False with headphones.
         idle: After how much silence of the caller, in all, each of `idle_texts` is said; after the last one the call
             ends. Empty for never. The time while the agent speaks or works does not count.
         idle_texts: What is said then, one text for each time; "" says nothing, the `Idle` event comes all the same.

@@ -50,10 +50,11 @@ class Speaker(Output):
     Needs the library PortAudio, which the wheel of sounddevice includes except on Linux.
 
     The agent does not interrupt itself when the microphone picks it up, at the cost of coarser interruptions: see
-    `TurnRules.loudspeaker`; set that to False with headphones.
+    `TurnRules.loudspeaker`; set that to False with headphones. `Pipeline(echo_canceller=...)` avoids the cost.
     """
 
     has_echo = True
+    _reports_played = True
 
     def __init__(self, device: int | str | None = None, *, sample_rate: int = 24_000) -> None:
         if not 8_000 <= sample_rate <= 192_000:
@@ -125,16 +126,20 @@ class Speaker(Output):
         with self._lock:
             pcm = bytes(self._waiting[:size_bytes])
             del self._waiting[:size_bytes]
+            audible_s = self._loop.time() + latency_s
             if pcm:
-                self._played.add(self._loop.time() + latency_s, len(pcm) // 2)
+                self._played.add(audible_s, len(pcm) // 2)
             is_awaited = self._room is not None
+        pcm = pcm.ljust(size_bytes, b"\0")
+        if self._on_played is not None:
+            self._on_played(pcm, audible_s)
         self._blocks += 1
         if self._blocks > DEVICE_BLOCKS:  # the first blocks only fill the device's buffer before it runs
             self._watch.sign()
         if is_awaited:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._announce_room)
-        return pcm.ljust(size_bytes, b"\0")
+        return pcm
 
     def _announce_room(self) -> None:
         room, self._room = self._room, None

@@ -1,0 +1,1 @@
+"""WebRTC's audio processing, in this process."""
