@@ -69,6 +69,7 @@ async def simulated(agent: vp.Pipeline, options: argparse.Namespace) -> AsyncGen
             output=agent._output,
             turns=agent._turns,
             fallback=agent._fallback,
+            detector=agent._detector_choice,
             echo_canceller=agent._echo_canceller,
         )
         yield Simulation(agent=moved, speech=speech, notes=notes)

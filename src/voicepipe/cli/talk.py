@@ -188,6 +188,7 @@ def _with(agent: vp.Pipeline, parts: tuple[vp.Part, ...], turns: vp.TurnRules) -
         output=agent._output,
         turns=turns,
         fallback=agent._fallback,
+        detector=agent._detector_choice,
         echo_canceller=agent._echo_canceller,
     )
 
