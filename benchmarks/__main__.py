@@ -17,6 +17,7 @@ from benchmarks.framework import framework
 from benchmarks.interrupt import interrupt
 from benchmarks.listening import idle, memory
 from benchmarks.package import imports, installed, size
+from benchmarks.people import people
 from benchmarks.scale import scale
 from benchmarks.sentences import sentences
 from benchmarks.tools import tools
@@ -30,6 +31,7 @@ BENCHMARKS = {
         interrupt,
         detectors,
         echo,
+        people,
         idle,
         memory,
         scale,

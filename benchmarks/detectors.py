@@ -27,7 +27,7 @@ from benchmarks.server import served
 from voicepipe.audio.pcm import FRAME_S, frames_of
 from voicepipe.hearing.detecting import Detecting
 
-__all__ = ["detectors"]
+__all__ = ["EARSHOT", "WEBRTC", "detectors", "reports"]
 
 WEBRTC, EARSHOT = "WebRTC mode 3", "Earshot"
 
@@ -114,7 +114,7 @@ async def _in_noise(name: str, detector: vp.Detector) -> list[Figure]:
         counts = Counts()
         for number, utterance in enumerate(utterances()):
             one = scene(utterance, noise, above_db, seed=number)
-            events = await _reports(detector, one.pcm)
+            events = await reports(detector, one.pcm)
             counts.take(one, events)
             if condition in {"white", "pink"} and above_db == 0.0:
                 loud.take(one, events)
@@ -129,7 +129,7 @@ async def _in_noise(name: str, detector: vp.Detector) -> list[Figure]:
     ]
 
 
-async def _reports(detector: vp.Detector, pcm: bytes):
+async def reports(detector: vp.Detector, pcm: bytes):
     """Return what is reported about a recording, each with the time at which the report came."""
     events = []
     async with detector.attach(None):

@@ -24,6 +24,8 @@ __all__ = [
     "Scene",
     "Utterance",
     "babble",
+    "espeak",
+    "levelled",
     "missing",
     "music",
     "pink",
@@ -108,15 +110,15 @@ def utterances() -> tuple[Utterance, ...]:
     """Return all utterances that this machine has."""
     human = [(path.stem, *read_wav(path)) for name in PROMPTS if (path := ASTERISK / f"{name}.wav").is_file()]
     human += [(path.stem, path.read_bytes(), 8_000) for name in SAMPLES if (path := CODEC2 / name).is_file()]
-    spoken = [(voice, *_espeak(voice, text)) for voice, text in SENTENCES]
+    spoken = [(voice, *espeak(voice, text)) for voice, text in SENTENCES]
     return tuple(
-        Utterance(name, is_human, _levelled(pcm, rate))
+        Utterance(name, is_human, levelled(pcm, rate))
         for is_human, recordings in ((False, spoken), (True, human))
         for name, pcm, rate in recordings
     )
 
 
-def _espeak(voice: str, text: str) -> tuple[bytes, int]:
+def espeak(voice: str, text: str) -> tuple[bytes, int]:
     pieces: list[bytes] = []
 
     def take(pcm: bytes, _words: object) -> bool:
@@ -127,7 +129,7 @@ def _espeak(voice: str, text: str) -> tuple[bytes, int]:
     return b"".join(pieces), engine().sample_rate
 
 
-def _levelled(pcm: bytes, rate: int) -> Any:
+def levelled(pcm: bytes, rate: int) -> Any:
     """Return the audible part of a recording, at `RATE` and at the level of all."""
     if rate != RATE:
         resampler = Resampler(rate, RATE)

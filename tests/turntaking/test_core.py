@@ -150,13 +150,31 @@ def test_a_number_in_two_breaths_is_one_message() -> None:
     ]
     call = SpokenCall().plays(script)
     assert call.agent.answered == ["the code is seven eight nine one six"]
-    assert call.times(Start, Commit) == [4.3]  # 1.2 s after the last digit
+    assert call.times(Start, Commit) == [4.5]  # 1.4 s after the last digit
 
 
 def test_a_number_that_is_complete_is_answered() -> None:
     """When nothing follows the digits, they are answered within the patience for digits, by the draft."""
     call = SpokenCall().plays([start(0.2), end(1.5), final(1.78, "the code is seven eight", ended_s=1.5)])
-    assert (call.times(Draft), call.times(Commit)) == ([1.78], [2.7])
+    assert (call.times(Draft), call.times(Commit)) == ([1.78], [2.9])
+
+
+@pytest.mark.parametrize(
+    ("text", "patience_s"),
+    [
+        ("Please take my order", 1.5),
+        ("take my order, please", 1.5),
+        ("Please take my", 1.5),
+        ("please take my order", 0.6),
+        ("I take it", 0.6),
+        ("Please", 1.5),
+        ("Please take my order.", 0.3),
+    ],
+)
+def test_a_sentence_that_is_written_without_its_end_is_waited_for(text: str, patience_s: float) -> None:
+    """Where the recogniser writes sentences, one that has no end has not ended; others are waited for as little."""
+    call = SpokenCall().plays([start(0.0), end(1.0), final(1.3, text, ended_s=1.0)])
+    assert call.times(Start, Commit) == [pytest.approx(1.0 + patience_s)]
 
 
 def test_a_caller_who_goes_on_after_a_full_stop_is_heard_out() -> None:

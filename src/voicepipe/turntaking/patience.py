@@ -4,7 +4,8 @@ Rule 1: pure. Rule 2: the table is the whole rule, read from above; times are fo
 
 | the words so far | wait, in seconds after the last word |
 |---|---|
-| end with several digits, or with one and no full stop | 1.2 |
+| are written like a sentence, but without its end: "Please take my order" | 1.5 |
+| end with several digits, or with one and no full stop | 1.4 |
 | break off at a word that leads on: "and", "my", "um" | 1.0 |
 | are a whole sentence | 0 |
 | anything else | 0.4 to 1.6, by this caller's own pauses; 0.6 at first |
@@ -15,7 +16,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from voicepipe.turntaking.phrases import is_sentence
+from voicepipe.turntaking.phrases import is_sentence, is_written
 
 if TYPE_CHECKING:
     from voicepipe.turntaking.phrases import Phrases
@@ -25,7 +26,12 @@ __all__ = ["Patience"]
 
 FACTORS: Final[dict[Eagerness, float]] = {"low": 1.5, "normal": 1.0, "high": 0.6}
 
-DIGITS_S: Final = 1.2
+UNFINISHED_S: Final = 1.5
+"""People pause for up to 1.2 s within a sentence, and it takes up to 0.2 s to notice that they go on."""
+
+DIGITS_S: Final = 1.4
+"""People pause for 1 s within a number; their last sound fades, and it takes up to 0.2 s to notice that they go on."""
+
 OPENER_S: Final = 1.0
 AT_FIRST_S: Final = 0.6
 LEAST_S: Final = 0.4
@@ -65,6 +71,8 @@ class Patience:
 
     def _normal_s(self, text: str) -> float:
         is_whole = self._is_closed or is_sentence(text)
+        if not is_whole and is_written(text):
+            return UNFINISHED_S
         digits = self._phrases.digits_at_end(text)
         if digits > 1 or (digits and not is_whole):
             return DIGITS_S

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from voicepipe.flow import Transcript
 
-__all__ = ["Phrases", "is_sentence", "joined", "known_languages", "normal", "phrases_for"]
+__all__ = ["Phrases", "is_sentence", "is_written", "joined", "known_languages", "normal", "phrases_for"]
 
 MOST_WORDS: Final = 6
 """A back-channel of more words is none: "yeah yeah okay right sure yeah yeah" wants the floor."""
@@ -25,6 +25,9 @@ _WORD: Final = re.compile(r"\w+")
 _APOSTROPHES: Final = re.compile("['\u2018\u2019]")
 _ENDS: Final = re.compile(r"(?<![.\u2026])[.!?\u061f\u0964\u3002\uff01\uff1f][\"'\u2019\u201d)\]]*\s*$")
 """A sentence's end, but not dots that trail off."""
+
+_INNER: Final = re.compile(r"[,;:.!?](?=\s|$)")
+"""Punctuation after a word, not within a number."""
 
 _FOLDER: Final = files("voicepipe.turntaking") / "languages"
 
@@ -96,6 +99,18 @@ class Phrases:
 def is_sentence(text: str) -> bool:
     """Return whether a text is written as a whole sentence."""
     return _ENDS.search(text) is not None
+
+
+def is_written(text: str) -> bool:
+    """Return whether a text is written as sentences are, so that one without an end is known not to have ended.
+
+    Some recognisers write neither capitals nor punctuation.
+
+    >>> [is_written(text) for text in ("Please take", "please, take", "please take", "I take")]
+    [True, True, False, False]
+    """
+    first = text.lstrip().partition(" ")[0]
+    return (len(first) > 1 and first[0].isupper()) or _INNER.search(text) is not None
 
 
 def joined(before: Transcript | None, after: Transcript | None) -> Transcript:
