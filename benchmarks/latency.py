@@ -7,7 +7,7 @@ differs. What a row shows is therefore exact and repeatable, and contains no tim
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -18,7 +18,7 @@ import anyio.to_process
 
 import voicepipe as vp
 from benchmarks._figures import Figure, percentile
-from benchmarks.latency_delays import FAST, SLOW, Services, TurnDelays, turn_delays
+from benchmarks.latency_delays import EARLY_SILENCE_S, FAST, SLOW, Services, TurnDelays, turn_delays
 from benchmarks.latency_picture import Bar, picture
 from benchmarks.parts import FRAME, RATE, Loudspeaker
 from voicepipe.testing import run_on_virtual_time
@@ -54,7 +54,9 @@ class Row:
         is_serial: Whether the reply is spoken only when the model has ended it.
         first_words: Whether the first clause is spoken before its sentence is complete.
         drafts: Whether a reply is prepared on the early text.
+        local_end: Whether the detector's end of speech ends the turn, before the final transcript.
         is_streamed: Whether the recogniser sends words while they are spoken, without waiting for a silence.
+        waits_s: How much longer than usual the recogniser waits for the caller to go on, before its final transcript.
         bars_ms: The largest p50 and p95 at the socket and at the ear of turns without a tool; None for no promise.
     """
 
@@ -63,9 +65,15 @@ class Row:
     is_serial: bool = False
     first_words: bool = True
     drafts: bool = False
+    local_end: bool = False
     is_streamed: bool = False
+    waits_s: float = 0.0
     bars_ms: tuple[float | None, ...] = (None, None, None, None)
 
+
+PATIENT: Final = replace(FAST, name="the same, waiting for 0.4 s of silence")
+PATIENT_S: Final = 0.4 - EARLY_SILENCE_S
+FAST_BARS_MS: Final = (600, 1000, 700, 1100)
 
 ROWS: Final = (
     Row("everything serial", SLOW, is_serial=True, first_words=False),
@@ -73,8 +81,13 @@ ROWS: Final = (
     Row("everything serial", is_serial=True, first_words=False),
     Row("by sentence", first_words=False),
     Row("by first clause", bars_ms=(None, None, 850, None)),
-    Row("drafts", drafts=True, bars_ms=(600, 1000, 700, 1100)),
-    Row("drafts, words as they are spoken", drafts=True, is_streamed=True, bars_ms=(600, 1000, 700, 1100)),
+    Row("drafts", drafts=True, bars_ms=FAST_BARS_MS),
+    Row("drafts, local end", drafts=True, local_end=True, bars_ms=FAST_BARS_MS),
+    Row("drafts, streamed words", drafts=True, is_streamed=True, bars_ms=FAST_BARS_MS),
+    Row("drafts, streamed words, local end", drafts=True, local_end=True, is_streamed=True, bars_ms=FAST_BARS_MS),
+    Row("by first clause", PATIENT, waits_s=PATIENT_S),
+    Row("drafts", PATIENT, drafts=True, waits_s=PATIENT_S),
+    Row("drafts, local end", PATIENT, drafts=True, local_end=True, waits_s=PATIENT_S),
 )
 
 
@@ -106,13 +119,14 @@ class Caller(vp.SessionStage[Never, vp.Hearing]):
             await anyio.sleep_until(ended_s - SPEECH_S)
             self.current.begin(delays)
             early_s = delays.streamed_s if self.row.is_streamed else delays.early_s
-            final_s = ended_s + delays.final_s
+            recognised_s = delays.final_s + self.row.waits_s
+            final_s = ended_s + recognised_s
             reports = [
                 (ended_s - SPEECH_S, vp.SpeechStarted(at_s=ended_s - SPEECH_S)),
                 (ended_s + delays.detected_s, vp.SpeechEnded(at_s=ended_s)),
                 (final_s, vp.Transcript(RIGHT, ended_s, final_s)),
             ]
-            if early_s < delays.final_s:
+            if early_s < recognised_s:
                 reports.append((ended_s + early_s, vp.EarlyTranscript(RIGHT if delays.is_right else WRONG)))
             for at_s, report in sorted(reports, key=lambda line: line[0]):
                 await anyio.sleep_until(at_s)
@@ -217,9 +231,8 @@ async def hold(row: Row, turns: list[TurnDelays]) -> tuple[list[vp.TurnEnded], l
     if row.is_serial:
         stages.append(Whole())
     stages += [vp.SentenceChunker(first_words=row.first_words), DrawnVoice(current)]
-    agent = vp.Pipeline(
-        *stages, output=Loudspeaker(), fallback="", turns=vp.TurnRules(drafts=row.drafts)
-    )
+    rules = vp.TurnRules(drafts=row.drafts, local_end=row.local_end)
+    agent = vp.Pipeline(*stages, output=Loudspeaker(), fallback="", turns=rules)
     async with agent.session() as session:
         await session.ended.wait()
         return [event async for event in session if isinstance(event, vp.TurnEnded)], current.asked

@@ -17,7 +17,7 @@ from typing import Final
 from voicepipe.audio.pcm import FRAME_S
 from voicepipe.hearing.speech_detection import ENDS_AFTER_S
 
-__all__ = ["FAST", "SLOW", "Delay", "Services", "TurnDelays", "turn_delays"]
+__all__ = ["EARLY_SILENCE_S", "FAST", "SLOW", "Delay", "Services", "TurnDelays", "turn_delays"]
 
 P90, P95 = 1.2816, 1.6449
 """Quantiles of the normal distribution."""
