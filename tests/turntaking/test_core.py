@@ -315,6 +315,13 @@ def test_a_closed_grammar_makes_no_words_of_a_cough() -> None:
     assert SpokenCall(is_closed=True).plays(stop).times(Interrupt) == [4.02]
 
 
+@pytest.mark.parametrize(("words_s", "drafted"), [(1.2, []), (1.35, [1.72]), (1.6, [1.72])])
+def test_silence_makes_no_draft_of_words_that_came_long_before_it(words_s: float, drafted: list[float]) -> None:
+    """Early words that came more than 0.2 s before the end of the sound lack its last word: nothing is prepared."""
+    script = [start(0.2), early(words_s, "Where is my"), (1.72, SpeechEnded(at_s=1.5))]
+    assert SpokenCall().plays(script, until_s=2.0).times(Draft) == drafted
+
+
 LOCAL_END = TurnRules(local_end=True)
 
 
@@ -369,7 +376,7 @@ def test_a_wrong_guess_is_replaced(is_early: bool) -> None:
 
 
 def test_a_wrong_guess_that_was_answered_is_answered_again() -> None:
-    """If the caller has heard the answer to a wrong guess, it is interrupted and stays, and their words are answered."""
+    """If the caller has heard the answer to a wrong guess, it is interrupted, and their words are answered."""
     call = guessed(final(4.1, "Where is my partner?", ended_s=1.5), agent=Agent(think_s=0.2))
     (interrupted,) = [decision for _, decision in call.decisions if isinstance(decision, Interrupt)]
     assert not interrupted.joins

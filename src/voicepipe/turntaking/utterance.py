@@ -23,6 +23,9 @@ STABLE_REPEATED_S: Final = 0.3
 """Early words are stable after so much silence, or once they have come again so often and for so long: some
 recognisers repeat theirs with each frame, and a long word takes half a second."""
 
+WORD_S: Final = 0.2
+"""Silence makes early words stable only if they came no sooner than this before it: otherwise a word is missing."""
+
 LOST_S: Final = 5.0
 """Early words whose final has not come for so long are taken as they are."""
 
@@ -80,7 +83,9 @@ class Utterance:
     @property
     def stable_at_s(self) -> float:
         """When the early words are stable because silence follows them; inf if they are not or were considered."""
-        return math.inf if self.is_open or not self.text or self.was_drafted else self.ended_s + STABLE_SILENCE_S
+        if self.is_open or not self.text or self.was_drafted or self._words_s < self.ended_s - WORD_S:
+            return math.inf
+        return self.ended_s + STABLE_SILENCE_S
 
     @property
     def lost_at_s(self) -> float:
