@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from statistics import fmean
-from typing import Final, Never
+from typing import TYPE_CHECKING, Final, Never
 
 import anyio
 import anyio.to_process
@@ -25,7 +23,10 @@ from voicepipe.testing import run_on_virtual_time
 from voicepipe.testing.script import tokens
 from voicepipe.text.sentences import SentenceSplitter
 
-__all__ = ["latency"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["TURNS", "latency"]
 
 SEED: Final = 13
 TURNS: Final = 10_000
@@ -105,7 +106,7 @@ class Current:
 
 
 class Caller(vp.SessionStage[Never, vp.Hearing]):
-    """Asks the same question again and again; what recogniser and detector report of it comes with the turn's delays."""
+    """Asks a question again and again; what recogniser and detector report of it comes with the turn's delays."""
 
     def __init__(self, row: Row, current: Current, turns: list[TurnDelays]) -> None:
         self.row = row
@@ -242,7 +243,9 @@ def measure(row: Row, count: int) -> Result:
     """Hold calls with so many turns in all, on virtual time."""
     result, requests, needed = Result(), 0, 0
     for start in range(0, count, TURNS_OF_A_CALL):
-        turns = [turn_delays(number, row.services, SEED) for number in range(start, min(start + TURNS_OF_A_CALL, count))]
+        turns = [
+            turn_delays(number, row.services, SEED) for number in range(start, min(start + TURNS_OF_A_CALL, count))
+        ]
         ended, asked = run_on_virtual_time(partial(hold, row, turns))
         requests += sum(asked)
         needed += sum(1 + turn.has_tool for turn in turns)
