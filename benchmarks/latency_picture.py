@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 __all__ = ["Bar", "picture"]
 
-WIDTH, LEFT, RIGHT_EDGE, LINE, HEAD = 760, 230, 690, 30, 46
+WIDTH, LEFT, RIGHT_EDGE, LINE, HEAD = 780, 262, 690, 30, 46
 FONT: Final = 'font-family="system-ui, sans-serif"'
 
 
