@@ -30,6 +30,7 @@ from voicepipe.floor_events import Backchannel, Monologue, MonologueCut
 from voicepipe.flow import Digit, EarlyTranscript, Hearing, SpeechEnded, SpeechStarted, Transcript
 from voicepipe.turntaking.decisions import Commit, Decision, Ignore, Interrupt, RollBack, Start
 from voicepipe.turntaking.drafts import Drafts
+from voicepipe.turntaking.local_end import LocalEnd
 from voicepipe.turntaking.patience import Patience
 from voicepipe.turntaking.phrases import joined, normal, phrases_for
 from voicepipe.turntaking.states import State, state_of
@@ -105,13 +106,14 @@ class TurnCore:
         self._clock = CallClock(rules, now)
         self._keypad = Keypad(rules.dtmf_end, rules.dtmf_s)
         self._speech = Utterance()
+        is_local = rules.local_end and not is_closed
+        self._local_end = LocalEnd(floor, self._speech, self._patience, self._phrases, is_on=is_local)
         self._drafts = Drafts(floor, self._speech, self._phrases, is_on=rules.drafts, is_closed=is_closed)
         self._yielding = Yielding(
             rules.min_speech_s, floor, self._speech, echo.is_audible if echo is not None else lambda _now: False
         )
         self._held: Transcript | None = None  # what the caller has said and nobody has answered
         self._asked: Transcript | None = None  # what the present reply answers
-        self._guess: tuple[Transcript | None, ...] = (None, None)  # what was held, without and with early words
         self._heard_s = 0.0  # when the newest final words came
         self._due_s = math.inf  # when the held words are answered
         self._patient_until_s = -math.inf
@@ -183,7 +185,7 @@ class TurnCore:
         if self._due_s < math.inf:
             self._due_s = max(self._patient_until_s, at_s + HELD_SILENCE_S)
         self._yielding.speech_ended(at_s, now)
-        return self._taken(now) if self._ends_turn else []
+        return self._taken(now) if self._local_end.is_due else []
 
     # --- words --------------------------------------------------------------------------------------------------------
 
@@ -191,7 +193,7 @@ class TurnCore:
         if not self._speech.hear(event.text, now):
             return []
         self._goes_on()
-        if self._ends_turn:
+        if self._local_end.is_due:
             return self._taken(now)
         if self._floor.phase == "quiet":
             return self._drafts.heard(self._held, now, is_stable=event.stable)
@@ -272,22 +274,13 @@ class TurnCore:
         joins = joins and self._asked is not None and floor.is_joinable and is_scrap
         if joins and self._asked is not None:
             self._learn(self._asked.speech_ended_s)
-            is_revised = self._speech.is_revised and self._asked is self._guess[1]
-            self._held = joined(self._guess[0] if is_revised else self._asked, self._held)
+            self._held = joined(self._local_end.kept(self._asked), self._held)
         self._speech.give_back()
         self._asked = None
         self._due_s = math.inf
         self._speech.is_cut = self._began_over = False
         self._yielding.forget()
         return [Interrupt(joins)]
-
-    @property
-    def _ends_turn(self) -> bool:
-        """Whether the end of the sound ends the caller's turn, before the final words come."""
-        text = self._speech.text
-        if not self._rules.local_end or not self._speech.has_ended or self._is_closed or self._floor.phase != "quiet":
-            return False
-        return self._patience.sounds_finished(text) and not self._was_backchannel(text)
 
     # --- the caller's turn --------------------------------------------------------------------------------------------
 
@@ -377,7 +370,7 @@ class TurnCore:
         ended_s = now if self._speech.is_open else min(now, max(self._speech.ended_s, self._heard_s))
         before = self._held
         self._hold(Transcript(self._speech.take(), ended_s, now), now)
-        self._guess = before, self._held
+        self._local_end.took(before, self._held)
         return self._answer() if self._floor.phase == "quiet" else []
 
     def _quiet(self, now: float) -> list[Decision]:
