@@ -58,6 +58,7 @@ class Row:
         local_end: Whether the detector's end of speech ends the turn, before the final transcript.
         is_streamed: Whether the recogniser sends words while they are spoken, without waiting for a silence.
         waits_s: How much longer than usual the recogniser waits for the caller to go on, before its final transcript.
+        hedge_s: After what time without a token the model is asked a second time; 0 for never.
         bars_ms: The largest p50 and p95 at the socket and at the ear of turns without a tool; None for no promise.
     """
 
@@ -69,6 +70,7 @@ class Row:
     local_end: bool = False
     is_streamed: bool = False
     waits_s: float = 0.0
+    hedge_s: float = 0.0
     bars_ms: tuple[float | None, ...] = (None, None, None, None)
 
 
@@ -79,9 +81,11 @@ FAST_BARS_MS: Final = (600, 1000, 700, 1100)
 ROWS: Final = (
     Row("everything serial", SLOW, is_serial=True, first_words=False),
     Row("by first clause", SLOW),
+    Row("by first clause, hedged", SLOW, hedge_s=1.0),
     Row("everything serial", is_serial=True, first_words=False),
     Row("by sentence", first_words=False),
     Row("by first clause", bars_ms=(None, None, 850, None)),
+    Row("by first clause, hedged", hedge_s=0.16),
     Row("drafts", drafts=True, bars_ms=FAST_BARS_MS),
     Row("drafts, local end", drafts=True, local_end=True, bars_ms=FAST_BARS_MS),
     Row("drafts, streamed words", drafts=True, is_streamed=True, bars_ms=FAST_BARS_MS),
@@ -228,7 +232,10 @@ async def hold(row: Row, turns: list[TurnDelays]) -> tuple[list[vp.TurnEnded], l
         await anyio.sleep(current.delays.tool_s)
         return "on its way"
 
-    stages = [Caller(row, current, turns), DrawnModel(current), vp.ToolRouter([track])]
+    model = DrawnModel(current)
+    if row.hedge_s:
+        model = vp.FirstOf(model, DrawnModel(current), after_s=row.hedge_s)
+    stages = [Caller(row, current, turns), model, vp.ToolRouter([track])]
     if row.is_serial:
         stages.append(Whole())
     stages += [vp.SentenceChunker(first_words=row.first_words), DrawnVoice(current)]
@@ -306,7 +313,8 @@ def _figures(row: Row, result: Result) -> list[Figure]:
         for share in (50, 95)
     ]
     figures.append(Figure(f"{name}: requests a turn", result.requests))
-    if row.drafts:
+    if row.drafts or row.hedge_s:
         figures.append(Figure(f"{name}: requests wasted a turn", result.wasted))
+    if row.drafts:
         figures.append(Figure(f"{name}: replies heard to words that were not said", result.heard_wrong, "", 0))
     return figures
