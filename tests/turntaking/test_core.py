@@ -318,7 +318,7 @@ def test_a_closed_grammar_makes_no_words_of_a_cough() -> None:
 @pytest.mark.parametrize(("words_s", "drafted"), [(1.2, []), (1.35, [1.72]), (1.6, [1.72])])
 def test_silence_makes_no_draft_of_words_that_came_long_before_it(words_s: float, drafted: list[float]) -> None:
     """Early words that came more than 0.2 s before the end of the sound lack its last word: nothing is prepared."""
-    script = [start(0.2), early(words_s, "Where is my"), (1.72, SpeechEnded(at_s=1.5))]
+    script = [start(0.2), early(words_s, "Where is the parcel"), (1.72, SpeechEnded(at_s=1.5))]
     assert SpokenCall().plays(script, until_s=2.0).times(Draft) == drafted
 
 

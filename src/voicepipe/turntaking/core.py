@@ -106,8 +106,7 @@ class TurnCore:
         self._clock = CallClock(rules, now)
         self._keypad = Keypad(rules.dtmf_end, rules.dtmf_s)
         self._speech = Utterance()
-        is_local = rules.local_end and not is_closed
-        self._local_end = LocalEnd(floor, self._speech, self._patience, self._phrases, is_on=is_local)
+        self._local = LocalEnd(rules, floor, self._speech, self._patience, self._phrases)
         self._drafts = Drafts(floor, self._speech, self._phrases, is_on=rules.drafts, is_closed=is_closed)
         self._yielding = Yielding(
             rules.min_speech_s, floor, self._speech, echo.is_audible if echo is not None else lambda _now: False
@@ -185,7 +184,7 @@ class TurnCore:
         if self._due_s < math.inf:
             self._due_s = max(self._patient_until_s, at_s + HELD_SILENCE_S)
         self._yielding.speech_ended(at_s, now)
-        return self._taken(now) if self._local_end.is_due else []
+        return self._taken(now) if self._local.is_due else []
 
     # --- words --------------------------------------------------------------------------------------------------------
 
@@ -193,10 +192,8 @@ class TurnCore:
         if not self._speech.hear(event.text, now):
             return []
         self._goes_on()
-        if self._local_end.is_due:
-            return self._taken(now)
         if self._floor.phase == "quiet":
-            return self._drafts.heard(self._held, now, is_stable=event.stable)
+            return self._taken(now) if self._local.is_due else self._drafts.heard(self._held, event, now)
         return self._over_reply(self._speech.text, now, is_final=False)
 
     def _over_reply(self, text: str, now: float, *, is_final: bool) -> list[Decision]:
@@ -274,7 +271,7 @@ class TurnCore:
         joins = joins and self._asked is not None and floor.is_joinable and is_scrap
         if joins and self._asked is not None:
             self._learn(self._asked.speech_ended_s)
-            self._held = joined(self._local_end.kept(self._asked), self._held)
+            self._held = joined(self._local.kept(self._asked), self._held)
         self._speech.give_back()
         self._asked = None
         self._due_s = math.inf
@@ -368,9 +365,7 @@ class TurnCore:
     def _taken(self, now: float) -> list[Decision]:
         """Answer early words without their final."""
         ended_s = now if self._speech.is_open else min(now, max(self._speech.ended_s, self._heard_s))
-        before = self._held
-        self._hold(Transcript(self._speech.take(), ended_s, now), now)
-        self._local_end.took(before, self._held)
+        self._held, self._heard_s = self._local.take(self._held, Transcript(self._speech.take(), ended_s, now)), now
         return self._answer() if self._floor.phase == "quiet" else []
 
     def _quiet(self, now: float) -> list[Decision]:

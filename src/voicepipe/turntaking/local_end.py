@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from voicepipe.turntaking.phrases import is_sentence, joined
+
 if TYPE_CHECKING:
     from voicepipe.flow import Transcript
     from voicepipe.turntaking.floor_view import FloorView
     from voicepipe.turntaking.patience import Patience
     from voicepipe.turntaking.phrases import Phrases
+    from voicepipe.turntaking.rules import TurnRules
     from voicepipe.turntaking.utterance import Utterance
 
 __all__ = ["LocalEnd"]
@@ -22,21 +25,21 @@ class LocalEnd:
     """The turns of one session that end with their sound.
 
     Args:
+        rules: The settings.
         floor: What the agent does.
         speech: What the caller is saying.
         patience: What is known about the caller's pauses.
         phrases: The words of their language.
-        is_on: Whether there are such turns at all.
     """
 
     def __init__(
-        self, floor: FloorView, speech: Utterance, patience: Patience, phrases: Phrases, *, is_on: bool
+        self, rules: TurnRules, floor: FloorView, speech: Utterance, patience: Patience, phrases: Phrases
     ) -> None:
         self._floor = floor
         self._speech = speech
         self._patience = patience
         self._phrases = phrases
-        self._is_on = is_on
+        self._is_on = rules.local_end
         self._before: Transcript | None = None  # what was held before the early words were taken
         self._guess: Transcript | None = None  # and with them
 
@@ -46,11 +49,12 @@ class LocalEnd:
         if not self._is_on or self._floor.phase != "quiet" or not self._speech.has_ended:
             return False
         text = self._speech.text
-        return self._patience.sounds_finished(text) and not self._phrases.is_backchannel(text)
+        return is_sentence(text) and self._patience.sounds_finished(text) and not self._phrases.is_backchannel(text)
 
-    def took(self, before: Transcript | None, guess: Transcript | None) -> None:
-        """Note that early words were taken: what was held before them, and with them."""
-        self._before, self._guess = before, guess
+    def take(self, before: Transcript | None, early: Transcript) -> Transcript:
+        """Return what was held, joined with early words that are answered; their final may replace them."""
+        self._before, self._guess = before, joined(before, early)
+        return self._guess
 
     def kept(self, asked: Transcript | None) -> Transcript | None:
         """Return what stays of a message whose answer is taken back: a guess that was revised does not."""

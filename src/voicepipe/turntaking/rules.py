@@ -20,7 +20,7 @@ TYPES: Final[tuple[tuple[tuple[str, ...], tuple[type, ...], str], ...]] = (
     (("min_speech_s", "max_call_s", "monologue_s", "monologue_cut_s", "dtmf_s"), (int, float), "a number of seconds"),
     (("max_call_text", "dtmf_end"), (str,), "a text"),
     (("language",), (str, type(None)), "a language's code or None"),
-    (("drafts",), (bool,), "True or False"),
+    (("drafts", "local_end"), (bool,), "True or False"),
     (("loudspeaker",), (bool, type(None)), "True, False or None"),
 )
 """The settings' types, and how an error calls them."""
