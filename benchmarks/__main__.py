@@ -15,6 +15,7 @@ from benchmarks.detectors import detectors
 from benchmarks.echo import echo
 from benchmarks.framework import framework
 from benchmarks.interrupt import interrupt
+from benchmarks.latency import TURNS, latency
 from benchmarks.listening import idle, memory
 from benchmarks.package import imports, installed, size
 from benchmarks.people import people
@@ -26,6 +27,7 @@ BENCHMARKS = {
     run.__name__: run
     for run in (
         framework,
+        latency,
         tools,
         added,
         interrupt,
@@ -48,13 +50,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all if none is given")
     parser.add_argument("--kit", type=Path, metavar="DIR", help="further sets of replies for `sentences`")
+    parser.add_argument("--turns", type=int, default=None, metavar="N", help="of each row of `latency`")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="where `latency` draws what it measured, as SVG")
     options = parser.parse_args()
     names = options.names or list(BENCHMARKS)
     if unknown := set(names) - set(BENCHMARKS):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    turns = options.turns or (TURNS if options.names else TURNS // 10)
+    arguments = {"sentences": (options.kit,), "latency": (turns, options.picture)}
     figures: list[Figure] = []
     for name in names:
-        measured = anyio.run(BENCHMARKS[name], *([options.kit] if name == "sentences" else []))
+        measured = anyio.run(BENCHMARKS[name], *arguments.get(name, ()))
         for figure in measured:
             print("  ".join(figure.cells()), file=sys.stderr, flush=True)
         figures += measured

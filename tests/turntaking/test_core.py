@@ -315,6 +315,97 @@ def test_a_closed_grammar_makes_no_words_of_a_cough() -> None:
     assert SpokenCall(is_closed=True).plays(stop).times(Interrupt) == [4.02]
 
 
+@pytest.mark.parametrize(("words_s", "drafted"), [(1.2, []), (1.35, [1.72]), (1.6, [1.72])])
+def test_silence_makes_no_draft_of_words_that_came_long_before_it(words_s: float, drafted: list[float]) -> None:
+    """Early words that came more than 0.2 s before the end of the sound lack its last word: nothing is prepared."""
+    script = [start(0.2), early(words_s, "Where is the parcel"), (1.72, SpeechEnded(at_s=1.5))]
+    assert SpokenCall().plays(script, until_s=2.0).times(Draft) == drafted
+
+
+LOCAL_END = TurnRules(local_end=True)
+
+
+def guessed(*more: tuple[float, Hearing], rules: TurnRules = LOCAL_END, agent: Agent | None = None) -> SpokenCall:
+    """A sentence that was spoken until 1.5 s, is guessed at 1.6 s, and known to have ended at 1.72 s."""
+    script = [start(0.2), early(1.6, "Where is my parcel?"), (1.72, SpeechEnded(at_s=1.5))]
+    return SpokenCall(rules, agent).plays([*script, *more])
+
+
+def test_the_end_of_the_sound_ends_the_turn_if_that_is_wanted() -> None:
+    """With `local_end` a whole sentence is answered when the detector hears its end, and its final changes nothing."""
+    known = final(2.3, "Where is my parcel?", ended_s=1.5)
+    call = guessed(known)
+    assert (call.times(Draft), call.times(Commit), call.times(Start)) == ([1.6], [1.72], [])
+    assert call.agent.answered == ["Where is my parcel?"]
+    assert call.times(Interrupt) == []
+    assert guessed(known, rules=TurnRules()).times(Commit) == [2.3]
+
+
+def test_words_that_come_after_the_end_of_the_sound_end_the_turn() -> None:
+    """With `local_end` a sentence that is recognised after its sound is answered at once."""
+    script = [start(0.2), (1.72, SpeechEnded(at_s=1.5)), early(1.8, "Where is my parcel?")]
+    call = SpokenCall(LOCAL_END).plays([*script, final(2.3, "Where is my parcel?", ended_s=1.5)])
+    assert (call.times(Start), call.agent.answered) == ([1.8], ["Where is my parcel?"])
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [start(0.2), early(1.4, "Where is my parcel?"), (1.72, SpeechEnded(at_s=1.5))],
+        [start(0.2), early(1.6, "Where is my"), (1.72, SpeechEnded(at_s=1.5))],
+        [start(0.2), early(1.6, "My number is 4, 2."), (1.72, SpeechEnded(at_s=1.5))],
+        [early(1.6, "Where is my parcel?"), (1.72, SpeechEnded(at_s=1.5))],
+        [start(0.2), (0.7, SpeechEnded(at_s=0.5)), start(0.8), early(1.6, "Where is my parcel?")],
+    ],
+    ids=["words from before the end", "no sentence", "digits", "no start", "speech goes on"],
+)
+def test_the_end_of_the_sound_does_not_end_other_turns(script: Script) -> None:
+    """With `local_end` the final is waited for unless a whole sentence was heard after the end of its sound."""
+    call = SpokenCall(LOCAL_END).plays(script, until_s=2.3)
+    assert call.agent.answered == []
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_wrong_guess_is_replaced(is_early: bool) -> None:
+    """Words that the recogniser changes after the turn was ended by its sound are answered in place of the guess."""
+    revised = [early(2.0, "Where is my partner?")] if is_early else []
+    call = guessed(*revised, final(2.1, "Where is my partner?", ended_s=1.5), agent=Agent(think_s=1.0))
+    (interrupted,) = [decision for _, decision in call.decisions if isinstance(decision, Interrupt)]
+    assert interrupted.joins, "nothing of the reply was heard"
+    assert call.agent.answered == ["Where is my parcel?", "Where is my partner?"]
+
+
+def test_a_wrong_guess_that_was_answered_is_answered_again() -> None:
+    """If the caller has heard the answer to a wrong guess, it is interrupted, and their words are answered."""
+    call = guessed(final(4.1, "Where is my partner?", ended_s=1.5), agent=Agent(think_s=0.2))
+    (interrupted,) = [decision for _, decision in call.decisions if isinstance(decision, Interrupt)]
+    assert not interrupted.joins
+    assert call.agent.answered == ["Where is my parcel?", "Where is my partner?"]
+
+
+def test_a_guess_that_returns_is_answered() -> None:
+    """A recogniser that changes its mind twice is believed in the end."""
+    call = guessed(early(1.9, "Where is my partner?"), final(2.1, "Where is my parcel?", ended_s=1.5))
+    assert call.agent.answered == ["Where is my parcel?", "Where is my parcel?"]
+    assert len(call.quiet_at) == 1, "the second one was heard"
+
+
+def test_a_caller_who_goes_on_after_a_guess_is_answered_once() -> None:
+    """Words after a guess that was right are joined to it."""
+    more = [start(1.9), early(2.1, "Where is my parcel? And"), end(2.9)]
+    call = guessed(*more, final(3.2, "Where is my parcel? And my letter?", ended_s=2.9), agent=Agent(think_s=1.0))
+    assert call.agent.answered[-1] == "Where is my parcel? And my letter?"
+
+
+def test_what_was_said_before_a_wrong_guess_is_kept() -> None:
+    """Only the guess is replaced, not the words that were held before it."""
+    before = [start(0.2), (1.2, SpeechEnded(at_s=1.0)), final(1.25, "I moved and", ended_s=1.0)]
+    guess = [start(1.4), early(2.6, "I lost a parcel."), (2.7, SpeechEnded(at_s=2.5))]
+    known = final(2.9, "I lost a partner.", ended_s=2.5)
+    call = SpokenCall(LOCAL_END, Agent(think_s=1.0)).plays([*before, *guess, known])
+    assert call.agent.answered == ["I moved and I lost a parcel.", "I moved and I lost a partner."]
+
+
 TEXTS = [
     "mhm",
     "yeah",
@@ -355,13 +446,16 @@ def timelines(draw: st.DrawFn) -> Script:
     return script
 
 
-@given(timelines(), st.booleans(), st.booleans(), st.booleans(), st.sampled_from(["low", "normal", "high"]))
+@given(
+    timelines(), st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.sampled_from(["low", "normal", "high"])
+)
 def test_whatever_happens_nobody_is_left_waiting(
-    script: Script, protected: bool, question: bool, is_closed: bool, eagerness: Eagerness
+    script: Script, protected: bool, question: bool, is_closed: bool, local_end: bool, eagerness: Eagerness
 ) -> None:
     """A while after the last event nothing is held up, every final that wants an answer has one, and time goes on."""
     agent = Agent(protected=protected, question=question, speak_s=4.0)
-    call = SpokenCall(TurnRules(eagerness=eagerness), agent, is_closed=is_closed)
+    rules = TurnRules(eagerness=eagerness, local_end=local_end)
+    call = SpokenCall(rules, agent, is_closed=is_closed)
     call.plays(script, until_s=script[-1][0] + 40.0)
     assert agent.phase == "quiet", "a reply was never finished"
     assert not agent.has_draft or agent.drafts, "a draft was left"

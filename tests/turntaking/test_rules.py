@@ -24,6 +24,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"min_speech_s": "0.3"}, "min_speech_s must be a number of seconds, not '0.3'"),
     ({"min_speech_s": True}, "min_speech_s must be a number of seconds, not True"),
     ({"drafts": "no"}, "drafts must be True or False, not 'no'"),
+    ({"local_end": "no"}, "local_end must be True or False, not 'no'"),
     ({"loudspeaker": "no"}, "loudspeaker must be True, False or None, not 'no'"),
     ({"idle": 10}, "idle must be a tuple of times, not 10"),
     ({"idle": ("10",)}, "idle must be a tuple of times, not ('10',)"),

@@ -30,6 +30,7 @@ from voicepipe.floor_events import Backchannel, Monologue, MonologueCut
 from voicepipe.flow import Digit, EarlyTranscript, Hearing, SpeechEnded, SpeechStarted, Transcript
 from voicepipe.turntaking.decisions import Commit, Decision, Ignore, Interrupt, RollBack, Start
 from voicepipe.turntaking.drafts import Drafts
+from voicepipe.turntaking.local_end import LocalEnd
 from voicepipe.turntaking.patience import Patience
 from voicepipe.turntaking.phrases import joined, normal, phrases_for
 from voicepipe.turntaking.states import State, state_of
@@ -105,6 +106,7 @@ class TurnCore:
         self._clock = CallClock(rules, now)
         self._keypad = Keypad(rules.dtmf_end, rules.dtmf_s)
         self._speech = Utterance()
+        self._local = LocalEnd(rules, floor, self._speech, self._patience, self._phrases)
         self._drafts = Drafts(floor, self._speech, self._phrases, is_on=rules.drafts, is_closed=is_closed)
         self._yielding = Yielding(
             rules.min_speech_s, floor, self._speech, echo.is_audible if echo is not None else lambda _now: False
@@ -182,7 +184,7 @@ class TurnCore:
         if self._due_s < math.inf:
             self._due_s = max(self._patient_until_s, at_s + HELD_SILENCE_S)
         self._yielding.speech_ended(at_s, now)
-        return []
+        return self._taken(now) if self._local.is_due else []
 
     # --- words --------------------------------------------------------------------------------------------------------
 
@@ -191,7 +193,7 @@ class TurnCore:
             return []
         self._goes_on()
         if self._floor.phase == "quiet":
-            return self._drafts.heard(self._held, now, is_stable=event.stable)
+            return self._taken(now) if self._local.is_due else self._drafts.heard(self._held, event, now)
         return self._over_reply(self._speech.text, now, is_final=False)
 
     def _over_reply(self, text: str, now: float, *, is_final: bool) -> list[Decision]:
@@ -269,7 +271,8 @@ class TurnCore:
         joins = joins and self._asked is not None and floor.is_joinable and is_scrap
         if joins and self._asked is not None:
             self._learn(self._asked.speech_ended_s)
-            self._held = joined(self._asked, self._held)
+            self._held = joined(self._local.kept(self._asked), self._held)
+        self._speech.give_back()
         self._asked = None
         self._due_s = math.inf
         self._speech.is_cut = self._began_over = False
@@ -362,7 +365,7 @@ class TurnCore:
     def _taken(self, now: float) -> list[Decision]:
         """Answer early words without their final."""
         ended_s = now if self._speech.is_open else min(now, max(self._speech.ended_s, self._heard_s))
-        self._hold(Transcript(self._speech.take(), ended_s, now), now)
+        self._held, self._heard_s = self._local.take(self._held, Transcript(self._speech.take(), ended_s, now)), now
         return self._answer() if self._floor.phase == "quiet" else []
 
     def _quiet(self, now: float) -> list[Decision]:

@@ -14,6 +14,7 @@ from voicepipe.turntaking.decisions import Decision, Draft, RollBack
 from voicepipe.turntaking.phrases import is_sentence, joined, normal
 
 if TYPE_CHECKING:
+    from voicepipe.flow import EarlyTranscript
     from voicepipe.turntaking.floor_view import FloorView
     from voicepipe.turntaking.phrases import Phrases
     from voicepipe.turntaking.utterance import Utterance
@@ -53,10 +54,10 @@ class Drafts:
         """When early words are stable because of the silence after them; inf if nothing is to be drafted."""
         return self._speech.stable_at_s if self._may_draft and not self._is_closed else math.inf
 
-    def heard(self, held: Transcript | None, now: float, *, is_stable: bool) -> list[Decision]:
+    def heard(self, held: Transcript | None, event: EarlyTranscript, now: float) -> list[Decision]:
         """Early words came; the recogniser says whether they are stable."""
-        if is_stable or (self._speech.is_stable and not self._is_closed):
-            return self.early(held, now, is_reported=is_stable)
+        if event.stable or (self._speech.is_stable and not self._is_closed):
+            return self.early(held, now, is_reported=event.stable)
         return []
 
     def early(self, held: Transcript | None, now: float, *, is_reported: bool = False) -> list[Decision]:

@@ -20,7 +20,7 @@ TYPES: Final[tuple[tuple[tuple[str, ...], tuple[type, ...], str], ...]] = (
     (("min_speech_s", "max_call_s", "monologue_s", "monologue_cut_s", "dtmf_s"), (int, float), "a number of seconds"),
     (("max_call_text", "dtmf_end"), (str,), "a text"),
     (("language",), (str, type(None)), "a language's code or None"),
-    (("drafts",), (bool,), "True or False"),
+    (("drafts", "local_end"), (bool,), "True or False"),
     (("loudspeaker",), (bool, type(None)), "True, False or None"),
 )
 """The settings' types, and how an error calls them."""
@@ -37,6 +37,10 @@ class TurnRules:
             None is English; "" goes by the sound alone.
         min_speech_s: While the agent speaks, speech without a recognised word pauses it after this long.
         drafts: Whether a reply is prepared while the caller may still go on.
+        local_end: Whether the speech detector ends the caller's turn before the final transcript comes, if the early
+            words that came after the end of the sound are a whole sentence. Should the final transcript say something
+            else, the reply is taken back, or interrupted if the caller has heard of it; a writing tool may have run
+            by then.
         loudspeaker: Whether the microphone picks up the agent, as it does with a loudspeaker, without headphones and
             without echo cancellation. The agent then does not interrupt itself: while it is audible, speech alone does
             not pause it, and words interrupt it only if it did not just say them. None decides by the output: True
@@ -57,6 +61,7 @@ class TurnRules:
     language: str | None = None
     min_speech_s: float = 0.3
     drafts: bool = True
+    local_end: bool = False
     loudspeaker: bool | None = None
     idle: tuple[float, ...] = ()
     idle_texts: tuple[str, ...] = (

@@ -23,6 +23,9 @@ STABLE_REPEATED_S: Final = 0.3
 """Early words are stable after so much silence, or once they have come again so often and for so long: some
 recognisers repeat theirs with each frame, and a long word takes half a second."""
 
+WORD_S: Final = 0.2
+"""Silence makes early words stable only if they came no sooner than this before it: otherwise a word is missing."""
+
 LOST_S: Final = 5.0
 """Early words whose final has not come for so long are taken as they are."""
 
@@ -37,19 +40,23 @@ class Utterance:
         is_reported: Whether the present utterance was reported as a back-channel.
         is_cut: Whether the caller goes on speaking although they were answered.
         was_drafted: Whether the early words have been considered for a draft since they changed.
+        is_revised: Whether the newest words replace those that were taken before, because the recogniser has changed
+            its mind about the same sound.
     """
 
     def __init__(self) -> None:
         self.text = ""
         self.ended_s = -math.inf
-        self.is_noise = self.is_reported = self.is_cut = self.was_drafted = False
+        self.is_noise = self.is_reported = self.is_cut = self.was_drafted = self.is_revised = False
         self._began_s = math.inf  # when the caller's words began that nobody has answered
         self._started_s: float | None = None  # of the open stretch
         self._last_start_s = -math.inf
         self._changed_s = -math.inf  # when something was last heard
         self._repeats = 0
         self._first_s = -math.inf  # when the present early words came for the first time
+        self._words_s = -math.inf  # when the newest early words came
         self._taken: list[str] = []
+        self._is_same_sound = False  # as that of the words taken
 
     @property
     def is_open(self) -> bool:
@@ -69,9 +76,16 @@ class Utterance:
         return self._repeats >= STABLE_REPEATS and self._changed_s - self._first_s >= STABLE_REPEATED_S - 1e-6
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the sound is known to be over, and the early words came after it: they are probably all of it."""
+        return bool(self.text) and -math.inf < self._last_start_s <= self.ended_s <= self._words_s and not self.is_open
+
+    @property
     def stable_at_s(self) -> float:
         """When the early words are stable because silence follows them; inf if they are not or were considered."""
-        return math.inf if self.is_open or not self.text or self.was_drafted else self.ended_s + STABLE_SILENCE_S
+        if self.is_open or not self.text or self.was_drafted or self._words_s < self.ended_s - WORD_S:
+            return math.inf
+        return self.ended_s + STABLE_SILENCE_S
 
     @property
     def lost_at_s(self) -> float:
@@ -95,7 +109,7 @@ class Utterance:
         self._started_s = self._last_start_s = at_s
         self._changed_s = now
         self._began_s = min(self._began_s, at_s)
-        self.is_noise = self.is_reported = False
+        self.is_noise = self.is_reported = self._is_same_sound = False
 
     def end(self, at_s: float, now: float) -> None:
         """Speech ended."""
@@ -115,6 +129,7 @@ class Utterance:
         else:
             self._repeats, self._first_s, self.was_drafted = 0, now, False
         self.text, self._changed_s = text, now
+        self._words_s = now
         self._began_s = min(self._began_s, now)
         return True
 
@@ -122,7 +137,14 @@ class Utterance:
         """Return the early words, which count as answered from now on."""
         text, self.text = self.text, ""
         self._taken += normal(text).split()
+        self._is_same_sound = not self.is_open
         return text
+
+    def give_back(self) -> None:
+        """Let what was taken count as unanswered if the recogniser has revised it."""
+        if self.is_revised:
+            self._taken = []
+        self.is_revised = False
 
     def close(self, final: Transcript) -> Transcript | None:
         """End the utterance with its final words, and return what of them was not taken before; None if nothing."""
@@ -142,12 +164,14 @@ class Utterance:
 
     def _untaken(self, text: str) -> str:
         """Return a text without the words at its beginning that were taken before."""
+        self.is_revised = False
         if not self._taken:
             return text
         words, taken = text.split(), list(self._taken)
         while words and taken:
             for word in normal(words[0]).split():
                 if not taken or taken.pop(0) != word:
+                    self.is_revised = self._is_same_sound
                     return text  # the recogniser has changed its mind: nothing can be left out
             words.pop(0)
         return " ".join(words)
