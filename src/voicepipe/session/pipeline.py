@@ -85,7 +85,7 @@ class Pipeline(Generic[Deps]):
         self._parts = parts
         self._output = output
         stages = hearing_stages(parts)
-        self._detector_choice = detector
+        self._detector_choice: Detector | Literal["auto"] | None = detector
         self._detector = detector_for(detector, stages, hearing_rate(stages))
         self._turns = turns or TurnRules()
         self._fallback = fallback
