@@ -7,6 +7,7 @@ Rule 3: what the caller has said is kept until it is answered, and every wait fo
 | the agent | event | decision |
 |---|---|---|
 | is quiet | early words that are stable | `Draft`, at most three times a turn |
+| is quiet | early words that complete what is expected | `Draft`, `ForceEndpoint` |
 | is quiet | final words | held until the caller's patience is over, then `Start`, or `Commit` of the draft |
 | is quiet | speech, while words are held | held on; what follows joins them to one message |
 | thinks | speech | `Withhold`; without a word 0.5 s after its end, or 1.5 s after its beginning: `Release` |
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, Final
 from voicepipe.errors import ConfigurationError
 from voicepipe.floor_events import Backchannel, Monologue, MonologueCut
 from voicepipe.flow import Digit, EarlyTranscript, Hearing, SpeechEnded, SpeechStarted, Transcript
-from voicepipe.turntaking.decisions import Commit, Decision, Ignore, Interrupt, RollBack, Start
+from voicepipe.turntaking.decisions import Commit, Decision, ForceEndpoint, Ignore, Interrupt, RollBack, Start
 from voicepipe.turntaking.drafts import Drafts
 from voicepipe.turntaking.local_end import LocalEnd
 from voicepipe.turntaking.patience import Patience
@@ -102,7 +103,7 @@ class TurnCore:
         self._echo = echo
         self._is_closed = is_closed
         self._phrases = phrases_for(rules.language)
-        self._patience = Patience(rules.eagerness, self._phrases, is_closed=is_closed)
+        self._patience = Patience(rules.eagerness, self._phrases, floor, is_closed=is_closed)
         self._clock = CallClock(rules, now)
         self._keypad = Keypad(rules.dtmf_end, rules.dtmf_s)
         self._speech = Utterance()
@@ -195,6 +196,11 @@ class TurnCore:
         if self._floor.phase == "quiet":
             return self._taken(now) if self._local.is_due else self._drafts.heard(self._held, event, now)
         return self._over_reply(self._speech.text, now, is_final=False)
+
+    @property
+    def _heard_so_far(self) -> str:
+        """What the caller has said that nobody has answered, early words included."""
+        return f"{self._held.text if self._held else ''} {self._speech.text}".strip()
 
     def _over_reply(self, text: str, now: float, *, is_final: bool) -> list[Decision]:
         """Decide about words while the agent thinks or speaks; the floor may be the caller's after it."""
@@ -377,7 +383,10 @@ class TurnCore:
     def _pressed(self, key: str, now: float) -> list[Decision]:
         decisions = [] if self._keypad.is_active else self._make_quiet()
         self._due_s = math.inf  # held words wait for the keys
-        return decisions + self._typed(self._keypad.press(key, now), now)
+        keys = self._keypad.press(key, now)
+        if not keys and self._floor.progress(self._keypad.keys) == "met":
+            keys = self._keypad.take()
+        return decisions + self._typed(keys, now)
 
     def _typed(self, keys: str, now: float) -> list[Decision]:
         if not keys:

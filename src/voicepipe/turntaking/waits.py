@@ -93,13 +93,16 @@ class Keypad:
     Args:
         end_key: Ends it; "" for none.
         pause_s: How long after the last key it is complete.
+
+    Attributes:
+        keys: What was typed so far.
     """
 
     def __init__(self, end_key: str, pause_s: float) -> None:
         self.due_s = math.inf
         self._end_key = end_key
         self._pause_s = pause_s
-        self._keys = ""
+        self.keys = ""
 
     @property
     def is_active(self) -> bool:
@@ -110,11 +113,11 @@ class Keypad:
         """Take a key, and return what was typed if that is the end of it."""
         if key == self._end_key:
             return self.take()
-        self._keys += key
+        self.keys += key
         self.due_s = now + self._pause_s
         return ""
 
     def take(self) -> str:
         """Return what was typed so far, and begin again."""
-        keys, self._keys, self.due_s = self._keys, "", math.inf
+        keys, self.keys, self.due_s = self.keys, "", math.inf
         return keys
