@@ -53,41 +53,48 @@ class Expecting:
         self._recogniser = recogniser
         self._rules = rules
         self._expected: Expectation | None = None
-        self._turn: Turn | None = None  # in which it was set, by a tool or because a tool lacks an argument
+        self._lacking: Turn | None = None  # whose tool lacks what is expected
+        self._drafted: tuple[Turn, Expectation | None] | None = None  # what a draft expects of the words after its own
         self._since = 0  # the number of the turn after which it was set: only a later one ends it
         self._by_hand = 0  # the newest turn for which the application decided, so that its tools do not
         self._adapt_recogniser()
 
     def expect(self, expectation: Expectation | None, turn: Turn | None) -> None:
         """Expect something, or nothing, from now on; `turn` is the one that says so."""
+        if turn is not None and turn.state is TurnState.DRAFT:
+            self._drafted = turn, expectation
+            return
         newest = self._floor.newest
         is_draft = newest is not None and newest.state is TurnState.DRAFT
         self._by_hand = turn.turn_id if turn is not None else self._floor.turns_so_far - is_draft
-        self._set(expectation, turn, self._by_hand)
+        self._set(expectation, self._by_hand)
 
     def look(self) -> None:
-        """Take over what the newest turn's tools lack, and drop what a draft expected that was rolled back."""
-        if self._turn is not None and self._turn.state is TurnState.ROLLED_BACK:
-            self._by_hand = min(self._by_hand, self._turn.turn_id - 1)
-            self._set(None, None, 0)
+        """Take over what the newest turn expects: what it said as a draft, or else what its tools lack."""
+        if self._drafted is not None and self._drafted[0].state is not TurnState.DRAFT:
+            (turn, expectation), self._drafted = self._drafted, None
+            if turn.state is not TurnState.ROLLED_BACK:
+                self.expect(expectation, turn)
         turn = self._floor.newest
         if turn is None or turn.state in (TurnState.DRAFT, TurnState.ROLLED_BACK) or turn.turn_id <= self._by_hand:
             return
         lacked = next(reversed(turn.lacked.values()), None)
-        if lacked is not None or self._turn is turn:
-            self._set(lacked, turn, turn.turn_id)
+        if lacked is not None or self._lacking is turn:
+            self._set(lacked, turn.turn_id)
+            self._lacking = turn
 
     def answered(self) -> None:
         """Expect nothing more once a turn answers the caller, unless it was this turn that asked."""
         if self._floor.turns_so_far > self._since:
-            self._set(None, None, 0)
+            self._set(None, 0)
+        self.look()
 
     def progress(self, text: str) -> Progress:
         """Return how far the caller has come; an expectation that fails is dropped."""
         if self._expected is not None:
             with self._contained("the expectation"):
                 return self._expected.progress(text, self._rules.language)
-            self._set(None, None, 0)
+            self._set(None, 0)
         return "none"
 
     def force_endpoint(self) -> None:
@@ -96,9 +103,9 @@ class Expecting:
             with self._contained(self._recogniser.name):
                 self._recogniser.force_endpoint()
 
-    def _set(self, expectation: Expectation | None, turn: Turn | None, since: int) -> None:
+    def _set(self, expectation: Expectation | None, since: int) -> None:
         was_expecting = self._expected is not None
-        self._expected, self._turn, self._since = expectation, turn, since
+        self._expected, self._since, self._lacking = expectation, since, None
         if was_expecting != (expectation is not None):
             self._adapt_recogniser()
 

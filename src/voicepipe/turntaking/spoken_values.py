@@ -69,7 +69,8 @@ class _Reader:
         self._prefixes = prefixes
         self._spells = spells
         self._words = _WORD.findall(_APOSTROPHES.sub("", text))
-        self._shouts = text == text.upper()  # then capitals say nothing
+        is_capital = text == text.upper()  # then capitals say nothing, unless they are all that there is
+        self._shouts = is_capital and sum(len(word) > 1 and word.isalpha() for word in self._words) > 1
         self._run = Run()
         self._room = 0  # digits that the next number word may fill: one after "twenty", three after "thousand"
         self._times = 1  # 2 after "double"
@@ -87,7 +88,7 @@ class _Reader:
         while at < len(self._words):
             if length := self._number(at):
                 at += length
-            elif not self._token(self._words[at]):
+            elif not self._token(at):
                 if self._run.is_begun:
                     yield self._run
                 self._run, self._room, self._times = Run(), 0, 1
@@ -142,9 +143,10 @@ class _Reader:
             self._room = 2
         self._fits_hundred = False
 
-    def _token(self, word: str) -> bool:
+    def _token(self, at: int) -> bool:
         """Take a word that is no number, and return whether the run goes on."""
-        run, folded = self._run, word.casefold()
+        run, word = self._run, self._words[at]
+        folded = word.casefold()
         digits = sum(character.isdecimal() for character in word)
         is_opener = (folded,) in self._phrases.openers
         if folded in self._prefixes:
@@ -154,7 +156,7 @@ class _Reader:
             run.digits += digits * (self._times if len(word) == 1 else 1)
             run.letters += sum(map(str.isalpha, folded[len(prefix) :])) if self._spells else 0
             run.is_begun = True
-        elif self._spells and self._is_spelled(word, is_opener=is_opener):
+        elif self._spells and self._is_spelled(at, is_opener=is_opener):
             run.letters += len(word) * self._times
             run.is_begun = True
         else:
@@ -164,9 +166,10 @@ class _Reader:
         self._room, self._times = 0, 1
         return True
 
-    def _is_spelled(self, word: str, *, is_opener: bool) -> bool:
-        if len(word) == 1:
-            return word.isalpha() and (self._run.is_begun or not is_opener)  # "a" and "I" are words as well
+    def _is_spelled(self, at: int, *, is_opener: bool) -> bool:
+        word, after = self._words[at], self._words[at + 1 : at + 2]
+        if len(word) == 1:  # "a" and "I" are words as well
+            return word.isalpha() and (self._run.is_begun or not is_opener or (bool(after) and len(after[0]) == 1))
         return word.isalpha() and word.isupper() and not self._shouts
 
 
