@@ -215,7 +215,7 @@ class Fails:
 
 
 async def test_an_expectation_that_fails_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
-    """A mistake in an expectation ends no call: the log names it without the caller's words, and the usual waits apply."""
+    """A mistake in an expectation ends no call: the log names it without quoting, and the usual waits apply."""
     user = says(ScriptedUser(), "one two", 1.0, 2.0)
     _, _, output, _ = await hold(user, [Says("Thanks.")], during=lambda one: one.expect(Fails()))
     assert [start for start, _ in output.spans()] == [3.2]
@@ -236,7 +236,7 @@ async def test_what_is_no_expectation_is_refused(wrong: Any, said: str) -> None:
 
 
 async def test_what_a_draft_expects_leaves_the_present_words_alone() -> None:
-    """A draft's tool expects something of the next words; for those that are being said, the older expectation holds."""
+    """A draft's tool expects something of later words; for those that are being said, the older expectation holds."""
 
     @vp.tool(effect="read")
     async def ask_pin(call: vp.ToolContext) -> str:
