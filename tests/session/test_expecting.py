@@ -250,3 +250,16 @@ async def test_what_a_draft_expects_leaves_the_present_words_alone() -> None:
         user, replies, tools=[ask_pin], turns=vp.TurnRules(), during=lambda one: one.expect(vp.Digits(3))
     )
     assert [start for start, _ in output.spans()] == [4.8]
+
+
+async def test_an_answer_that_is_taken_back_expects_the_same_again() -> None:
+    """A caller who goes on after 2.8 s takes the answer back, and the whole number is answered at its end."""
+    user = says(ScriptedUser().says("Where is my order?", at_s=1.0), "ord one two", 3.0, 3.8)
+    user.interrupts("three four five", at_s=6.6)
+    replies = [Calls("find_order", {}), Says(ASK), Says("That is too short, I am afraid."), Says("Thanks.")]
+    session, _, output, _ = await hold(user, replies)
+    assert [message.text for message in session.history if message.text][2:] == [
+        "ord one two three four five",
+        "Thanks.",
+    ]
+    assert [start for start, _ in output.spans()] == [1.0, 6.3, 7.9]

@@ -137,6 +137,8 @@ class Conductor:
                 floor.resume()
             case Interrupt(joins):
                 floor.interrupt(joins=joins)
+                if joins:
+                    self.expecting.taken_back()
             case Backchannel() | Monologue() | MonologueCut():
                 self._session.emit(decision)
             case Idle(text=text, is_last=is_last):

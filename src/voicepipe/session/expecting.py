@@ -55,6 +55,7 @@ class Expecting:
         self._expected: Expectation | None = None
         self._lacking: Turn | None = None  # whose tool lacks what is expected
         self._drafted: tuple[Turn, Expectation | None] | None = None  # what a draft expects of the words after its own
+        self._answered: Expectation | None = None  # what was expected of the words that the newest turn answers
         self._since = 0  # the number of the turn after which it was set: only a later one ends it
         self._by_hand = 0  # the newest turn for which the application decided, so that its tools do not
         self._adapt_recogniser()
@@ -72,9 +73,9 @@ class Expecting:
     def look(self) -> None:
         """Take over what the newest turn expects: what it said as a draft, or else what its tools lack."""
         if self._drafted is not None and self._drafted[0].state is not TurnState.DRAFT:
-            (turn, expectation), self._drafted = self._drafted, None
-            if turn.state is not TurnState.ROLLED_BACK:
-                self.expect(expectation, turn)
+            (draft, expectation), self._drafted = self._drafted, None
+            if draft.state is not TurnState.ROLLED_BACK:
+                self.expect(expectation, draft)
         turn = self._floor.newest
         if turn is None or turn.state in (TurnState.DRAFT, TurnState.ROLLED_BACK) or turn.turn_id <= self._by_hand:
             return
@@ -85,9 +86,15 @@ class Expecting:
 
     def answered(self) -> None:
         """Expect nothing more once a turn answers the caller, unless it was this turn that asked."""
-        if self._floor.turns_so_far > self._since:
+        is_over = self._floor.turns_so_far > self._since
+        self._answered = self._expected if is_over else None
+        if is_over:
             self._set(None, 0)
         self.look()
+
+    def taken_back(self) -> None:
+        """Expect again what was expected of the words that the newest turn answered: the caller goes on with them."""
+        self._set(self._answered, self._floor.turns_so_far)
 
     def progress(self, text: str) -> Progress:
         """Return how far the caller has come; an expectation that fails is dropped."""

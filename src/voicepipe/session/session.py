@@ -201,7 +201,7 @@ class Session(Generic[Deps]):
         if not self.ended.is_set():
             self._home.call(lambda: self._conductor.hear(Transcript(text, now, now), is_typed=True))
         if (turn := self._floor.turn) is None or (turn is before and self._floor.is_closing):
-            raise ConfigurationError("user_says needs a live session; this one has ended, or ends with its reply")
+            raise ConfigurationError("user_says needs a live session; this has ended, or ends with its current reply")
         await turn.settled.wait()
         return turn
 
