@@ -44,6 +44,11 @@ def posix(value: Annotated[str, Field(pattern=r"^\p{Lu}{3}$")]) -> None:
     """Take a form that Python's expressions do not know."""
 
 
+@vp.tool
+def slow(value: Annotated[str, Field(pattern="^(a+)+$")]) -> None:
+    """Take a form that Python's engine would check for ever."""
+
+
 @pytest.mark.parametrize(
     ("tool", "arguments", "lacked"),
     [
@@ -67,6 +72,7 @@ def posix(value: Annotated[str, Field(pattern=r"^\p{Lu}{3}$")]) -> None:
         (either, "{}", None),
         (posix, "{}", None),
         (posix, '{"value": "abc"}', None),
+        (slow, f'{{"value": "{"a" * 5000}b"}}', vp.Pattern("^(a+)+$")),
     ],
 )
 def test_what_a_call_lacks(tool: vp.Tool[..., Any], arguments: str, lacked: vp.Expectation | None) -> None:
