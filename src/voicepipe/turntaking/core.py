@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final
 from voicepipe.errors import ConfigurationError
 from voicepipe.floor_events import Backchannel, Monologue, MonologueCut
 from voicepipe.flow import Digit, EarlyTranscript, Hearing, SpeechEnded, SpeechStarted, Transcript
-from voicepipe.turntaking.decisions import Commit, Decision, ForceEndpoint, Ignore, Interrupt, RollBack, Start
+from voicepipe.turntaking.decisions import Commit, Decision, Ignore, Interrupt, RollBack, Start
 from voicepipe.turntaking.drafts import Drafts
 from voicepipe.turntaking.local_end import LocalEnd
 from voicepipe.turntaking.patience import Patience
@@ -105,7 +105,7 @@ class TurnCore:
         self._phrases = phrases_for(rules.language)
         self._patience = Patience(rules.eagerness, self._phrases, floor, is_closed=is_closed)
         self._clock = CallClock(rules, now)
-        self._keypad = Keypad(rules.dtmf_end, rules.dtmf_s)
+        self._keypad = Keypad(rules.dtmf_end, rules.dtmf_s, floor)
         self._speech = Utterance()
         self._local = LocalEnd(rules, floor, self._speech, self._patience, self._phrases)
         self._drafts = Drafts(floor, self._speech, self._phrases, is_on=rules.drafts, is_closed=is_closed)
@@ -196,11 +196,6 @@ class TurnCore:
         if self._floor.phase == "quiet":
             return self._taken(now) if self._local.is_due else self._drafts.heard(self._held, event, now)
         return self._over_reply(self._speech.text, now, is_final=False)
-
-    @property
-    def _heard_so_far(self) -> str:
-        """What the caller has said that nobody has answered, early words included."""
-        return f"{self._held.text if self._held else ''} {self._speech.text}".strip()
 
     def _over_reply(self, text: str, now: float, *, is_final: bool) -> list[Decision]:
         """Decide about words while the agent thinks or speaks; the floor may be the caller's after it."""
@@ -383,10 +378,7 @@ class TurnCore:
     def _pressed(self, key: str, now: float) -> list[Decision]:
         decisions = [] if self._keypad.is_active else self._make_quiet()
         self._due_s = math.inf  # held words wait for the keys
-        keys = self._keypad.press(key, now)
-        if not keys and self._floor.progress(self._keypad.keys) == "met":
-            keys = self._keypad.take()
-        return decisions + self._typed(keys, now)
+        return decisions + self._typed(self._keypad.press(key, now), now)
 
     def _typed(self, keys: str, now: float) -> list[Decision]:
         if not keys:

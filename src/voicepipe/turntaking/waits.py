@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from voicepipe.floor_events import CallLimit, Idle
 
 if TYPE_CHECKING:
+    from voicepipe.turntaking.floor_view import FloorView
     from voicepipe.turntaking.rules import TurnRules
 
 __all__ = ["CallClock", "Keypad"]
@@ -93,16 +94,15 @@ class Keypad:
     Args:
         end_key: Ends it; "" for none.
         pause_s: How long after the last key it is complete.
-
-    Attributes:
-        keys: What was typed so far.
+        floor: Knows what is expected: with the last key of that it is complete at once.
     """
 
-    def __init__(self, end_key: str, pause_s: float) -> None:
+    def __init__(self, end_key: str, pause_s: float, floor: FloorView) -> None:
         self.due_s = math.inf
         self._end_key = end_key
         self._pause_s = pause_s
-        self.keys = ""
+        self._floor = floor
+        self._keys = ""
 
     @property
     def is_active(self) -> bool:
@@ -113,11 +113,13 @@ class Keypad:
         """Take a key, and return what was typed if that is the end of it."""
         if key == self._end_key:
             return self.take()
-        self.keys += key
+        self._keys += key
+        if self._floor.progress(self._keys) == "met":
+            return self.take()
         self.due_s = now + self._pause_s
         return ""
 
     def take(self) -> str:
         """Return what was typed so far, and begin again."""
-        keys, self.keys, self.due_s = self.keys, "", math.inf
+        keys, self._keys, self.due_s = self._keys, "", math.inf
         return keys
