@@ -112,10 +112,10 @@ async def test_the_application_says_what_it_expects() -> None:
         user, [Says("Thanks."), Says("Nice.")], during=lambda one: one.expect(vp.Digits(3))
     )
     assert [message.text for message in session.history][::2] == ["one two. three.", "My lucky number is one two."]
-    assert [start for start, _ in output.spans()] == [3.8, 8.2]  # 1.2 s after digits, as usual
+    assert [start for start, _ in output.spans()] == [3.8, 8.4]  # 1.4 s after digits, as usual
 
 
-@pytest.mark.parametrize(("later", "heard_s"), [(None, 3.2), (vp.Digits(2), 2.3), (vp.Email(), 4.5)])
+@pytest.mark.parametrize(("later", "heard_s"), [(None, 3.4), (vp.Digits(2), 2.3), (vp.Email(), 4.5)])
 async def test_an_expectation_is_replaced_or_withdrawn(later: vp.Expectation | None, heard_s: float) -> None:
     """The newest one counts, and None is none."""
 
@@ -157,7 +157,7 @@ async def test_a_draft_that_is_dropped_expects_nothing() -> None:
     user = ScriptedUser().guesses("my balance", at_s=1.0).says("my balance is 42", at_s=2.3, silence_s=0.3)
     replies = [Calls("ask_pin", {}), Says("Your PIN?"), Says("Fine.")]
     _, _, output, _ = await hold(user, replies, tools=[ask_pin], turns=vp.TurnRules())
-    assert [start for start, _ in output.spans()] == [3.2]  # 1.2 s after a number, not 2.5 s
+    assert [start for start, _ in output.spans()] == [3.4]  # 1.4 s after a number, not 2.5 s
 
 
 async def test_a_call_that_succeeds_in_the_same_turn_expects_nothing() -> None:
@@ -165,7 +165,7 @@ async def test_a_call_that_succeeds_in_the_same_turn_expects_nothing() -> None:
     user = says(ScriptedUser().says("Where is 12345?", at_s=1.0), "one two", 3.0, 4.0)
     replies = [Calls("find_order", {}), Calls("find_order", {"order_id": "ORD-12345"}), Says("There."), Says("Yes.")]
     _, _, output, _ = await hold(user, replies)
-    assert [start for start, _ in output.spans()] == [1.0, 5.2]
+    assert [start for start, _ in output.spans()] == [1.0, 5.4]
 
 
 async def test_the_application_outranks_its_tools() -> None:
@@ -218,7 +218,7 @@ async def test_an_expectation_that_fails_is_dropped(caplog: pytest.LogCaptureFix
     """A mistake in an expectation ends no call: the log names it without quoting, and the usual waits apply."""
     user = says(ScriptedUser(), "one two", 1.0, 2.0)
     _, _, output, _ = await hold(user, [Says("Thanks.")], during=lambda one: one.expect(Fails()))
-    assert [start for start, _ in output.spans()] == [3.2]
+    assert [start for start, _ in output.spans()] == [3.4]
     (warning,) = [record.getMessage() for record in caplog.records if "KeyError" in record.getMessage()]
     assert warning.endswith(": the expectation raised KeyError; the agent waits as if nothing were expected")
 
