@@ -6,8 +6,7 @@ Rule 3: what the caller has said is kept until it is answered, and every wait fo
 
 | the agent | event | decision |
 |---|---|---|
-| is quiet | early words that are stable | `Draft`, at most three times a turn |
-| is quiet | early words that complete what is expected | `Draft`, `ForceEndpoint` |
+| is quiet | early words that are stable | `Draft`, at most three times a turn; `ForceEndpoint` if no more is expected |
 | is quiet | final words | held until the caller's patience is over, then `Start`, or `Commit` of the draft |
 | is quiet | speech, while words are held | held on; what follows joins them to one message |
 | thinks | speech | `Withhold`; without a word 0.5 s after its end, or 1.5 s after its beginning: `Release` |
