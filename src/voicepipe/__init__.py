@@ -113,6 +113,7 @@ from voicepipe.text.sentences import SentenceSplitter
 from voicepipe.timeline import Timeline
 from voicepipe.tools.tool import Tool, ToolContext, tool
 from voicepipe.tools.toolbox import Toolbox
+from voicepipe.turntaking.expectation import Date, Digits, Email, Expectation, Pattern, Phone
 from voicepipe.turntaking.rules import TurnRules
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
@@ -149,16 +150,20 @@ __all__ = [
     "ClockedOutput",
     "Completion",
     "ConfigurationError",
+    "Date",
     "Deadlines",
     "Detector",
     "DetectorMissing",
     "Digit",
+    "Digits",
     "EarlyTranscript",
     "EarshotDetector",
     "EchoCanceller",
     "EchoIgnored",
+    "Email",
     "EspeakTTS",
     "Event",
+    "Expectation",
     "FirstOf",
     "Hearing",
     "Hedge",
@@ -185,7 +190,9 @@ __all__ = [
     "PacedOutput",
     "PacingStatistics",
     "Part",
+    "Pattern",
     "Paused",
+    "Phone",
     "Pipeline",
     "PocketsphinxRecogniser",
     "PreparedAudio",

@@ -12,6 +12,7 @@ from voicepipe.turntaking.decisions import (
     Commit,
     Decision,
     Draft,
+    ForceEndpoint,
     Ignore,
     Interrupt,
     Pause,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from voicepipe.flow import Digit, Hearing
     from voicepipe.turntaking.echo import EchoGuard
+    from voicepipe.turntaking.expectation import Expectation, Progress
     from voicepipe.turntaking.floor_view import Phase
 
 WORDS_PER_S = 2.5
@@ -42,6 +44,7 @@ class Agent:
         speak_s: How long a reply is.
         question: Whether its replies end with a question.
         protected: Whether its replies must be heard whole.
+        expected: What it expects of the caller's words, until it replies.
     """
 
     think_s: float = 0.5
@@ -49,6 +52,7 @@ class Agent:
     question: bool = False
     protected: bool = False
     is_working: bool = False
+    expected: Expectation | None = None
     answered: list[str] = field(default_factory=list[str])
     drafts: int = 0
     reply_id: int = 0
@@ -100,6 +104,9 @@ class Agent:
         self._is_live = self._is_paused = self._is_held = False
         self._since_s, self._played_s = math.inf, 0.0
 
+    def progress(self, text: str) -> Progress:
+        return self.expected.progress(text, None) if self.expected else "none"
+
     def carry_out(self, decision: Decision) -> None:
         match decision:
             case Draft():
@@ -116,6 +123,7 @@ class Agent:
                 self._is_live, self.has_draft, self._played_s = True, False, 0.0
                 self._since_s = self._first_s = max(first_s, self.now)
                 self.reply_id += 1
+                self.expected = None
                 self.answered.append(transcript.text)
             case Withhold():
                 assert self.phase == "thinking", "a reply that is spoken was withheld"
@@ -133,7 +141,7 @@ class Agent:
             case Interrupt():
                 assert self._is_live, "nothing was there to interrupt"
                 self.end()
-            case Backchannel() | Ignore() | Idle() | Monologue() | MonologueCut() | CallLimit():
+            case Backchannel() | Ignore() | Idle() | Monologue() | MonologueCut() | CallLimit() | ForceEndpoint():
                 pass
 
 

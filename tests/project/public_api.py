@@ -191,6 +191,8 @@ class Text(str):
 
 def annotation(written: object) -> str:
     """Return an annotation as it is read in the source, names without the modules they come from."""
+    if written is typing.Protocol:  # as a base without parameters; `inspect` would write its repr
+        return "Protocol"
     text = written if isinstance(written, str) else inspect.formatannotation(written)
     return ast.unparse(AsWritten().visit(ast.parse(text, mode="eval")))
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from voicepipe.errors import VoicepipeError
     from voicepipe.events import Event
     from voicepipe.flow import Sentence, Transcript
+    from voicepipe.turntaking.expectation import Expectation
 
 __all__ = ["Turn"]
 
@@ -73,6 +74,7 @@ class Turn:
         is_withheld: Whether a stage in front of the model kept the caller's words to itself.
         is_protected: Whether the caller must hear it whole: their words do not interrupt it.
         note: What the application asks of the model in place of the caller; neither spoken nor kept.
+        lacked: For each tool that refused the arguments of its newest call, what the lacking one looks like.
         shown: Of the calls whose results came after their turn, those that the model was sent in this one.
     """
 
@@ -104,6 +106,7 @@ class Turn:
         self.is_withheld = False
         self.is_protected = is_protected
         self.note = note
+        self.lacked: dict[str, Expectation] = {}
         self.shown: tuple[ToolCall, ...] = ()
         self._late = late
         self._needs_no_words = False

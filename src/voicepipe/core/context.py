@@ -177,6 +177,8 @@ class SessionContext(Protocol[Deps_co]):
 
     def reply(self, instructions: str | None = None) -> Awaitable[Any]: ...  # noqa: D102
 
+    def expect(self, expectation: Any) -> None: ...  # noqa: ANN401, D102 - an `Expectation`, which is above this module
+
     def interrupt(self) -> None: ...  # noqa: D102
 
     def end(self, *, after_reply: bool = False, result: object = None) -> None: ...  # noqa: D102

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.core.context import AnySession
     from voicepipe.flow import AudioFrame, Hearing
+    from voicepipe.turntaking.rules import Eagerness
 
 __all__ = ["NoRecogniser", "Recogniser", "default_recogniser"]
 
@@ -80,6 +81,19 @@ class Recogniser(Part):
             f"{self.name} cannot end the caller's turn on request: it does not write force_endpoint(); write it, or "
             "let the recogniser notice the end"
         )
+
+    @property
+    def can_force_endpoint(self) -> bool:
+        """Whether it has a `force_endpoint` of its own."""
+        return type(self).force_endpoint is not Recogniser.force_endpoint
+
+    def set_pace(self, eagerness: Eagerness, *, is_expecting: bool) -> None:
+        """Adapt the silences after which it ends a turn, if it has some. Called by the session.
+
+        Args:
+            eagerness: That of `TurnRules`.
+            is_expecting: Whether the caller is expected to say something in several breaths; see `Session.expect`.
+        """
 
     def adapt(self, settings: CallSettings) -> None:
         """Refuse another language or key terms for one call. A recogniser that can change them overrides this.

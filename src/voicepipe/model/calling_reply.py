@@ -22,6 +22,7 @@ from voicepipe.flow import CUT_REASONS, ReplyEnd, ReplyState, TextDelta, ToolCal
 from voicepipe.history import AssistantMessage, ToolCall
 from voicepipe.model.model import ReplyPart
 from voicepipe.model.running_call import RunningCall, SessionCalls, TurnCalls, failure, refuse
+from voicepipe.tools.lacking import lacked_by
 from voicepipe.tools.tool import MAX_ARGUMENT_BYTES
 from voicepipe.tools.toolbox import Toolset
 
@@ -244,12 +245,15 @@ class CallingReply:
         try:
             values = tool.validate(call.arguments)
         except ToolError as error:
+            if (lacked := lacked_by(call.arguments, tool.parameters)) is not None:
+                turn.lacked[tool.name] = lacked  # the model will ask the caller for it
             return refuse(call, self._turn_calls.refuse(call.name, error, self._step), turn)
         except BaseException as error:
             if not is_fault(error):
                 raise
             # Not even a bug in voicepipe leaves a call without a result.
             return refuse(call, ToolError(f"the arguments cannot be checked: {type(error).__name__}"), turn)
+        turn.lacked.pop(tool.name, None)
         running = RunningCall(
             tool,
             values,

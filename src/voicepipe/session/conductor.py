@@ -9,10 +9,14 @@ import anyio
 from voicepipe.events import EchoIgnored
 from voicepipe.floor_events import Backchannel, CallLimit, Idle, Monologue, MonologueCut
 from voicepipe.flow import Transcript
-from voicepipe.turntaking.core import Quiet, Tick
+from voicepipe.hearing.stt import recogniser_of
+from voicepipe.session.expecting import Expecting
+from voicepipe.session.floor_facts import FloorFacts
+from voicepipe.turntaking.core import Quiet, Tick, TurnCore
 from voicepipe.turntaking.decisions import (
     Commit,
     Draft,
+    ForceEndpoint,
     Ignore,
     Interrupt,
     Pause,
@@ -24,11 +28,14 @@ from voicepipe.turntaking.decisions import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from voicepipe.core.context import SessionContext
     from voicepipe.flow import Hearing
     from voicepipe.session.floor import Floor
-    from voicepipe.turntaking.core import TurnCore
+    from voicepipe.session.wiring import Row
     from voicepipe.turntaking.decisions import Decision
+    from voicepipe.turntaking.echo import EchoGuard
 
 __all__ = ["Conductor"]
 
@@ -45,16 +52,35 @@ class Conductor:
     Args:
         session: The session.
         floor: Its turns.
-        core: What decides about them.
-        max_call_text: Said when the call has lasted as long as it may.
+        row: The recogniser, and the settings of turn-taking.
+        echo: Remembers what the agent has just said; None where the microphone does not pick it up.
+        is_working: Whether a tool is at work outside of the turns.
+
+    Attributes:
+        expecting: What is expected of the caller.
     """
 
-    def __init__(self, session: SessionContext[Any], floor: Floor, core: TurnCore, max_call_text: str) -> None:
+    def __init__(
+        self,
+        session: SessionContext[Any],
+        floor: Floor,
+        row: Row,
+        echo: EchoGuard | None,
+        is_working: Callable[[], bool],
+    ) -> None:
+        rules, recogniser = row.turns, recogniser_of(row.hearing_stages)
+        self.expecting = Expecting(floor, recogniser, rules)
         self._session = session
         self._floor = floor
-        self._core = core
-        self._max_call_text = max_call_text
+        self._max_call_text = rules.max_call_text
+        facts = FloorFacts(floor, self.expecting, is_working)
+        self._core = TurnCore(rules, facts, echo, is_closed=recogniser.is_closed, now=anyio.current_time())
         self._alarm = anyio.CancelScope()  # its deadline is the time that the core asks for
+
+    @property
+    def speaks_until_s(self) -> float:
+        """Until when the caller is taken to be speaking."""
+        return self._core.speaks_until_s
 
     async def keep_time(self) -> None:
         """Tell the core when the time has come that it asked for; never returns."""
@@ -71,6 +97,7 @@ class Conductor:
             self._handle(event, anyio.current_time(), is_typed=is_typed)
 
     def _handle(self, event: Hearing | Tick | Quiet, now: float, *, is_typed: bool = False) -> None:
+        self.expecting.look()
         made = self._core.handle(event, now, is_typed=is_typed)
         if isinstance(event, Transcript) and Ignore() in made:
             self._session.emit(EchoIgnored(text=event.text))
@@ -90,10 +117,14 @@ class Conductor:
         match decision:
             case Draft(transcript):
                 floor.draft(transcript)
+            case ForceEndpoint():
+                self.expecting.force_endpoint()
             case Start(transcript, heard_s):
                 floor.start(transcript, heard_s)
+                self.expecting.answered()
             case Commit(transcript, heard_s):
                 floor.commit(transcript, heard_s)
+                self.expecting.answered()
             case RollBack():
                 floor.roll_back()
             case Withhold():
@@ -106,6 +137,8 @@ class Conductor:
                 floor.resume()
             case Interrupt(joins):
                 floor.interrupt(joins=joins)
+                if joins:
+                    self.expecting.taken_back()
             case Backchannel() | Monologue() | MonologueCut():
                 self._session.emit(decision)
             case Idle(text=text, is_last=is_last):

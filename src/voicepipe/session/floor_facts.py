@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from voicepipe.conversation.turn import Turn
+    from voicepipe.session.expecting import Expecting
     from voicepipe.session.floor import Floor
+    from voicepipe.turntaking.expectation import Progress
     from voicepipe.turntaking.floor_view import Phase
 
 __all__ = ["FloorFacts"]
@@ -25,11 +27,13 @@ class FloorFacts:
 
     Args:
         floor: The turns of the session.
+        expecting: What is expected of the caller.
         is_working: Whether a tool is at work outside of the turns.
     """
 
-    def __init__(self, floor: Floor, is_working: Callable[[], bool]) -> None:
+    def __init__(self, floor: Floor, expecting: Expecting, is_working: Callable[[], bool]) -> None:
         self._floor = floor
+        self._expecting = expecting
         self._is_working = is_working
 
     @property
@@ -92,6 +96,10 @@ class FloorFacts:
     def is_working(self) -> bool:
         """Whether a tool is at work outside of the turns."""
         return self._is_working()
+
+    def progress(self, text: str) -> Progress:
+        """Return how far the caller has come with what is expected of them, if they have said this."""
+        return self._expecting.progress(text)
 
     @property
     def _live(self) -> Turn | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 import anyio
@@ -25,14 +24,14 @@ from voicepipe.history import History, Message
 from voicepipe.model.running_call import FINISH_CALLS_S
 from voicepipe.session.conductor import Conductor
 from voicepipe.session.event_log import EventLog
+from voicepipe.session.expecting import wanted
 from voicepipe.session.floor import Floor
-from voicepipe.session.floor_facts import FloorFacts
 from voicepipe.session.listening import listening
 from voicepipe.session.log_writer import LogWriter, how_left
 from voicepipe.session.saying import Saying
 from voicepipe.speaking.playback import Playout
 from voicepipe.speaking.prepared import prepared
-from voicepipe.turntaking.core import Quiet, TurnCore
+from voicepipe.turntaking.core import Quiet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from voicepipe.speaking.playback import Lease
     from voicepipe.speaking.prepared import PreparedAudio
     from voicepipe.tools.toolbox import Toolset
+    from voicepipe.turntaking.expectation import Expectation
 
 __all__ = ["Session"]
 
@@ -96,15 +96,8 @@ class Session(Generic[Deps]):
         self._playout = Playout(output, self._fail, self._echo_path)
         self._events = EventLog()
         self._echo = row.echo_guard(output, self._echo_path, lambda: self._playout.audible_until_s)
-        self._floor = Floor(self, row, self._playout, self._on_idle, lambda: self._core.speaks_until_s)
-        self._core = TurnCore(
-            row.turns,
-            FloorFacts(self._floor, lambda: self._running > 0),
-            self._echo,
-            is_closed=self.recogniser.is_closed,
-            now=anyio.current_time(),
-        )
-        self._conductor = Conductor(self, self._floor, self._core, row.turns.max_call_text)
+        self._floor = Floor(self, row, self._playout, self._on_idle, lambda: self._conductor.speaks_until_s)
+        self._conductor = Conductor(self, self._floor, row, self._echo, lambda: self._running > 0)
         self._running = 0  # tools outside of the turns
         self._failure: VoicepipeError | None = None
         self._is_quiet = anyio.Event()  # no turn runs any more, so no further tool is started
@@ -166,6 +159,16 @@ class Session(Generic[Deps]):
         for key in keys:
             self._home.call(self._conductor.hear, Digit(key))
 
+    def expect(self, expectation: Expectation | None) -> None:
+        """Wait for what the caller is asked for, until it is complete: `session.expect(Digits(5))`.
+
+        It holds until a turn has answered the caller; None ends it. Can be called from any thread.
+
+        Raises:
+            ConfigurationError: This is neither an expectation nor None.
+        """
+        self._home.call(self._conductor.expecting.expect, *wanted(self, expectation))
+
     def interrupt(self) -> None:
         """Stop speaking immediately. Once this returns, no further sample of the reply reaches the output.
 
@@ -196,11 +199,9 @@ class Session(Generic[Deps]):
             raise ConfigurationError(f"user_says needs words, not {text!r}")
         now, before = anyio.current_time(), self._floor.turn
         if not self.ended.is_set():
-            self._home.call(partial(self._conductor.hear, Transcript(text, now, now), is_typed=True))
+            self._home.call(lambda: self._conductor.hear(Transcript(text, now, now), is_typed=True))
         if (turn := self._floor.turn) is None or (turn is before and self._floor.is_closing):
-            raise ConfigurationError(
-                "user_says needs a live session; this one has ended, or ends with its current reply"
-            )
+            raise ConfigurationError("user_says needs a live session; this has ended, or ends with its current reply")
         await turn.settled.wait()
         return turn
 

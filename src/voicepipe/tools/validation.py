@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["guessed", "without_idle_nulls"]
+__all__ = ["guessed", "resolved", "without_idle_nulls"]
 
 DATES: Final = {"date", "date-time", "time", "duration"}
 TYPES: Final[dict[str, type | tuple[type, ...]]] = {
@@ -60,7 +60,7 @@ class _Pruning:
     def pruned(self, value: Any, schema: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
         if not isinstance(value, (dict, list)):
             return value
-        schema = self._only(value, _resolved(schema, self._definitions))
+        schema = self._only(value, resolved(schema, self._definitions))
         if isinstance(value, list):
             return self._each(value, schema)
         return self._fields(cast("dict[str, Any]", value), schema)
@@ -90,12 +90,12 @@ class _Pruning:
             return schema
         wanted = "object" if isinstance(value, dict) else "array"
         found = [
-            one for one in (_resolved(each, self._definitions) for each in alternatives) if one.get("type") == wanted
+            one for one in (resolved(each, self._definitions) for each in alternatives) if one.get("type") == wanted
         ]
         return found[0] if len(found) == 1 else {}
 
     def _may_be_null(self, schema: Mapping[str, Any]) -> bool:
-        schema = _resolved(schema, self._definitions)
+        schema = resolved(schema, self._definitions)
         if alternatives := schema.get("anyOf") or schema.get("oneOf"):
             return any(map(self._may_be_null, alternatives))
         if named := _named(schema):
@@ -121,7 +121,7 @@ class _Search:
         key = id(value), id(schema)
         if key not in self._known:
             self._known[key] = None  # until the answer is known: a schema may refer to itself
-            self._known[key] = self._first(value, _resolved(schema, self._definitions))
+            self._known[key] = self._first(value, resolved(schema, self._definitions))
         return self._known[key]
 
     def _first(self, value: object, schema: Mapping[str, Any]) -> str | None:
@@ -144,7 +144,7 @@ class _Search:
 
     def _may_be(self, value: object, schema: Mapping[str, Any]) -> bool:
         """Return whether a value may be one of several kinds: by its type, and by the tags of an object."""
-        schema = _resolved(schema, self._definitions)
+        schema = resolved(schema, self._definitions)
         kinds = schema.get("type", [])
         if kinds and not any(isinstance(value, TYPES[one]) for one in ([kinds] if isinstance(kinds, str) else kinds)):
             return False
@@ -154,7 +154,7 @@ class _Search:
         return all(tag in named for tag, named in tags if named)
 
 
-def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+def resolved(schema: Mapping[str, Any], definitions: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return the schema that a reference points to; next to a reference pydantic writes only descriptions."""
     while reference := schema.get("$ref"):
         schema = definitions[reference.rpartition("/")[2]]

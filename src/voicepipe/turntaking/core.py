@@ -6,7 +6,7 @@ Rule 3: what the caller has said is kept until it is answered, and every wait fo
 
 | the agent | event | decision |
 |---|---|---|
-| is quiet | early words that are stable | `Draft`, at most three times a turn |
+| is quiet | early words that are stable | `Draft`, at most three times a turn; `ForceEndpoint` if no more is expected |
 | is quiet | final words | held until the caller's patience is over, then `Start`, or `Commit` of the draft |
 | is quiet | speech, while words are held | held on; what follows joins them to one message |
 | thinks | speech | `Withhold`; without a word 0.5 s after its end, or 1.5 s after its beginning: `Release` |
@@ -102,9 +102,9 @@ class TurnCore:
         self._echo = echo
         self._is_closed = is_closed
         self._phrases = phrases_for(rules.language)
-        self._patience = Patience(rules.eagerness, self._phrases, is_closed=is_closed)
+        self._patience = Patience(rules.eagerness, self._phrases, floor, is_closed=is_closed)
         self._clock = CallClock(rules, now)
-        self._keypad = Keypad(rules.dtmf_end, rules.dtmf_s)
+        self._keypad = Keypad(rules.dtmf_end, rules.dtmf_s, floor)
         self._speech = Utterance()
         self._local = LocalEnd(rules, floor, self._speech, self._patience, self._phrases)
         self._drafts = Drafts(floor, self._speech, self._phrases, is_on=rules.drafts, is_closed=is_closed)

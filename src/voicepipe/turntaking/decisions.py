@@ -17,6 +17,7 @@ __all__ = [
     "Commit",
     "Decision",
     "Draft",
+    "ForceEndpoint",
     "Ignore",
     "Interrupt",
     "Pause",
@@ -33,6 +34,11 @@ class Draft:
     """Prepare a reply to what the caller has probably said."""
 
     transcript: Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class ForceEndpoint:
+    """The caller has said all that is expected: let the recogniser end their turn, if it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,7 @@ class Ignore:
 
 Decision: TypeAlias = (
     Draft
+    | ForceEndpoint
     | Start
     | Commit
     | RollBack

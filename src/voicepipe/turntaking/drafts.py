@@ -2,6 +2,7 @@
 
 Rule 1: pure. A draft is a guess: its words are compared with what the caller has said in the end.
 Rule 2: a caller who speaks for long must not cost a request for each breath.
+Rule 3: early words that complete what is expected need no silence after them, and the recogniser need wait for none.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from voicepipe.flow import Transcript
-from voicepipe.turntaking.decisions import Decision, Draft, RollBack
+from voicepipe.turntaking.decisions import Decision, Draft, ForceEndpoint, RollBack
 from voicepipe.turntaking.phrases import is_sentence, joined, normal
 
 if TYPE_CHECKING:
@@ -56,9 +57,15 @@ class Drafts:
 
     def heard(self, held: Transcript | None, event: EarlyTranscript, now: float) -> list[Decision]:
         """Early words came; the recogniser says whether they are stable."""
-        if event.stable or (self._speech.is_stable and not self._is_closed):
-            return self.early(held, now, is_reported=event.stable)
-        return []
+        speech = self._speech
+        is_met = self._floor.progress(f"{held.text if held else ''} {speech.text}") == "met"
+        decisions: list[Decision] = []
+        if event.stable or is_met or (speech.is_stable and not self._is_closed):
+            decisions = self.early(held, now, is_reported=event.stable or is_met)
+        if is_met and not speech.is_forced:
+            speech.is_forced = True
+            decisions.append(ForceEndpoint())
+        return decisions
 
     def early(self, held: Transcript | None, now: float, *, is_reported: bool = False) -> list[Decision]:
         """Prepare a reply to what the caller has said before, and to early words that will hardly change.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from voicepipe.turntaking.expectation import Progress
 
 __all__ = ["FloorView", "Phase"]
 
@@ -61,4 +64,8 @@ class FloorView(Protocol):
     @property
     def is_working(self) -> bool:
         """Whether a tool is still at work."""
+        ...
+
+    def progress(self, text: str) -> Progress:
+        """Return how far the caller has come with what is expected of them, if they have said this."""
         ...

@@ -4,6 +4,8 @@ Rule 1: pure. Rule 2: the table is the whole rule, read from above; times are fo
 
 | the words so far | wait, in seconds after the last word |
 |---|---|
+| begin what is expected, which is not complete | 2.5 |
+| complete it | 0 |
 | are written like a sentence, but without its end: "Please take my order" | 1.5 |
 | end with several digits, or with one and no full stop | 1.4 |
 | break off at a word that leads on: "and", "my", "um" | 1.0 |
@@ -19,12 +21,15 @@ from typing import TYPE_CHECKING, Final
 from voicepipe.turntaking.phrases import is_sentence, is_written
 
 if TYPE_CHECKING:
+    from voicepipe.turntaking.floor_view import FloorView
     from voicepipe.turntaking.phrases import Phrases
     from voicepipe.turntaking.rules import Eagerness
 
-__all__ = ["Patience"]
+__all__ = ["EXPECTED_S", "FACTORS", "Patience"]
 
 FACTORS: Final[dict[Eagerness, float]] = {"low": 1.5, "normal": 1.0, "high": 0.6}
+
+EXPECTED_S: Final = 2.5
 
 UNFINISHED_S: Final = 1.5
 """People pause for up to 1.2 s within a sentence, and it takes up to 0.2 s to notice that they go on."""
@@ -48,11 +53,13 @@ class Patience:
     Args:
         eagerness: How soon the agent answers.
         phrases: The words of the caller's language.
+        floor: Knows what is expected of the caller's words.
         is_closed: Whether the recogniser forces all speech into phrases: each of its texts is a whole one.
     """
 
-    def __init__(self, eagerness: Eagerness, phrases: Phrases, *, is_closed: bool = False) -> None:
+    def __init__(self, eagerness: Eagerness, phrases: Phrases, floor: FloorView, *, is_closed: bool = False) -> None:
         self._factor = FACTORS[eagerness]
+        self._floor = floor
         self._phrases = phrases
         self._is_closed = is_closed
         self._pauses: list[float] = []
@@ -70,6 +77,8 @@ class Patience:
         return not self._normal_s(text)
 
     def _normal_s(self, text: str) -> float:
+        if (progress := self._floor.progress(text)) in ("begun", "met"):
+            return EXPECTED_S if progress == "begun" else 0.0
         is_whole = self._is_closed or is_sentence(text)
         if not is_whole and is_written(text):
             return UNFINISHED_S

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from voicepipe.flow import Transcript
 
-__all__ = ["Phrases", "is_sentence", "is_written", "joined", "known_languages", "normal", "phrases_for"]
+__all__ = ["Numbers", "Phrases", "is_sentence", "is_written", "joined", "known_languages", "normal", "phrases_for"]
 
 MOST_WORDS: Final = 6
 """A back-channel of more words is none: "yeah yeah okay right sure yeah yeah" wants the floor."""
@@ -42,6 +44,24 @@ def normal(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Numbers:
+    """How one language says numbers.
+
+    Attributes:
+        kinds: What each phrase is: "zero", "unit", "teen" (two digits, complete), "ten" (two digits, of which a unit
+            may fill the second), "hundred", "thousand", "double" or "triple".
+        units: The words for one digit.
+        tens: The words for twenty, thirty and so on, for languages that write numbers in one word.
+        links: What stands between unit and ten: "and".
+    """
+
+    kinds: Mapping[tuple[str, ...], str] = field(default_factory=dict[tuple[str, ...], str])
+    units: frozenset[str] = frozenset()
+    tens: frozenset[str] = frozenset()
+    links: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Phrases:
     """One language's words; a phrase is a tuple of words.
 
@@ -50,12 +70,20 @@ class Phrases:
         stops: Phrases that claim the floor: "stop", "hold on".
         openers: Words after which a sentence goes on: "and", "my", "um".
         digits: Words for digits and small numbers: "oh", "double", "seven".
+        numbers: How many digits they stand for.
+        at: Phrases for the sign @ in an address.
+        dot: Words for the point in an address.
+        months: The names of the months.
     """
 
     backchannels: frozenset[tuple[str, ...]] = frozenset()
     stops: frozenset[tuple[str, ...]] = frozenset()
     openers: frozenset[tuple[str, ...]] = frozenset()
     digits: frozenset[str] = frozenset()
+    numbers: Numbers = field(default_factory=Numbers)
+    at: frozenset[tuple[str, ...]] = frozenset()
+    dot: frozenset[str] = frozenset()
+    months: frozenset[str] = frozenset()
 
     def is_backchannel(self, text: str) -> bool:
         """Return whether a text consists of back-channels alone."""
@@ -143,4 +171,25 @@ def _phrases(code: str) -> Phrases:
     def words(name: str) -> frozenset[str]:
         return frozenset(normal(word) for word in lists[name])
 
-    return Phrases(phrases("backchannels"), phrases("stop_words"), phrases("openers"), words("digits"))
+    return Phrases(
+        backchannels=phrases("backchannels"),
+        stops=phrases("stop_words"),
+        openers=phrases("openers"),
+        digits=words("digits"),
+        numbers=_numbers(lists),
+        at=phrases("at"),
+        dot=words("dot"),
+        months=words("months"),
+    )
+
+
+def _numbers(lists: Mapping[str, list[str]]) -> Numbers:
+    kinds: dict[tuple[str, ...], str] = {(normal(word),): "unit" for word in lists["digits"]}
+    for name in ("zeros", "teens", "tens", "hundreds", "thousands", "doubles", "triples"):
+        kinds |= {tuple(normal(phrase).split()): name.removesuffix("s") for phrase in lists[name]}
+    return Numbers(
+        kinds,
+        units=frozenset(words[0] for words, kind in kinds.items() if kind == "unit"),
+        tens=frozenset(words[0] for words, kind in kinds.items() if kind == "ten" and len(words) == 1),
+        links=frozenset(normal(word) for word in lists["links"]),
+    )

@@ -39,6 +39,7 @@ class Utterance:
         is_noise: Whether the present stretch held up a reply for nothing.
         is_reported: Whether the present utterance was reported as a back-channel.
         is_cut: Whether the caller goes on speaking although they were answered.
+        is_forced: Whether the recogniser was asked to end the present utterance.
         was_drafted: Whether the early words have been considered for a draft since they changed.
         is_revised: Whether the newest words replace those that were taken before, because the recogniser has changed
             its mind about the same sound.
@@ -48,6 +49,7 @@ class Utterance:
         self.text = ""
         self.ended_s = -math.inf
         self.is_noise = self.is_reported = self.is_cut = self.was_drafted = self.is_revised = False
+        self.is_forced = False
         self._began_s = math.inf  # when the caller's words began that nobody has answered
         self._started_s: float | None = None  # of the open stretch
         self._last_start_s = -math.inf
@@ -153,7 +155,7 @@ class Utterance:
             self.ended_s = max(self.ended_s, final.speech_ended_s)
             self.is_cut = False
         text = self._untaken(final.text)
-        self.text, self._taken, self._repeats = "", [], 0
+        self.text, self._taken, self._repeats, self.is_forced = "", [], 0, False
         if not any(c.isalnum() for c in text):
             return None
         return final if text == final.text else replace(final, text=text, words=())

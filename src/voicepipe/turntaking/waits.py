@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from voicepipe.floor_events import CallLimit, Idle
 
 if TYPE_CHECKING:
+    from voicepipe.turntaking.floor_view import FloorView
     from voicepipe.turntaking.rules import TurnRules
 
 __all__ = ["CallClock", "Keypad"]
@@ -93,12 +94,14 @@ class Keypad:
     Args:
         end_key: Ends it; "" for none.
         pause_s: How long after the last key it is complete.
+        floor: Knows what is expected: with the last key of that it is complete at once.
     """
 
-    def __init__(self, end_key: str, pause_s: float) -> None:
+    def __init__(self, end_key: str, pause_s: float, floor: FloorView) -> None:
         self.due_s = math.inf
         self._end_key = end_key
         self._pause_s = pause_s
+        self._floor = floor
         self._keys = ""
 
     @property
@@ -111,6 +114,8 @@ class Keypad:
         if key == self._end_key:
             return self.take()
         self._keys += key
+        if self._floor.progress(self._keys) == "met":
+            return self.take()
         self.due_s = now + self._pause_s
         return ""
 

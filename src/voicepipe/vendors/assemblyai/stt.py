@@ -11,13 +11,14 @@ from voicepipe.errors import ConfigurationError
 from voicepipe.hearing.recogniser import Recogniser
 from voicepipe.http.network import Network
 from voicepipe.vendors.assemblyai.key import KEY_ENV, credentials, socket_url
+from voicepipe.vendors.assemblyai.pace import Pace
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters, is_word_by_word
 from voicepipe.vendors.assemblyai.stt_call import Call
 from voicepipe.vendors.assemblyai.stt_messages import event_models
 from voicepipe.vendors.credentials import keyless
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
     from typing import Self
 
     from pydantic import SecretStr
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from voicepipe.core.context import AnySession
     from voicepipe.flow import AudioFrame, Hearing
     from voicepipe.http.network import Route
+    from voicepipe.turntaking.rules import Eagerness
 
 __all__ = ["AssemblyAIRecogniser"]
 
@@ -104,6 +106,7 @@ class AssemblyAIRecogniser(Recogniser):
         self._network = Network(self.name, self.url, proxy)
         self._credentials = credentials(self.name, self.url, api_key, api_key_env)
         self._call: Call | None = None
+        self._pace = Pace.of(self.speech_model, self.parameters)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -171,6 +174,10 @@ class AssemblyAIRecogniser(Recogniser):
         Raises:
             ConfigurationError: A name is unknown or fixed for the call, or a value out of range.
         """
+        self._change(changes)
+        self._pace = self._pace.after(changes)
+
+    def _change(self, changes: Mapping[str, object]) -> None:
         self.parameters = self.parameters.changed(changes)
         if self._call is not None:
             self._call.parameters = self.parameters
@@ -184,11 +191,23 @@ class AssemblyAIRecogniser(Recogniser):
             ConfigurationError: As for `update`; or the value to restore is neither set nor documented.
         """
         before = self.parameters.restoring(list(changes), self.speech_model)
+        was_given = self._pace.is_given
         self.update(**changes)
         try:
             yield
         finally:
-            self.update(**before)
+            self._change(before)
+            self._pace = replace(self._pace, is_given=was_given)
+            self._change(self._pace.changes(self.parameters))
+
+    def set_pace(self, eagerness: Eagerness, *, is_expecting: bool) -> None:
+        """Wait longer while a number is expected, and by `TurnRules.eagerness`; silences of the application's stay.
+
+        See `Recogniser.set_pace`.
+        """
+        self._pace = self._pace.wanting(eagerness, is_expecting=is_expecting)
+        if changes := self._pace.changes(self.parameters):
+            self._change(changes)
 
     def force_endpoint(self) -> None:
         """End the caller's turn with the audio so far, if there is speech in it. Never waits."""
