@@ -126,6 +126,6 @@ def test_a_file_of_another_kind_is_told(name: str, folder: Path) -> None:
 
 def test_a_file_is_run_once(folder: Path) -> None:
     """The agent and its deps may be in one file, which runs once, so that both know the same classes."""
-    (folder / "app.py").write_text(f"{HEAD}agent = {ROW}\nshop = []\n", encoding="utf-8")
-    load_agent("app.py")
-    assert load_deps("app.py:shop").value is load_deps("./app.py:shop").value is load_deps("app:shop").value
+    (folder / "once.py").write_text(f"{HEAD}agent = {ROW}\nshop = []\n", encoding="utf-8")
+    load_agent("once.py")  # a name that no other test imports
+    assert load_deps("once.py:shop").value is load_deps("./once.py:shop").value is load_deps("once:shop").value

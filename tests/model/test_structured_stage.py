@@ -617,7 +617,7 @@ async def test_a_draft_is_classified_and_its_gate_waits(
 async def test_a_barge_in_ends_a_gate() -> None:
     """A gate ends with its turn: when the caller goes on, the longer text is classified again."""
     results = Results()
-    user = ScriptedUser().says("Cancel", at_s=0.0).says("my order.", at_s=1.0).hangs_up(at_s=9)
+    user = ScriptedUser().says("Cancel.", at_s=0.0).says("My order.", at_s=1.0).hangs_up(at_s=9)
     llm = Classifier(after_s=3.0)
     row = Row(before(llm, lambda ticket, turn: True), user=user)
     async with row.session() as session:

@@ -262,6 +262,13 @@ class Turn:
             self._messages[0] = UserMessage(text)
             self.session.history.exchange(before, self._messages[0])
 
+    def lacks(self, tool_name: str, expectation: Expectation | None) -> None:
+        """Note what the arguments of a tool's newest call lack; None if they are whole, or nobody can say it."""
+        if expectation is None:
+            self.lacked.pop(tool_name, None)
+        else:
+            self.lacked[tool_name] = expectation
+
     def withhold(self) -> None:
         """Note that a stage in front of the model kept the caller's words to itself, so that no reply is missing."""
         self.is_withheld = True

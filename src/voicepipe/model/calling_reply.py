@@ -245,15 +245,14 @@ class CallingReply:
         try:
             values = tool.validate(call.arguments)
         except ToolError as error:
-            if (lacked := lacked_by(call.arguments, tool.parameters)) is not None:
-                turn.lacked[tool.name] = lacked  # the model will ask the caller for it
+            turn.lacks(tool.name, lacked_by(call.arguments, tool.parameters))  # the model will ask the caller for it
             return refuse(call, self._turn_calls.refuse(call.name, error, self._step), turn)
         except BaseException as error:
             if not is_fault(error):
                 raise
             # Not even a bug in voicepipe leaves a call without a result.
             return refuse(call, ToolError(f"the arguments cannot be checked: {type(error).__name__}"), turn)
-        turn.lacked.pop(tool.name, None)
+        turn.lacks(tool.name, None)
         running = RunningCall(
             tool,
             values,
