@@ -30,7 +30,7 @@ import anyio
 import httpx
 
 import voicepipe as vp
-from voicepipe.events import RecogniserLost
+from voicepipe.listening_events import RecogniserLost
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedVoice
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
 from voicepipe.vendors.assemblyai.stt_audio import KEPT_S, PIECE_S

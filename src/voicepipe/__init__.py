@@ -37,19 +37,12 @@ from voicepipe.errors import (
     VoicepipeError,
 )
 from voicepipe.events import (
-    AudioDropped,
-    AudioResumed,
-    AudioStopped,
     CleanupOverran,
-    DetectorMissing,
-    EchoIgnored,
     Event,
     HedgeStarted,
-    MicrophoneLost,
     ModelAnswered,
     ModelUsage,
     RateLimitNear,
-    RecogniserLost,
     ReplyCut,
     RequestRetried,
     SentenceStarted,
@@ -95,6 +88,15 @@ from voicepipe.flow import (
 from voicepipe.hearing.detector import Detector
 from voicepipe.hearing.stt import Recogniser, STTStage
 from voicepipe.history import AssistantMessage, History, Message, ServiceState, ToolCall, UserMessage
+from voicepipe.listening_events import (
+    AudioDropped,
+    AudioResumed,
+    AudioStopped,
+    DetectorMissing,
+    EchoIgnored,
+    MicrophoneLost,
+    RecogniserLost,
+)
 from voicepipe.model.first_of import FirstOf
 from voicepipe.model.hedge import Hedge
 from voicepipe.model.model import Completion, Model, ReplyPart, Request

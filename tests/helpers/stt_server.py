@@ -27,7 +27,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 import voicepipe as vp
-from voicepipe.events import RecogniserLost
+from voicepipe.listening_events import RecogniserLost
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedVoice
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from voicepipe.core.part import Part
 from voicepipe.errors import ConfigurationError
-from voicepipe.events import DetectorMissing
+from voicepipe.listening_events import DetectorMissing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

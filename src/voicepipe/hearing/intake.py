@@ -22,8 +22,8 @@ from voicepipe.audio.resample import resampler
 from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.failures import named
 from voicepipe.errors import AudioError, StageError
-from voicepipe.events import AudioDropped, AudioResumed, AudioStopped
 from voicepipe.flow import AudioFrame
+from voicepipe.listening_events import AudioDropped, AudioResumed, AudioStopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from voicepipe.events import EchoIgnored
 from voicepipe.floor_events import Backchannel, CallLimit, Idle, Monologue, MonologueCut
 from voicepipe.flow import Transcript
 from voicepipe.hearing.stt import recogniser_of
+from voicepipe.listening_events import EchoIgnored
 from voicepipe.session.expecting import Expecting
 from voicepipe.session.floor_facts import FloorFacts
 from voicepipe.turntaking.core import Quiet, Tick, TurnCore

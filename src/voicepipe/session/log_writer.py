@@ -19,19 +19,12 @@ from voicepipe.core.failures import for_log
 from voicepipe.core.log import SessionLabel, log, transcripts
 from voicepipe.errors import StageError
 from voicepipe.events import (
-    AudioDropped,
-    AudioResumed,
-    AudioStopped,
     CleanupOverran,
-    DetectorMissing,
-    EchoIgnored,
     Event,
     HedgeStarted,
-    MicrophoneLost,
     ModelAnswered,
     ModelUsage,
     RateLimitNear,
-    RecogniserLost,
     ReplyCut,
     RequestRetried,
     SentenceStarted,
@@ -59,6 +52,15 @@ from voicepipe.floor_events import (
     Withheld,
 )
 from voicepipe.flow import Digit, EarlyTranscript, SpeechEnded, SpeechStarted, Transcript
+from voicepipe.listening_events import (
+    AudioDropped,
+    AudioResumed,
+    AudioStopped,
+    DetectorMissing,
+    EchoIgnored,
+    MicrophoneLost,
+    RecogniserLost,
+)
 
 if TYPE_CHECKING:
     from voicepipe.errors import VoicepipeError

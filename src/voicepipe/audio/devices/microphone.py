@@ -22,7 +22,7 @@ from voicepipe.audio.devices.watch import DeviceWatch, held
 from voicepipe.audio.source import Source
 from voicepipe.core.log import log
 from voicepipe.errors import ConfigurationError
-from voicepipe.events import MicrophoneLost
+from voicepipe.listening_events import MicrophoneLost
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable

@@ -14,8 +14,8 @@ import anyio
 
 from voicepipe.core.log import log
 from voicepipe.errors import AudioError, VendorError
-from voicepipe.events import AudioDropped, RecogniserLost
 from voicepipe.hearing.endpointing import audio_on_its_way
+from voicepipe.listening_events import AudioDropped, RecogniserLost
 from voicepipe.vendors.assemblyai.key import VENDOR
 from voicepipe.vendors.assemblyai.parameters import CHANGEABLE, is_word_by_word, sent_name
 from voicepipe.vendors.assemblyai.socket import SocketClosed
