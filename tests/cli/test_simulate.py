@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow  # each test starts a program
+
 RUN = "from voicepipe.cli import main\nraise SystemExit(main())"
 
 

@@ -208,6 +208,7 @@ def check(stream: Stream, ran: Ran, asked: Sequence[ChatRequest]) -> None:
     assert calling.tool_calls[0].call_id == stream.calls[0].call_id or not stream.calls[0].call_id
 
 
+@pytest.mark.slow
 @settings(derandomize=True, max_examples=150)
 @given(streams())
 def test_calls_come_out_as_they_were_meant(stream: Stream) -> None:

@@ -180,6 +180,7 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", GUIDES, ids=name_of)
 def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
     """The Python blocks of a page run in order, to their end, without a warning."""
@@ -213,6 +214,7 @@ def test_imports_that_prose_names_exist(page: Path) -> None:
     assert [f"{module}.{name}" for module, name in named if not hasattr(import_module(module), name)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_exist(page: Path, tmp_path: Path) -> None:
     """The targets, subcommands, extras and files that a page's commands name exist."""

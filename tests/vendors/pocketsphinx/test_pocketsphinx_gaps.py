@@ -9,7 +9,7 @@ import voicepipe as vp
 from tests.vendors.pocketsphinx.test_pocketsphinx import GRAMMAR, RATE, needs_local, say
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedVoice
 
-pytestmark = [pytest.mark.anyio, needs_local]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, needs_local]
 
 SENTENCE = "what is the weather in paris"
 EVENTS = (vp.SpeechStarted, vp.SpeechEnded, vp.AudioStopped, vp.AudioResumed, vp.AudioDropped, vp.Transcript)
