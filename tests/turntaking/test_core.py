@@ -458,7 +458,6 @@ def test_whatever_happens_nobody_is_left_waiting(
     call = SpokenCall(rules, agent, is_closed=is_closed)
     call.plays(script, until_s=script[-1][0] + 40.0)
     assert agent.phase == "quiet", "a reply was never finished"
-    assert not agent.has_draft or agent.drafts, "a draft was left"
     assert len(call.times(Pause)) >= len(call.times(Resume))
     said = " ".join(agent.answered)
     finals = [event.text for _, event in script if isinstance(event, Transcript)]
