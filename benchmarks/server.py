@@ -61,10 +61,10 @@ class Server:
 
     base_url: str
 
-    async def log(self) -> dict[int, dict[str, float]]:
+    async def log(self) -> dict[int, dict[str, Any]]:
         """Return, by number, what the server took of a turn (`spent_s`): from a request to the token that is waited
-        for, which ends a tool call or the first sentence, the requests of a turn added up; and when the client closed
-        the connection before the end (`closed_s`).
+        for, which ends a tool call or the first sentence, the requests of a turn added up; the two times of each
+        request (`waits`); and when the client closed the connection before the end (`closed_s`).
         """
         async with httpx.AsyncClient() as http:
             entries = (await http.get(f"{self.base_url}/log")).json()
@@ -83,12 +83,12 @@ async def served(*, first_token_s: float, token_s: float):
 
 
 class _Connection(Protocol):
-    def __init__(self, options: argparse.Namespace, log: dict[int, dict[str, float]], tasks: TaskGroup) -> None:
+    def __init__(self, options: argparse.Namespace, log: dict[int, dict[str, Any]], tasks: TaskGroup) -> None:
         self._options = options
         self._log = log
         self._tasks = tasks
         self._buffer = b""
-        self._entry: dict[str, float] | None = None  # of the reply that is being sent
+        self._entry: dict[str, Any] | None = None  # of the reply that is being sent
         self._scope = anyio.CancelScope()
         self._now = get_running_loop().time
 
@@ -117,7 +117,7 @@ class _Connection(Protocol):
             received_s = self._now()
             messages = json.loads(body)["messages"]
             number, reply = MARK.findall(next(m["content"] for m in reversed(messages) if m["role"] == "user"))[-1]
-            self._entry = self._log.setdefault(int(number), {"spent_s": 0.0})
+            self._entry = self._log.setdefault(int(number), {"spent_s": 0.0, "waits": []})
             self._scope = anyio.CancelScope()
             calls = reply == "tool" and messages[-1]["role"] == "user"
             deltas = _call(int(number)) if calls else [{"content": piece} for piece in tokens(" ".join(REPLIES[reply]))]
@@ -130,7 +130,7 @@ class _Connection(Protocol):
         self._transport.write(head.encode() + data)
 
     async def _reply(
-        self, entry: dict[str, float], received_s: float, deltas: list[dict[str, Any]], awaited: int
+        self, entry: dict[str, Any], received_s: float, deltas: list[dict[str, Any]], awaited: int
     ) -> None:
         start_s = received_s + self._options.first_token_s
         with self._scope:
@@ -140,7 +140,9 @@ class _Connection(Protocol):
             for index, delta in enumerate(deltas):
                 await anyio.sleep_until(start_s + index * self._options.token_s)
                 if index == awaited:
-                    entry["spent_s"] += self._now() - received_s
+                    awaited_s = self._now()
+                    entry["spent_s"] += awaited_s - received_s
+                    entry["waits"].append((received_s, awaited_s))
                 self._transport.write(_event(json.dumps(_chunk(delta))))
             self._entry = None
             self._transport.write(_event(json.dumps(_chunk({}, "stop"))) + _event("[DONE]") + b"0\r\n\r\n")

@@ -32,6 +32,20 @@ MOMENTS = [
 ]
 
 
+def watched(client: HTTPClient) -> list[Any]:
+    """Note each transport that a client makes, in a list that belongs to the client."""
+    made: list[Any] = []
+    make = client._new_transport
+
+    def noted() -> Any:
+        made.append(make())
+        return made[-1]
+
+    client._new_transport = noted
+    client._transports_made = made  # type: ignore[attr-defined]
+    return made
+
+
 class Watched(vp.LLMStreamStage):
     """The stage, with access to its client."""
 
@@ -42,24 +56,26 @@ class Watched(vp.LLMStreamStage):
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         async with super().open():
+            watched(self._http)
             self.clients.append(self._http)
             yield
 
 
-def pool_of(client: HTTPClient) -> Any:
-    """The connection pool of the client library, which shows its connections."""
-    transport: Any = client._opened._transport
-    return transport._pool
-
-
 async def wait_all_free(client: HTTPClient) -> None:
-    """Wait until no connection is in use and no request waits for one."""
-    pool = pool_of(client)
+    """Wait until no connection is in use, and no request waits for one or is lost."""
+    pools = [transport._pool for transport in client._transports_made]  # type: ignore[attr-defined]
     with anyio.move_on_after(5.0):
-        while pool._requests or not all(connection.is_idle() for connection in pool.connections):  # noqa: ASYNC110
+        while not all(_is_free(pool) for pool in pools):  # noqa: ASYNC110
             await anyio.sleep(0.01)
-    assert pool._requests == []
-    assert [connection for connection in pool.connections if not connection.is_idle()] == []
+    assert [pool for pool in pools if not _is_free(pool)] == []
+    idle = {id(transport) for _since, transport in client._idle}
+    kept = [one for one in client._transports_made if one._pool.connections]  # type: ignore[attr-defined]
+    assert [one for one in kept if id(one) not in idle] == []
+
+
+def _is_free(pool: Any) -> bool:
+    """Whether no request uses or awaits a connection of a transport's pool."""
+    return not pool._requests and all(connection.is_idle() for connection in pool.connections)
 
 
 def gateway() -> ScriptedGateway:
@@ -122,6 +138,7 @@ async def test_a_thousand_requests_cancelled_twice_leave_every_connection_free()
     async with service.serve() as base_url:
         client = HTTPClient(base_url, {})
         async with client.open(), anyio.create_task_group() as tasks:
+            watched(client)
 
             async def ask(inner: anyio.CancelScope, outer: anyio.CancelScope) -> None:
                 with outer, inner:

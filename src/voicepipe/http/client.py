@@ -1,18 +1,19 @@
-"""A pool of connections to one service.
+"""Connections to one service, kept warm.
 
-Rule 1: each opened part has one client, kept warm. A response is read to its end, or its connection is lost.
+Rule 1: each opened part has one pool. A response is read to its end, or its connection is lost.
 Rule 2: the function that opens a response closes it, shielded.
 Rule 3: errors of the client library become `VendorError` here and in `response`, and nowhere else.
 Rule 4: a request's headers are never shown, and no redirect is followed: they may hold a key.
+Rule 5: each connection is a transport of its own. One transport for all looks at every connection twice a request, which
+        takes milliseconds at 200 calls; and a client above it adds redirects, cookies, logins and logs.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections import Counter
+from collections import deque
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -22,7 +23,7 @@ from voicepipe.errors import ConfigurationError, VendorError
 from voicepipe.http.address import host_of
 from voicepipe.http.network import Network, Route
 from voicepipe.http.refusals import failure
-from voicepipe.http.response import HTTPResponse, translated
+from voicepipe.http.response import CLOSE_S, HTTPResponse, translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -34,9 +35,6 @@ __all__ = ["HTTPClient"]
 CONNECT_S: Final = 2.0
 """How long connecting may take, TLS included."""
 
-CLOSE_S: Final = 0.5
-"""How long closing a response may take when its turn was cancelled."""
-
 REST_S: Final = 0.5
 """How long a server may take to end a response after the part that is needed."""
 
@@ -46,10 +44,22 @@ LINGER_S: Final = 0.05
 WARM_BYTES: Final = 1 << 18
 """How much of an answer is read to keep its connection."""
 
-# One connection for each session that speaks at the moment; idle ones are kept about as long as servers keep theirs.
-LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=60.0)
+KEEP_IDLE_S: Final = 60.0
+"""How long a connection that is not used is kept, about as long as servers keep theirs."""
+
+MAX_IDLE: Final = 100
+"""How many connections that are not used are kept; one for each session that speaks at the moment is used."""
+
+LIMITS: Final = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_IDLE_S)
 TRUSTS_NOBODY: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For connections without TLS: should there be a handshake after all, it fails."""
+
+TIMEOUTS: Final = httpx.Timeout(
+    None, connect=CONNECT_S
+).as_dict()  # all other waits have deadlines of their own, on data
+
+# Compression would hold tokens back until a block is full.
+HEADERS: Final = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "voicepipe"}
 
 JSON: Final = {"content-type": "application/json"}
 
@@ -84,17 +94,18 @@ class HTTPClient:
         self._network = network or Network(self.vendor, base_url)
         self.hide = hide
         self.base_url = base_url.rstrip("/")
-        self._headers = dict(headers)
+        self._headers = {**HEADERS, **headers}
         self._params = dict(params or {})
-        self._client: httpx.AsyncClient | None = None
-        self._users = Counter[httpx.AsyncClient]()
-        self._new_client: Callable[[], httpx.AsyncClient]
+        self._urls: dict[str, httpx.URL] = {}
+        self._is_open = False
+        self._idle: deque[tuple[float, httpx.AsyncHTTPTransport]] = deque()  # since when, the newest one last
+        self._new_transport: Callable[[], httpx.AsyncHTTPTransport]
         self._route: Route
         self._tasks: TaskGroup
 
     @asynccontextmanager
     async def open(self, *, warms: bool = False) -> AsyncGenerator[None]:
-        """Keep the pool as long as this lasts.
+        """Keep connections as long as this lasts.
 
         Args:
             warms: Whether to make a connection at once, ahead of the first request.
@@ -103,19 +114,14 @@ class HTTPClient:
             ConfigurationError: The settings of proxy or certificates cannot be used.
         """
         self._route = route = await self._network.route()
-        self._new_client = partial(
-            httpx.AsyncClient,
-            # Compression would hold tokens back until a block is full.
-            headers={**self._headers, "accept-encoding": "identity"},
-            params=self._params,
+        self._new_transport = partial(
+            httpx.AsyncHTTPTransport,
             limits=LIMITS,
-            timeout=httpx.Timeout(None, connect=CONNECT_S),  # every other wait has its own deadline, on data
             trust_env=False,  # the route has what the environment says
             proxy=httpx.Proxy(route.proxy.url, ssl_context=route.proxy_tls) if route.proxy else None,
             verify=route.tls or TRUSTS_NOBODY,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # callers must not be connected with each other
         )
-        self._client = self._new_client()
+        self._is_open = True
         raised: Exception | None = None
         try:
             async with anyio.create_task_group() as self._tasks:
@@ -127,9 +133,8 @@ class HTTPClient:
                     raised = error
                 self._tasks.cancel_scope.cancel()
         finally:
-            clients, self._client = {self._client, *self._users}, None
-            for client in clients:
-                await client.aclose()
+            self._is_open = False
+            await self._close_idle()
         if raised is not None:
             raise raised
 
@@ -159,32 +164,38 @@ class HTTPClient:
     async def _request(
         self, method: str, path: str, *, limit_s: float, content: bytes | None = None
     ) -> AsyncGenerator[HTTPResponse]:
-        client = self._opened
-        self._users[client] += 1
+        transport, pool = self._taken(), self._idle
         try:
-            response = await self._head(client, method, f"{self.base_url}{path}", content, limit_s)
+            response = await self._head(transport, method, path, content, limit_s)
         except BaseException as error:
-            if isinstance(error, VendorError) and client is self._client:
+            await _close(transport)
+            if isinstance(error, VendorError) and pool is self._idle:
                 # Connections seldom die alone, and the next request must not try one dead one after the other.
-                self._client = self._new_client()
-            await self._release(client)
+                await self._close_idle()
             raise
+        response.when_closed = partial(self._give_back, response, transport, pool)
         try:
             yield response
         finally:
             if not response.is_read_on:
-                await self._close(response)
+                await response.aclose()
 
     async def _head(
-        self, client: httpx.AsyncClient, method: str, url: str, content: bytes | None, limit_s: float
+        self, transport: httpx.AsyncHTTPTransport, method: str, path: str, content: bytes | None, limit_s: float
     ) -> HTTPResponse:
         with anyio.move_on_after(limit_s):
-            request = client.build_request(method, url, content=content, headers=JSON if content else None)
+            url = self._urls.get(path)
+            if url is None:
+                url = self._urls[path] = httpx.URL(f"{self.base_url}{path}", params=self._params or None)
+            headers = {**self._headers, **JSON} if content else self._headers
+            extensions = {"timeout": TIMEOUTS}
             try:
-                response = await client.send(request, stream=True)
+                response = await transport.handle_async_request(
+                    httpx.Request(method, url, headers=headers, content=content, extensions=extensions)
+                )
             except httpx.HTTPError as error:
-                raise translated(error, self.vendor, url, self._route) from error
-            return HTTPResponse(response, client, self.vendor, self.hide)
+                raise translated(error, self.vendor, f"{self.base_url}{path}", self._route) from error
+            return HTTPResponse(response, self.vendor, url.path, self.hide)
         raise failure(self.vendor, f"did not answer within {limit_s:g} s", retryable=True)
 
     async def read_on(self, response: HTTPResponse, rest: Callable[[], Awaitable[None]]) -> None:
@@ -204,33 +215,40 @@ class HTTPClient:
                 with anyio.move_on_after(REST_S):
                     await rest()
             finally:
-                await self._close(response)
+                await response.aclose()
                 has_ended.set()
 
         self._tasks.start_soon(read)
         with anyio.move_on_after(LINGER_S):
             await has_ended.wait()
 
-    async def _close(self, response: HTTPResponse) -> None:
-        with anyio.move_on_after(CLOSE_S, shield=True):
-            await response.aclose()
-        await self._release(response.client)
-
-    async def _release(self, client: httpx.AsyncClient) -> None:
-        """Count a request of a client as ended; a client that was replaced is closed with its last request."""
-        self._users[client] -= 1
-        if self._users[client] <= 0:
-            del self._users[client]
-            if client is not self._client:
-                with anyio.move_on_after(CLOSE_S, shield=True):
-                    await client.aclose()
-
-    @property
-    def _opened(self) -> httpx.AsyncClient:
-        if self._client is None:
+    def _taken(self) -> httpx.AsyncHTTPTransport:
+        """Return the transport that was used last, whose connection is the most likely to live, or a new one."""
+        if not self._is_open:
             raise ConfigurationError(f"the connection to {self.vendor} is used outside of its pipeline's open()")
-        return self._client
+        newest = self._idle.pop()[1] if self._idle else self._new_transport()
+        expired_s = anyio.current_time() - KEEP_IDLE_S
+        while self._idle and (len(self._idle) > MAX_IDLE or self._idle[0][0] < expired_s):
+            self._tasks.start_soon(_close, self._idle.popleft()[1])
+        return newest
+
+    async def _give_back(self, response: HTTPResponse, transport: httpx.AsyncHTTPTransport, pool: object) -> None:
+        """Keep the connection of a response for the next request, unless it is lost or was made before others died."""
+        if response.has_ended and pool is self._idle:
+            self._idle.append((anyio.current_time(), transport))
+        else:
+            await _close(transport)
+
+    async def _close_idle(self) -> None:
+        idle, self._idle = self._idle, deque()
+        for _since, transport in idle:
+            await _close(transport)
 
     def __repr__(self) -> str:
         """Show the host alone."""
         return f"<HTTPClient {self.vendor}>"
+
+
+async def _close(transport: httpx.AsyncHTTPTransport) -> None:
+    with anyio.move_on_after(CLOSE_S, shield=True):
+        await transport.aclose()

@@ -3,11 +3,13 @@
 Rule 1: the beginning of a body can be looked at before the body is read: not every head is right about what follows.
 Rule 2: nothing in a body grows without bound: an event has a limit, and a compressed body is refused.
 Rule 3: httpx-sse decodes the events, from a response made for it that holds nothing but the body. So it reads UTF-8
-        whatever the head that came says, and that head stays as it is.
+        whatever the head that came says, and that head stays as it is. The text comes straight from the body: httpx's
+        own way passes each piece through three more generators.
 """
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from contextlib import aclosing
@@ -21,7 +23,7 @@ from voicepipe.errors import VendorError
 from voicepipe.http.refusals import failure, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from voicepipe.http.network import Route
 
@@ -35,6 +37,9 @@ REFUSAL_BYTES: Final = 2_048
 
 REFUSAL_S: Final = 0.5
 """How long the words of a refusal may take: its status has already said what to do."""
+
+CLOSE_S: Final = 0.5
+"""How long closing a response may take when its turn was cancelled."""
 
 BOM: Final = b"\xef\xbb\xbf"
 BLANKS: Final = b" \t\r\n"
@@ -52,21 +57,21 @@ class HTTPResponse:
     Attributes:
         status: HTTP status code.
         content_type: Media type in lower case without parameters; "" when there is none.
+        has_ended: Whether the body was read to its end, so that its connection can be used again.
         is_whole: Whether `body` returned all that there was.
         is_read_on: Whether it outlives the block that it was opened in. See `HTTPClient.read_on`.
-        client: The client that it came through.
+        when_closed: Called once it is closed.
     """
 
-    def __init__(
-        self, response: httpx.Response, client: httpx.AsyncClient, vendor: str, hide: Callable[[str], str]
-    ) -> None:
-        self.client = client
+    when_closed: Callable[[], Awaitable[None]]
+
+    def __init__(self, response: httpx.Response, vendor: str, path: str, hide: Callable[[str], str]) -> None:
         self.status = response.status_code
         self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        self.is_whole = self.is_read_on = False
+        self.has_ended = self.is_whole = self.is_read_on = False
         self._response = response
         self._vendor = vendor
-        self._path = response.url.path
+        self._path = path
         self._hide = hide
         self._source = cast("AsyncGenerator[bytes]", aiter(cast("httpx.AsyncByteStream", response.stream)))
         self._encoding = response.headers.get("content-encoding", "").strip().lower()
@@ -110,6 +115,9 @@ class HTTPResponse:
             raise failure(self._vendor, f"compressed its answer ({self._encoding}), which was asked for as it is")
         try:
             return await anext(self._source)
+        except StopAsyncIteration:
+            self.has_ended = True
+            raise
         except httpx.HTTPError as error:
             raise translated(error, self._vendor) from error
 
@@ -163,7 +171,7 @@ class HTTPResponse:
     async def _read_events(self) -> AsyncGenerator[tuple[str, str]]:
         await self.begins(1)  # takes off the byte order mark, which httpx-sse does not know
         self._event_limit = MAX_EVENT_BYTES
-        body = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=self)
+        body = _EventBody(self)
         async with aclosing(EventSource(body).aiter_sse()) as events:
             async for event in events:
                 self._since_event = 0
@@ -171,13 +179,34 @@ class HTTPResponse:
                     yield event.data, event.event
 
     async def aclose(self) -> None:
-        """Close the response; a body that was read to its end leaves its connection to the next request."""
-        try:
-            if self._events is not None:
-                await self._events.aclose()
-            await self._source.aclose()
-        finally:
-            await self._response.aclose()
+        """Close the response; a body that was read to its end leaves its connection to the next request.
+
+        Takes at most `CLOSE_S`, also when it is cancelled.
+        """
+        with anyio.move_on_after(CLOSE_S, shield=True):
+            try:
+                if self._events is not None:
+                    await self._events.aclose()
+                await self._source.aclose()
+            finally:
+                await self._response.aclose()
+        await self.when_closed()
+
+
+class _EventBody(httpx.Response):
+    """A body that is events, whatever the head that came says."""
+
+    def __init__(self, pieces: HTTPResponse) -> None:
+        super().__init__(200, headers={"content-type": "text/event-stream"})
+        self._pieces = pieces
+
+    async def aiter_text(self, chunk_size: int | None = None) -> AsyncIterator[str]:
+        """Yield the text as it comes."""
+        del chunk_size
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        async for piece in self._pieces:
+            if text := decoder.decode(piece):
+                yield text
 
 
 def translated(error: httpx.HTTPError, vendor: str, url: str = "", route: Route | None = None) -> VendorError:

@@ -86,6 +86,16 @@ class Clauses:
         is_long = self._at - place >= LONGEST or self._at - self._start >= LONGEST_WITH_MARKS
         return self._best() if is_long else 0
 
+    def take_letters(self, run: str) -> bool:
+        """Note the next letters, all of ASCII, as `take` would one by one; return False if that has to be done."""
+        if not self._word or self._is_unspaced or self._at + len(run) - self._start >= LONGEST:
+            return False
+        self._last = run[-1]
+        self._at += len(run)
+        self._word = (self._word + run)[:_KEPT]
+        self._safe = self._at - 1
+        return True
+
     def cut(self, count: int) -> None:
         """Note that the first `count` held characters have left."""
         self._start += count

@@ -82,19 +82,17 @@ class SentenceSplitter:
         left = self._left
         if delta[:1] in JOINING or left.cutting.may_show or (len(delta) == 1 and delta.isalpha()):
             left.cutting.take(delta, left.last)
-        clauses = self._clauses
-        for character in delta:
-            if self._hold is None or self._decide(self._hold, character):
-                self._scan(character)
-            if count := clauses.take(character, in_quotes=bool(left.open)):
-                self._cut_inside(count)
+        for run in _RUNS.findall(delta):
+            self._take(run[0])  # what follows a mark is decided with the first letter of a word
+            if len(run) > 1:
+                self._take_letters(run[1:])
         if self._hold is CERTAIN:
             if left.cutting.is_spelled and delta in ".!?*_":
                 self._hold = LIVELY  # a stream that comes letter by letter brings what follows at once
             else:
                 self._settle(ends=True)
-        if clauses.first:
-            self._cut_inside(clauses.first)
+        if first := self._clauses.first:
+            self._cut_inside(first)
         return self._handed_out()
 
     @property
@@ -131,6 +129,26 @@ class SentenceSplitter:
         return f"<SentenceSplitter holds {text!r}: {self._hold.why if self._hold else 'no end yet'}>"
 
     # --- one character at a time --------------------------------------------------------------------------------------
+
+    def _take(self, character: str) -> None:
+        if self._hold is None or self._decide(self._hold, character):
+            self._scan(character)
+        if count := self._clauses.take(character, in_quotes=bool(self._left.open)):
+            self._cut_inside(count)
+
+    def _take_letters(self, run: str) -> None:
+        """Take letters of ASCII that continue a word, as `_take` would one by one."""
+        if self._hold is not None or not self._clauses.take_letters(run):
+            for character in run:
+                self._take(character)
+            return
+        left = self._left
+        self._pending += run
+        self._visible = len(self._pending)
+        self._has_words = self._has_content = True
+        left.count += len(run)
+        left.word = (left.word + run)[:_LONGEST]
+        left.last = run[-1]
 
     def _decide(self, hold: Hold, character: str) -> bool:
         """Let a character join the held mark, or decide about the mark; return whether the sentence goes on with it."""
@@ -316,6 +334,7 @@ def _successor(marker: str) -> str:
     return (str(int(name) + 1) if name.isdigit() else chr(ord(name) + 1)) + marker[len(name) :]
 
 
+_RUNS: Final = re.compile(r"[A-Za-z]+|[^A-Za-z]", re.DOTALL)  # letters go through in one piece, anything else alone
 _BULLETS: Final = frozenset("-–—•‣⁃◦▪*+#>")
 _ITEM_BULLETS: Final = frozenset("•‣⁃◦▪")  # unlike the others these have no other meaning within a line
 _MARKER: Final = re.compile(r"([0-9]{1,2}|[a-y])[.)]{1,2}")
