@@ -7,9 +7,8 @@ Rule 2: contributions are differences of neighbouring marks in whole microsecond
 
 from __future__ import annotations
 
+from asyncio import get_running_loop
 from typing import Final
-
-import anyio
 
 __all__ = ["Timeline"]
 
@@ -60,7 +59,7 @@ class Timeline:
     def mark(self, name: str, at_s: float | None = None) -> None:
         """Set a mark, at the present time by default. A mark that is set already stays as it is."""
         if name not in self._marks:
-            self._marks[name] = round((anyio.current_time() if at_s is None else at_s) * 1e6)
+            self._marks[name] = round((get_running_loop().time() if at_s is None else at_s) * 1e6)
 
     def mark_again(self, name: str) -> None:
         """Set a mark that a turn may pass several times: name, name_2, name_3 ..."""

@@ -188,6 +188,8 @@ class Channel(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        if self._items:
+            return self._take()
         try:
             return await self.receive()
         except anyio.EndOfStream:

@@ -4,8 +4,8 @@ Rule 1: each opened part has one pool. A response is read to its end, or its con
 Rule 2: the function that opens a response closes it, shielded.
 Rule 3: errors of the client library become `VendorError` here and in `response`, and nowhere else.
 Rule 4: a request's headers are never shown, and no redirect is followed: they may hold a key.
-Rule 5: each connection is a transport of its own. One transport for all looks at every connection twice a request, which
-        takes milliseconds at 200 calls; and a client above it adds redirects, cookies, logins and logs.
+Rule 5: each connection is a transport of its own. One transport for all looks at every connection twice a request,
+        which takes milliseconds at 200 calls; and a client above it adds redirects, cookies, logins and logs.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class EventLog:
         self._put = 0  # events so far; an event's number is how many came before it
         self._taken = 0  # the number of the oldest event that no reader has taken
         self._readers: WeakSet[Reader] = WeakSet()  # one that is left with `break` has disappeared
-        self._news = anyio.Event()
+        self._news: anyio.Event | None = None  # of the readers that wait for the next event
         self._reader_ended = anyio.Event()
         self._is_closed = False
 
@@ -87,6 +87,7 @@ class EventLog:
         while number >= self._put:
             if self._is_closed:
                 raise StopAsyncIteration
+            self._news = self._news or anyio.Event()
             await self._news.wait()
         number = max(number, self._oldest)
         event = self._kept[number - self._oldest]
@@ -100,13 +101,14 @@ class EventLog:
 
     def _forget(self) -> None:
         """Forget what every reader has taken."""
-        needed = min((reader.at for reader in self._readers), default=self._taken)
+        needed = min([reader.at for reader in self._readers], default=self._taken)
         while self._oldest < needed:
             self._kept.popleft()
 
     def _wake(self) -> None:
-        news, self._news = self._news, anyio.Event()
-        news.set()
+        if self._news is not None:
+            self._news.set()
+            self._news = None
 
 
 class Reader:

@@ -14,6 +14,7 @@ import anyio
 
 from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.channel import Channel
+from voicepipe.core.clock import loop_time
 from voicepipe.core.failures import joined, single_error
 from voicepipe.core.handover import checker
 from voicepipe.core.stage import flow_of
@@ -23,6 +24,8 @@ from voicepipe.flow import Sentence, TextDelta, Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from anyio.abc import TaskGroup
 
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.stage import Stage
@@ -65,27 +68,25 @@ class _Reply:
         self._at_work = list(stages)
         before = sum(flow_of(stage)[0] is Transcript for stage in stages)  # the last one of these is the model
         self._before, self._behind = stages[:before], stages[before:]
-        self._has_text = anyio.Event()  # the model is done
-        self._is_heard = anyio.Event()  # the last stage is done
+        self._tasks: TaskGroup
+        self._watch = anyio.CancelScope()
 
     async def run(self, first: object) -> None:
         """Send one item through the row."""
         inbox = Channel[Any](1)
         await inbox.send(first)
         inbox.close()
-        if not self._before:
-            self._has_text.set()
-        async with anyio.create_task_group() as watch:
-            async with anyio.create_task_group() as tasks:
-                watch.start_soon(self._watch_progress)
-                watch.start_soon(self._watch_end, tasks.cancel_scope)
-                for stage in self._stages:
-                    sent = flow_of(stage)[1]
-                    check = None if stage._is_ours else checker(sent, stage.name)
-                    outbox = Channel[Any](CAPACITY.get(sent, 8), check)
-                    tasks.start_soon(self._run_stage, stage, inbox, outbox, name=f"voicepipe {stage.name}")
-                    inbox = outbox
-            watch.cancel_scope.cancel()
+        async with anyio.create_task_group() as self._tasks:
+            for stage in self._stages:
+                sent = flow_of(stage)[1]
+                check = None if stage._is_ours else checker(sent, stage.name)
+                outbox = Channel[Any](CAPACITY.get(sent, 8), check)
+                self._tasks.start_soon(self._run_stage, stage, inbox, outbox, name=f"voicepipe {stage.name}")
+                inbox = outbox
+            if not self._before:
+                self._tasks.start_soon(self._watch_progress)
+        for stage in self._at_work:  # it did not end with the reply, and was cancelled
+            self._turn.emit(CleanupOverran(part=stage.name, after_s=NO_PROGRESS_S))
 
     async def _run_stage(self, stage: Stage[Any, Any], inbox: Channel[Any], outbox: Channel[Any]) -> None:
         turn = self._turn
@@ -97,29 +98,23 @@ class _Reply:
                     report = turn.session.emit
                     await run_abandonably(stage.run, inbox, outbox, turn, name=stage.name, report=report)
         self._at_work.remove(stage)
-        if self._before and stage is self._before[-1]:
-            self._has_text.set()
-        if stage is self._stages[-1]:
-            self._is_heard.set()
+        if not self._at_work:
+            self._watch.cancel()
+        elif stage is self._stages[-1]:
+            self._tasks.cancel_scope.deadline = loop_time() + NO_PROGRESS_S  # for those that do not end with the reply
+        elif self._before and stage is self._before[-1]:
+            self._tasks.start_soon(self._watch_progress)
 
     async def _watch_progress(self) -> None:
-        """Fail the reply if a stage behind the model keeps the text to itself."""
-        await self._has_text.wait()
-        speech = self._turn.speech
-        while not self._is_heard.is_set():
-            await speech.wait_silent()
-            with anyio.move_on_after(NO_PROGRESS_S) as limit:
-                await speech.wait_expected()
-            if limit.cancelled_caught and not self._is_heard.is_set():
-                part = next(stage.name for stage in self._behind if stage in self._at_work)
-                raise StageError(
-                    f"{part} handed on nothing for {NO_PROGRESS_S:g} s after the text had ended", part=part
-                )
-
-    async def _watch_end(self, scope: anyio.CancelScope) -> None:
-        """Cancel the stages that do not end with the reply, and report them."""
-        await self._is_heard.wait()
-        await anyio.sleep(NO_PROGRESS_S)
-        for stage in self._at_work:
-            self._turn.emit(CleanupOverran(part=stage.name, after_s=NO_PROGRESS_S))
-        scope.cancel()
+        """Fail the reply if a stage behind the model keeps the text to itself, now that it is complete."""
+        speech, last = self._turn.speech, self._stages[-1]
+        with self._watch:
+            while last in self._at_work:
+                await speech.wait_silent()
+                with anyio.move_on_after(NO_PROGRESS_S) as limit:
+                    await speech.wait_expected()
+                if limit.cancelled_caught and last in self._at_work:
+                    part = next(stage.name for stage in self._behind if stage in self._at_work)
+                    raise StageError(
+                        f"{part} handed on nothing for {NO_PROGRESS_S:g} s after the text had ended", part=part
+                    )

@@ -13,6 +13,7 @@ import anyio
 
 from voicepipe.audio.pcm import FRAME_S, frames_of
 from voicepipe.core.channel import Channel
+from voicepipe.core.clock import loop_time
 from voicepipe.flow import Sentence, WordMark
 from voicepipe.speaking.voice_pace import ClipPace
 
@@ -89,15 +90,15 @@ class Clip:
 
     async def wait_ahead(self, at_s: float) -> None:
         """Wait until a time, or until all audio is there, or so much that there is no room for more."""
-        if at_s <= anyio.current_time():
+        if at_s <= loop_time():
             return  # as nearly always; a scope that is over when it is entered costs 0.1 ms
         with anyio.CancelScope(deadline=at_s):
-            while not self._is_closed and self.audio.queued < self._room and anyio.current_time() < at_s:
+            while not self._is_closed and self.audio.queued < self._room and loop_time() < at_s:
                 self._news = anyio.Event()
                 await self._news.wait()
 
     async def _send(self, frames: list[bytes]) -> None:
         for frame in frames:
-            self.began_s = min(self.began_s, anyio.current_time())
+            self.began_s = min(self.began_s, loop_time())
             self._news.set()
             await self.audio.send(frame)

@@ -18,6 +18,7 @@ import anyio
 from voicepipe.audio.pcm import FRAME_S
 from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.channel import Channel
+from voicepipe.core.clock import MovingDeadline, loop_time
 from voicepipe.core.failures import named
 from voicepipe.core.handover import checked
 from voicepipe.core.stage import Stage
@@ -160,7 +161,7 @@ class TTSSink(Stage[Sentence, Never]):
         with turn.working(self.name):
             try:
                 with named(self.name):
-                    with anyio.CancelScope() as limit:
+                    with MovingDeadline() as limit:
                         report = turn.session.emit
                         await run_abandonably(self._pump, clip, turn, time, limit, name=self.name, report=report)
                     if limit.cancelled_caught:
@@ -170,7 +171,7 @@ class TTSSink(Stage[Sentence, Never]):
                 await clip.finish()
             clip.close()  # not when cancelled: a player that still runs would think the clip complete
 
-    async def _pump(self, clip: Clip, turn: Turn, time: VoiceTime, limit: anyio.CancelScope) -> None:
+    async def _pump(self, clip: Clip, turn: Turn, time: VoiceTime, limit: MovingDeadline) -> None:
         """Put a sentence's audio into its clip, in whole samples. Only the voice's own time is limited.
 
         Raises:
@@ -182,12 +183,12 @@ class TTSSink(Stage[Sentence, Never]):
         pieces = self._opened(clip.sentence)
         try:
             while True:
-                asked_s = anyio.current_time()
-                limit.deadline = asked_s + time.limit_s
+                asked_s = loop_time()
+                limit.until = asked_s + time.limit_s
                 piece = await anext(pieces, _END)
-                limit.deadline = math.inf
-                waited_s += anyio.current_time() - asked_s
-                time.waited(anyio.current_time() - asked_s)
+                took_s, limit.until = loop_time() - asked_s, math.inf
+                waited_s += took_s
+                time.waited(took_s)
                 if piece is _END:
                     break
                 if isinstance(piece, WordMark):
@@ -209,7 +210,7 @@ class TTSSink(Stage[Sentence, Never]):
             if not clip.pace.audio_s:
                 raise self._failed("gave no audio for a sentence")
         finally:
-            limit.deadline = math.inf
+            limit.until = math.inf
             if piece is not _END:
                 with anyio.move_on_after(CLEANUP_S, shield=True):
                     await pieces.aclose()
