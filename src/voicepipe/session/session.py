@@ -6,7 +6,6 @@ What the recogniser reports goes to `TurnCore`, which decides; `Floor` carries o
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic
 
 import anyio
@@ -242,7 +241,7 @@ class Session(Generic[Deps]):
 
     def emit(self, event: Event) -> None:
         """Report an event to the application. Never waits."""
-        event = replace(event, session_id=self.id)
+        object.__setattr__(event, "session_id", self.id)  # frozen for its readers; a copy would cost more than the rest
         self._events.put(event)
         self._log.write(event)
         if isinstance(event, SentenceStarted) and self._echo is not None:
