@@ -48,23 +48,42 @@ def test_importing_is_silent() -> None:
 @pytest.mark.parametrize(
     "module",
     [
+        "anyio",
         "assemblyai",
+        "asyncio",
         "espeakng_loader",
+        "httpx",
+        "httpx_sse",
         "numpy",
         "openai",
         "pocketsphinx",
+        "pydantic",
+        "pydantic_core",
         "pytest",
         "rich",
         "sounddevice",
         "soxr",
         "voicepipe.cli",
+        "voicepipe.events",
+        "voicepipe.session.pipeline",
         "voicepipe.testing",
         "websockets",
     ],
 )
-def test_importing_loads_no_vendor(report: dict[str, list[str]], module: str) -> None:
-    """What only some programs need is not loaded by the import."""
+def test_importing_loads_neither_libraries_nor_parts(report: dict[str, list[str]], module: str) -> None:
+    """The import loads no library, and no part of this one: each comes with the first name that needs it."""
     assert module not in report["modules"]
+
+
+def test_a_program_with_parts_of_its_own_loads_no_http_client() -> None:
+    """A pipeline of an application's own recogniser, model and voice loads no client of a service."""
+    ran = python("""
+import sys
+import voicepipe as vp
+vp.Pipeline, vp.STTStage, vp.Recogniser, vp.Model, vp.ToolRouter, vp.SentenceChunker, vp.TTSSink, vp.run
+print(*sorted({"httpx", "httpx_sse", "voicepipe.http.client", "voicepipe.vendors.assemblyai.stt"} & set(sys.modules)))
+""")
+    assert (ran.returncode, ran.stdout.strip(), ran.stderr) == (0, "", "")
 
 
 def test_importing_starts_no_thread(report: dict[str, list[str]]) -> None:
