@@ -8,7 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
+
+from voicepipe.testing import Calls, Reply, Says
+from voicepipe.testing.simulators.gateway import GatewaySimulator
+from voicepipe.testing.simulators.stt import Spoken, STTSimulator
+from voicepipe.testing.simulators.tts import TTSSimulator
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -89,3 +95,59 @@ print(*sorted({"httpx", "httpx_sse", "voicepipe.http.client", "voicepipe.vendors
 def test_importing_starts_no_thread(report: dict[str, list[str]]) -> None:
     """After the import there is the main thread and no other."""
     assert report["threads"] == ["MainThread"]
+
+
+CALL = """
+import json, sys
+from pathlib import Path
+import anyio
+import voicepipe as vp
+
+stt_url, llm_url, tts_url, folder = sys.argv[1:]
+
+@vp.tool(effect="read")
+async def order(number: int) -> str:
+    '''Look up an order.'''
+    return f"{number} has been shipped"
+
+class Silence(vp.Source):
+    sample_rate = 16_000
+    async def frames(self):
+        began_s = anyio.current_time()
+        for count in range(300):
+            await anyio.sleep_until(began_s + count * 0.02)
+            yield bytes(640)
+
+agent = vp.Pipeline(
+    vp.STTStage(vp.AssemblyAIRecogniser(url=stt_url)),
+    vp.LLMStreamStage(base_url=llm_url),
+    vp.ToolRouter([order]),
+    vp.SentenceChunker(),
+    vp.AssemblyAITTS(url=tts_url),
+    output=vp.WavOutput(Path(folder) / "agent.wav"),
+)
+
+async def main():
+    async with agent.session(source=Silence()) as session:
+        before = set(sys.modules)
+        async for event in session:
+            if isinstance(event, vp.TurnEnded):
+                break
+    print(json.dumps({"heard": event.heard, "imported": sorted(set(sys.modules) - before)}))
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_no_turn_waits_for_an_import(tmp_path: Path) -> None:
+    """What only a call needs is imported when the pipeline is opened: the first turn, with a tool, imports nothing."""
+    replies: list[Reply] = [Calls("order", {"number": 7}), Says("On its way.")]
+    stt, gateway, tts = STTSimulator([Spoken("Where is order 7?", 0.1, 0.5)]), GatewaySimulator(replies), TTSSimulator()
+    async with stt.serve() as stt_url, gateway.serve() as llm_url, tts.serve() as tts_url:
+        command = [sys.executable, "-c", CALL, stt_url, llm_url, tts_url, str(tmp_path)]
+        with anyio.fail_after(30):
+            ran = await anyio.run_process(command, env={**os.environ, "PYTHONPATH": str(SOURCE)}, stderr=None)
+    assert json.loads(ran.stdout) == {"heard": "On its way.", "imported": []}
