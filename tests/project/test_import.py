@@ -81,13 +81,14 @@ def test_importing_loads_neither_libraries_nor_parts(report: dict[str, list[str]
     assert module not in report["modules"]
 
 
-def test_a_program_with_parts_of_its_own_loads_no_http_client() -> None:
-    """A pipeline of an application's own recogniser, model and voice loads no client of a service."""
+def test_a_description_loads_neither_services_nor_a_session() -> None:
+    """A pipeline of an application's own recogniser, model and voice loads no client of a service, and no session."""
     ran = python("""
 import sys
 import voicepipe as vp
 vp.Pipeline, vp.STTStage, vp.Recogniser, vp.Model, vp.ToolRouter, vp.SentenceChunker, vp.TTSSink, vp.run
-print(*sorted({"httpx", "httpx_sse", "voicepipe.http.client", "voicepipe.vendors.assemblyai.stt"} & set(sys.modules)))
+late = {"httpx", "httpx_sse", "tomllib", "voicepipe.http.client", "voicepipe.vendors.assemblyai.stt"}
+print(*sorted((late | {"voicepipe.session.session", "voicepipe.turntaking.core"}) & set(sys.modules)))
 """)
     assert (ran.returncode, ran.stdout.strip(), ran.stderr) == (0, "", "")
 
