@@ -14,10 +14,11 @@ from benchmarks.added import added
 from benchmarks.detectors import detectors
 from benchmarks.echo import echo
 from benchmarks.framework import framework
+from benchmarks.imports import imports
 from benchmarks.interrupt import interrupt
 from benchmarks.latency import TURNS, latency
 from benchmarks.listening import idle, memory
-from benchmarks.package import imports, installed, size
+from benchmarks.package import installed, size
 from benchmarks.people import people
 from benchmarks.scale import scale
 from benchmarks.sentences import sentences

@@ -1,16 +1,14 @@
-"""The cost of the package before it does anything: import, installation, and reading it."""
+"""The cost of the package before it does anything: installation, and reading it."""
 
 from __future__ import annotations
 
 import ast
 import io
-import os
 import sys
 import tokenize
 import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 
 import anyio
@@ -18,26 +16,12 @@ import anyio
 import voicepipe
 from benchmarks._figures import Figure
 
-__all__ = ["imports", "installed", "size"]
+__all__ = ["installed", "size"]
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 SOURCE = Path(voicepipe.__file__).parent
 NOT_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
-TIMED_IMPORT = "import time; began = time.process_time(); import voicepipe; print(time.process_time() - began)"
 INSTALLERS = {"pip", "setuptools", "wheel"}
-
-
-async def imports() -> list[Figure]:
-    """CPU of `import voicepipe` in fresh processes, bytecode cached."""
-    seconds = []
-    with TemporaryDirectory() as cache:
-        # A separate cache, because the environment may not allow one next to the source.
-        environment = {**os.environ, "PYTHONPATH": str(SOURCE.parent), "PYTHONPYCACHEPREFIX": cache}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        for _ in range(8):
-            done = await anyio.run_process([sys.executable, "-c", TIMED_IMPORT], env=environment)
-            seconds.append(float(done.stdout))
-    return [Figure("imports: CPU of import voicepipe", median(seconds[1:]), "s", 0.15)]
 
 
 async def installed() -> list[Figure]:

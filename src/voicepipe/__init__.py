@@ -1,280 +1,183 @@
 """Voice agents as a pipeline of asyncio stages.
 
 Everything public is here; `voicepipe.testing` holds what tests of applications need. See the README for a first agent.
+
+Rule 1: a module is imported when a name of it is used for the first time, so a program pays only for its own parts.
+Rule 2: type checkers read `__init__.pyi`, which imports the same names from the same modules.
 """
 
-from voicepipe import audio
-from voicepipe.audio.devices.device import AudioDevice
-from voicepipe.audio.devices.microphone import MicSource
-from voicepipe.audio.devices.portaudio import devices
-from voicepipe.audio.devices.speaker import Speaker
-from voicepipe.audio.echo_canceller import EchoCanceller
-from voicepipe.audio.output import ClockedOutput, Output, PullOutput
-from voicepipe.audio.remote.paced import PacedOutput, PacingStatistics
-from voicepipe.audio.source import PushSource, Source
-from voicepipe.audio.wav import WavOutput, WavSource, read_wav, write_wav
-from voicepipe.conversation.turn import Turn
-from voicepipe.conversation.turn_state import TurnState
-from voicepipe.core.call_settings import CallSettings
-from voicepipe.core.channel import Channel, ChannelStatistics, Inbox, Outbox
-from voicepipe.core.part import Part
-from voicepipe.core.stage import SessionStage, Stage, stage
-from voicepipe.errors import (
-    AudioDeviceError,
-    AudioDeviceLost,
-    AudioError,
-    AuthenticationError,
-    ConfigurationError,
-    IncompleteReply,
-    LeaseRevoked,
-    MissingExtra,
-    RateLimited,
-    StageError,
-    StructuredOutputError,
-    ToolError,
-    ToolRetry,
-    VendorError,
-    VoicepipeError,
-)
-from voicepipe.events import (
-    CleanupOverran,
-    Event,
-    HedgeStarted,
-    ModelAnswered,
-    ModelUsage,
-    RateLimitNear,
-    ReplyCut,
-    RequestRetried,
-    SentenceStarted,
-    StructuredDone,
-    StructuredFailed,
-    ToolFinished,
-    ToolStarted,
-    TurnCompleted,
-    TurnEmpty,
-    TurnEnded,
-    TurnFailed,
-    TurnInterrupted,
-    TurnStarted,
-    VoiceTooSlow,
-)
-from voicepipe.floor_events import (
-    Backchannel,
-    CallLimit,
-    Idle,
-    Monologue,
-    MonologueCut,
-    Paused,
-    Released,
-    Resumed,
-    Withheld,
-)
-from voicepipe.flow import (
-    AudioFrame,
-    Digit,
-    EarlyTranscript,
-    Hearing,
-    ReplyEnd,
-    ReplyState,
-    Sentence,
-    SpeechEnded,
-    SpeechStarted,
-    TextDelta,
-    ToolCallDelta,
-    Transcript,
-    Word,
-    WordMark,
-)
-from voicepipe.hearing.detector import Detector
-from voicepipe.hearing.stt import Recogniser, STTStage
-from voicepipe.history import AssistantMessage, History, Message, ServiceState, ToolCall, UserMessage
-from voicepipe.listening_events import (
-    AudioDropped,
-    AudioResumed,
-    AudioStopped,
-    DetectorMissing,
-    EchoIgnored,
-    MicrophoneLost,
-    RecogniserLost,
-)
-from voicepipe.model.first_of import FirstOf
-from voicepipe.model.hedge import Hedge
-from voicepipe.model.model import Completion, Model, ReplyPart, Request
-from voicepipe.model.question import structured
-from voicepipe.model.structured_stage import Structured
-from voicepipe.model.tool_router import ToolRouter
-from voicepipe.model.window import Window
-from voicepipe.session.pipeline import Host, Pipeline, run
-from voicepipe.session.saying import Said, Saying
-from voicepipe.session.session import Session
-from voicepipe.speaking.cached_openers import CachedOpeners
-from voicepipe.speaking.prepared import PreparedAudio
-from voicepipe.speaking.tts_sink import TTSSink
-from voicepipe.text.chunker import SentenceChunker
-from voicepipe.text.sentences import SentenceSplitter
-from voicepipe.timeline import Timeline
-from voicepipe.tools.tool import Tool, ToolContext, tool
-from voicepipe.tools.toolbox import Toolbox
-from voicepipe.turntaking.expectation import Date, Digits, Email, Expectation, Pattern, Phone
-from voicepipe.turntaking.rules import TurnRules
-from voicepipe.vendors.assemblyai.parameters import StreamingParameters
-from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
-from voicepipe.vendors.assemblyai.tts import AssemblyAITTS
-from voicepipe.vendors.detectors.earshot import EarshotDetector
-from voicepipe.vendors.detectors.silero import SileroDetector
-from voicepipe.vendors.detectors.webrtc import WebRTCDetector
-from voicepipe.vendors.espeak.tts import EspeakTTS
-from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
-from voicepipe.vendors.openai.speech import OpenAITTS
-from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser
-from voicepipe.vendors.webrtc.echo_canceller import WebRTCEchoCanceller
+import importlib
 
-__all__ = [
-    "AssemblyAIRecogniser",
-    "AssemblyAITTS",
-    "AssistantMessage",
-    "AudioDevice",
-    "AudioDeviceError",
-    "AudioDeviceLost",
-    "AudioDropped",
-    "AudioError",
-    "AudioFrame",
-    "AudioResumed",
-    "AudioStopped",
-    "AuthenticationError",
-    "Backchannel",
-    "CachedOpeners",
-    "CallLimit",
-    "CallSettings",
-    "Channel",
-    "ChannelStatistics",
-    "CleanupOverran",
-    "ClockedOutput",
-    "Completion",
-    "ConfigurationError",
-    "Date",
-    "Deadlines",
-    "Detector",
-    "DetectorMissing",
-    "Digit",
-    "Digits",
-    "EarlyTranscript",
-    "EarshotDetector",
-    "EchoCanceller",
-    "EchoIgnored",
-    "Email",
-    "EspeakTTS",
-    "Event",
-    "Expectation",
-    "FirstOf",
-    "Hearing",
-    "Hedge",
-    "HedgeStarted",
-    "History",
-    "Host",
-    "Idle",
-    "Inbox",
-    "IncompleteReply",
-    "LLMStreamStage",
-    "LeaseRevoked",
-    "Message",
-    "MicSource",
-    "MicrophoneLost",
-    "MissingExtra",
-    "Model",
-    "ModelAnswered",
-    "ModelUsage",
-    "Monologue",
-    "MonologueCut",
-    "OpenAITTS",
-    "Outbox",
-    "Output",
-    "PacedOutput",
-    "PacingStatistics",
-    "Part",
-    "Pattern",
-    "Paused",
-    "Phone",
-    "Pipeline",
-    "PocketsphinxRecogniser",
-    "PreparedAudio",
-    "PullOutput",
-    "PushSource",
-    "RateLimitNear",
-    "RateLimited",
-    "Recogniser",
-    "RecogniserLost",
-    "Released",
-    "ReplyCut",
-    "ReplyEnd",
-    "ReplyPart",
-    "ReplyState",
-    "Request",
-    "RequestRetried",
-    "Resumed",
-    "STTStage",
-    "Said",
-    "Saying",
-    "Sentence",
-    "SentenceChunker",
-    "SentenceSplitter",
-    "SentenceStarted",
-    "ServiceState",
-    "Session",
-    "SessionStage",
-    "SileroDetector",
-    "Source",
-    "Speaker",
-    "SpeechEnded",
-    "SpeechStarted",
-    "Stage",
-    "StageError",
-    "StreamingParameters",
-    "Structured",
-    "StructuredDone",
-    "StructuredFailed",
-    "StructuredOutputError",
-    "TTSSink",
-    "TextDelta",
-    "Timeline",
-    "Tool",
-    "ToolCall",
-    "ToolCallDelta",
-    "ToolContext",
-    "ToolError",
-    "ToolFinished",
-    "ToolRetry",
-    "ToolRouter",
-    "ToolStarted",
-    "Toolbox",
-    "Transcript",
-    "Turn",
-    "TurnCompleted",
-    "TurnEmpty",
-    "TurnEnded",
-    "TurnFailed",
-    "TurnInterrupted",
-    "TurnRules",
-    "TurnStarted",
-    "TurnState",
-    "UserMessage",
-    "VendorError",
-    "VoiceTooSlow",
-    "VoicepipeError",
-    "WavOutput",
-    "WavSource",
-    "WebRTCDetector",
-    "WebRTCEchoCanceller",
-    "Window",
-    "Withheld",
-    "Word",
-    "WordMark",
-    "audio",
-    "devices",
-    "read_wav",
-    "run",
-    "stage",
-    "structured",
-    "tool",
-    "write_wav",
-]
+from voicepipe import audio as audio
+from voicepipe.vendors import defaults
+
+defaults.choose()
+
+_MODULE_OF = {
+    "AssemblyAIRecogniser": "vendors.assemblyai.stt",
+    "AssemblyAITTS": "vendors.assemblyai.tts",
+    "AssistantMessage": "history",
+    "AudioDevice": "audio.devices.device",
+    "AudioDeviceError": "errors",
+    "AudioDeviceLost": "errors",
+    "AudioDropped": "listening_events",
+    "AudioError": "errors",
+    "AudioFrame": "flow",
+    "AudioResumed": "listening_events",
+    "AudioStopped": "listening_events",
+    "AuthenticationError": "errors",
+    "Backchannel": "floor_events",
+    "CachedOpeners": "speaking.cached_openers",
+    "CallLimit": "floor_events",
+    "CallSettings": "core.call_settings",
+    "Channel": "core.channel",
+    "ChannelStatistics": "core.channel",
+    "CleanupOverran": "events",
+    "ClockedOutput": "audio.output",
+    "Completion": "model.model",
+    "ConfigurationError": "errors",
+    "Date": "turntaking.expectation",
+    "Deadlines": "vendors.openai.chat",
+    "Detector": "hearing.detector",
+    "DetectorMissing": "listening_events",
+    "Digit": "flow",
+    "Digits": "turntaking.expectation",
+    "EarlyTranscript": "flow",
+    "EarshotDetector": "vendors.detectors.earshot",
+    "EchoCanceller": "audio.echo_canceller",
+    "EchoIgnored": "listening_events",
+    "Email": "turntaking.expectation",
+    "EspeakTTS": "vendors.espeak.tts",
+    "Event": "events",
+    "Expectation": "turntaking.expectation",
+    "FirstOf": "model.first_of",
+    "Hearing": "flow",
+    "Hedge": "model.hedge",
+    "HedgeStarted": "events",
+    "History": "history",
+    "Host": "session.pipeline",
+    "Idle": "floor_events",
+    "Inbox": "core.channel",
+    "IncompleteReply": "errors",
+    "LLMStreamStage": "vendors.openai.chat",
+    "LeaseRevoked": "errors",
+    "Message": "history",
+    "MicSource": "audio.devices.microphone",
+    "MicrophoneLost": "listening_events",
+    "MissingExtra": "errors",
+    "Model": "model.model",
+    "ModelAnswered": "events",
+    "ModelUsage": "events",
+    "Monologue": "floor_events",
+    "MonologueCut": "floor_events",
+    "OpenAITTS": "vendors.openai.speech",
+    "Outbox": "core.channel",
+    "Output": "audio.output",
+    "PacedOutput": "audio.remote.paced",
+    "PacingStatistics": "audio.remote.paced",
+    "Part": "core.part",
+    "Pattern": "turntaking.expectation",
+    "Paused": "floor_events",
+    "Phone": "turntaking.expectation",
+    "Pipeline": "session.pipeline",
+    "PocketsphinxRecogniser": "vendors.pocketsphinx.recogniser",
+    "PreparedAudio": "speaking.prepared",
+    "PullOutput": "audio.output",
+    "PushSource": "audio.source",
+    "RateLimitNear": "events",
+    "RateLimited": "errors",
+    "Recogniser": "hearing.stt",
+    "RecogniserLost": "listening_events",
+    "Released": "floor_events",
+    "ReplyCut": "events",
+    "ReplyEnd": "flow",
+    "ReplyPart": "model.model",
+    "ReplyState": "flow",
+    "Request": "model.model",
+    "RequestRetried": "events",
+    "Resumed": "floor_events",
+    "STTStage": "hearing.stt",
+    "Said": "session.saying",
+    "Saying": "session.saying",
+    "Sentence": "flow",
+    "SentenceChunker": "text.chunker",
+    "SentenceSplitter": "text.sentences",
+    "SentenceStarted": "events",
+    "ServiceState": "history",
+    "Session": "session.session",
+    "SessionStage": "core.stage",
+    "SileroDetector": "vendors.detectors.silero",
+    "Source": "audio.source",
+    "Speaker": "audio.devices.speaker",
+    "SpeechEnded": "flow",
+    "SpeechStarted": "flow",
+    "Stage": "core.stage",
+    "StageError": "errors",
+    "StreamingParameters": "vendors.assemblyai.parameters",
+    "Structured": "model.structured_stage",
+    "StructuredDone": "events",
+    "StructuredFailed": "events",
+    "StructuredOutputError": "errors",
+    "TTSSink": "speaking.tts_sink",
+    "TextDelta": "flow",
+    "Timeline": "timeline",
+    "Tool": "tools.tool",
+    "ToolCall": "history",
+    "ToolCallDelta": "flow",
+    "ToolContext": "tools.tool",
+    "ToolError": "errors",
+    "ToolFinished": "events",
+    "ToolRetry": "errors",
+    "ToolRouter": "model.tool_router",
+    "ToolStarted": "events",
+    "Toolbox": "tools.toolbox",
+    "Transcript": "flow",
+    "Turn": "conversation.turn",
+    "TurnCompleted": "events",
+    "TurnEmpty": "events",
+    "TurnEnded": "events",
+    "TurnFailed": "events",
+    "TurnInterrupted": "events",
+    "TurnRules": "turntaking.rules",
+    "TurnStarted": "events",
+    "TurnState": "conversation.turn_state",
+    "UserMessage": "history",
+    "VendorError": "errors",
+    "VoiceTooSlow": "events",
+    "VoicepipeError": "errors",
+    "WavOutput": "audio.wav",
+    "WavSource": "audio.wav",
+    "WebRTCDetector": "vendors.detectors.webrtc",
+    "WebRTCEchoCanceller": "vendors.webrtc.echo_canceller",
+    "Window": "model.window",
+    "Withheld": "floor_events",
+    "Word": "flow",
+    "WordMark": "flow",
+    "devices": "audio.devices.portaudio",
+    "read_wav": "audio.wav",
+    "run": "session.pipeline",
+    "stage": "core.stage",
+    "structured": "model.question",
+    "tool": "tools.tool",
+    "write_wav": "audio.wav",
+}
+
+__all__ = sorted(["audio", *_MODULE_OF])  # noqa: PLE0605  # pyright: ignore[reportUnsupportedDunderAll] - Rule 2
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name (PEP 562), and keep it here.
+
+    Raises:
+        AttributeError: It is not a public name.
+    """
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return __all__

@@ -112,6 +112,12 @@ def source_files() -> dict[str, Path]:
     }
 
 
+def source_of(path: Path) -> str:
+    """Return a module's text, with that of its stub: a package that imports late names there what it imports."""
+    stub = path.with_suffix(".pyi")
+    return path.read_text(encoding="utf-8") + (stub.read_text(encoding="utf-8") if stub.exists() else "")
+
+
 def own_module(target: str, modules: set[str]) -> str:
     """Return the module that `voicepipe.errors.ToolError` is in: "errors"."""
     inside = target.removeprefix("voicepipe").removeprefix(".")
@@ -135,7 +141,7 @@ def arrows() -> set[tuple[str, str]]:
     files = source_files()
     found: set[tuple[str, str]] = set()
     for module, path in files.items():
-        text = path.read_text(encoding="utf-8")
+        text = source_of(path)
         for one in imports_of(module, text, is_package=path.name == "__init__.py"):
             if one.target.partition(".")[0] == "voicepipe":
                 found.add((module, own_module(one.target, set(files))))

@@ -17,6 +17,7 @@ from tests.project.imports import (
     picture,
     row_of,
     source_files,
+    source_of,
 )
 
 # What we did not write, and which folders or modules may import it. "" is every module.
@@ -89,7 +90,7 @@ FILES = source_files()
 def test_imports_go_down(module: str) -> None:
     """A module imports from its own folder and from those below, and foreign packages only where the table allows."""
     path = FILES[module]
-    text = path.read_text(encoding="utf-8")
+    text = source_of(path)
     assert complaints(module, text, set(FILES), is_package=path.name == "__init__.py") == []
 
 
@@ -101,6 +102,11 @@ def test_nothing_imports_in_a_circle() -> None:
         circles({(folder_of(one), folder_of(other)) for one, other in pairs if folder_of(one) != folder_of(other)})
         == []
     )
+
+
+def test_names_that_are_imported_late_are_arrows() -> None:
+    """The package imports its public names when they are used; what it imports them from counts nevertheless."""
+    assert {"session.pipeline", "vendors.assemblyai.tts", "errors"} <= {to for module, to in arrows() if not module}
 
 
 def test_the_row_names_each_folder_once() -> None:

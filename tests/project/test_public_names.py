@@ -17,6 +17,8 @@ def test_the_public_names_are_sorted() -> None:
 
 def test_nothing_else_is_bound() -> None:
     """The package binds no public name that `__all__` lacks, its modules apart, and lacks none that is in it."""
+    for name in voicepipe.__all__:
+        getattr(voicepipe, name)
     bound = {
         name
         for name, value in vars(voicepipe).items()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import anyio
 import pytest
 
-from voicepipe import Sentence, SentenceChunker, TextDelta
+from voicepipe import CallSettings, Sentence, SentenceChunker, TextDelta
 from voicepipe.core.channel import Channel
+from voicepipe.text import languages
 from voicepipe.text.chunker import RELEASE_S
 
 if TYPE_CHECKING:
@@ -201,3 +202,22 @@ def test_repr_shows_what_was_set() -> None:
     """The stage says its language, and that it keeps sentences whole."""
     assert repr(SentenceChunker()) == "<SentenceChunker>"
     assert repr(SentenceChunker("de", first_words=False)) == "<SentenceChunker de whole sentences>"
+
+
+@pytest.mark.parametrize("language", [None, "pl"])
+async def test_no_reply_waits_for_the_words_of_a_language(language: str | None) -> None:
+    """The words of the pipeline's language are read when it is opened, and those of a call's when it begins."""
+    languages._words.cache_clear()
+    languages._file.cache_clear()
+    stage = SentenceChunker(language)
+    async with stage.open():
+        assert await cut(stage) == 0
+        stage.adapt(CallSettings(language="cs"))
+        assert await cut(stage) == 0
+
+
+async def cut(stage: SentenceChunker) -> int:
+    """Cut a reply, and return how many files that read."""
+    before = languages._file.cache_info().misses
+    assert await Chunking(stage).run([(0, "Dobrze. Dobrze."), (1, END)]) != []
+    return languages._file.cache_info().misses - before

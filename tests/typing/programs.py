@@ -281,6 +281,10 @@ def show(event: vp.Event) -> None:
             pass
 
 
+def misspelt() -> None:
+    vp.Pipelin  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # noqa: B018
+
+
 # --- a script or a test -----------------------------------------------------------------------------------------------
 
 

@@ -120,5 +120,5 @@ class NoRecogniser(Recogniser):
         """Do nothing: no turn of the caller is being recognised."""
 
 
-default_recogniser = Default[Recogniser]()
+default_recogniser = Default[Recogniser]("recogniser")
 """Creates the recogniser of a plain `STTStage()`."""

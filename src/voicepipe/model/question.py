@@ -47,7 +47,7 @@ INSTRUCTIONS: Final = (
 )
 """System prompt of the default model."""
 
-default_model = Default[Model]()
+default_model = Default[Model]("model")
 """Makes the language model that is asked unless the application names one."""
 
 Form: TypeAlias = Literal["response_format", "tool"]

@@ -11,6 +11,7 @@ import gc
 import sys
 import threading
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Final, Generic, Literal, cast
 
 from voicepipe.audio.devices.microphone import MicSource
@@ -28,7 +29,6 @@ from voicepipe.core.process import run as run_to_end
 from voicepipe.errors import AuthenticationError, ConfigurationError
 from voicepipe.session.detectors import detector_for
 from voicepipe.session.label import label_of
-from voicepipe.session.session import Session
 from voicepipe.session.wiring import check, compiled, expect, hearing_rate, hearing_stages
 from voicepipe.turntaking.rules import TurnRules
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from voicepipe.core.context import Fact
     from voicepipe.hearing.detector import Detector
     from voicepipe.history import Message
+    from voicepipe.session.session import Session
     from voicepipe.session.wiring import Row
 
 __all__ = ["Host", "Pipeline", "run"]
@@ -144,6 +145,7 @@ class Pipeline(Generic[Deps]):
             VoicepipeError: A part could not be opened, or failed while it was open.
         """
         require_asyncio("Pipeline.open")
+        import_module("voicepipe.session.session")  # with all that holds a call, so that no call waits for it
         detector = self._detector._copied() if self._detector is not None else None
         canceller = self._echo_canceller._copied() if self._echo_canceller is not None else None
         copies = [part._copied() for part in self._parts]
@@ -239,6 +241,8 @@ class Host(Generic[Deps]):
                 part cannot honour one of the settings.
             VoicepipeError: A part failed; any other exception is wrapped in `StageError`.
         """
+        from voicepipe.session.session import Session  # noqa: PLC0415 - `Pipeline.open` has imported it
+
         self._check_open()
         expect("source", source, Source)
         expect("output", output, Output)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Never, cast
 
@@ -14,17 +13,14 @@ from voicepipe.core.stage import SessionStage, Stage, can_follow, flow_of, kind_
 from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
 from voicepipe.flow import AudioFrame, Hearing, TextDelta, Transcript
 from voicepipe.hearing.detector import Detector
-from voicepipe.hearing.recogniser import Recogniser, default_recogniser
+from voicepipe.hearing.recogniser import Recogniser
 from voicepipe.hearing.stt import STTStage
 from voicepipe.model.model import Model
-from voicepipe.model.question import INSTRUCTIONS, default_model
 from voicepipe.model.tool_router import ToolRouter
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.speaking.voice_pace import checked_start_buffer
 from voicepipe.tools.tool import Tool
 from voicepipe.turntaking.echo import EchoGuard
-from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
-from voicepipe.vendors.openai.chat import LLMStreamStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,9 +35,6 @@ __all__ = ["Row", "check", "compiled", "expect", "hearing_rate", "hearing_stages
 ORDER: Final = "[Source] [SessionStage ...] [Stage ...] Model [ToolRouter] [Stage ...] TTSSink"
 
 DEFAULT_HEARING_RATE: Final = 16_000
-
-default_recogniser.choose(AssemblyAIRecogniser)
-default_model.choose(partial(LLMStreamStage, INSTRUCTIONS))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from voicepipe.core.stage import Stage
 from voicepipe.flow import Sentence, TextDelta
+from voicepipe.text.languages import words_for
 from voicepipe.text.sentences import SentenceSplitter
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.core.context import TurnContext
@@ -45,9 +49,16 @@ class SentenceChunker(Stage[TextDelta, Sentence]):
         self.language = language
         self.first_words = first_words
 
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Read the words of the language, so that no reply waits for them."""
+        words_for(self.language)
+        yield
+
     def adapt(self, settings: CallSettings) -> None:
         """Cut the sentences of the call's language."""
         self.language = settings.language or self.language
+        words_for(self.language)
 
     async def run(self, inbox: Inbox[TextDelta], outbox: Outbox[Sentence], turn: TurnContext) -> None:
         """Cut one reply into sentences."""

@@ -1,16 +1,18 @@
 """What the sentence splitter knows about languages: one file of words a language, in `languages/`.
 
-Rule 1: data only, and read only when a language is used for the first time. `languages/any.toml` explains the entries.
+Rule 1: data only, and read only when a language is used for the first time, with all that reading needs.
+        `languages/any.toml` explains the entries.
 Rule 2: without a language code English comes first, and the others add what does not contradict it.
 """
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field, fields
 from functools import cache
-from importlib.resources import files
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 __all__ = ["Words", "words_for"]
 
@@ -77,7 +79,6 @@ class Words:
 
 _LISTS: Final = tuple(entry.name for entry in fields(Words) if entry.default is _NO_WORDS)
 _ABBREVIATIONS: Final = ("leading", "counted", "either", "closing", "units", "times")
-_FOLDER: Final = files("voicepipe.text") / "languages"
 
 
 def words_for(language: str | None) -> Words:
@@ -88,7 +89,7 @@ def words_for(language: str | None) -> Words:
 
 @cache
 def _codes() -> frozenset[str]:
-    return frozenset(file.name.removesuffix(".toml") for file in _FOLDER.iterdir()) - {"any"}
+    return frozenset(file.name.removesuffix(".toml") for file in _folder().iterdir()) - {"any"}
 
 
 @cache
@@ -139,7 +140,16 @@ def _everything() -> Words:
 
 @cache
 def _file(code: str) -> dict[str, str | bool]:
-    return tomllib.loads((_FOLDER / f"{code}.toml").read_text(encoding="utf-8"))
+    import tomllib  # noqa: PLC0415 - Rule 1
+
+    return tomllib.loads((_folder() / f"{code}.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _folder() -> Traversable:
+    from importlib.resources import files  # noqa: PLC0415 - Rule 1
+
+    return files("voicepipe.text") / "languages"
 
 
 def _read(code: str) -> dict[str, frozenset[str]]:

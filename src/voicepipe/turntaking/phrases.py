@@ -1,20 +1,20 @@
 """What a caller's short words mean for turn-taking: back-channels, stop words, digits, and phrases that go on.
 
-Rule 1: pure: text goes in, a verdict comes out. The words of a language are data, in `languages/`.
+Rule 1: pure: text goes in, a verdict comes out. The words of a language are data, in `languages/`, read when the
+        language is used for the first time, with all that reading needs.
 Rule 2: only words count, not case or punctuation.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from importlib.resources.abc import Traversable
 
     from voicepipe.flow import Transcript
 
@@ -30,8 +30,6 @@ _ENDS: Final = re.compile(r"(?<![.\u2026])[.!?\u061f\u0964\u3002\uff01\uff1f][\"
 
 _INNER: Final = re.compile(r"[,;:.!?](?=\s|$)")
 """Punctuation after a word, not within a number."""
-
-_FOLDER: Final = files("voicepipe.turntaking") / "languages"
 
 
 def normal(text: str) -> str:
@@ -158,12 +156,21 @@ def phrases_for(language: str | None) -> Phrases:
 @cache
 def known_languages() -> frozenset[str]:
     """Return the codes of the languages whose words are known."""
-    return frozenset(file.name.removesuffix(".toml") for file in _FOLDER.iterdir() if file.name.endswith(".toml"))
+    return frozenset(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
+
+
+@cache
+def _folder() -> Traversable:
+    from importlib.resources import files  # noqa: PLC0415 - Rule 1
+
+    return files("voicepipe.turntaking") / "languages"
 
 
 @cache
 def _phrases(code: str) -> Phrases:
-    lists: dict[str, list[str]] = tomllib.loads((_FOLDER / f"{code}.toml").read_text(encoding="utf-8"))
+    import tomllib  # noqa: PLC0415 - Rule 1
+
+    lists: dict[str, list[str]] = tomllib.loads((_folder() / f"{code}.toml").read_text(encoding="utf-8"))
 
     def phrases(name: str) -> frozenset[tuple[str, ...]]:
         return frozenset(tuple(normal(phrase).split()) for phrase in lists[name])
