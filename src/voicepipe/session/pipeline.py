@@ -10,7 +10,7 @@ import asyncio
 import gc
 import sys
 import threading
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Generic, Literal, cast
 
@@ -21,6 +21,7 @@ from voicepipe.audio.output import Output
 from voicepipe.audio.source import Source
 from voicepipe.core.call_settings import CallSettings
 from voicepipe.core.context import Deps
+from voicepipe.core.garbage import frozen
 from voicepipe.core.home import Home
 from voicepipe.core.lifetimes import opened
 from voicepipe.core.part import Part
@@ -138,8 +139,13 @@ class Pipeline(Generic[Deps]):
         )
 
     @asynccontextmanager
-    async def open(self) -> AsyncGenerator[Host[Deps]]:
+    async def open(self, *, freeze_gc: bool = True) -> AsyncGenerator[Host[Deps]]:
         """Open the parts for this process and event loop; its sessions share what the parts set up.
+
+        Args:
+            freeze_gc: Whether Python's garbage collector passes over the objects that exist once the parts are open,
+                until the process's last host is closed (`gc.freeze`). A full collection would pause all calls for 50 ms
+                or more. An application that calls `gc.freeze` itself, before this, is left to it.
 
         Raises:
             VoicepipeError: A part could not be opened, or failed while it was open.
@@ -155,7 +161,8 @@ class Pipeline(Generic[Deps]):
         async with opened(parts):
             host = Host[Deps](self, row, output)
             try:
-                yield host
+                with frozen() if freeze_gc else nullcontext():
+                    yield host
             finally:
                 host._is_closed = True
 
