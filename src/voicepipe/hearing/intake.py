@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LATE_FRAMES", "WAITING_FRAMES", "Intake"]
 
+PCM: Final = (bytes, bytearray, memoryview)
+
 WAITING_FRAMES: Final = 25
 """How far a reader may fall behind: 0.5 s in frames of 20 ms. Live audio must not lag."""
 
@@ -72,6 +74,8 @@ LONGEST_PIECE_S: Final = 1.0
 
 TOGETHER_S: Final = 0.005
 """Pieces that come within this time came together, as one message of a transport does."""
+
+NEVER_S: Final = -math.inf
 
 EXACT_S: Final = 1e-6
 """Times within this are the same: they are sums of frame lengths."""
@@ -113,11 +117,12 @@ class Intake:
         if echo_path is not None:
             echo_path.begin(rate)
         self._resampler = resampler(source.sample_rate, rate, source.name, "the recogniser")
+        self._is_passed_on = self._resampler is None and echo_path is None and is_deaf is None  # as it comes
         self._bytes_per_s = 2 * rate
         self._frame_bytes = 2 * int(FRAME_S * rate)
         self._rest = b""
         self._held: list[bytes] = []  # audio after a gap, until it is known how much of it has arrived together
-        self._next_s = -math.inf  # time of the next frame's first sample
+        self._next_s = NEVER_S  # time of the next frame's first sample
         self._loop = asyncio.get_running_loop()
         self._came_s = self._loop.time()  # when audio came last
         self._expected_s = self._came_s  # since when more audio has been expected
@@ -154,7 +159,7 @@ class Intake:
         """
         if self._outbox.is_abandoned:
             return  # the recogniser reported that the caller hung up
-        if not isinstance(pcm, (bytes, bytearray, memoryview)):
+        if not isinstance(pcm, PCM):
             found = f"{self._source.name} must give bytes of PCM, not {type(pcm).__name__}"
             raise StageError(found, part=self._source.name)
         if len(pcm) % 2:
@@ -165,18 +170,25 @@ class Intake:
         apart_s = now - self._came_s
         if apart_s > NO_GAP_S and now >= self._speech_ends_s:
             self._gap_s = apart_s
-        if apart_s > TOGETHER_S and self._next_s > -math.inf:
+        if apart_s > TOGETHER_S and self._next_s > NEVER_S:
             self._intervals_s.append(apart_s)
         self._came_s = self._expected_s = now
-        is_missing = now - (len(self._rest) + len(pcm)) / self._bytes_per_s - self._next_s > CLOCK_SLIP_S
-        if is_missing or self._held or self._is_silent:
+        late_s = now - (len(self._rest) + len(pcm)) / self._bytes_per_s - self._next_s
+        if late_s > CLOCK_SLIP_S or self._held or self._is_silent:
             # One step of the loop later all that was late has come, and can be given the time when it was spoken.
             self._held.append(pcm)
             self._news.set()
+            return
+        is_frame = len(pcm) == self._frame_bytes and not self._rest and self._is_passed_on
+        if is_frame and late_s >= -CLOCK_SLIP_S and not self._outbox.queued and not self._source.dropped_s:
+            # The usual case, 50 times a second in each call: the next frame, for a reader that waits for it.
+            self._reader.has_read(now)
+            self._send_frame(pcm)
+            self._end_s = self._next_s
         else:
             self._take(pcm, now)
-            if self._gap_s is not None:
-                self._news.set()
+        if self._gap_s is not None:
+            self._news.set()
 
     async def _hang_up(self) -> None:
         """Send what is left, of late audio, of the last frame and in the resampler; speech ends here."""
@@ -194,11 +206,8 @@ class Intake:
         arrived_s = now - len(pcm) / self._bytes_per_s
         if abs(arrived_s - self._next_s) > CLOCK_SLIP_S:
             self._next_s = arrived_s
-        if len(pcm) == self._frame_bytes:
-            frames, self._rest = [pcm], b""
-        else:
-            frames = frames_of(pcm, self._rate)
-            self._rest = frames.pop() if frames and len(frames[-1]) < self._frame_bytes else b""
+        frames = frames_of(pcm, self._rate)
+        self._rest = frames.pop() if frames and len(frames[-1]) < self._frame_bytes else b""
         self._send(frames, now)
         self._end_s = self._next_s + len(self._rest) / self._bytes_per_s
 
@@ -221,13 +230,16 @@ class Intake:
             self._outbox.receive_nowait()
             self._dropped_frames += 1
         for pcm in frames:
-            frame = AudioFrame(pcm=pcm, sample_rate=self._rate, start_s=self._next_s)
-            self._next_s += len(pcm) / self._bytes_per_s
-            self._outbox.send_latest(frame)
-            if self._detecting is not None and self._detecting.feed(frame):
-                self._news.set()
-        self._reader.waiting = self._outbox.queued
+            self._send_frame(pcm)
+        self._reader.left(self._outbox.queued)
         self._report_dropped()
+
+    def _send_frame(self, pcm: bytes) -> None:
+        frame = AudioFrame(pcm=pcm, sample_rate=self._rate, start_s=self._next_s)
+        self._next_s += len(pcm) / self._bytes_per_s
+        self._outbox.send_latest(frame)
+        if self._detecting is not None and self._detecting.feed(frame):
+            self._news.set()
 
     def _send_rest(self) -> None:
         rest = self._rest + (self._resampler.flush() if self._resampler is not None else b"")
@@ -339,7 +351,7 @@ class Intake:
             self._is_silent = True
             self._session.emit(AudioStopped(at_s=self._end_s))
             self._send_rest()
-        if self._next_s == -math.inf or now >= self._end_s + SILENT_FOR_S:  # what was said, if anything, is over
+        if self._next_s == NEVER_S or now >= self._end_s + SILENT_FOR_S:  # what was said, if anything, is over
             self._silence_due_s = math.inf
         else:
             self._silence_due_s = now + SILENCE_STEP_S
@@ -361,18 +373,23 @@ class _ReaderLag:
     """
 
     def __init__(self) -> None:
-        self.waiting = 0  # how many frames waited after the last ones came
         self._behind = 0.0
-        self._since_s = -math.inf
+        self._waiting = 0
+        self._since_s = NEVER_S
 
     def excess(self, waiting: int, now: float) -> int:
         """Return how many frames are to be dropped when so many wait."""
-        if not waiting:  # the reader has read all of them
-            self._behind, self._since_s = 0.0, now
-            return 0
-        was_read = self.waiting - waiting
+        was_read = self._waiting - waiting
         behind = max(0.0, self._behind + (now - self._since_s) / FRAME_S - was_read)
         self._behind, self._since_s = min(behind, waiting), now
         dropped = max(0, int(self._behind + EXACT_S) - WAITING_FRAMES)
         self._behind -= dropped
         return dropped
+
+    def has_read(self, now: float) -> None:
+        """Take note that nothing waits, and that one frame comes."""
+        self._behind, self._waiting, self._since_s = 0.0, 1, now
+
+    def left(self, waiting: int) -> None:
+        """Take note of how many frames wait now."""
+        self._waiting = waiting

@@ -1,0 +1,278 @@
+# What type checkers read in place of __init__.py, whose table names the same modules: tests/project/test_lazy_root.py
+# compares the two.
+
+from voicepipe import audio
+from voicepipe.audio.devices.device import AudioDevice
+from voicepipe.audio.devices.microphone import MicSource
+from voicepipe.audio.devices.portaudio import devices
+from voicepipe.audio.devices.speaker import Speaker
+from voicepipe.audio.echo_canceller import EchoCanceller
+from voicepipe.audio.output import ClockedOutput, Output, PullOutput
+from voicepipe.audio.remote.paced import PacedOutput, PacingStatistics
+from voicepipe.audio.source import PushSource, Source
+from voicepipe.audio.wav import WavOutput, WavSource, read_wav, write_wav
+from voicepipe.conversation.turn import Turn
+from voicepipe.conversation.turn_state import TurnState
+from voicepipe.core.call_settings import CallSettings
+from voicepipe.core.channel import Channel, ChannelStatistics, Inbox, Outbox
+from voicepipe.core.part import Part
+from voicepipe.core.stage import SessionStage, Stage, stage
+from voicepipe.errors import (
+    AudioDeviceError,
+    AudioDeviceLost,
+    AudioError,
+    AuthenticationError,
+    ConfigurationError,
+    IncompleteReply,
+    LeaseRevoked,
+    MissingExtra,
+    RateLimited,
+    StageError,
+    StructuredOutputError,
+    ToolError,
+    ToolRetry,
+    VendorError,
+    VoicepipeError,
+)
+from voicepipe.events import (
+    CleanupOverran,
+    Event,
+    HedgeStarted,
+    ModelAnswered,
+    ModelUsage,
+    RateLimitNear,
+    ReplyCut,
+    RequestRetried,
+    SentenceStarted,
+    StructuredDone,
+    StructuredFailed,
+    ToolFinished,
+    ToolStarted,
+    TurnCompleted,
+    TurnEmpty,
+    TurnEnded,
+    TurnFailed,
+    TurnInterrupted,
+    TurnStarted,
+    VoiceTooSlow,
+)
+from voicepipe.floor_events import (
+    Backchannel,
+    CallLimit,
+    Idle,
+    Monologue,
+    MonologueCut,
+    Paused,
+    Released,
+    Resumed,
+    Withheld,
+)
+from voicepipe.flow import (
+    AudioFrame,
+    Digit,
+    EarlyTranscript,
+    Hearing,
+    ReplyEnd,
+    ReplyState,
+    Sentence,
+    SpeechEnded,
+    SpeechStarted,
+    TextDelta,
+    ToolCallDelta,
+    Transcript,
+    Word,
+    WordMark,
+)
+from voicepipe.hearing.detector import Detector
+from voicepipe.hearing.stt import Recogniser, STTStage
+from voicepipe.history import AssistantMessage, History, Message, ServiceState, ToolCall, UserMessage
+from voicepipe.listening_events import (
+    AudioDropped,
+    AudioResumed,
+    AudioStopped,
+    DetectorMissing,
+    EchoIgnored,
+    MicrophoneLost,
+    RecogniserLost,
+)
+from voicepipe.model.first_of import FirstOf
+from voicepipe.model.hedge import Hedge
+from voicepipe.model.model import Completion, Model, ReplyPart, Request
+from voicepipe.model.question import structured
+from voicepipe.model.structured_stage import Structured
+from voicepipe.model.tool_router import ToolRouter
+from voicepipe.model.window import Window
+from voicepipe.session.pipeline import Host, Pipeline, run
+from voicepipe.session.saying import Said, Saying
+from voicepipe.session.session import Session
+from voicepipe.speaking.cached_openers import CachedOpeners
+from voicepipe.speaking.prepared import PreparedAudio
+from voicepipe.speaking.tts_sink import TTSSink
+from voicepipe.text.chunker import SentenceChunker
+from voicepipe.text.sentences import SentenceSplitter
+from voicepipe.timeline import Timeline
+from voicepipe.tools.tool import Tool, ToolContext, tool
+from voicepipe.tools.toolbox import Toolbox
+from voicepipe.turntaking.expectation import Date, Digits, Email, Expectation, Pattern, Phone
+from voicepipe.turntaking.rules import TurnRules
+from voicepipe.vendors.assemblyai.parameters import StreamingParameters
+from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
+from voicepipe.vendors.assemblyai.tts import AssemblyAITTS
+from voicepipe.vendors.detectors.earshot import EarshotDetector
+from voicepipe.vendors.detectors.silero import SileroDetector
+from voicepipe.vendors.detectors.webrtc import WebRTCDetector
+from voicepipe.vendors.espeak.tts import EspeakTTS
+from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
+from voicepipe.vendors.openai.speech import OpenAITTS
+from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser
+from voicepipe.vendors.webrtc.echo_canceller import WebRTCEchoCanceller
+
+__all__ = [
+    "AssemblyAIRecogniser",
+    "AssemblyAITTS",
+    "AssistantMessage",
+    "AudioDevice",
+    "AudioDeviceError",
+    "AudioDeviceLost",
+    "AudioDropped",
+    "AudioError",
+    "AudioFrame",
+    "AudioResumed",
+    "AudioStopped",
+    "AuthenticationError",
+    "Backchannel",
+    "CachedOpeners",
+    "CallLimit",
+    "CallSettings",
+    "Channel",
+    "ChannelStatistics",
+    "CleanupOverran",
+    "ClockedOutput",
+    "Completion",
+    "ConfigurationError",
+    "Date",
+    "Deadlines",
+    "Detector",
+    "DetectorMissing",
+    "Digit",
+    "Digits",
+    "EarlyTranscript",
+    "EarshotDetector",
+    "EchoCanceller",
+    "EchoIgnored",
+    "Email",
+    "EspeakTTS",
+    "Event",
+    "Expectation",
+    "FirstOf",
+    "Hearing",
+    "Hedge",
+    "HedgeStarted",
+    "History",
+    "Host",
+    "Idle",
+    "Inbox",
+    "IncompleteReply",
+    "LLMStreamStage",
+    "LeaseRevoked",
+    "Message",
+    "MicSource",
+    "MicrophoneLost",
+    "MissingExtra",
+    "Model",
+    "ModelAnswered",
+    "ModelUsage",
+    "Monologue",
+    "MonologueCut",
+    "OpenAITTS",
+    "Outbox",
+    "Output",
+    "PacedOutput",
+    "PacingStatistics",
+    "Part",
+    "Pattern",
+    "Paused",
+    "Phone",
+    "Pipeline",
+    "PocketsphinxRecogniser",
+    "PreparedAudio",
+    "PullOutput",
+    "PushSource",
+    "RateLimitNear",
+    "RateLimited",
+    "Recogniser",
+    "RecogniserLost",
+    "Released",
+    "ReplyCut",
+    "ReplyEnd",
+    "ReplyPart",
+    "ReplyState",
+    "Request",
+    "RequestRetried",
+    "Resumed",
+    "STTStage",
+    "Said",
+    "Saying",
+    "Sentence",
+    "SentenceChunker",
+    "SentenceSplitter",
+    "SentenceStarted",
+    "ServiceState",
+    "Session",
+    "SessionStage",
+    "SileroDetector",
+    "Source",
+    "Speaker",
+    "SpeechEnded",
+    "SpeechStarted",
+    "Stage",
+    "StageError",
+    "StreamingParameters",
+    "Structured",
+    "StructuredDone",
+    "StructuredFailed",
+    "StructuredOutputError",
+    "TTSSink",
+    "TextDelta",
+    "Timeline",
+    "Tool",
+    "ToolCall",
+    "ToolCallDelta",
+    "ToolContext",
+    "ToolError",
+    "ToolFinished",
+    "ToolRetry",
+    "ToolRouter",
+    "ToolStarted",
+    "Toolbox",
+    "Transcript",
+    "Turn",
+    "TurnCompleted",
+    "TurnEmpty",
+    "TurnEnded",
+    "TurnFailed",
+    "TurnInterrupted",
+    "TurnRules",
+    "TurnStarted",
+    "TurnState",
+    "UserMessage",
+    "VendorError",
+    "VoiceTooSlow",
+    "VoicepipeError",
+    "WavOutput",
+    "WavSource",
+    "WebRTCDetector",
+    "WebRTCEchoCanceller",
+    "Window",
+    "Withheld",
+    "Word",
+    "WordMark",
+    "audio",
+    "devices",
+    "read_wav",
+    "run",
+    "stage",
+    "structured",
+    "tool",
+    "write_wav",
+]
