@@ -16,7 +16,7 @@ from benchmarks.echo import echo
 from benchmarks.framework import framework
 from benchmarks.interrupt import interrupt
 from benchmarks.latency import TURNS, latency
-from benchmarks.listening import idle, memory
+from benchmarks.listening import idle, memory, opening
 from benchmarks.package import imports, installed, size
 from benchmarks.people import people
 from benchmarks.scale import scale
@@ -36,6 +36,7 @@ BENCHMARKS = {
         people,
         idle,
         memory,
+        opening,
         scale,
         sentences,
         imports,

@@ -1,4 +1,4 @@
-"""The cost of a call while nobody speaks: CPU of open microphones, memory of open sessions."""
+"""The cost of a call while nobody speaks: CPU of open microphones, memory of open sessions, CPU of opening one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.parts import MICROPHONE_FRAME, agent, called
 from benchmarks.server import marked, served
 from voicepipe.audio.pcm import FRAME_S
 
-__all__ = ["idle", "memory"]
+__all__ = ["idle", "memory", "opening"]
 
 CALLS = 50
 ROUNDS = 12
@@ -101,6 +101,22 @@ async def _feed(feeds, seconds: float) -> None:
         for feed in feeds:
             feed(MICROPHONE_FRAME)
         await anyio.sleep_until(began_s + tick * FRAME_S)
+
+
+async def opening() -> list[Figure]:
+    """CPU of opening a session, and of opening and closing one."""
+    opened_ms, both_ms = [], []
+    async with served(first_token_s=0.08, token_s=0.01) as server, agent(server.base_url).open() as host:
+        for _ in range(1 + ROUNDS):
+            gc.collect()
+            began_s = time.process_time()
+            async with called(host, CALLS):
+                opened_ms.append((time.process_time() - began_s) / CALLS * 1e3)
+            both_ms.append((time.process_time() - began_s) / CALLS * 1e3)
+    return [
+        Figure("opening: a session", median(opened_ms[1:]), "ms of CPU"),  # the first round imports and connects
+        Figure("opening: and closing it", median(both_ms[1:]), "ms of CPU"),
+    ]
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
