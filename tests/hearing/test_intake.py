@@ -337,3 +337,12 @@ async def test_silence_does_not_push_out_what_waits() -> None:
     assert len(ear.sounds) == 450
     first_silence_s = next(now for now, start_s, is_loud in ear.frames if now > 2.5 and not is_loud)
     assert first_silence_s >= max(now for now, _ in ear.sounds)
+
+
+async def test_audio_from_before_the_call_needs_no_more_to_be_heard() -> None:
+    """What was pushed while the session opened is heard when it begins, and not only when the next audio comes."""
+    ear, source = Ear(), vp.PushSource(RATE)
+    source.push(sound(0.1))
+    async with row(ear).session(source=source, output=RecordingOutput()):
+        await anyio.sleep(0.01)
+        assert [now for now, _ in ear.sounds] == [0.0] * 5

@@ -144,7 +144,10 @@ class Intake:
         with named(name):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._watch, name=f"voicepipe {name} gaps")
-                await run_abandonably(self._source.pump, self, name=name, report=self._session.emit)
+                if self._source._is_ours:
+                    await self._source.pump(self)
+                else:
+                    await run_abandonably(self._source.pump, self, name=name, report=self._session.emit)
                 tasks.cancel_scope.cancel()
             await self._hang_up()
         self._outbox.close()  # not after an error, which is no hang-up
@@ -294,7 +297,7 @@ class Intake:
 
     @property
     def _has_news(self) -> bool:
-        if self._echo_path is not None and self._echo_path.has_failed:
+        if self._held or self._gap_s is not None or (self._echo_path is not None and self._echo_path.has_failed):
             return True
         return self._detecting is not None and self._detecting.has_news
 
