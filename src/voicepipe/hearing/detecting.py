@@ -7,7 +7,7 @@ Rule 3: `feed` never raises: it runs inside of the application's `push`. `check`
 
 from __future__ import annotations
 
-from collections import deque
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from voicepipe.audio.pcm import FRAME_S
@@ -47,12 +47,12 @@ class Detecting:
         self._resampler = resampler(rate, detector.sample_rate, "the recogniser's audio", detector.name)
         self._detection = SpeechDetection(detector.start_threshold, detector.end_threshold, detector.hang_over_s)
         self._block_bytes = 2 * int(FRAME_S * detector.sample_rate)
-        self._zeros = bytes(self._block_bytes)
+        self._zeros = _silence(self._block_bytes)
         self._rest = b""
         self._fed_samples = self._came_samples = 0  # into the resampler, and out of it
         self._silent_frames = 0
         self._is_resting = False  # nothing is looked at until there is sound
-        self._found: deque[SpeechStarted | SpeechEnded] = deque()
+        self._found: list[SpeechStarted | SpeechEnded] = []
         self._failure: Exception | None = None
 
     @property
@@ -81,8 +81,7 @@ class Detecting:
 
     def take(self) -> list[SpeechStarted | SpeechEnded]:
         """Return what was found since the last time."""
-        found = list(self._found)
-        self._found.clear()
+        found, self._found = self._found, []
         return found
 
     def check(self) -> None:
@@ -124,6 +123,12 @@ class Detecting:
             self._found.append(found)
         is_quiet = self._silent_frames > HEARD_FRAMES and not self._detection.is_speech
         self._is_resting = is_quiet and self._resampler is None and not self._rest
+
+
+@cache
+def _silence(size: int) -> bytes:
+    """Return a frame of silence, which all calls share."""
+    return bytes(size)
 
 
 def is_silent(pcm: bytes) -> bool:
