@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LATE_FRAMES", "WAITING_FRAMES", "Intake"]
 
-PCM: Final = (bytes, bytearray, memoryview)
-
 WAITING_FRAMES: Final = 25
 """How far a reader may fall behind: 0.5 s in frames of 20 ms. Live audio must not lag."""
 
@@ -162,9 +160,8 @@ class Intake:
         """
         if self._outbox.is_abandoned:
             return  # the recogniser reported that the caller hung up
-        if not isinstance(pcm, PCM):
-            found = f"{self._source.name} must give bytes of PCM, not {type(pcm).__name__}"
-            raise StageError(found, part=self._source.name)
+        if not isinstance(pcm, bytes):
+            pcm = self._copied(pcm)
         if len(pcm) % 2:
             raise AudioError(f"{self._source.name} must give whole 16-bit samples, not {len(pcm)} bytes")
         now = self._loop.time()
@@ -192,6 +189,13 @@ class Intake:
             self._take(pcm, now)
         if self._gap_s is not None:
             self._news.set()
+
+    def _copied(self, pcm: object) -> bytes:
+        """Return audio that the source may overwrite."""
+        if isinstance(pcm, (bytearray, memoryview)):
+            return bytes(pcm)
+        found = f"{self._source.name} must give bytes of PCM, not {type(pcm).__name__}"
+        raise StageError(found, part=self._source.name)
 
     async def _hang_up(self) -> None:
         """Send what is left, of late audio, of the last frame and in the resampler; speech ends here."""
