@@ -74,7 +74,6 @@ TOGETHER_S: Final = 0.005
 """Pieces that come within this time came together, as one message of a transport does."""
 
 NEVER_S: Final = -math.inf
-
 EXACT_S: Final = 1e-6
 """Times within this are the same: they are sums of frame lengths."""
 
@@ -122,8 +121,7 @@ class Intake:
         self._held: list[bytes] = []  # audio after a gap, until it is known how much of it has arrived together
         self._next_s = NEVER_S  # time of the next frame's first sample
         self._loop = asyncio.get_running_loop()
-        self._came_s = self._loop.time()  # when audio came last
-        self._expected_s = self._came_s  # since when more audio has been expected
+        self._came_s = self._expected_s = self._loop.time()  # when audio came last; since when more is expected
         self._intervals_s: deque[float] = deque(maxlen=4)  # between the newest arrivals
         self._end_s = self._came_s  # where the audio ended
         self._is_silent = False  # the recogniser is being given silence
@@ -192,10 +190,10 @@ class Intake:
 
     def _copied(self, pcm: object) -> bytes:
         """Return audio that the source may overwrite."""
-        if isinstance(pcm, (bytearray, memoryview)):
-            return bytes(pcm)
-        found = f"{self._source.name} must give bytes of PCM, not {type(pcm).__name__}"
-        raise StageError(found, part=self._source.name)
+        if not isinstance(pcm, (bytearray, memoryview)):
+            found = f"{self._source.name} must give bytes of PCM, not {type(pcm).__name__}"
+            raise StageError(found, part=self._source.name)
+        return bytes(pcm)
 
     async def _hang_up(self) -> None:
         """Send what is left, of late audio, of the last frame and in the resampler; speech ends here."""
