@@ -17,12 +17,13 @@ from benchmarks.framework import framework
 from benchmarks.imports import imports
 from benchmarks.interrupt import interrupt
 from benchmarks.latency import TURNS, latency
-from benchmarks.listening import idle, memory
+from benchmarks.listening import idle, memory, opening
 from benchmarks.package import installed, size
 from benchmarks.people import people
 from benchmarks.scale import scale
 from benchmarks.sentences import sentences
 from benchmarks.tools import tools
+from benchmarks.turn_profile import profile
 
 BENCHMARKS = {
     run.__name__: run
@@ -31,12 +32,14 @@ BENCHMARKS = {
         latency,
         tools,
         added,
+        profile,
         interrupt,
         detectors,
         echo,
         people,
         idle,
         memory,
+        opening,
         scale,
         sentences,
         imports,

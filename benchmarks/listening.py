@@ -1,50 +1,125 @@
-"""The cost of a call while nobody speaks: CPU of open microphones, memory of open sessions."""
+"""The cost of a call while nobody speaks: CPU of open microphones, memory of open sessions, CPU of opening one."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from statistics import median, quantiles
 
 import anyio
 
+import voicepipe as vp
 from benchmarks._figures import Figure
 from benchmarks.added import minimal_calls
 from benchmarks.parts import MICROPHONE_FRAME, agent, called
 from benchmarks.server import marked, served
+from voicepipe.audio.pcm import FRAME_S
 
-__all__ = ["idle", "memory"]
+__all__ = ["idle", "memory", "opening"]
 
 CALLS = 50
-MEASURED_S = 8.0
+ROUNDS = 12
+WARM_UP_S = 0.3
+MEASURED_S = 1.0
+
+
+# --- CPU --------------------------------------------------------------------------------------------------------------
 
 
 async def idle() -> list[Figure]:
-    """CPU of 50 open, silent microphones, in percent of a core; both values include feeding them."""
+    """CPU of 50 open, silent microphones, in percent of a core.
+
+    In each round every side opens its calls, is fed for a second in real time, and closes them. The ratios are those of
+    two sides in the same round, because a processor that others use changes its speed from second to second.
+    """
     async with served(first_token_s=0.08, token_s=0.01) as server:
-        async with minimal_calls(server.base_url, CALLS) as calls:
-            minimal = await _cpu_share([lambda call=call: call.agent.hear(MICROPHONE_FRAME) for call in calls])
-        async with agent(server.base_url).open() as host, called(host, CALLS) as calls:
-            ours = await _cpu_share([call.hear_frame for call in calls])
-    return [
-        Figure("idle: 50 microphones, minimal loop", minimal, "% of a core"),
-        Figure("idle: 50 microphones, voicepipe", ours, "% of a core", 6),
+        plain = vp.Pipeline(*agent(server.base_url).parts, detector=None)
+        sides = {
+            "feeding them alone": _fed_alone,
+            "minimal loop": partial(_fed_minimal, server.base_url),
+            "voicepipe": partial(_fed, plain),
+            "voicepipe, default detector": partial(_fed, agent(server.base_url)),
+        }
+        shares = {name: [] for name in sides}
+        for number in range(ROUNDS):
+            for name in list(sides)[:: 1 if number % 2 else -1]:
+                async with sides[name]() as feeds:
+                    shares[name].append(await _cpu_share(feeds))
+    fed, minimal, ours, detecting = shares.values()
+    figures = [
+        Figure(f"idle: {CALLS} microphones, {name}", median(found), "% of a core") for name, found in shares.items()
     ]
+    for what, side in (("voicepipe", ours), ("default detector", detecting)):
+        ratios = [one / other for one, other in zip(side, minimal, strict=True)]
+        first, _, third = quantiles(ratios, n=4)
+        figures += [
+            Figure(f"idle: {what} / minimal loop", median(ratios), "x", 1.25 if side is ours else None),
+            Figure(f"idle: {what} / minimal loop, spread (third less first quartile)", third - first, "x"),
+            Figure(
+                f"idle: {what} / minimal loop, both without feeding",
+                median((one - feed) / (other - feed) for one, other, feed in zip(side, minimal, fed, strict=True)),
+                "x",
+            ),
+        ]
+    return figures
+
+
+@asynccontextmanager
+async def _fed_alone():
+    yield [len] * CALLS
+
+
+@asynccontextmanager
+async def _fed_minimal(base_url: str):
+    async with minimal_calls(base_url, CALLS) as calls:
+        yield [call.agent.hear for call in calls]
+
+
+@asynccontextmanager
+async def _fed(pipeline: vp.Pipeline):
+    async with pipeline.open() as host, called(host, CALLS) as calls:
+        yield [call.source.push for call in calls]
 
 
 async def _cpu_share(feeds) -> float:
+    """Feed each microphone every 20 ms, and return the CPU that the process takes, in percent of a core."""
+    gc.collect()  # what opening has left behind
+    await _feed(feeds, WARM_UP_S)
+    before_s = time.process_time()
+    await _feed(feeds, MEASURED_S)
+    return (time.process_time() - before_s) / MEASURED_S * 100
+
+
+async def _feed(feeds, seconds: float) -> None:
     began_s = anyio.current_time()
-    ticks = 0
-    cpu_s = 0.0
-    while anyio.current_time() < began_s + 1.0 + MEASURED_S:
-        if ticks == 50:
-            cpu_s = time.process_time()
+    for tick in range(1, round(seconds / FRAME_S) + 1):
         for feed in feeds:
-            feed()
-        ticks += 1
-        await anyio.sleep_until(began_s + ticks * 0.02)
-    return (time.process_time() - cpu_s) / MEASURED_S * 100
+            feed(MICROPHONE_FRAME)
+        await anyio.sleep_until(began_s + tick * FRAME_S)
+
+
+async def opening() -> list[Figure]:
+    """CPU of opening a session, and of opening and closing one."""
+    opened_ms, both_ms = [], []
+    async with served(first_token_s=0.08, token_s=0.01) as server, agent(server.base_url).open() as host:
+        for _ in range(1 + ROUNDS):
+            gc.collect()
+            began_s = time.process_time()
+            async with called(host, CALLS):
+                opened_ms.append((time.process_time() - began_s) / CALLS * 1e3)
+            both_ms.append((time.process_time() - began_s) / CALLS * 1e3)
+    return [
+        Figure("opening: a session", median(opened_ms[1:]), "ms of CPU"),  # the first round imports and connects
+        Figure("opening: and closing it", median(both_ms[1:]), "ms of CPU"),
+    ]
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
 
 
 async def memory() -> list[Figure]:

@@ -119,10 +119,6 @@ class Call:
             task_status.started()
             await self.session.ended.wait()
 
-    def hear_frame(self) -> None:
-        """Take 20 ms of the caller's audio."""
-        self.source.push(MICROPHONE_FRAME)
-
     async def ask(self, text: str) -> float:
         """Report a final transcript, and return its time."""
         now = anyio.current_time()

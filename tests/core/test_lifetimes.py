@@ -11,7 +11,7 @@ import pytest
 
 from voicepipe import Pipeline, SentenceChunker
 from voicepipe.core.lifetimes import CLOSE_S, opened
-from voicepipe.core.part import Part
+from voicepipe.core.part import Part, at_once
 from voicepipe.errors import StageError, VendorError
 from voicepipe.session.session import Session
 from voicepipe.testing import RecordingOutput, ScriptedModel, ScriptedVoice
@@ -69,6 +69,27 @@ class Broken(Part):
                 await self.fail()
 
 
+class Quick(Slow):
+    """Is ready at once, and records how many tasks there are while it opens."""
+
+    @at_once
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        self.log.append((len(asyncio.all_tasks()), f"{self.called} opened"))
+        yield
+        self.log.append((len(asyncio.all_tasks()), f"{self.called} closed"))
+
+
+class QuickThenSlow(Quick):
+    """Overrides it with what takes time."""
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        await anyio.sleep(1.0)
+        async with super().open():
+            yield
+
+
 class Around(Slow):
     """Holds another part, or several."""
 
@@ -107,6 +128,46 @@ async def test_what_a_part_holds_is_opened_first() -> None:
     log: Log = []
     async with opened([Around(log, "stage", Slow(log, "recogniser", opens_s=1.0))]):
         assert log == [(1.0, "recogniser opened"), (2.0, "stage opened")]
+
+
+async def test_what_is_ready_at_once_needs_no_task() -> None:
+    """It is entered by the task that opens it, in the order of the parts, and left in the reverse order."""
+    log: Log = []
+    before = len(asyncio.all_tasks())
+    async with opened([Quick(log, "one"), Quick(log, "two")]):
+        assert log == [(before, "one opened"), (before, "two opened")]
+    assert log[2:] == [(before, "two closed"), (before, "one closed")]
+
+
+async def test_what_overrides_it_may_take_time() -> None:
+    """The mark belongs to the method, so a subclass with a handshake of its own is opened like any other part."""
+    log: Log = []
+    async with opened([QuickThenSlow(log, "one"), QuickThenSlow(log, "two")]):
+        assert anyio.current_time() == 1.0
+
+
+async def test_what_is_at_once_inside_of_a_slow_part_is_opened_before_it() -> None:
+    """The order of parts inside of parts stays."""
+    log: Log = []
+    async with opened([Around(log, "stage", Quick(log, "detector"))]):
+        assert [what for _, what in log] == ["detector opened", "stage opened"]
+
+
+async def test_what_fails_at_once_carries_the_parts_name() -> None:
+    """An error at once is the error of its part, and what was opened before is closed."""
+
+    class Fails(Part):
+        @at_once
+        @asynccontextmanager
+        async def open(self) -> AsyncGenerator[None]:
+            raise ValueError("no such model")
+            yield
+
+    log: Log = []
+    with pytest.raises(StageError, match=r"^Fails raised ValueError: no such model$"):
+        async with opened([Quick(log, "one"), Fails(), Slow(log, "never")]):
+            pytest.fail("it is not open")
+    assert [what for _, what in log] == ["one opened", "one closed"]
 
 
 @pytest.mark.parametrize("when", ["opening", "open", "closing"])

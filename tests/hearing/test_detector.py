@@ -214,6 +214,7 @@ async def test_each_call_has_a_detector_of_its_own() -> None:
             source = vp.PushSource(RATE)
             async with host.session(source=source, output=RecordingOutput()):
                 source.push(LOUD * round(seconds * RATE))
+                await anyio.sleep(0.1)
     assert [len(one.lengths) for one in detector.made] == [5, 10]
     assert len(set(map(id, [detector, *detector.made]))) == 3
 

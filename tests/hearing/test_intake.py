@@ -337,3 +337,34 @@ async def test_silence_does_not_push_out_what_waits() -> None:
     assert len(ear.sounds) == 450
     first_silence_s = next(now for now, start_s, is_loud in ear.frames if now > 2.5 and not is_loud)
     assert first_silence_s >= max(now for now, _ in ear.sounds)
+
+
+async def test_audio_from_before_the_call_needs_no_more_to_be_heard() -> None:
+    """What was pushed while the session opened is heard when it begins, and not only when the next audio comes."""
+    ear, source = Ear(), vp.PushSource(RATE)
+    source.push(sound(0.1))
+    async with row(ear).session(source=source, output=RecordingOutput()):
+        await anyio.sleep(0.01)
+        assert [now for now, _ in ear.sounds] == [0.0] * 5
+
+
+async def test_a_buffer_that_the_source_uses_again_is_copied() -> None:
+    """Frames are bytes, and stay as they were when the source overwrites the buffer that it has given."""
+
+    class Kinds(vp.Recogniser):
+        frames: list[bytes] = []  # noqa: RUF012 - of all copies
+
+        async def recognise(self, inbox: vp.Inbox[vp.AudioFrame], outbox: vp.Outbox[vp.Hearing], session: Any) -> None:
+            async for frame in inbox:
+                self.frames.append(frame.pcm)
+
+    source, buffer = vp.PushSource(RATE), bytearray(sound(0.02))
+    async with row(Kinds()).session(source=source, output=RecordingOutput()):
+        for tick in range(1, 4):
+            await anyio.sleep_until(tick * 0.02)
+            buffer[:] = sound(0.02)
+            source.push(buffer)  # type: ignore[arg-type]  # a bytearray will do, as transports have it
+            buffer[:] = bytes(len(buffer))
+        await anyio.sleep(0.01)
+    assert Kinds.frames == [sound(0.02)] * 3
+    assert all(type(pcm) is bytes for pcm in Kinds.frames)

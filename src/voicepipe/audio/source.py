@@ -119,11 +119,11 @@ class PushSource(Source):
             self._home.call(self._hang_up)
 
     def _take_in(self, pcm: bytes) -> None:
+        if self._deliver is not None:
+            self._deliver(pcm)
+            return
         self._waiting.append(pcm)
         self._waiting_bytes += len(pcm)
-        if self._deliver is not None:
-            self._deliver_waiting(self._deliver)
-            return
         while self._waiting_bytes > PUSHED_S * self.sample_rate * 2 and len(self._waiting) > 1:
             self.dropped_s += len(self._take()) / 2 / self.sample_rate
         self._news.set()
@@ -135,7 +135,8 @@ class PushSource(Source):
     async def pump(self, deliver: Callable[[bytes], None]) -> None:
         """Deliver audio as soon as it is pushed, within `push` itself. See `Source.pump`."""
         self._home = Home()
-        self._deliver_waiting(deliver)
+        while self._waiting:
+            deliver(self._take())
         self._deliver = deliver
         try:
             while not self._is_ended:
@@ -143,10 +144,6 @@ class PushSource(Source):
                 await self._news.wait()
         finally:
             self._deliver = None
-
-    def _deliver_waiting(self, deliver: Callable[[bytes], None]) -> None:
-        while self._waiting:
-            deliver(self._take())
 
     async def frames(self) -> AsyncIterator[bytes]:
         """Yield what is pushed. See `Source.frames`; a session uses `pump`."""

@@ -47,7 +47,7 @@ class Home:
 
     def call(self, function: Callable[[*Ts], object], *args: *Ts) -> None:
         """Call a function in the loop: at once if the caller is there, else soon."""
-        if self.is_here:
+        if threading.get_ident() == self._thread:
             self._context.copy().run(function, *args)
             return
         with suppress(RuntimeError):  # the loop was closed

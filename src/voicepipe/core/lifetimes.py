@@ -1,7 +1,7 @@
 """Holds parts open while something else runs.
 
 Rule 1: each lifetime is entered and left in its own task, so that handshakes run in parallel and a failure carries the
-        name of its part.
+        name of its part. One that is done `at_once` needs no task.
 Rule 2: leaving is shielded and has a time limit: a part can say goodbye to its vendor, but cannot delay the exit.
 """
 
@@ -14,7 +14,7 @@ import anyio
 
 from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.failures import named, single_error
-from voicepipe.core.part import Part
+from voicepipe.core.part import Part, is_at_once
 from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
 
 if TYPE_CHECKING:
@@ -68,6 +68,54 @@ async def _held(
     lifetime: Callable[..., object],
     *arguments: object,
 ) -> AsyncGenerator[None]:
+    quick, slow = list[Part](), list[Part]()
+    for part in parts:
+        (slow if _takes_time(part, lifetime) else quick).append(part)
+    entered: list[AbstractAsyncContextManager[None]] = []
+    with single_error():
+        try:
+            for part in quick:
+                await _enter_at_once(part, lifetime, arguments, entered)
+            if slow:
+                async with _held_by_tasks(slow, on_failure, lifetime, *arguments):
+                    yield
+            else:
+                yield
+        finally:
+            for own in reversed(entered):
+                await own.__aexit__(None, None, None)
+
+
+def _takes_time(part: Part, lifetime: Callable[..., object]) -> bool:
+    """Return whether a part, or one that it holds, has more to do than what is done at once."""
+    method = getattr(part, lifetime.__name__).__func__
+    is_slow = method is not lifetime and not is_at_once(method)
+    return is_slow or any(_takes_time(inner, lifetime) for inner in part._held())
+
+
+async def _enter_at_once(
+    part: Part,
+    lifetime: Callable[..., object],
+    arguments: tuple[object, ...],
+    entered: list[AbstractAsyncContextManager[None]],
+) -> None:
+    for inner in part._held():
+        await _enter_at_once(inner, lifetime, arguments, entered)
+    method = getattr(part, lifetime.__name__)
+    if method.__func__ is not lifetime:
+        own = method(*arguments)
+        with named(part.name):
+            await own.__aenter__()
+        entered.append(own)
+
+
+@asynccontextmanager
+async def _held_by_tasks(
+    parts: Sequence[Part],
+    on_failure: Callable[[VoicepipeError], None] | None,
+    lifetime: Callable[..., object],
+    *arguments: object,
+) -> AsyncGenerator[None]:
     leave, is_entered = anyio.Event(), False
 
     async def hold(part: Part, own: AbstractAsyncContextManager[None], entered: anyio.Event) -> None:
@@ -78,32 +126,31 @@ async def _held(
                 raise
             on_failure(error)
 
-    with single_error():
-        async with anyio.create_task_group() as tasks:
+    async with anyio.create_task_group() as tasks:
 
-            async def enter(part: Part) -> None:
-                for inner in part._held():
-                    await enter(inner)
-                method = getattr(part, lifetime.__name__)
-                if method.__func__ is not lifetime:  # a part that does not override it needs no task
-                    own, entered = method(*arguments), anyio.Event()
-                    if not isinstance(own, AbstractAsyncContextManager):
-                        raise ConfigurationError(f"{part.name}.{lifetime.__name__} must be an @asynccontextmanager")
-                    tasks.start_soon(hold, part, own, entered, name=f"voicepipe {part.name}")
-                    with anyio.move_on_after(READY_S[lifetime.__name__]) as limit:
-                        await entered.wait()
-                    if limit.cancelled_caught:
-                        waited = f"{part.name}.{lifetime.__name__} was not ready after {READY_S[lifetime.__name__]:g} s"
-                        raise StageError(waited, part=part.name)
+        async def enter(part: Part) -> None:
+            for inner in part._held():
+                await enter(inner)
+            method = getattr(part, lifetime.__name__)
+            if method.__func__ is not lifetime:  # a part that does not override it needs no task
+                own, entered = method(*arguments), anyio.Event()
+                if not isinstance(own, AbstractAsyncContextManager):
+                    raise ConfigurationError(f"{part.name}.{lifetime.__name__} must be an @asynccontextmanager")
+                tasks.start_soon(hold, part, own, entered, name=f"voicepipe {part.name}")
+                with anyio.move_on_after(READY_S[lifetime.__name__]) as limit:
+                    await entered.wait()
+                if limit.cancelled_caught:
+                    waited = f"{part.name}.{lifetime.__name__} was not ready after {READY_S[lifetime.__name__]:g} s"
+                    raise StageError(waited, part=part.name)
 
-            try:
-                async with anyio.create_task_group() as entering:
-                    for part in parts:
-                        entering.start_soon(enter, part)
-                is_entered = True
-                yield
-            finally:
-                leave.set()
+        try:
+            async with anyio.create_task_group() as entering:
+                for part in parts:
+                    entering.start_soon(enter, part)
+            is_entered = True
+            yield
+        finally:
+            leave.set()
 
 
 async def _hold(

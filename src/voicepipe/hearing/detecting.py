@@ -7,7 +7,7 @@ Rule 3: `feed` never raises: it runs inside of the application's `push`. `check`
 
 from __future__ import annotations
 
-from collections import deque
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from voicepipe.audio.pcm import FRAME_S
@@ -47,11 +47,12 @@ class Detecting:
         self._resampler = resampler(rate, detector.sample_rate, "the recogniser's audio", detector.name)
         self._detection = SpeechDetection(detector.start_threshold, detector.end_threshold, detector.hang_over_s)
         self._block_bytes = 2 * int(FRAME_S * detector.sample_rate)
-        self._zeros = bytes(self._block_bytes)
+        self._zeros = _silence(self._block_bytes)
         self._rest = b""
         self._fed_samples = self._came_samples = 0  # into the resampler, and out of it
         self._silent_frames = 0
-        self._found: deque[SpeechStarted | SpeechEnded] = deque()
+        self._is_resting = False  # nothing is looked at until there is sound
+        self._found: list[SpeechStarted | SpeechEnded] = []
         self._failure: Exception | None = None
 
     @property
@@ -60,15 +61,17 @@ class Detecting:
         return bool(self._found) or self._failure is not None
 
     def feed(self, frame: AudioFrame) -> bool:
-        """Look at a frame, and return whether there is something for `take` or `check`. Never raises."""
+        """Look at a frame, and return whether that has brought something for `take` or `check`. Never raises."""
+        if self._is_resting and frame.pcm == self._zeros:
+            return False
         if self._failure is None:
             try:
                 if self._resampler is not None or self._rest or len(frame.pcm) != self._block_bytes:
                     self._look_at_blocks(frame)
-                elif self._silent_frames <= HEARD_FRAMES or self._detection.is_speech or not self._is_silent(frame.pcm):
+                elif not (self._is_resting and is_silent(frame.pcm)):
                     self._look(frame.pcm, frame.start_s)
             except Exception as error:  # noqa: BLE001 - `check` raises it where it ends the call
-                self._failure = error
+                self._failure, self._is_resting = error, False
         return self.has_news
 
     def hang_up(self) -> None:
@@ -78,8 +81,7 @@ class Detecting:
 
     def take(self) -> list[SpeechStarted | SpeechEnded]:
         """Return what was found since the last time."""
-        found = list(self._found)
-        self._found.clear()
+        found, self._found = self._found, []
         return found
 
     def check(self) -> None:
@@ -94,6 +96,7 @@ class Detecting:
 
     def _look_at_blocks(self, frame: AudioFrame) -> None:
         """Look at audio whose rate or length is not the detector's."""
+        self._is_resting = False
         pcm = frame.pcm
         held_s = 0.0
         if self._resampler is not None:
@@ -110,17 +113,22 @@ class Detecting:
             block = pcm[offset : offset + self._block_bytes]
             self._look(block, start_s + offset / 2 / self._detector.sample_rate)
 
-    def _is_silent(self, block: bytes) -> bool:
-        return block == self._zeros or is_silent(block)
-
     def _look(self, block: bytes, start_s: float) -> None:
-        self._silent_frames = self._silent_frames + 1 if self._is_silent(block) else 0
+        self._silent_frames = self._silent_frames + 1 if block == self._zeros or is_silent(block) else 0
         probability = 0.0 if self._silent_frames > HEARD_FRAMES else self._detector.speech(block)
         if not 0.0 <= probability <= 1.0:  # NaN is not, either
             name = self._detector.name
             raise StageError(f"{name}.speech must return a probability, 0 to 1, not {probability!r}", part=name)
         if (found := self._detection.feed(start_s, probability)) is not None:
             self._found.append(found)
+        is_quiet = self._silent_frames > HEARD_FRAMES and not self._detection.is_speech
+        self._is_resting = is_quiet and self._resampler is None and not self._rest
+
+
+@cache
+def _silence(size: int) -> bytes:
+    """Return a frame of silence, which all calls share."""
+    return bytes(size)
 
 
 def is_silent(pcm: bytes) -> bool:

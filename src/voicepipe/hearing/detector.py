@@ -10,7 +10,7 @@ from abc import abstractmethod
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from voicepipe.core.part import Part
+from voicepipe.core.part import Part, at_once
 from voicepipe.errors import ConfigurationError
 from voicepipe.listening_events import DetectorMissing
 
@@ -63,6 +63,7 @@ class Detector(Part):
 class MissingDetector(Detector):
     """Stands in where no detector is installed, and reports that once for each call; it is never asked."""
 
+    @at_once
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Report what to install."""

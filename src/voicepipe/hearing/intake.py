@@ -13,7 +13,7 @@ import asyncio
 import math
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -46,6 +46,9 @@ LATE_FRAMES: Final = 500
 SPEECH_ENDS_S: Final = 0.1
 """Without audio for so long, speech counts as ended for interruptions: five frames that did not come."""
 
+NO_GAP_S: Final = 0.05
+"""Pieces that come within this time have no gap between them, which saves a look at what is usual."""
+
 SILENCE_S: Final = 2.0
 """Without audio for so long, the recogniser is given silence, and the application an `AudioStopped`."""
 
@@ -70,6 +73,7 @@ LONGEST_PIECE_S: Final = 1.0
 TOGETHER_S: Final = 0.005
 """Pieces that come within this time came together, as one message of a transport does."""
 
+NEVER_S: Final = -math.inf
 EXACT_S: Final = 1e-6
 """Times within this are the same: they are sums of frame lengths."""
 
@@ -110,11 +114,14 @@ class Intake:
         if echo_path is not None:
             echo_path.begin(rate)
         self._resampler = resampler(source.sample_rate, rate, source.name, "the recogniser")
+        self._is_passed_on = self._resampler is None and echo_path is None and is_deaf is None  # as it comes
+        self._bytes_per_s = 2 * rate
         self._frame_bytes = 2 * int(FRAME_S * rate)
         self._rest = b""
         self._held: list[bytes] = []  # audio after a gap, until it is known how much of it has arrived together
-        self._next_s = -math.inf  # time of the next frame's first sample
-        self._came_s = anyio.current_time()  # when audio came last
+        self._next_s = NEVER_S  # time of the next frame's first sample
+        self._loop = asyncio.get_running_loop()
+        self._came_s = self._expected_s = self._loop.time()  # when audio came last; since when more is expected
         self._intervals_s: deque[float] = deque(maxlen=4)  # between the newest arrivals
         self._end_s = self._came_s  # where the audio ended
         self._is_silent = False  # the recogniser is being given silence
@@ -124,8 +131,6 @@ class Intake:
         self._dropped_frames = 0
         self._reported_s = 0.0
         self._news = anyio.Event()
-        self._expect_more(self._came_s)
-        self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         reports.listen_to(lambda: self.stopped_s, self.look_again)
 
@@ -135,14 +140,17 @@ class Intake:
         with named(name):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._watch, name=f"voicepipe {name} gaps")
-                await run_abandonably(self._source.pump, self, name=name, report=self._session.emit)
+                if self._source._is_ours:
+                    await self._source.pump(self)
+                else:
+                    await run_abandonably(self._source.pump, self, name=name, report=self._session.emit)
                 tasks.cancel_scope.cancel()
             await self._hang_up()
         self._outbox.close()  # not after an error, which is no hang-up
 
     # --- audio comes --------------------------------------------------------------------------------------------------
 
-    def __call__(self, pcm: bytes) -> None:
+    def __call__(self, pcm: object) -> None:
         """Take a piece of audio, of any length. Never waits.
 
         Raises:
@@ -150,33 +158,46 @@ class Intake:
         """
         if self._outbox.is_abandoned:
             return  # the recogniser reported that the caller hung up
-        if not isinstance(cast("object", pcm), (bytes, bytearray, memoryview)):
-            found = f"{self._source.name} must give bytes of PCM, not {type(pcm).__name__}"
-            raise StageError(found, part=self._source.name)
+        if not isinstance(pcm, bytes):
+            pcm = self._copied(pcm)
         if len(pcm) % 2:
             raise AudioError(f"{self._source.name} must give whole 16-bit samples, not {len(pcm)} bytes")
-        now = anyio.current_time()
+        now = self._loop.time()
         if self._resampler is not None:
             pcm = self._resampler.feed(pcm)
-        if now >= self._speech_ends_s:
-            self._gap_s = now - self._came_s
-        if now - self._came_s > TOGETHER_S and self._next_s > -math.inf:
-            self._intervals_s.append(now - self._came_s)
-        self._came_s = now
-        self._expect_more(now)
-        is_missing = now - self._seconds(len(self._rest) + len(pcm)) - self._next_s > CLOCK_SLIP_S
-        if self._held or self._is_silent or is_missing:
+        apart_s = now - self._came_s
+        if apart_s > NO_GAP_S and now >= self._speech_ends_s:
+            self._gap_s = apart_s
+        if apart_s > TOGETHER_S and self._next_s > NEVER_S:
+            self._intervals_s.append(apart_s)
+        self._came_s = self._expected_s = now
+        late_s = now - (len(self._rest) + len(pcm)) / self._bytes_per_s - self._next_s
+        if late_s > CLOCK_SLIP_S or self._held or self._is_silent:
             # One step of the loop later all that was late has come, and can be given the time when it was spoken.
             self._held.append(pcm)
             self._news.set()
+            return
+        is_frame = len(pcm) == self._frame_bytes and not self._rest and self._is_passed_on
+        if is_frame and late_s >= -CLOCK_SLIP_S and not self._outbox.queued and not self._source.dropped_s:
+            # The usual case, 50 times a second in each call: the next frame, for a reader that waits for it.
+            self._reader.has_read(now)
+            self._send_frame(pcm)
+            self._end_s = self._next_s
         else:
             self._take(pcm, now)
-            if self._gap_s is not None:
-                self._news.set()
+        if self._gap_s is not None:
+            self._news.set()
+
+    def _copied(self, pcm: object) -> bytes:
+        """Return audio that the source may overwrite."""
+        if not isinstance(pcm, (bytearray, memoryview)):
+            found = f"{self._source.name} must give bytes of PCM, not {type(pcm).__name__}"
+            raise StageError(found, part=self._source.name)
+        return bytes(pcm)
 
     async def _hang_up(self) -> None:
         """Send what is left, of late audio, of the last frame and in the resampler; speech ends here."""
-        self._release(anyio.current_time())
+        self._release(self._loop.time())
         if self._outbox.is_abandoned:
             return
         self._send_rest()
@@ -187,13 +208,13 @@ class Intake:
 
     def _take(self, pcm: bytes, now: float) -> None:
         pcm = self._rest + pcm
-        arrived_s = now - self._seconds(len(pcm))
+        arrived_s = now - len(pcm) / self._bytes_per_s
         if abs(arrived_s - self._next_s) > CLOCK_SLIP_S:
             self._next_s = arrived_s
         frames = frames_of(pcm, self._rate)
         self._rest = frames.pop() if frames and len(frames[-1]) < self._frame_bytes else b""
         self._send(frames, now)
-        self._end_s = self._next_s + self._seconds(len(self._rest))
+        self._end_s = self._next_s + len(self._rest) / self._bytes_per_s
 
     def _release(self, now: float) -> None:
         """Send the audio that was held after a gap."""
@@ -214,18 +235,21 @@ class Intake:
             self._outbox.receive_nowait()
             self._dropped_frames += 1
         for pcm in frames:
-            frame = AudioFrame(pcm=pcm, sample_rate=self._rate, start_s=self._next_s)
-            self._outbox.send_latest(frame)
-            if self._detecting is not None and self._detecting.feed(frame):
-                self._news.set()
-            self._next_s += self._seconds(len(pcm))
+            self._send_frame(pcm)
         self._reader.left(self._outbox.queued)
         self._report_dropped()
+
+    def _send_frame(self, pcm: bytes) -> None:
+        frame = AudioFrame(pcm=pcm, sample_rate=self._rate, start_s=self._next_s)
+        self._next_s += len(pcm) / self._bytes_per_s
+        self._outbox.send_latest(frame)
+        if self._detecting is not None and self._detecting.feed(frame):
+            self._news.set()
 
     def _send_rest(self) -> None:
         rest = self._rest + (self._resampler.flush() if self._resampler is not None else b"")
         self._rest = b""
-        self._send(frames_of(rest, self._rate), anyio.current_time())
+        self._send(frames_of(rest, self._rate), self._loop.time())
 
     def _report_dropped(self) -> None:
         dropped_s = self._source.dropped_s + (self._dropped_frames + self._outbox.dropped) * FRAME_S
@@ -233,21 +257,22 @@ class Intake:
             self._session.emit(AudioDropped(seconds=dropped_s - self._reported_s))
             self._reported_s = dropped_s
 
-    def _seconds(self, size: int) -> float:
-        return size / 2 / self._rate
-
     # --- audio stops --------------------------------------------------------------------------------------------------
 
     @property
     def stopped_s(self) -> float | None:
         """Where the audio ended, if speech counts as ended because none has come since."""
-        return self._end_s if anyio.current_time() >= self._speech_ends_s else None
+        return self._end_s if self._loop.time() >= self._speech_ends_s else None
 
-    def _expect_more(self, now: float) -> None:
-        """From now on more audio is expected. A source that gives a second at a time does not stop between two."""
+    @property
+    def _speech_ends_s(self) -> float:
+        # A source that gives a second at a time does not stop between two.
         usual_s = min(self._intervals_s) if len(self._intervals_s) > 1 else 0.0
-        patience_s = SPEECH_ENDS_S + max(0.0, min(usual_s, LONGEST_PIECE_S) - FRAME_S)
-        self._speech_ends_s, self._silence_begins_s = now + patience_s - EXACT_S, now + SILENCE_S - EXACT_S
+        return self._expected_s + SPEECH_ENDS_S + max(0.0, min(usual_s, LONGEST_PIECE_S) - FRAME_S) - EXACT_S
+
+    @property
+    def _silence_begins_s(self) -> float:
+        return self._expected_s + SILENCE_S - EXACT_S
 
     def look_again(self) -> None:
         """Speech has begun: notice soon when the audio stops."""
@@ -262,7 +287,7 @@ class Intake:
                     self._news.set()
                 self._set_timer()
                 await self._news.wait()
-                await self._look(anyio.current_time())
+                await self._look(self._loop.time())
                 if self._echo_path is not None:
                     self._echo_path.check()
                 if self._detecting is not None:
@@ -274,7 +299,7 @@ class Intake:
 
     @property
     def _has_news(self) -> bool:
-        if self._echo_path is not None and self._echo_path.has_failed:
+        if self._held or self._gap_s is not None or (self._echo_path is not None and self._echo_path.has_failed):
             return True
         return self._detecting is not None and self._detecting.has_news
 
@@ -290,9 +315,9 @@ class Intake:
             self._timer = None
 
     def _on_timer(self, due_s: float) -> None:
-        now = anyio.current_time()
+        now = self._loop.time()
         if now - due_s > STOOD_STILL_S:
-            self._expect_more(now)
+            self._expected_s = now
         if now < self._due_s:
             self._set_timer()
         else:
@@ -331,7 +356,7 @@ class Intake:
             self._is_silent = True
             self._session.emit(AudioStopped(at_s=self._end_s))
             self._send_rest()
-        if self._next_s == -math.inf or now >= self._end_s + SILENT_FOR_S:  # what was said, if anything, is over
+        if self._next_s == NEVER_S or now >= self._end_s + SILENT_FOR_S:  # what was said, if anything, is over
             self._silence_due_s = math.inf
         else:
             self._silence_due_s = now + SILENCE_STEP_S
@@ -341,7 +366,7 @@ class Intake:
         # Silence must not push audio out of the queue: a reader that is still busy with it gets the silence later.
         if self._outbox.queued <= WAITING_FRAMES:
             self._next_s = max(self._next_s, now - SILENCE_S)  # it has waited for the reader
-            count = int((now - self._next_s + EXACT_S) / self._seconds(self._frame_bytes))
+            count = int((now - self._next_s + EXACT_S) / (self._frame_bytes / self._bytes_per_s))
             self._send([bytes(self._frame_bytes)] * count, now)
 
 
@@ -355,7 +380,7 @@ class _ReaderLag:
     def __init__(self) -> None:
         self._behind = 0.0
         self._waiting = 0
-        self._since_s = -math.inf
+        self._since_s = NEVER_S
 
     def excess(self, waiting: int, now: float) -> int:
         """Return how many frames are to be dropped when so many wait."""
@@ -365,6 +390,10 @@ class _ReaderLag:
         dropped = max(0, int(self._behind + EXACT_S) - WAITING_FRAMES)
         self._behind -= dropped
         return dropped
+
+    def has_read(self, now: float) -> None:
+        """Take note that nothing waits, and that one frame comes."""
+        self._behind, self._waiting, self._since_s = 0.0, 1, now
 
     def left(self, waiting: int) -> None:
         """Take note of how many frames wait now."""

@@ -8,7 +8,6 @@ Rule 3: a click starts nothing: speech has started once three of five frames are
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import Final
 
 from voicepipe.audio.pcm import FRAME_S
@@ -40,7 +39,7 @@ class SpeechDetection:
         self._start_threshold = start_threshold
         self._end_threshold = end_threshold
         self._hang_over_s = hang_over_s
-        self._onsets: deque[float] = deque()  # when the newest frames of speech began, while nobody is known to speak
+        self._onsets: list[float] = []  # when the newest frames of speech began, while nobody is known to speak
         self._started_s: float | None = None
         self._spoke_until_s = -math.inf
 
@@ -62,7 +61,7 @@ class SpeechDetection:
         onsets = self._onsets
         onsets.append(start_s)
         while onsets[0] < start_s - (START_AMONG - 1) * FRAME_S - EXACT_S:
-            onsets.popleft()
+            del onsets[0]
         if len(onsets) < START_FRAMES:
             return None
         self._started_s, self._spoke_until_s = onsets[0], start_s + FRAME_S

@@ -16,6 +16,7 @@ import anyio
 
 from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.failures import named
+from voicepipe.core.part import at_once
 from voicepipe.core.stage import Stage
 from voicepipe.errors import ConfigurationError, IncompleteReply, StageError, VoicepipeError
 from voicepipe.flow import TextDelta, Transcript
@@ -100,6 +101,7 @@ class ToolRouter(Stage[Transcript, TextDelta]):
         twin.tools = Toolset(twin._given)
         return twin
 
+    @at_once
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Keep what this caller was asked to confirm, which calls are running, and the ids of all calls so far."""

@@ -81,7 +81,10 @@ async def listening(
     ) -> None:
         name = stage._fault_name
         with joined(name, inbox, channel):
-            await run_abandonably(stage.run, inbox, outbox, session, name=name, report=session.emit)
+            if all(part._is_ours for part in (stage, *stage._held())):
+                await stage.run(inbox, outbox, session)
+            else:
+                await run_abandonably(stage.run, inbox, outbox, session, name=name, report=session.emit)
         at_work.remove(stage)
 
     async with anyio.create_task_group() as tasks:

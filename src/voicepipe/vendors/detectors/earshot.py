@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from voicepipe.core.part import at_once
 from voicepipe.hearing.detector import Detector
 from voicepipe.vendors.detectors.loading import loaded
 
@@ -47,6 +48,7 @@ class EarshotDetector(Detector):
         self._samples = numpy.frombuffer
         yield
 
+    @at_once
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Make the call's own model."""

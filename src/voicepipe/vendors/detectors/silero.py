@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from voicepipe.core.part import at_once
 from voicepipe.errors import ConfigurationError
 from voicepipe.hearing.detector import Detector
 from voicepipe.vendors.detectors.loading import loaded
@@ -81,6 +82,7 @@ class SileroDetector(Detector):
             )
         return model
 
+    @at_once
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Begin with the model's state of silence."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from voicepipe.audio.pcm import FRAME_S
+from voicepipe.core.part import at_once
 from voicepipe.errors import ConfigurationError, MissingExtra
 from voicepipe.hearing.detector import Detector
 from voicepipe.vendors.detectors.loading import loaded
@@ -65,6 +66,7 @@ class WebRTCDetector(Detector):
             raise MissingExtra(self.name, error.package, "local", detail=detail) from error
         yield
 
+    @at_once
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Make the call's own detector."""
