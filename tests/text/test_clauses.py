@@ -282,6 +282,26 @@ def test_every_character_leaves_once_and_in_time(deltas: list[str], first_words:
     assert all(map(is_bounded, out))
 
 
+class Lettered(SentenceSplitter):
+    """Takes the letters of a word one by one, as all other characters."""
+
+    def _take_letters(self, run: str) -> None:
+        for character in run:
+            self._take(character)
+
+
+@given(divided(ANY) | divided(st.text("aB c.,—\"'3\n我กé", max_size=700)), st.booleans(), st.data())
+def test_letters_may_come_in_one_piece(deltas: list[str], first_words: bool, data: st.DataObject) -> None:
+    """Words that go through in one piece are cut at the same places, at the same time, as letter by letter."""
+    whole, lettered = SentenceSplitter(first_words=first_words), Lettered(first_words=first_words)
+    for delta in deltas:
+        assert whole.feed(delta) == lettered.feed(delta)
+        assert repr(whole) == repr(lettered)
+        if data.draw(st.booleans()):
+            assert whole.release() == lettered.release()
+    assert whole.flush() == lettered.flush()
+
+
 @given(divided(SPACED), st.booleans())
 def test_no_cut_is_inside_a_word(deltas: list[str], first_words: bool) -> None:
     """Where a text has white space it is cut there, or after a dash that stands for it."""

@@ -69,11 +69,12 @@ class Window:
         begin: int | None = None
         for at in range(len(messages) - 1, since - 1, -1):
             message = messages[at]
-            count += _count(message)
+            is_users = isinstance(message, UserMessage)
+            count += 1 if is_users else _count(message)
             if self.tokens is not None:
                 tokens += estimated_tokens(message)
             fits = count <= KEPT * count_limit and tokens <= KEPT * token_limit
-            if isinstance(message, UserMessage) and (fits or begin is None):
+            if is_users and (fits or begin is None):
                 begin = at
             if begin is not None and (count > count_limit or tokens > token_limit):
                 return begin

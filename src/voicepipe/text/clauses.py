@@ -88,10 +88,13 @@ class Clauses:
 
     def take_letters(self, run: str) -> bool:
         """Note the next letters, all of ASCII, as `take` would one by one; return False if that has to be done."""
-        if not self._word or self._is_unspaced or self._at + len(run) - self._start >= LONGEST:
+        end = self._at + len(run)
+        if self._is_unspaced or end - self._start >= LONGEST:
             return False
-        self._last = run[-1]
-        self._at += len(run)
+        if not self._word:
+            self._at += 1
+            self._begin_word(run[0], self._last)
+        self._last, self._at = run[-1], end
         self._word = (self._word + run)[:_KEPT]
         self._safe = self._at - 1
         return True
@@ -131,9 +134,12 @@ class Clauses:
         word, self._word = self._word, ""
         if not word:
             return
-        if any(map(str.isalnum, word)):
+        stem = word
+        if word.isalnum():
             self._count += 1
-        stem = word.replace("’", "'").partition("'")[0].partition("-")[0]  # "I'll", "puis-je"
+        else:
+            self._count += any(map(str.isalnum, word))
+            stem = word.replace("’", "'").partition("'")[0].partition("-")[0]  # "I'll", "puis-je"
         if stem in self._words.conjunctions or stem in self._words.joining:
             self._conjunction = self._space
         if self._mark:

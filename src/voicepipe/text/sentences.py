@@ -82,10 +82,15 @@ class SentenceSplitter:
         left = self._left
         if delta[:1] in JOINING or left.cutting.may_show or (len(delta) == 1 and delta.isalpha()):
             left.cutting.take(delta, left.last)
-        for run in _RUNS.findall(delta):
-            self._take(run[0])  # what follows a mark is decided with the first letter of a word
-            if len(run) > 1:
-                self._take_letters(run[1:])
+        for letters, other in _RUNS.findall(delta):
+            if other:
+                self._take(other)
+            elif self._hold is None:
+                self._take_letters(letters)
+            else:
+                self._take(letters[0])  # what follows a mark is decided with the first letter of a word
+                if rest := letters[1:]:
+                    self._take_letters(rest)
         if self._hold is CERTAIN:
             if left.cutting.is_spelled and delta in ".!?*_":
                 self._hold = LIVELY  # a stream that comes letter by letter brings what follows at once
@@ -93,7 +98,7 @@ class SentenceSplitter:
                 self._settle(ends=True)
         if first := self._clauses.first:
             self._cut_inside(first)
-        return self._handed_out()
+        return self._handed_out() if self._out else []
 
     @property
     def may_release(self) -> bool:
@@ -137,12 +142,14 @@ class SentenceSplitter:
             self._cut_inside(count)
 
     def _take_letters(self, run: str) -> None:
-        """Take letters of ASCII that continue a word, as `_take` would one by one."""
+        """Take letters of ASCII, as `_take` would one by one."""
         if self._hold is not None or not self._clauses.take_letters(run):
             for character in run:
                 self._take(character)
             return
         left = self._left
+        if not left.word:
+            self._gap = self._visible
         self._pending += run
         self._visible = len(self._pending)
         self._has_words = self._has_content = True
@@ -334,7 +341,7 @@ def _successor(marker: str) -> str:
     return (str(int(name) + 1) if name.isdigit() else chr(ord(name) + 1)) + marker[len(name) :]
 
 
-_RUNS: Final = re.compile(r"[A-Za-z]+|[^A-Za-z]", re.DOTALL)  # letters go through in one piece, anything else alone
+_RUNS: Final = re.compile(r"([A-Za-z]+)|([^A-Za-z])")  # letters go through in one piece, anything else alone
 _BULLETS: Final = frozenset("-–—•‣⁃◦▪*+#>")
 _ITEM_BULLETS: Final = frozenset("•‣⁃◦▪")  # unlike the others these have no other meaning within a line
 _MARKER: Final = re.compile(r"([0-9]{1,2}|[a-y])[.)]{1,2}")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard
 
 __all__ = ["as_object", "as_objects", "is_object", "is_object_value"]
 
 
 def as_object(value: object) -> dict[str, Any]:
     """Return a JSON object; an empty one for anything else."""
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    found: dict[str, Any] = value if isinstance(value, dict) else {}
+    return found
 
 
 def as_objects(value: object) -> list[dict[str, Any]]:
     """Return the objects of a JSON array; none for anything else."""
-    found: list[Any] = value if isinstance(value, list) else []
+    if not isinstance(value, list):
+        return []
+    found: list[Any] = value
     return [one for one in found if isinstance(one, dict)]
 
 

@@ -147,7 +147,45 @@ def test_what_fell_out_of_the_window_is_forgotten() -> None:
         messages += [UserMessage(f"{number}"), AssistantMessage.said("Yes.")]
         conversation.rendered("", messages)
         assert len(conversation._final) <= 40
+        assert len(conversation._beginning.messages) <= 10
     assert len(messages) == 1000
+
+
+TURNS = st.lists(
+    st.sampled_from(("user", "said", "empty", "open", "pending", "settle", "draft", "forget", "call")), max_size=30
+)
+
+
+@given(TURNS, st.sampled_from((None, Window(messages=6))))
+def test_a_conversation_is_written_as_if_it_were_new(steps: list[str], window: Window | None) -> None:
+    """What was written for earlier requests never changes a request, whatever became of the messages since."""
+    conversation, messages = Conversation(window), list[Message]()
+    for number, step in enumerate(steps):
+        call = ToolCall(call_id=f"{number}", name="look", arguments="{}", result=f"{number}")
+        match step:
+            case "user":
+                messages.append(UserMessage(f"{number}"))
+            case "said" | "empty":
+                messages.append(AssistantMessage.said(f"{number}" if step == "said" else ""))
+            case "open":
+                messages.append(AssistantMessage(f"{number}", heard="h"))
+            case "pending":
+                messages.append(AssistantMessage(calls=[call], is_settled=True))
+            case "call":
+                call.settle("done", f"{number}")
+                messages.append(AssistantMessage(calls=[call], is_settled=True))
+            case "settle":
+                for message in messages:
+                    if isinstance(message, AssistantMessage):
+                        message.is_settled = True
+                        for late in message.calls:
+                            late.settle("done", "late")
+            case "draft":
+                conversation.rendered("", [*messages, UserMessage("a draft"), AssistantMessage("its reply")])
+            case _:
+                del messages[len(messages) // 2 : len(messages) // 2 + 1]
+        written = json.loads(conversation.rendered("You help.", tuple(messages)))
+        assert written == messages_json("You help.", messages[conversation._since :])
 
 
 def test_a_window_stays_where_it_is_while_it_can() -> None:

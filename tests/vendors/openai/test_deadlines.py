@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import voicepipe as vp
 from tests.helpers.questions import ask_raw
 from tests.helpers.raw_server import DONE, END, HEAD, Act, data, delta, text
+from voicepipe.flow import TextDelta, ToolCallDelta
+from voicepipe.vendors.openai.completion import Part, Unspoken
+from voicepipe.vendors.openai.deadlines import Patience
 
 pytestmark = pytest.mark.anyio
 
@@ -84,3 +89,31 @@ async def test_words_that_dribble_in_after_the_first_sentence_are_heard() -> Non
 
     assert isinstance(asked.end, vp.TurnCompleted)
     assert asked.took_s == 15.0
+
+
+PARTS: list[Part] = [
+    *map(TextDelta, ("Hello", " there", ".", " Dr", "!", " \n", "A whole sentence. And", "x" * 90)),
+    *(ToolCallDelta(index=0, arguments=piece) for piece in ("", "{", "}", "y" * 90)),
+    Unspoken(),
+]
+
+
+class Eager(Patience):
+    """Looks for the first sentence with each part."""
+
+    def saw(self, part: Part) -> None:
+        super().saw(part)
+        self._has_sentence()
+
+
+@given(st.lists(st.tuples(st.sampled_from(PARTS), st.floats(0, 3), st.floats(0, 1)), max_size=40))
+def test_the_first_sentence_can_be_looked_for_late(events: list[tuple[Part, float, float]]) -> None:
+    """A wait ends at the same time, for the same reason, if the text is split only once that matters."""
+    late, eager = Patience(vp.Deadlines(), 0.0), Eager(vp.Deadlines(), 0.0)
+    now = 0.0
+    for part, after_s, held_s in events:
+        now += after_s + held_s
+        for patience in (late, eager):
+            patience.saw(part)
+            patience.renew(now, held_s=held_s)
+        assert (late.until, late.waits_for) == (eager.until, eager.waits_for)

@@ -172,9 +172,9 @@ class CallReader:
 
 def number_in(written: object) -> int | None:
     """Return a number, which may be written as text; None for anything else."""
-    if isinstance(written, str) and re.fullmatch(r"[0-9]{1,9}", written):
-        return int(written)
-    return written if type(written) is int else None
+    if type(written) is int:
+        return written
+    return int(written) if isinstance(written, str) and re.fullmatch(r"[0-9]{1,9}", written) else None
 
 
 def _opens_behind(call: _Call, name: str, arguments: str) -> bool:

@@ -15,7 +15,7 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from voicepipe.core.log import log
 from voicepipe.errors import VendorError
@@ -50,6 +50,9 @@ THOUGHT_TYPES: Final = ("thinking", "reasoning")
 
 OTHER_ROLES: Final = ("user", "system", "developer", "tool")
 """Roles other than the model's."""
+
+
+JSON: Final = json.JSONDecoder()
 
 
 class CompletionParser:
@@ -96,22 +99,25 @@ class CompletionParser:
             VendorError: The event reports an error or is not a JSON object, or the reply ends and held nothing but text
                 that is not spoken.
         """
-        if data.strip() == "[DONE]" and not self.has_ended:
-            yield from self._end("")
-        elif self.has_ended:
+        if self.has_ended:
             with suppress(VendorError):  # the reply is whole, whatever else may come
-                yield from usage_in(self._object(data))
+                return usage_in(self._object(data))
+        elif data.strip() == "[DONE]":
+            return self._end("")
         elif name == "error":
             raise self._reported(data)
         elif name == "message" or data.lstrip().startswith(("{", "[")):
-            yield from self._chunk(self._object(data))
+            return self._chunk(self._object(data))
+        return iter(())
 
     def _chunk(self, chunk: dict[str, Any]) -> Iterator[Part]:
         if "usage" in chunk:
             yield from usage_in(chunk)
-        for choice in self._chosen(as_objects(chunk.get("choices"))):
-            delta = as_object(choice.get("delta"))
-            self._has_deltas |= bool(delta)
+        for position, choice in enumerate(as_objects(chunk.get("choices"))):
+            if not self._is_chosen(choice.get("index"), position):
+                continue
+            if delta := as_object(choice.get("delta")):
+                self._has_deltas = True
             # A whole message after deltas repeats them.
             yield from self._part(choice, delta if self._has_deltas else as_object(choice.get("message")))
 
@@ -139,28 +145,27 @@ class CompletionParser:
 
     def _object(self, data: str) -> dict[str, Any]:
         try:
-            chunk = json.loads(data)
+            value: Any = JSON.decode(data)
         except (ValueError, RecursionError):
             raise self._broken("sent something that is not JSON") from None
-        errors = [one for one in (as_objects(chunk) or [as_object(chunk)]) if _is_error(one)]
-        if errors:
-            # The reply's text may stand next to the error; it is not quoted.
-            error = errors[0].get("error")
-            raise self._reported(json.dumps(error) if error and "choices" in errors[0] else data)
-        if not isinstance(chunk, dict):
+        chunk = as_object(value)
+        for one in (chunk,) if chunk else as_objects(value):
+            if _is_error(one):
+                # The reply's text may stand next to the error; it is not quoted.
+                error = one.get("error")
+                raise self._reported(json.dumps(error) if error and "choices" in one else data)
+        if not chunk and value != {}:
             raise self._broken("sent something that is not a JSON object")
-        return cast("dict[str, Any]", chunk)
+        return chunk
 
-    def _chosen(self, choices: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Yield the choices that belong to the reply that came first: of several replies only one is spoken."""
-        for position, choice in enumerate(choices):
-            number = number_in(choice.get("index"))
-            if number is None:
-                number = self._choice if self._choice is not None and position == 0 else position
-            if self._choice is None:
-                self._choice = number
-            if number == self._choice:
-                yield choice
+    def _is_chosen(self, index: object, position: int) -> bool:
+        """Return whether a choice belongs to the reply that came first: of several replies only one is spoken."""
+        number = number_in(index)
+        if number is None:
+            number = self._choice if self._choice is not None and position == 0 else position
+        if self._choice is None:
+            self._choice = number
+        return number == self._choice
 
     def _part(self, choice: dict[str, Any], piece: dict[str, Any]) -> Iterator[Part]:
         reason = finish_reason_in(choice)
@@ -168,32 +173,27 @@ class CompletionParser:
             raise self._reported(json.dumps(error), retryable=failed_reply(reason))
         calls = as_objects(piece.get("tool_calls") or choice.get("tool_calls"))
         if piece.get("role") not in OTHER_ROLES:
-            yield from self._text(piece, calls)
+            if spoken := self._text(piece, calls):
+                yield TextDelta(spoken)
+            elif self._spoken.is_hiding or _has_thoughts(piece):
+                yield Unspoken()
         for call in calls:
             yield from self._calls.feed(call)
-        yield from self._new_state(piece)
-        if reason and not self.has_ended:
-            yield from self._end(reason)
-
-    def _new_state(self, piece: dict[str, Any]) -> Iterator[ReplyState]:
-        """Yield what the service wants back with the message: only one that calls tools is sent back whole."""
         self._has_new_state |= self._state.feed(piece)
+        # Only a message that calls tools is sent back whole.
         if self._has_new_state and self._calls and (state := self._state.state):
             self._has_new_state = False
             yield ReplyState(state)
+        if reason and not self.has_ended:
+            yield from self._end(reason)
 
-    def _text(self, piece: dict[str, Any], calls: list[dict[str, Any]]) -> Iterator[Part]:
-        has_text = False
-        # A refusal is text that the model addresses to the caller.
+    def _text(self, piece: dict[str, Any], calls: list[dict[str, Any]]) -> str:
+        """Return what of a piece is spoken. A refusal is text that the model addresses to the caller."""
+        spoken = ""
         for written in (piece.get("content"), piece.get("refusal")):
-            text = self._characters.joined(_words(written))
-            if not text or (calls and _repeats(text, calls)):
-                continue
-            if spoken := self._spoken.feed(text):
-                has_text = True
-                yield TextDelta(spoken)
-        if not has_text and (self._spoken.is_hiding or _has_thoughts(piece)):
-            yield Unspoken()
+            if written and (text := self._characters.joined(_words(written))) and not _repeats(text, calls):
+                spoken += self._spoken.feed(text)
+        return spoken
 
     def _end(self, reason: str) -> Iterator[ReplyPart]:
         if failed_reply(reason):
@@ -224,7 +224,7 @@ class CompletionParser:
 
 
 def _is_error(chunk: Mapping[str, Any]) -> bool:
-    if chunk.get("error") or "error" in (chunk.get("type"), chunk.get("object")):
+    if chunk.get("error") or chunk.get("type") == "error" or chunk.get("object") == "error":
         return True
     if "choices" in chunk:
         return False
@@ -243,13 +243,15 @@ def _words(written: object) -> str:
 
 def _has_thoughts(piece: Mapping[str, Any]) -> bool:
     """Return whether a delta holds thoughts in a field of their own, or as parts of the content."""
-    if any(piece.get(key) for key in THOUGHT_FIELDS):
+    if any(map(piece.get, THOUGHT_FIELDS)):
         return True
     return any(part.get("type") in THOUGHT_TYPES for part in as_objects(piece.get("content")))
 
 
 def _repeats(text: str, calls: list[dict[str, Any]]) -> bool:
     """Return whether the text of a delta is a call of the same delta, written once more."""
+    if not calls:
+        return False
     bare = text.strip()
     for function in (as_object(call.get("function")) for call in calls):
         name, arguments = function.get("name"), function.get("arguments")

@@ -101,8 +101,8 @@ but not their text ("analysisWe need to...assistantfinalHello."), and the calls 
 
 BARE_WORDS: Final = ("analysis", "functools")
 
-LITERALS: Final = sorted(
-    {*THOUGHTS, *THOUGHTS.values(), *CALLS, *CALLS.values(), *HEADERS, *FOREIGN, *ASIDES}, key=len, reverse=True
+LITERALS: Final = tuple(
+    sorted({*THOUGHTS, *THOUGHTS.values(), *CALLS, *CALLS.values(), *HEADERS, *FOREIGN, *ASIDES}, key=len, reverse=True)
 )
 
 LONGEST: Final = 64
@@ -133,12 +133,16 @@ def tail(text: str, marks: tuple[str, ...] | None = None, *, bare: bool = False)
         marks: The marks that may come; None for all.
         bare: Whether the whole text may be the beginning of a bare word.
     """
-    if bare and any(word.startswith(text) for word in BARE_WORDS):
+    if bare and text in _beginnings(BARE_WORDS):
         return len(text)
+    beginnings = _beginnings(LITERALS if marks is None else marks)
     for at in range(max(0, len(text) - LONGEST), len(text)):
         rest = text[at:]
-        if any(mark.startswith(rest) for mark in (LITERALS if marks is None else marks)):
-            return len(rest)
-        if marks is None and TOKEN_BEGINS.fullmatch(rest):
+        if rest in beginnings or (marks is None and rest[0] == "<" and TOKEN_BEGINS.fullmatch(rest)):
             return len(rest)
     return 0
+
+
+@cache
+def _beginnings(marks: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(mark[:end] for mark in marks for end in range(1, len(mark) + 1))

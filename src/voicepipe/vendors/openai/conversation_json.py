@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from operator import is_
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.history import AssistantMessage, Message, UserMessage, check_calls
@@ -19,6 +20,7 @@ from voicepipe.vendors.openai.strict_order import MessageOrder, folds_system, in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from voicepipe.model.model import Request
     from voicepipe.model.window import Window
@@ -36,11 +38,25 @@ def messages_json(system: str, messages: Iterable[Message]) -> list[dict[str, An
     return rendered
 
 
+class Beginning(NamedTuple):
+    """The first messages of a request, up to one of the assistant's: the same in every later request with them.
+
+    Attributes:
+        messages: The messages, of which none can change.
+        parts: Their JSON texts.
+        call_ids: The ids of their calls.
+    """
+
+    messages: Sequence[Message] = ()
+    parts: Sequence[str] = ()
+    call_ids: AbstractSet[str] = frozenset()
+
+
 class Conversation:
     """The messages of one session as JSON text.
 
-    A message that can no longer change is rendered once, and messages outside the window are forgotten, so the cost of
-    a request depends only on what is new in it.
+    A message that can no longer change is rendered once, and messages outside the window are forgotten. The messages
+    with which the last request began are not even looked at, so the cost of a request depends on what is new in it.
 
     Neighbouring user messages become one. An assistant message of an earlier turn holds only the text that the caller
     heard; without such text and without a tool call it is left out. Exactly one result follows each call.
@@ -61,6 +77,7 @@ class Conversation:
         self._order = order
         self._since = 0
         self._first: Message | None = None
+        self._beginning = Beginning()
         # With the message, so that its id is not used again.
         self._final: dict[int, tuple[Message, str]] = {}
 
@@ -84,22 +101,34 @@ class Conversation:
 
     def rendered(self, system: str, messages: Sequence[Message]) -> str:
         """Return the messages as a JSON array."""
-        parts = [dumped({"role": "system", "content": system})] if system else []
-        said: list[UserMessage] = []
-        call_ids: set[str] = set()
         sent = self._windowed(messages)
-        for message in sent:
+        beginning = self._begun(sent)
+        parts, call_ids = list(beginning.parts), set(beginning.call_ids)
+        said: list[UserMessage] = []
+        may_settle = True
+        for end, message in enumerate(sent[len(beginning.messages) :], len(beginning.messages) + 1):
             if isinstance(message, UserMessage):
                 said.append(message)
-            elif message.calls or message.text.strip():
+                continue
+            may_settle = may_settle and _is_final(message)
+            if message.calls or message.text.strip():
                 check_calls(message.calls, call_ids)
                 parts += self._user(said)
                 said = []
                 parts.append(self._once(message))
+                if may_settle:
+                    self._beginning = Beginning(sent[:end], tuple(parts), frozenset(call_ids))
         parts += self._user(said)
         if len(self._final) > 2 * len(sent) + 16:
             self._forget(sent)
-        return f"[{','.join(parts)}]"
+        return f"[{','.join([dumped({'role': 'system', 'content': system}), *parts] if system else parts)}]"
+
+    def _begun(self, sent: Sequence[Message]) -> Beginning:
+        """Return what is known of the beginning of a request with these messages."""
+        known = self._beginning.messages
+        if len(known) > len(sent) or not all(map(is_, known, sent)):
+            self._beginning = Beginning()  # the window has moved, or the conversation has changed
+        return self._beginning
 
     def _in_strict_order(self, request: Request) -> str:
         # Each message depends on its neighbours, so the whole window is written for each request.

@@ -64,70 +64,85 @@ class Patience:
     Attributes:
         head_s: How long the head of the response may take.
         until: When the wait ends.
-        waits_for: What is late at that time.
     """
 
     def __init__(self, limits: Deadlines, asked_s: float) -> None:
         self.head_s = limits.first_token_s
-        self.waits_for = f"the first token ({limits.first_token_s:g} s)"
         self.until = asked_s + limits.first_token_s
+        self._late, self._late_s = "the first token", limits.first_token_s
         self._limits = limits
-        self._words_due = asked_s + limits.first_sentence_s
-        self._has_sentence = self._has_moved = False
+        self._sentence_due = self._words_due = asked_s + limits.first_sentence_s
+        self._is_sentence = self._has_moved = False
         self._thinks = False
         self._thinks_since: float | None = None
         self._thinking_left_s = limits.thinking_s
-        self._splitter = SentenceSplitter()
+        self._splitter: SentenceSplitter | None = None
+        self._unsplit: list[str] = []
         self._words = self._written = 0
         self._calls: dict[int, str] = {}
 
+    @property
+    def waits_for(self) -> str:
+        """What is late when the wait ends, and how long it may take."""
+        return f"{self._late} ({self._late_s:g} s)"
+
     def saw(self, part: Part) -> None:
         """Take note of a part: the first sentence is there once the caller can hear something, or a tool can run."""
-        if isinstance(part, (Unspoken, TextDelta, ToolCallDelta, ReplyEnd)):
-            self._thinks = isinstance(part, Unspoken)
         if isinstance(part, TextDelta):
-            self._has_moved |= bool(part.text.strip())
+            self._thinks = False
+            words = len(part.text.strip())
+            self._has_moved |= words > 0
+            if not self._is_sentence:
+                self._words += words
+                self._unsplit.append(part.text)
+                self._is_sentence = self._words >= SENTENCE_CHARACTERS
         elif isinstance(part, ToolCallDelta):
+            self._thinks = False
             self._has_moved |= bool(part.name or part.arguments)
-        if self._has_sentence:
-            return
-        match part:
-            case TextDelta(text=text):
-                self._words += len(text.strip())
-                is_there = bool(self._splitter.feed(text)) or self._words >= SENTENCE_CHARACTERS
-            case ToolCallDelta(index=index, arguments=piece):
-                arguments = self._calls[index] = self._calls.get(index, "") + piece
-                self._written += len(piece)
+            if not self._is_sentence:
+                arguments = self._calls[part.index] = self._calls.get(part.index, "") + part.arguments
+                self._written += len(part.arguments)
                 # The words before a call are spoken at once.
-                is_there = self._words > 0 or is_object(arguments) or self._written >= SENTENCE_CHARACTERS
-            case _:
-                is_there = isinstance(part, ReplyEnd)
-        self._has_sentence = is_there
+                self._is_sentence = self._words > 0 or is_object(arguments) or self._written >= SENTENCE_CHARACTERS
+        elif isinstance(part, Unspoken):
+            self._thinks = True
+        elif isinstance(part, ReplyEnd):
+            self._thinks, self._is_sentence = False, True
+
+    def _has_sentence(self) -> bool:
+        """Return whether the first sentence is there. The text is split only when this is asked: hardly a reply is."""
+        if not self._is_sentence and self._unsplit:
+            splitter = self._splitter = self._splitter or SentenceSplitter()
+            self._is_sentence = any(splitter.feed(text) for text in self._unsplit)
+            self._unsplit.clear()
+        return self._is_sentence
 
     def renew(self, now: float, *, held_s: float) -> None:
         """Wait for the next data event; the pipeline took `held_s` to accept the parts of the last one."""
-        self._words_due += held_s
+        limits, free_s = self._limits, held_s
         came_s = now - held_s
         if self._thinks and self._thinks_since is None:
             self._thinks_since = came_s
         elif self._thinks_since is not None and not self._thinks:
             thought_s, self._thinks_since = came_s - self._thinks_since, None
-            self._words_due += thought_s
+            free_s += thought_s
             self._thinking_left_s -= thought_s
-        if self._has_sentence and self._has_moved:
-            self._words_due = now + self._limits.next_words_s
+        self._sentence_due += free_s
+        # As if the first sentence were there. It was not before something moved.
+        self._words_due = now + limits.next_words_s if self._has_moved else self._words_due + free_s
         self._has_moved = False
+        self.until, self._late, self._late_s = now + limits.gap_s, "the next piece", limits.gap_s
         if self._thinks_since is not None:
-            due = self._thinks_since + self._thinking_left_s
-            late = f"the end of its thoughts ({self._limits.thinking_s:g} s)"
-        elif self._has_sentence:
-            due, late = self._words_due, f"the next words ({self._limits.next_words_s:g} s)"
-        else:
-            due, late = self._words_due, f"the first sentence ({self._limits.first_sentence_s:g} s)"
-        if due < now + self._limits.gap_s:
-            self.until, self.waits_for = due, late
-        else:
-            self.until, self.waits_for = now + self._limits.gap_s, f"the next piece ({self._limits.gap_s:g} s)"
+            self._end_by(self._thinks_since + self._thinking_left_s, "the end of its thoughts", limits.thinking_s)
+        elif min(self._sentence_due, self._words_due) < self.until:
+            if self._has_sentence():
+                self._end_by(self._words_due, "the next words", limits.next_words_s)
+            else:
+                self._end_by(self._sentence_due, "the first sentence", limits.first_sentence_s)
+
+    def _end_by(self, due: float, late: str, late_s: float) -> None:
+        if due < self.until:
+            self.until, self._late, self._late_s = due, late, late_s
 
 
 class PatienceForAll(Patience):
@@ -135,7 +150,7 @@ class PatienceForAll(Patience):
 
     def __init__(self, asked_s: float) -> None:
         super().__init__(Deadlines(first_token_s=WHOLE_S, first_sentence_s=WHOLE_S), asked_s)
-        self.waits_for = f"the whole answer ({WHOLE_S:g} s)"
+        self._late = "the whole answer"
 
     def saw(self, part: Part) -> None:
         """Do nothing: one part of the answer is of no use."""

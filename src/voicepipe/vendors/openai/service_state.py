@@ -60,8 +60,8 @@ class StateReader:
         Raises:
             VendorError: There is more than anybody can send back.
         """
-        fields = {name: value for name, value in written.items() if value is not None and name not in self._known}
-        if function := self._of_function(written):
+        fields = _others(written, self._known)
+        if self._known is CALL_FIELDS and (function := _others(as_object(written.get("function")), FUNCTION_FIELDS)):
             fields["function"] = function
         if not fields:
             return False
@@ -71,16 +71,16 @@ class StateReader:
         self._fields = _merged(self._fields, fields)
         return True
 
-    def _of_function(self, written: Mapping[str, Any]) -> dict[str, Any]:
-        if self._known is not CALL_FIELDS:
-            return {}
-        function = as_object(written.get("function"))
-        return {name: value for name, value in function.items() if value is not None and name not in FUNCTION_FIELDS}
-
     @property
     def state(self) -> ServiceState | None:
         """What has come so far; None without anything."""
         return ServiceState(service=self._service, fields=dict(self._fields)) if self._fields else None
+
+
+def _others(written: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    if known.issuperset(written):
+        return {}  # as nearly every piece
+    return {name: value for name, value in written.items() if value is not None and name not in known}
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

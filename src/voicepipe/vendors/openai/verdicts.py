@@ -79,7 +79,7 @@ WORDS: Final = ("message", "detail", "error")
 def finish_reason_in(choice: Mapping[str, Any]) -> str:
     """Return why the model stopped, in the service's word; "" while it goes on."""
     reason = choice.get("finish_reason")
-    return reason if isinstance(reason, str) and reason.strip().lower() not in NO_REASON else ""
+    return reason if reason and isinstance(reason, str) and reason.strip().lower() not in NO_REASON else ""
 
 
 def failed_reply(reason: str) -> bool:
