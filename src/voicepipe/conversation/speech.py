@@ -46,25 +46,27 @@ class Speech:
         self.lease: OutputLease | None = None
         self._sentences: list[_Sentence] = []
         self._unfinished = 0
-        self._all_finished = anyio.Event()
-        self._expected = anyio.Event()
+        self._all_finished: anyio.Event | None = None  # of those that wait for it
+        self._expected: anyio.Event | None = None
 
     def expect(self) -> None:
         """Count a sentence that was given to TTS; `finish` takes it off again."""
-        if not self._unfinished:
-            self._all_finished = anyio.Event()
         self._unfinished += 1
-        self._expected.set()
+        if self._expected is not None:
+            self._expected.set()
 
     async def wait_expected(self) -> None:
         """Wait until TTS is given another sentence."""
         self._expected = anyio.Event()
-        await self._expected.wait()
+        try:
+            await self._expected.wait()
+        finally:
+            self._expected = None
 
     def give_up(self) -> None:
         """Take off the sentences that will not be finished, because something failed."""
         self._unfinished = 0
-        self._all_finished.set()
+        self._wake()
 
     def begin(self, text: str, segment: int) -> None:
         """Start a sentence where the last one ends."""
@@ -89,7 +91,12 @@ class Speech:
         self._sentences[-1].is_whole = True
         self._unfinished -= 1
         if not self._unfinished:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._all_finished is not None:
             self._all_finished.set()
+            self._all_finished = None
 
     @property
     def written_s(self) -> float:
@@ -120,7 +127,9 @@ class Speech:
             AudioError: The output holds audio but plays none.
         """
         while not self.is_silent:
-            await self._all_finished.wait()
+            while self._unfinished:
+                self._all_finished = self._all_finished or anyio.Event()
+                await self._all_finished.wait()
             if self.lease is not None:
                 await self.lease.wait_played()
 

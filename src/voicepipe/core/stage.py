@@ -119,7 +119,7 @@ def flow_of(part: Part) -> tuple[Any, Any]:
     if isinstance(part, _FunctionStage):
         return part._flow
     bound = _class_flow(cast("Any", type(part)))
-    if bound is None or any(isinstance(side, TypeVar) for side in bound):
+    if bound is None:
         raise ConfigurationError(
             f"{part.name} does not say which types it reads and sends; derive it from Stage[In, Out] or "
             f"SessionStage[In, Out] with both types, e.g. class {part.name}(Stage[Sentence, Sentence])"
@@ -129,7 +129,9 @@ def flow_of(part: Part) -> tuple[Any, Any]:
 
 @functools.cache
 def _class_flow(cls: type) -> tuple[Any, Any] | None:
-    return _parameters(cls, {})
+    """Return the types that a class reads and sends; None if it does not name both."""
+    bound = _parameters(cls, {})
+    return None if bound is None or any(isinstance(side, TypeVar) for side in bound) else bound
 
 
 def _parameters(cls: type, bound: dict[Any, Any]) -> tuple[Any, Any] | None:

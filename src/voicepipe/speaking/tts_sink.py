@@ -162,8 +162,11 @@ class TTSSink(Stage[Sentence, Never]):
             try:
                 with named(self.name):
                     with MovingDeadline() as limit:
-                        report = turn.session.emit
-                        await run_abandonably(self._pump, clip, turn, time, limit, name=self.name, report=report)
+                        if self._is_ours:
+                            await self._pump(clip, turn, time, limit)
+                        else:
+                            report = turn.session.emit
+                            await run_abandonably(self._pump, clip, turn, time, limit, name=self.name, report=report)
                     if limit.cancelled_caught:
                         raise self._failed(time.problem())
             except VoicepipeError as error:  # the player raises it once it comes to this clip
