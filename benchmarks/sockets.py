@@ -10,7 +10,6 @@ What a socket costs is found by leaving it out: the part is replaced by a script
 
 from __future__ import annotations
 
-import base64
 import gc
 import itertools
 import json
@@ -18,7 +17,6 @@ import os
 import struct
 import sys
 import time
-import timeit
 from contextlib import asynccontextmanager
 from dataclasses import asdict, astuple, dataclass
 from importlib.util import find_spec
@@ -27,14 +25,13 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import anyio
-from websockets.asyncio.client import connect
 
 import voicepipe as vp
 from benchmarks._figures import Figure, percentile
 from benchmarks.listening import resident_kib
+from benchmarks.messages import message_costs
 from benchmarks.parts import SYSTEM
 from benchmarks.services import (
-    AUDIO_MESSAGE,
     CHARACTER_S,
     CYCLE_S,
     QUESTION,
@@ -45,9 +42,6 @@ from benchmarks.services import (
     services,
 )
 from voicepipe.testing import Says, ScriptedModel
-from voicepipe.testing.simulators._stt_parameters import Parameters
-from voicepipe.testing.simulators._stt_turns import Quirks, Spoken, TurnWriter
-from voicepipe.vendors.assemblyai.stt_messages import MessageReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +60,6 @@ BUSY = 80.0  # percent of its core, above which the services may be what is late
 ALL = ("stt", "model", "tts", "detector")
 CALLS_COMPARED = 40
 ROUNDS = 3
-MESSAGES = 500
 NAMES = {
     "stt": "the recogniser's socket",
     "model": "the model over HTTP",
@@ -77,9 +70,6 @@ NAMES = {
 PIECE_BYTES = 2 * 1_920
 SILENCE = bytes(640)
 SPEECH = struct.pack("<320h", *(6_000 * (1 if at % 80 < 40 else -1) for at in range(320)))  # 200 Hz
-
-HEARD = Parameters(sample_rate=16_000)
-TURN = json.dumps(next(TurnWriter(Quirks()).final(Spoken(QUESTION, 0.0, QUESTION_S).words, HEARD))).encode()
 
 
 class Lateness:
@@ -330,7 +320,7 @@ async def sockets() -> list[Figure]:
             Figure("sockets: time that an agent speaks there", most.speaks_percent, "%"),
         ]
     async with services(_cores()[1]) as at:
-        return [*figures, *await _costs(at, loops), *await _message_costs(at)]
+        return [*figures, *await _costs(at, loops), *await message_costs(at)]
 
 
 async def _costs(at: Services, loops: list[str]) -> list[Figure]:
@@ -352,43 +342,6 @@ async def _costs(at: Services, loops: list[str]) -> list[Figure]:
         *(Figure(f"sockets: of which {NAMES[part]}", share, unit) for part, share in parts.items()),
         Figure("sockets: of which all at once, more than each alone", cost[ALL] - cost[()] - sum(parts.values()), unit),
     ]
-
-
-async def _message_costs(at: Services) -> list[Figure]:
-    """Return the CPU of a message by itself, again and again, so that everything is in the caches."""
-    async with connect(at.mirror_url, compression=None, ping_interval=None) as socket:
-        sent_s = [await _cpu_of_sending(socket) for _ in range(5)]
-        received_s = [await _cpu_of_receiving(socket) for _ in range(5)]
-    audio = json.loads(AUDIO_MESSAGE)["audio"]
-    read = MessageReader().read
-    return [
-        Figure("sockets: a websocket's send, 50 ms of the caller", min(sent_s) * 1e6, "µs"),
-        Figure("sockets: a websocket's recv, 80 ms of the voice", min(received_s) * 1e6, "µs"),
-        Figure("sockets: the JSON of that", _cpu_of(lambda: json.loads(AUDIO_MESSAGE)) * 1e6, "µs"),
-        Figure("sockets: the base64 of that", _cpu_of(lambda: base64.b64decode(audio, validate=True)) * 1e6, "µs"),
-        Figure("sockets: a turn of the recogniser, read and validated", _cpu_of(lambda: read(TURN)) * 1e6, "µs"),
-    ]
-
-
-async def _cpu_of_sending(socket) -> float:
-    began_s = time.process_time()
-    for _ in range(MESSAGES):
-        await socket.send(bytes(1_600))
-    spent_s = time.process_time() - began_s
-    await anyio.sleep(0.1)  # until the other side has read them
-    return spent_s / MESSAGES
-
-
-async def _cpu_of_receiving(socket) -> float:
-    began_s = time.process_time()
-    await socket.send(str(MESSAGES))
-    for _ in range(MESSAGES):
-        await socket.recv(decode=False)
-    return (time.process_time() - began_s) / MESSAGES
-
-
-def _cpu_of(function) -> float:
-    return min(timeit.repeat(function, timer=time.process_time, number=MESSAGES, repeat=5)) / MESSAGES
 
 
 async def _memory(at: Services) -> tuple[float, float]:
