@@ -108,14 +108,14 @@ clean: ## delete what the targets above made, except conversation/
 
 # The pip that comes with a venv is often older than 25.1, the first that knows --group.
 .venv/.dev: .venv/.created pyproject.toml
-	@echo "installing voicepipe[local,cli,testing] and the tools of a developer into .venv"
+	@echo "installing voicepipe[local,cli,testing,uvloop] and the tools of a developer into .venv"
 	@$(BIN)/python -m pip install --quiet 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet -e '.[local,cli,testing]' --group dev
+	@$(BIN)/python -m pip install --quiet -e '.[local,cli,testing,uvloop]' --group dev
 	@touch $@ .venv/.demo
 
 .venvs/%/.installed: pyproject.toml
-	@echo "installing voicepipe[local,cli,testing] and the tools of its tests into .venvs/$*"
+	@echo "installing voicepipe[local,cli,testing,uvloop] and the tools of its tests into .venvs/$*"
 	@python$* -m venv --clear .venvs/$*
 	@.venvs/$*/bin/python -m pip install --quiet 'pip>=25.1'
-	@.venvs/$*/bin/python -m pip install --quiet -e '.[local,cli,testing]' --group test
+	@.venvs/$*/bin/python -m pip install --quiet -e '.[local,cli,testing,uvloop]' --group test
 	@touch $@

@@ -22,6 +22,7 @@ from benchmarks.package import installed, size
 from benchmarks.people import people
 from benchmarks.scale import scale
 from benchmarks.sentences import sentences
+from benchmarks.sockets import sockets
 from benchmarks.tools import tools
 from benchmarks.turn_profile import profile
 
@@ -41,6 +42,7 @@ BENCHMARKS = {
         memory,
         opening,
         scale,
+        sockets,
         sentences,
         imports,
         installed,
@@ -56,6 +58,7 @@ def main() -> None:
     parser.add_argument("--kit", type=Path, metavar="DIR", help="further sets of replies for `sentences`")
     parser.add_argument("--turns", type=int, default=None, metavar="N", help="of each row of `latency`")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="where `latency` draws what it measured, as SVG")
+    parser.add_argument("--uvloop", action="store_true", help="on uvloop; `sockets` measures both loops by itself")
     options = parser.parse_args()
     names = options.names or list(BENCHMARKS)
     if unknown := set(names) - set(BENCHMARKS):
@@ -64,7 +67,8 @@ def main() -> None:
     arguments = {"sentences": (options.kit,), "latency": (turns, options.picture)}
     figures: list[Figure] = []
     for name in names:
-        measured = anyio.run(BENCHMARKS[name], *arguments.get(name, ()))
+        loop = {"use_uvloop": options.uvloop}
+        measured = anyio.run(BENCHMARKS[name], *arguments.get(name, ()), backend_options=loop)
         for figure in measured:
             print("  ".join(figure.cells()), file=sys.stderr, flush=True)
         figures += measured

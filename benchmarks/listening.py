@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from contextlib import asynccontextmanager
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
@@ -18,9 +19,10 @@ from benchmarks._figures import Figure
 from benchmarks.added import minimal_calls
 from benchmarks.parts import MICROPHONE_FRAME, agent, called
 from benchmarks.server import marked, served
+from benchmarks.services import services
 from voicepipe.audio.pcm import FRAME_S
 
-__all__ = ["idle", "memory", "opening"]
+__all__ = ["idle", "memory", "opening", "resident_kib"]
 
 CALLS = 50
 ROUNDS = 12
@@ -123,12 +125,20 @@ async def opening() -> list[Figure]:
 
 
 async def memory() -> list[Figure]:
-    """Resident memory of one more session, in a process that has held one conversation."""
+    """Resident memory of one more session, and of one more call with all sockets, in fresh processes."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     async with served(first_token_s=0.01, token_s=0.001) as server:
         command = [sys.executable, "-m", "benchmarks.listening", server.base_url]
         done = await anyio.run_process(command, stderr=None, env=environment)
-    return [Figure("memory: a further session", float(done.stdout), "KiB", 100)]
+    async with services(max(os.sched_getaffinity(0))) as at:
+        command = [sys.executable, "-m", "benchmarks.sockets", "memory", *map(str, astuple(at))]
+        with_sockets = await anyio.run_process(command, stderr=None, env=environment)
+    opened, spoken = map(float, with_sockets.stdout.split())
+    return [
+        Figure("memory: a further session", float(done.stdout), "KiB", 100),
+        Figure("memory: a further call with all three sockets, open", opened, "KiB", 250),
+        Figure("memory: the same after a question and a reply, audio on its way included", spoken, "KiB", 250),
+    ]
 
 
 async def _print_memory(base_url: str) -> None:
@@ -136,13 +146,14 @@ async def _print_memory(base_url: str) -> None:
         await call.ask(marked(1))
         await call.output.wait_first_frame()
         await call.wait_done()
-        before = _resident_kib()
+        before = resident_kib()
         async with called(host, CALLS):
             await anyio.sleep(0.5)
-            sys.stdout.write(f"{(_resident_kib() - before) / CALLS}\n")
+            sys.stdout.write(f"{(resident_kib() - before) / CALLS}\n")
 
 
-def _resident_kib() -> float:
+def resident_kib() -> float:
+    """Return the resident memory of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1024
 

@@ -29,13 +29,17 @@ from voicepipe.testing.script import tokens
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-__all__ = ["REPLIES", "Server", "marked", "served"]
+__all__ = ["REPLIES", "Server", "listening", "marked", "served"]
 
 REPLIES = {
     "answer": (
         "Your parcel left our depot before nine this morning.",
         "You can expect it at your door on Thursday.",
         "Can I help you with anything else today?",
+    ),
+    "parcel": (
+        "Your parcel left our depot at nine.",
+        "It should be there by Thursday.",
     ),
     "tool": (
         "It is on its way and arrives on Thursday.",
@@ -116,7 +120,8 @@ class _Connection(Protocol):
         else:
             received_s = self._now()
             messages = json.loads(body)["messages"]
-            number, reply = MARK.findall(next(m["content"] for m in reversed(messages) if m["role"] == "user"))[-1]
+            said = next(m["content"] for m in reversed(messages) if m["role"] == "user")
+            number, reply = MARK.findall(marked(0, self._options.reply) if self._options.reply else said)[-1]
             self._entry = self._log.setdefault(int(number), {"spent_s": 0.0, "waits": []})
             self._scope = anyio.CancelScope()
             calls = reply == "tool" and messages[-1]["role"] == "user"
@@ -168,19 +173,29 @@ def _event(data: str) -> bytes:
     return b"%x\r\n%s\r\n" % (len(event), event)
 
 
-async def _serve(options: argparse.Namespace) -> None:
+@asynccontextmanager
+async def listening(options: argparse.Namespace):
+    """Serve in this process while the block lasts, and yield the URL; `options` are those of the command line."""
     async with anyio.create_task_group() as tasks:
         server = await get_running_loop().create_server(
             partial(_Connection, options, {}, tasks), "127.0.0.1", 0, backlog=1024
         )
         host, port = server.sockets[0].getsockname()
-        sys.stdout.write(f"http://{host}:{port}/v1\n")
+        yield f"http://{host}:{port}/v1"
+        server.close()
+        tasks.cancel_scope.cancel()
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    async with listening(options) as url:
+        sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
-        await server.serve_forever()
+        await anyio.sleep_forever()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("first_token_s", type=float)
     parser.add_argument("token_s", type=float)
+    parser.add_argument("--reply", choices=REPLIES, help="the reply to each request, whatever the user says")
     anyio.run(_serve, parser.parse_args())

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
 import threading
+from functools import partial
+from typing import Any
 
 import anyio
 import pytest
 
-from voicepipe.core.process import Stopped, run
+from tests.helpers.event_loops import UVLOOP
+from voicepipe.core import process
+from voicepipe.core.process import Stopped
 from voicepipe.errors import ConfigurationError
 
 pytestmark = [
@@ -19,7 +24,33 @@ pytestmark = [
 ]
 
 
-def test_a_second_ctrl_c_does_not_break_off_the_end() -> None:
+@pytest.fixture(params=UVLOOP)
+def run(request: pytest.FixtureRequest) -> Any:
+    """The function under test, on each event loop."""
+    return partial(process.run, uvloop=request.param)
+
+
+@pytest.mark.parametrize("uvloop", UVLOOP)
+def test_uvloop_is_used_unless_it_is_switched_off(uvloop: bool) -> None:
+    """Where uvloop is installed, the function runs on it; `uvloop=False` keeps asyncio's own loop."""
+
+    async def loop_module() -> str:
+        return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+
+    assert process.run(loop_module, uvloop=uvloop) == ("uvloop" if uvloop else "asyncio")
+
+
+def test_without_uvloop_it_runs_on_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where uvloop is not installed, asyncio's own loop takes its place."""
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+
+    async def loop_module() -> str:
+        return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+
+    assert process.run(loop_module) == "asyncio"
+
+
+def test_a_second_ctrl_c_does_not_break_off_the_end(run: Any) -> None:
     """The first Ctrl-C cancels; later ones do not disturb the clean-up."""
     done: list[str] = []
 
@@ -42,7 +73,7 @@ def test_a_second_ctrl_c_does_not_break_off_the_end() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_call_that_does_not_end_can_be_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_does_not_end_can_be_broken_off(monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
     """A Ctrl-C after the time that a call may take to end counts again."""
     monkeypatch.setattr("voicepipe.core.process.END_S", 0.0)
 
@@ -59,7 +90,7 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_that_ends_a_program_cancels_its_function(number: signal.Signals) -> None:
+def test_a_signal_that_ends_a_program_cancels_its_function(number: signal.Signals, run: Any) -> None:
     """Service managers, containers and closed terminals end a program as Ctrl-C does: after its clean-up."""
     done: list[str] = []
 
@@ -84,7 +115,7 @@ def test_a_signal_that_ends_a_program_cancels_its_function(number: signal.Signal
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_handler_of_the_application_stays(number: signal.Signals) -> None:
+def test_a_handler_of_the_application_stays(number: signal.Signals, run: Any) -> None:
     """An application that handles a signal itself, or ignores it as under nohup, goes on to do so."""
     came: list[int] = []
 
@@ -103,7 +134,7 @@ def test_a_handler_of_the_application_stays(number: signal.Signals) -> None:
     assert came == [number]
 
 
-def test_it_runs_off_the_main_thread() -> None:
+def test_it_runs_off_the_main_thread(run: Any) -> None:
     """Where no signal can be handled, the function runs all the same."""
     results: list[str] = []
 
@@ -120,7 +151,7 @@ async def nothing() -> None:
     """Do nothing."""
 
 
-def test_a_running_loop_is_refused() -> None:
+def test_a_running_loop_is_refused(run: Any) -> None:
     """In a notebook or a server, the error says what to write."""
 
     async def cell() -> None:
@@ -130,7 +161,7 @@ def test_a_running_loop_is_refused() -> None:
         anyio.run(cell)
 
 
-def test_what_the_function_returns_is_returned() -> None:
+def test_what_the_function_returns_is_returned(run: Any) -> None:
     """Arguments go in, the result comes out."""
 
     async def add(one: int, other: int) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import voicepipe as vp
+from tests.helpers.event_loops import UVLOOP
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedVoice
 
 SRC = Path(vp.__file__).parents[1]
@@ -40,7 +41,7 @@ async def book() -> str:
 
 user = ScriptedUser().says("Book a table.", at_s=0.0)
 row = (user, ScriptedModel([Calls("book", {})]), vp.ToolRouter([book]), vp.SentenceChunker(), ScriptedVoice())
-vp.run(vp.Pipeline(*row, output=Line()))
+vp.run(vp.Pipeline(*row, output=Line()), uvloop=UVLOOP)
 print("never")
 """
 
@@ -71,11 +72,12 @@ def program(text: str) -> subprocess.Popen[str]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals to a process")
+@pytest.mark.parametrize("uvloop", UVLOOP)
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_ends_the_call_in_order(name: str) -> None:
+def test_a_signal_ends_the_call_in_order(name: str, uvloop: bool) -> None:
     """A signal that ends a program ends the call: a writing tool finishes, the parts close, within 3 s."""
     number = signal.Signals[name]
-    with program(CALL) as process:
+    with program(CALL.replace("UVLOOP", str(uvloop))) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "booking\n"
         process.send_signal(number)
@@ -100,7 +102,8 @@ def row() -> vp.Pipeline:
     return vp.Pipeline(ScriptedModel([Says("Hi.")]), vp.SentenceChunker(), ScriptedVoice(character_s=0.0))
 
 
-def test_it_returns_the_result() -> None:
+@pytest.mark.parametrize("uvloop", UVLOOP)
+def test_it_returns_the_result(uvloop: bool) -> None:
     """A call that ends by itself gives what `end` was given."""
 
     class Hangs(vp.SessionStage[vp.AudioFrame, vp.Hearing]):
@@ -108,7 +111,25 @@ def test_it_returns_the_result() -> None:
             session.end(result="done")
 
     pipeline = vp.Pipeline(Hangs(), ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice())
-    assert vp.run(pipeline, source=vp.PushSource(), output=RecordingOutput()) == "done"
+    assert vp.run(pipeline, source=vp.PushSource(), output=RecordingOutput(), uvloop=uvloop) == "done"
+
+
+@pytest.mark.parametrize("uvloop", UVLOOP)
+def test_another_thread_can_feed_the_call(uvloop: bool) -> None:
+    """Audio that a thread pushes, as a sound card does, wakes the loop at once, whichever loop it is."""
+    source, heard = vp.PushSource(), bytearray()
+
+    class Hears(vp.SessionStage[vp.AudioFrame, vp.Hearing]):
+        async def run(self, inbox: vp.Inbox[vp.AudioFrame], outbox: vp.Outbox[vp.Hearing], session: vp.Session) -> None:
+            thread = threading.Thread(target=lambda: (source.push(b"\1\0" * 640), source.end()))
+            thread.start()
+            async for frame in inbox:
+                heard.extend(frame.pcm)
+            thread.join()
+
+    pipeline = vp.Pipeline(Hears(), ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice(), detector=None)
+    vp.run(pipeline, source=source, output=RecordingOutput(), uvloop=uvloop)
+    assert bytes(heard) == b"\1\0" * 640
 
 
 def test_off_the_main_thread_a_wrong_configuration_is_an_exception() -> None:

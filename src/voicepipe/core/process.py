@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple, cast
 
 import anyio
@@ -51,8 +52,13 @@ class Stopped(KeyboardInterrupt):
         self.status = 128 + number
 
 
-def run(function: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+def run(function: Callable[[*Ts], Awaitable[T]], *args: *Ts, uvloop: bool = True) -> T:
     """Run an async function to its end, as `anyio.run` does.
+
+    Args:
+        function: The function.
+        args: Its arguments.
+        uvloop: Whether uvloop is used where it is installed.
 
     Raises:
         ConfigurationError: An event loop runs in this thread already.
@@ -72,7 +78,7 @@ def run(function: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
             results.append(await function(*args))
         return results
 
-    results = anyio.run(main)
+    results = anyio.run(main, backend_options={"use_uvloop": uvloop and find_spec("uvloop") is not None})
     if stopped:
         raise Stopped(stopped[0])
     return results[0]

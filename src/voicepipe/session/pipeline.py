@@ -300,12 +300,14 @@ def run(
     protected_greeting: bool = False,
     id: str | None = None,  # noqa: A002 - the field's name for it
     facts: Mapping[str, Fact] | None = None,
+    uvloop: bool = True,
 ) -> object:
     """Hold one call from start to end as a program of its own, and return the result that `Session.end` was given.
 
     The program ends in order on Ctrl-C, SIGTERM, SIGHUP and Ctrl-Break, within 3 s, with the exit status 128 + signal.
     A wrong configuration or a missing key is one line on stderr and the exit status 2.
-    Failed turns are logged as warnings by the logger "voicepipe". Arguments are those of `Host.session`.
+    Failed turns are logged as warnings by the logger "voicepipe". Arguments are those of `Host.session`, and `uvloop`:
+    whether uvloop's event loop is used where it is installed (`voicepipe[uvloop]`); False keeps asyncio's own.
 
     Raises:
         ConfigurationError: An event loop runs in this thread already. Where there is no program to end, in an
@@ -332,7 +334,7 @@ def run(
 
     is_program = threading.current_thread() is threading.main_thread() and not hasattr(sys, "ps1") and not is_in_loop()
     try:
-        return run_to_end(call)
+        return run_to_end(call, uvloop=uvloop)
     except Stopped as stopped:
         raise SystemExit(stopped.status) from None
     except (ConfigurationError, AuthenticationError) as error:

@@ -35,13 +35,18 @@ def taken(backlog: Backlog, *, is_behind: bool = False) -> list[Piece]:
 
 @given(st.lists(st.binary(max_size=4000).map(lambda data: data[: len(data) // 2 * 2]), max_size=30))
 def test_what_goes_in_comes_out(frames: list[bytes]) -> None:
-    """Whatever the frames' lengths, the pieces are of 50 ms, in order and whole; only the last is filled up."""
+    """Whatever the frames' lengths, the pieces are of 50 ms, in order and whole; only the last is filled up.
+
+    `push` says whether there is a new one.
+    """
     backlog, at_s = Backlog(RATE), 0.0
     out = []
     for pcm in frames:
-        backlog.push(frame(pcm, at_s))
+        has_pieces = backlog.push(frame(pcm, at_s))
         at_s += len(pcm) / 2 / RATE
-        out += taken(backlog)
+        pieces = taken(backlog)
+        assert has_pieces == bool(pieces)
+        out += pieces
     backlog.end()
     out += taken(backlog)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -268,6 +269,24 @@ def test_audio_is_done_with_up_to_the_last_final_word() -> None:
     assert reader.settled_s == pytest.approx(103.3)
     reader.read(turn("No.", end=True, order=1, start_ms=1000))
     assert reader.settled_s == pytest.approx(103.3)
+
+
+def test_silence_need_not_be_sent_again() -> None:
+    """What the service found silent is settled, but for its last second, in which a word may have begun."""
+    reader = Reader()
+    reader.read({"type": "Silence", "start_ms": 3000, "end_ms": 4000})
+    assert reader.settled_s == pytest.approx(103.0)
+    reader.read({"type": "Silence", "start_ms": 0, "end_ms": 2000})  # an old one settles nothing back
+    reader.read({"type": "Silence"})
+    assert reader.settled_s == pytest.approx(103.0)
+
+
+def test_a_pause_within_a_turn_settles_nothing() -> None:
+    """While a turn is open, its audio is needed on a new connection, silent or not."""
+    reader = Reader()
+    reader.read(turn("I would like", start_ms=1000))
+    reader.read({"type": "Silence", "start_ms": 3000, "end_ms": 4000})
+    assert reader.settled_s == -math.inf
 
 
 json_values = st.recursive(

@@ -26,8 +26,8 @@ class Wire:
         if begun:
             self.hears("Begin", id="t", expires_at=1, configuration=configuration)
 
-    def hears(self, kind: str, **fields: Any) -> None:
-        self.protocol.receive(json.dumps({"type": kind, **fields}), self.now)
+    def hears(self, kind: str, **fields: Any) -> bool:
+        return self.protocol.receive(json.dumps({"type": kind, **fields}), self.now)
 
     def asks(self, *texts: str) -> list[SpeechRequest]:
         requests = [SpeechRequest(text) for text in texts]
@@ -40,11 +40,11 @@ class Wire:
         frames = [json.loads(frame) for frame in self.protocol.frames(self.now)]
         return [frame.get("text", frame["type"]) for frame in frames]
 
-    def audio(self, number: int, pcm: bytes = b"\1\0") -> None:
-        self.hears("Audio", flush_id=number, audio=base64.b64encode(pcm).decode())
+    def audio(self, number: int, pcm: bytes = b"\1\0") -> bool:
+        return self.hears("Audio", flush_id=number, audio=base64.b64encode(pcm).decode())
 
-    def done(self, number: int) -> None:
-        self.hears("FlushDone", flush_id=number, audio_duration_ms=1)
+    def done(self, number: int) -> bool:
+        return self.hears("FlushDone", flush_id=number, audio_duration_ms=1)
 
     def words(self, number: int, **fields: Any) -> None:
         word = {"word": "One", "start": 1000, "end": 1250, "confidence": 0.9}
@@ -132,6 +132,15 @@ def test_audio_goes_to_its_request() -> None:
     assert (heard(one), one.is_done, heard(two), two.is_done) == (b"\1\0\2\0", True, b"\3\0", False)
 
 
+def test_audio_leaves_nothing_to_send() -> None:
+    """Most messages are audio, which concerns its request alone; any other may be a reason to send something."""
+    wire = Wire()
+    wire.asks("One.")
+    wire.says()
+
+    assert (wire.audio(0), wire.done(0)) == (False, True)
+
+
 def test_a_request_without_audio_is_done() -> None:
     """A request without audio ends too."""
     wire = Wire()
@@ -172,9 +181,9 @@ def test_endless_audio_is_an_error() -> None:
     wire = Wire()
     (request,) = wire.asks("One.")
     wire.says()
-    for _ in range(301):
-        wire.audio(0, bytes(48_000))
+    calls_for_work = [wire.audio(0, bytes(48_000)) for _ in range(301)]
 
+    assert calls_for_work == [False] * 300 + [True]
     assert "300 s of audio" in str(request.error)
     assert (len(request.audio), wire.says()) == (0, ["Cancel"])
 

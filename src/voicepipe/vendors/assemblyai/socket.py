@@ -23,6 +23,7 @@ from voicepipe.vendors.credentials import without_key
 if TYPE_CHECKING:
     from pydantic import SecretStr
     from websockets.asyncio.client import ClientConnection
+    from websockets.exceptions import ConnectionClosed
 
     from voicepipe.http.network import Route
 
@@ -53,10 +54,17 @@ class SocketClosed(Exception):  # noqa: N818 - names what happened
 
 
 class Socket:
-    """An open websocket, made by `open`."""
+    """An open websocket, made by `open`.
 
-    def __init__(self, connection: ClientConnection) -> None:
+    Args:
+        connection: The library's.
+        closed: The exception with which the library says that it is over; an import at each message costs more than
+            the message.
+    """
+
+    def __init__(self, connection: ClientConnection, closed: type[ConnectionClosed]) -> None:
         self._connection = connection
+        self._closed = closed
 
     @classmethod
     async def open(cls, url: str, key: SecretStr, route: Route) -> Socket:
@@ -98,7 +106,7 @@ class Socket:
             )
             if route.proxy is not None and route.proxy.is_socks:
                 _send_at_once(connection)
-            return cls(connection)
+            return cls(connection, exceptions.ConnectionClosed)
         except exceptions.InvalidStatus as error:
             response = error.response
             said = excerpt(without_key(bytes(response.body or b"").decode("utf-8", "replace"), key))
@@ -111,17 +119,20 @@ class Socket:
             failure = route.failure(VENDOR, host, why, remedy, refused=refused)
         raise failure  # without the library's error as its cause: that holds the response, perhaps with the key
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the next message is sent without waiting: nothing waits for the other side to read."""
+        return self._connection.transport.get_write_buffer_size() == 0
+
     async def send(self, data: str | bytes) -> None:
         """Send one message, waiting while the other side does not read.
 
         Raises:
             SocketClosed: The connection is over.
         """
-        from websockets.exceptions import ConnectionClosed  # noqa: PLC0415
-
         try:
             await self._connection.send(data)
-        except ConnectionClosed as closed:
+        except self._closed as closed:
             raise _closed(closed) from None
 
     async def receive(self) -> bytes:
@@ -132,11 +143,9 @@ class Socket:
         Raises:
             SocketClosed: The connection is over.
         """
-        from websockets.exceptions import ConnectionClosed  # noqa: PLC0415
-
         try:
             return await self._connection.recv(decode=False)
-        except ConnectionClosed as closed:
+        except self._closed as closed:
             raise _closed(closed) from None
 
     def abort(self) -> None:
@@ -158,7 +167,7 @@ def _send_at_once(connection: ClientConnection) -> None:
         connection.transport.get_extra_info("socket").setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
 
 
-def _closed(closed: Any) -> SocketClosed:  # noqa: ANN401 - the library's exception, imported late
+def _closed(closed: ConnectionClosed) -> SocketClosed:
     if closed.rcvd is None or closed.rcvd_then_sent is False:  # no close frame came, or the service broke the protocol
         return SocketClosed(1006, excerpt(closed.sent.reason) if closed.sent is not None else "")
     return SocketClosed(closed.rcvd.code, excerpt(closed.rcvd.reason))

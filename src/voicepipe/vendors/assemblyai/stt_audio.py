@@ -90,8 +90,8 @@ class Backlog:
         self.is_ended = False
         self.quiet_s = 0.0
 
-    def push(self, frame: AudioFrame) -> None:
-        """Add the next frame."""
+    def push(self, frame: AudioFrame) -> bool:
+        """Add the next frame, and return whether it completes a piece."""
         pcm = self._rest + frame.pcm
         # From the newest frame, not a running sum: audio may have been lost before it.
         self._end_s = frame.start_s + frame.duration_s
@@ -100,6 +100,7 @@ class Backlog:
         for at in range(0, whole, self._piece_bytes):
             self._keep(pcm[at : at + self._piece_bytes], start_s + at / 2 / self._rate)
         self._rest = pcm[whole:]
+        return whole > 0
 
     def complete(self) -> None:
         """Make a piece of the audio that is left; silence fills it up."""

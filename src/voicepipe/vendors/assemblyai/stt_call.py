@@ -202,7 +202,8 @@ class Call:
                 raise AudioError(
                     f"expected audio at {self._rate} Hz, found {frame.sample_rate} Hz; resample before the recogniser"
                 )
-            backlog.push(frame)
+            if not backlog.push(frame):
+                continue
             self._news.set()
             self._report_dropped(backlog.dropped_s)
             # Audio that came late waits in the session's queue, where it is not taken for lag.
@@ -224,7 +225,8 @@ class Call:
         try:
             while link.successor is None:
                 await self._send_control(link)
-                piece = self._backlog.take(is_behind=link.has_to_catch_up(anyio.current_time()))
+                now = anyio.current_time()
+                piece = self._backlog.take(is_behind=link.has_to_catch_up(now))
                 self._room.set()
                 if piece is None and self._backlog.is_ended:
                     break
@@ -232,7 +234,8 @@ class Call:
                     self._news = anyio.Event()
                     await self._news.wait()
                     continue
-                await anyio.sleep_until(link.next_s)
+                if link.next_s > now:
+                    await anyio.sleep_until(link.next_s)
                 if not await self._send_piece(link, piece):
                     return
                 self._renew_in_time(link, anyio.current_time())
@@ -246,11 +249,14 @@ class Call:
     async def _send_piece(self, link: Link, piece: Piece) -> bool:
         """Send a piece of audio; return whether the service still responds."""
         link.clock.add(piece)
-        with anyio.move_on_after(SEND_S) as limit:
+        if link.socket.has_room:  # as nearly always, and a timer would cost as much as the message
             await link.socket.send(piece.pcm)
-        if limit.cancelled_caught:
-            link.lose(self._silent("no longer takes audio"))
-            return False
+        else:
+            with anyio.move_on_after(SEND_S) as limit:
+                await link.socket.send(piece.pcm)
+            if limit.cancelled_caught:
+                link.lose(self._silent("no longer takes audio"))
+                return False
         now, duration_s = anyio.current_time(), piece.end_s - piece.start_s
         link.sent(duration_s, now)
         self._watch.sent(duration_s, now, is_loud=piece.is_loud)

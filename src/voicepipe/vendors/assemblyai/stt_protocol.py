@@ -23,7 +23,7 @@ from voicepipe.vendors.assemblyai.json_values import number
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from assemblyai.streaming.v3 import EventMessage, SpeechStartedEvent, TurnEvent
+    from assemblyai.streaming.v3 import EventMessage, SilenceEvent, SpeechStartedEvent, TurnEvent
     from assemblyai.streaming.v3 import Word as SpokenWord
     from pydantic import JsonValue
 
@@ -41,6 +41,9 @@ CONFIDENT: Final = 0.8
 
 FORMATTED_S: Final = 0.5
 """How long a finished turn waits for its formatted text, where that was asked for."""
+
+ONSET_S: Final = 1.0
+"""The end of a silence that is sent again all the same: a word may have begun in it that is not recognised yet."""
 
 REMEMBERED_TURNS: Final = 64
 """Finished turns that are remembered, to recognise repeated messages."""
@@ -71,7 +74,8 @@ class TurnReader:
 
     Attributes:
         is_open: Whether somebody seems to be in the middle of a turn.
-        settled_s: Until when audio belongs to turns that have ended, so that it need not be sent again.
+        settled_s: Until when audio belongs to turns that have ended, or was found silent before the next one, so that
+            it need not be sent again.
     """
 
     def __init__(self, *, waits_for_format: bool) -> None:
@@ -109,6 +113,8 @@ class TurnReader:
             events += self._speech(message, now)
         elif message is not None and message.type == "Turn":
             events += self._turn(message, now)
+        elif message is not None and message.type == "Silence" and not self.is_open:
+            self._silence(message)
         return events
 
     def flush(self) -> list[Hearing]:
@@ -123,6 +129,12 @@ class TurnReader:
         self.is_open = True
         self._speech_s = at_s
         return [SpeechStarted(at_s=at_s)]
+
+    def _silence(self, message: SilenceEvent) -> None:
+        """Settle audio in which no speech was recognised: a silent line would hold 5 s of it, 160 KB."""
+        end_ms, clock = number(message.end_ms), self._clock
+        if end_ms is not None and clock is not None and clock.sent_s:
+            self.settled_s = max(self.settled_s, clock.at(end_ms / 1e3) - ONSET_S)
 
     def _turn(self, message: TurnEvent, now: float) -> list[Hearing]:
         order, said = message.turn_order, message.transcript.strip()

@@ -64,11 +64,12 @@ class SpeechLine:
         sample_rate: Samples per second that the URL asks for.
 
     Attributes:
-        news: Set, and replaced, when anything changes for any request.
+        news: Set, and replaced, when anything changes for any request; audio is most of it.
     """
 
     def __init__(self, url: str, key: SecretStr, route: Route, *, sample_rate: int) -> None:
         self.news = anyio.Event()
+        self._work = anyio.Event()  # the same, except for audio, which leaves nothing to be sent
         self._url = url
         self._key = key
         self._route = route
@@ -122,6 +123,9 @@ class SpeechLine:
 
     async def changed(self, news: anyio.Event, wake_at: float) -> float:
         """Wait for news or until `wake_at`, and return the time, which rounding never puts before `wake_at`."""
+        if wake_at == math.inf:
+            await news.wait()
+            return anyio.current_time()
         with anyio.CancelScope(deadline=wake_at) as limit:
             await news.wait()
         now = anyio.current_time()
@@ -132,6 +136,11 @@ class SpeechLine:
         return f"<SpeechLine to {self._url.partition('?')[0]} {'open' if self._current else 'lost'}>"
 
     def _announce(self) -> None:
+        self._announce_audio()
+        self._work.set()
+        self._work = anyio.Event()
+
+    def _announce_audio(self) -> None:
         self.news.set()
         self.news = anyio.Event()
 
@@ -167,15 +176,18 @@ class SpeechLine:
             message = await socket.receive()
         except SocketClosed as closed:
             protocol.error = protocol.closed(closed.code, closed.reason)
+            self._announce()
         else:
-            protocol.receive(message, anyio.current_time())
-        self._announce()
+            if protocol.receive(message, anyio.current_time()):
+                self._announce()
+            else:
+                self._announce_audio()
 
     async def _write(self, socket: Socket, protocol: TTSProtocol, session: anyio.CancelScope) -> None:
         """Send what is due, and end the session when a message of the service is overdue."""
         now = anyio.current_time()
         while True:
-            news = self.news
+            work = self._work
             error = protocol.overdue(now)
             for frame in protocol.frames(now):
                 try:
@@ -187,7 +199,7 @@ class SpeechLine:
                 protocol.was_given_up = protocol.error is None
                 protocol.error = protocol.error or error
                 session.cancel()
-            now = await self.changed(news, protocol.wake_at(now))
+            now = await self.changed(work, protocol.wake_at(now))
 
     @asynccontextmanager
     async def _dialled(self) -> AsyncGenerator[Socket]:
@@ -260,10 +272,10 @@ class SpeechLine:
         """Start a session whenever there is none, and the next one before the old one ends."""
         now = anyio.current_time()
         while True:
-            news = self.news
+            work = self._work
             due_s = max(self._not_before, self._current.renew_at if self._current else -math.inf)
             if now < due_s or self._is_leaving:
-                now = await self.changed(news, due_s if due_s > now else math.inf)
+                now = await self.changed(work, due_s if due_s > now else math.inf)
                 continue
             try:
                 await tasks.start(self._hold)
@@ -281,4 +293,4 @@ class SpeechLine:
         self._announce()
         with anyio.move_on_after(LEAVE_S, shield=True):
             while self._held:
-                await self.news.wait()
+                await self._work.wait()

@@ -267,12 +267,16 @@ class TTSProtocol:
 
     # --- what the service sends ---------------------------------------------------------------------------------------
 
-    def receive(self, text: str | bytes, now: float) -> None:
-        """Process a message; skip one that is unreadable or unknown."""
+    def receive(self, text: str | bytes, now: float) -> bool:
+        """Process a message; skip one that is unreadable or unknown.
+
+        Returns:
+            Whether there may be something to do for the session: audio concerns only its request.
+        """
         message = parsed(text)
         if not message:
             self.unreadable += 1
-            return
+            return False
         handle = {
             "Begin": self._begin,
             "Audio": self._audio,
@@ -287,6 +291,7 @@ class TTSProtocol:
                 handle(message, now)
         except (KeyError, TypeError, ValueError):
             self.unreadable += 1
+        return message.get("type") != "Audio" or bool(self._out)
 
     def closed(self, code: int, reason: str) -> VoicepipeError:
         """Return the error of a closed connection; an error that the service sent before says more."""
