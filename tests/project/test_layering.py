@@ -27,7 +27,6 @@ FOREIGN = {
     "pydantic_core": ("",),
     "typing_extensions": ("core",),
     "httpx": ("http",),
-    "httpx_sse": ("http", "vendors"),
     "numpy": ("audio", "vendors"),
     "soxr": ("audio",),
     "sounddevice": ("audio",),

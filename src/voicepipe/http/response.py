@@ -2,28 +2,23 @@
 
 Rule 1: the beginning of a body can be looked at before the body is read: not every head is right about what follows.
 Rule 2: nothing in a body grows without bound: an event has a limit, and a compressed body is refused.
-Rule 3: httpx-sse decodes the events, from a response made for it that holds nothing but the body. So it reads UTF-8
-        whatever the head that came says, and that head stays as it is. The text comes straight from the body: httpx's
-        own way passes each piece through three more generators.
 """
 
 from __future__ import annotations
 
-import codecs
 import math
 import re
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 import httpx
-from httpx_sse import EventSource
 
 from voicepipe.errors import VendorError
+from voicepipe.http.event_stream import EventStream
 from voicepipe.http.refusals import failure, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from voicepipe.http.network import Route
 
@@ -169,14 +164,13 @@ class HTTPResponse:
         return self._events
 
     async def _read_events(self) -> AsyncGenerator[tuple[str, str]]:
-        await self.begins(1)  # takes off the byte order mark, which httpx-sse does not know
+        await self.begins(1)  # takes off the byte order mark
         self._event_limit = MAX_EVENT_BYTES
-        body = _EventBody(self)
-        async with aclosing(EventSource(body).aiter_sse()) as events:
-            async for event in events:
+        stream = EventStream()
+        async for piece in self:
+            for event in stream.feed(piece):
                 self._since_event = 0
-                if event.data:
-                    yield event.data, event.event
+                yield event
 
     async def aclose(self) -> None:
         """Close the response; a body that was read to its end leaves its connection to the next request.
@@ -191,22 +185,6 @@ class HTTPResponse:
             finally:
                 await self._response.aclose()
         await self.when_closed()
-
-
-class _EventBody(httpx.Response):
-    """A body that is events, whatever the head that came says."""
-
-    def __init__(self, pieces: HTTPResponse) -> None:
-        super().__init__(200, headers={"content-type": "text/event-stream"})
-        self._pieces = pieces
-
-    async def aiter_text(self, chunk_size: int | None = None) -> AsyncIterator[str]:
-        """Yield the text as it comes."""
-        del chunk_size
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        async for piece in self._pieces:
-            if text := decoder.decode(piece):
-                yield text
 
 
 def translated(error: httpx.HTTPError, vendor: str, url: str = "", route: Route | None = None) -> VendorError:
