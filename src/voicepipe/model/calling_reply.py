@@ -182,11 +182,13 @@ class CallingReply:
             self._turn.add_segment(self._message)
             self._text_end = anyio.Event()
         room = MAX_REPLY_CHARACTERS - len(self._message.generated)
-        text = delta.text[:room]
+        is_too_long = len(delta.text) > room
+        if is_too_long or delta.ends_segment:
+            delta = TextDelta(delta.text[:room])  # no model says where a segment ends
         self._turn.timeline.mark("llm_first_token")
-        self._message.generated += text
-        await self._outbox.send(TextDelta(text))
-        if len(delta.text) > room:
+        self._message.generated += delta.text
+        await self._outbox.send(delta)
+        if is_too_long:
             raise IncompleteReply(
                 f"the reply is longer than {MAX_REPLY_CHARACTERS} characters; the rest is not spoken", vendor="model"
             )

@@ -56,6 +56,11 @@ class TurnOutbox:
             VendorError: The reply ends and was empty.
         """
         match item:
+            case TextDelta(text=text) if not self.is_used and not text.strip():
+                return  # blanks ahead of the first word say nothing, and another try may follow
+            case TextDelta(text=text) | ToolCallDelta(arguments=text):
+                self.is_used = True
+                self._reply_bytes += len(text.encode("utf-8", "replace"))
             case Usage():
                 self._usage = item  # some services count in each event; the last one is right
                 return
@@ -72,13 +77,8 @@ class TurnOutbox:
                 self._has_ended = True
                 if not self.is_used and not (self._turn.has_text or was_answered(self._asked.messages)):
                     raise empty_reply(self._vendor, item)
-            case TextDelta(text=text) if not self.is_used and not text.strip():
-                return  # blanks ahead of the first word say nothing, and another try may follow
             case ReplyState():
                 pass  # it comes after a call
-            case TextDelta(text=text) | ToolCallDelta(arguments=text):
-                self.is_used = True
-                self._reply_bytes += len(text.encode("utf-8", "replace"))
         await self._outbox.send(item)
 
     def close(self) -> None:
