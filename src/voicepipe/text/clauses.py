@@ -82,6 +82,8 @@ class Clauses:
             self._is_unspaced = False
         else:
             self._note_script(character, last)
+        if self._at - self._start < LONGEST:
+            return 0
         place = self._clause if self._clause - self._start >= SHORTEST else self._start
         is_long = self._at - place >= LONGEST or self._at - self._start >= LONGEST_WITH_MARKS
         return self._best() if is_long else 0
