@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
@@ -221,8 +221,11 @@ class CallingReply:
         Some services begin with an empty object and send the arguments after it. For a tool with parameters, an empty
         object therefore counts as complete only once the reply has ended.
         """
+        found = _object_in(call.arguments)
+        if found != {}:
+            return found is not None
         tool = self._tools.get(call.name)
-        return _is_object(call.arguments, may_be_empty=tool is None or not tool.parameters.get("properties"))
+        return tool is None or not tool.parameters.get("properties")
 
     def _fresh_id(self, wanted: str, index: int) -> str:
         """Return an id that no other call of this session has, so that a tool can use it to act only once."""
@@ -297,11 +300,12 @@ class CallingReply:
             await self._turn.speech.wait_silent()
 
 
-def _is_object(arguments: str, *, may_be_empty: bool) -> bool:
+def _object_in(arguments: str) -> dict[str, Any] | None:
+    """Return the object that a text is; None as long as it is not a whole one."""
     if not arguments.rstrip().endswith("}"):
-        return False
+        return None
     try:
-        found = json.loads(arguments)
+        found: Any = json.loads(arguments)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and (may_be_empty or bool(cast("dict[str, Any]", found)))
+        return None
+    return found if isinstance(found, dict) else None

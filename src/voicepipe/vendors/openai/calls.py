@@ -133,7 +133,7 @@ class CallReader:
     def _known(self, number: int | None, call_id: str, name: str) -> _Call | None:
         """Return the call that a piece continues; None when it opens one."""
         calls = [call for call in self._calls.values() if number is None or call.number == number]
-        same = next((call for call in reversed(calls) if call_id and call.call_id == call_id), None)
+        same = next((call for call in reversed(calls) if call.call_id == call_id), None) if call_id else None
         if number is not None:
             if same or not calls:
                 return same
