@@ -73,8 +73,6 @@ class HTTPResponse:
         self._begin = b""
         self._has_begun = False
         self._events: AsyncGenerator[tuple[str, str]] | None = None
-        self._since_event = 0
-        self._event_limit = math.inf
 
     def header(self, name: str) -> str | None:
         """Return a header's value, or None."""
@@ -98,11 +96,7 @@ class HTTPResponse:
 
     async def __anext__(self) -> bytes:
         piece, self._begin = self._begin, b""
-        piece = piece or await self._piece()
-        self._since_event += len(piece)
-        if self._since_event > self._event_limit:
-            raise failure(self._vendor, f"sent a broken event stream: an event is longer than {MAX_EVENT_BYTES} bytes")
-        return piece
+        return piece or await self._piece()
 
     async def _piece(self) -> bytes:
         if self._encoding not in ("", "identity"):
@@ -165,12 +159,15 @@ class HTTPResponse:
 
     async def _read_events(self) -> AsyncGenerator[tuple[str, str]]:
         await self.begins(1)  # takes off the byte order mark
-        self._event_limit = MAX_EVENT_BYTES
-        stream = EventStream()
+        stream, since_event = EventStream(), 0
         async for piece in self:
+            since_event += len(piece)
             for event in stream.feed(piece):
-                self._since_event = 0
+                since_event = 0
                 yield event
+            if since_event > MAX_EVENT_BYTES:
+                said = f"sent a broken event stream: an event is longer than {MAX_EVENT_BYTES} bytes"
+                raise failure(self._vendor, said)
 
     async def aclose(self) -> None:
         """Close the response; a body that was read to its end leaves its connection to the next request.
