@@ -11,6 +11,7 @@ import httpx
 
 import voicepipe as vp
 from tests.helpers.raw_server import Act, RawServer
+from voicepipe.http.transport import Transport
 from voicepipe.testing import RecordingOutput, ScriptedVoice
 
 if TYPE_CHECKING:
@@ -79,13 +80,13 @@ async def ask_raw(*replies: Sequence[Act], **options: Any) -> tuple[Asked, RawSe
 
 def redirect_all(monkeypatch: pytest.MonkeyPatch, base_url: str) -> list[httpx.URL]:
     """Let every request arrive at a server of this machine, and list where it was meant to go."""
-    send, port, meant = httpx.AsyncHTTPTransport.handle_async_request, httpx.URL(base_url).port, []
+    send, port, meant = Transport.handle_async_request, httpx.URL(base_url).port, []
 
-    async def elsewhere(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+    async def elsewhere(transport: Transport, request: httpx.Request) -> httpx.Response:
         meant.append(request.url)
         request.url = request.url.copy_with(scheme="http", host="127.0.0.1", port=port)
         return await send(transport, request)
 
-    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", elsewhere)
+    monkeypatch.setattr(Transport, "handle_async_request", elsewhere)
     monkeypatch.setenv("NO_PROXY", "*")
     return meant

@@ -86,7 +86,7 @@ async def test_a_store_that_cannot_be_read_is_tried_again() -> None:
 async def context_for(url: str) -> ssl.SSLContext:
     client = HTTPClient(url, {})
     async with client.open():
-        context = client._new_transport.keywords["verify"]  # type: ignore[attr-defined]
+        context = client._new_transport.keywords["tls"]  # type: ignore[attr-defined]
         assert isinstance(context, ssl.SSLContext)
         return context
 

@@ -27,6 +27,7 @@ FOREIGN = {
     "pydantic_core": ("",),
     "typing_extensions": ("core",),
     "httpx": ("http",),
+    "httpcore": ("http",),
     "numpy": ("audio", "vendors"),
     "soxr": ("audio",),
     "sounddevice": ("audio",),

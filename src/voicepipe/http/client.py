@@ -50,7 +50,6 @@ KEEP_IDLE_S: Final = 60.0
 MAX_IDLE: Final = 100
 """How many connections that are not used are kept; one for each session that speaks at the moment is used."""
 
-LIMITS: Final = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_IDLE_S)
 TRUSTS_NOBODY: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For connections without TLS: should there be a handshake after all, it fails."""
 
@@ -98,8 +97,8 @@ class HTTPClient:
         self._params = dict(params or {})
         self._urls: dict[str, httpx.URL] = {}
         self._is_open = False
-        self._idle: deque[tuple[float, httpx.AsyncHTTPTransport]] = deque()  # since when, the newest one last
-        self._new_transport: Callable[[], httpx.AsyncHTTPTransport]
+        self._idle: deque[tuple[float, httpx.AsyncBaseTransport]] = deque()  # since when, the newest one last
+        self._new_transport: Callable[[], httpx.AsyncBaseTransport]
         self._route: Route
         self._tasks: TaskGroup
 
@@ -114,13 +113,10 @@ class HTTPClient:
             ConfigurationError: The settings of proxy or certificates cannot be used.
         """
         self._route = route = await self._network.route()
-        self._new_transport = partial(
-            httpx.AsyncHTTPTransport,
-            limits=LIMITS,
-            trust_env=False,  # the route has what the environment says
-            proxy=httpx.Proxy(route.proxy.url, ssl_context=route.proxy_tls) if route.proxy else None,
-            verify=route.tls or TRUSTS_NOBODY,
-        )
+        from voicepipe.http.transport import Transport  # noqa: PLC0415 - it loads what httpx loads with the first request
+
+        proxy = httpx.Proxy(route.proxy.url, ssl_context=route.proxy_tls) if route.proxy else None
+        self._new_transport = partial(Transport, tls=route.tls or TRUSTS_NOBODY, proxy=proxy, keep_idle_s=KEEP_IDLE_S)
         self._is_open = True
         raised: Exception | None = None
         try:
@@ -181,7 +177,7 @@ class HTTPClient:
                 await response.aclose()
 
     async def _head(
-        self, transport: httpx.AsyncHTTPTransport, method: str, path: str, content: bytes | None, limit_s: float
+        self, transport: httpx.AsyncBaseTransport, method: str, path: str, content: bytes | None, limit_s: float
     ) -> HTTPResponse:
         with anyio.move_on_after(limit_s):
             url = self._urls.get(path)
@@ -222,7 +218,7 @@ class HTTPClient:
         with anyio.move_on_after(LINGER_S):
             await has_ended.wait()
 
-    def _taken(self) -> httpx.AsyncHTTPTransport:
+    def _taken(self) -> httpx.AsyncBaseTransport:
         """Return the transport that was used last, whose connection is the most likely to live, or a new one."""
         if not self._is_open:
             raise ConfigurationError(f"the connection to {self.vendor} is used outside of its pipeline's open()")
@@ -232,7 +228,7 @@ class HTTPClient:
             self._tasks.start_soon(_close, self._idle.popleft()[1])
         return newest
 
-    async def _give_back(self, response: HTTPResponse, transport: httpx.AsyncHTTPTransport, pool: object) -> None:
+    async def _give_back(self, response: HTTPResponse, transport: httpx.AsyncBaseTransport, pool: object) -> None:
         """Keep the connection of a response for the next request, unless it is lost or was made before others died."""
         if response.has_ended and pool is self._idle:
             self._idle.append((anyio.current_time(), transport))
@@ -249,6 +245,6 @@ class HTTPClient:
         return f"<HTTPClient {self.vendor}>"
 
 
-async def _close(transport: httpx.AsyncHTTPTransport) -> None:
+async def _close(transport: httpx.AsyncBaseTransport) -> None:
     with anyio.move_on_after(CLOSE_S, shield=True):
         await transport.aclose()
