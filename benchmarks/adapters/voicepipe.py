@@ -105,7 +105,7 @@ class Session(SessionBase):
 
 class Adapter(AdapterBase):
     name = "voicepipe"
-    dists = ("voicepipe", "anyio", "httpx", "pydantic")
+    dists = ("voicepipe", "anyio", "httpx", "httpx-sse", "pydantic")
 
     async def setup(self):
         agent = vp.Pipeline(

@@ -28,6 +28,7 @@ FOREIGN = {
     "typing_extensions": ("core",),
     "httpx": ("http",),
     "httpcore": ("http",),
+    "httpx_sse": ("http", "vendors"),
     "numpy": ("audio", "vendors"),
     "soxr": ("audio",),
     "sounddevice": ("audio",),

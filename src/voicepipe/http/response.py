@@ -2,23 +2,27 @@
 
 Rule 1: the beginning of a body can be looked at before the body is read: not every head is right about what follows.
 Rule 2: nothing in a body grows without bound: an event has a limit, and a compressed body is refused.
+Rule 3: httpx-sse decodes the events, from a response made for it that holds nothing but the body. So it reads UTF-8
+        whatever the head that came says, and that head stays as it is.
 """
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 import httpx
+from httpx_sse import EventSource
 
 from voicepipe.errors import VendorError
-from voicepipe.http.event_stream import EventStream
 from voicepipe.http.refusals import failure, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from voicepipe.http.network import Route
 
@@ -158,16 +162,13 @@ class HTTPResponse:
         return self._events
 
     async def _read_events(self) -> AsyncGenerator[tuple[str, str]]:
-        await self.begins(1)  # takes off the byte order mark
-        stream, since_event = EventStream(), 0
-        async for piece in self:
-            since_event += len(piece)
-            for event in stream.feed(piece):
-                since_event = 0
-                yield event
-            if since_event > MAX_EVENT_BYTES:
-                said = f"sent a broken event stream: an event is longer than {MAX_EVENT_BYTES} bytes"
-                raise failure(self._vendor, said)
+        await self.begins(1)  # takes off the byte order mark, which httpx-sse does not know
+        body = _EventBody(self, self._vendor)
+        async with aclosing(EventSource(body).aiter_sse()) as events:
+            async for event in events:
+                body.since_event = 0
+                if event.data:
+                    yield event.data, event.event
 
     async def aclose(self) -> None:
         """Close the response; a body that was read to its end leaves its connection to the next request.
@@ -182,6 +183,34 @@ class HTTPResponse:
             finally:
                 await self._response.aclose()
         await self.when_closed()
+
+
+class _EventBody(httpx.Response):
+    """A body that is events, whatever the head that came says.
+
+    Its text comes straight from the body: httpx's own way passes each piece through three more generators.
+
+    Attributes:
+        since_event: Bytes since the last event.
+    """
+
+    def __init__(self, pieces: HTTPResponse, vendor: str) -> None:
+        super().__init__(200, headers={"content-type": "text/event-stream"})
+        self.since_event = 0
+        self._pieces = pieces
+        self._vendor = vendor
+
+    async def aiter_text(self, chunk_size: int | None = None) -> AsyncIterator[str]:
+        """Yield the text as it comes."""
+        del chunk_size
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        async for piece in self._pieces:
+            self.since_event += len(piece)
+            if self.since_event > MAX_EVENT_BYTES:
+                said = f"sent a broken event stream: an event is longer than {MAX_EVENT_BYTES} bytes"
+                raise failure(self._vendor, said)
+            if text := decoder.decode(piece):
+                yield text
 
 
 def translated(error: httpx.HTTPError, vendor: str, url: str = "", route: Route | None = None) -> VendorError:
