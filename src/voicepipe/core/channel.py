@@ -109,11 +109,14 @@ class Channel(Generic[T]):
 
     async def send(self, item: T, /) -> None:
         """Hand over an item, waiting for room. See `Outbox.send`."""
-        self._check_open()
+        if self._is_closed or self.is_abandoned:
+            self._check_open()
         if self._check is not None:
             self._check(item)
         if len(self._items) < self._capacity:
-            self._put(item)
+            self._items.append(item)
+            if self._waiting_reader is not None:
+                self._wake_reader()
             return
         writer = _Writer(item)
         self._writers.append(writer)

@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING
 import anyio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
-__all__ = ["MovingDeadline", "loop_time"]
+__all__ = ["MovingDeadline", "loop_time", "running_clock"]
+
+
+def running_clock() -> Callable[[], float]:
+    """Return what tells the running event loop's time, for a function that asks often."""
+    return asyncio.get_running_loop().time
 
 
 def loop_time() -> float:
@@ -32,6 +38,7 @@ class MovingDeadline:
 
     def __init__(self, until: float = math.inf) -> None:
         self._until = until
+        self._due_s = math.inf  # when the timer fires
         self._scope = anyio.CancelScope()
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -44,11 +51,9 @@ class MovingDeadline:
     @until.setter
     def until(self, until: float) -> None:
         self._until = until
-        if self._timer is not None and until < self._timer.when():
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None and until < math.inf:
-            self._timer = self._loop.call_at(until, self._on_timer)
+        if until < self._due_s:
+            self._stop()
+            self._due_s, self._timer = until, self._loop.call_at(until, self._on_timer)
 
     @property
     def cancelled_caught(self) -> bool:
@@ -56,11 +61,16 @@ class MovingDeadline:
         return self._scope.cancelled_caught
 
     def _on_timer(self) -> None:
-        self._timer = None
+        self._stop()
         if self._loop.time() >= self._until:
             self._scope.cancel()
         else:
             self.until = self._until
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due_s, self._timer = math.inf, None
 
     def __enter__(self) -> Self:
         """Begin the block."""
@@ -72,8 +82,6 @@ class MovingDeadline:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         """End the block; a cancellation by the deadline ends here."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop()
         self._until = math.inf
         return self._scope.__exit__(kind, error, traceback)

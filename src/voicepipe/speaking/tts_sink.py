@@ -18,7 +18,7 @@ import anyio
 from voicepipe.audio.pcm import FRAME_S
 from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.channel import Channel
-from voicepipe.core.clock import MovingDeadline, loop_time
+from voicepipe.core.clock import MovingDeadline, running_clock
 from voicepipe.core.failures import named
 from voicepipe.core.handover import checked
 from voicepipe.core.stage import Stage
@@ -181,15 +181,15 @@ class TTSSink(Stage[Sentence, Never]):
             VendorError: There is no audio, or more than the sentence can need.
             StageError: The voice yields something that is neither audio nor a mark.
         """
-        odd, waited_s = b"", 0.0
+        odd, waited_s, clock = b"", 0.0, running_clock()
         piece: object = None
         pieces = self._opened(clip.sentence)
         try:
             while True:
-                asked_s = loop_time()
+                asked_s = clock()
                 limit.until = asked_s + time.limit_s
                 piece = await anext(pieces, _END)
-                took_s, limit.until = loop_time() - asked_s, math.inf
+                took_s, limit.until = clock() - asked_s, math.inf
                 waited_s += took_s
                 time.waited(took_s)
                 if piece is _END:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from voicepipe.core.clock import MovingDeadline, loop_time
+from voicepipe.core.clock import MovingDeadline, running_clock
 from voicepipe.errors import VendorError
 from voicepipe.http.refusals import failure
 from voicepipe.vendors.openai.answer import unfinished
@@ -116,16 +116,16 @@ class Exchange:
 
     async def _read_stream(self, response: HTTPResponse) -> None:
         """Read events until the reply is over, or the stream."""
-        patience = self._patience
+        patience, clock = self._patience, running_clock()
         with MovingDeadline(patience.until) as wait:
             async for data, name in response.events():
-                came_s, wait.until = loop_time(), math.inf  # the deadline counts for the network alone
+                came_s, wait.until = clock(), math.inf  # the deadline counts for the network alone
                 for part in self._parser.feed(data, name):
                     patience.saw(part)
                     await self._outbox.send(part)
                 if self._parser.has_ended:
                     return
-                patience.renew(now := loop_time(), held_s=now - came_s)
+                patience.renew(now := clock(), held_s=now - came_s)
                 wait.until = patience.until
         if wait.cancelled_caught:
             raise self._silent()
