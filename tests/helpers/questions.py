@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import httpcore
 import httpx
 
 import voicepipe as vp
@@ -80,13 +81,12 @@ async def ask_raw(*replies: Sequence[Act], **options: Any) -> tuple[Asked, RawSe
 
 def redirect_all(monkeypatch: pytest.MonkeyPatch, base_url: str) -> list[httpx.URL]:
     """Let every request arrive at a server of this machine, and list where it was meant to go."""
-    send, port, meant = Transport.handle_async_request, httpx.URL(base_url).port, []
+    send, port, meant = Transport.send, httpx.URL(base_url).port, []
 
-    async def elsewhere(transport: Transport, request: httpx.Request) -> httpx.Response:
-        meant.append(request.url)
-        request.url = request.url.copy_with(scheme="http", host="127.0.0.1", port=port)
-        return await send(transport, request)
+    async def elsewhere(transport: Transport, method: str, url: httpx.URL, *rest: Any) -> httpcore.Response:
+        meant.append(url)
+        return await send(transport, method, url.copy_with(scheme="http", host="127.0.0.1", port=port), *rest)
 
-    monkeypatch.setattr(Transport, "handle_async_request", elsewhere)
+    monkeypatch.setattr(Transport, "send", elsewhere)
     monkeypatch.setenv("NO_PROXY", "*")
     return meant

@@ -4,8 +4,8 @@ Rule 1: each opened part has one pool. A response is read to its end, or its con
 Rule 2: the function that opens a response closes it, shielded.
 Rule 3: errors of the client library become `VendorError` here and in `response`, and nowhere else.
 Rule 4: a request's headers are never shown, and no redirect is followed: they may hold a key.
-Rule 5: each connection is a transport of its own. One transport for all looks at every connection twice a request,
-        which takes milliseconds at 200 calls; and a client above it adds redirects, cookies, logins and logs.
+Rule 5: each connection is a transport of its own. One pool of httpcore's for all looks at every connection twice a
+        request, which takes milliseconds at 200 calls; httpx's client adds redirects, cookies, logins and logs.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from voicepipe.http.transport import Transport
+
 __all__ = ["HTTPClient"]
 
 CONNECT_S: Final = 2.0
@@ -53,14 +55,10 @@ MAX_IDLE: Final = 100
 TRUSTS_NOBODY: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For connections without TLS: should there be a handshake after all, it fails."""
 
-TIMEOUTS: Final = httpx.Timeout(
-    None, connect=CONNECT_S
-).as_dict()  # all other waits have deadlines of their own, on data
-
 # Compression would hold tokens back until a block is full.
 HEADERS: Final = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "voicepipe"}
 
-JSON: Final = {"content-type": "application/json"}
+JSON: Final = (b"content-type", b"application/json")
 
 
 class HTTPClient:
@@ -93,12 +91,12 @@ class HTTPClient:
         self._network = network or Network(self.vendor, base_url)
         self.hide = hide
         self.base_url = base_url.rstrip("/")
-        self._headers = {**HEADERS, **headers}
+        self._headers = dict(headers)
         self._params = dict(params or {})
-        self._urls: dict[str, httpx.URL] = {}
+        self._addresses: dict[str, tuple[httpx.URL, list[tuple[bytes, bytes]]]] = {}  # by path, with the headers
         self._is_open = False
-        self._idle: deque[tuple[float, httpx.AsyncBaseTransport]] = deque()  # since when, the newest one last
-        self._new_transport: Callable[[], httpx.AsyncBaseTransport]
+        self._idle: deque[tuple[float, Transport]] = deque()  # since when, the newest one last
+        self._new_transport: Callable[[], Transport]
         self._route: Route
         self._tasks: TaskGroup
 
@@ -113,10 +111,11 @@ class HTTPClient:
             ConfigurationError: The settings of proxy or certificates cannot be used.
         """
         self._route = route = await self._network.route()
-        from voicepipe.http.transport import Transport  # noqa: PLC0415 - it loads what httpx loads with the first request
+        from voicepipe.http.transport import Transport  # noqa: PLC0415 - see there
 
         proxy = httpx.Proxy(route.proxy.url, ssl_context=route.proxy_tls) if route.proxy else None
-        self._new_transport = partial(Transport, tls=route.tls or TRUSTS_NOBODY, proxy=proxy, keep_idle_s=KEEP_IDLE_S)
+        tls = route.tls or TRUSTS_NOBODY
+        self._new_transport = partial(Transport, tls=tls, proxy=proxy, connect_s=CONNECT_S, keep_idle_s=KEEP_IDLE_S)
         self._is_open = True
         raised: Exception | None = None
         try:
@@ -177,22 +176,26 @@ class HTTPClient:
                 await response.aclose()
 
     async def _head(
-        self, transport: httpx.AsyncBaseTransport, method: str, path: str, content: bytes | None, limit_s: float
+        self, transport: Transport, method: str, path: str, content: bytes | None, limit_s: float
     ) -> HTTPResponse:
         with anyio.move_on_after(limit_s):
-            url = self._urls.get(path)
-            if url is None:
-                url = self._urls[path] = httpx.URL(f"{self.base_url}{path}", params=self._params or None)
-            headers = {**self._headers, **JSON} if content else self._headers
-            extensions = {"timeout": TIMEOUTS}
+            url, headers = self._address(path)
+            if content is not None:
+                headers = [*headers, JSON, (b"content-length", b"%d" % len(content))]
             try:
-                response = await transport.handle_async_request(
-                    httpx.Request(method, url, headers=headers, content=content, extensions=extensions)
-                )
-            except httpx.HTTPError as error:
+                response = await transport.send(method, url, headers, content)
+            except transport.failures as error:
                 raise translated(error, self.vendor, f"{self.base_url}{path}", self._route) from error
-            return HTTPResponse(response, self.vendor, url.path, self.hide)
+            return HTTPResponse(response, transport.failures, self.vendor, url.path, self.hide)
         raise failure(self.vendor, f"did not answer within {limit_s:g} s", retryable=True)
+
+    def _address(self, path: str) -> tuple[httpx.URL, list[tuple[bytes, bytes]]]:
+        """Return the URL of a path, and the headers of each request to it."""
+        if (known := self._addresses.get(path)) is None:
+            url = httpx.URL(f"{self.base_url}{path}", params=self._params or None)
+            headers = httpx.Headers({"host": url.netloc.decode("ascii"), **HEADERS, **self._headers}).raw
+            known = self._addresses[path] = url, headers
+        return known
 
     async def read_on(self, response: HTTPResponse, rest: Callable[[], Awaitable[None]]) -> None:
         """Read the rest of a response while its turn goes on, so that its connection can be used again.
@@ -228,7 +231,7 @@ class HTTPClient:
             self._tasks.start_soon(_close, self._idle.popleft()[1])
         return newest
 
-    async def _give_back(self, response: HTTPResponse, transport: httpx.AsyncBaseTransport, pool: object) -> None:
+    async def _give_back(self, response: HTTPResponse, transport: Transport, pool: object) -> None:
         """Keep the connection of a response for the next request, unless it is lost or was made before others died."""
         if response.has_ended and pool is self._idle:
             self._idle.append((anyio.current_time(), transport))
@@ -245,6 +248,6 @@ class HTTPClient:
         return f"<HTTPClient {self.vendor}>"
 
 
-async def _close(transport: httpx.AsyncBaseTransport) -> None:
+async def _close(transport: Transport) -> None:
     with anyio.move_on_after(CLOSE_S, shield=True):
         await transport.aclose()

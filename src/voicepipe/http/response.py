@@ -22,7 +22,9 @@ from voicepipe.errors import VendorError
 from voicepipe.http.refusals import failure, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+
+    import httpcore
 
     from voicepipe.http.network import Route
 
@@ -64,23 +66,33 @@ class HTTPResponse:
 
     when_closed: Callable[[], Awaitable[None]]
 
-    def __init__(self, response: httpx.Response, vendor: str, path: str, hide: Callable[[str], str]) -> None:
-        self.status = response.status_code
-        self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        self.has_ended = self.is_whole = self.is_read_on = False
+    def __init__(
+        self,
+        response: httpcore.Response,
+        failures: tuple[type[Exception], ...],
+        vendor: str,
+        path: str,
+        hide: Callable[[str], str],
+    ) -> None:
         self._response = response
+        self._failures = failures
+        self.status = response.status
+        self.content_type = (self.header("content-type") or "").partition(";")[0].strip().lower()
+        self.has_ended = self.is_whole = self.is_read_on = False
         self._vendor = vendor
         self._path = path
         self._hide = hide
-        self._source = cast("AsyncGenerator[bytes]", aiter(cast("httpx.AsyncByteStream", response.stream)))
-        self._encoding = response.headers.get("content-encoding", "").strip().lower()
+        self._source = cast("AsyncGenerator[bytes]", aiter(cast("AsyncIterable[bytes]", response.stream)))
+        self._encoding = (self.header("content-encoding") or "").strip().lower()
         self._begin = b""
         self._has_begun = False
         self._events: AsyncGenerator[tuple[str, str]] | None = None
 
     def header(self, name: str) -> str | None:
-        """Return a header's value, or None."""
-        return cast("str | None", self._response.headers.get(name))
+        """Return the value of a header, or None."""
+        wanted = name.lower().encode("ascii")
+        values = [value.decode("latin-1") for key, value in self._response.headers if key.lower() == wanted]
+        return ", ".join(values) if values else None
 
     async def begins(self, count: int) -> bytes:
         """Return the first `count` bytes of the body, without byte order mark and blanks. They stay in the body."""
@@ -111,7 +123,7 @@ class HTTPResponse:
         except StopAsyncIteration:
             self.has_ended = True
             raise
-        except httpx.HTTPError as error:
+        except self._failures as error:
             raise translated(error, self._vendor) from error
 
     async def body(self, limit: int, *, until: float = math.inf) -> bytes:
@@ -213,13 +225,12 @@ class _EventBody(httpx.Response):
                 yield text
 
 
-def translated(error: httpx.HTTPError, vendor: str, url: str = "", route: Route | None = None) -> VendorError:
+def translated(error: Exception, vendor: str, url: str = "", route: Route | None = None) -> VendorError:
     """Return the error of this library for one of the client library; `url` and `route` are of a new connection."""
-    if route is not None and isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
+    kind = type(error).__name__  # the library is imported only when a part opens
+    if route is not None and kind in ("ConnectError", "ConnectTimeout", "ProxyError"):
         why = str(error) or "no answer"
-        status = re.match(r"\d{3}\b", why) if isinstance(error, httpx.ProxyError) else None
+        status = re.match(r"\d{3}\b", why) if kind == "ProxyError" else None
         remedy = "is base_url right, is the service up?"
         return route.failure(vendor, url, why, remedy, refused=int(status[0]) if status else None)
-    return VendorError(
-        f"the connection to {vendor} broke: {type(error).__name__}: {error}", vendor=vendor, retryable=True
-    )
+    return VendorError(f"the connection to {vendor} broke: {kind}: {error}", vendor=vendor, retryable=True)

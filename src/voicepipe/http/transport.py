@@ -1,35 +1,49 @@
-"""One connection of the HTTP library, as httpx's requests and responses see it.
+"""One connection to a service: httpcore, the HTTP of httpx, with a stream of our own.
 
-Rule 1: the connection reads as `stream` does, which httpx's own transport cannot be given.
+Rule 1: httpx takes no stream of others, and its requests, responses and clients would cost a third of sending a request.
+Rule 2: this module is imported when a part opens: httpcore imports much.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import httpcore
-import httpx
 
 from voicepipe.http.stream import Backend
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Generator
+
+    import httpx
 
 __all__ = ["Transport"]
 
+FAILURES: Final = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+)
 
-class Transport(httpx.AsyncBaseTransport):
+
+class Transport:
     """A connection to one service, made with the first request.
 
     Args:
         tls: What the connection trusts.
         proxy: What it goes through; None for nothing.
+        connect_s: How long connecting may take, TLS included. All other waits have deadlines of their own, on data.
         keep_idle_s: How long it is kept while it is not used.
+
+    Attributes:
+        failures: What `send` and reading a response raise when a connection or a service fails.
     """
 
-    def __init__(self, tls: ssl.SSLContext, proxy: httpx.Proxy | None, keep_idle_s: float) -> None:
+    failures = FAILURES
+
+    def __init__(self, tls: ssl.SSLContext, proxy: httpx.Proxy | None, connect_s: float, keep_idle_s: float) -> None:
         options: dict[str, Any] = {
             "ssl_context": tls,
             "max_connections": 1,
@@ -37,6 +51,7 @@ class Transport(httpx.AsyncBaseTransport):
             "keepalive_expiry": keep_idle_s,
             "network_backend": Backend(),
         }
+        self._extensions = {"timeout": {"connect": connect_s}}
         self._pool: httpcore.AsyncConnectionPool
         if proxy is None:
             self._pool = httpcore.AsyncConnectionPool(**options)
@@ -51,49 +66,19 @@ class Transport(httpx.AsyncBaseTransport):
                 **options,
             )
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request. See httpx."""
-        with _translated():
-            response = await self._pool.handle_async_request(
-                httpcore.Request(
-                    request.method,
-                    _core_url(request.url),
-                    headers=request.headers.raw,
-                    content=request.stream,
-                    extensions=request.extensions,
-                )
-            )
-        return httpx.Response(
-            response.status, headers=response.headers, stream=_Body(response), extensions=response.extensions
+    async def send(
+        self, method: str, url: httpx.URL, headers: list[tuple[bytes, bytes]], content: bytes | None
+    ) -> httpcore.Response:
+        """Send a request, and return its response when the head has come."""
+        request = httpcore.Request(
+            method, _core_url(url), headers=headers, content=content, extensions=self._extensions
         )
+        return await self._pool.handle_async_request(request)
 
     async def aclose(self) -> None:
         """Close the connection."""
         await self._pool.aclose()
 
 
-class _Body(httpx.AsyncByteStream):
-    def __init__(self, response: httpcore.Response) -> None:
-        self._response = response
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _translated():
-            async for piece in self._response.aiter_stream():
-                yield piece
-
-    async def aclose(self) -> None:
-        await self._response.aclose()
-
-
 def _core_url(url: httpx.URL) -> httpcore.URL:
     return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-
-
-@contextmanager
-def _translated() -> Generator[None]:
-    try:
-        yield
-    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
-        raise getattr(httpx, type(error).__name__)(str(error)) from error
-    except httpcore.UnsupportedProtocol as error:
-        raise httpx.UnsupportedProtocol(str(error)) from error
