@@ -18,6 +18,8 @@ from voicepipe.testing import Says, ScriptedGateway
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from voicepipe.http.transport import Transport
+
 pytestmark = pytest.mark.anyio
 
 BARGE_INS = 1000
@@ -63,19 +65,14 @@ class Watched(vp.LLMStreamStage):
 
 async def wait_all_free(client: HTTPClient) -> None:
     """Wait until no connection is in use, and no request waits for one or is lost."""
-    pools = [transport._pool for transport in client._transports_made]  # type: ignore[attr-defined]
+    made: list[Transport] = client._transports_made  # type: ignore[attr-defined]
     with anyio.move_on_after(5.0):
-        while not all(_is_free(pool) for pool in pools):  # noqa: ASYNC110
+        while not all(transport.is_free for transport in made):  # noqa: ASYNC110
             await anyio.sleep(0.01)
-    assert [pool for pool in pools if not _is_free(pool)] == []
+    assert [transport for transport in made if not transport.is_free] == []
     idle = {id(transport) for _since, transport in client._idle}
-    kept = [one for one in client._transports_made if one._pool.connections]  # type: ignore[attr-defined]
-    assert [one for one in kept if id(one) not in idle] == []
-
-
-def _is_free(pool: Any) -> bool:
-    """Whether no request uses or awaits a connection of a transport's pool."""
-    return not pool._requests and all(connection.is_idle() for connection in pool.connections)
+    kept = [transport for transport in made if transport._connection and not transport._connection.is_closed()]
+    assert [transport for transport in kept if id(transport) not in idle] == []
 
 
 def gateway() -> ScriptedGateway:

@@ -1,6 +1,7 @@
 """One connection to a service: httpcore, the HTTP of httpx, with a stream of our own.
 
-Rule 1: httpx takes no stream of others, and its requests, responses and clients would cost a third of sending a request.
+Rule 1: httpx takes no stream of others, and its client, requests and responses cost a third of sending a request. A pool
+        with one connection gives way to other tasks before it sends, so the connection is used without it.
 Rule 2: this module is imported when a part opens: httpcore imports much.
 """
 
@@ -46,13 +47,12 @@ class Transport:
     def __init__(self, tls: ssl.SSLContext, proxy: httpx.Proxy | None, connect_s: float, keep_idle_s: float) -> None:
         options: dict[str, Any] = {
             "ssl_context": tls,
-            "max_connections": 1,
-            "max_keepalive_connections": 1,
             "keepalive_expiry": keep_idle_s,
             "network_backend": Backend(),
         }
         self._extensions = {"timeout": {"connect": connect_s}}
-        self._pool: httpcore.AsyncConnectionPool
+        self._connection: httpcore.AsyncConnectionInterface | None = None
+        self._pool: httpcore.AsyncConnectionPool  # which makes connections, and holds none
         if proxy is None:
             self._pool = httpcore.AsyncConnectionPool(**options)
         elif proxy.url.scheme.startswith("socks5"):
@@ -66,6 +66,11 @@ class Transport:
                 **options,
             )
 
+    @property
+    def is_free(self) -> bool:
+        """Whether no request uses the connection."""
+        return self._connection is None or self._connection.is_idle() or self._connection.is_closed()
+
     async def send(
         self, method: str, url: httpx.URL, headers: list[tuple[bytes, bytes]], content: bytes | None
     ) -> httpcore.Response:
@@ -73,11 +78,16 @@ class Transport:
         request = httpcore.Request(
             method, _core_url(url), headers=headers, content=content, extensions=self._extensions
         )
-        return await self._pool.handle_async_request(request)
+        if self._connection is None or self._connection.is_closed() or self._connection.has_expired():
+            await self.aclose()
+            self._connection = self._pool.create_connection(request.url.origin)
+        return await self._connection.handle_async_request(request)
 
     async def aclose(self) -> None:
         """Close the connection."""
-        await self._pool.aclose()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.aclose()
 
 
 def _core_url(url: httpx.URL) -> httpcore.URL:
