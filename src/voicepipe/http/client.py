@@ -221,7 +221,7 @@ class HTTPClient:
         with anyio.move_on_after(LINGER_S):
             await has_ended.wait()
 
-    def _taken(self) -> httpx.AsyncBaseTransport:
+    def _taken(self) -> Transport:
         """Return the transport that was used last, whose connection is the most likely to live, or a new one."""
         if not self._is_open:
             raise ConfigurationError(f"the connection to {self.vendor} is used outside of its pipeline's open()")

@@ -1,7 +1,7 @@
 """One connection to a service: httpcore, the HTTP of httpx, with a stream of our own.
 
-Rule 1: httpx takes no stream of others, and its client, requests and responses cost a third of sending a request. A pool
-        with one connection gives way to other tasks before it sends, so the connection is used without it.
+Rule 1: httpx takes no stream of others, and its client, requests and responses cost a third of sending a request. A
+        pool with one connection gives way to other tasks before it sends, so the connection is used without it.
 Rule 2: this module is imported when a part opens: httpcore imports much.
 """
 
