@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 
 from benchmarks._figures import Figure, table
-from benchmarks.added import added
+from benchmarks.added import BLOCKS, added
 from benchmarks.detectors import detectors
 from benchmarks.echo import echo
 from benchmarks.framework import framework
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all if none is given")
     parser.add_argument("--kit", type=Path, metavar="DIR", help="further sets of replies for `sentences`")
     parser.add_argument("--turns", type=int, default=None, metavar="N", help="of each row of `latency`")
+    parser.add_argument("--blocks", type=int, default=None, metavar="N", help="pairs of blocks of each row of `added`")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="where `latency` draws what it measured, as SVG")
     parser.add_argument("--uvloop", action="store_true", help="on uvloop; `sockets` measures both loops by itself")
     options = parser.parse_args()
@@ -64,7 +65,8 @@ def main() -> None:
     if unknown := set(names) - set(BENCHMARKS):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
     turns = options.turns or (TURNS if options.names else TURNS // 10)
-    arguments = {"sentences": (options.kit,), "latency": (turns, options.picture)}
+    blocks = options.blocks or (BLOCKS if options.names else 2)
+    arguments = {"added": (blocks,), "sentences": (options.kit,), "latency": (turns, options.picture)}
     figures: list[Figure] = []
     for name in names:
         loop = {"use_uvloop": options.uvloop}

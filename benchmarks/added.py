@@ -1,4 +1,4 @@
-"""What voicepipe adds to the time of model and voice, compared with a hand-written loop in the same run.
+"""What voicepipe adds to the time of model and voice, and its CPU, compared with a hand-written loop in the same run.
 
 added = (first frame - transcript) - (awaited token - request complete, at the server, for each request) - voice
 
@@ -26,7 +26,7 @@ from benchmarks.minimal import MinimalAgent
 from benchmarks.parts import SYSTEM, Loudspeaker, agent, called, spoken
 from benchmarks.server import Server, marked, served
 
-__all__ = ["Compared", "Load", "added", "compared", "minimal_calls"]
+__all__ = ["BLOCKS", "Compared", "Load", "added", "compared", "minimal_calls"]
 
 VOICE_S = 0.06
 BLOCKS = 10

@@ -77,16 +77,19 @@ class _Reply:
         await inbox.send(first)
         inbox.close()
         async with anyio.create_task_group() as self._tasks:
-            for stage in self._stages:
-                sent = flow_of(stage)[1]
-                check = None if stage._is_ours else checker(sent, stage.name)
-                outbox = Channel[Any](CAPACITY.get(sent, 8), check)
+            inboxes = [inbox, *(self._channel_behind(stage) for stage in self._stages)]
+            ends = list(zip(self._stages, inboxes, inboxes[1:], strict=False))
+            for stage, inbox, outbox in ends[1:]:
                 self._tasks.start_soon(self._run_stage, stage, inbox, outbox, name=f"voicepipe {stage.name}")
-                inbox = outbox
             if not self._before:
                 self._tasks.start_soon(self._watch_progress)
+            await self._run_stage(*ends[0])  # in this task: the request leaves a step of the loop earlier
         for stage in self._at_work:  # it did not end with the reply, and was cancelled
             self._turn.emit(CleanupOverran(part=stage.name, after_s=NO_PROGRESS_S))
+
+    def _channel_behind(self, stage: Stage[Any, Any]) -> Channel[Any]:
+        sent = flow_of(stage)[1]
+        return Channel[Any](CAPACITY.get(sent, 8), None if stage._is_ours else checker(sent, stage.name))
 
     async def _run_stage(self, stage: Stage[Any, Any], inbox: Channel[Any], outbox: Channel[Any]) -> None:
         turn = self._turn
