@@ -31,6 +31,7 @@ from benchmarks._figures import Figure, percentile
 from benchmarks.listening import resident_kib
 from benchmarks.messages import message_costs
 from benchmarks.parts import SYSTEM
+from benchmarks.scale import Lateness
 from benchmarks.services import (
     CHARACTER_S,
     CYCLE_S,
@@ -70,15 +71,6 @@ NAMES = {
 PIECE_BYTES = 2 * 1_920
 SILENCE = bytes(640)
 SPEECH = struct.pack("<320h", *(6_000 * (1 if at % 80 < 40 else -1) for at in range(320)))  # 200 Hz
-
-
-class Lateness:
-    """The lateness of frames, recorded while `is_on`."""
-
-    def __init__(self) -> None:
-        self.is_on = False
-        self.heard_s: list[float] = []
-        self.sent_s: list[float] = []
 
 
 class Line(vp.PacedOutput):
