@@ -24,6 +24,7 @@ FOLDERS = (
     ("vendors",),
     ("session",),
     ("",),
+    ("serving",),
     ("testing",),
     ("cli", "pytest_plugin"),
 )

@@ -41,6 +41,9 @@ FOREIGN = {
     "h11": ("testing",),
     "pytest": ("testing", "pytest_plugin"),
     "rich": ("cli",),
+    "starlette": ("serving",),
+    "uvicorn": ("serving",),
+    "watchfiles": ("cli",),
 }
 
 # Costly, or absent on many machines: never loaded because a module is, only when something is opened.

@@ -1,0 +1,196 @@
+"""What a transport is: how callers reach the agent over one kind of connection.
+
+Rule 1: a transport refuses a peer before its connection is accepted. A refusal costs no session and no vendor's socket.
+Rule 2: a transport knows its protocol, and nothing else: limits, drain and the session are the desk's.
+Rule 3: what the agent says and what happens to it reach the peer through the line's output, in the order of the audio.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+
+    from starlette.requests import HTTPConnection
+    from starlette.routing import BaseRoute
+
+    from voicepipe.audio.output import Output
+    from voicepipe.audio.source import Source
+    from voicepipe.core.call_settings import CallSettings
+    from voicepipe.core.context import Fact
+    from voicepipe.serving.desk import Desk
+    from voicepipe.session.session import Session
+
+__all__ = ["Line", "Peer", "PeerLeft", "Refused", "Transport"]
+
+
+class Refused(Exception):  # noqa: N818 - names what happened to the peer
+    """A peer is not let in, or is sent away.
+
+    Args:
+        reason: One word for metrics and logs, from a fixed set, e.g. "origin", "signature", "token", "full".
+        message: What the peer may read.
+        status: The HTTP status before a connection is accepted.
+        code: The close code of a websocket that was accepted already.
+        retry_s: When the peer may try again; None if that is of no use.
+    """
+
+    def __init__(
+        self, reason: str, message: str, *, status: int = 403, code: int = 1008, retry_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.status = status
+        self.code = code
+        self.retry_s = retry_s
+
+
+class PeerLeft(Exception):  # noqa: N818 - names what happened
+    """The peer has closed the connection, or it broke."""
+
+
+class Peer(ABC):
+    """The other end of one call's connection: whole messages, within the limits of its transport.
+
+    Attributes:
+        facts: What is known for certain about the peer: what `Transport.check` and the authenticator returned.
+        address: Where it connects from, for logs: "192.0.2.7:4711".
+    """
+
+    facts: Mapping[str, Fact]
+    address: str
+
+    @abstractmethod
+    async def receive(self) -> str | bytes:
+        """Return the peer's next message: text as `str`, audio and other binary data as `bytes`.
+
+        Raises:
+            PeerLeft: The peer has left.
+            Refused: The message exceeds a limit; the desk then closes the connection with the refusal's code.
+        """
+
+    @abstractmethod
+    async def send(self, message: str | bytes) -> None:
+        """Send a message, waiting while the peer does not read. Does nothing once the peer has left."""
+
+    @abstractmethod
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection. Does nothing once it is closed."""
+
+    @abstractmethod
+    def takes_audio(self, seconds: float) -> None:
+        """Count audio that the peer has sent.
+
+        Raises:
+            Refused: The peer has sent more audio than time has passed, by more than the limit.
+        """
+
+    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+        """Iterate over the peer's messages until it leaves.
+
+        Raises:
+            Refused: A message exceeds a limit.
+        """
+        try:
+            while True:
+                yield await self.receive()
+        except PeerLeft:
+            return
+
+
+@dataclass(kw_only=True)
+class Line:
+    """A call that can begin: where its audio comes from and goes to, and what is known about it.
+
+    Attributes:
+        source: The caller's audio.
+        output: Where the agent's audio goes.
+        facts: What the peer says about the call: its number, parameters. `Session.facts` has these, and the facts of
+            `Peer.facts`, which win.
+        id: What the log calls the call, e.g. the telephone network's id; made if None.
+        settings: Voice, language and key terms of this call.
+        greets: Whether the agent greets the caller; not one whose conversation goes on.
+    """
+
+    source: Source
+    output: Output
+    facts: Mapping[str, Fact] = field(default_factory=dict[str, Any])
+    id: str | None = None
+    settings: CallSettings | None = None
+    greets: bool = True
+
+
+class Transport(ABC):
+    """How callers reach the agent over one kind of connection; subclasses implement `start` and `listen`.
+
+    An object of it is a description, as a part of a pipeline is: one serves any number of calls at a time, so what
+    belongs to one call is kept in a `Line` of the subclass's own kind.
+
+    Attributes:
+        name: The transport in metrics, logs and `session.facts["transport"]`, e.g. "page".
+        path: Where its websocket is; "" if it has none.
+        subprotocol: The websocket subprotocol that is accepted; None for none.
+        most_message_bytes: The size of the largest message; a larger one ends the call with the code 1009.
+        most_messages_per_s: How many messages a second a peer may send over 10 s; more end the call with the code 4429.
+        proof: What proves who calls, in words, e.g. "a signature of Twilio"; "" if anybody may call. Without any proof
+            a server binds to this machine only.
+    """
+
+    name: str
+    path: str = ""
+    subprotocol: str | None = None
+    most_message_bytes: int = 16_384
+    most_messages_per_s: float = 100.0
+    proof: str = ""
+
+    def routes(self, desk: Desk) -> Sequence[BaseRoute]:
+        """Return further routes: a page and its files, a telephone network's webhook. Paths begin with "/"."""
+        del desk
+        return ()
+
+    @asynccontextmanager
+    async def open(self, desk: Desk) -> AsyncGenerator[None]:
+        """Set up what lives as long as the server, e.g. a listener for connections that are no websockets."""
+        del desk
+        yield
+
+    async def check(self, request: HTTPConnection, desk: Desk) -> Mapping[str, Fact]:
+        """Check who wants to connect, before the connection is accepted, and return what is known about them.
+
+        Raises:
+            Refused: They are not let in.
+        """
+        del request, desk
+        return {}
+
+    @abstractmethod
+    async def start(self, peer: Peer, desk: Desk) -> Line:
+        """Exchange the first messages, and return the line. Cancelled after `Limits.start_s`.
+
+        Raises:
+            PeerLeft: The peer has left.
+            Refused: The first messages are not what they must be.
+        """
+
+    @abstractmethod
+    async def listen(self, peer: Peer, line: Line, session: Session) -> None:
+        """Take the peer's messages until it hangs up or leaves: audio, keys, typed text, reports of what it played.
+
+        When this returns the desk calls `PushSource.end`, so that the last words are still answered. Cancelled when the
+        session ends.
+
+        Raises:
+            Refused: A message is malformed or exceeds a limit; the connection is closed with the refusal's code.
+        """
+
+    async def finish(self, peer: Peer, line: Line, session: Session) -> None:
+        """Say good-bye by protocol, after the session has ended and before the connection is closed.
+
+        Has 2 s. `session.result` is what `Session.end` was given, e.g. a `Transfer`.
+        """
+        del peer, line, session
