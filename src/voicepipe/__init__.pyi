@@ -17,6 +17,7 @@ from voicepipe.core.call_settings import CallSettings
 from voicepipe.core.channel import Channel, ChannelStatistics, Inbox, Outbox
 from voicepipe.core.part import Part
 from voicepipe.core.stage import SessionStage, Stage, stage
+from voicepipe.core.transfer import Transfer
 from voicepipe.errors import (
     AudioDeviceError,
     AudioDeviceLost,
@@ -54,6 +55,7 @@ from voicepipe.events import (
     TurnFailed,
     TurnInterrupted,
     TurnStarted,
+    UtteranceEnded,
     VoiceTooSlow,
 )
 from voicepipe.floor_events import (
@@ -246,6 +248,7 @@ __all__ = [
     "ToolStarted",
     "Toolbox",
     "Transcript",
+    "Transfer",
     "Turn",
     "TurnCompleted",
     "TurnEmpty",
@@ -256,6 +259,7 @@ __all__ = [
     "TurnStarted",
     "TurnState",
     "UserMessage",
+    "UtteranceEnded",
     "VendorError",
     "VoiceTooSlow",
     "VoicepipeError",

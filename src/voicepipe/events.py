@@ -58,6 +58,7 @@ __all__ = [
     "TurnFailed",
     "TurnInterrupted",
     "TurnStarted",
+    "UtteranceEnded",
     "VoiceTooSlow",
 ]
 
@@ -81,6 +82,16 @@ class SentenceStarted(Stamped):
 
     turn_id: int
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UtteranceEnded(Stamped):
+    """All audio of a turn was handed to the output, which may still be playing it; `TurnCompleted` comes when it has.
+
+    More may follow all the same: when the turn was paused and is `Resumed`, or when it failed and the fallback is said.
+    """
+
+    turn_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,6 +351,7 @@ Event: TypeAlias = (
     | CallLimit
     | TurnStarted
     | SentenceStarted
+    | UtteranceEnded
     | VoiceTooSlow
     | ToolStarted
     | ToolFinished

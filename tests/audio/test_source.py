@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 async def everything(source: PushSource) -> list[bytes]:
     heard = list[bytes]()
-    await source.pump(heard.append)
+    await source.pump(lambda piece, _=None: heard.append(piece))
     return heard
 
 
@@ -33,7 +33,7 @@ async def test_audio_is_heard_when_it_is_pushed() -> None:
     source, heard = PushSource(), list[tuple[float, bytes]]()
 
     async def listen() -> None:
-        await source.pump(lambda piece: heard.append((anyio.current_time(), piece)))
+        await source.pump(lambda piece, _=None: heard.append((anyio.current_time(), piece)))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listen)
@@ -90,6 +90,13 @@ def test_what_waits_is_bounded_and_the_rest_is_counted(pieces: list[int]) -> Non
     source = PushSource(8_000)
     for samples in pieces:
         source.push(bytes(2 * samples))
-    kept = [len(piece) // 2 for piece in source._waiting]
+    kept = [len(piece) // 2 for piece, _ in source._waiting]
     assert sum(kept) + round(source.dropped_s * 8_000) == sum(pieces)
     assert len(kept) <= 1 or sum(kept) <= PUSHED_S * 8_000
+
+
+@pytest.mark.parametrize("at_s", [float("nan"), float("inf")])
+def test_a_time_that_is_none_is_refused(at_s: float) -> None:
+    """The time of a piece is a number of seconds."""
+    with pytest.raises(AudioError, match=r"at_s must be a time on the event loop's clock, not (nan|inf)"):
+        PushSource().push(b"\0\0", at_s)

@@ -151,6 +151,12 @@ class Meter:
     async def write(self, pcm: bytes) -> None:
         raise NotImplementedError
 
+    def finish(self) -> None:
+        raise NotImplementedError
+
+    def correct(self, heard_s: float) -> None:
+        raise NotImplementedError
+
     async def wait_played(self) -> None:
         raise NotImplementedError
 

@@ -117,6 +117,37 @@ async def test_audio_after_a_gap_of_ten_seconds_is_late_news() -> None:
     assert late[:501] == [round(1.0 + 0.02 * number, 6) for number in range(501)]
 
 
+async def test_a_source_that_knows_the_times_is_believed() -> None:
+    """Late pieces have the time when they were spoken, one by one; after a gap in their times the rest is later."""
+    source, ear = vp.PushSource(RATE), Ear()
+    stamps = [number * 0.02 for number in range(50)] + [2.0 + number * 0.02 for number in range(50)]
+    async with row(ear).session(source=source, output=RecordingOutput()) as session:
+        for arrives_s, at_s in zip([*(0.02 * n for n in range(1, 26)), *[0.9] * 20, *[1.0] * 5], stamps, strict=False):
+            await anyio.sleep_until(arrives_s)
+            source.push(sound(0.02), at_s)
+        for number, at_s in enumerate(stamps[50:]):
+            await anyio.sleep_until(2.4 + number * 0.02)  # 0.38 s on its way
+            source.push(sound(0.02), at_s)
+        source.push(sound(0.02), 99.0)  # cannot be: it counts as now
+        source.end()
+        await session.ended.wait()
+    now = 2.4 + 49 * 0.02
+    assert [start_s for _, start_s in ear.sounds] == [round(at_s, 6) for at_s in [*stamps, now]]
+
+
+async def test_times_of_late_audio_after_a_long_gap() -> None:
+    """Audio that comes when silence has been given already still gets the time when it was spoken."""
+    source, ear = vp.PushSource(RATE), Ear()
+    async with row(ear).session(source=source, output=RecordingOutput()) as session:
+        source.push(sound(0.5), 0.0)
+        await anyio.sleep_until(4.0)
+        source.push(sound(0.5), 3.2)
+        source.push(sound(0.5), 3.7)
+        source.end()
+        await session.ended.wait()
+    assert [start_s for _, start_s in ear.sounds][25:] == [round(3.2 + 0.02 * number, 6) for number in range(50)]
+
+
 @pytest.mark.parametrize("pieces", [[0.5], [0.02] * 25, [0.3, 0.2]])
 async def test_late_audio_is_heard_as_if_it_had_come_in_time(pieces: list[float]) -> None:
     """A gap of half a second that is made up for at once leaves no trace: no silence, and every time as spoken."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from voicepipe.core.context import AnySession
+    from voicepipe.events import Event
 
 __all__ = ["STALLED_OUTPUT_S", "ClockedOutput", "Output", "OutputStalled", "PullOutput", "stalled"]
 
@@ -71,6 +72,13 @@ class Output(Part):
     @abstractmethod
     def flush(self) -> None:
         """Stop the sound immediately: drop everything written but not yet played. Must not wait."""
+
+    def on_event(self, event: Event) -> None:
+        """Take note of what happens in the session, in the order of what is written. Must not wait.
+
+        Called with each event. `SentenceStarted` comes before the sentence's first frame is written, `UtteranceEnded`
+        after the last frame of a turn's speech; `Paused` and `TurnInterrupted` come after `flush`.
+        """
 
     @property
     @abstractmethod

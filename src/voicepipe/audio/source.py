@@ -9,7 +9,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import deque
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final, cast
+from math import isfinite
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import anyio
 
@@ -18,14 +19,22 @@ from voicepipe.core.part import Part
 from voicepipe.errors import AudioError, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator
     from typing import Self
 
-__all__ = ["PushSource", "Source"]
+__all__ = ["Deliver", "PushSource", "Source"]
 
 PUSHED_S: Final = 10.0
 """How much audio may wait in a `PushSource` until the session listens: it is late then, not lost. Older
 audio is dropped and counted."""
+
+
+class Deliver(Protocol):
+    """Takes a piece of a source's audio, and never waits."""
+
+    def __call__(self, pcm: bytes, at_s: float | None = None) -> None:
+        """Take audio; `at_s` is the time of its first sample, on the loop's clock, if that is known."""
+        ...
 
 
 class Source(Part):
@@ -53,7 +62,7 @@ class Source(Part):
             AudioError: The device or file failed.
         """
 
-    async def pump(self, deliver: Callable[[bytes], None]) -> None:
+    async def pump(self, deliver: Deliver) -> None:
         """Pass everything that `frames` yields to `deliver`, which never waits.
 
         A source whose audio arrives in callbacks may override this, which saves a task switch per frame.
@@ -76,9 +85,9 @@ class PushSource(Source):
         if not 8_000 <= sample_rate <= 192_000:
             raise ConfigurationError(f"PushSource: sample_rate must be 8000 to 192000, not {sample_rate}")
         self.sample_rate = sample_rate
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[tuple[bytes, float | None]] = deque()
         self._waiting_bytes = 0
-        self._deliver: Callable[[bytes], None] | None = None
+        self._deliver: Deliver | None = None
         self._news = anyio.Event()
         self._home: Home | None = None  # where the session listens
         self._has_hung_up = False  # by the caller of `end`
@@ -89,7 +98,7 @@ class PushSource(Source):
             "a PushSource belongs to one session: pass it to host.session(source=...), not to the Pipeline"
         )
 
-    def push(self, pcm: bytes) -> None:
+    def push(self, pcm: bytes, at_s: float | None = None) -> None:
         """Hand over audio; never waits. Any thread may call it.
 
         Until the session listens, at most 10 s are kept; older audio is dropped and counted in `dropped_s`. Late audio
@@ -97,18 +106,23 @@ class PushSource(Source):
 
         Args:
             pcm: Little-endian signed 16-bit mono PCM, any number of whole samples.
+            at_s: When its first sample was spoken, on the event loop's clock, if the transport knows it, e.g. by the
+                stamps of its messages. What arrives late is then known to be late, and what is missing to be missing.
+                None takes it to be spoken just before it is pushed. A time in the future counts as now.
 
         Raises:
-            AudioError: The bytes are not whole samples, or `end` has been called.
+            AudioError: The bytes are not whole samples, the time is no number, or `end` has been called.
         """
         if self._has_hung_up:
             raise AudioError("PushSource.push after end(): the caller has hung up")
         if len(pcm) % 2:
             raise AudioError(f"PushSource.push needs whole 16-bit samples, got {len(pcm)} bytes")
+        if at_s is not None and not isfinite(at_s):
+            raise AudioError(f"PushSource.push: at_s must be a time on the event loop's clock, not {at_s!r}")
         if self._home is None:
-            self._take_in(pcm)
+            self._take_in(pcm, at_s)
         else:
-            self._home.call(self._take_in, pcm)
+            self._home.call(self._take_in, pcm, at_s)
 
     def end(self) -> None:
         """Hang up: audio that was pushed before is still recognised, then the session ends. Any thread may call it."""
@@ -118,25 +132,25 @@ class PushSource(Source):
         else:
             self._home.call(self._hang_up)
 
-    def _take_in(self, pcm: bytes) -> None:
+    def _take_in(self, pcm: bytes, at_s: float | None) -> None:
         if self._deliver is not None:
-            self._deliver(pcm)
+            self._deliver(pcm, at_s)
             return
-        self._waiting.append(pcm)
+        self._waiting.append((pcm, at_s))
         self._waiting_bytes += len(pcm)
         while self._waiting_bytes > PUSHED_S * self.sample_rate * 2 and len(self._waiting) > 1:
-            self.dropped_s += len(self._take()) / 2 / self.sample_rate
+            self.dropped_s += len(self._take()[0]) / 2 / self.sample_rate
         self._news.set()
 
     def _hang_up(self) -> None:
         self._is_ended = True
         self._news.set()
 
-    async def pump(self, deliver: Callable[[bytes], None]) -> None:
+    async def pump(self, deliver: Deliver) -> None:
         """Deliver audio as soon as it is pushed, within `push` itself. See `Source.pump`."""
         self._home = Home()
         while self._waiting:
-            deliver(self._take())
+            deliver(*self._take())
         self._deliver = deliver
         try:
             while not self._is_ended:
@@ -149,13 +163,13 @@ class PushSource(Source):
         """Yield what is pushed. See `Source.frames`; a session uses `pump`."""
         while True:
             while self._waiting:
-                yield self._take()
+                yield self._take()[0]
             if self._is_ended:
                 return
             self._news = anyio.Event()
             await self._news.wait()
 
-    def _take(self) -> bytes:
-        pcm = self._waiting.popleft()
+    def _take(self) -> tuple[bytes, float | None]:
+        pcm, at_s = self._waiting.popleft()
         self._waiting_bytes -= len(pcm)
-        return pcm
+        return pcm, at_s

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 import anyio
 
+from voicepipe.conversation.settling import settle
 from voicepipe.conversation.speech import Speech
 from voicepipe.conversation.turn_state import TRANSITIONS, Step, TurnState
 from voicepipe.events import (
@@ -23,7 +24,6 @@ from voicepipe.events import (
     TurnStarted,
 )
 from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage
-from voicepipe.text.markup import spoken
 from voicepipe.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -236,6 +236,14 @@ class Turn:
             return TurnEmpty(**ending, finish_reason=self.finish_reason)
         return TurnCompleted(**ending, finish_reason=self.finish_reason)
 
+    def correct_heard(self, heard_s: float) -> None:
+        """Note that less of this turn was heard than was thought; of one that plays, only once it is paused."""
+        if self.speech.lease is None or not (self.is_over or self.speech.lease.is_held):
+            return
+        self.speech.lease.correct(heard_s)
+        if self.is_over:
+            settle(self._segments, self.speech.heard(), was_cut=True)
+
     async def watch_cleanup(self) -> None:
         """Wait as long as parts may clean up after an interruption, then report those that still do."""
         await anyio.sleep(CLEANUP_S)
@@ -376,15 +384,8 @@ class Turn:
         heard = self.speech.heard()
         if self._unfinished is not None:
             self._unfinished.was_interrupted = True
-        for segment, text in heard.items():
-            # Two segments of one message: the model spoke on after a call.
-            message = self._segments[segment]
-            message.heard = f"{message.heard.rstrip()} {text.lstrip()}"
+        settle(self._segments, heard, was_cut=was_cut)
         for message in self._segments:
-            if not message.is_settled:
-                message.heard = message.heard.strip()
-                message.is_settled = True
-                message.was_interrupted |= was_cut and _words(message.heard) != _words(message.generated)
             if not message.generated and not message.calls:
                 self.session.history.discard(message)
         return " ".join(text.strip() for text in heard.values())
@@ -392,8 +393,3 @@ class Turn:
     def __repr__(self) -> str:
         """Show the state and how much was written to the output."""
         return f"<Turn {self.turn_id} {self.state.name} written={self.speech.written_s:.2f}s>"
-
-
-def _words(text: str) -> str:
-    """Return what can be heard of a text, without what only its writing needs."""
-    return "".join(filter(str.isalnum, spoken(text)))

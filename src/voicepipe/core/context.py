@@ -112,6 +112,10 @@ class OutputLease(Protocol):
 
     async def write(self, pcm: bytes) -> None: ...  # noqa: D102
 
+    def finish(self) -> None: ...  # noqa: D102
+
+    def correct(self, heard_s: float) -> None: ...  # noqa: D102
+
     async def wait_played(self) -> None: ...  # noqa: D102
 
     def check(self) -> None: ...  # noqa: D102

@@ -23,6 +23,7 @@ from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.failures import named
 from voicepipe.errors import AudioError, StageError
 from voicepipe.flow import AudioFrame
+from voicepipe.hearing.reader_lag import WAITING_FRAMES, ReaderLag
 from voicepipe.listening_events import AudioDropped, AudioResumed, AudioStopped
 
 if TYPE_CHECKING:
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from voicepipe.hearing.reports import Reports
 
 __all__ = ["LATE_FRAMES", "WAITING_FRAMES", "Intake"]
-
-WAITING_FRAMES: Final = 25
-"""How far a reader may fall behind: 0.5 s in frames of 20 ms. Live audio must not lag."""
 
 LATE_FRAMES: Final = 500
 """Late audio that is taken whole: 10 s, as after a gap of a mobile network."""
@@ -119,6 +117,7 @@ class Intake:
         self._frame_bytes = 2 * int(FRAME_S * rate)
         self._rest = b""
         self._held: list[bytes] = []  # audio after a gap, until it is known how much of it has arrived together
+        self._held_at_s: float | None = None  # when it begins, if the source knows
         self._next_s = NEVER_S  # time of the next frame's first sample
         self._loop = asyncio.get_running_loop()
         self._came_s = self._expected_s = self._loop.time()  # when audio came last; since when more is expected
@@ -127,7 +126,7 @@ class Intake:
         self._is_silent = False  # the recogniser is being given silence
         self._silence_due_s = math.inf
         self._gap_s: float | None = None  # how long the gap was that has just ended
-        self._reader = _ReaderLag()
+        self._reader = ReaderLag()
         self._dropped_frames = 0
         self._reported_s = 0.0
         self._news = anyio.Event()
@@ -150,8 +149,12 @@ class Intake:
 
     # --- audio comes --------------------------------------------------------------------------------------------------
 
-    def __call__(self, pcm: object) -> None:
+    def __call__(self, pcm: object, at_s: float | None = None) -> None:
         """Take a piece of audio, of any length. Never waits.
+
+        Args:
+            pcm: The audio.
+            at_s: When its first sample was spoken, if the source knows; otherwise it was spoken just now.
 
         Raises:
             AudioError: The bytes are no whole samples.
@@ -171,20 +174,23 @@ class Intake:
         if apart_s > TOGETHER_S and self._next_s > NEVER_S:
             self._intervals_s.append(apart_s)
         self._came_s = self._expected_s = now
-        late_s = now - (len(self._rest) + len(pcm)) / self._bytes_per_s - self._next_s
-        if late_s > CLOCK_SLIP_S or self._held or self._is_silent:
+        begins_s = now - len(pcm) / self._bytes_per_s if at_s is None else min(at_s, now)
+        late_s = begins_s - len(self._rest) / self._bytes_per_s - self._next_s
+        if self._held or self._is_silent or (at_s is None and late_s > CLOCK_SLIP_S):
             # One step of the loop later all that was late has come, and can be given the time when it was spoken.
+            if not self._held:
+                self._held_at_s = at_s
             self._held.append(pcm)
             self._news.set()
             return
         is_frame = len(pcm) == self._frame_bytes and not self._rest and self._is_passed_on
-        if is_frame and late_s >= -CLOCK_SLIP_S and not self._outbox.queued and not self._source.dropped_s:
+        if is_frame and abs(late_s) <= CLOCK_SLIP_S and not self._outbox.queued and not self._source.dropped_s:
             # The usual case, 50 times a second in each call: the next frame, for a reader that waits for it.
             self._reader.has_read(now)
             self._send_frame(pcm)
             self._end_s = self._next_s
         else:
-            self._take(pcm, now)
+            self._take(pcm, now, at_s)
         if self._gap_s is not None:
             self._news.set()
 
@@ -206,11 +212,12 @@ class Intake:
             with suppress(anyio.BrokenResourceError):  # nobody wants to know any more
                 await self._report_detected(self._detecting)
 
-    def _take(self, pcm: bytes, now: float) -> None:
+    def _take(self, pcm: bytes, now: float, at_s: float | None) -> None:
+        begins_s = now - len(pcm) / self._bytes_per_s if at_s is None else min(at_s, now)
+        begins_s -= len(self._rest) / self._bytes_per_s
         pcm = self._rest + pcm
-        arrived_s = now - len(pcm) / self._bytes_per_s
-        if abs(arrived_s - self._next_s) > CLOCK_SLIP_S:
-            self._next_s = arrived_s
+        if abs(begins_s - self._next_s) > CLOCK_SLIP_S:
+            self._next_s = begins_s
         frames = frames_of(pcm, self._rate)
         self._rest = frames.pop() if frames and len(frames[-1]) < self._frame_bytes else b""
         self._send(frames, now)
@@ -220,7 +227,7 @@ class Intake:
         """Send the audio that was held after a gap."""
         if self._held:
             held, self._held = b"".join(self._held), []
-            self._take(held, now)
+            self._take(held, now, self._held_at_s)
 
     def _send(self, frames: list[bytes], now: float) -> None:
         if self._outbox.is_abandoned:
@@ -368,33 +375,3 @@ class Intake:
             self._next_s = max(self._next_s, now - SILENCE_S)  # it has waited for the reader
             count = int((now - self._next_s + EXACT_S) / (self._frame_bytes / self._bytes_per_s))
             self._send([bytes(self._frame_bytes)] * count, now)
-
-
-class _ReaderLag:
-    """How far the reader of a queue falls behind the clock, in frames; pure.
-
-    A queue may be long because much came at once: then its reader is not behind, as long as it reads no slower than
-    people speak.
-    """
-
-    def __init__(self) -> None:
-        self._behind = 0.0
-        self._waiting = 0
-        self._since_s = NEVER_S
-
-    def excess(self, waiting: int, now: float) -> int:
-        """Return how many frames are to be dropped when so many wait."""
-        was_read = self._waiting - waiting
-        behind = max(0.0, self._behind + (now - self._since_s) / FRAME_S - was_read)
-        self._behind, self._since_s = min(behind, waiting), now
-        dropped = max(0, int(self._behind + EXACT_S) - WAITING_FRAMES)
-        self._behind -= dropped
-        return dropped
-
-    def has_read(self, now: float) -> None:
-        """Take note that nothing waits, and that one frame comes."""
-        self._behind, self._waiting, self._since_s = 0.0, 1, now
-
-    def left(self, waiting: int) -> None:
-        """Take note of how many frames wait now."""
-        self._waiting = waiting

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from voicepipe.history import ToolCall
     from voicepipe.session.saying import Saying
     from voicepipe.session.wiring import Row
-    from voicepipe.speaking.playback import Playout
+    from voicepipe.speaking.playout import Playout
     from voicepipe.speaking.prepared import PreparedAudio
 
 __all__ = ["Floor"]
@@ -44,6 +44,9 @@ DRAFT_S: Final = 5.0
 
 MAX_FOLLOW_UPS: Final = 3
 """Replies to late results in a row without words of the caller, so that a model that calls on does not go on alone."""
+
+RECENT_TURNS: Final = 3
+"""Turns of which a peer may still report that less was heard: the caller may have spoken meanwhile."""
 
 NOTE: Final = "[A note of the application, not words of the caller: {}]"
 """What the model is sent in place of the caller's words when the application lets it speak."""
@@ -92,6 +95,7 @@ class Floor:
         self._caller_speaks_until_s = caller_speaks_until_s
         self._waiting: deque[Saying] = deque()  # what is to be said, in this order
         self._late: list[ToolCall] = []  # whose results came after their turn, and were in no request yet
+        self._recent: deque[Turn] = deque(maxlen=RECENT_TURNS)
         self._follow_ups = 0  # since the caller's last words
         self._tasks: TaskGroup
 
@@ -186,6 +190,12 @@ class Floor:
         self._late.append(call)
         self.go_on()
 
+    def correct_heard(self, turn_id: int, heard_s: float) -> None:
+        """Note that less was heard of one of the last turns than was thought."""
+        for turn in self._recent:
+            if turn.turn_id == turn_id:
+                turn.correct_heard(heard_s)
+
     def drop_draft(self, draft: Turn) -> None:
         """Drop a draft that can no longer be committed, and give the floor to what waits."""
         if draft is self.turn:
@@ -243,6 +253,7 @@ class Floor:
             note=note,
             late=self._late,
         )
+        self._recent.append(turn)
         self._tasks.start_soon(self._take, turn, saying)
         return turn
 

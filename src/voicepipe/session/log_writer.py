@@ -38,6 +38,7 @@ from voicepipe.events import (
     TurnFailed,
     TurnInterrupted,
     TurnStarted,
+    UtteranceEnded,
     VoiceTooSlow,
 )
 from voicepipe.floor_events import (
@@ -85,6 +86,7 @@ LINES: Final[dict[type[Event], tuple[int, str]]] = {
     EchoIgnored: (DEBUG, "a transcript was taken for the agent's own voice"),
     TurnStarted: (DEBUG, "turn {e.turn_id} began"),
     SentenceStarted: (DEBUG, "turn {e.turn_id}: a sentence began"),
+    UtteranceEnded: (DEBUG, "turn {e.turn_id}: all of its audio was handed over"),
     ToolStarted: (DEBUG, "turn {e.turn_id}: the tool {e.name!r} was called as {e.call_id!r}"),
     ToolFinished: (DEBUG, "turn {e.turn_id}: the call {e.call_id!r} of the tool {e.name!r} ended: {e.status}"),
     StructuredDone: (DEBUG, "turn {e.turn_id}: {e.result.__class__.__name__} was filled in"),

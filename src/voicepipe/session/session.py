@@ -5,6 +5,7 @@ What the recogniser reports goes to `TurnCore`, which decides; `Floor` carries o
 
 from __future__ import annotations
 
+import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -20,7 +21,7 @@ from voicepipe.events import Event, SentenceStarted, TurnEnded
 from voicepipe.flow import KEYS, Digit, Transcript
 from voicepipe.hearing.stt import recogniser_of
 from voicepipe.history import History, Message
-from voicepipe.model.running_call import FINISH_CALLS_S
+from voicepipe.session.background_calls import BackgroundCalls
 from voicepipe.session.conductor import Conductor
 from voicepipe.session.event_log import EventLog
 from voicepipe.session.expecting import wanted
@@ -28,7 +29,7 @@ from voicepipe.session.floor import Floor
 from voicepipe.session.listening import listening
 from voicepipe.session.log_writer import LogWriter, how_left
 from voicepipe.session.saying import Saying
-from voicepipe.speaking.playback import Playout
+from voicepipe.speaking.playout import Playout
 from voicepipe.speaking.prepared import prepared
 from voicepipe.turntaking.core import Quiet
 
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from voicepipe.hearing.recogniser import Recogniser
     from voicepipe.history import ToolCall
     from voicepipe.session.wiring import Row
-    from voicepipe.speaking.playback import Lease
+    from voicepipe.speaking.playout import Lease
     from voicepipe.speaking.prepared import PreparedAudio
     from voicepipe.tools.toolbox import Toolset
     from voicepipe.turntaking.expectation import Expectation
@@ -86,6 +87,7 @@ class Session(Generic[Deps]):
         self.history = History(history)
         self.result: object = None
         self.ended = anyio.Event()
+        self._calls = BackgroundCalls(self.ended)
         self._home = Home()
         self._log = LogWriter(label)
         self._row = row
@@ -96,12 +98,9 @@ class Session(Generic[Deps]):
         self._events = EventLog()
         self._echo = row.echo_guard(output, self._echo_path, lambda: self._playout.audible_until_s)
         self._floor = Floor(self, row, self._playout, self._on_idle, lambda: self._conductor.speaks_until_s)
-        self._conductor = Conductor(self, self._floor, row, self._echo, lambda: self._running > 0)
-        self._running = 0  # tools outside of the turns
+        self._conductor = Conductor(self, self._floor, row, self._echo, lambda: self._calls.are_running)
         self._failure: VoicepipeError | None = None
-        self._is_quiet = anyio.Event()  # no turn runs any more, so no further tool is started
         self._tasks: TaskGroup | None = None
-        self._calls: TaskGroup
 
     # --- what an application does with it -----------------------------------------------------------------------------
 
@@ -176,6 +175,19 @@ class Session(Generic[Deps]):
         """
         self._home.call_and_wait(self._floor.interrupt)
 
+    def correct_heard(self, turn_id: int, heard_s: float) -> None:
+        """Note that the caller heard only so many seconds of a turn that was paused or cut: a peer reports it late.
+
+        The history then holds less of it, never more. Only one of the last turns can be corrected; of a turn that is
+        playing or older, nothing changes. Can be called from any thread.
+
+        Raises:
+            ConfigurationError: `heard_s` is no number of seconds.
+        """
+        if not 0 <= heard_s < math.inf:
+            raise ConfigurationError(f"correct_heard takes seconds, not {heard_s!r}")
+        self._home.call(self._floor.correct_heard, turn_id, heard_s)
+
     def end(self, *, after_reply: bool = False, result: object = None) -> None:
         """End the session. Can be called from any thread.
 
@@ -244,6 +256,7 @@ class Session(Generic[Deps]):
         object.__setattr__(event, "session_id", self.id)  # frozen for its readers; a copy would cost more than the rest
         self._events.put(event)
         self._log.write(event)
+        self._playout.on_event(event)
         if isinstance(event, SentenceStarted) and self._echo is not None:
             self._echo.says(event.text, anyio.current_time())
         elif isinstance(event, TurnEnded) and event.heard:
@@ -268,14 +281,7 @@ class Session(Generic[Deps]):
 
     def start_call(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a tool outside of the turns, so that it cannot hold up a turn and a barge-in does not touch it."""
-        self._running += 1
-        self._calls.start_soon(self._run_call, run)
-
-    async def _run_call(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        try:
-            await run()
-        finally:
-            self._running -= 1
+        self._calls.start(run)
 
     def late_result(self, call: ToolCall) -> None:
         """Note that a call got its result after its turn, so that the caller hears of it."""
@@ -306,19 +312,11 @@ class Session(Generic[Deps]):
                 self.resampler_to_output(self._row.sink.sample_rate)  # a device knows its rate once it is attached
                 try:
                     self._log.began()
-                    self._tasks.start_soon(self._keep_calls)  # its first step comes before that of what follows
+                    self._tasks.start_soon(self._calls.keep)  # its first step comes before that of what follows
                     await self._tasks.start(self._live, hears)
                     yield self
                 finally:
                     self._end(how_left())
-
-    async def _keep_calls(self) -> None:
-        """Own the tools that run outside of the turns. However the session ends, they have the same time to finish."""
-        with anyio.CancelScope(shield=True) as grace:
-            async with anyio.create_task_group() as self._calls:
-                await self.ended.wait()
-                grace.deadline = anyio.current_time() + FINISH_CALLS_S
-                await self._is_quiet.wait()
 
     async def _live(self, hears: bool, *, task_status: TaskStatus[None]) -> None:
         """Listen and speak until the session ends."""
@@ -331,7 +329,7 @@ class Session(Generic[Deps]):
                 await self.ended.wait()
         finally:
             self._end("it was cancelled")
-            self._is_quiet.set()
+            self._calls.no_more()
 
     async def _listen(self) -> None:
         """Listen until the caller hangs up, or a part that listens fails."""

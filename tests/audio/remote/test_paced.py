@@ -11,7 +11,7 @@ import pytest
 
 import voicepipe as vp
 from tests.helpers.paced_peers import FRAME, RATE, ClearingLine, Line, MarkingLine, frame, playing
-from voicepipe.testing import Says, ScriptedModel, ScriptedVoice
+from voicepipe.testing import Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
 
 pytestmark = pytest.mark.anyio
 
@@ -429,6 +429,167 @@ async def test_a_peer_that_never_reports_fails_the_turn() -> None:
         assert "MarkingLine played nothing for 2 s although it holds audio" in str(turn.failure)
         assert round(anyio.current_time(), 3) == 6.945
         assert not session.ended.is_set()
+
+
+# --- what the peer is told, and when ----------------------------------------------------------------------------------
+
+
+class Showing(ClearingLine):
+    """A peer that shows what happens, next to what it plays."""
+
+    async def tell(self, event: vp.Event) -> None:
+        what = getattr(event, "text", "") or (f"to {event.heard!r}" if isinstance(event, vp.TurnEnded) else "")
+        self.note(f"{type(event).__name__} {what}".strip())
+
+    async def send(self, pcm: bytes) -> None:
+        self.note(f"turn {self.turn_id}")
+
+
+def told(line: Line) -> list[str]:
+    """Return what came, in order; frames of one turn that follow each other once."""
+    hearing = ("Speech", "EarlyTranscript", "DetectorMissing")
+    whats = [what for _, what in line.log if not what.startswith(("TurnStarted", "ModelUsage", *hearing))]
+    return [what for at, what in enumerate(whats) if not (at and what == whats[at - 1])]
+
+
+async def test_events_come_in_the_order_of_the_audio() -> None:
+    """A sentence is named before its first frame, and the end of the utterance after the last one, ahead of its end."""
+    line = Showing()
+    voice = ScriptedVoice(character_s=0.01, sample_rate=RATE)
+    agent = vp.Pipeline(ScriptedModel([Says("One. Two two."), Says("Three.")]), vp.SentenceChunker(), voice)
+    async with agent.session(output=line) as session:
+        await session.user_says("Count.")
+        await session.user_says("Go on.")
+    assert told(line) == [
+        *("Transcript Count.", "SentenceStarted One.", "turn 1", "SentenceStarted Two two.", "turn 1"),
+        *("UtteranceEnded", "TurnCompleted to 'One. Two two.'"),
+        *("Transcript Go on.", "SentenceStarted Three.", "turn 2", "UtteranceEnded", "TurnCompleted to 'Three.'"),
+    ]
+
+
+async def test_an_interruption_is_told_after_the_clear_and_before_new_audio() -> None:
+    """What was held is dropped with its frames, and its events are not: each comes, in its order."""
+    line = Showing()
+    voice = ScriptedVoice(character_s=0.05, sample_rate=RATE)
+    agent = vp.Pipeline(ScriptedModel([Says("A long sentence."), Says("New.")]), vp.SentenceChunker(), voice)
+    async with agent.session(output=line) as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(session.user_says, "Speak.")
+        await anyio.sleep(0.41)
+        session.interrupt()
+        await session.user_says("And now?")
+    at = told(line).index("clear")
+    assert told(line)[at - 1 : at + 5] == [
+        *("turn 1", "clear", "TurnInterrupted to 'A long'", "Transcript And now?", "SentenceStarted New.", "turn 2")
+    ]
+    ends = [at_ms for at_ms, what in line.log if what.startswith(("clear", "TurnInterrupted"))]
+    assert ends == [410, 410]
+
+
+async def test_a_paused_utterance_goes_on_as_the_same_one() -> None:
+    """A pause is told after the clear; what follows `Resumed` belongs to the turn that was paused, and ends again."""
+    line = Showing()
+    ears = ScriptedRecogniser(sample_rate=RATE).says("Speak.", at_s=0.2).coughs(at_s=1.0, for_s=0.3)
+    agent = vp.Pipeline(
+        vp.STTStage(ears),
+        ScriptedModel([Says("A sentence that is long enough.")]),
+        vp.SentenceChunker(),
+        ScriptedVoice(character_s=0.05, sample_rate=RATE),
+    )
+    source = vp.PushSource(RATE)
+    async with agent.session(source=source, output=line) as session:
+        for tick in range(200):
+            await anyio.sleep_until(tick * 0.02)
+            source.push(frame(0))
+        session.end()
+    assert told(line) == [
+        *("Transcript Speak.", "SentenceStarted A sentence that is long enough.", "turn 1", "clear", "Paused"),
+        *("Resumed", "turn 1", "UtteranceEnded", "TurnCompleted to 'A sentence that is long enough.'"),
+    ]
+
+
+async def test_a_peer_that_takes_no_events_ends_its_call() -> None:
+    """A thousand events may wait for the peer; then the call ends, with the name of the output."""
+
+    class Slow(Showing):
+        async def tell(self, event: vp.Event) -> None:
+            await anyio.sleep(4.0)
+
+    with pytest.raises(vp.AudioError, match=r"Slow.tell is 1,000 events behind; check that the peer reads"):
+        async with playing(Slow()) as session:
+            for _ in range(1_002):
+                session.emit(vp.Backchannel("mhm"))
+            await anyio.sleep(1.0)
+
+
+async def test_a_lead_is_sent_ahead() -> None:
+    """With a lead audio is sent as soon as it is there, until the peer has that much in store."""
+
+    class Ahead(ClearingLine):
+        lead_s = 0.06
+
+    line = Ahead()
+    async with playing(line):
+        await speak(line, *range(1, 9))
+        assert round(line.played_s, 6) == round(anyio.current_time(), 6)
+        await anyio.sleep(1.0)
+        assert line.played_s == 0.16
+    assert [at_ms for at_ms, _ in line.log] == [0, 0, 0, 0, 20, 40, 60, 80]
+
+
+@pytest.mark.parametrize(
+    ("lead_s", "kind", "said"),
+    [
+        (-0.1, ClearingLine, "lead_s must be 0 to 1 seconds, not -0.1"),
+        (1.5, ClearingLine, "lead_s must be 0 to 1 seconds, not 1.5"),
+        (float("nan"), ClearingLine, "lead_s must be 0 to 1 seconds, not nan"),
+        (0.2, Line, r"lead_s needs a peer that can drop what it was sent; implement clear\(\), or use lead_s = 0"),
+    ],
+)
+async def test_a_lead_that_cannot_be_is_refused(lead_s: float, kind: type[Line], said: str) -> None:
+    """A lead is limited, and only for a peer that can drop it again."""
+    line = kind()
+    line.lead_s = lead_s
+    with pytest.raises(vp.ConfigurationError, match=said):
+        async with playing(line):
+            pass
+
+
+async def test_a_peer_may_report_its_position() -> None:
+    """What was heard is exact to the sample, and `heard_by` says how it is known."""
+
+    class Counting(ClearingLine):
+        reports_position = True
+
+    line = Counting()
+    async with playing(line):
+        await speak(line, 1, 2, 3)
+        await anyio.sleep(1.0)
+        assert line.played_s == 0.0
+        line.played(2 * FRAME + 40)
+        assert line.played_s == 0.045
+        line.played(3 * FRAME)
+        assert line.played_s == 0.06
+    assert [peer.heard_by for peer in (line, MarkingLine(), ClearingLine())] == ["position", "marks", "clock"]
+
+
+async def test_history_is_where_the_peer_says_it_was() -> None:
+    """A peer that reports late how little it has played takes the rest out of the history, and adds nothing to it."""
+    line = ClearingLine()
+    voice = ScriptedVoice(character_s=0.05, sample_rate=RATE)
+    agent = vp.Pipeline(ScriptedModel([Says("One two three four.")]), vp.SentenceChunker(), voice)
+    async with agent.session(output=line) as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(session.user_says, "Count.")
+        await anyio.sleep(0.72)
+        session.correct_heard(1, 0.1)  # it plays: nothing changes
+        session.interrupt()
+        texts = [session.history[-1].text]
+        for turn_id, heard_s in ((7, 0.1), (1, 9.0), (1, 0.5), (1, 0.6), (1, 0.2)):
+            session.correct_heard(turn_id, heard_s)
+            texts.append(session.history[-1].text)
+        with pytest.raises(vp.ConfigurationError, match="correct_heard takes seconds, not -1"):
+            session.correct_heard(1, -1)
+    three = "One two three"
+    assert texts == [three, three, three, "One two", "One two", "One"]
 
 
 # --- one tick for all -------------------------------------------------------------------------------------------------

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicepipe.audio.remote.pacing import CATCH_UP_TICKS, KNOWN_MARKS, Pacing, Playhead
+from voicepipe.audio.remote.pacing import CATCH_UP_TICKS, KNOWN_MARKS, HeardBy, Pacing, Playhead
+from voicepipe.events import UtteranceEnded
 
 RATE = 8_000
 FRAME = 160
@@ -45,7 +48,7 @@ def sent_at_once(pacing: Pacing, tick: int) -> int:
 @pytest.mark.parametrize(("missed", "frames"), [(0, 1), (1, 2), (10, 11), (CATCH_UP_TICKS, 26), (10_000, 26)])
 def test_what_late_ticks_owe(missed: int, frames: int) -> None:
     """A late tick sends the frames of the ticks that were missed, up to half a second of them."""
-    pacing = Pacing(RATE, has_marks=False, tick=0)
+    pacing = Pacing(RATE, heard_by="clock", tick=0)
     pacing.put(bytes(2 * FRAME * 100), 0)
     assert sent_at_once(pacing, 0) == 1
     assert sent_at_once(pacing, 1 + missed) == frames
@@ -54,7 +57,7 @@ def test_what_late_ticks_owe(missed: int, frames: int) -> None:
 
 def test_nothing_is_owed_for_silence() -> None:
     """Ticks without audio owe nothing: speech that begins after them is sent frame by frame."""
-    pacing = Pacing(RATE, has_marks=False, tick=3)
+    pacing = Pacing(RATE, heard_by="clock", tick=3)
     for tick in range(4, 50):
         assert not pacing.tick(tick)
     assert pacing.put(bytes(2 * FRAME * 3), 49)
@@ -63,7 +66,7 @@ def test_nothing_is_owed_for_silence() -> None:
 
 def test_marks_that_nobody_reports_are_forgotten() -> None:
     """The newest fifty marks are known; each report covers all marks before it."""
-    pacing = Pacing(RATE, has_marks=True, tick=0)
+    pacing = Pacing(RATE, heard_by="marks", tick=0)
     names = []
     for tick in range(1_000):
         pacing.put(bytes(2 * FRAME), tick)
@@ -77,24 +80,90 @@ def test_marks_that_nobody_reports_are_forgotten() -> None:
     assert pacing.played_s(20.0) == 10.2
 
 
-# What may happen: audio comes, a tick (some late), a flush, a report (of any mark so far), a send that takes time.
+def test_a_lead_is_sent_at_once_and_then_kept() -> None:
+    """Audio is sent ahead of the pace of speech by the lead, and at that pace from then on; silence owes nothing."""
+    pacing = Pacing(RATE, heard_by="clock", tick=0, lead_s=0.1)
+    pacing.put(bytes(2 * FRAME * 20), 0)
+    assert [sent_at_once(pacing, tick) for tick in range(4)] == [6, 1, 1, 1]
+    assert pacing.played_s(0.06) == 0.06
+    assert sent_at_once(pacing, 14) == 11  # all of it
+    assert not pacing.tick(100)
+    pacing.put(bytes(2 * FRAME * 20), 100)
+    assert [sent_at_once(pacing, tick) for tick in (100, 101)] == [6, 1]
+
+
+def test_a_position_counts_what_was_given() -> None:
+    """A peer's position counts all samples that it was given: silence that fills a frame, and what it has cleared."""
+    pacing = Pacing(RATE, heard_by="position", tick=0)
+    pacing.put(bytes(2 * (FRAME + 40)), 0)  # 25 ms, in two frames
+    sent_at_once(pacing, 0)
+    pacing.tick(1)
+    pacing.tick(2)
+    assert sent_at_once(pacing, 2) == 1
+    for position, played_s in ((80, 0.01), (FRAME, 0.02), (FRAME + 20, 0.0225), (FRAME + 120, 0.025), (80, 0.025)):
+        pacing.played(position)
+        assert pacing.played_s(9.0) == played_s
+    pacing.put(bytes(2 * 2 * FRAME), 3)
+    sent_at_once(pacing, 3)
+    pacing.flush(9.0, 3)
+    pacing.played(3 * FRAME)  # of the frame that was flushed
+    assert pacing.played_s(9.0) == 0.025
+    pacing.put(bytes(2 * FRAME), 4)
+    sent_at_once(pacing, 4)
+    pacing.played(3 * FRAME + 80)
+    assert pacing.played_s(10.0) == 0.035
+
+
+def test_a_note_has_its_place_in_the_audio() -> None:
+    """A note is due after the audio before it, before the frame in which audio after it begins, and after a flush."""
+    first, second, third = (UtteranceEnded(turn_id=number) for number in (1, 2, 3))
+    pacing = Pacing(RATE, heard_by="clock", tick=0)
+    pacing.note(first)
+    assert pacing.take_note() is first
+    pacing.put(bytes(2 * FRAME), 0)
+    pacing.put(bytes(40), 0)
+    pacing.note(second)
+    assert pacing.take_note() is None
+    assert pacing.take_frame(0) is not None
+    assert pacing.take_note() is None  # 20 samples are still to come
+    pacing.put(bytes(2 * FRAME), 0)
+    assert pacing.take_note() is second
+    pacing.note(third)
+    assert pacing.take_note() is None
+    pacing.flush(0.0, 0)
+    assert pacing.take_note() is third
+
+
+# What may happen: audio comes, a tick (some late), a flush, a report (of any mark or position so far), a note.
 ACTIONS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), st.integers(1, FRAME)),
         st.tuples(st.just("tick"), st.integers(1, 40)),
         st.tuples(st.just("flush"), st.just(0)),
         st.tuples(st.just("report"), st.integers(0, 100)),
+        st.tuples(st.just("note"), st.just(0)),
     ),
     max_size=80,
 )
 
 
-@given(actions=ACTIONS, has_marks=st.booleans())
-def test_whatever_happens(actions: list[tuple[str, int]], has_marks: bool) -> None:
-    """Frames are whole, in order and never too many; `played_s` never decreases or exceeds what was sent."""
-    pacing = Pacing(RATE, has_marks=has_marks, tick=0)
+@given(actions=ACTIONS, heard_by=st.sampled_from(get_args(HeardBy)), lead=st.sampled_from((0, 1, 5)))
+def test_whatever_happens(actions: list[tuple[str, int]], heard_by: HeardBy, lead: int) -> None:
+    """Frames are whole, in order and never too many; `played_s` never decreases or exceeds what was sent.
+
+    No note is lost, and each comes after the audio that was put before it.
+    """
+    pacing = Pacing(RATE, heard_by=heard_by, tick=0, lead_s=lead * TICK_S)
     tick, value, before_s, sent, clears, expected = 0, 0, 0.0, 0, 0, bytearray()
     heard, names = bytearray(), list[str]()
+    notes = list[tuple[UtteranceEnded, int]]()  # with how much was put before it
+
+    def take_notes() -> None:
+        while (note := pacing.take_note()) is not None:
+            expected_note, place = notes.pop(0)
+            assert note is expected_note
+            assert len(heard) + 2 * FRAME > place
+
     for what, number in actions:
         now = tick * TICK_S
         if what == "put" and pacing.has_room(2 * number):
@@ -114,18 +183,26 @@ def test_whatever_happens(actions: list[tuple[str, int]], has_marks: bool) -> No
             assert pacing.take_clear() == (had_sent > clears)
             clears = had_sent
             expected, heard = bytearray(), bytearray()
+            notes = [(note, 0) for note, _ in notes]
+        elif what == "report" and heard_by == "position":
+            pacing.played(sent * FRAME * number // 100)
         elif what == "report" and names:
             pacing.marked(names[number % len(names)])
+        elif what == "note":
+            notes.append((UtteranceEnded(turn_id=len(expected)), len(expected)))
+            pacing.note(notes[-1][0])
+        take_notes()
         frames = 0
         while (frame := pacing.take_frame(tick)) is not None:
             assert len(frame) == 2 * FRAME
             heard += frame.rstrip(b"\0")
             pacing.sent(now)
             frames += 1
-        assert frames <= min(max(number, 1), CATCH_UP_TICKS) + 1
+            take_notes()
+        assert frames <= min(max(number, 1), CATCH_UP_TICKS) + 1 + lead
         sent += frames
         while (name := pacing.take_mark()) is not None:
-            assert has_marks
+            assert heard_by == "marks"
             names.append(name)
         assert expected.startswith(heard)
         assert len(expected) - len(heard) <= 2 * 2 * FRAME
@@ -138,8 +215,10 @@ def test_whatever_happens(actions: list[tuple[str, int]], has_marks: bool) -> No
         while (frame := pacing.take_frame(later)) is not None:
             heard += frame.rstrip(b"\0")
             pacing.sent(later * TICK_S)
+        take_notes()
         if (name := pacing.take_mark()) is not None:
             names.append(name)
-    if has_marks and names:
+    if heard_by == "marks" and names:
         pacing.marked(names[-1])
     assert heard == expected
+    assert not notes

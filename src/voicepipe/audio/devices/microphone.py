@@ -19,13 +19,13 @@ from voicepipe.audio.devices.device import chosen
 from voicepipe.audio.devices.input_lag import Lag
 from voicepipe.audio.devices.portaudio import INPUT_BLOCK_S, PortAudio
 from voicepipe.audio.devices.watch import DeviceWatch, held
-from voicepipe.audio.source import Source
+from voicepipe.audio.source import Deliver, Source
 from voicepipe.core.log import log
 from voicepipe.errors import ConfigurationError
 from voicepipe.listening_events import MicrophoneLost
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from voicepipe.audio.devices.portaudio import OpenStream
     from voicepipe.core.context import AnySession, SessionContext
@@ -80,7 +80,7 @@ class MicSource(Source):
         self._lost_before_s = self.dropped_s = 0.0
         self._has_run = False
         self._lag = Lag()
-        self._deliver: Callable[[bytes], None] | None = None
+        self._deliver: Deliver | None = None
         self._failure: Exception | None = None
         self._card = self._sound_card()
         named = "" if self.device is None else f" {self.device!r}"
@@ -90,7 +90,7 @@ class MicSource(Source):
             yield
             tasks.cancel_scope.cancel()
 
-    async def pump(self, deliver: Callable[[bytes], None]) -> None:
+    async def pump(self, deliver: Deliver) -> None:
         """Deliver each block in the same step of the loop in which it arrives. See `Source.pump`."""
         # What was lost before the session listens does not count. At most the newest 0.5 s is delivered now.
         self._lost_before_s = self._lost_s

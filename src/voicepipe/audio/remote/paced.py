@@ -19,19 +19,28 @@ import anyio
 
 from voicepipe.audio.output import STALLED_OUTPUT_S, Output, stalled
 from voicepipe.audio.pcm import FRAME_S
-from voicepipe.audio.remote.pacing import Pacing
+from voicepipe.audio.remote.pacing import HeardBy, Pacing
 from voicepipe.audio.remote.shared_tick import Beat, current_beat
 from voicepipe.errors import AudioError, ConfigurationError
+from voicepipe.events import SentenceStarted
+from voicepipe.floor_events import Resumed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from voicepipe.core.context import AnySession
+    from voicepipe.events import Event
 
 __all__ = ["PacedOutput", "PacingStatistics"]
 
 MOST_BUFFER_S: Final = 1.5
 """An output that plays nothing for 2 s has failed, so no peer may keep audio for as long."""
+
+MOST_LEAD_S: Final = 1.0
+"""What is sent ahead is what an interruption throws away."""
+
+MOST_NOTES: Final = 1_000
+"""Events that may wait for the peer, as many as a session keeps for its readers."""
 
 SEND_S: Final = 5.0
 """A peer is gone if one message cannot be sent within this time. The turn has failed before that: see `Playback`."""
@@ -62,10 +71,13 @@ class PacedOutput(Output):
     """Base class of outputs to a remote peer, at the pace of speech; subclasses implement `send`.
 
     For a peer that buffers audio, as telephone lines do, also implement `clear`; otherwise it goes on speaking after an
-    interruption. For a peer that reports what it has played, implement `mark` and pass its reports to `marked`; the
-    history is then exact to 0.2 s. Otherwise audio counts as played by the clock, `peer_buffer_s` after it was sent.
+    interruption. For a peer that reports what it has played, implement `mark` and pass its reports to `marked`, or set
+    `reports_position` and pass them to `played`; the history is then exact to 0.2 s, or to the sample. Otherwise audio
+    counts as played by the clock, `peer_buffer_s` after it was sent; `heard_by` says which of these it is.
 
-    One task awaits these three methods, one after another. Each may take 5 s; a longer one ends the session with an
+    For a peer that shows what happens, implement `tell`: it gets the session's events in the order of the audio.
+
+    One task awaits these methods, one after another. Each may take 5 s; a longer one ends the session with an
     `AudioError`. An error that they raise also ends the session and names this output. A peer that has hung up is not
     an error: ignore it there, and call `end` of the source instead. They are cancelled only when the session ends.
 
@@ -76,10 +88,17 @@ class PacedOutput(Output):
         peer_buffer_s: How long audio is on its way and in the peer's jitter buffer before it is played, 0 to 1.5 s. A
             reply has been heard, and a session that ends after its reply ends, only after that. A peer that reports
             what it has played needs no such guess.
+        lead_s: How much audio is sent ahead of the pace of speech, 0 to 1 s, so that a peer behind a network that
+            jitters does not run dry. The peer must be able to `clear` it.
+        reports_position: Whether the peer reports how much it has played, by `played`.
+        turn_id: In `send`, the turn whose audio it is; 0 before the first.
     """
 
     sample_rate: int = 24_000
     peer_buffer_s: float = 0.2
+    lead_s: float = 0.0
+    reports_position: bool = False
+    turn_id: int = 0
 
     _pacing: Pacing | None = None  # created by `attach`, so that a subclass need not call our __init__
     _beat: Beat
@@ -87,7 +106,7 @@ class PacedOutput(Output):
     _idle: asyncio.Future[None] | None = None
     _writers: list[tuple[int, asyncio.Future[None]]]  # tasks that wait for room, and since which tick
     _busy_since: int | None = None
-    _is_attached = _is_leaving = False
+    _is_attached = _is_leaving = _tells = False
     _watches_itself = True
 
     @abstractmethod
@@ -111,6 +130,14 @@ class PacedOutput(Output):
             name: What the peer has to report; different each time.
         """
 
+    async def tell(self, event: Event) -> None:
+        """Tell the peer what happens, if it wants to know. Called with each event of the session.
+
+        The events come in the order of the audio: `SentenceStarted` before the sentence's first frame, `UtteranceEnded`
+        after the last frame of a turn's speech. After an interruption `clear` comes first, then what was decided
+        (`Paused`, `TurnInterrupted`), then new audio.
+        """
+
     def marked(self, name: str) -> None:
         """Take the peer's report that it has played everything up to this mark.
 
@@ -118,6 +145,36 @@ class PacedOutput(Output):
         """
         if self._pacing is not None:
             self._pacing.marked(name)
+
+    def played(self, samples: int) -> None:
+        """Take the peer's report that it has played everything up to this sample of what `send` was given.
+
+        Args:
+            samples: Counts from the beginning of the session, and includes what the peer was given and has cleared. A
+                position in audio that was flushed meanwhile, or before the last report, is ignored.
+        """
+        if self._pacing is not None:
+            self._pacing.played(samples)
+
+    @property
+    def heard_by(self) -> HeardBy:
+        """How it is known what the peer has played: "marks" or "position" if it reports them, else by the "clock"."""
+        if self.reports_position:
+            return "position"
+        return "marks" if type(self).mark is not PacedOutput.mark else "clock"
+
+    def on_event(self, event: Event) -> None:
+        """Give an event its place in the audio. See `Output.on_event`.
+
+        Raises:
+            AudioError: The peer has not taken 1,000 events.
+        """
+        if self._pacing is None or not (self._tells or isinstance(event, (SentenceStarted, Resumed))):
+            return
+        if self._pacing.notes >= MOST_NOTES:
+            raise AudioError(f"{self.name}.tell is {MOST_NOTES:,} events behind; check that the peer reads")
+        self._pacing.note(event)
+        self._wake()
 
     def statistics(self) -> PacingStatistics:
         """Return how well this output keeps time."""
@@ -134,10 +191,11 @@ class PacedOutput(Output):
 
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
-        """Join the tick, and send until the session ends; a pending `clear` is still sent.
+        """Join the tick, and send until the session ends; a pending `clear` and events are still sent.
 
         Raises:
-            ConfigurationError: `sample_rate` has no whole frame of 20 ms, or the output is in another session.
+            ConfigurationError: `sample_rate` has no whole frame of 20 ms, a length of time does not fit, or the output
+                is in another session.
         """
         del session
         rate = self.sample_rate
@@ -149,15 +207,27 @@ class PacedOutput(Output):
             raise ConfigurationError(
                 f"{self.name}: peer_buffer_s must be 0 to {MOST_BUFFER_S:g} seconds, not {self.peer_buffer_s!r}"
             )
+        if not 0 <= self.lead_s <= MOST_LEAD_S:
+            raise ConfigurationError(f"{self.name}: lead_s must be 0 to {MOST_LEAD_S:g} seconds, not {self.lead_s!r}")
+        if self.lead_s and type(self).clear is PacedOutput.clear:
+            raise ConfigurationError(
+                f"{self.name}: lead_s needs a peer that can drop what it was sent; implement clear(), or use lead_s = 0"
+            )
         if self._is_attached:
             raise ConfigurationError(f"{self.name} is already in a session; create one for each session")
         self._is_attached = True
         self._beat = current_beat()
         self._is_leaving = False
         self._writers, self._busy_since = [], None
-        has_marks = type(self).mark is not PacedOutput.mark
+        self._tells = type(self).tell is not PacedOutput.tell
         with self._beat.joined(self._on_tick):
-            self._pacing = Pacing(rate, has_marks=has_marks, tick=self._beat.number, buffer_s=self.peer_buffer_s)
+            self._pacing = Pacing(
+                rate,
+                heard_by=self.heard_by,
+                tick=self._beat.number,
+                buffer_s=self.peer_buffer_s,
+                lead_s=self.lead_s,
+            )
             try:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._send_all, self._pacing, name=f"voicepipe {self.name} sends")
@@ -221,6 +291,11 @@ class PacedOutput(Output):
                 self._busy_since = self._beat.ticks
                 if pacing.take_clear():
                     await self.clear()
+                elif (event := pacing.take_note()) is not None:
+                    if isinstance(event, (SentenceStarted, Resumed)):
+                        self.turn_id = event.turn_id
+                    if self._tells:
+                        await self.tell(event)
                 elif self._is_leaving:
                     return
                 elif (name := pacing.take_mark()) is not None:
