@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where this is set, each worker and each program of a test compiles everything again: a third of their time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test quick bench lint types tests others coverage package format clean
+.PHONY: help demo test quick bench lint types tests unit sound others coverage package format clean
 .NOTPARALLEL:
 .PRECIOUS: .venvs/%/.installed
 .DELETE_ON_ERROR:
@@ -23,7 +23,12 @@ help: ## list the targets
 demo: .venv/.demo ## hold a conversation without key, network or microphone, and write it to conversation/
 	@$(BIN)/voicepipe demo $(ARGS)
 
-test: lint types tests others ## what a change has to pass: lint, types, tests, others
+# Those with a sound server wait most of the time, so the type checkers run meanwhile; what they say comes afterwards.
+test: lint unit ## what a change has to pass: lint, types, tests, others
+	@mkdir -p build; $(MAKE) --no-print-directory types >build/types.log 2>&1 & checks=$$!; \
+	$(MAKE) --no-print-directory sound; heard=$$?; \
+	wait $$checks; checked=$$?; cat build/types.log; exit $$((heard + checked))
+	@$(MAKE) --no-print-directory others
 
 quick: .venv/.dev ## the loop while writing: lint and all tests that are not slow
 	$(BIN)/ruff check .
@@ -40,11 +45,15 @@ types: .venv/.dev ## two type checkers, both strict
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+tests: unit sound ## all tests, once, on the Python of .venv
+
+unit: .venv/.dev
+	$(BIN)/python -m pytest -q -m "not sound" -n $(WORKERS) $(ARGS)
+
 # Those with a sound server run apart, because they hear in real time. PortAudio's ALSA thread now and then spins when its
 # server dies or hangs, printing one line without end, so what failed there is tried once more. 5: ARGS leave none of them.
 SOUND = $(BIN)/python -m pytest -q -m sound -n 1 $(ARGS)
-tests: .venv/.dev ## all tests, once, on the Python of .venv
-	$(BIN)/python -m pytest -q -m "not sound" -n $(WORKERS) $(ARGS)
+sound: .venv/.dev
 	$(SOUND) || [ $$? = 5 ] || $(SOUND) --last-failed
 
 others: .venv/.dev ## all tests that are not slow, on the other supported versions of Python that are present

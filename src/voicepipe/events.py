@@ -254,6 +254,9 @@ class TurnCompleted(TurnEnded):
 class TurnInterrupted(TurnEnded):
     """The reply was cut short, by the caller or by `Session.interrupt`.
 
+    Emitted when it is decided, in the step in which the output falls silent; `SpeechStarted` says only that somebody
+    makes a sound.
+
     Attributes:
         joined: Whether the turn was taken back, because the caller went on before they had heard an answer: its words
             are the beginning of the next turn's, and the history keeps nothing of it.

@@ -56,6 +56,8 @@ class Released(Stamped):
 class Paused(Stamped):
     """The caller may want to speak, so the agent is silent. `Resumed` or `TurnInterrupted` follows within 2 s.
 
+    Emitted when it is decided, in the step in which the output falls silent.
+
     Attributes:
         turn_id: As in `TurnStarted`.
         heard_s: How many seconds of the reply were heard.
