@@ -37,12 +37,13 @@ class Beat:
         number: The number of the newest tick; 0 is when the first listener joined.
         ticks: Ticks of this loop so far.
         late: Ticks that were more than 10 ms late.
+        late_s: How late the newest tick was, in seconds.
         worst_late_s: The largest delay of a tick so far, in seconds.
     """
 
     def __init__(self) -> None:
         self.number = self.ticks = self.late = 0
-        self.worst_late_s = 0.0
+        self.late_s = self.worst_late_s = 0.0
         self._began_s = 0.0
         self._listeners: dict[object, Callable[[int], None]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -77,8 +78,9 @@ class Beat:
         # Plus a millionth of a tick, because the quotient of two times is not exact.
         self.number = max(self.number + 1, math.floor((now - self._began_s) / FRAME_S + 1e-6))
         self.ticks += 1
-        self.late += now - due_s > LATE_S
-        self.worst_late_s = max(self.worst_late_s, now - due_s)
+        self.late_s = now - due_s
+        self.late += self.late_s > LATE_S
+        self.worst_late_s = max(self.worst_late_s, self.late_s)
         self._wait()
         for on_tick in self._listeners.values():
             on_tick(self.number)
