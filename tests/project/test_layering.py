@@ -41,6 +41,7 @@ FOREIGN = {
     "h11": ("testing",),
     "pytest": ("testing", "pytest_plugin"),
     "rich": ("cli",),
+    "prometheus_client": ("serving",),
     "starlette": ("serving",),
     "uvicorn": ("serving",),
     "watchfiles": ("cli",),

@@ -1,1 +1,16 @@
 """A server for an agent: a page, telephone numbers, clients of the Realtime protocol. Needs `voicepipe[server]`."""
+
+from voicepipe.errors import MissingExtra
+
+try:
+    from voicepipe.serving.serve import Serve
+except ImportError as error:
+    package = (error.name or "").partition(".")[0]
+    if package not in ("starlette", "prometheus_client"):
+        raise
+    raise MissingExtra("voicepipe.serving", package, "server") from error
+
+from voicepipe.serving.limits import Limits
+from voicepipe.serving.transport import Line, Peer, PeerLeft, Refused, Transport
+
+__all__ = ["Limits", "Line", "Peer", "PeerLeft", "Refused", "Serve", "Transport"]

@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from voicepipe.serving.refusal import PeerLeft, Refused
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
@@ -22,36 +24,12 @@ if TYPE_CHECKING:
     from voicepipe.audio.source import Source
     from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.context import Fact
-    from voicepipe.serving.desk import Desk
+    from voicepipe.serving.limits import Limits
+    from voicepipe.serving.metrics import Metrics
+    from voicepipe.serving.tokens import Tokens
     from voicepipe.session.session import Session
 
-__all__ = ["Line", "Peer", "PeerLeft", "Refused", "Transport"]
-
-
-class Refused(Exception):  # noqa: N818 - names what happened to the peer
-    """A peer is not let in, or is sent away.
-
-    Args:
-        reason: One word for metrics and logs, from a fixed set, e.g. "origin", "signature", "token", "full".
-        message: What the peer may read.
-        status: The HTTP status before a connection is accepted.
-        code: The close code of a websocket that was accepted already.
-        retry_s: When the peer may try again; None if that is of no use.
-    """
-
-    def __init__(
-        self, reason: str, message: str, *, status: int = 403, code: int = 1008, retry_s: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.status = status
-        self.code = code
-        self.retry_s = retry_s
-
-
-class PeerLeft(Exception):  # noqa: N818 - names what happened
-    """The peer has closed the connection, or it broke."""
+__all__ = ["Desk", "Line", "Peer", "PeerLeft", "Refused", "Transport"]
 
 
 class Peer(ABC):
@@ -125,6 +103,68 @@ class Line:
     greets: bool = True
 
 
+class Desk(ABC):
+    """What a transport may use of its server.
+
+    Attributes:
+        limits: What the server takes on.
+        tokens: Single-use tokens: `tokens.issue("page", facts)` and `tokens.redeem("page", token)`.
+        metrics: What is counted; `metrics.registry` is prometheus_client's.
+    """
+
+    limits: Limits
+    tokens: Tokens
+    metrics: Metrics
+
+    @abstractmethod
+    def why_closed(self) -> Refused | None:
+        """Return why no call can begin right now, e.g. for a webhook that answers "busy"; None if one can."""
+
+    @abstractmethod
+    def check_origin(self, request: HTTPConnection) -> None:
+        """Check which page connects. Without configured origins, that is a page of this server on this machine.
+
+        Programs that are no browsers send no origin: they need the application's authenticator.
+
+        Raises:
+            Refused: Another page.
+        """
+
+    @abstractmethod
+    async def identify(self, request: HTTPConnection) -> Mapping[str, Fact]:
+        """Return what the application's authenticator knows about a peer; nothing if there is no authenticator.
+
+        Raises:
+            Refused: The application does not know the peer.
+        """
+
+    @property
+    @abstractmethod
+    def browser_proof(self) -> str:
+        """What proves who calls from a page: origins and an authenticator. "" unless the application has given both."""
+
+    @abstractmethod
+    def public_url(self, request: HTTPConnection) -> str:
+        """Return the address at which others reach the server, with the path at which it is mounted, without a slash.
+
+        It comes from `Serve(public_url=...)` and never from what the request says. On this machine it needs no setting.
+
+        Raises:
+            ConfigurationError: There is no setting.
+        """
+
+    @abstractmethod
+    async def hold(self, transport: Transport, peer: Peer) -> None:
+        """Hold one call of an accepted peer, from `Transport.start` to its end, and close the connection.
+
+        For transports with listeners of their own. A peer that may not call now is closed at once.
+        """
+
+    @abstractmethod
+    def note_refusal(self, transport: Transport, refused: Refused, address: str) -> None:
+        """Count a peer that was not let in, or was sent away, and log it. Websockets and `hold` do it by themselves."""
+
+
 class Transport(ABC):
     """How callers reach the agent over one kind of connection; subclasses implement `start` and `listen`.
 
@@ -147,6 +187,15 @@ class Transport(ABC):
     most_message_bytes: int = 16_384
     most_messages_per_s: float = 100.0
     proof: str = ""
+
+    def proven_by(self, desk: Desk) -> str:
+        """Return what proves who calls, in words; "" if anybody may call. It is `proof`, unless the server decides.
+
+        A page returns `desk.browser_proof`: its callers are proven if the application gives origins and an
+        authenticator.
+        """
+        del desk
+        return self.proof
 
     def routes(self, desk: Desk) -> Sequence[BaseRoute]:
         """Return further routes: a page and its files, a telephone network's webhook. Paths begin with "/"."""
@@ -194,3 +243,7 @@ class Transport(ABC):
         Has 2 s. `session.result` is what `Session.end` was given, e.g. a `Transfer`.
         """
         del peer, line, session
+
+    async def restarts(self, peer: Peer, line: Line, session: Session) -> None:
+        """Say good-bye because the server restarts, in place of `finish`: the peer may connect again, elsewhere."""
+        await self.finish(peer, line, session)

@@ -1,0 +1,206 @@
+"""One call, from the transport's first messages to the close.
+
+Rule 1: whatever happens to it, a call ends with a close code, and concerns no other call.
+Rule 2: what is certain about the peer wins over what the peer says.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from voicepipe.audio.source import PushSource
+from voicepipe.core.clock import loop_time
+from voicepipe.core.failures import for_log
+from voicepipe.core.log import log
+from voicepipe.errors import VoicepipeError
+from voicepipe.serving.metering import MeteredPeer
+from voicepipe.serving.refusal import PeerLeft, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from voicepipe.core.context import Fact
+    from voicepipe.serving.transport import Desk, Line, Peer, Transport
+    from voicepipe.session.session import Session
+
+    Opens = Callable[[Line, Mapping[str, Fact]], Awaitable[AbstractAsyncContextManager[Session[Any]]]]
+
+__all__ = ["Call"]
+
+FINISH_S: Final = 2.0
+"""How long a transport may take to say good-bye, and a connection to close."""
+
+LAST_WORDS_S: Final = 30.0
+"""How long after a limit of time the agent may still speak."""
+
+OUR_FAULT: Final = 1011
+RESTARTING: Final = 1012
+
+
+class Call:
+    """A call that a transport brings.
+
+    Args:
+        desk: Where the call is held.
+        transport: What it came by.
+        peer: The connection.
+        opens: Returns the session of a line with these facts.
+        on_call: The application's function that accompanies the call; None for nothing.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        transport: Transport,
+        peer: Peer,
+        opens: Opens,
+        on_call: Callable[[Session[Any]], object] | None = None,
+    ) -> None:
+        self._desk = desk
+        self._transport = transport
+        self._opens = opens
+        self._on_call = on_call
+        self._peer = MeteredPeer(peer, transport, desk.limits)
+        self._scope = anyio.CancelScope()
+        self._session: Session[Any] | None = None
+        self._line: Line | None = None
+        self._ended_by = ""
+        self._code, self._reason = 1000, ""
+
+    async def run(self) -> None:
+        """Hold the call to its end."""
+        with self._desk.metrics.call(self._transport.name, lambda: self._ended_by or "cancelled"):
+            try:
+                with self._scope:
+                    await self._hold()
+            finally:
+                if self._scope.cancel_called:
+                    self._ends("server", RESTARTING, "the server is stopping")
+                with anyio.CancelScope(shield=True), anyio.move_on_after(FINISH_S):
+                    await self._peer.close(self._code, self._reason)
+
+    def cut(self) -> None:
+        """End the call at once."""
+        self._scope.cancel()
+
+    def part(self) -> None:
+        """End the call after the present reply, because the server restarts."""
+        if self._session is None:
+            self.cut()
+            return
+        self._ends("server", RESTARTING, "the server is restarting")
+        self._session.end(after_reply=True)
+
+    async def _hold(self) -> None:
+        try:
+            with anyio.fail_after(self._desk.limits.start_s):
+                line = self._line = await self._transport.start(self._peer, self._desk)
+        except PeerLeft:
+            self._ends("caller")
+        except Refused as refused:
+            self._refuse(refused)
+        except TimeoutError:
+            self._refuse(Refused("start", "the first messages took too long", code=4408))
+        except Exception as error:  # noqa: BLE001 - a transport may raise anything, and only its call ends
+            self._fails(error)
+        else:
+            await self._converse(line)
+
+    async def _converse(self, line: Line) -> None:
+        facts = {**line.facts, **self._peer.facts, "transport": self._transport.name}
+        session: Session[Any] | None = None
+        try:
+            async with await self._opens(line, facts) as session:
+                self._session = session
+                await self._talk(line, session)
+        except Exception as error:  # noqa: BLE001 - parts of the application may raise anything; only this call ends
+            self._fails(error)
+        self._ends("agent")
+        self._desk.metrics.dropped("source", line.source.dropped_s)
+        if session is not None:
+            with anyio.move_on_after(FINISH_S):
+                say_bye = self._transport.restarts if self._code == RESTARTING else self._transport.finish
+                await self._safely(say_bye(self._peer, line, session))
+
+    async def _talk(self, line: Line, session: Session[Any]) -> None:
+        """Listen, speak and keep the limits until the session has ended."""
+        note = self._desk.metrics.observer()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._listen, line, session)
+            tasks.start_soon(self._keep_time, session)
+            if self._on_call is not None:
+                tasks.start_soon(self._accompany, self._on_call, session)
+            async for event in session:
+                note(event)
+            tasks.cancel_scope.cancel()
+
+    async def _listen(self, line: Line, session: Session[Any]) -> None:
+        try:
+            with suppress(PeerLeft):
+                await self._transport.listen(self._peer, line, session)
+        except Refused as refused:
+            self._refuse(refused)
+            session.end()
+        except Exception as error:  # noqa: BLE001 - a fault of the transport ends its call alone
+            self._fails(error)
+            session.end()
+        else:
+            self._ends("caller")
+            if isinstance(line.source, PushSource):
+                line.source.end()  # what was said before is still answered
+            else:
+                session.end()
+
+    async def _keep_time(self, session: Session[Any]) -> None:
+        """Close the call of a peer that has sent nothing for long, and end one that has lasted for long."""
+        limits, began_s = self._desk.limits, loop_time()
+        while (now := loop_time()) < began_s + limits.call_s:
+            if now >= self._peer.last_s + limits.idle_s:
+                self._refuse(Refused("idle", f"nothing came for {limits.idle_s:g} s", code=4408))
+                session.end()
+                return
+            await anyio.sleep_until(min(self._peer.last_s + limits.idle_s, began_s + limits.call_s))
+        self._ends("limit")
+        session.say(limits.call_text)
+        session.end(after_reply=True)
+        await anyio.sleep(LAST_WORDS_S)
+        session.end()
+
+    async def _accompany(self, on_call: Callable[[Session[Any]], object], session: Session[Any]) -> None:
+        try:
+            running = on_call(session)
+            if inspect.isawaitable(running):
+                await running
+        except Exception as error:  # noqa: BLE001 - the application may raise anything
+            self._fails(error)
+            session.end()
+
+    async def _safely(self, saying: Any) -> None:  # noqa: ANN401 - a coroutine of a transport
+        try:
+            await saying
+        except PeerLeft:
+            pass
+        except Exception as error:  # noqa: BLE001 - what a transport says last cannot fail the call
+            log.warning("%s could not say good-bye: %s", self._transport.name, type(error).__name__)
+
+    # --- how it ended: what is noted first counts ---------------------------------------------------------------------
+
+    def _ends(self, by: str, code: int = 1000, reason: str = "") -> None:
+        if not self._ended_by:
+            self._ended_by, self._code, self._reason = by, code, reason
+
+    def _refuse(self, refused: Refused) -> None:
+        self._desk.note_refusal(self._transport, refused, self._peer.address)
+        self._ends("refused", refused.code, refused.message)
+
+    def _fails(self, error: Exception) -> None:
+        if isinstance(error, VoicepipeError):
+            log.error("a call by %s failed: %s", self._transport.name, for_log(error))
+        else:
+            log.error("a call by %s failed", self._transport.name, exc_info=error)
+        self._ends("error", OUR_FAULT, "the server failed")

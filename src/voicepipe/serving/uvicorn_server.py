@@ -1,0 +1,258 @@
+"""Runs a server by uvicorn: the first signal drains it, the second one ends it at once.
+
+Rule 1: uvicorn closes all calls as soon as it shuts down, so they have ended before that.
+Rule 2: no compression, which costs more than it saves on speech, and no access log, whose paths may hold secrets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import ssl
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from voicepipe.core.log import log
+from voicepipe.core.process import is_in_loop
+from voicepipe.errors import ConfigurationError, MissingExtra
+
+try:
+    import uvicorn
+except ImportError as error:
+    raise MissingExtra("Serve.run", "uvicorn", "server") from error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Sequence
+    from types import FrameType
+
+    from starlette.types import ASGIApp
+
+    from voicepipe.serving.desk import FrontDesk
+
+__all__ = ["Server", "bound", "configured", "listening", "run"]
+
+PING_S: Final = 20.0
+CLOSE_S: Final = 6.0
+"""How long connections may take to close at the end, before they are cut."""
+
+MOST_MESSAGE_BYTES: Final = 65_536
+BACKLOG: Final = 2_048
+
+NOISE: Final = ("ASGI callable returned without completing handshake", "Invalid UTF-8 sequence received from client")
+"""What uvicorn logs as an error for each refused or malformed peer."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which drains before it shuts down.
+
+    Args:
+        config: uvicorn's settings.
+        desk: Whose calls are drained.
+        drain_s: How long calls may go on after the first signal.
+        heeds_signals: Whether the signals that end a program stop the server.
+
+    Attributes:
+        listens: Set when the server listens.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, desk: FrontDesk, drain_s: float = 0.0, *, heeds_signals: bool = False
+    ) -> None:
+        super().__init__(config)
+        self.listens = anyio.Event()
+        self._desk = desk
+        self._drain_s = drain_s
+        self._heeds_signals = heeds_signals
+        self._signals = 0
+        self._asked = anyio.Event()
+        self._wake: Any = None
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Heed signals, if that is asked for."""
+        with super().capture_signals() if self._heeds_signals else nullcontext():
+            yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets=sockets)
+        self.listens.set()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        del sig, frame
+        self.stop()
+
+    def stop(self) -> None:
+        """Drain; when called again, stop at once. May be called by a signal's handler."""
+        self._signals += 1
+        if self._wake is not None:
+            self._wake()
+
+    async def main_loop(self) -> None:
+        """Serve until a signal has come and the calls have ended."""
+        loop = asyncio.get_running_loop()
+        self._wake = lambda: loop.call_soon_threadsafe(self._asked.set)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._keep_date)
+            await self._wait_for_signals(1)
+            await self._drain()
+            tasks.cancel_scope.cancel()
+
+    async def _keep_date(self) -> None:
+        while True:
+            await self.on_tick(0)
+            await anyio.sleep(1.0)
+
+    async def _wait_for_signals(self, count: int) -> None:
+        while self._signals < count:
+            self._asked = anyio.Event()
+            await self._asked.wait()
+
+    async def _drain(self) -> None:
+        log.info("draining: no further call is let in")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._cut_at_second_signal, tasks.cancel_scope)
+            await self._desk.drain(self._drain_s)
+            tasks.cancel_scope.cancel()
+        self.should_exit = True
+
+    async def _cut_at_second_signal(self, draining: anyio.CancelScope) -> None:
+        await self._wait_for_signals(2)
+        draining.cancel()
+        with anyio.CancelScope(shield=True):
+            await self._desk.cut()
+
+
+def run(
+    app: ASGIApp,
+    desk: FrontDesk,
+    host: str,
+    port: int,
+    *,
+    drain_s: float,
+    certificate: str | None,
+    key: str | None,
+    trusted_proxies: Sequence[str],
+) -> None:
+    """Run a server until a signal ends it. See `Serve.run`."""
+    if is_in_loop():
+        raise ConfigurationError("an event loop runs here already; give serve.app to a server that runs in it")
+    config = configured(app, certificate=certificate, key=key, trusted_proxies=trusted_proxies)
+    listener = bound(host, port)
+    where, taken = listener.getsockname()[:2]
+    scheme = "https" if certificate else "http"
+    print(f"voicepipe: serving on {scheme}://{f'[{where}]' if ':' in where else where}:{taken}", flush=True)  # noqa: T201
+
+    async def main() -> None:
+        with listener:
+            async with desk.open():
+                await Server(config, desk, drain_s, heeds_signals=True).serve([listener])
+
+    anyio.run(main, backend_options={"use_uvloop": find_spec("uvloop") is not None})
+
+
+@asynccontextmanager
+async def listening(app: ASGIApp, desk: FrontDesk, host: str, port: int) -> AsyncGenerator[int]:
+    """Run a server in this event loop for as long as the block lasts. See `Serve.listening`."""
+    config = configured(app)
+    with bound(host, port) as listener:
+        async with desk.open(), anyio.create_task_group() as tasks:
+            server = Server(config, desk)
+
+            async def run_to_end() -> None:
+                with anyio.CancelScope(shield=True):  # it ends in order, and soon
+                    await server.serve([listener])
+
+            tasks.start_soon(run_to_end)
+            try:
+                await server.listens.wait()
+                yield listener.getsockname()[1]
+            finally:
+                server.stop()
+                server.stop()
+
+
+def configured(
+    app: ASGIApp, *, certificate: str | None = None, key: str | None = None, trusted_proxies: Sequence[str] = ()
+) -> uvicorn.Config:
+    """Return uvicorn's settings.
+
+    Raises:
+        ConfigurationError: The certificate does not fit.
+    """
+    if certificate is None and key is not None:
+        raise ConfigurationError("a key needs its certificate; name the file of the certificate, too")
+    if certificate is not None:
+        _check_certificate(certificate, key)
+    logging.getLogger("uvicorn.error").addFilter(QUIET)
+    return uvicorn.Config(
+        app,
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=MOST_MESSAGE_BYTES,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        timeout_graceful_shutdown=round(CLOSE_S),
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        lifespan="off",  # it is entered here, so that its errors arrive as they are
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+        server_header=False,
+        backlog=BACKLOG,
+    )
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        ConfigurationError: The port is in use, or there is no such address here.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        # With its protocol named: asyncio sends without delay (TCP_NODELAY) only on a socket that knows that it is TCP.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        with ExitStack() as stack:
+            stack.enter_context(listener)
+            if os.name == "posix":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(BACKLOG)
+            stack.pop_all()
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another port, or stop what uses it"
+        ) from error
+    return listener
+
+
+def _check_certificate(certificate: str, key: str | None) -> None:
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        reason = getattr(error, "reason", None) or error.__class__.__name__
+        raise ConfigurationError(
+            f"the certificate {certificate} with the key {key or certificate} cannot be used: {reason}; "
+            "both must be PEM files, and belong together"
+        ) from error
+
+
+class _Quiet(logging.Filter):
+    """Drops what uvicorn says about each refused peer, which would fill the log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is written."""
+        return not record.getMessage().startswith(NOISE)
+
+
+QUIET: Final = _Quiet()
