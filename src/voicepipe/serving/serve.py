@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
@@ -18,6 +19,7 @@ from voicepipe.audio.devices.microphone import MicSource
 from voicepipe.core.context import Deps
 from voicepipe.errors import ConfigurationError
 from voicepipe.serving.desk import FrontDesk
+from voicepipe.serving.guard import Guard
 from voicepipe.serving.limits import Limits
 from voicepipe.serving.metrics import CONTENT_TYPE
 from voicepipe.serving.origins import is_loopback
@@ -97,7 +99,8 @@ class Serve(Generic[Deps]):
         )
         self._transports = transports
         self._metrics_token = metrics_token
-        self._app = Starlette(routes=self._routes(), lifespan=self.lifespan)
+        guard = Middleware(Guard, within_s=self.desk.limits.start_s)
+        self._app = Starlette(routes=self._routes(), lifespan=self.lifespan, middleware=[guard])
 
     @property
     def app(self) -> ASGIApp:

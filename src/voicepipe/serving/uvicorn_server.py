@@ -23,6 +23,7 @@ from voicepipe.errors import ConfigurationError, MissingExtra
 
 try:
     import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 except ImportError as error:
     raise MissingExtra("Serve.run", "uvicorn", "server") from error
 
@@ -39,6 +40,9 @@ __all__ = ["Server", "bound", "configured", "listening", "run"]
 PING_S: Final = 20.0
 CLOSE_S: Final = 6.0
 """How long connections may take to close at the end, before they are cut."""
+
+HEADERS_S: Final = 5.0
+"""How long the headers of a request may take."""
 
 MOST_MESSAGE_BYTES: Final = 65_536
 BACKLOG: Final = 2_048
@@ -129,6 +133,45 @@ class Server(uvicorn.Server):
             await self._desk.cut()
 
 
+class TimedHTTP(H11Protocol):
+    """uvicorn's protocol of HTTP, which closes a connection whose request does not come whole in time.
+
+    uvicorn would wait for the headers of a request for ever, so that a few thousand connections that send nothing would
+    take all of the process's descriptors.
+    """
+
+    _due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._due = self.loop.call_later(HEADERS_S, self._give_up)
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece of a request."""
+        before: Any = self.cycle  # None before the first request
+        if self._due is None and (before is None or before.response_complete):
+            self._due = self.loop.call_later(HEADERS_S, self._give_up)
+        super().data_received(data)
+        if self.cycle is not before:
+            self._stop_waiting()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _give_up(self) -> None:
+        self._due = None
+        if self.transport.get_protocol() is self:  # else it has become a websocket
+            self.transport.close()
+
+    def _stop_waiting(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+
 def run(
     app: ASGIApp,
     desk: FrontDesk,
@@ -193,6 +236,7 @@ def configured(
     logging.getLogger("uvicorn.error").addFilter(QUIET)
     return uvicorn.Config(
         app,
+        http=TimedHTTP,
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         ws_max_size=MOST_MESSAGE_BYTES,
@@ -201,7 +245,7 @@ def configured(
         timeout_graceful_shutdown=round(CLOSE_S),
         access_log=False,
         log_config=None,
-        log_level="warning",
+        log_level="error",  # a warning says only that a peer has sent nonsense
         lifespan="off",  # it is entered here, so that its errors arrive as they are
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips=list(trusted_proxies),
