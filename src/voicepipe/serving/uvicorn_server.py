@@ -44,6 +44,7 @@ CLOSE_S: Final = 6.0
 HEADERS_S: Final = 5.0
 """How long the headers of a request may take."""
 
+MOST_HEADER_BYTES: Final = 32_768
 MOST_MESSAGE_BYTES: Final = 65_536
 BACKLOG: Final = 2_048
 
@@ -237,6 +238,7 @@ def configured(
     return uvicorn.Config(
         app,
         http=TimedHTTP,
+        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         ws_max_size=MOST_MESSAGE_BYTES,
