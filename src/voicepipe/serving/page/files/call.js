@@ -1,0 +1,199 @@
+// A call to the agent over the protocol voicepipe.v1: token, websocket, messages, and a new connection after a lost one.
+//
+// Rule 1: this module knows neither the page nor the sound: it emits events, and takes frames and reports.
+// Rule 2: sound is live: what the network cannot take is dropped, not sent late.
+
+const PROTOCOL = "voicepipe.v1";
+const MOST_WAITING_BYTES = 65536; // two seconds of audio that the network has not taken
+const STUCK_MS = 6000; // for so long without progress a connection is lost, even if the browser does not say so
+const RETRY_S = [0, 0.25, 0.5, 1, 2, 4, 8, 15];
+const GIVE_UP_MS = 60000;
+
+/** Close codes after which another attempt makes sense: the network, a restart, a server that is full. */
+const RETRYABLE = new Set([1001, 1005, 1006, 1012, 1013]);
+
+const CLOSED = {
+  1008: "The server refused this call.",
+  1009: "The server refused a message of this page.",
+  1011: "Something went wrong on the server.",
+  4401: "The permission for this call has expired.",
+  4403: "This page may not call this server.",
+  4408: "The call ended because nothing was said for a long time.",
+  4429: "This page sent more than the server allows.",
+};
+
+/**
+ * Events: "state" (connecting, live, lost, ended), "message" (what the server says, in `detail`), "audio" (an ArrayBuffer).
+ */
+export class Call extends EventTarget {
+  constructor(base) {
+    super();
+    this.base = base;
+    this.state = "new";
+    this.reason = ""; // why the call has ended, in words
+    this.hello = null;
+    this.socket = null;
+    this.counts = { framesSent: 0, framesDropped: 0, framesReceived: 0, connections: 0 };
+    this.lostAt = 0;
+    this.attempt = 0;
+    this.isHangingUp = false;
+  }
+
+  /** Connects; `microphone` says how the sound is captured, null without one. */
+  start(microphone) {
+    this.hello = { type: "hello", microphone };
+    this.change("connecting");
+    this.connect();
+  }
+
+  get isLive() {
+    return this.state === "live";
+  }
+
+  // --- to the server -------------------------------------------------------------------------------------------------
+
+  sendAudio(pcm) {
+    if (!this.isLive) return;
+    if (this.socket.bufferedAmount > MOST_WAITING_BYTES) {
+      this.counts.framesDropped++;
+      this.stuckSince ??= performance.now();
+      if (performance.now() - this.stuckSince > STUCK_MS) this.drop();
+      return;
+    }
+    this.stuckSince = undefined;
+    this.socket.send(pcm);
+    this.counts.framesSent++;
+  }
+
+  send(message) {
+    if (this.isLive) this.socket.send(JSON.stringify(message));
+  }
+
+  /** Ends the call; the server says good-bye and closes. */
+  hangUp() {
+    this.isHangingUp = true;
+    clearTimeout(this.timer);
+    if (!this.isLive) {
+      this.abandon();
+      this.end("");
+      return;
+    }
+    this.send({ type: "end" });
+    this.timer = setTimeout(() => {
+      this.abandon();
+      this.end("");
+    }, 3000);
+  }
+
+  // --- the connection ------------------------------------------------------------------------------------------------
+
+  async connect() {
+    this.abandon();
+    let token;
+    try {
+      token = await this.fetchToken();
+    } catch (refused) {
+      if (this.state === "ended") return;
+      if (refused.isFinal) this.end(refused.message);
+      else this.retry(refused.retryS ?? 0);
+      return;
+    }
+    if (this.state === "ended") return;
+    const url = new URL(this.base);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(url, [PROTOCOL, `token.${token}`]);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => socket.send(JSON.stringify(this.hello));
+    socket.onmessage = ({ data }) => this.take(data);
+    socket.onclose = ({ code, reason }) => this.closed(code, reason);
+    this.socket = socket;
+  }
+
+  async fetchToken() {
+    let response;
+    try {
+      response = await fetch(new URL("token", this.base), { method: "POST", cache: "no-store" });
+    } catch {
+      throw new Refused("The server cannot be reached.", false);
+    }
+    if (response.ok) return (await response.json()).token;
+    const retryS = Number(response.headers.get("Retry-After"));
+    const isFinal = ![408, 429, 502, 503, 504].includes(response.status);
+    const said = await response.json().catch(() => ({}));
+    throw new Refused(said.message ?? `The server refused this call (${response.status}).`, isFinal, retryS);
+  }
+
+  take(data) {
+    if (data instanceof ArrayBuffer) {
+      this.counts.framesReceived++;
+      this.dispatchEvent(new CustomEvent("audio", { detail: data }));
+      return;
+    }
+    const message = JSON.parse(data);
+    if (message.type === "ready") {
+      this.counts.connections++;
+      this.attempt = 0;
+      this.stuckSince = undefined;
+      this.ready = message;
+      this.change("live");
+    } else if (message.type === "bye") {
+      this.isOver = message.reason === "ended";
+    }
+    this.dispatchEvent(new CustomEvent("message", { detail: message }));
+  }
+
+  closed(code, reason) {
+    this.socket = null;
+    if (this.state === "ended") return;
+    if (this.isHangingUp || this.isOver || code === 1000) this.end("");
+    else if (RETRYABLE.has(code)) this.retry(0);
+    else this.end(CLOSED[code] ?? (reason || `The server closed the call (${code}).`));
+  }
+
+  /** Gives a connection up that the browser still believes in. */
+  drop() {
+    this.abandon();
+    this.retry(0);
+  }
+
+  retry(afterS) {
+    const now = performance.now();
+    if (this.state !== "lost") this.lostAt = now;
+    if (now - this.lostAt > GIVE_UP_MS) {
+      this.end("The server cannot be reached. Check the network, then start again.");
+      return;
+    }
+    this.change("lost");
+    const pause = RETRY_S[Math.min(this.attempt++, RETRY_S.length - 1)];
+    const jittered = pause * (0.75 + Math.random() / 2);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.connect(), 1000 * Math.max(jittered, afterS || 0));
+  }
+
+  abandon() {
+    if (!this.socket) return;
+    for (const name of ["onopen", "onmessage", "onclose"]) this.socket[name] = null;
+    this.socket.close();
+    this.socket = null;
+  }
+
+  end(reason) {
+    clearTimeout(this.timer);
+    this.reason = reason;
+    this.change("ended");
+  }
+
+  change(state) {
+    if (this.state === state) return;
+    this.state = state;
+    this.dispatchEvent(new CustomEvent("state", { detail: state }));
+  }
+}
+
+class Refused extends Error {
+  constructor(message, isFinal, retryS) {
+    super(message);
+    this.isFinal = isFinal;
+    this.retryS = retryS;
+  }
+}

@@ -1,0 +1,316 @@
+// The page: it joins the call, the sound and what is shown.
+
+import { Call } from "./call.js";
+import { NoMicrophone, Sound, devices } from "./sound.js";
+import { Conversation, Strip, showWaterfall } from "./views.js";
+
+const $ = (id) => document.getElementById(id);
+const conversation = new Conversation($("conversation"));
+const strip = new Strip($("strip"));
+
+/** What the page is doing. Engineers and tests read it in the console as `voicepipe`. */
+const page = {
+  call: null,
+  sound: null,
+  isMuted: false,
+  isHeld: false,
+  isStarting: false,
+  chosen: "", // id of the chosen microphone
+  level: 0,
+  doing: "", // what the agent is doing: listening, thinking, speaking
+  played: { samples: 0, dryRuns: 0, bufferS: 0 },
+  clears: [], // when the newest ones came and the sound was off, in ms of performance.now()
+};
+window.voicepipe = page;
+
+// --- words for states -------------------------------------------------------------------------------------------------
+
+const DOING = { listening: "Listening", hearing: "Hearing you", thinking: "Thinking", speaking: "Speaking" };
+
+function statusWords() {
+  const { call, sound } = page;
+  if (page.isStarting) return "Waiting for the microphone";
+  if (!call || call.state === "new") return "Ready to call";
+  if (call.state === "connecting") return "Connecting";
+  if (call.state === "lost") return "Connection lost. Calling again";
+  if (call.state === "ended") return "The call has ended";
+  if (sound.isStopped) return "The browser has stopped the sound. Tap anywhere to go on";
+  if (page.isHeld) return "On hold";
+  if (page.isMuted) return "Your microphone is muted";
+  return DOING[page.doing] ?? "Connected";
+}
+
+function show() {
+  const state = page.isStarting ? "connecting" : (page.call?.state ?? "new");
+  const isRunning = page.isStarting || ["connecting", "live", "lost"].includes(state);
+  const isLive = state === "live";
+  document.body.dataset.state = state;
+  document.body.classList.toggle("is-running", isRunning);
+  document.body.dataset.doing = isLive && !page.isHeld ? page.doing : "";
+  if ($("status").textContent !== statusWords()) $("status").textContent = statusWords();
+  $("call-name").textContent = isRunning ? "Hang up" : state === "ended" ? "Call again" : "Start the call";
+  $("welcome").hidden = state !== "new";
+  $("type-only").hidden = isRunning;
+  $("mute").disabled = $("hold").disabled = !isLive;
+  $("mute").hidden = isLive && !page.sound?.microphone;
+  $("stop").disabled = !isLive;
+  $("words").disabled = $("send").disabled = !isLive;
+  press($("mute"), page.isMuted, "Mute", "Unmute");
+  press($("hold"), page.isHeld, "Hold", "Go on");
+}
+
+function press(button, isPressed, off, on) {
+  button.setAttribute("aria-pressed", String(isPressed));
+  button.textContent = isPressed ? on : off;
+}
+
+function complain(words) {
+  $("error").textContent = words;
+  $("error").hidden = !words;
+}
+
+// --- the call ---------------------------------------------------------------------------------------------------------
+
+async function start(withMicrophone) {
+  complain("");
+  const sound = new Sound(); // in the click, before anything is awaited
+  const call = new Call(document.baseURI);
+  Object.assign(page, { sound, call, isMuted: false, isHeld: false, doing: "", level: 0, isStarting: true });
+  sound.addEventListener("state", show);
+  call.addEventListener("state", () => callChanged(call));
+  call.addEventListener("audio", ({ detail }) => sound.loudspeaker?.play(detail));
+  call.addEventListener("message", ({ detail }) => take(detail));
+  show();
+  try {
+    await sound.load();
+    if (withMicrophone) await openMicrophone(page.chosen);
+  } catch (error) {
+    if (page.call === call) giveUp(error);
+    return;
+  }
+  if (page.call !== call) return; // the caller has hung up meanwhile
+  page.isStarting = false;
+  call.start(sound.microphone?.capture ?? null);
+  requestAnimationFrame(draw);
+}
+
+async function openMicrophone(deviceId) {
+  const { sound } = page;
+  const handlers = {
+    onframe: ({ pcm, level }) => {
+      page.level = level;
+      strip.caller(level);
+      page.call?.sendAudio(pcm);
+    },
+    onlost: microphoneLost,
+  };
+  const microphone = await sound.openMicrophone(deviceId, handlers);
+  if (page.sound !== sound) {
+    microphone.close();
+    return;
+  }
+  microphone.isMuted = page.isMuted || page.isHeld;
+  page.chosen = deviceId;
+  await listDevices();
+}
+
+function giveUp(error) {
+  page.sound.close();
+  Object.assign(page, { sound: null, call: null, isStarting: false });
+  complain(error instanceof NoMicrophone ? error.message : `The sound cannot be opened: ${error.message}`);
+  show();
+  $("call").focus();
+}
+
+function microphoneLost() {
+  complain("The microphone was disconnected. Choose another one under Sound, or type.");
+  page.call?.send({ type: "microphone_lost" });
+  listDevices();
+}
+
+function callChanged(call) {
+  if (page.call !== call) return;
+  if (call.state === "lost") {
+    page.sound.loudspeaker?.close();
+    page.sound.loudspeaker = null;
+    conversation.settle();
+  } else if (call.state === "ended") {
+    if (call.reason) complain(call.reason);
+    page.sound.close();
+    conversation.settle();
+    page.level = 0;
+  }
+  show();
+}
+
+function hangUp() {
+  if (!page.isStarting) {
+    page.call.hangUp();
+    return;
+  }
+  page.sound.close();
+  Object.assign(page, { sound: null, call: null, isStarting: false });
+  show();
+}
+
+// --- what the server says ---------------------------------------------------------------------------------------------
+
+function take(message) {
+  const act = ON[message.type];
+  if (act) act(message);
+  show();
+}
+
+const ON = {
+  ready: ({ rate_out: rate }) => {
+    page.doing = "listening";
+    page.played = { samples: 0, dryRuns: 0, bufferS: 0 };
+    complain("");
+    conversation.begin(
+      page.call.counts.connections > 1 ? "The connection was lost. This is a new conversation." : "A new call",
+    );
+    page.sound.openLoudspeaker(rate, { onplayed, oncleared });
+    muteOrNot();
+  },
+  clear: ({ id }) => {
+    page.clears.push({ id, at: performance.now(), silentAfterMs: null });
+    page.clears.splice(0, page.clears.length - 50);
+    page.sound.loudspeaker?.clear(id);
+  },
+  speech_started: () => (page.doing = page.doing === "speaking" ? page.doing : "hearing"),
+  speech_ended: () => (page.doing = page.doing === "hearing" ? "listening" : page.doing),
+  transcript: ({ text, final }) => conversation.callerSays(text, final),
+  turn_started: () => (page.doing = "thinking"),
+  sentence: ({ turn, text }) => {
+    page.doing = "speaking";
+    conversation.agentSays(turn, text);
+  },
+  paused: () => {
+    page.doing = "hearing";
+    strip.cut();
+  },
+  resumed: () => (page.doing = "speaking"),
+  tool: (message) => conversation.tool(message),
+  turn_ended: (turn) => {
+    page.doing = "listening";
+    if (turn.outcome === "interrupted") strip.cut();
+    conversation.turnEnded(turn);
+    showWaterfall($("waterfall"), $("waited"), $("waited-note"), turn);
+  },
+};
+
+function onplayed(played) {
+  page.played = played;
+  page.call.send({ type: "played", samples: played.samples });
+}
+
+function oncleared({ id, samples }) {
+  const clear = page.clears.find((one) => one.id === id && one.silentAfterMs === null);
+  if (clear) clear.silentAfterMs = performance.now() - clear.at;
+  page.call.send({ type: "cleared", id, samples });
+}
+
+// --- what the caller does ---------------------------------------------------------------------------------------------
+
+function muteOrNot() {
+  if (page.sound?.microphone) page.sound.microphone.isMuted = page.isMuted || page.isHeld;
+}
+
+$("call").addEventListener("click", () => {
+  const isRunning = page.isStarting || ["connecting", "live", "lost"].includes(page.call?.state);
+  if (isRunning) hangUp();
+  else start(true);
+});
+$("type-only").addEventListener("click", () => {
+  start(false);
+  $("call").focus();
+});
+$("mute").addEventListener("click", () => {
+  page.isMuted = !page.isMuted;
+  muteOrNot();
+  show();
+});
+$("hold").addEventListener("click", () => {
+  page.isHeld = !page.isHeld;
+  if (page.isHeld) page.call.send({ type: "interrupt" });
+  muteOrNot();
+  show();
+});
+const stop = () => page.call?.send({ type: "interrupt" });
+$("stop").addEventListener("click", stop);
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") stop();
+});
+document.addEventListener("pointerdown", () => {
+  if (page.call?.isLive && page.sound.isStopped) page.sound.resume().then(show);
+});
+$("type").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = $("words").value.trim();
+  if (!/[\p{L}\p{N}]/u.test(text)) return;
+  page.call.send({ type: "text", text });
+  $("words").value = "";
+});
+
+// --- devices ----------------------------------------------------------------------------------------------------------
+
+async function listDevices() {
+  const { microphones, loudspeakers } = await devices();
+  fill($("microphones"), microphones, page.sound?.microphone?.deviceId ?? page.chosen);
+  fill($("loudspeakers"), loudspeakers, page.sound?.output.sinkId ?? "");
+  const canChoose = "setSinkId" in AudioContext.prototype && loudspeakers.length > 0;
+  $("loudspeakers").hidden = $("loudspeakers-label").hidden = !canChoose;
+}
+
+function fill(select, all, chosen) {
+  const options = all.map(({ deviceId, label }) => new Option(label, deviceId, false, deviceId === chosen));
+  select.replaceChildren(...(options.length > 0 ? options : [new Option("Default", "")]));
+  select.disabled = options.length === 0;
+}
+
+$("microphones").addEventListener("change", async ({ target }) => {
+  try {
+    await openMicrophone(target.value);
+    complain("");
+    muteOrNot();
+  } catch (error) {
+    complain(error.message);
+  }
+});
+$("loudspeakers").addEventListener("change", ({ target }) => {
+  page.sound.output.setSinkId(target.value).catch((error) => complain(`This loudspeaker cannot be used: ${error.name}.`));
+});
+navigator.mediaDevices?.addEventListener("devicechange", listDevices);
+
+// --- what moves -------------------------------------------------------------------------------------------------------
+
+let figuresAt = 0;
+
+// A caller who types sends nothing for long; the server has to know that the page is still there.
+setInterval(() => page.call?.send({ type: "played", samples: page.played.samples }), 10000);
+
+function draw(now) {
+  const { call, sound } = page;
+  if (!call || call.state === "ended") return;
+  const isAudible = !page.isMuted && !page.isHeld;
+  if (sound.loudspeaker) strip.agent(sound.loudspeaker.level);
+  strip.tick(now);
+  $("level").firstElementChild.style.setProperty("--level", isAudible ? Math.min(1, page.level * 4) : 0);
+  if (now - figuresAt > 500) {
+    figuresAt = now;
+    showFigures(call, sound);
+  }
+  requestAnimationFrame(draw);
+}
+
+function showFigures(call, sound) {
+  const capture = sound.microphone?.capture;
+  const inMs = (seconds) => `${Math.round(seconds * 1000)} ms`;
+  $("level").setAttribute("aria-valuenow", String(Math.round(Math.min(1, page.level * 4) * 100)));
+  $("echo").textContent = { true: "on", false: "off", null: "unknown" }[capture?.echo_cancellation] ?? "–";
+  $("latency").textContent = sound.loudspeaker ? inMs(sound.loudspeaker.latency) : "–";
+  $("buffer").textContent = page.played.bufferS ? `${inMs(page.played.bufferS)}, ${page.played.dryRuns} dry` : "–";
+  $("dropped").textContent = String(call.counts.framesDropped);
+}
+
+show();

@@ -1,0 +1,210 @@
+// The page's ears and mouth: a microphone and a loudspeaker, each with an audio context and a worklet of its own.
+//
+// Rule 1: both contexts are made and resumed in the click that starts the call, before anything is awaited: on phones a
+//         context that is made later may never run.
+// Rule 2: each context runs at the rate of its audio where the browser allows it; the worklets resample otherwise.
+
+const RATE_IN = 16000;
+const USUAL_RATE_OUT = 24000;
+const LATENCY_EVERY_MS = 2000;
+
+/** Why there is no microphone, in words for the caller. */
+export class NoMicrophone extends Error {
+  constructor(kind, message) {
+    super(message);
+    this.kind = kind;
+  }
+}
+
+const REASONS = {
+  NotAllowedError: [
+    "denied",
+    "This page may not use the microphone. Allow it in the browser’s address bar, then start again.",
+  ],
+  NotFoundError: ["none", "No microphone was found. Connect one, then start again."],
+  NotReadableError: [
+    "busy",
+    "The microphone is in use by another program or does not answer. Close that program, then start again.",
+  ],
+  OverconstrainedError: ["gone", "The chosen microphone is no longer there. Choose another one, then start again."],
+};
+
+function reasonFor(error) {
+  const [kind, message] = REASONS[error.name] ?? ["failed", `The microphone cannot be opened (${error.name}).`];
+  return new NoMicrophone(kind, message);
+}
+
+function contextAt(rate) {
+  // Without latencyHint: "interactive" is the default, and given together with no rate it hangs Firefox 153.
+  try {
+    return new AudioContext({ sampleRate: rate });
+  } catch {
+    return new AudioContext();
+  }
+}
+
+/** Both contexts of a call. Made in the click that starts it. */
+export class Sound extends EventTarget {
+  constructor() {
+    super();
+    this.input = contextAt(RATE_IN);
+    this.output = contextAt(USUAL_RATE_OUT);
+    for (const context of [this.input, this.output]) {
+      context.resume();
+      context.onstatechange = () => this.dispatchEvent(new Event("state"));
+    }
+    this.microphone = null;
+    this.loudspeaker = null;
+  }
+
+  /** Whether the browser has stopped the sound, as phones do during a call; only a tap of the caller helps. */
+  get isStopped() {
+    return [this.input, this.output].some((context) => !["running", "closed"].includes(context.state));
+  }
+
+  resume() {
+    return Promise.allSettled([this.input.resume(), this.output.resume()]);
+  }
+
+  /** Loads the worklets; comes before anything is opened. */
+  async load() {
+    if (!this.input.audioWorklet || !navigator.mediaDevices?.getUserMedia) {
+      throw new NoMicrophone(
+        "insecure",
+        "Browsers give sound and a microphone only to secure pages. Open this page at an https address, or at localhost.",
+      );
+    }
+    await Promise.all([
+      this.input.audioWorklet.addModule(new URL("capture.js", import.meta.url)),
+      this.output.audioWorklet.addModule(new URL("playback.js", import.meta.url)),
+    ]);
+  }
+
+  async openMicrophone(deviceId, handlers) {
+    const microphone = await Microphone.open(this.input, deviceId, handlers);
+    this.microphone?.close();
+    this.microphone = microphone;
+    return microphone;
+  }
+
+  /** Begins to play a call's audio: each connection counts its samples from 0. */
+  openLoudspeaker(rate, handlers) {
+    this.loudspeaker?.close();
+    this.loudspeaker = new Loudspeaker(this.output, rate, handlers);
+  }
+
+  close() {
+    this.microphone?.close();
+    this.loudspeaker?.close();
+    for (const context of [this.input, this.output]) {
+      context.onstatechange = null;
+      if (context.state !== "closed") context.close();
+    }
+  }
+}
+
+class Microphone {
+  /** Asks for a microphone. `onframe({pcm, level})` gets 20 ms at a time, `onlost()` is called when it has ended. */
+  static async open(context, deviceId, { onframe, onlost }) {
+    const audio = { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+    if (deviceId) audio.deviceId = { exact: deviceId };
+    let stream;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ audio });
+    } catch (error) {
+      throw reasonFor(error);
+    }
+    return new Microphone(context, stream, onframe, onlost);
+  }
+
+  constructor(context, stream, onframe, onlost) {
+    this.stream = stream;
+    this.track = stream.getAudioTracks()[0];
+    this.source = context.createMediaStreamSource(stream);
+    this.worklet = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
+    this.worklet.port.onmessage = ({ data }) => onframe(data);
+    this.source.connect(this.worklet);
+    this.track.onended = () => onlost();
+  }
+
+  /** What the browser really does, which may differ from what it was asked for. */
+  get capture() {
+    const { echoCancellation, noiseSuppression, autoGainControl } = this.track.getSettings();
+    const known = (value) => (typeof value === "boolean" ? value : value === undefined ? null : Boolean(value));
+    return {
+      echo_cancellation: known(echoCancellation),
+      noise_suppression: known(noiseSuppression),
+      auto_gain_control: known(autoGainControl),
+    };
+  }
+
+  get deviceId() {
+    return this.track.getSettings().deviceId ?? "";
+  }
+
+  set isMuted(muted) {
+    this.track.enabled = !muted; // silence goes on being sent, so that the server knows that the line is alive
+  }
+
+  close() {
+    this.track.onended = null;
+    this.worklet.port.onmessage = null;
+    this.source.disconnect();
+    for (const track of this.stream.getTracks()) track.stop();
+  }
+}
+
+class Loudspeaker {
+  constructor(context, rate, { onplayed, oncleared }) {
+    this.context = context;
+    this.worklet = new AudioWorkletNode(context, "playback", {
+      numberOfInputs: 0,
+      outputChannelCount: [1],
+      processorOptions: { rate },
+    });
+    this.worklet.port.onmessage = ({ data }) => (data.type === "played" ? onplayed(data) : oncleared(data));
+    this.meter = context.createAnalyser();
+    this.meter.fftSize = 512;
+    this.samples = new Float32Array(this.meter.fftSize);
+    this.worklet.connect(this.meter).connect(context.destination);
+    this.sendLatency();
+    this.timer = setInterval(() => this.sendLatency(), LATENCY_EVERY_MS); // a headset that connects changes it
+  }
+
+  /** Seconds from the worklet to the ear, as far as the browser knows. */
+  get latency() {
+    return (this.context.baseLatency || 0) + (this.context.outputLatency || 0);
+  }
+
+  /** The loudness of what is being played, 0 to 1. */
+  get level() {
+    this.meter.getFloatTimeDomainData(this.samples);
+    return Math.sqrt(this.samples.reduce((sum, sample) => sum + sample * sample, 0) / this.samples.length);
+  }
+
+  sendLatency() {
+    this.worklet.port.postMessage({ type: "latency", seconds: Math.min(1, this.latency) });
+  }
+
+  play(pcm) {
+    this.worklet.port.postMessage(pcm, [pcm]);
+  }
+
+  clear(id) {
+    this.worklet.port.postMessage({ type: "clear", id });
+  }
+
+  close() {
+    clearInterval(this.timer);
+    this.worklet.port.onmessage = null;
+    this.worklet.disconnect();
+  }
+}
+
+/** The microphones and loudspeakers that can be chosen; browsers name them once the microphone may be used. */
+export async function devices() {
+  if (!navigator.mediaDevices?.enumerateDevices) return { microphones: [], loudspeakers: [] };
+  const all = await navigator.mediaDevices.enumerateDevices();
+  const named = (kind) => all.filter((device) => device.kind === kind && device.deviceId && device.label);
+  return { microphones: named("audioinput"), loudspeakers: named("audiooutput") };
+}
