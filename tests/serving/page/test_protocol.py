@@ -202,6 +202,7 @@ async def test_a_turn_is_reported_with_what_the_wait_was_spent_on(
         (vp.Transcript("when?", 1.0, 1.2), {"type": "transcript", "text": "when?", "final": True}),
         (vp.TurnStarted(turn_id=1, user_text=""), {"type": "turn_started", "turn": 1}),
         (vp.SentenceStarted(turn_id=1, text="Hi."), {"type": "sentence", "turn": 1, "text": "Hi."}),
+        (vp.UtteranceEnded(turn_id=1), {"type": "utterance_ended", "turn": 1}),
         (vp.Paused(turn_id=1, heard_s=0.5), {"type": "paused", "turn": 1}),
         (vp.Resumed(turn_id=1, from_s=0.5), {"type": "resumed", "turn": 1}),
         (

@@ -23,6 +23,7 @@ from voicepipe.events import (
     TurnFailed,
     TurnInterrupted,
     TurnStarted,
+    UtteranceEnded,
 )
 from voicepipe.floor_events import Paused, Resumed
 from voicepipe.flow import EarlyTranscript, SpeechEnded, SpeechStarted, Transcript
@@ -261,6 +262,8 @@ def report(event: Event) -> str | None:
             return _json("turn_started", turn=event.turn_id)
         case SentenceStarted():
             return _json("sentence", turn=event.turn_id, text=event.text)
+        case UtteranceEnded():
+            return _json("utterance_ended", turn=event.turn_id)
         case Paused():
             return _json("paused", turn=event.turn_id)
         case Resumed():

@@ -185,6 +185,7 @@ const ON = {
     page.doing = "speaking";
     conversation.agentSays(turn, text);
   },
+  utterance_ended: () => page.sound.loudspeaker?.complete(),
   paused: () => {
     page.doing = "hearing";
     strip.cut();

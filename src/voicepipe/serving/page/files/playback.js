@@ -10,7 +10,7 @@ const START_S = 0.04; // what is buffered before playback begins, at best
 const STEP_S = 0.02; // by how much that grows when the buffer has run dry, and shrinks when it has not for long
 const MOST_S = 0.2;
 const CALM_S = 10;
-const SHORT_S = 0.05; // audio that is shorter than the start buffer begins after this long
+const SHORT_S = 0.05; // audio that is shorter than the buffer begins after this long at the earliest
 const REPORT_S = 0.1;
 
 class Playback extends AudioWorkletProcessor {
@@ -22,6 +22,7 @@ class Playback extends AudioWorkletProcessor {
     this.ring = new Float32Array(this.kept);
     this.received = 0; // samples from the server
     this.position = 0; // of the next sample to play; a fraction where the rates differ
+    this.complete = 0; // where an utterance ended: nothing follows it soon
     this.isPlaying = false;
     this.waited = 0; // context samples since audio began to wait
     this.last = 0;
@@ -47,6 +48,7 @@ class Playback extends AudioWorkletProcessor {
   take(message) {
     if (message instanceof ArrayBuffer) this.push(new Int16Array(message));
     else if (message.type === "clear") this.clear(message.id);
+    else if (message.type === "complete") this.complete = this.received;
     else if (message.type === "latency") this.latency = message.seconds;
   }
 
@@ -54,7 +56,8 @@ class Playback extends AudioWorkletProcessor {
     if (this.position >= this.received) {
       this.waited = 0;
       // The largest buffer would not have bridged a longer gap: then the agent was silent, and nothing is late.
-      if (this.clock - this.driedAt < MOST_S * sampleRate) this.ranDry();
+      const isLate = this.received > this.complete && this.clock - this.driedAt < MOST_S * sampleRate;
+      if (isLate) this.ranDry();
     }
     for (const sample of samples) this.ring[this.received++ % this.kept] = sample / 32768;
     if (this.received - this.position > this.kept) this.position = this.received - this.kept;
@@ -93,7 +96,10 @@ class Playback extends AudioWorkletProcessor {
     const [first, ...others] = outputs[0];
     const waiting = this.received - this.position;
     if (!this.isPlaying && waiting > 0) {
-      this.isPlaying = waiting >= this.target * this.rate || this.waited >= SHORT_S * sampleRate;
+      this.isPlaying =
+        waiting >= this.target * this.rate ||
+        this.complete === this.received ||
+        this.waited >= Math.max(SHORT_S, this.target) * sampleRate;
       this.waited += first.length;
     }
     for (let i = 0; i < first.length; i++) first[i] = this.isPlaying ? this.next() : (this.last *= 0.95);

@@ -190,6 +190,11 @@ class Loudspeaker {
     this.worklet.port.postMessage(pcm, [pcm]);
   }
 
+  /** Says that an utterance has ended, so that a gap after it is no fault of the network. */
+  complete() {
+    this.worklet.port.postMessage({ type: "complete" });
+  }
+
   clear(id) {
     this.worklet.port.postMessage({ type: "clear", id });
   }

@@ -1,0 +1,309 @@
+"""The page's end of a call, played by a client that speaks its protocol to the real server, on virtual time."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.resources import files
+
+import anyio
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+
+import voicepipe as vp
+from tests.helpers.page_client import SILENCE, ask, calling, connected, page_server, token_for
+from voicepipe.serving import Limits, Page
+from voicepipe.serving.page.transport import FILES
+from voicepipe.testing import Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
+
+pytestmark = pytest.mark.anyio
+
+RATE = 24_000
+STORY = "Once upon a time there was a queue that had no end, and so it had no beginning."
+
+
+def agent(
+    ears: ScriptedRecogniser | None = None, replies: list[Says] | None = None, *tools: vp.Tool
+) -> vp.Pipeline[None]:
+    """An agent whose ears, model and voice follow a script; a character of its speech takes 50 ms."""
+    model = ScriptedModel(replies or [])
+    voice = ScriptedVoice(character_s=0.05, sample_rate=RATE)
+    return vp.Pipeline(
+        vp.STTStage(ears or ScriptedRecogniser()), model, vp.ToolRouter(list(tools)), vp.SentenceChunker(), voice
+    )
+
+
+# --- a conversation ---------------------------------------------------------------------------------------------------
+
+
+async def test_what_happens_reaches_the_page_in_the_order_of_the_audio() -> None:
+    """Sentences come before their audio, the end of an utterance after it, and the end of a turn once it was played."""
+    ears = ScriptedRecogniser().guesses("When", at_s=2.0).says("When are you open?", at_s=2.5, speech_s=1.0)
+    async with page_server(agent(ears, [Says("From nine to five.")]), greeting="Hello!") as (_, port):
+        async with calling(port) as page:
+            await page.until("turn_ended", 2)
+            log = [what for _, what in page.log]
+    assert log == [
+        *("ready", "turn_started", "sentence", "audio", "utterance_ended", "turn_ended"),  # the greeting
+        *("speech_started", "transcript", "speech_ended", "transcript"),
+        *("turn_started", "sentence", "audio", "utterance_ended", "turn_ended"),
+    ]
+    said = [message["text"] for message in page.messages if message["type"] in ("transcript", "sentence")]
+    assert said == ["Hello!", "When", "When are you open?", "From nine to five."]
+    ended = page.messages[-1]
+    assert (ended["outcome"], ended["heard"]) == ("completed", "From nine to five.")
+    assert sum(ended["spent_s"].values()) == pytest.approx(ended["waited_s"], abs=1e-9)
+
+
+async def test_an_interruption_silences_the_page_and_keeps_what_it_played() -> None:
+    """The agent is cut off: `clear` comes first, no audio before the next reply, and the words end where the page was."""
+    ears = ScriptedRecogniser().says("A story!", at_s=0.5).interrupts("Stop it now", at_s=2.5)
+    async with page_server(agent(ears, [Says(STORY), Says("Fine.")])) as (_, port):
+        async with calling(port) as page:
+            await page.until("turn_ended", 2)
+    log = [what for _, what in page.log]
+    cut = log.index("clear")
+    assert log[cut + 1] == "paused"
+    assert "audio" not in log[cut : log.index("sentence", cut)]
+    first, second = (message for message in page.messages if message["type"] == "turn_ended")
+    assert (first["outcome"], second["outcome"]) == ("interrupted", "completed")
+    assert STORY.startswith(first["heard"])
+    # Speech began 2.5 s after the call, and 0.3 s of it pause the agent.
+    assert first["heard_s"] == pytest.approx(2.2, abs=0.25)
+
+
+async def test_a_page_that_reports_nothing_has_heard_nothing() -> None:
+    """What counts as heard is what the page has reported, not what it was sent."""
+    ears = ScriptedRecogniser().says("A story!", at_s=0.5).interrupts("Stop it now", at_s=2.5)
+    async with page_server(agent(ears, [Says(STORY), Says("Fine.")])) as (_, port):
+        async with calling(port, reports=False) as page:
+            ended = await page.until("turn_ended")
+    assert (ended["heard"], ended["heard_s"]) == ("", 0.0)
+
+
+async def test_a_caller_may_type() -> None:
+    """Typed words are answered aloud, without a microphone too; a text without words is ignored."""
+    async with page_server(agent(replies=[Says("From nine to five.")])) as (_, port):
+        async with calling(port, speaks=False) as page:
+            await page.send("text", text=" ?! ")
+            await page.send("text", text="When are you open?")
+            ended = await page.until("turn_ended")
+    assert ended["heard"] == "From nine to five."
+    assert [message["text"] for message in page.messages if message["type"] == "transcript"] == ["When are you open?"]
+
+
+async def test_the_stop_button_interrupts() -> None:
+    """`interrupt` stops the agent's words."""
+    async with page_server(agent(), greeting=STORY) as (_, port):
+        async with calling(port) as page:
+            await page.until("sentence")
+            await anyio.sleep(1.0)
+            await page.send("interrupt")
+            ended = await page.until("turn_ended")
+    assert ended["outcome"] == "interrupted"
+
+
+async def test_hanging_up_ends_in_order() -> None:
+    """After `end` the server says good-bye and closes with 1000."""
+    async with page_server(agent()) as (_, port):
+        async with calling(port) as page:
+            await page.send("end")
+            bye = await page.until("bye")
+            await page.closed.wait()
+    assert (bye["reason"], page.code) == ("ended", 1000)
+
+
+async def test_what_is_known_about_the_microphone() -> None:
+    """The session knows how the browser captures the microphone; without echo cancellation it expects an echo."""
+    facts, echo = [], []
+
+    def note(session: vp.Session[None]) -> None:
+        facts.append(dict(session.facts))
+        echo.append(session._output.has_echo)  # no public name: the pipeline decides by it
+
+    async with page_server(agent(), on_call=note) as (_, port):
+        for microphone in ({"echo_cancellation": False, "noise_suppression": True}, {"echo_cancellation": True}):
+            async with calling(port, microphone=microphone):
+                pass
+    assert facts == [
+        {"transport": "page", "microphone": True, "echo_cancellation": False, "noise_suppression": True},
+        {"transport": "page", "microphone": True, "echo_cancellation": True},
+    ]
+    assert echo == [True, False]
+
+
+async def test_a_lost_microphone_is_reported_to_the_application() -> None:
+    """A page says that its microphone is gone, and the session emits an event about it."""
+    events: list[vp.Event] = []
+
+    async def listen(session: vp.Session[None]) -> None:
+        async for event in session:
+            events.append(event)
+
+    async with page_server(agent(), on_call=listen) as (_, port):
+        async with calling(port) as page:
+            await page.send("microphone_lost")
+            await page.send("end")
+            await page.closed.wait()
+    assert any(isinstance(event, vp.MicrophoneLost) for event in events)
+
+
+# --- who may connect --------------------------------------------------------------------------------------------------
+
+
+async def status_of(port: int, token: str, **more: str) -> int:
+    """Return the status with which a connection is refused; 101 if it is not."""
+    try:
+        async with connected(port, token, **more):
+            return 101
+    except InvalidStatus as error:
+        return error.response.status_code
+
+
+async def test_a_token_is_good_for_one_connection() -> None:
+    """A token lets a page in once, within 30 s."""
+    async with page_server(agent(), limits=Limits(token_s=30)) as (_, port):
+        once = await token_for(port)
+        late = await token_for(port)
+        assert await status_of(port, once) == 101
+        assert await status_of(port, once) == 401
+        await anyio.sleep(30)
+        assert await status_of(port, late) == 401
+        assert await status_of(port, "made-up") == 401
+
+
+async def test_another_page_cannot_use_a_token_up() -> None:
+    """The origin is checked before the token is taken: after a wrong origin the token is still good."""
+    async with page_server(agent()) as (_, port):
+        token = await token_for(port)
+        assert await status_of(port, token, origin="https://evil.example") == 403
+        assert await status_of(port, token, origin="null") == 403
+        assert await status_of(port, token) == 101
+
+
+async def test_another_page_gets_no_token() -> None:
+    """Only a page of this server gets a token."""
+    async with page_server(agent()) as (_, port):
+        for headers in ({"origin": "https://evil.example"}, {"origin": "null"}, {}):
+            response = await ask(port, "/token", "POST", **headers)
+            assert (response.status_code, "token" in response.json()) == (403, False)
+            assert response.headers["cache-control"] == "no-store"
+        assert (await ask(port, "/token")).status_code == 405
+
+
+async def test_the_identity_comes_from_the_authenticator() -> None:
+    """What the application's authenticator knows is in the session's facts; a stranger gets no token."""
+    facts = []
+
+    def who(request: httpx.Request) -> dict[str, str] | None:
+        user = request.headers.get("x-user")
+        return {"subject": user} if user else None
+
+    options = {"authenticate": who, "on_call": lambda session: facts.append(dict(session.facts))}
+    async with page_server(agent(), **options) as (_, port):
+        assert (await ask(port, "/token", "POST", origin=f"http://127.0.0.1:{port}")).status_code == 401
+        async with connected(port, await token_for(port, x_user="ada")) as socket:
+            await socket.send('{"type":"hello"}')
+            assert json.loads(await socket.recv())["type"] == "ready"
+    assert facts == [{"subject": "ada", "microphone": False, "transport": "page"}]
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("{}", 1008),
+        ('{"type":"hello"}', 1008),
+        (b"\0", 1008),
+        (bytes(3_202), 1009),
+        (b"\0" * 16_400, 1009),
+    ],
+)
+async def test_a_malformed_message_ends_its_own_call(message: str | bytes, code: int) -> None:
+    """A message that is not in the protocol closes its connection with a code; another call goes on."""
+    async with page_server(agent()) as (_, port), calling(port) as other:
+        async with calling(port) as page:
+            await page.socket.send(message)
+            await page.closed.wait()
+            assert page.code == code
+        await other.send("end")
+        await other.until("bye")
+
+
+async def test_too_many_texts_end_the_call() -> None:
+    """A caller whose texts wait for more than eight replies is sent away."""
+    async with page_server(agent(replies=[Says("Yes.", after_s=5.0)] * 9)) as (_, port), calling(port) as page:
+        for _ in range(9):
+            await page.send("text", text="Hello?")
+        await page.closed.wait()
+    assert page.code == 4429
+
+
+async def test_audio_before_hello_is_refused() -> None:
+    """The first message is hello."""
+    async with page_server(agent()) as (_, port), connected(port, await token_for(port)) as socket:
+        await socket.send(SILENCE)
+        await socket.wait_closed()
+        assert socket.close_code == 1008
+
+
+# --- the files --------------------------------------------------------------------------------------------------------
+
+
+async def test_the_page_and_its_files_are_served_under_a_strict_policy() -> None:
+    """The page runs no script but its own, and reaches no other server; a file that has not changed is not sent again."""
+    async with page_server(agent(), Page("/talk/", title="Tom & Ann's shop")) as (_, port):
+        index = await ask(port, "/talk/")
+        assert "<title>Tom &amp; Ann&#x27;s shop</title>" in index.text
+        policy = dict(part.strip().split(" ", 1) for part in index.headers["content-security-policy"].split(";"))
+        assert policy["default-src"] == "'none'"
+        assert {*policy.values()} == {"'none'", "'self'"}
+        assert index.headers["permissions-policy"].startswith("microphone=(self),")
+        for name in {*FILES} - {"index.html"}:
+            response = await ask(port, f"/talk/{name}")
+            assert response.headers["content-type"].split(";")[0] == FILES[name]
+            assert response.headers["x-content-type-options"] == "nosniff"
+            again = await ask(port, f"/talk/{name}", if_none_match=response.headers["etag"])
+            assert (again.status_code, again.content) == (304, b"")
+        async with calling(port, path="/talk/") as page:
+            await page.send("end")
+            await page.until("bye")
+
+
+@pytest.mark.parametrize("path", ["../transport.py", "%2e%2e/transport.py", "..%2ftransport.py", "files/page.js", "x"])
+async def test_no_other_file_can_be_read(path: str) -> None:
+    """No path leads out of the page's files."""
+    async with page_server(agent()) as (_, port), await anyio.connect_tcp("127.0.0.1", port) as raw:
+        await raw.send(f"GET /{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        assert (await raw.receive()).split(b" ")[1] == b"404"
+
+
+def test_the_page_refers_to_nothing_but_its_files() -> None:
+    """The files are complete, name no other server, and have neither inline scripts nor markup made of words."""
+    folder = files("voicepipe.serving.page") / "files"
+    assert {entry.name for entry in folder.iterdir()} == {*FILES}
+    for name in FILES:
+        text = (folder / name).read_text(encoding="utf-8")
+        assert set(re.findall(r"https?://[^\s\"'<]+", text)) <= {"http://www.w3.org/2000/svg"}
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|\bon\w+=[\"']", text)
+        for used in re.findall(r"(?:src|href|from|URL)[=( ]\"(?:\./)?([\w.]+)\"", text):
+            assert used in FILES or used == "token"
+    index = (folder / "index.html").read_text(encoding="utf-8")
+    assert re.findall(r"<(script|style)\b[^>]*>(?!</script>)", index) == []
+    assert "style=" not in index
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"path": "talk/"}, 'path must begin and end with "/"'),
+        ({"path": "/talk"}, 'path must begin and end with "/"'),
+        ({"path": "/{talk}/"}, 'path must begin and end with "/"'),
+        ({"sample_rate": 96_000}, "sample_rate must be 8000 to 48000"),
+        ({"sample_rate": 22_051}, "a multiple of 50"),
+    ],
+)
+def test_invalid_settings_are_refused(options: dict[str, object], said: str) -> None:
+    """What cannot work is said when the page is made."""
+    with pytest.raises(vp.ConfigurationError, match=re.escape(said)):
+        Page(**options)
