@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import re
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.resources import files
@@ -40,7 +41,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Page"]
 
+INTRO: Final = "You can interrupt it at any time. Your browser will ask for the microphone."
+
 INDEX: Final = "index.html"
+PLACE: Final = re.compile(r"{{(title|intro)}}")
 
 FILES: Final = {
     INDEX: "text/html",
@@ -93,6 +97,7 @@ class Page(Transport):
     Args:
         path: Where the page is; its websocket is at the same path. It begins and ends with "/".
         title: What the page is called.
+        intro: What callers read before they call.
         sample_rate: Samples per second of the agent's voice in the page.
 
     Raises:
@@ -102,7 +107,9 @@ class Page(Transport):
     name = "page"
     subprotocol = SUBPROTOCOL
 
-    def __init__(self, path: str = "/", *, title: str = "Voice agent", sample_rate: int = 24_000) -> None:
+    def __init__(
+        self, path: str = "/", *, title: str = "Voice agent", intro: str = INTRO, sample_rate: int = 24_000
+    ) -> None:
         if not (path.startswith("/") and path.endswith("/")) or any(mark in path for mark in "{}?#"):
             raise ConfigurationError(f'Page: path must begin and end with "/", e.g. "/" or "/talk/", not {path!r}')
         if not 8_000 <= sample_rate <= 48_000 or sample_rate % 50:
@@ -111,6 +118,7 @@ class Page(Transport):
             )
         self.path = path
         self.title = title
+        self.intro = intro
         self.sample_rate = sample_rate
 
     def proven_by(self, desk: Desk) -> str:
@@ -124,7 +132,7 @@ class Page(Transport):
         for name, kind in FILES.items():
             content = (folder / name).read_text(encoding="utf-8")
             if name == INDEX:
-                content = content.replace("{{title}}", html.escape(self.title))
+                content = PLACE.sub(lambda place: html.escape(str(getattr(self, place[1]))), content)
             at = self.path if name == INDEX else self.path + name
             routes.append(Route(at, partial(_file, content.encode(), kind)))
         return routes

@@ -17,7 +17,8 @@ const page = {
   isStarting: false,
   chosen: "", // id of the chosen microphone
   level: 0,
-  doing: "", // what the agent is doing: listening, thinking, speaking
+  doing: "", // what the agent is doing: a key of DOING
+  isCallerSpeaking: false,
   played: { samples: 0, dryRuns: 0, bufferS: 0 },
   clears: [], // when the newest ones came and the sound was off, in ms of performance.now()
 };
@@ -49,7 +50,6 @@ function show() {
   document.body.dataset.doing = isLive && !page.isHeld ? page.doing : "";
   if ($("status").textContent !== statusWords()) $("status").textContent = statusWords();
   $("call-name").textContent = isRunning ? "Hang up" : state === "ended" ? "Call again" : "Start the call";
-  $("welcome").hidden = state !== "new";
   $("type-only").hidden = isRunning;
   $("mute").disabled = $("hold").disabled = !isLive;
   $("mute").hidden = isLive && !page.sound?.microphone;
@@ -164,6 +164,7 @@ function take(message) {
 const ON = {
   ready: ({ rate_out: rate }) => {
     page.doing = "listening";
+    page.isCallerSpeaking = false;
     page.played = { samples: 0, dryRuns: 0, bufferS: 0 };
     complain("");
     conversation.begin(
@@ -177,8 +178,14 @@ const ON = {
     page.clears.splice(0, page.clears.length - 50);
     page.sound.loudspeaker?.clear(id);
   },
-  speech_started: () => (page.doing = page.doing === "speaking" ? page.doing : "hearing"),
-  speech_ended: () => (page.doing = page.doing === "hearing" ? "listening" : page.doing),
+  speech_started: () => {
+    page.isCallerSpeaking = true;
+    if (page.doing === "listening") page.doing = "hearing";
+  },
+  speech_ended: () => {
+    page.isCallerSpeaking = false;
+    if (page.doing === "hearing") page.doing = "listening";
+  },
   transcript: ({ text, final }) => conversation.callerSays(text, final),
   turn_started: () => (page.doing = "thinking"),
   sentence: ({ turn, text }) => {
@@ -193,7 +200,7 @@ const ON = {
   resumed: () => (page.doing = "speaking"),
   tool: (message) => conversation.tool(message),
   turn_ended: (turn) => {
-    page.doing = "listening";
+    page.doing = page.isCallerSpeaking ? "hearing" : "listening";
     if (turn.outcome === "interrupted") strip.cut();
     conversation.turnEnded(turn);
     showWaterfall($("waterfall"), $("waited"), $("waited-note"), turn);
