@@ -22,6 +22,7 @@ class Playback extends AudioWorkletProcessor {
     this.ring = new Float32Array(this.kept);
     this.received = 0; // samples from the server
     this.position = 0; // of the next sample to play; a fraction where the rates differ
+    this.played = 0; // the position after the last sample that was really played
     this.complete = 0; // where an utterance ended: nothing follows it soon
     this.isPlaying = false;
     this.waited = 0; // context samples since audio began to wait
@@ -78,7 +79,7 @@ class Playback extends AudioWorkletProcessor {
   }
 
   cleared() {
-    const samples = Math.floor(this.position);
+    const samples = Math.floor(this.played);
     for (const id of this.clears) this.port.postMessage({ type: "cleared", id, samples });
     this.clears = [];
     this.fading = 0;
@@ -118,7 +119,7 @@ class Playback extends AudioWorkletProcessor {
     const there = whole + 1 < end ? this.ring[(whole + 1) % this.kept] : here;
     const gain = this.fading > 0 ? this.fading / Math.round(FADE_S * sampleRate) : 1;
     this.last = gain * (here + (there - here) * (this.position - whole));
-    this.position = Math.min(end, this.position + this.step);
+    this.position = this.played = Math.min(end, this.position + this.step);
     const sample = this.last;
     if (this.fading > 0) {
       this.fading--;
