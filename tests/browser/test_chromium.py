@@ -77,7 +77,7 @@ async def test_a_device_at_another_rate(tmp_path: Path) -> None:
         await context.add_init_script(own_rate_only)
         async with tab(context, url(port)) as page:
             await call(page)
-            assert await page.evaluate("voicepipe.sound.input.sampleRate") in (44_100, 48_000)
+            assert await page.evaluate("voicepipe.sound.context.sampleRate") in (44_100, 48_000)
             await until(page, "document.querySelector('#waterfall li')")
             assert await text_of(page, ".caller .words") == HOURS
             assert await text_of(page, ".agent .words") == "We are open from nine to five."

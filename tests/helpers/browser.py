@@ -54,9 +54,11 @@ QUIET_FIRST_S = 3.0
 NOISE = 30  # PocketSphinx hears words in perfect silence
 
 
-async def spoken(lines: Sequence[tuple[float, str]], path: Path, *, ends_s: float = 60.0) -> str:
+async def spoken(
+    lines: Sequence[tuple[float, str]], path: Path, *, first_s: float = QUIET_FIRST_S, ends_s: float = 60.0
+) -> str:
     """Write what the caller says into a WAV file, each line after so many seconds of quiet, and return its path."""
-    samples = array("h", bytes(2 * round(QUIET_FIRST_S * RATE)))
+    samples = array("h", bytes(2 * round(first_s * RATE)))
     voice = vp.EspeakTTS(CALLER)
     async with voice.open():
         for gap_s, text in lines:
@@ -119,9 +121,9 @@ def shop() -> vp.Pipeline[None]:
 
 
 @asynccontextmanager
-async def serving(page: Page, **options: Any) -> AsyncGenerator[int]:
+async def serving(page: Page, agent: vp.Pipeline[None] | None = None, **options: Any) -> AsyncGenerator[int]:
     """Run the agent's server, and provide its port. A machine that is busy with other tests does not close it."""
-    serve = Serve(shop(), [page], limits=Limits(lag_s=10, stall_s=10), **options)
+    serve = Serve(agent or shop(), [page], limits=Limits(lag_s=10, stall_s=10), **options)
     async with serve.listening() as port:
         yield port
 

@@ -19,6 +19,7 @@ const page = {
   level: 0,
   doing: "", // what the agent is doing: a key of DOING
   isCallerSpeaking: false,
+  turn: 0, // the newest one
   played: { samples: 0, dryRuns: 0, bufferS: 0 },
   clears: [], // when the newest ones came and the sound was off, in ms of performance.now()
 };
@@ -187,7 +188,10 @@ const ON = {
     if (page.doing === "hearing") page.doing = "listening";
   },
   transcript: ({ text, final }) => conversation.callerSays(text, final),
-  turn_started: () => (page.doing = "thinking"),
+  turn_started: ({ turn }) => {
+    page.turn = turn;
+    page.doing = "thinking";
+  },
   sentence: ({ turn, text }) => {
     page.doing = "speaking";
     conversation.agentSays(turn, text);
@@ -200,7 +204,8 @@ const ON = {
   resumed: () => (page.doing = "speaking"),
   tool: (message) => conversation.tool(message),
   turn_ended: (turn) => {
-    page.doing = page.isCallerSpeaking ? "hearing" : "listening";
+    // A turn that was interrupted may end when the next one has begun.
+    if (turn.turn === page.turn) page.doing = page.isCallerSpeaking ? "hearing" : "listening";
     if (turn.outcome === "interrupted") strip.cut();
     conversation.turnEnded(turn);
     showWaterfall($("waterfall"), $("waited"), $("waited-note"), turn);
@@ -265,7 +270,7 @@ $("type").addEventListener("submit", (event) => {
 async function listDevices() {
   const { microphones, loudspeakers } = await devices();
   fill($("microphones"), microphones, page.sound?.microphone?.deviceId ?? page.chosen);
-  fill($("loudspeakers"), loudspeakers, page.sound?.output.sinkId ?? "");
+  fill($("loudspeakers"), loudspeakers, page.sound?.context.sinkId ?? "");
   const canChoose = "setSinkId" in AudioContext.prototype && loudspeakers.length > 0;
   $("loudspeakers").hidden = $("loudspeakers-label").hidden = !canChoose;
 }
@@ -286,7 +291,7 @@ $("microphones").addEventListener("change", async ({ target }) => {
   }
 });
 $("loudspeakers").addEventListener("change", ({ target }) => {
-  page.sound.output.setSinkId(target.value).catch((error) => complain(`This loudspeaker cannot be used: ${error.name}.`));
+  page.sound.context.setSinkId(target.value).catch((error) => complain(`This loudspeaker cannot be used: ${error.name}.`));
 });
 navigator.mediaDevices?.addEventListener("devicechange", listDevices);
 

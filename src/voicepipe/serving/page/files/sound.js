@@ -1,11 +1,11 @@
-// The page's ears and mouth: a microphone and a loudspeaker, each with an audio context and a worklet of its own.
+// The page's ears and mouth: a microphone and a loudspeaker, each with a worklet, in one audio context.
 //
-// Rule 1: both contexts are made and resumed in the click that starts the call, before anything is awaited: on phones a
-//         context that is made later may never run.
-// Rule 2: each context runs at the rate of its audio where the browser allows it; the worklets resample otherwise.
+// Rule 1: the context is made and resumed in the click that starts the call, before anything is awaited: on phones one
+//         that is made later may never run.
+// Rule 2: it runs at the rate of the agent's voice where the browser allows that; the worklets resample the rest. There
+//         is one context only: with two of different rates and a microphone, Firefox 153 hung in one call of three.
 
-const RATE_IN = 16000;
-const USUAL_RATE_OUT = 24000;
+const RATE = 24000;
 const LATENCY_EVERY_MS = 2000;
 
 /** Why there is no microphone, in words for the caller. */
@@ -34,54 +34,50 @@ function reasonFor(error) {
   return new NoMicrophone(kind, message);
 }
 
-function contextAt(rate) {
-  // Without latencyHint: "interactive" is the default, and given together with no rate it hangs Firefox 153.
+function newContext() {
+  // Without latencyHint: "interactive" is the default, and given without a rate it hangs Firefox 153.
   try {
-    return new AudioContext({ sampleRate: rate });
+    return new AudioContext({ sampleRate: RATE });
   } catch {
     return new AudioContext();
   }
 }
 
-/** Both contexts of a call. Made in the click that starts it. */
+/** The sound of a call. Made in the click that starts it. */
 export class Sound extends EventTarget {
   constructor() {
     super();
-    this.input = contextAt(RATE_IN);
-    this.output = contextAt(USUAL_RATE_OUT);
-    for (const context of [this.input, this.output]) {
-      context.resume();
-      context.onstatechange = () => this.dispatchEvent(new Event("state"));
-    }
+    this.context = newContext();
+    this.context.resume();
+    this.context.onstatechange = () => this.dispatchEvent(new Event("state"));
     this.microphone = null;
     this.loudspeaker = null;
   }
 
   /** Whether the browser has stopped the sound, as phones do during a call; only a tap of the caller helps. */
   get isStopped() {
-    return [this.input, this.output].some((context) => !["running", "closed"].includes(context.state));
+    return !["running", "closed"].includes(this.context.state);
   }
 
   resume() {
-    return Promise.allSettled([this.input.resume(), this.output.resume()]);
+    return this.context.resume();
   }
 
   /** Loads the worklets; comes before anything is opened. */
   async load() {
-    if (!this.input.audioWorklet || !navigator.mediaDevices?.getUserMedia) {
+    if (!this.context.audioWorklet || !navigator.mediaDevices?.getUserMedia) {
       throw new NoMicrophone(
         "insecure",
         "Browsers give sound and a microphone only to secure pages. Open this page at an https address, or at localhost.",
       );
     }
-    await Promise.all([
-      this.input.audioWorklet.addModule(new URL("capture.js", import.meta.url)),
-      this.output.audioWorklet.addModule(new URL("playback.js", import.meta.url)),
-    ]);
+    for (const file of ["capture.js", "playback.js"]) {
+      await this.context.audioWorklet.addModule(new URL(file, import.meta.url));
+    }
   }
 
   async openMicrophone(deviceId, handlers) {
-    const microphone = await Microphone.open(this.input, deviceId, handlers);
+    const microphone = await Microphone.open(this.context, deviceId, handlers);
     this.microphone?.close();
     this.microphone = microphone;
     return microphone;
@@ -90,16 +86,14 @@ export class Sound extends EventTarget {
   /** Begins to play a call's audio: each connection counts its samples from 0. */
   openLoudspeaker(rate, handlers) {
     this.loudspeaker?.close();
-    this.loudspeaker = new Loudspeaker(this.output, rate, handlers);
+    this.loudspeaker = new Loudspeaker(this.context, rate, handlers);
   }
 
   close() {
     this.microphone?.close();
     this.loudspeaker?.close();
-    for (const context of [this.input, this.output]) {
-      context.onstatechange = null;
-      if (context.state !== "closed") context.close();
-    }
+    this.context.onstatechange = null;
+    if (this.context.state !== "closed") this.context.close();
   }
 }
 

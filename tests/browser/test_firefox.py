@@ -1,0 +1,55 @@
+"""A call by headless Firefox, whose fake microphone is a tone: what the caller says follows a script."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import voicepipe as vp
+from tests.helpers.browser import TimedPage, serving
+from tests.helpers.firefox import firefox, with_firefox
+from tests.helpers.pulse import PulseDaemon
+from voicepipe.testing import Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
+
+pytestmark = with_firefox
+
+STORY = "Once upon a time there was a queue that had no end, and so it had no beginning."
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_a_call_by_firefox(tmp_path: Path) -> None:
+    """The context runs at the rate of the voice; the agent is heard, interrupted in time, and heard to its end."""
+    ears = ScriptedRecogniser().says("A story!", at_s=1.0).interrupts("Stop it now", at_s=3.5)  # seconds of its audio
+    voice = ScriptedVoice(character_s=0.05, sample_rate=24_000)
+    model = ScriptedModel(lambda request: Says(STORY if "story" in request.last_user_text else "Fine."))
+    agent = vp.Pipeline(vp.STTStage(ears), model, vp.SentenceChunker(), voice)
+    shown = TimedPage()
+    with tempfile.TemporaryDirectory() as folder:  # the path of the sound server's socket has to be short
+        sound = PulseDaemon(Path(folder))
+        try:
+            async with serving(shown, agent) as port, firefox(tmp_path, sound) as browser:
+                await browser.open(f"http://127.0.0.1:{port}/")
+                await browser.evaluate("document.getElementById('call').click()")
+                await browser.until("document.getElementById('conversation').innerText.includes('Fine.')")
+                await browser.until("voicepipe.doing === 'listening'")
+                clears = await browser.evaluate("voicepipe.clears.map((clear) => clear.silentAfterMs)")
+                rate = await browser.evaluate("voicepipe.sound.context.sampleRate")
+                sent = await browser.evaluate("voicepipe.call.counts.framesSent")
+                await browser.evaluate("document.getElementById('call').click()")
+                await browser.until("voicepipe.call.state === 'ended'")
+        finally:
+            sound.kill()
+    told, fine = shown.events(vp.TurnEnded)
+    assert isinstance(told, vp.TurnInterrupted)
+    assert told.heard
+    assert STORY.startswith(told.heard)
+    assert (type(fine), fine.heard) == (vp.TurnCompleted, "Fine.")
+    assert rate == 24_000
+    assert sent > 4 * 50
+    assert max(clears) <= 20
