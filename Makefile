@@ -12,16 +12,19 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where this is set, each worker and each program of a test compiles everything again: a third of their time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test quick bench lint types tests unit sound others coverage package format clean
+.PHONY: help demo demo-page test test-browser quick bench lint types tests unit sound others coverage package format clean
 .NOTPARALLEL:
 .PRECIOUS: .venvs/%/.installed
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile
 
 demo: .venv/.demo ## hold a conversation without key, network or microphone, and write it to conversation/
 	@$(BIN)/voicepipe demo $(ARGS)
+
+demo-page: .venv/.page ## talk to the demo's agent in a browser: prints the address, needs no key
+	@$(BIN)/voicepipe demo --page $(ARGS)
 
 # Those with a sound server wait most of the time, so the type checkers run meanwhile; what they say comes afterwards.
 test: lint unit ## what a change has to pass: lint, types, tests, others
@@ -48,13 +51,17 @@ types: .venv/.dev ## two type checkers, both strict
 tests: unit sound ## all tests, once, on the Python of .venv
 
 unit: .venv/.dev
-	$(BIN)/python -m pytest -q -m "not sound" -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -q -m "not sound and not browser" -n $(WORKERS) $(ARGS)
 
 # Those with a sound server run apart, because they hear in real time. PortAudio's ALSA thread now and then spins when its
 # server dies or hangs, printing one line without end, so what failed there is tried once more. 5: ARGS leave none of them.
 SOUND = $(BIN)/python -m pytest -q -m sound -n 1 $(ARGS)
 sound: .venv/.dev
 	$(SOUND) || [ $$? = 5 ] || $(SOUND) --last-failed
+
+# They call in real time and measure delays, so nothing else runs meanwhile. Screenshots are kept in build/screenshots.
+test-browser: .venv/.browser ## the tests with real browsers: Chromium and Firefox of the system, none is downloaded
+	$(BIN)/python -m pytest -q -m browser -n 0 $(ARGS)
 
 others: .venv/.dev ## all tests that are not slow, on the other supported versions of Python that are present
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); absent=; \
@@ -72,7 +79,7 @@ on-%: .venvs/%/.installed
 # A step of its own: tracing with branches makes the tests half as fast, and what reads sound in real time too slow.
 coverage: .venv/.dev ## which lines and branches no test takes, apart from the tests with a sound server
 	$(BIN)/coverage erase
-	$(BIN)/coverage run --parallel-mode -m pytest -q -m "not sound" -n $(WORKERS) $(ARGS)
+	$(BIN)/coverage run --parallel-mode -m pytest -q -m "not sound and not browser" -n $(WORKERS) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -115,12 +122,22 @@ clean: ## delete what the targets above made, except conversation/
 	@$(BIN)/python -m pip install --quiet -e '.[local,cli]'
 	@touch $@
 
+.venv/.page: .venv/.demo
+	@echo "installing voicepipe[local,cli,server] into .venv"
+	@$(BIN)/python -m pip install --quiet -e '.[local,cli,server]'
+	@touch $@
+
 # The pip that comes with a venv is often older than 25.1, the first that knows --group.
 .venv/.dev: .venv/.created pyproject.toml
 	@echo "installing voicepipe[local,cli,testing,uvloop] and the tools of a developer into .venv"
 	@$(BIN)/python -m pip install --quiet 'pip>=25.1'
 	@$(BIN)/python -m pip install --quiet -e '.[local,cli,testing,uvloop]' --group dev
 	@touch $@ .venv/.demo
+
+.venv/.browser: .venv/.dev
+	@echo "installing what drives a browser into .venv"
+	@$(BIN)/python -m pip install --quiet --group browser
+	@touch $@
 
 .venvs/%/.installed: pyproject.toml
 	@echo "installing voicepipe[local,cli,testing,uvloop] and the tools of its tests into .venvs/$*"

@@ -71,6 +71,8 @@ def test_a_wrong_call_is_told_in_one_line(arguments: list[str], said: str, capsy
         (["demo", "--input", "0"], "--input has no effect without --mic"),
         (["demo", "--output", "0"], "--output has no effect without --mic or --play"),
         (["demo", "--mic", "--json"], "--json has no effect with --mic"),
+        (["demo", "--page", "--mic"], "--mic has no effect with --page"),
+        (["demo", "--port", "8001"], "--port has no effect without --page"),
     ],
 )
 def test_an_option_that_would_be_ignored_is_refused(

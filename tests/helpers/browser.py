@@ -102,10 +102,10 @@ class TimedPage(Page):
 
     async def start(self, peer: Peer, desk: Desk) -> PageLine:
         line = await super().start(peer, desk)
-        output = TimedOutput(peer, sample_rate=line.output.sample_rate, has_echo=line.output.has_echo)
+        output = TimedOutput(peer, sample_rate=line.voice.sample_rate, has_echo=line.voice.has_echo)
         output.decided = self.decided
         self.outputs.append(output)
-        line.output = output
+        line.output = line.voice = output
         return line
 
     def events(self, kind: type[vp.Event]) -> list[Any]:
@@ -132,28 +132,38 @@ async def serving(page: Page, agent: vp.Pipeline[None] | None = None, **options:
 
 
 @asynccontextmanager
-async def chromium(
-    wav: str | None = None, *flags: str, allows: bool = True, **options: Any
-) -> AsyncGenerator[BrowserContext]:
-    """Start Chromium with a recording as its microphone.
+async def launched(wav: str | None = None, *, allows: bool = True) -> AsyncGenerator[Browser]:
+    """Start Chromium.
 
     Args:
-        wav: The recording; None for the tone of the browser's own fake microphone.
-        flags: Further arguments of the browser.
+        wav: The recording that is its microphone; None for the tone of its own fake microphone.
         allows: Whether it lets pages use the microphone.
-        options: Of the browser's context, e.g. its viewport.
     """
     from playwright.async_api import async_playwright
 
-    arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", *flags]
+    arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", "--host-resolver-rules=MAP shop.test 127.0.0.1"]
     arguments += ["--use-fake-ui-for-media-stream"] if allows else []
     arguments += [f"--use-file-for-fake-audio-capture={wav}%noloop"] if wav else []
     async with async_playwright() as playwright:
-        browser: Browser = await playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=arguments)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=arguments)
         try:
-            yield await browser.new_context(viewport={"width": 1_280, "height": 800}, **options)
+            yield browser
         finally:
             await browser.close()
+
+
+@asynccontextmanager
+async def visited(browser: Browser) -> AsyncGenerator[BrowserContext]:
+    """Provide a browser's window without history, of a desktop's size."""
+    async with await browser.new_context(viewport={"width": 1_280, "height": 800}) as context:
+        yield context
+
+
+@asynccontextmanager
+async def chromium(wav: str | None = None, *, allows: bool = True) -> AsyncGenerator[BrowserContext]:
+    """Start Chromium for one test. See `launched`."""
+    async with launched(wav, allows=allows) as browser, visited(browser) as context:
+        yield context
 
 
 @asynccontextmanager

@@ -111,16 +111,16 @@ async def firefox(folder: Path, sound: PulseDaemon) -> AsyncGenerator[Firefox]:
     (profile / "user.js").write_text("".join(lines))
     command = [FIREFOX, "--headless", "--marionette", "--no-remote", "--profile", str(profile)]
     environment = {**sound.env, "HOME": str(folder)}
-    browser = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        async with await _reached(port) as wire:
-            started = Firefox(wire)
-            assert (await started.answer())["marionetteProtocol"] == 3
-            await started.command("WebDriver:NewSession", capabilities={})
-            yield started
-    finally:
-        browser.kill()
-        browser.wait()
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    async with await anyio.open_process(command, env=environment, **quiet) as browser:
+        try:
+            async with await _reached(port) as wire:
+                started = Firefox(wire)
+                assert (await started.answer())["marionetteProtocol"] == 3
+                await started.command("WebDriver:NewSession", capabilities={})
+                yield started
+        finally:
+            browser.kill()
 
 
 async def _reached(port: int) -> SocketStream:

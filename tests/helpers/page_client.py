@@ -14,6 +14,7 @@ import anyio
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 import voicepipe as vp
 from voicepipe.audio.remote.pacing import Playhead
@@ -24,7 +25,9 @@ SILENCE = bytes(RATE_IN // 50 * 2)
 
 
 @asynccontextmanager
-async def page_server(agent: vp.Pipeline, page: Page | None = None, **options: Any) -> AsyncGenerator[tuple[Serve, int]]:
+async def page_server(
+    agent: vp.Pipeline, page: Page | None = None, **options: Any
+) -> AsyncGenerator[tuple[Serve, int]]:
     """Run a server of which callers know only the page."""
     serve = Serve(agent, [page or Page()], **options)
     async with serve.listening() as port:
@@ -141,11 +144,13 @@ class PageClient:
 
 
 @asynccontextmanager
-async def connected(port: int, token: str, *, origin: str | None = None, path: str = "/") -> AsyncGenerator[ClientConnection]:
+async def connected(
+    port: int, token: str, *, origin: str | None = None, path: str = "/"
+) -> AsyncGenerator[ClientConnection]:
     """Connect to the page's websocket."""
     async with connect(
         f"ws://127.0.0.1:{port}{path}",
-        subprotocols=["voicepipe.v1", f"token.{token}"],
+        subprotocols=[Subprotocol("voicepipe.v1"), Subprotocol(f"token.{token}")],
         origin=origin or f"http://127.0.0.1:{port}",
         compression=None,
         proxy=None,

@@ -114,7 +114,7 @@ def unknown_in(command: list[str], directory: Path) -> str | None:
     plain = [word for word in words if not word.startswith("-")]
     match Path(program).name:
         case "make":
-            targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+            targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
             missing = [f"make {word}" for word in plain if word not in targets]
         case "voicepipe":
             ask = "import sys; from voicepipe.cli import main; sys.exit(main())"

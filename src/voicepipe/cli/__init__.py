@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from voicepipe.audio.devices.portaudio import hangs
-from voicepipe.cli._arguments import add_device_options, add_devices, add_simulate, add_talk, add_urls, check
+from voicepipe.cli._arguments import (
+    add_device_options,
+    add_devices,
+    add_simulate,
+    add_talk,
+    add_urls,
+    check,
+    port_number,
+)
 from voicepipe.core.process import Stopped
 from voicepipe.errors import ConfigurationError, MissingExtra, VoicepipeError
 
@@ -79,6 +87,10 @@ def _run(options: argparse.Namespace) -> int:
             from voicepipe.cli.devices import devices  # noqa: PLC0415 - Rule 2
 
             return devices(options)
+        if options.page:
+            from voicepipe.cli._demo_page import demo_page  # noqa: PLC0415 - Rule 2
+
+            return demo_page(8000 if options.port is None else options.port)
         if options.mic:
             from voicepipe.cli._demo_mic import demo_by_microphone  # noqa: PLC0415 - Rule 2
 
@@ -130,6 +142,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--json", action="store_true", help="print conversation.json, and nothing else")
     demo.add_argument("--play", action="store_true", help="also play both voices through the loudspeaker")
     demo.add_argument("--mic", action="store_true", help="be the caller yourself, by microphone; writes no files")
+    demo.add_argument("--page", action="store_true", help="be the caller yourself, in a browser; writes no files")
+    demo.add_argument("--port", type=port_number, metavar="N", help="with --page: the port; 8000 by default")
     add_device_options(demo)
     demo.add_argument(
         "--assemblyai", action="store_true", help="use AssemblyAI's services and the key in ASSEMBLYAI_API_KEY; billed"

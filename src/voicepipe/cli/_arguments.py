@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from voicepipe.errors import ConfigurationError
 
-__all__ = ["add_device_options", "add_devices", "add_simulate", "add_talk", "add_urls", "check"]
+__all__ = ["add_device_options", "add_devices", "add_simulate", "add_talk", "add_urls", "check", "port_number"]
 
 NEEDS: Final = {
     ("talk", "play"): ("text", "simulate"),
@@ -18,6 +18,7 @@ NEEDS: Final = {
     ("devices", "seconds"): ("level",),
     ("demo", "input"): ("mic",),
     ("demo", "headphones"): ("mic",),
+    ("demo", "port"): ("page",),
 }
 """Options that have no effect without one of others."""
 
@@ -25,9 +26,10 @@ EXCLUDES: Final = {
     ("talk", "input"): ("text", "simulate"),
     ("talk", "headphones"): ("text", "simulate"),
     ("talk", "stt_url"): ("text", "simulate"),
-    ("demo", "json"): ("mic",),
-    ("demo", "play"): ("mic",),
-    ("demo", "assemblyai"): ("mic",),
+    ("demo", "json"): ("mic", "page"),
+    ("demo", "play"): ("mic", "page"),
+    ("demo", "assemblyai"): ("mic", "page"),
+    ("demo", "mic"): ("page",),
 }
 """Options that have no effect together with one of others."""
 
@@ -88,7 +90,9 @@ def add_simulate(commands: Any) -> None:  # noqa: ANN401 - as above
         "Prints its URL, and the line of a program that uses it.",
     )
     simulate.add_argument("service", metavar="SERVICE", help="which one: stt, gateway or tts")
-    simulate.add_argument("--port", type=_port, default=0, metavar="N", help="the port to listen on; 0 for a free one")
+    simulate.add_argument(
+        "--port", type=port_number, default=0, metavar="N", help="the port to listen on; 0 for a free one"
+    )
     simulate.add_argument("--say", action="append", default=[], metavar="TEXT", help="a text; may be repeated")
     _add_calls(simulate)
     simulate.add_argument("--delay", type=_delay, metavar="S", help="seconds to the final text, first token or audio")
@@ -162,7 +166,8 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
+    """Return the port that an option names."""
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, not {text!r}")
     return int(text)

@@ -11,6 +11,7 @@ except ImportError as error:
     raise MissingExtra("voicepipe.serving", package, "server") from error
 
 from voicepipe.serving.limits import Limits
+from voicepipe.serving.page.transport import Page
 from voicepipe.serving.transport import Line, Peer, PeerLeft, Refused, Transport
 
-__all__ = ["Limits", "Line", "Peer", "PeerLeft", "Refused", "Serve", "Transport"]
+__all__ = ["Limits", "Line", "Page", "Peer", "PeerLeft", "Refused", "Serve", "Transport"]

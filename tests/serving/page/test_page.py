@@ -7,8 +7,8 @@ import re
 from importlib.resources import files
 
 import anyio
-import httpx
 import pytest
+from starlette.requests import HTTPConnection
 from websockets.exceptions import InvalidStatus
 
 import voicepipe as vp
@@ -23,15 +23,11 @@ RATE = 24_000
 STORY = "Once upon a time there was a queue that had no end, and so it had no beginning."
 
 
-def agent(
-    ears: ScriptedRecogniser | None = None, replies: list[Says] | None = None, *tools: vp.Tool
-) -> vp.Pipeline[None]:
+def agent(ears: ScriptedRecogniser | None = None, replies: list[Says] | None = None) -> vp.Pipeline[None]:
     """An agent whose ears, model and voice follow a script; a character of its speech takes 50 ms."""
     model = ScriptedModel(replies or [])
     voice = ScriptedVoice(character_s=0.05, sample_rate=RATE)
-    return vp.Pipeline(
-        vp.STTStage(ears or ScriptedRecogniser()), model, vp.ToolRouter(list(tools)), vp.SentenceChunker(), voice
-    )
+    return vp.Pipeline(vp.STTStage(ears or ScriptedRecogniser()), model, vp.SentenceChunker(), voice)
 
 
 # --- a conversation ---------------------------------------------------------------------------------------------------
@@ -57,7 +53,7 @@ async def test_what_happens_reaches_the_page_in_the_order_of_the_audio() -> None
 
 
 async def test_an_interruption_silences_the_page_and_keeps_what_it_played() -> None:
-    """The agent is cut off: `clear` comes first, no audio before the next reply, and the words end where the page was."""
+    """`clear` comes first, no audio before the next reply, and the words end where the page was."""
     ears = ScriptedRecogniser().says("A story!", at_s=0.5).interrupts("Stop it now", at_s=2.5)
     async with page_server(agent(ears, [Says(STORY), Says("Fine.")])) as (_, port):
         async with calling(port) as page:
@@ -194,14 +190,16 @@ async def test_another_page_gets_no_token() -> None:
 
 async def test_the_identity_comes_from_the_authenticator() -> None:
     """What the application's authenticator knows is in the session's facts; a stranger gets no token."""
-    facts = []
+    facts: list[dict[str, object]] = []
 
-    def who(request: httpx.Request) -> dict[str, str] | None:
+    def who(request: HTTPConnection) -> dict[str, str] | None:
         user = request.headers.get("x-user")
         return {"subject": user} if user else None
 
-    options = {"authenticate": who, "on_call": lambda session: facts.append(dict(session.facts))}
-    async with page_server(agent(), **options) as (_, port):
+    def note(session: vp.Session[None]) -> None:
+        facts.append(dict(session.facts))
+
+    async with page_server(agent(), authenticate=who, on_call=note) as (_, port):
         assert (await ask(port, "/token", "POST", origin=f"http://127.0.0.1:{port}")).status_code == 401
         async with connected(port, await token_for(port, x_user="ada")) as socket:
             await socket.send('{"type":"hello"}')
@@ -251,7 +249,7 @@ async def test_audio_before_hello_is_refused() -> None:
 
 
 async def test_the_page_and_its_files_are_served_under_a_strict_policy() -> None:
-    """The page runs no script but its own, and reaches no other server; a file that has not changed is not sent again."""
+    """The page runs only its own scripts and reaches no other server; an unchanged file is not sent again."""
     async with page_server(agent(), Page("/talk/", title="Tom & Ann's shop")) as (_, port):
         index = await ask(port, "/talk/")
         assert "<title>Tom &amp; Ann&#x27;s shop</title>" in index.text

@@ -81,12 +81,14 @@ class PageLine(Line):
     """The line of a page.
 
     Attributes:
+        ear: The source, which takes the page's audio.
+        voice: The output, which takes its reports.
         reader: Reads its messages.
         typed: Texts whose replies have not ended.
     """
 
-    source: PushSource
-    output: PageOutput
+    ear: PushSource
+    voice: PageOutput
     reader: protocol.Reader = field(default_factory=protocol.Reader)
     typed: int = 0
 
@@ -127,7 +129,7 @@ class Page(Transport):
 
     def routes(self, desk: Desk) -> Sequence[BaseRoute]:
         """Return the page, its files, and where it gets its token. See `Transport.routes`."""
-        folder = files(__package__) / "files"
+        folder = files("voicepipe.serving.page") / "files"
         routes: list[BaseRoute] = [Route(f"{self.path}token", partial(self._token, desk), methods=["POST"])]
         for name, kind in FILES.items():
             content = (folder / name).read_text(encoding="utf-8")
@@ -165,16 +167,9 @@ class Page(Transport):
         hello = reader.feed(await peer.receive())
         assert isinstance(hello, protocol.Hello)  # noqa: S101 - the reader refuses any other first message
         capture = hello.microphone
-        return PageLine(
-            source=PushSource(RATE),
-            output=PageOutput(
-                peer,
-                sample_rate=self.sample_rate,
-                has_echo=capture is not None and capture.echo_cancellation is False,
-            ),
-            facts=_facts(capture),
-            reader=reader,
-        )
+        has_echo = capture is not None and capture.echo_cancellation is False
+        ear, voice = PushSource(RATE), PageOutput(peer, sample_rate=self.sample_rate, has_echo=has_echo)
+        return PageLine(source=ear, output=voice, ear=ear, voice=voice, facts=_facts(capture), reader=reader)
 
     async def listen(self, peer: Peer, line: Line, session: Session[Any]) -> None:
         """Take the page's messages. See `Transport.listen`."""
@@ -191,9 +186,9 @@ class Page(Transport):
         match said:
             case protocol.Audio(pcm=pcm):
                 peer.takes_audio(len(pcm) / 2 / RATE)
-                line.source.push(pcm)
+                line.ear.push(pcm)
             case protocol.Played(samples=samples) | protocol.Cleared(samples=samples):
-                line.output.played(samples)
+                line.voice.played(samples)
             case protocol.Text(text=text):
                 if line.typed >= MOST_TYPED:
                     raise Refused("messages", "too many texts wait for a reply", code=4429)
