@@ -28,7 +28,7 @@ from tests.helpers.browser import (
 from voicepipe.cli._demo_script import COST, HOURS, ORDER, RETURNS
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser
+    from playwright.async_api import Browser, Route
 
 pytestmark = with_browser
 
@@ -194,6 +194,7 @@ async def test_mute_hold_and_the_keyboard(tmp_path: Path) -> None:
         assert await page.get_by_role("button", name="Unmute").get_attribute("aria-pressed") == "true"
         await until(page, "voicepipe.level === 0")
         assert await text_of(page, "#status") == "Your microphone is muted"
+        assert await page.get_by_role("status").inner_text() == "Your microphone is muted"
         await page.get_by_role("button", name="Unmute").press("Space")
         await until(page, "voicepipe.level > 0")
         await page.get_by_role("button", name="Hold").press("Enter")
@@ -231,6 +232,25 @@ async def test_the_network_is_cut_and_comes_back(tmp_path: Path) -> None:
             received = await page.evaluate("voicepipe.call.counts.framesReceived")
             assert received > 0
             assert await page.evaluate("voicepipe.call.counts.connections") == 2
+
+
+async def test_a_server_that_is_full_is_tried_again(browser: Browser) -> None:
+    """A server that refuses for now is asked again; one that refuses for good is not, and the page says why."""
+    answers = [(503, "all lines are busy"), (403, "this page may not call")]
+
+    async def refuse(route: Route) -> None:
+        status, message = answers.pop(0) if len(answers) > 1 else answers[0]
+        await route.fulfill(status=status, json={"message": message}, headers={"Retry-After": "0"})
+
+    async with serving(TimedPage()) as port, visited(browser) as context:
+        await context.route("**/token", refuse)
+        async with tab(context, url(port), "Failed to load resource") as page:
+            await page.click("#call")
+            await until(page, "voicepipe.call?.state === 'ended'")
+            assert await text_of(page, "#error") == "this page may not call"
+            await context.unroute("**/token")
+            await call(page)
+            assert await page.locator("#error").is_hidden()
 
 
 # --- how it looks -----------------------------------------------------------------------------------------------------

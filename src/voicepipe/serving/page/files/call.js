@@ -99,7 +99,7 @@ export class Call extends EventTarget {
       return;
     }
     if (this.state === "ended") return;
-    const url = new URL(this.base);
+    const url = new URL(".", this.base);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(url, [PROTOCOL, `token.${token}`]);
     socket.binaryType = "arraybuffer";

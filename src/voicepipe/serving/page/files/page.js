@@ -5,12 +5,13 @@ import { NoMicrophone, Sound, devices } from "./sound.js";
 import { Conversation, Strip, showWaterfall } from "./views.js";
 
 const $ = (id) => document.getElementById(id);
-const conversation = new Conversation($("conversation"));
+const conversation = new Conversation($("conversation"), $("scroll"));
 const strip = new Strip($("strip"));
 
 /** What the page is doing. Engineers and tests read it in the console as `voicepipe`. */
 const page = {
   call: null,
+  lock: null, // that the screen stays on
   sound: null,
   isMuted: false,
   isHeld: false,
@@ -27,19 +28,22 @@ window.voicepipe = page;
 
 // --- words for states -------------------------------------------------------------------------------------------------
 
+// What the agent is doing is shown and not announced: a screen reader would speak into the microphone, over the agent.
 const DOING = { listening: "Listening", hearing: "Hearing you", thinking: "Thinking", speaking: "Speaking" };
 
-function statusWords() {
+/** What a caller has to know about the call itself. */
+function callWords() {
   const { call, sound } = page;
   if (page.isStarting) return "Waiting for the microphone";
   if (!call || call.state === "new") return "Ready to call";
   if (call.state === "connecting") return "Connecting";
+  if (call.state === "lost" && call.counts.connections === 0) return "The server does not answer. Trying again";
   if (call.state === "lost") return "Connection lost. Calling again";
   if (call.state === "ended") return "The call has ended";
   if (sound.isStopped) return "The browser has stopped the sound. Tap anywhere to go on";
   if (page.isHeld) return "On hold";
   if (page.isMuted) return "Your microphone is muted";
-  return DOING[page.doing] ?? "Connected";
+  return "Connected";
 }
 
 function show() {
@@ -49,7 +53,9 @@ function show() {
   document.body.dataset.state = state;
   document.body.classList.toggle("is-running", isRunning);
   document.body.dataset.doing = isLive && !page.isHeld ? page.doing : "";
-  if ($("status").textContent !== statusWords()) $("status").textContent = statusWords();
+  const words = callWords();
+  if ($("announced").textContent !== words) $("announced").textContent = words;
+  $("status").textContent = words === "Connected" ? (DOING[page.doing] ?? words) : words;
   $("call-name").textContent = isRunning ? "Hang up" : state === "ended" ? "Call again" : "Start the call";
   $("type-only").hidden = isRunning;
   $("mute").disabled = $("hold").disabled = !isLive;
@@ -131,6 +137,7 @@ function microphoneLost() {
 
 function callChanged(call) {
   if (page.call !== call) return;
+  keepAwake(call.isLive);
   if (call.state === "lost") {
     page.sound.loudspeaker?.close();
     page.sound.loudspeaker = null;
@@ -142,6 +149,13 @@ function callChanged(call) {
     page.level = 0;
   }
   show();
+}
+
+/** Keeps a phone from locking its screen, which would end the call. */
+async function keepAwake(isOn) {
+  const lock = page.lock;
+  page.lock = isOn ? navigator.wakeLock?.request("screen").catch(() => null) : null;
+  (await lock)?.release();
 }
 
 function hangUp() {
@@ -251,12 +265,12 @@ $("hold").addEventListener("click", () => {
 });
 const stop = () => page.call?.send({ type: "interrupt" });
 $("stop").addEventListener("click", stop);
+const wake = () => page.call?.isLive && page.sound.isStopped && page.sound.resume().then(show);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") stop();
+  wake();
 });
-document.addEventListener("pointerdown", () => {
-  if (page.call?.isLive && page.sound.isStopped) page.sound.resume().then(show);
-});
+document.addEventListener("pointerdown", wake);
 $("type").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = $("words").value.trim();

@@ -127,8 +127,13 @@ export function element(tag, name, text = "") {
 
 /** The conversation as a list of what was said. */
 export class Conversation {
-  constructor(list) {
+  constructor(list, scroll) {
     this.list = list;
+    this.scroll = scroll;
+    this.isAtEnd = true;
+    scroll.addEventListener("scroll", () => {
+      this.isAtEnd = scroll.scrollTop + scroll.clientHeight > scroll.scrollHeight - 40;
+    });
     this.early = null; // the caller's words that may still change
     this.turns = new Map(); // the agent's words by turn
     this.tools = new Map();
@@ -206,7 +211,8 @@ export class Conversation {
     return { item, words };
   }
 
+  /** Shows the newest words, unless the caller has scrolled up to read. */
   follow() {
-    this.list.parentElement.scrollTop = this.list.parentElement.scrollHeight;
+    if (this.isAtEnd) this.scroll.scrollTop = this.scroll.scrollHeight;
   }
 }
