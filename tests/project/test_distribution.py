@@ -116,7 +116,9 @@ def test_the_wheel_is_the_package(source: Path, wheel: zipfile.Path) -> None:
     names = {name for name in wheel.root.namelist() if not re.search(r"\.dist-info/|/$", name)}
     assert names == {f"voicepipe/{name}" for name in files_in(source / "src" / "voicepipe")}
     assert "voicepipe/py.typed" in names
-    assert {Path(name).suffix for name in names} == {".py", ".pyi", ".toml", ".typed"}
+    page = {".html", ".js", ".css", ".svg"}
+    assert {Path(name).suffix for name in names} == {".py", ".pyi", ".toml", ".typed", *page}
+    assert {Path(name).parent.name for name in names if Path(name).suffix in page} == {"files"}
 
 
 def test_the_wheel_has_its_entry_points(wheel: zipfile.Path) -> None:
