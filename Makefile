@@ -59,9 +59,11 @@ SOUND = $(BIN)/python -m pytest -q -m sound -n 1 $(ARGS)
 sound: .venv/.dev
 	$(SOUND) || [ $$? = 5 ] || $(SOUND) --last-failed
 
-# They call in real time and measure delays, so nothing else runs meanwhile. Screenshots are kept in build/screenshots.
+# They call in real time and measure delays, so nothing else runs meanwhile, and what failed because another program had
+# the processor is tried once more. Screenshots are kept in build/screenshots.
+BROWSER = $(BIN)/python -m pytest -q -m browser -n 0 tests/browser $(ARGS)
 test-browser: .venv/.browser ## the tests with real browsers: Chromium and Firefox of the system, none is downloaded
-	$(BIN)/python -m pytest -q -m browser -n 0 $(ARGS)
+	$(BROWSER) || [ $$? = 5 ] || $(BROWSER) --last-failed
 
 others: .venv/.dev ## all tests that are not slow, on the other supported versions of Python that are present
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); absent=; \

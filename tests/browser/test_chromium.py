@@ -58,7 +58,9 @@ async def test_a_conversation_with_an_interruption(tmp_path: Path) -> None:
     async with serving(shown) as port, chromium(wav) as context, tab(context, url(port)) as page:
         await looked_at(page, "desktop-start")
         await call(page)
-        await until(page, "document.querySelectorAll('.agent').length === 4 && voicepipe.doing === 'listening'", 40)
+        await until(
+            page, "document.querySelectorAll('.said.agent').length === 4 && voicepipe.doing === 'listening'", 40
+        )
         await looked_at(page, "desktop")
         await page.emulate_media(color_scheme="dark")
         await looked_at(page, "desktop-dark")
@@ -129,7 +131,7 @@ async def test_a_caller_who_refuses_the_microphone_may_type() -> None:
         assert await page.locator("#error").is_hidden()
         await page.get_by_label("Type to the agent").fill("when are you open")
         await page.keyboard.press("Enter")
-        await until(page, "document.querySelector('#waterfall li') || document.querySelector('.agent')")
+        await until(page, "document.querySelector('#waterfall li') || document.querySelector('.said.agent')")
         assert await text_of(page, ".caller .words") == HOURS
 
 
@@ -221,13 +223,15 @@ async def test_the_network_is_cut_and_comes_back(tmp_path: Path) -> None:
     ):
         async with tab(context, url(wire.port), *expected) as page:
             await call(page)
-            await until(page, "document.querySelector('.agent')")
+            await until(page, "document.querySelector('.said.agent')")
             wire.cut()
             await until(page, "voicepipe.call.state === 'lost'")
             assert await text_of(page, "#status") == "Connection lost. Calling again"
             await anyio.sleep(1.0)
             wire.mend()
-            await until(page, "voicepipe.call.state === 'live' && document.querySelectorAll('.agent').length === 2")
+            await until(
+                page, "voicepipe.call.state === 'live' && document.querySelectorAll('.said.agent').length === 2"
+            )
             assert "This is a new conversation." in await text_of(page, "#conversation")
             received = await page.evaluate("voicepipe.call.counts.framesReceived")
             assert received > 0

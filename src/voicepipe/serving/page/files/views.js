@@ -134,6 +134,7 @@ export class Conversation {
     scroll.addEventListener("scroll", () => {
       this.isAtEnd = scroll.scrollTop + scroll.clientHeight > scroll.scrollHeight - 40;
     });
+    new ResizeObserver(() => this.follow()).observe(scroll);
     this.early = null; // the caller's words that may still change
     this.turns = new Map(); // the agent's words by turn
     this.tools = new Map();
