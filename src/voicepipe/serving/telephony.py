@@ -1,0 +1,201 @@
+"""What telephone networks have in common: what a line reports, and a call whose protocol is pure.
+
+Rule 1: a protocol does no I/O: messages go in and events come out, so tables test it, and a network is one class.
+Rule 2: a protocol ignores and counts what it does not know; what nobody could read is refused and ends that call.
+Rule 3: nothing of a message is logged or quoted: payloads are speech, and parameters and numbers are personal data.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+from voicepipe.audio.remote.paced import PacedOutput
+from voicepipe.serving.transport import Line, Peer, PeerLeft, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from voicepipe.audio.source import PushSource
+    from voicepipe.session.session import Session
+
+__all__ = [
+    "AudioIn",
+    "Ended",
+    "KeyPressed",
+    "LineEvent",
+    "LineProtocol",
+    "MarkedOutput",
+    "Played",
+    "Started",
+    "TelephoneLine",
+    "TelephoneOutput",
+    "TelephoneTransport",
+]
+
+
+# --- what a line reports ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The network has connected the call.
+
+    Attributes:
+        call_id: What the network calls the call.
+        stream_id: What it calls this connection of the call; "" if it does not.
+        account_id: The customer of the network whose call it is; "" if there are none.
+        parameters: What the application had the network pass on.
+    """
+
+    call_id: str
+    stream_id: str = ""
+    account_id: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class AudioIn:
+    """Audio of the caller: little-endian signed 16-bit mono PCM at the protocol's `sample_rate`."""
+
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPressed:
+    """The caller has pressed a key, one of `KEYS`."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """The network has played everything up to this mark, or cleared it."""
+
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The network has ended the call; `reason` says how, in a word."""
+
+    reason: str
+
+
+LineEvent: TypeAlias = Started | AudioIn | KeyPressed | Played | Ended
+
+
+class LineProtocol(ABC):
+    """The messages of one call with a telephone network. Pure: no I/O, no clock.
+
+    Attributes:
+        sample_rate: Samples per second of the audio, in both directions.
+        ignored: Messages that were of no use: unknown ones, and ones that lack what they are for.
+        dropped: Messages with audio that came before the call began or after it ended.
+    """
+
+    sample_rate: int = 8_000
+    ignored: int = 0
+    dropped: int = 0
+
+    @abstractmethod
+    def feed(self, message: str | bytes) -> Sequence[LineEvent]:
+        """Take a message of the network, and return what it reports.
+
+        Raises:
+            Refused: The message cannot be read.
+        """
+
+    @abstractmethod
+    def audio(self, pcm: bytes) -> str | bytes:
+        """Return the message that plays audio, whole 16-bit samples at `sample_rate`. The call must have begun."""
+
+    def clear(self) -> str | bytes:
+        """Return the message that drops what has not been played."""
+        raise NotImplementedError(f"{type(self).__name__} has no message that clears audio")
+
+    def mark(self, name: str) -> str | bytes:
+        """Return the message that asks for a report once everything before it has been played."""
+        raise NotImplementedError(f"{type(self).__name__} has no message for a mark")
+
+
+# --- a call -----------------------------------------------------------------------------------------------------------
+
+
+class TelephoneOutput(PacedOutput):
+    """The agent's voice on a line that plays what it gets, clears nothing and reports nothing."""
+
+    def __init__(self, peer: Peer, protocol: LineProtocol) -> None:
+        self.sample_rate = protocol.sample_rate
+        self._peer = peer
+        self._protocol = protocol
+
+    async def send(self, pcm: bytes) -> None:  # noqa: D102 - the base class says it
+        await self._peer.send(self._protocol.audio(pcm))
+
+
+class MarkedOutput(TelephoneOutput):
+    """The agent's voice on a line that clears its buffer on request and reports marks."""
+
+    async def clear(self) -> None:  # noqa: D102 - the base class says it
+        await self._peer.send(self._protocol.clear())
+
+    async def mark(self, name: str) -> None:  # noqa: D102 - the base class says it
+        await self._peer.send(self._protocol.mark(name))
+
+
+@dataclass(kw_only=True)
+class TelephoneLine(Line):
+    """A call over a telephone network.
+
+    Attributes:
+        protocol: The messages of this call.
+        call_id: What the network calls the call.
+    """
+
+    source: PushSource
+    output: TelephoneOutput
+    protocol: LineProtocol
+    call_id: str
+
+
+class TelephoneTransport(Transport):
+    """Base class of transports over telephone networks: what they report reaches the session in the same way."""
+
+    output_class: ClassVar[type[TelephoneOutput]] = MarkedOutput
+
+    async def begin(self, peer: Peer, protocol: LineProtocol) -> Started:
+        """Read messages until the network has connected the call.
+
+        Raises:
+            PeerLeft: The network closed the connection, or ended the call, before that.
+            Refused: A message cannot be read.
+        """
+        while True:
+            for event in protocol.feed(await peer.receive()):
+                if isinstance(event, Started):
+                    return event
+                if isinstance(event, Ended):
+                    raise PeerLeft
+
+    async def listen(self, peer: Peer, line: Line, session: Session) -> None:
+        """Take the network's messages until the call has ended. See `Transport.listen`."""
+        if not isinstance(line, TelephoneLine):
+            raise TypeError(f"{self.name} needs the line that its own start returned, not {line!r}")
+        protocol, output, source = line.protocol, line.output, line.source
+        bytes_per_s = 2 * protocol.sample_rate
+        async for message in peer:
+            for event in protocol.feed(message):
+                match event:
+                    case AudioIn(pcm):
+                        peer.takes_audio(len(pcm) / bytes_per_s)
+                        source.push(pcm)
+                    case Played(mark):
+                        output.marked(mark)
+                    case KeyPressed(key):
+                        session.press(key)
+                    case Ended():
+                        return
+                    case Started():
+                        pass  # a protocol reports it once, and `begin` has taken it
