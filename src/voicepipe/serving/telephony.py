@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from voicepipe.audio.remote.paced import PacedOutput
+from voicepipe.audio.source import PushSource
 from voicepipe.serving.transport import Line, Peer, PeerLeft, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from voicepipe.audio.source import PushSource
     from voicepipe.session.session import Session
 
 __all__ = [
@@ -154,8 +154,6 @@ class TelephoneLine(Line):
         call_id: What the network calls the call.
     """
 
-    source: PushSource
-    output: TelephoneOutput
     protocol: LineProtocol
     call_id: str
 
@@ -181,9 +179,7 @@ class TelephoneTransport(Transport):
 
     async def listen(self, peer: Peer, line: Line, session: Session) -> None:
         """Take the network's messages until the call has ended. See `Transport.listen`."""
-        if not isinstance(line, TelephoneLine):
-            raise TypeError(f"{self.name} needs the line that its own start returned, not {line!r}")
-        protocol, output, source = line.protocol, line.output, line.source
+        protocol, output, source = _parts(line)
         bytes_per_s = 2 * protocol.sample_rate
         async for message in peer:
             for event in protocol.feed(message):
@@ -199,3 +195,11 @@ class TelephoneTransport(Transport):
                         return
                     case Started():
                         pass  # a protocol reports it once, and `begin` has taken it
+
+
+def _parts(line: Line) -> tuple[LineProtocol, TelephoneOutput, PushSource]:
+    match line:
+        case TelephoneLine(protocol=protocol, output=TelephoneOutput() as output, source=PushSource() as source):
+            return protocol, output, source
+        case _:
+            raise TypeError(f"expected the line that the transport's own start returned, not {line!r}")
