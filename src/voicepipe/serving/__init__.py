@@ -10,7 +10,9 @@ except ImportError as error:
         raise
     raise MissingExtra("voicepipe.serving", package, "server") from error
 
+from voicepipe.serving.audiosocket import AudioSocket
 from voicepipe.serving.limits import Limits
 from voicepipe.serving.transport import Line, Peer, PeerLeft, Refused, Transport
+from voicepipe.serving.twilio import Twilio
 
-__all__ = ["Limits", "Line", "Peer", "PeerLeft", "Refused", "Serve", "Transport"]
+__all__ = ["AudioSocket", "Limits", "Line", "Peer", "PeerLeft", "Refused", "Serve", "Transport", "Twilio"]

@@ -7,12 +7,16 @@ Rule 3: nothing of a message is logged or quoted: payloads are speech, and param
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import anyio
 
 from voicepipe.audio.remote.paced import PacedOutput
 from voicepipe.audio.source import PushSource
+from voicepipe.core.log import log
 from voicepipe.serving.transport import Line, Peer, PeerLeft, Transport
 
 if TYPE_CHECKING:
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from voicepipe.session.session import Session
 
 __all__ = [
+    "Arrivals",
     "AudioIn",
     "Ended",
     "KeyPressed",
@@ -32,8 +37,12 @@ __all__ = [
     "TelephoneLine",
     "TelephoneOutput",
     "TelephoneTransport",
+    "begin",
 ]
 
+
+OVERLAP_S: Final = 0.01
+"""Networks round their stamps; a piece of audio cannot begin before the one before it has ended by more than this."""
 
 # --- what a line reports ----------------------------------------------------------------------------------------------
 
@@ -57,9 +66,15 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class AudioIn:
-    """Audio of the caller: little-endian signed 16-bit mono PCM at the protocol's `sample_rate`."""
+    """Audio of the caller.
+
+    Attributes:
+        pcm: Little-endian signed 16-bit mono PCM at the protocol's `sample_rate`.
+        stamp_s: When its first sample was spoken, in seconds on the network's clock; None if it does not say.
+    """
 
     pcm: bytes
+    stamp_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +99,28 @@ class Ended:
 
 
 LineEvent: TypeAlias = Started | AudioIn | KeyPressed | Played | Ended
+
+
+class Arrivals:
+    """Turns a network's stamps into times of this machine's clock. Pure: the time is an argument.
+
+    The audio that arrived soonest shows how the two clocks are related; everything else was late by the difference.
+    Stamps that go backwards mean nothing, and are not used any more.
+    """
+
+    def __init__(self) -> None:
+        self._apart_s = math.inf
+        self._next_s = -math.inf
+        self._is_reliable = True
+
+    def spoken_s(self, stamp_s: float | None, length_s: float, now: float) -> float | None:
+        """Return when audio that has just arrived was spoken; None if nobody knows."""
+        if stamp_s is None or not self._is_reliable:
+            return None
+        self._is_reliable = stamp_s > self._next_s - OVERLAP_S
+        self._next_s = stamp_s + length_s
+        self._apart_s = min(self._apart_s, now - self._next_s)
+        return self._apart_s + stamp_s if self._is_reliable else None
 
 
 class LineProtocol(ABC):
@@ -151,55 +188,82 @@ class TelephoneLine(Line):
 
     Attributes:
         protocol: The messages of this call.
-        call_id: What the network calls the call.
+        early: What the network has reported while the call was being prepared.
+        has_ended: Whether the network has ended the call, or left.
     """
 
     protocol: LineProtocol
-    call_id: str
+    early: Sequence[LineEvent] = ()
+    has_ended: bool = False
+
+
+async def begin(peer: Peer, protocol: LineProtocol) -> Started:
+    """Read messages until the network has connected the call.
+
+    Raises:
+        PeerLeft: The network closed the connection, or ended the call, before that.
+        Refused: A message cannot be read.
+    """
+    while True:
+        for event in protocol.feed(await peer.receive()):
+            if isinstance(event, Started):
+                return event
+            if isinstance(event, Ended):
+                raise PeerLeft
 
 
 class TelephoneTransport(Transport):
     """Base class of transports over telephone networks: what they report reaches the session in the same way."""
 
-    output_class: ClassVar[type[TelephoneOutput]] = MarkedOutput
-
-    async def begin(self, peer: Peer, protocol: LineProtocol) -> Started:
-        """Read messages until the network has connected the call.
-
-        Raises:
-            PeerLeft: The network closed the connection, or ended the call, before that.
-            Refused: A message cannot be read.
-        """
-        while True:
-            for event in protocol.feed(await peer.receive()):
-                if isinstance(event, Started):
-                    return event
-                if isinstance(event, Ended):
-                    raise PeerLeft
-
     async def listen(self, peer: Peer, line: Line, session: Session) -> None:
         """Take the network's messages until the call has ended. See `Transport.listen`."""
-        protocol, output, source = _parts(line)
-        bytes_per_s = 2 * protocol.sample_rate
-        async for message in peer:
-            for event in protocol.feed(message):
-                match event:
-                    case AudioIn(pcm):
-                        peer.takes_audio(len(pcm) / bytes_per_s)
-                        source.push(pcm)
-                    case Played(mark):
-                        output.marked(mark)
-                    case KeyPressed(key):
-                        session.press(key)
-                    case Ended():
-                        return
-                    case Started():
-                        pass  # a protocol reports it once, and `begin` has taken it
-
-
-def _parts(line: Line) -> tuple[LineProtocol, TelephoneOutput, PushSource]:
-    match line:
-        case TelephoneLine(protocol=protocol, output=TelephoneOutput() as output, source=PushSource() as source):
-            return protocol, output, source
-        case _:
+        if not isinstance(line, TelephoneLine):
             raise TypeError(f"expected the line that the transport's own start returned, not {line!r}")
+        protocol, intake = line.protocol, _Intake(peer, line, session)
+        try:
+            for event in line.early:
+                intake.take(event)
+            while not intake.has_ended:
+                for event in protocol.feed(await peer.receive()):
+                    intake.take(event)
+        except PeerLeft:
+            pass
+        finally:
+            if useless := protocol.ignored + protocol.dropped:
+                log.info("%s ignored %d messages, %d of them with audio", self.name, useless, protocol.dropped)
+        line.has_ended = True
+
+
+class _Intake:
+    """Passes what a line reports to its session."""
+
+    def __init__(self, peer: Peer, line: TelephoneLine, session: Session) -> None:
+        self._peer = peer
+        self._line = line
+        self._session = session
+        self._bytes_per_s = 2 * line.protocol.sample_rate
+        self._arrivals = Arrivals()
+        self.has_ended = False
+
+    def take(self, event: LineEvent) -> None:
+        """Take one event.
+
+        Raises:
+            Refused: The peer has sent more audio than it may.
+        """
+        match event:
+            case AudioIn(pcm, stamp_s):
+                length_s = len(pcm) / self._bytes_per_s
+                self._peer.takes_audio(length_s)
+                if isinstance(self._line.source, PushSource):
+                    at_s = self._arrivals.spoken_s(stamp_s, length_s, anyio.current_time())
+                    self._line.source.push(pcm, at_s)
+            case Played(mark):
+                if isinstance(self._line.output, PacedOutput):
+                    self._line.output.marked(mark)
+            case KeyPressed(key):
+                self._session.press(key)
+            case Ended():
+                self.has_ended = True
+            case Started():
+                pass  # `begin` has taken it

@@ -54,7 +54,7 @@ def test_a_call_begins() -> None:
 @pytest.mark.parametrize(
     ("sent", "reported"),
     [
-        (media(), (AudioIn(from_ulaw(FRAME)),)),
+        (media(), (AudioIn(from_ulaw(FRAME), 0.02),)),
         (media(PAYLOAD, "outbound"), ()),
         (message("media", media={"payload": PAYLOAD}), (AudioIn(from_ulaw(FRAME)),)),
         (message("mark", mark={"name": "7"}), (Played("7"),)),
@@ -95,7 +95,14 @@ def test_what_is_of_no_use_is_counted(sent: str) -> None:
     """Unknown messages, and those that lack what they are for, report nothing and end no call."""
     protocol = live()
     assert (protocol.feed(sent), protocol.ignored) == ((), 1)
-    assert protocol.feed(media()) == (AudioIn(from_ulaw(FRAME)),)
+    assert protocol.feed(media()) == (AudioIn(from_ulaw(FRAME), 0.02),)
+
+
+@pytest.mark.parametrize("stamp", [7, None, "", "-20", "2.5", "1" * 13, "٣"])
+def test_a_stamp_is_a_number_of_milliseconds(stamp: object) -> None:
+    """Audio whose stamp is something else has none."""
+    sent = message("media", media={"timestamp": stamp, "payload": PAYLOAD})
+    assert live().feed(sent) == (AudioIn(from_ulaw(FRAME)),)
 
 
 def test_audio_outside_of_the_call_is_dropped() -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TwilioProtocol"]
 
+MOST_DIGITS: Final = 12
+"""Of a stamp in milliseconds: thirty years."""
+
 UNREADABLE: Final = 1007
 """The close code for data that is not what it says it is."""
 
@@ -109,9 +112,10 @@ class TwilioProtocol(LineProtocol):
             self.ignored += 1
             return ()
         try:
-            return (AudioIn(from_ulaw(base64.b64decode(payload, validate=True))),)
+            pcm = from_ulaw(base64.b64decode(payload, validate=True))
         except ValueError:
             raise Refused("malformed", "expected base64 in the payload of a message media", code=UNREADABLE) from None
+        return (AudioIn(pcm, _seconds(media.get("timestamp"))),)
 
 
 def _read(message: str | bytes) -> object:
@@ -124,6 +128,13 @@ def _read(message: str | bytes) -> object:
     if not isinstance(fields, dict):
         raise Refused("malformed", "expected an object of JSON", code=UNREADABLE)
     return cast("dict[str, object]", fields)
+
+
+def _seconds(stamp: object) -> float | None:
+    """Return the stamp of a message; None for one that is not in milliseconds."""
+    if isinstance(stamp, str) and len(stamp) <= MOST_DIGITS and stamp.isascii() and stamp.isdigit():
+        return int(stamp) / 1_000
+    return None
 
 
 def _check_format(found: object) -> None:

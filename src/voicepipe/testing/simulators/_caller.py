@@ -28,6 +28,10 @@ SILENT_S: Final = 0.3
 """After this long without sound, the agent has stopped speaking; longer than the gap between two sentences."""
 
 
+ROUNDING_S: Final = 1e-6
+"""A sum of lengths is not exact, and an event loop may round its clock."""
+
+
 class CallEnded(Exception):  # noqa: N818 - names what happened
     """The call is over, and what was waited for did not happen."""
 
@@ -63,7 +67,7 @@ class Earpiece:
     def take_due(self, now: float) -> list[str]:
         """Return the marks that are due."""
         names: list[str] = []
-        while self._marks and self._marks[0][0] <= now + 1e-6:
+        while self._marks and self._marks[0][0] <= now + ROUNDING_S:
             names.append(self._marks.popleft()[1])
         return names
 
@@ -169,7 +173,7 @@ class PhoneCall(ABC):
         """Wait until the caller has not heard the agent for so many seconds, or the call has ended."""
         while not self._ended.is_set():
             due_s = max(self._earpiece.until_s, self.began_s) + for_s
-            if anyio.current_time() >= due_s:
+            if anyio.current_time() >= due_s - ROUNDING_S:
                 return
             with anyio.move_on_at(due_s):
                 await self._ended.wait()

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
 
+    from anyio.abc import TaskStatus
+
 __all__ = ["AudioSocketCall", "AudioSocketSimulator", "CallEnded"]
 
 KINDS: Final = {
@@ -86,7 +88,7 @@ class AudioSocketSimulator:
             call = AudioSocketCall(self, stream, own, speech, gaps)
             with single_error():
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(call._run)
+                    await tasks.start(call._run)  # its name is sent before anything else
                     try:
                         yield call
                     finally:
@@ -141,11 +143,12 @@ class AudioSocketCall(PhoneCall):
         await self._stream.aclose()
         await self.wait_ended()
 
-    async def _run(self) -> None:
+    async def _run(self, *, task_status: TaskStatus[None]) -> None:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._receive, tasks.cancel_scope)
                 await self._send(NAME, self._name.bytes)
+                task_status.started()
                 await self._talk()
         finally:
             self.closed_by = self.closed_by or "server"
