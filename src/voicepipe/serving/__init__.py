@@ -12,7 +12,23 @@ except ImportError as error:
 
 from voicepipe.serving.audiosocket import AudioSocket
 from voicepipe.serving.limits import Limits
+from voicepipe.serving.plivo import Plivo
+from voicepipe.serving.telnyx import Telnyx
 from voicepipe.serving.transport import Line, Peer, PeerLeft, Refused, Transport
 from voicepipe.serving.twilio import Twilio
+from voicepipe.serving.vonage import Vonage
 
-__all__ = ["AudioSocket", "Limits", "Line", "Peer", "PeerLeft", "Refused", "Serve", "Transport", "Twilio"]
+__all__ = [
+    "AudioSocket",
+    "Limits",
+    "Line",
+    "Peer",
+    "PeerLeft",
+    "Plivo",
+    "Refused",
+    "Serve",
+    "Telnyx",
+    "Transport",
+    "Twilio",
+    "Vonage",
+]

@@ -98,7 +98,7 @@ def test_what_is_of_no_use_is_counted(sent: str) -> None:
     assert protocol.feed(media()) == (AudioIn(from_ulaw(FRAME), 0.02),)
 
 
-@pytest.mark.parametrize("stamp", [7, None, "", "-20", "2.5", "1" * 13, "٣"])
+@pytest.mark.parametrize("stamp", [None, True, "", "-20", "2.5", "1" * 16, "٣"])
 def test_a_stamp_is_a_number_of_milliseconds(stamp: object) -> None:
     """Audio whose stamp is something else has none."""
     sent = message("media", media={"timestamp": stamp, "payload": PAYLOAD})
