@@ -87,7 +87,7 @@ async def test_a_telephone_line_that_is_malformed(capfd: pytest.CaptureFixture[s
         )
         async with network.call(f"{telephone.PUBLIC_URL}/twilio") as bad:
             await bad.wait_speaking()
-            await bad._write({"event": "media", "media": {"payload": "!"}})
+            await bad.send({"event": "media", "media": {"payload": "!"}})
             await bad.wait_ended()
         heard.clear()
         async with network.call(f"{telephone.PUBLIC_URL}/twilio", speech=b"\xdc\x03" * 1_600) as good:

@@ -299,6 +299,18 @@ async def test_a_stream_whose_connection_breaks() -> None:
     assert len(streams) == 2
 
 
+async def test_a_caller_who_does_not_wait() -> None:
+    """A caller who hangs up while the webhook is asked, or before the stream begins, waits for nothing."""
+    server = Server(until_stop)
+    async with server.run(connects_after_s=5.0) as twilio, twilio.call(VOICE) as call:
+        await anyio.sleep(1.0)
+        await call.hang_up()
+    assert (call.ended_s, call.status, server.got) == (1.0, "completed", [])
+    async with server.run() as twilio, twilio.call(VOICE) as call:
+        pass
+    assert (call.status, server.asked[1:]) == ("completed", [])
+
+
 async def test_a_server_that_does_not_close() -> None:
     """After `stop` the network waits for 2 s, and closes the stream itself."""
 

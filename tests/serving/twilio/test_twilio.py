@@ -268,7 +268,7 @@ async def test_a_malformed_message_ends_its_call_only() -> None:
     async with twilio_calls(agent(), line(), greeting=LONG) as (network, _, _):
         async with network.call(VOICE) as good, network.call(VOICE) as bad:
             await bad.wait_speaking()
-            await bad._write({"event": "media", "media": {"payload": "!"}})
+            await bad.send({"event": "media", "media": {"payload": "!"}})
             await bad.wait_ended()
             await good.wait_silent()
             assert good.heard_s() == pytest.approx(len(LONG) * 0.04, abs=0.02)
@@ -280,8 +280,8 @@ async def test_what_was_of_no_use_is_counted(caplog: pytest.LogCaptureFixture) -
     caplog.set_level(logging.INFO, "voicepipe")
     async with twilio_calls(agent(), line()) as (network, _, _), network.call(VOICE) as call:
         await anyio.sleep(0.1)
-        await call._write({"event": "weather", "weather": "sunny"})
-        await call._write({"event": "media", "media": {"track": "inbound"}})
+        await call.send({"event": "weather", "weather": "sunny"})
+        await call.send({"event": "media", "media": {"track": "inbound"}})
         await call.hang_up()
     (said,) = (record.getMessage() for record in caplog.records if "ignored" in record.getMessage())
     assert said == f"session {call.sid}: twilio ignored 2 messages, 0 of them with audio"
@@ -309,7 +309,7 @@ async def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> N
         async with network.call(VOICE, caller="+15550123", called="+15550124") as call:
             await anyio.sleep(0.1)
             await call.press("7")
-            await call._write({"event": "media", "media": {"payload": "!" * 50}})
+            await call.send({"event": "media", "media": {"payload": "!" * 50}})
             await call.wait_ended()
     assert office.sessions[0].facts["from"] == "+15550123"
     logged = caplog.text + "".join(str(vars(record)) for record in caplog.records)

@@ -167,6 +167,7 @@ class TwilioCall(PhoneCall):
         self._chunk = count(1)
         self._has_hung_up = False
         self._hanging_up = anyio.Event()
+        self._scope = anyio.CancelScope()
 
     # --- what the caller does -----------------------------------------------------------------------------------------
 
@@ -179,7 +180,14 @@ class TwilioCall(PhoneCall):
         """End the call, and return when the stream has been closed. Does nothing once it has ended."""
         self._has_hung_up = True
         self._hanging_up.set()
+        if self._socket is None:
+            self._scope.cancel()  # a webhook is asked, or the stream is being connected
         await self.wait_ended()
+
+    async def send(self, message: Mapping[str, object]) -> None:
+        """Send a message to the stream that the network would not send, to see what the server does."""
+        if self._socket is not None:
+            await self._write(message)
 
     def break_off(self) -> None:
         """Cut the stream's connection without a word, as a network does; the call goes on with the next instruction."""
@@ -192,9 +200,10 @@ class TwilioCall(PhoneCall):
 
     async def _run(self, url: str) -> None:
         try:
-            following: str | None = url
-            while following is not None and not self._has_hung_up:
-                following = await self._follow(following)
+            with self._scope:
+                following: str | None = url
+                while following is not None and not self._has_hung_up:
+                    following = await self._follow(following)
             if self.status in ("ringing", "in-progress"):
                 self.status = "completed"
         except Failed as failed:
@@ -266,7 +275,7 @@ class TwilioCall(PhoneCall):
             await self._converse(socket, parameters)
 
     async def _converse(self, socket: ClientConnection, parameters: dict[str, str]) -> None:
-        """Hold the stream until it is closed, by whomever."""
+        """Hold the stream until either side closes it."""
         self._socket, self._stream = socket, f"MZ{next(self._streams):032x}"
         self._sequence, self._chunk = count(1), count(1)
         self.closed_s, self.closed_by, self.close_code = None, "", None
@@ -320,7 +329,7 @@ class TwilioCall(PhoneCall):
         number = str(next(self._sequence))
         await self._write({"event": event, "sequenceNumber": number, "streamSid": self._stream, **fields})
 
-    async def _write(self, message: dict[str, object]) -> None:
+    async def _write(self, message: Mapping[str, object]) -> None:
         assert self._socket is not None  # noqa: S101 - it is open here
         with suppress(ConnectionClosed):  # `_receive` notices, and ends the stream
             await self._socket.send(to_json(message).decode())
