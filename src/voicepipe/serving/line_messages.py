@@ -1,7 +1,7 @@
 """What the messages of telephone networks are made of: JSON, base64, keys, stamps, and audio in several encodings.
 
-Rule 1: pure, and whatever a network sends, either its value comes out or `Refused`.
-Rule 2: a message that refuses says what was expected, and shows nothing of what came but the name of a format.
+Rule 1: everything here is pure: a message has a value, or is `Refused`.
+Rule 2: a refusal says what was expected, and quotes at most the name of a format.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def number(given: object) -> int | None:
 
 
 def seconds(stamp: object) -> float | None:
-    """Return a stamp in milliseconds as seconds; None if it is none."""
+    """Return a stamp in milliseconds as seconds; None if it is not a number."""
     milliseconds = number(stamp)
     return None if milliseconds is None else milliseconds / 1_000
 
@@ -119,7 +119,7 @@ def encoding_of(known: Mapping[tuple[str, int], Encoding], name: object, rate: o
     """Return the encoding and the rate that a network has announced.
 
     Raises:
-        Refused: It is none that is known.
+        Refused: The call has another one.
     """
     if isinstance(name, str) and isinstance(rate, int) and (name, rate) in known:
         return known[name, rate], rate

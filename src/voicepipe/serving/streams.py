@@ -1,6 +1,6 @@
 """Telephone networks whose webhook the application answers itself, and whose streams it lets in one by one.
 
-Rule 1: whoever connects needs a token that is valid once, for 30 s. The application gets it when it has checked the
+Rule 1: a stream needs a token that is valid once, for 30 s. The application gets it after it has checked the
         network's webhook, and has the network pass it on.
 Rule 2: what the application said about the call is kept with the token, and does not travel.
 """

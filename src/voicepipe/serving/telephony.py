@@ -1,8 +1,8 @@
 """What telephone networks have in common: what a line reports, and a call whose protocol is pure.
 
 Rule 1: a protocol does no I/O: messages go in and events come out, so tables test it, and a network is one class.
-Rule 2: a protocol ignores and counts what it does not know; what nobody could read is refused and ends that call.
-Rule 3: nothing of a message is logged or quoted: payloads are speech, and parameters and numbers are personal data.
+Rule 2: a protocol ignores and counts messages that it does not know; one that cannot be read ends that call.
+Rule 3: no log and no error quotes a message: payloads are speech, and parameters and numbers are personal data.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Started:
     Attributes:
         call_id: What the network calls the call.
         stream_id: What it calls this connection of the call; "" if it does not.
-        account_id: The customer of the network whose call it is; "" if there are none.
+        account_id: The network's customer who has the number; "" if the network does not say.
         parameters: What the application had the network pass on.
     """
 
@@ -114,7 +114,7 @@ class Arrivals:
         self._is_reliable = True
 
     def spoken_s(self, stamp_s: float | None, length_s: float, now: float) -> float | None:
-        """Return when audio that has just arrived was spoken; None if nobody knows."""
+        """Return when audio that has just arrived was spoken; None if the stamps do not say."""
         if stamp_s is None or not self._is_reliable:
             return None
         self._is_reliable = stamp_s > self._next_s - OVERLAP_S

@@ -44,7 +44,7 @@ UUID_BYTES: Final = 16
 
 
 def take_message(received: bytearray, most_bytes: int) -> bytes | None:
-    """Remove the first whole message, with its header, from what was received; None if there is none yet.
+    """Remove the first whole message, with its header, from what was received; None if it has not come whole.
 
     Raises:
         Refused: The message is longer than `most_bytes`.

@@ -1,7 +1,7 @@
 """The secrets that prove that Twilio asks: an auth token, one for each account, and keys that sign with SHA-256.
 
 Rule 1: a secret is a `SecretStr`, and no message shows it.
-Rule 2: what an account's token has not signed is not that account's.
+Rule 2: a webhook that names an account must be signed with that account's token.
 """
 
 from __future__ import annotations

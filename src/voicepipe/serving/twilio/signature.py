@@ -1,7 +1,7 @@
 """Twilio's signature on its requests: that of a webhook over URL and form, that of a websocket over the URL alone.
 
 Rule 1: the URL is that of the server's configuration, never what a request says about itself.
-Rule 2: an algorithm that is not known is refused; so is a key that is not.
+Rule 2: an unknown algorithm is refused, and so is an unknown key.
 Rule 3: comparing takes as long for a wrong signature as for a right one.
 
 A signature does not expire. What must not be repeated needs a token of its own.

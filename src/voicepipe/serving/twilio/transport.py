@@ -1,8 +1,9 @@
 """Calls over Twilio: a webhook that connects the call, the call itself, and a webhook for what comes after it.
 
-Rule 1: nothing is believed that Twilio has not signed; what a replayed request could repeat needs a token, valid once.
+Rule 1: a request counts only if Twilio has signed it, and a stream also needs a token, which works once: a signature
+        can be replayed.
 Rule 2: the caller's number and the application's facts stay here. Twilio passes on the token that stands for them.
-Rule 3: neither numbers nor what a caller says or presses are logged.
+Rule 3: the log has no numbers, and nothing that a caller says or presses.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def accepted(message: str | bytes, stream: str) -> Mapping[str, Any]:
     """Return a message that a stream got from the server.
 
     Raises:
-        Failed: It is none that a stream may get.
+        Failed: The stream does not take it.
     """
     fields: object = None
     with suppress(ValueError):

@@ -81,7 +81,7 @@ class AudioSocketSimulator:
 
         Raises:
             AudioError: The WAV file cannot be used.
-            OSError: Nobody listens there.
+            OSError: No server listens there.
         """
         own = name if isinstance(name, uuid.UUID) else uuid.UUID(name) if name else uuid.uuid4()
         async with await anyio.connect_tcp(self.host, self.port) as stream:
