@@ -78,6 +78,7 @@ _MODULE_OF = {
     "Part": "core.part",
     "Pattern": "turntaking.expectation",
     "Paused": "floor_events",
+    "Personal": "core.log",
     "Phone": "turntaking.expectation",
     "Pipeline": "session.pipeline",
     "PocketsphinxRecogniser": "vendors.pocketsphinx.recogniser",

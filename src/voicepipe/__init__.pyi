@@ -15,6 +15,7 @@ from voicepipe.conversation.turn import Turn
 from voicepipe.conversation.turn_state import TurnState
 from voicepipe.core.call_settings import CallSettings
 from voicepipe.core.channel import Channel, ChannelStatistics, Inbox, Outbox
+from voicepipe.core.log import Personal
 from voicepipe.core.part import Part
 from voicepipe.core.stage import SessionStage, Stage, stage
 from voicepipe.core.transfer import Transfer
@@ -194,6 +195,7 @@ __all__ = [
     "Part",
     "Pattern",
     "Paused",
+    "Personal",
     "Phone",
     "Pipeline",
     "PocketsphinxRecogniser",

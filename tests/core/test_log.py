@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from voicepipe.core.home import Home
-from voicepipe.core.log import SessionLabel, log
+from voicepipe.core.log import Personal, SessionLabel, log
 from voicepipe.core.threads import run_in_daemon_thread
 
 pytestmark = pytest.mark.anyio
@@ -32,6 +32,16 @@ def test_a_record_has_the_id_and_the_facts(caplog: pytest.LogCaptureFixture) -> 
     (record,) = caplog.records
     assert record.getMessage() == "session call-7: 3 unreadable messages"
     assert (vars(record)["session_id"], vars(record)["facts"]) == ("call-7", {"tenant": "acme", "line": 2})
+
+
+def test_what_is_personal_is_in_no_record(caplog: pytest.LogCaptureFixture) -> None:
+    """A personal fact is a text like any other, but neither a record nor a `repr` has it."""
+    label = SessionLabel("call-7", {"tenant": "acme", "caller": Personal("+15550100")})
+    assert (f"{label.facts['caller']}", label.facts["caller"] == "+15550100") == ("+15550100", True)
+    with label.on_records():
+        log.warning("began")
+    assert vars(caplog.records[0])["facts"] == {"tenant": "acme"}
+    assert "15550100" not in repr(label)
 
 
 def test_a_record_outside_of_sessions_has_neither(caplog: pytest.LogCaptureFixture) -> None:

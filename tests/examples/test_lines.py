@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.util
-import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,9 +13,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 import voicepipe as vp
-from voicepipe.testing import ChatRequest, Says, ScriptedModel, ScriptedVoice
+from tests.helpers.asgi_server import needs_server
+from voicepipe.testing import ScriptedModel, ScriptedVoice
+from voicepipe.testing.simulators.twilio import TwilioSimulator
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, needs_server]
 
 
 def example(name: str) -> ModuleType:
@@ -42,11 +42,11 @@ class Ear(vp.Recogniser):
             self.heard += frame.pcm
 
 
-def agent(heard: bytearray, rate: int, model: ScriptedModel | None = None) -> vp.Pipeline:
+def agent(heard: bytearray, rate: int) -> vp.Pipeline:
     ear = Ear(heard)
     ear.sample_rate = rate
     voice = ScriptedVoice(character_s=0.01, sample_rate=rate)
-    return vp.Pipeline(vp.STTStage(ear), model or ScriptedModel([]), vp.SentenceChunker(), voice)
+    return vp.Pipeline(vp.STTStage(ear), ScriptedModel([]), vp.SentenceChunker(), voice)
 
 
 async def closed_with(socket: ClientConnection) -> int | None:
@@ -57,72 +57,45 @@ async def closed_with(socket: ClientConnection) -> int | None:
         return socket.close_code
 
 
-def media(sample: int, **fields: str) -> str:
-    payload = base64.b64encode(vp.audio.to_ulaw(sample.to_bytes(2, "little") * 160)).decode()
-    return json.dumps({"event": "media", "media": {"payload": payload, **fields}})
+async def test_the_call_of_the_telephone(capsys: pytest.CaptureFixture[str]) -> None:
+    """The example's caller is greeted, interrupts the agent, and is connected with a person."""
+    await example("telephone").main()
+    assert capsys.readouterr().out.splitlines() == [
+        "agent: a call from +15550123",
+        "caller: the agent speaks",
+        "agent: TurnCompleted, heard 'Parcel line, hello!'",
+        "caller: the agent is silent",
+        "agent: the caller said 'Where is my parcel?'",
+        "caller: the agent speaks",
+        "agent: TurnInterrupted, heard 'It left Lyon on Monday, was in Paris on Tuesday, and it'",
+        "caller: the agent is silent",
+        "agent: the caller said 'Stop, a person please.'",
+        "caller: the agent speaks",
+        "agent: TurnCompleted, heard 'One moment.'",
+        "caller: the agent is silent",
+        "caller: connected with +15550111",
+    ]
 
 
-START = json.dumps({"event": "start", "start": {"streamSid": "MZ1"}})
-
-
-async def test_a_telephone_line_that_sends_both_tracks() -> None:
-    """The agent's own voice, which the line sends back as its outbound track, is not mixed into the caller's."""
+async def test_a_telephone_line_that_is_malformed(capfd: pytest.CaptureFixture[str]) -> None:
+    """The example's server ends a call whose line sends what cannot be read, and the next call comes through."""
+    telephone = example("telephone")
     heard = bytearray()
-    async with example("telephone").serve(agent(heard, 8_000)) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with connect(f"ws://127.0.0.1:{port}") as socket:
-            await socket.send(START)
-            for _ in range(25):
-                await socket.send(media(988, track="inbound"))
-                await socket.send(media(4_988, track="outbound"))
-                await anyio.sleep(0.02)
-            await socket.send(media(988))  # a line that has one track need not name it
-            await socket.send(json.dumps({"event": "stop"}))
-            assert await closed_with(socket) == 1000
-    samples = {int.from_bytes(heard[at : at + 2], "little") for at in range(0, len(heard), 2)}
-    assert (samples, len(heard)) == ({988}, 26 * 320)
-
-
-async def test_keys_that_are_pressed_on_a_telephone(capfd: pytest.CaptureFixture[str]) -> None:
-    """Keys make one message; what is no key is not pressed, and ends no call."""
-    asked = anyio.Event()
-
-    def answer(request: ChatRequest) -> Says:
-        asked.set()
-        return Says(f"You pressed {request.last_user_text}.")
-
-    model = ScriptedModel(answer)
-    async with example("telephone").serve(agent(bytearray(), 8_000, model)) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with connect(f"ws://127.0.0.1:{port}") as socket:
-            await socket.send(START)
-            for key in ["4", "x", "", "12", "7", "#"]:
-                await socket.send(json.dumps({"event": "dtmf", "dtmf": {"track": "inbound_track", "digit": key}}))
-            await asked.wait()
-            await socket.send(json.dumps({"event": "stop"}))
-            assert await closed_with(socket) == 1000
-    assert model.requests[0].last_user_text == "47"
-    assert capfd.readouterr().err == ""
-
-
-@pytest.mark.parametrize("sent", ["{", '{"event": "media", "media": {"payload": "!"}}'])
-async def test_a_telephone_message_that_cannot_be_read(sent: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """The call ends in order, with the code for such data and without a traceback; a second call goes on."""
-    heard = bytearray()
-    async with example("telephone").serve(agent(heard, 8_000)) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with connect(f"ws://127.0.0.1:{port}") as good, connect(f"ws://127.0.0.1:{port}") as bad:
-            await good.send(START)
-            await bad.send(START)
-            await bad.send(sent)
-            assert await closed_with(bad) == 1007
-            await good.send(media(988))
-            await good.send(json.dumps({"event": "stop"}))
-            assert await closed_with(good) == 1000
-    assert len(heard) == 320
-    out, err = capfd.readouterr()
-    assert "cannot be read" in out
-    assert err == ""
+    async with telephone.server(agent(heard, 8_000)).listening() as port:
+        network = TwilioSimulator(
+            telephone.AUTH_TOKEN, server=f"http://127.0.0.1:{port}", public_url=telephone.PUBLIC_URL
+        )
+        async with network.call(f"{telephone.PUBLIC_URL}/twilio") as bad:
+            await bad.wait_speaking()
+            await bad.send({"event": "media", "media": {"payload": "!"}})
+            await bad.wait_ended()
+        heard.clear()
+        async with network.call(f"{telephone.PUBLIC_URL}/twilio", speech=b"\xdc\x03" * 1_600) as good:
+            await anyio.sleep(0.5)
+            await good.hang_up()
+    assert (bad.close_code, good.errors) == (1007, [])
+    assert {int.from_bytes(heard[at : at + 2], "little") for at in range(0, 3_200, 2)} == {988}
+    assert "Traceback" not in capfd.readouterr().err
 
 
 async def test_an_odd_number_of_bytes_on_a_bare_websocket(

@@ -10,8 +10,27 @@ except ImportError as error:
         raise
     raise MissingExtra("voicepipe.serving", package, "server") from error
 
+from voicepipe.serving.audiosocket import AudioSocket
 from voicepipe.serving.limits import Limits
 from voicepipe.serving.page.transport import Page
+from voicepipe.serving.plivo import Plivo
+from voicepipe.serving.telnyx import Telnyx
 from voicepipe.serving.transport import Line, Peer, PeerLeft, Refused, Transport
+from voicepipe.serving.twilio import Twilio
+from voicepipe.serving.vonage import Vonage
 
-__all__ = ["Limits", "Line", "Page", "Peer", "PeerLeft", "Refused", "Serve", "Transport"]
+__all__ = [
+    "AudioSocket",
+    "Limits",
+    "Line",
+    "Page",
+    "Peer",
+    "PeerLeft",
+    "Plivo",
+    "Refused",
+    "Serve",
+    "Telnyx",
+    "Transport",
+    "Twilio",
+    "Vonage",
+]
