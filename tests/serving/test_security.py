@@ -229,7 +229,7 @@ async def test_a_flood_on_one_call() -> None:
                     came_s.append(anyio.current_time())
 
         async def flood() -> None:
-            with pytest.raises(Exception):  # noqa: B017 - closed in the middle of it
+            with suppress(ConnectionClosed):  # in the middle of it, unless all of it is on its way by then
                 for _ in range(10_000):
                     await bad.socket.send(FRAME)
             assert await bad.wait_closed() == 4429

@@ -185,7 +185,7 @@ async def test_calls_leave_nothing() -> None:
     limits = Limits(opening_per_s=1_000)
     ending = says_goodbye(None, "Bye!")
     async with audiosocket_calls(agent(), line(), limits=limits, on_call=ending) as (asterisk, _, serve):
-        for number in range(200):
+        for number in range(60):
             async with asterisk.call() as call:
                 await call.wait_speaking()
                 if number % 3:

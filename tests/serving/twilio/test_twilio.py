@@ -288,11 +288,11 @@ async def test_what_was_of_no_use_is_counted(caplog: pytest.LogCaptureFixture) -
 
 
 async def test_calls_leave_nothing() -> None:
-    """Two hundred callers, of whom every third vanishes: no call, no token and no result is left."""
+    """Sixty callers, of whom every third vanishes: no call, no token and no result is left."""
     transport, limits = line(), Limits(opening_per_s=1_000)
     options = {"limits": limits, "on_call": says_goodbye(vp.Transfer("+15550111"), "Bye!")}
     async with twilio_calls(agent(), transport, **options) as (network, _, serve):
-        for number in range(200):
+        for number in range(60):
             async with network.call(VOICE) as call:
                 await call.wait_speaking()
                 if number % 3 == 0:
