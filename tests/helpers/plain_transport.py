@@ -38,6 +38,7 @@ class Plain(Transport):
     path = "/plain"
     subprotocol = "plain.v1"
     most_message_bytes = 4_096
+    caller_rate = agent_rate = RATE
 
     def proven_by(self, desk: Desk) -> str:
         return desk.browser_proof
