@@ -212,6 +212,16 @@ class Serve(Generic[Deps]):
         async with listening(self.app, self.desk, host, port) as taken:
             yield taken
 
+    async def drain(self, within_s: float) -> None:
+        """Let no further call in, and return when all have ended, for applications whose own server runs `app`.
+
+        `run` does this at the first signal. Cancelling stops the waiting; no call is let in all the same.
+
+        Args:
+            within_s: How long calls may go on. Those that are left then end after their present reply, within 30 s.
+        """
+        await self.desk.drain(within_s)
+
     def check_reach(self, host: str) -> None:
         """Refuse to listen for other machines while anybody may call.
 

@@ -155,7 +155,9 @@ class TimedHTTP(H11Protocol):
         if self._due is None and (before is None or before.response_complete):
             self._due = self.loop.call_later(HEADERS_S, self._give_up)
         super().data_received(data)
-        if self.cycle is not before:
+        if (
+            self.cycle is not before or self.transport.get_protocol() is not self
+        ):  # a request, or a websocket from now on
             self._stop_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -165,8 +167,7 @@ class TimedHTTP(H11Protocol):
 
     def _give_up(self) -> None:
         self._due = None
-        if self.transport.get_protocol() is self:  # else it has become a websocket
-            self.transport.close()
+        self.transport.close()
 
     def _stop_waiting(self) -> None:
         if self._due is not None:
