@@ -22,6 +22,7 @@ from benchmarks.package import installed, size
 from benchmarks.people import people
 from benchmarks.scale import scale
 from benchmarks.sentences import sentences
+from benchmarks.serve import serve
 from benchmarks.sockets import sockets
 from benchmarks.tools import tools
 from benchmarks.turn_profile import profile
@@ -43,6 +44,7 @@ BENCHMARKS = {
         opening,
         scale,
         sockets,
+        serve,
         sentences,
         imports,
         installed,

@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 import voicepipe as vp
-from voicepipe.serving import Line, Peer, Refused, Serve, Transport
+from voicepipe.serving import Line, Peer, Refused, Transport
 from voicepipe.serving.desk import Desk
 from voicepipe.testing import Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
 
@@ -38,6 +38,7 @@ class Plain(Transport):
     path = "/plain"
     subprotocol = "plain.v1"
     most_message_bytes = 4_096
+    caller_rate = agent_rate = RATE
 
     def proven_by(self, desk: Desk) -> str:
         return desk.browser_proof
@@ -119,14 +120,8 @@ class Caller:
 
 
 @asynccontextmanager
-async def calling(port: int, path: str = "/plain", **settings: Any) -> AsyncGenerator[Caller]:
+async def calling(port: int, path: str = "/plain", *, scheme: str = "ws", **settings: Any) -> AsyncGenerator[Caller]:
     """Connect as a page of the server itself does."""
     given = {"origin": f"http://127.0.0.1:{port}", "compression": None, "proxy": None, **settings}
-    async with connect(f"ws://127.0.0.1:{port}{path}", **given) as socket:
+    async with connect(f"{scheme}://127.0.0.1:{port}{path}", **given) as socket:
         yield Caller(socket)
-
-
-@asynccontextmanager
-async def served(serve: Serve[Any]) -> AsyncGenerator[int]:
-    async with serve.listening() as port:
-        yield port

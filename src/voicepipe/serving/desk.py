@@ -26,6 +26,8 @@ from voicepipe.serving.refusal import Refused
 from voicepipe.serving.tokens import Tokens
 from voicepipe.serving.transport import Desk
 from voicepipe.session.label import label_of
+from voicepipe.session.wiring import hearing_rate, hearing_stages
+from voicepipe.speaking.tts_sink import TTSSink
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from voicepipe.session.pipeline import Host, Pipeline
     from voicepipe.session.session import Session
 
-__all__ = ["Desk", "FrontDesk"]
+__all__ = ["Desk", "FrontDesk", "voice_of"]
 
 CUT_S: Final = 5.0
 """How long calls may take to end when they are cut: 3 s for the session, 2 s for the connection."""
@@ -65,6 +67,8 @@ class FrontDesk(Desk):
     ) -> None:
         self.limits = limits or Limits()
         self.tokens = Tokens(valid_s=self.limits.token_s, most=self.limits.tokens)
+        self.hearing_rate = hearing_rate(hearing_stages(agent.parts))
+        self.voice_rate = voice_of(agent).sample_rate
         self._greeting = greeting
         self._on_call = on_call
         self._agent = agent
@@ -290,6 +294,13 @@ class FrontDesk(Desk):
             call.cut()
         with anyio.move_on_after(CUT_S):
             await self.wait_empty()
+
+
+def voice_of(agent: Pipeline[Any]) -> TTSSink:
+    """Return the part with which an agent speaks."""
+    voice = agent.parts[-1]
+    assert isinstance(voice, TTSSink)  # noqa: S101 - every pipeline ends with one
+    return voice
 
 
 def _is_here(host: str) -> bool:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import hmac
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Generic
 
+import anyio
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from voicepipe.audio.devices.microphone import MicSource
+from voicepipe.audio.resample import resampler
 from voicepipe.core.context import Deps
+from voicepipe.core.process import is_in_loop
 from voicepipe.errors import ConfigurationError
-from voicepipe.serving.desk import FrontDesk
+from voicepipe.serving.desk import FrontDesk, voice_of
 from voicepipe.serving.guard import Guard
 from voicepipe.serving.limits import Limits
 from voicepipe.serving.metrics import CONTENT_TYPE
@@ -26,7 +30,7 @@ from voicepipe.serving.origins import is_loopback
 from voicepipe.serving.transport import Transport
 from voicepipe.serving.websocket import WebSocketEntry
 from voicepipe.session.pipeline import Pipeline
-from voicepipe.session.wiring import expect, hearing_stages
+from voicepipe.session.wiring import expect, hearing_rate, hearing_stages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -86,6 +90,7 @@ class Serve(Generic[Deps]):
         expect("limits", limits, Limits)
         _check_agent(agent)
         _check_transports(transports)
+        _check_rates(agent, transports)
         self.desk = FrontDesk(
             agent,
             transports,
@@ -148,14 +153,35 @@ class Serve(Generic[Deps]):
             trusted_proxies: The addresses of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
 
         Raises:
-            ConfigurationError: Others could call without a proof of who they are, the port is in use, or the
-                certificate does not fit.
+            ConfigurationError: Others could call without a proof of who they are, the port is in use, the certificate
+                does not fit, or an event loop runs here already.
             MissingExtra: uvicorn is not installed.
+            VoicepipeError: A part could not be opened.
         """
-        from voicepipe.serving.uvicorn_server import run  # noqa: PLC0415 - an application may have another server
+        if is_in_loop():
+            raise ConfigurationError("an event loop runs here already; give serve.app to a server that runs in it")
+
+        async def main() -> None:
+            await self._run(
+                host, port, drain_s=drain_s, certificate=certificate, key=key, trusted_proxies=trusted_proxies
+            )
+
+        anyio.run(main, backend_options={"use_uvloop": find_spec("uvloop") is not None})
+
+    async def _run(
+        self,
+        host: str,
+        port: int,
+        *,
+        drain_s: float,
+        certificate: str | None = None,
+        key: str | None = None,
+        trusted_proxies: Sequence[str] = (),
+    ) -> None:
+        from voicepipe.serving.uvicorn_server import run_to_end  # noqa: PLC0415 - an application may have another server
 
         self.check_reach(host)
-        run(
+        await run_to_end(
             self.app,
             self.desk,
             host,
@@ -185,6 +211,16 @@ class Serve(Generic[Deps]):
         self.check_reach(host)
         async with listening(self.app, self.desk, host, port) as taken:
             yield taken
+
+    async def drain(self, within_s: float) -> None:
+        """Let no further call in, and return when all have ended, for applications whose own server runs `app`.
+
+        `run` does this at the first signal. Cancelling stops the waiting; no call is let in all the same.
+
+        Args:
+            within_s: How long calls may go on. Those that are left then end after their present reply, within 30 s.
+        """
+        await self.desk.drain(within_s)
 
     def check_reach(self, host: str) -> None:
         """Refuse to listen for other machines while anybody may call.
@@ -268,3 +304,13 @@ def _check_transports(transports: Sequence[Transport]) -> None:
             raise ConfigurationError(f"Serve: two transports have the path {transport.path}; give one another path")
         names.add(transport.name)
         paths |= {transport.path} - {""}
+
+
+def _check_rates(agent: Pipeline[Any], transports: Sequence[Transport]) -> None:
+    """Refuse a transport whose audio nothing here can convert."""
+    stages, voice = hearing_stages(agent.parts), voice_of(agent)
+    for transport in transports:
+        if transport.caller_rate is not None:
+            resampler(transport.caller_rate, hearing_rate(stages), transport.name, stages[0].name)
+        if transport.agent_rate is not None:
+            resampler(voice.sample_rate, transport.agent_rate, voice.name, transport.name)

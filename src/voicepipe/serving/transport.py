@@ -110,11 +110,15 @@ class Desk(ABC):
         limits: What the server takes on.
         tokens: Single-use tokens: `tokens.issue("page", facts)` and `tokens.redeem("page", token)`.
         metrics: What is counted; `metrics.registry` is prometheus_client's.
+        hearing_rate: Samples per second that the agent's recogniser takes; other rates are converted.
+        voice_rate: Samples per second of the agent's voice; as above.
     """
 
     limits: Limits
     tokens: Tokens
     metrics: Metrics
+    hearing_rate: int
+    voice_rate: int
 
     @abstractmethod
     def why_closed(self) -> Refused | None:
@@ -177,6 +181,9 @@ class Transport(ABC):
         subprotocol: The websocket subprotocol that is accepted; None for none.
         most_message_bytes: The size of the largest message; a larger one ends the call with the code 1009.
         most_messages_per_s: How many messages a second a peer may send over 10 s; more end the call with the code 4429.
+        caller_rate: Samples per second of what callers send; None if that is decided call by call. A server that cannot
+            convert it to the recogniser's rate is not built.
+        agent_rate: Samples per second of what callers get; as above.
         proof: What proves who calls, in words, e.g. "a signature of Twilio"; "" if anybody may call. Without any proof
             a server binds to this machine only.
     """
@@ -186,6 +193,8 @@ class Transport(ABC):
     subprotocol: str | None = None
     most_message_bytes: int = 16_384
     most_messages_per_s: float = 100.0
+    caller_rate: int | None = None
+    agent_rate: int | None = None
     proof: str = ""
 
     def proven_by(self, desk: Desk) -> str:

@@ -12,13 +12,11 @@ import os
 import socket
 import ssl
 from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from voicepipe.core.log import log
-from voicepipe.core.process import is_in_loop
 from voicepipe.errors import ConfigurationError, MissingExtra
 
 try:
@@ -35,7 +33,10 @@ if TYPE_CHECKING:
 
     from voicepipe.serving.desk import FrontDesk
 
-__all__ = ["Server", "bound", "configured", "listening", "run"]
+__all__ = ["SERVING_ON", "Server", "bound", "configured", "listening", "run_to_end"]
+
+SERVING_ON: Final = "voicepipe: serving on "
+"""The line that a program prints begins with this."""
 
 PING_S: Final = 20.0
 CLOSE_S: Final = 6.0
@@ -154,7 +155,9 @@ class TimedHTTP(H11Protocol):
         if self._due is None and (before is None or before.response_complete):
             self._due = self.loop.call_later(HEADERS_S, self._give_up)
         super().data_received(data)
-        if self.cycle is not before:
+        if (
+            self.cycle is not before or self.transport.get_protocol() is not self
+        ):  # a request, or a websocket from now on
             self._stop_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -164,8 +167,7 @@ class TimedHTTP(H11Protocol):
 
     def _give_up(self) -> None:
         self._due = None
-        if self.transport.get_protocol() is self:  # else it has become a websocket
-            self.transport.close()
+        self.transport.close()
 
     def _stop_waiting(self) -> None:
         if self._due is not None:
@@ -173,7 +175,7 @@ class TimedHTTP(H11Protocol):
             self._due = None
 
 
-def run(
+async def run_to_end(
     app: ASGIApp,
     desk: FrontDesk,
     host: str,
@@ -184,21 +186,14 @@ def run(
     key: str | None,
     trusted_proxies: Sequence[str],
 ) -> None:
-    """Run a server until a signal ends it. See `Serve.run`."""
-    if is_in_loop():
-        raise ConfigurationError("an event loop runs here already; give serve.app to a server that runs in it")
+    """Run a server until signals end it. See `Serve.run`."""
     config = configured(app, certificate=certificate, key=key, trusted_proxies=trusted_proxies)
-    listener = bound(host, port)
-    where, taken = listener.getsockname()[:2]
-    scheme = "https" if certificate else "http"
-    print(f"voicepipe: serving on {scheme}://{f'[{where}]' if ':' in where else where}:{taken}", flush=True)  # noqa: T201
-
-    async def main() -> None:
-        with listener:
-            async with desk.open():
-                await Server(config, desk, drain_s, heeds_signals=True).serve([listener])
-
-    anyio.run(main, backend_options={"use_uvloop": find_spec("uvloop") is not None})
+    with bound(host, port) as listener:
+        where, taken = listener.getsockname()[:2]
+        async with desk.open():
+            scheme = "https" if certificate else "http"
+            print(f"{SERVING_ON}{scheme}://{f'[{where}]' if ':' in where else where}:{taken}", flush=True)  # noqa: T201
+            await Server(config, desk, drain_s, heeds_signals=True).serve([listener])
 
 
 @asynccontextmanager
