@@ -1,0 +1,1 @@
+"""Clients of OpenAI's Realtime protocol: the transport, and its protocol as pure parts."""
