@@ -187,7 +187,13 @@ def run(
     """Run a server until a signal ends it. See `Serve.run`."""
     if is_in_loop():
         raise ConfigurationError("an event loop runs here already; give serve.app to a server that runs in it")
-    config = configured(app, certificate=certificate, key=key, trusted_proxies=trusted_proxies)
+    config = configured(
+        app,
+        most_message_bytes=desk.most_message_bytes,
+        certificate=certificate,
+        key=key,
+        trusted_proxies=trusted_proxies,
+    )
     listener = bound(host, port)
     where, taken = listener.getsockname()[:2]
     scheme = "https" if certificate else "http"
@@ -204,7 +210,7 @@ def run(
 @asynccontextmanager
 async def listening(app: ASGIApp, desk: FrontDesk, host: str, port: int) -> AsyncGenerator[int]:
     """Run a server in this event loop for as long as the block lasts. See `Serve.listening`."""
-    config = configured(app)
+    config = configured(app, most_message_bytes=desk.most_message_bytes)
     with bound(host, port) as listener:
         async with desk.open(), anyio.create_task_group() as tasks:
             server = Server(config, desk)
@@ -223,9 +229,14 @@ async def listening(app: ASGIApp, desk: FrontDesk, host: str, port: int) -> Asyn
 
 
 def configured(
-    app: ASGIApp, *, certificate: str | None = None, key: str | None = None, trusted_proxies: Sequence[str] = ()
+    app: ASGIApp,
+    *,
+    most_message_bytes: int = MOST_MESSAGE_BYTES,
+    certificate: str | None = None,
+    key: str | None = None,
+    trusted_proxies: Sequence[str] = (),
 ) -> uvicorn.Config:
-    """Return uvicorn's settings.
+    """Return uvicorn's settings; of a larger message than any transport takes not even the beginning is kept.
 
     Raises:
         ConfigurationError: The certificate does not fit.
@@ -241,7 +252,7 @@ def configured(
         h11_max_incomplete_event_size=MOST_HEADER_BYTES,
         ws="websockets-sansio",
         ws_per_message_deflate=False,
-        ws_max_size=MOST_MESSAGE_BYTES,
+        ws_max_size=max(MOST_MESSAGE_BYTES, most_message_bytes),
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,
         timeout_graceful_shutdown=round(CLOSE_S),
