@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from voicepipe.serving.realtime.client_events import (
     MOST_AUDIO_CHARACTERS,
     AudioFormat,
     Rejected,
+    SessionWishes,
     UpdateSession,
     read_event,
 )
@@ -254,6 +256,25 @@ def test_a_tool_that_cannot_be_is_rejected(tools: list[Any], param: str) -> None
     with pytest.raises(Rejected) as caught:
         updated(Settings(session_id="s"), asked({"tools": tools}), EVERYTHING, is_live=True)
     assert caught.value.param == param
+
+
+def nested(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(depth):
+        schema = {"items": schema}
+    return schema
+
+
+@pytest.mark.parametrize("depth", [500, 900, 100_000])
+def test_a_schema_may_be_nested_however_deeply(depth: int) -> None:
+    """A schema that is too deep for JSON or for Python is rejected, and nothing else happens."""
+    with suppress(Rejected):
+        updated(
+            Settings(session_id="s"),
+            SessionWishes(tools=[{**TOOL, "parameters": nested(depth)}]),
+            EVERYTHING,
+            is_live=True,
+        )
 
 
 def test_settings_that_fail_change_nothing() -> None:

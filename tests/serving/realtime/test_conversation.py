@@ -332,6 +332,19 @@ def test_a_response_reports_what_the_model_counted() -> None:
     assert done["response"]["usage"] == {"input_tokens": 20, "output_tokens": 8, "total_tokens": 28}
 
 
+def test_tokens_that_are_counted_late_belong_to_the_next_response() -> None:
+    """A service may count a reply that called a function when its response has ended; nothing of it is lost."""
+    call = conversation()
+    play(call, START)
+    call.called(1, "call_1", "look_up", "{}")
+    call.calls_end(1)
+    play(call, vp.ModelUsage(turn_id=1, model="m", input_tokens=10, output_tokens=4))
+    call.go_on(1)
+    play(call, vp.ModelUsage(turn_id=1, model="m", input_tokens=1, output_tokens=2))
+    done = call.happened(ended(vp.TurnCompleted))[-1]
+    assert done["response"]["usage"] == {"input_tokens": 11, "output_tokens": 6, "total_tokens": 17}
+
+
 def test_metadata_comes_back_with_the_response() -> None:
     """A client that asks for several responses tells them apart by its own words."""
     call = conversation()

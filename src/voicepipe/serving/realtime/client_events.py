@@ -43,6 +43,7 @@ __all__ = [
 MOST_AUDIO_CHARACTERS: Final = 256 * 1024
 """Base64 of one `input_audio_buffer.append`: 4 s of PCM at 24 kHz."""
 
+MOST_NAME: Final = 512
 MOST_TEXT: Final = 16 * 1024
 MOST_PARTS: Final = 16
 MOST_TOOLS: Final = 64
@@ -67,7 +68,7 @@ class Rejected(Exception):  # noqa: N818 - names what happened to the event
         self.event_id = event_id
 
 
-ShortText: TypeAlias = Annotated[str, Field(max_length=512)]
+ShortText: TypeAlias = Annotated[str, Field(max_length=MOST_NAME)]
 Id: TypeAlias = Annotated[str, Field(min_length=1, max_length=128)]
 LongText: TypeAlias = Annotated[str, Field(max_length=MOST_TEXT)]
 
@@ -174,9 +175,12 @@ def read_tool(given: object, param: str) -> FunctionTool:
         raise Rejected("unsupported_tool", 'only tools of the type "function" are supported', param=f"{param}.type")
     try:
         tool = FunctionTool.model_validate(given)
+        size = len(json.dumps(tool.parameters))
     except ValidationError as error:
         raise _rejected(error, param) from None
-    if len(json.dumps(tool.parameters)) > MOST_SCHEMA:
+    except RecursionError:
+        raise Rejected("too_large", "the schema of a tool is nested too deeply", param=param) from None
+    if size > MOST_SCHEMA:
         raise Rejected("too_large", f"the schema of a tool has at most {MOST_SCHEMA} characters", param=param)
     return tool
 
@@ -325,7 +329,7 @@ def read_event(message: str | bytes) -> ClientEvent:
         raise Rejected("invalid_json", "an event is a JSON object")
     given = cast("dict[str, Any]", parsed)
     name, event_id = given.get("type"), given.get("event_id")
-    event_id = event_id if isinstance(event_id, str) and len(event_id) <= MOST_PARTS * 32 else None
+    event_id = event_id if isinstance(event_id, str) and len(event_id) <= MOST_NAME else None
     kind = EVENTS.get(name) if isinstance(name, str) else None
     if kind is None:
         said = f"there is no event {name[:80]!r}" if isinstance(name, str) else "an event has a type"

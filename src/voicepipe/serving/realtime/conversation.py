@@ -51,7 +51,7 @@ class Conversation:
     Attributes:
         items: The items of the conversation.
         response: The response that is being given; None between two.
-        user_item: What the newest turn answers; None if it answers nobody.
+        turns: How many turns have begun.
         waits_for_client: The turn that waits for the client's `response.create`; 0 for none.
         caller: What the caller says.
     """
@@ -59,15 +59,17 @@ class Conversation:
     def __init__(self, modality: Literal["audio", "text"], now: Callable[[], float]) -> None:
         self.items = Items()
         self.response: Response | None = None
+        self.turns = 0
         self.waits_for_client = 0
         self.caller = Caller(self.items, now)
         self._modality: Literal["audio", "text"] = modality
         self._turn_s = 0.0  # how far the audio of this turn has come
         self._turn_items: list[Item] = []
-        self.user_item: Item | None = None
+        self._user_item: Item | None = None  # what this turn answers
         self._typed: Item | None = None  # what the next turn answers
         self._is_audible = self._is_cancelled = False
         self._metadata: Mapping[str, str] | None = None
+        self._tokens = (0, 0)
 
     # --- what the client does -----------------------------------------------------------------------------------------
 
@@ -138,9 +140,8 @@ class Conversation:
                 return self.caller.report()
             case Resumed(from_s=from_s):
                 self._turn_s = from_s
-            case ModelUsage(input_tokens=given, output_tokens=made) if self.response is not None:
-                self.response.input_tokens += given
-                self.response.output_tokens += made
+            case ModelUsage(input_tokens=given, output_tokens=made):
+                self._count(given, made)
             case TurnEnded():
                 return self._turn_ended(event)
             case Idle(silent_s=silent_s):
@@ -184,14 +185,15 @@ class Conversation:
 
     def _turn_started(self, turn_id: int, text: str) -> list[ServerEvent]:
         events: list[ServerEvent] = []
-        self.user_item = None
+        self.turns += 1
+        self._user_item = None
         if text and self._typed is not None:
-            self.user_item = self._typed
+            self._user_item = self._typed
         elif text:
-            events, self.user_item = self.caller.said(text)
+            events, self._user_item = self.caller.said(text)
         self._typed = None
-        if self.user_item is not None:
-            self.user_item.turn_id = turn_id
+        if self._user_item is not None:
+            self._user_item.turn_id = turn_id
         self._turn_s, self._turn_items = 0.0, []
         self._is_cancelled = False
         self.waits_for_client = 0
@@ -204,7 +206,18 @@ class Conversation:
             id=self.items.new_id("resp"), turn_id=turn_id, modality=self._modality, metadata=self._metadata
         )
         self._metadata = None
+        self._count(0, 0)
         return [say.response_event("response.created", self.response)]
+
+    def _count(self, given: int, made: int) -> None:
+        """Count tokens for the response that is given; those that come between two count for the next one."""
+        given, made = self._tokens[0] + given, self._tokens[1] + made
+        if self.response is None:
+            self._tokens = given, made
+            return
+        self.response.input_tokens += given
+        self.response.output_tokens += made
+        self._tokens = 0, 0
 
     def _message(self, turn_id: int) -> tuple[Response, Item, list[ServerEvent]]:
         """Return the message that is being spoken, and what is to be reported if it begins."""
@@ -269,7 +282,7 @@ class Conversation:
 
     def _taken_back(self) -> list[ServerEvent]:
         """Remove a turn whose words are the beginning of the next one's."""
-        items = [*reversed(self._turn_items), *([] if self.user_item is None else [self.user_item])]
+        items = [*reversed(self._turn_items), *([] if self._user_item is None else [self._user_item])]
         for item in items:
             self.items.remove(item)
         return [say.item_deleted(item.id) for item in items]
