@@ -602,3 +602,19 @@ async def test_the_limit_of_a_turn_is_an_option() -> None:
 
     assert round(anyio.current_time(), 6) == 4.5
     assert isinstance(turn.failure, IncompleteReply)
+
+
+async def test_a_session_may_have_a_system_prompt_of_its_own() -> None:
+    """A prompt that is set on a session's router is sent from the next request on, and no other session has it."""
+    model = ScriptedModel([Says("Yes.")] * 3)
+    agent = vp.Pipeline(model, vp.SentenceChunker(), ScriptedVoice())
+    async with agent.open() as host:
+        async with host.session(output=RecordingOutput()) as session, host.session(output=RecordingOutput()) as other:
+            await session.user_says("One.")
+            session._row.router.system = "Be brief."
+            await session.user_says("Two.")
+            await other.user_says("Three.")
+    prompts = [
+        [message.content for message in request.messages if message.role == "system"] for request in model.requests
+    ]
+    assert prompts == [[], ["Be brief."], []]

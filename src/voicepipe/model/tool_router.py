@@ -60,6 +60,7 @@ class ToolRouter(Stage[Transcript, TextDelta]):
 
     Attributes:
         tools: The tools that can be called; a session may change its own (`Session.tools`).
+        system: The system prompt of this session; None for the model's own.
 
     Raises:
         ConfigurationError: An element is not a tool, two tools have the same name, or a time is invalid.
@@ -83,6 +84,7 @@ class ToolRouter(Stage[Transcript, TextDelta]):
             raise ConfigurationError(f"ToolRouter: say_after_s must be seconds, 0 or more, not {say_after_s}")
         self._given = tuple(tools)
         self.tools = Toolset(self._given)
+        self.system: str | None = None
         self.turn_s = turn_s
         self.say_after_s = say_after_s
         self.model: Model | None = None
@@ -145,7 +147,7 @@ class ToolRouter(Stage[Transcript, TextDelta]):
         for step in range(MAX_STEPS + 1):
             may_call = step < MAX_STEPS and not calls.are_hopeless
             offered = self.tools.definitions if may_call else ()
-            request = Request(messages=turn.request_messages, tools=offered, step=step)
+            request = Request(messages=turn.request_messages, tools=offered, step=step, system=self.system)
             message = turn.begin_reply()
             reply = CallingReply(request, message, self._calls, calls, outbox, turn, model.name)
             async with reply.running():

@@ -14,6 +14,7 @@ from voicepipe.serving.audiosocket import AudioSocket
 from voicepipe.serving.limits import Limits
 from voicepipe.serving.page.transport import Page
 from voicepipe.serving.plivo import Plivo
+from voicepipe.serving.realtime import Realtime
 from voicepipe.serving.telnyx import Telnyx
 from voicepipe.serving.transport import Line, Peer, PeerLeft, Refused, Transport
 from voicepipe.serving.twilio import Twilio
@@ -27,6 +28,7 @@ __all__ = [
     "Peer",
     "PeerLeft",
     "Plivo",
+    "Realtime",
     "Refused",
     "Serve",
     "Telnyx",

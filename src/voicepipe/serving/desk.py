@@ -194,6 +194,11 @@ class FrontDesk(Desk):
         scheme = "https" if request.scope.get("scheme") in ("https", "wss") else "http"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{root}"
 
+    @property
+    def most_message_bytes(self) -> int:
+        """The size of the largest message that any transport takes."""
+        return max(transport.most_message_bytes for transport in self._transports)
+
     def unproven(self) -> Sequence[Transport]:
         """Return the transports over which anybody may call."""
         return [transport for transport in self._transports if not transport.proven_by(self)]

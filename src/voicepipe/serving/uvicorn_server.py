@@ -187,7 +187,13 @@ async def run_to_end(
     trusted_proxies: Sequence[str],
 ) -> None:
     """Run a server until signals end it. See `Serve.run`."""
-    config = configured(app, certificate=certificate, key=key, trusted_proxies=trusted_proxies)
+    config = configured(
+        app,
+        most_message_bytes=desk.most_message_bytes,
+        certificate=certificate,
+        key=key,
+        trusted_proxies=trusted_proxies,
+    )
     with bound(host, port) as listener:
         where, taken = listener.getsockname()[:2]
         async with desk.open():
@@ -199,7 +205,7 @@ async def run_to_end(
 @asynccontextmanager
 async def listening(app: ASGIApp, desk: FrontDesk, host: str, port: int) -> AsyncGenerator[int]:
     """Run a server in this event loop for as long as the block lasts. See `Serve.listening`."""
-    config = configured(app)
+    config = configured(app, most_message_bytes=desk.most_message_bytes)
     with bound(host, port) as listener:
         async with desk.open(), anyio.create_task_group() as tasks:
             server = Server(config, desk)
@@ -218,9 +224,14 @@ async def listening(app: ASGIApp, desk: FrontDesk, host: str, port: int) -> Asyn
 
 
 def configured(
-    app: ASGIApp, *, certificate: str | None = None, key: str | None = None, trusted_proxies: Sequence[str] = ()
+    app: ASGIApp,
+    *,
+    most_message_bytes: int = MOST_MESSAGE_BYTES,
+    certificate: str | None = None,
+    key: str | None = None,
+    trusted_proxies: Sequence[str] = (),
 ) -> uvicorn.Config:
-    """Return uvicorn's settings.
+    """Return uvicorn's settings; of a larger message than any transport takes not even the beginning is kept.
 
     Raises:
         ConfigurationError: The certificate does not fit.
@@ -236,7 +247,7 @@ def configured(
         h11_max_incomplete_event_size=MOST_HEADER_BYTES,
         ws="websockets-sansio",
         ws_per_message_deflate=False,
-        ws_max_size=MOST_MESSAGE_BYTES,
+        ws_max_size=max(MOST_MESSAGE_BYTES, most_message_bytes),
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,
         timeout_graceful_shutdown=round(CLOSE_S),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
-__all__ = ["read_json", "unfenced"]
+__all__ = ["read_json", "read_object", "unfenced"]
 
 MAX_COMPLAINTS: Final = 8
 MAX_PATH_CHARACTERS: Final = 80
@@ -63,7 +63,7 @@ def read_json(
     from pydantic import ValidationError  # noqa: PLC0415 - Rule 3
 
     try:
-        parsed = _parsed(text, what, limit)
+        parsed = read_object(text, what, limit)
         given = without_idle_nulls(parsed, schema) if idle_nulls else parsed
         if given is not parsed:
             parsed, text = given, json.dumps(given)
@@ -90,8 +90,12 @@ def unfenced(text: str) -> str:
     return found[1] if found else text
 
 
-def _parsed(text: str, what: str, limit: int) -> dict[str, Any]:
-    """Return the object in a text, without equal keys, NaN and infinities."""
+def read_object(text: str, what: str, limit: int) -> dict[str, Any]:
+    """Return the object in a text, without equal keys, NaN and infinities.
+
+    Raises:
+        ToolError: It is no such object, or longer than `limit` bytes of UTF-8.
+    """
     if len(text) > limit or len(text.encode("utf-8", errors="replace")) > limit:
         raise ToolError(f"{what}: longer than {limit} bytes; send less")
     try:
