@@ -1,4 +1,4 @@
-// A call to the agent over the protocol voicepipe.v1: token, websocket, messages, and a new connection after a lost one.
+// A call to the agent over the protocol voicepipe.v1: token, websocket, messages, and another try after a lost one.
 //
 // Rule 1: this module knows neither the page nor the sound: it emits events, and takes frames and reports.
 // Rule 2: sound is live: what the network cannot take is dropped, not sent late.
@@ -23,7 +23,8 @@ const CLOSED = {
 };
 
 /**
- * Events: "state" (connecting, live, lost, ended), "message" (what the server says, in `detail`), "audio" (an ArrayBuffer).
+ * Events, with what they are about in `detail`: "state" (connecting, live, lost, ended), "message" (a message of the
+ * server) and "audio" (an ArrayBuffer).
  */
 export class Call extends EventTarget {
   constructor(base) {
