@@ -326,9 +326,6 @@ navigator.mediaDevices?.addEventListener("devicechange", listDevices);
 
 let figuresAt = 0;
 
-// A caller who types sends nothing for long; the server has to know that the page is still there.
-setInterval(() => page.call?.send({ type: "played", samples: page.played.samples }), 10000);
-
 function draw(now) {
   const { call, sound } = page;
   if (!call || call.state === "ended") return;
@@ -350,6 +347,7 @@ function showFigures(call, sound) {
   $("echo").textContent = { true: "on", false: "off", null: "unknown" }[capture?.echo_cancellation] ?? "–";
   $("latency").textContent = sound.loudspeaker ? inMs(sound.loudspeaker.latency) : "–";
   $("buffer").textContent = page.played.bufferS ? `${inMs(page.played.bufferS)}, ${page.played.dryRuns} dry` : "–";
+  $("network").textContent = call.roundTripMs === null ? "–" : `${Math.round(call.roundTripMs)} ms`;
   $("dropped").textContent = String(call.counts.framesDropped);
 }
 
