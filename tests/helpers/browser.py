@@ -214,6 +214,8 @@ class Wire:
     def __init__(self) -> None:
         self.port = self.to_port = 0
         self._is_cut = False
+        self._flows = anyio.Event()
+        self._flows.set()
         self._scopes: set[anyio.CancelScope] = set()
 
     def cut(self) -> None:
@@ -222,9 +224,14 @@ class Wire:
         for scope in list(self._scopes):
             scope.cancel()
 
+    def stall(self) -> None:
+        """Carry nothing any more, and say so to nobody, as a network does that is gone."""
+        self._flows = anyio.Event()
+
     def mend(self) -> None:
-        """Take connections again."""
+        """Take connections again, and carry what has waited."""
         self._is_cut = False
+        self._flows.set()
 
     @asynccontextmanager
     async def laid(self) -> AsyncGenerator[Wire]:
@@ -252,6 +259,8 @@ class Wire:
     ) -> None:
         try:
             while True:
-                await sink.send(await source.receive())
+                data = await source.receive()
+                await self._flows.wait()
+                await sink.send(data)
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             both.cancel()

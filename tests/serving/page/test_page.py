@@ -102,6 +102,16 @@ async def test_the_stop_button_interrupts() -> None:
     assert ended["outcome"] == "interrupted"
 
 
+async def test_a_ping_is_answered() -> None:
+    """A page learns that the connection is alive; a caller who only types may be silent for long because of it."""
+    async with page_server(agent(), limits=Limits(idle_s=30)) as (_, port):
+        async with calling(port, speaks=False, reports=False) as page:
+            for number in range(4):
+                await anyio.sleep(20)
+                await page.send("ping", id=number)
+            assert (await page.until("pong", 4))["id"] == 3
+
+
 async def test_hanging_up_ends_in_order() -> None:
     """After `end` the server says good-bye and closes with 1000."""
     async with page_server(agent()) as (_, port):

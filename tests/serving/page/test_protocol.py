@@ -22,6 +22,7 @@ from voicepipe.serving.page.protocol import (
     Interrupt,
     Message,
     MicrophoneGone,
+    Ping,
     Played,
     Reader,
     Text,
@@ -66,6 +67,7 @@ def test_the_first_message_says_how_the_microphone_is_captured(message: str, sai
         ('{"type":"text","text":"Grüße 🙂"}', Text(text="Grüße 🙂")),
         (json.dumps({"type": "text", "text": "a" * MOST_TEXT}), Text(text="a" * MOST_TEXT)),
         ('{"type":"interrupt"}', Interrupt()),
+        ('{"type":"ping","id":7}', Ping(id=7)),
         ('{"type":"microphone_lost"}', MicrophoneGone()),
         (' {"type" : "end"} ', End()),
     ],
@@ -134,7 +136,7 @@ def test_a_refusal_repeats_nothing_of_the_message() -> None:
 
 FIELDS = st.dictionaries(
     st.sampled_from(["type", "samples", "id", "text", "microphone", "more"]),
-    st.sampled_from(["hello", "played", "cleared", "text", "interrupt", "microphone_lost", "end"])
+    st.sampled_from(["hello", "played", "cleared", "text", "interrupt", "ping", "microphone_lost", "end"])
     | st.none()
     | st.booleans()
     | st.integers()
@@ -231,4 +233,5 @@ def test_the_other_messages() -> None:
         "rate_out": 24_000,
     }
     assert json.loads(protocol.clear(4)) == {"type": "clear", "id": 4}
+    assert json.loads(protocol.pong(7)) == {"type": "pong", "id": 7}
     assert json.loads(protocol.bye("ended")) == {"type": "bye", "reason": "ended"}

@@ -44,11 +44,13 @@ __all__ = [
     "Interrupt",
     "Message",
     "MicrophoneGone",
+    "Ping",
     "Played",
     "Reader",
     "Text",
     "bye",
     "clear",
+    "pong",
     "ready",
     "report",
 ]
@@ -109,8 +111,7 @@ class Played(_Sent):
 
     Attributes:
         samples: The place in all audio that the server has sent, up to which it has been audible, in samples. Audio
-            that was cleared counts, so that both sides count the same. A page repeats it every 10 s, which shows that
-            it is still there.
+            that was cleared counts, so that both sides count the same.
     """
 
     type: Literal["played"] = "played"
@@ -143,6 +144,13 @@ class Interrupt(_Sent):
     type: Literal["interrupt"] = "interrupt"
 
 
+class Ping(_Sent):
+    """The page asks whether the connection is alive, and how long an answer takes."""
+
+    type: Literal["ping"] = "ping"
+    id: Annotated[int, Field(ge=0, le=MOST_SAMPLES)]
+
+
 class MicrophoneGone(_Sent):
     """The microphone was unplugged, or the browser took it back. The page sends silence until there is another one."""
 
@@ -166,7 +174,7 @@ class Audio:
     pcm: bytes
 
 
-TextMessage: TypeAlias = Hello | Played | Cleared | Text | Interrupt | MicrophoneGone | End
+TextMessage: TypeAlias = Hello | Played | Cleared | Text | Interrupt | Ping | MicrophoneGone | End
 Message: TypeAlias = TextMessage | Audio
 """What a page sends."""
 
@@ -236,6 +244,11 @@ def ready(session_id: str, *, rate_out: int) -> str:
 def clear(number: int) -> str:
     """Return the request to become silent and to drop all audio that came before; the page answers with `Cleared`."""
     return _json("clear", id=number)
+
+
+def pong(number: int) -> str:
+    """Return the answer to `Ping`."""
+    return _json("pong", id=number)
 
 
 def bye(reason: str) -> str:

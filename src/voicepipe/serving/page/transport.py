@@ -177,7 +177,10 @@ class Page(Transport):
         with single_error():
             async with anyio.create_task_group() as typing:
                 while not isinstance(said := line.reader.feed(await peer.receive()), protocol.End):
-                    self._take(said, peer, line, session, typing)
+                    if isinstance(said, protocol.Ping):
+                        await peer.send(protocol.pong(said.id))
+                    else:
+                        self._take(said, peer, line, session, typing)
                 typing.cancel_scope.cancel()
 
     def _take(

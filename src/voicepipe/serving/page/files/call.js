@@ -1,11 +1,13 @@
-// A call to the agent over the protocol voicepipe.v1: token, websocket, messages, and a new connection after a lost one.
+// A call to the agent over the protocol voicepipe.v1: token, websocket, messages, and another try after a lost one.
 //
 // Rule 1: this module knows neither the page nor the sound: it emits events, and takes frames and reports.
 // Rule 2: sound is live: what the network cannot take is dropped, not sent late.
 
 const PROTOCOL = "voicepipe.v1";
 const MOST_WAITING_BYTES = 65536; // two seconds of audio that the network has not taken
-const STUCK_MS = 6000; // for so long without progress a connection is lost, even if the browser does not say so
+const CONNECT_MS = 8000; // for a token, the websocket and the answer to hello
+const PING_MS = 2000;
+const LATE_PINGS = 4; // a connection that has not answered for so many pings is lost, even if the browser does not say so
 const RETRY_S = [0, 0.25, 0.5, 1, 2, 4, 8, 15];
 const GIVE_UP_MS = 60000;
 
@@ -23,7 +25,8 @@ const CLOSED = {
 };
 
 /**
- * Events: "state" (connecting, live, lost, ended), "message" (what the server says, in `detail`), "audio" (an ArrayBuffer).
+ * Events, with what they are about in `detail`: "state" (connecting, live, lost, ended), "message" (a message of the
+ * server) and "audio" (an ArrayBuffer).
  */
 export class Call extends EventTarget {
   constructor(base) {
@@ -34,6 +37,9 @@ export class Call extends EventTarget {
     this.hello = null;
     this.socket = null;
     this.counts = { framesSent: 0, framesDropped: 0, framesReceived: 0, connections: 0 };
+    this.roundTripMs = null;
+    this.ping = { id: 0, at: 0, late: 0 };
+    this.connecting = 0; // the number of the newest attempt: what an older one still brings is dropped
     this.lostAt = 0;
     this.attempt = 0;
     this.isHangingUp = false;
@@ -56,11 +62,8 @@ export class Call extends EventTarget {
     if (!this.isLive) return;
     if (this.socket.bufferedAmount > MOST_WAITING_BYTES) {
       this.counts.framesDropped++;
-      this.stuckSince ??= performance.now();
-      if (performance.now() - this.stuckSince > STUCK_MS) this.drop();
       return;
     }
-    this.stuckSince = undefined;
     this.socket.send(pcm);
     this.counts.framesSent++;
   }
@@ -89,16 +92,19 @@ export class Call extends EventTarget {
 
   async connect() {
     this.abandon();
+    const number = ++this.connecting;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.drop(), CONNECT_MS);
     let token;
     try {
       token = await this.fetchToken();
     } catch (refused) {
-      if (this.state === "ended") return;
+      if (this.state === "ended" || number !== this.connecting) return;
       if (refused.isFinal) this.end(refused.message);
       else this.retry(refused.retryS ?? 0);
       return;
     }
-    if (this.state === "ended") return;
+    if (this.state === "ended" || number !== this.connecting) return;
     const url = new URL(".", this.base);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(url, [PROTOCOL, `token.${token}`]);
@@ -112,7 +118,8 @@ export class Call extends EventTarget {
   async fetchToken() {
     let response;
     try {
-      response = await fetch(new URL("token", this.base), { method: "POST", cache: "no-store" });
+      const signal = AbortSignal.timeout(CONNECT_MS);
+      response = await fetch(new URL("token", this.base), { method: "POST", cache: "no-store", signal });
     } catch {
       throw new Refused("The server cannot be reached.", false);
     }
@@ -133,13 +140,32 @@ export class Call extends EventTarget {
     if (message.type === "ready") {
       this.counts.connections++;
       this.attempt = 0;
-      this.stuckSince = undefined;
-      this.ready = message;
+      clearTimeout(this.timer);
       this.change("live");
+      this.beginPings();
+    } else if (message.type === "pong") {
+      if (message.id !== this.ping.id) return;
+      this.roundTripMs = performance.now() - this.ping.at;
+      this.ping.late = 0;
     } else if (message.type === "bye") {
       this.isOver = message.reason === "ended";
     }
     this.dispatchEvent(new CustomEvent("message", { detail: message }));
+  }
+
+  /** Asks again and again whether the server is there. Counts its own calls, because a page may be held up for long. */
+  beginPings() {
+    clearInterval(this.pings);
+    this.ping.late = 0;
+    this.pings = setInterval(() => {
+      if (!this.isLive) return;
+      if (this.ping.late++ >= LATE_PINGS) this.drop();
+      else if (this.ping.late === 1) {
+        this.ping.id++;
+        this.ping.at = performance.now();
+        this.send({ type: "ping", id: this.ping.id });
+      }
+    }, PING_MS);
   }
 
   closed(code, reason) {
@@ -179,6 +205,7 @@ export class Call extends EventTarget {
 
   end(reason) {
     clearTimeout(this.timer);
+    clearInterval(this.pings);
     this.reason = reason;
     this.change("ended");
   }

@@ -1,6 +1,7 @@
 // Microphone to 16-bit PCM at 16 kHz, 20 ms at a time, in the audio thread.
 //
-// Rule 1: where the context runs at another rate, sound above 7.2 kHz is taken off first, or it would fold down into speech.
+// Rule 1: where the context runs at another rate, sound above 7.2 kHz is taken off first, or it would fold down into
+//         speech.
 // Rule 2: frames come as long as the context runs: a microphone that is lost gives silence, not a gap.
 
 const RATE = 16000;

@@ -16,7 +16,7 @@ const page = {
   isMuted: false,
   isHeld: false,
   isStarting: false,
-  chosen: "", // id of the chosen microphone
+  chosen: { microphone: "", loudspeaker: "" }, // ids of devices; "" for the default
   level: 0,
   doing: "", // what the agent is doing: a key of DOING
   isCallerSpeaking: false,
@@ -26,7 +26,7 @@ const page = {
 };
 window.voicepipe = page;
 
-// --- words for states -------------------------------------------------------------------------------------------------
+// --- words for states
 
 // What the agent is doing is shown and not announced: a screen reader would speak into the microphone, over the agent.
 const DOING = { listening: "Listening", hearing: "Hearing you", thinking: "Thinking", speaking: "Speaking" };
@@ -62,13 +62,8 @@ function show() {
   $("mute").hidden = isLive && !page.sound?.microphone;
   $("stop").disabled = !isLive;
   $("words").disabled = $("send").disabled = !isLive;
-  press($("mute"), page.isMuted, "Mute", "Unmute");
-  press($("hold"), page.isHeld, "Hold", "Go on");
-}
-
-function press(button, isPressed, off, on) {
-  button.setAttribute("aria-pressed", String(isPressed));
-  button.textContent = isPressed ? on : off;
+  $("mute").setAttribute("aria-pressed", String(page.isMuted));
+  $("hold").setAttribute("aria-pressed", String(page.isHeld));
 }
 
 function complain(words) {
@@ -76,7 +71,7 @@ function complain(words) {
   $("error").hidden = !words;
 }
 
-// --- the call ---------------------------------------------------------------------------------------------------------
+// --- the call
 
 async function start(withMicrophone) {
   complain("");
@@ -90,7 +85,8 @@ async function start(withMicrophone) {
   show();
   try {
     await sound.load();
-    if (withMicrophone) await openMicrophone(page.chosen);
+    if (withMicrophone) await openMicrophone(page.chosen.microphone);
+    await useLoudspeaker();
   } catch (error) {
     if (page.call === call) giveUp(error);
     return;
@@ -117,13 +113,14 @@ async function openMicrophone(deviceId) {
     return;
   }
   microphone.isMuted = page.isMuted || page.isHeld;
-  page.chosen = deviceId;
+  page.chosen.microphone = deviceId;
   await listDevices();
 }
 
 function giveUp(error) {
   page.sound.close();
   Object.assign(page, { sound: null, call: null, isStarting: false });
+  page.chosen.microphone = ""; // it may be the one that cannot be opened
   complain(error instanceof NoMicrophone ? error.message : `The sound cannot be opened: ${error.message}`);
   show();
   $("call").focus();
@@ -138,6 +135,7 @@ function microphoneLost() {
 function callChanged(call) {
   if (page.call !== call) return;
   keepAwake(call.isLive);
+  if (call.isLive && !page.sound.microphone) requestAnimationFrame(() => $("words").focus());
   if (call.state === "lost") {
     page.sound.loudspeaker?.close();
     page.sound.loudspeaker = null;
@@ -168,7 +166,7 @@ function hangUp() {
   show();
 }
 
-// --- what the server says ---------------------------------------------------------------------------------------------
+// --- what the server says
 
 function take(message) {
   const act = ON[message.type];
@@ -180,6 +178,7 @@ const ON = {
   ready: ({ rate_out: rate }) => {
     page.doing = "listening";
     page.isCallerSpeaking = false;
+    page.turn = 0;
     page.played = { samples: 0, dryRuns: 0, bufferS: 0 };
     complain("");
     conversation.begin(
@@ -237,7 +236,7 @@ function oncleared({ id, samples }) {
   page.call.send({ type: "cleared", id, samples });
 }
 
-// --- what the caller does ---------------------------------------------------------------------------------------------
+// --- what the caller does
 
 function muteOrNot() {
   if (page.sound?.microphone) page.sound.microphone.isMuted = page.isMuted || page.isHeld;
@@ -279,12 +278,12 @@ $("type").addEventListener("submit", (event) => {
   $("words").value = "";
 });
 
-// --- devices ----------------------------------------------------------------------------------------------------------
+// --- devices
 
 async function listDevices() {
   const { microphones, loudspeakers } = await devices();
-  fill($("microphones"), microphones, page.sound?.microphone?.deviceId ?? page.chosen);
-  fill($("loudspeakers"), loudspeakers, page.sound?.context.sinkId ?? "");
+  fill($("microphones"), microphones, page.sound?.microphone?.deviceId ?? page.chosen.microphone);
+  fill($("loudspeakers"), loudspeakers, page.chosen.loudspeaker);
   const canChoose = "setSinkId" in AudioContext.prototype && loudspeakers.length > 0;
   $("loudspeakers").hidden = $("loudspeakers-label").hidden = !canChoose;
 }
@@ -295,26 +294,37 @@ function fill(select, all, chosen) {
   select.disabled = options.length === 0;
 }
 
+async function useLoudspeaker() {
+  if (!page.chosen.loudspeaker || !page.sound) return;
+  try {
+    await page.sound.context.setSinkId(page.chosen.loudspeaker);
+  } catch (error) {
+    page.chosen.loudspeaker = "";
+    complain(`This loudspeaker cannot be used (${error.name}), so the default one is.`);
+  }
+}
+
 $("microphones").addEventListener("change", async ({ target }) => {
+  if (!page.call?.isLive) {
+    page.chosen.microphone = target.value;
+    return;
+  }
   try {
     await openMicrophone(target.value);
     complain("");
-    muteOrNot();
   } catch (error) {
     complain(error.message);
   }
 });
 $("loudspeakers").addEventListener("change", ({ target }) => {
-  page.sound.context.setSinkId(target.value).catch((error) => complain(`This loudspeaker cannot be used: ${error.name}.`));
+  page.chosen.loudspeaker = target.value;
+  if (page.call?.isLive) useLoudspeaker();
 });
 navigator.mediaDevices?.addEventListener("devicechange", listDevices);
 
-// --- what moves -------------------------------------------------------------------------------------------------------
+// --- what moves
 
 let figuresAt = 0;
-
-// A caller who types sends nothing for long; the server has to know that the page is still there.
-setInterval(() => page.call?.send({ type: "played", samples: page.played.samples }), 10000);
 
 function draw(now) {
   const { call, sound } = page;
@@ -337,6 +347,7 @@ function showFigures(call, sound) {
   $("echo").textContent = { true: "on", false: "off", null: "unknown" }[capture?.echo_cancellation] ?? "–";
   $("latency").textContent = sound.loudspeaker ? inMs(sound.loudspeaker.latency) : "–";
   $("buffer").textContent = page.played.bufferS ? `${inMs(page.played.bufferS)}, ${page.played.dryRuns} dry` : "–";
+  $("network").textContent = call.roundTripMs === null ? "–" : `${Math.round(call.roundTripMs)} ms`;
   $("dropped").textContent = String(call.counts.framesDropped);
 }
 

@@ -26,7 +26,7 @@ const REASONS = {
     "busy",
     "The microphone is in use by another program or does not answer. Close that program, then start again.",
   ],
-  OverconstrainedError: ["gone", "The chosen microphone is no longer there. Choose another one, then start again."],
+  OverconstrainedError: ["gone", "The chosen microphone is no longer there. Start again to use another one."],
 };
 
 function reasonFor(error) {
@@ -68,7 +68,7 @@ export class Sound extends EventTarget {
     if (!this.context.audioWorklet || !navigator.mediaDevices?.getUserMedia) {
       throw new NoMicrophone(
         "insecure",
-        "Browsers give sound and a microphone only to secure pages. Open this page at an https address, or at localhost.",
+        "Browsers give a microphone only to secure pages. Open this page at an https address, or at localhost.",
       );
     }
     for (const file of ["capture.js", "playback.js"]) {
@@ -108,7 +108,12 @@ class Microphone {
     } catch (error) {
       throw reasonFor(error);
     }
-    return new Microphone(context, stream, onframe, onlost);
+    try {
+      return new Microphone(context, stream, onframe, onlost);
+    } catch (error) {
+      for (const track of stream.getTracks()) track.stop(); // e.g. the caller has hung up before they allowed it
+      throw reasonFor(error);
+    }
   }
 
   constructor(context, stream, onframe, onlost) {
