@@ -56,6 +56,9 @@ class Peer(ABC):
     async def send(self, message: str | bytes) -> None:
         """Send a message, waiting while the peer does not read. Does nothing once the peer has left."""
 
+    def discard(self) -> None:  # noqa: B027 - most connections have nothing to do
+        """Drop audio that was sent and has not left this machine. A connection that keeps none does nothing."""
+
     @abstractmethod
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection. Does nothing once it is closed."""
