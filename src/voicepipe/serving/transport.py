@@ -111,11 +111,13 @@ class Desk(ABC):
 
     Attributes:
         limits: What the server takes on.
+        origins: The pages that may connect, as browsers write them; without any, those of this server on this machine.
         tokens: Single-use tokens: `tokens.issue("page", facts)` and `tokens.redeem("page", token)`.
         metrics: What is counted; `metrics.registry` is prometheus_client's.
     """
 
     limits: Limits
+    origins: frozenset[str]
     tokens: Tokens
     metrics: Metrics
 
