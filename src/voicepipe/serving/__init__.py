@@ -13,5 +13,6 @@ except ImportError as error:
 from voicepipe.serving.limits import Limits
 from voicepipe.serving.page.transport import Page
 from voicepipe.serving.transport import Line, Peer, PeerLeft, Refused, Transport
+from voicepipe.serving.webrtc import IceServer, WebRTC
 
-__all__ = ["Limits", "Line", "Page", "Peer", "PeerLeft", "Refused", "Serve", "Transport"]
+__all__ = ["IceServer", "Limits", "Line", "Page", "Peer", "PeerLeft", "Refused", "Serve", "Transport", "WebRTC"]
