@@ -41,6 +41,8 @@ FOREIGN = {
     "h11": ("testing",),
     "pytest": ("testing", "pytest_plugin"),
     "rich": ("cli",),
+    "aiortc": ("serving",),
+    "av": ("serving",),
     "prometheus_client": ("serving",),
     "starlette": ("serving",),
     "uvicorn": ("serving",),

@@ -106,3 +106,16 @@ async def test_audio_of_a_line_that_stalled() -> None:
     with pytest.raises(Refused) as caught:
         peer.takes_audio(0.01)
     assert (caught.value.reason, caught.value.code) == ("audio", 4429)
+
+
+async def test_what_a_connection_keeps_can_be_dropped() -> None:
+    """`discard` reaches the connection itself, which knows what has not left; most keep nothing."""
+    discarded: list[str] = []
+
+    class Keeping(Scripted):
+        def discard(self) -> None:
+            discarded.append("audio")
+
+    for connection in (Keeping(), Scripted()):
+        MeteredPeer(connection, Plain(), Limits()).discard()
+    assert discarded == ["audio"]

@@ -19,9 +19,11 @@ from voicepipe.serving.telnyx import Telnyx
 from voicepipe.serving.transport import Line, Peer, PeerLeft, Refused, Transport
 from voicepipe.serving.twilio import Twilio
 from voicepipe.serving.vonage import Vonage
+from voicepipe.serving.webrtc import IceServer, WebRTC
 
 __all__ = [
     "AudioSocket",
+    "IceServer",
     "Limits",
     "Line",
     "Page",
@@ -35,4 +37,5 @@ __all__ = [
     "Transport",
     "Twilio",
     "Vonage",
+    "WebRTC",
 ]

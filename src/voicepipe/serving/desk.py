@@ -73,7 +73,7 @@ class FrontDesk(Desk):
         self._on_call = on_call
         self._agent = agent
         self._transports = transports
-        self._origins = checked_origins(origins)
+        self.origins = checked_origins(origins)
         self._authenticate = authenticate
         self._public_url = checked_url(public_url)
         self._deps = deps
@@ -162,7 +162,7 @@ class FrontDesk(Desk):
             return
         if origin is not None:
             server = request.scope.get("server") or ("", None)
-            if origin in self._origins or (not self._origins and is_own_page(origin, server[1])):
+            if origin in self.origins or (not self.origins and is_own_page(origin, server[1])):
                 return
         raise Refused("origin", "this page may not connect here", code=4403)
 
@@ -179,7 +179,7 @@ class FrontDesk(Desk):
     @property
     def browser_proof(self) -> str:
         """See `Desk.browser_proof`."""
-        return "origins and an authenticator" if self._origins and self._authenticate is not None else ""
+        return "origins and an authenticator" if self.origins and self._authenticate is not None else ""
 
     def public_url(self, request: HTTPConnection) -> str:
         """See `Desk.public_url`."""

@@ -62,6 +62,10 @@ class MeteredPeer(Peer):
         """Send a message. See `Peer.send`."""
         await self._peer.send(message)
 
+    def discard(self) -> None:
+        """Drop audio that has not left. See `Peer.discard`."""
+        self._peer.discard()
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection. See `Peer.close`."""
         await self._peer.close(code, reason)

@@ -56,6 +56,9 @@ class Peer(ABC):
     async def send(self, message: str | bytes) -> None:
         """Send a message, waiting while the peer does not read. Does nothing once the peer has left."""
 
+    def discard(self) -> None:  # noqa: B027 - most connections have nothing to do
+        """Drop audio that was sent and has not left this machine. A connection that keeps none does nothing."""
+
     @abstractmethod
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection. Does nothing once it is closed."""
@@ -108,6 +111,7 @@ class Desk(ABC):
 
     Attributes:
         limits: What the server takes on.
+        origins: The pages that may connect, as browsers write them; without any, those of this server on this machine.
         tokens: Single-use tokens: `tokens.issue("page", facts)` and `tokens.redeem("page", token)`.
         metrics: What is counted; `metrics.registry` is prometheus_client's.
         hearing_rate: Samples per second that the agent's recogniser takes; other rates are converted.
@@ -115,6 +119,7 @@ class Desk(ABC):
     """
 
     limits: Limits
+    origins: frozenset[str]
     tokens: Tokens
     metrics: Metrics
     hearing_rate: int

@@ -28,7 +28,7 @@ from voicepipe.serving.page.protocol import RATE, SUBPROTOCOL, TOKEN_PREFIX
 from voicepipe.serving.transport import Line, Refused, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from anyio.abc import TaskGroup
     from starlette.requests import HTTPConnection, Request
@@ -44,6 +44,7 @@ __all__ = ["Page"]
 INTRO: Final = "You can interrupt it at any time. Your browser will ask for the microphone."
 
 INDEX: Final = "index.html"
+EMBED: Final = "embed.js"
 PLACE: Final = re.compile(r"{{(title|intro)}}")
 
 FILES: Final = {
@@ -54,6 +55,7 @@ FILES: Final = {
     "views.js": "text/javascript",
     "capture.js": "text/javascript",
     "playback.js": "text/javascript",
+    EMBED: "text/javascript",
     "style.css": "text/css",
     "icon.svg": "image/svg+xml",
 }
@@ -63,13 +65,12 @@ HEADERS: Final = {
     "Cache-Control": "no-cache",  # a browser asks each time, and is answered with 304
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+        "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors "
     ),
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=(), display-capture=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 MOST_TYPED: Final = 8
@@ -136,7 +137,7 @@ class Page(Transport):
             if name == INDEX:
                 content = PLACE.sub(lambda place: html.escape(str(getattr(self, place[1]))), content)
             at = self.path if name == INDEX else self.path + name
-            routes.append(Route(at, partial(_file, content.encode(), kind)))
+            routes.append(Route(at, partial(_file, content.encode(), kind, _headers(name, desk.origins))))
         return routes
 
     async def _token(self, desk: Desk, request: Request) -> Response:
@@ -230,9 +231,16 @@ def _facts(capture: protocol.Capture | None) -> dict[str, Fact]:
     return {"microphone": capture is not None, **{name: value for name, value in known.items() if value is not None}}
 
 
-async def _file(content: bytes, kind: str, request: Request) -> Response:
+def _headers(name: str, origins: Iterable[str]) -> dict[str, str]:
+    """Return the headers of a file: the pages that may call may also show the page in a frame, by the script for it."""
+    policy = HEADERS["Content-Security-Policy"] + " ".join(["'self'", *sorted(origins)])
+    reach = "cross-origin" if name == EMBED else "same-origin"
+    return {**HEADERS, "Content-Security-Policy": policy, "Cross-Origin-Resource-Policy": reach}
+
+
+async def _file(content: bytes, kind: str, headers: Mapping[str, str], request: Request) -> Response:
     tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-    headers = {**HEADERS, "ETag": tag}
+    headers = {**headers, "ETag": tag}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     return Response(content, media_type=kind, headers=headers)
