@@ -17,6 +17,7 @@ from voicepipe.audio.devices.portaudio import hangs
 from voicepipe.cli._arguments import (
     add_device_options,
     add_devices,
+    add_serve,
     add_simulate,
     add_talk,
     add_urls,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-EXTRAS: Final = {"rich": "cli", "h11": "testing"}
+EXTRAS: Final = {"rich": "cli", "h11": "testing", "watchfiles": "server"}
 """The extra for each package that a command imports. Parts name their own extras when they are opened."""
 
 
@@ -83,6 +84,14 @@ def _run(options: argparse.Namespace) -> int:
             from voicepipe.cli.talk import talk  # noqa: PLC0415 - Rule 2
 
             return talk(options)
+        if options.command == "serve":
+            from voicepipe.cli.serve import serve  # noqa: PLC0415 - Rule 2
+
+            return serve(options)
+        if options.command == "dev":
+            from voicepipe.cli.dev import dev  # noqa: PLC0415 - Rule 2
+
+            return dev(options)
         if options.command == "devices":
             from voicepipe.cli.devices import devices  # noqa: PLC0415 - Rule 2
 
@@ -150,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_urls(demo, "another URL for {}, e.g. of a simulator")
     add_talk(commands)
+    add_serve(commands)
     add_devices(commands)
     add_simulate(commands)
     return parser

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from types import ModuleType
 
-__all__ = ["Loaded", "load_agent", "load_deps"]
+__all__ = ["Loaded", "load_agent", "load_deps", "load_served"]
 
 DEFAULT_NAME: Final = "agent"
+
+SERVED_NAMES: Final = ("serve", DEFAULT_NAME)
+"""What a server looks for first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,40 @@ def load_agent(where: str) -> Loaded:
     if not hasattr(module, name):
         raise vp.ConfigurationError(f"{place} has no {name!r}{hint}")
     raise vp.ConfigurationError(f"{place}:{name} must be a Pipeline, but it is a {type(found).__name__}{hint}")
+
+
+def load_served(where: str, kinds: tuple[type, ...]) -> Loaded:
+    """Return what a server serves: what e.g. `app.py:support` names, or the only thing in `app.py` that fits.
+
+    Without a name, that is `serve` or `agent`, or else the only object of these kinds.
+
+    Args:
+        where: A file or a dotted module, and a name in it.
+        kinds: A `Pipeline`, and what holds one.
+
+    Raises:
+        ConfigurationError: There is no such file or name, the file cannot be run, or nothing or too much fits.
+    """
+    place, name = _parted(where, "")
+    module = _module_of(place)
+    fitting = [other for other, value in vars(module).items() if isinstance(value, kinds)]
+    hint = f"; it has {', '.join(f'{place}:{other}' for other in fitting)}" if fitting else ""
+    if not name:
+        usual = [other for other in SERVED_NAMES if other in fitting or _makes(getattr(module, other, None))]
+        if not usual and len(fitting) != 1:
+            said = (
+                "several pipelines; name one of them"
+                if fitting
+                else f"no Pipeline; write {DEFAULT_NAME} = Pipeline(...)"
+            )
+            raise vp.ConfigurationError(f"{place} has {said}{hint}")
+        name = usual[0] if usual else fitting[0]
+    if not hasattr(module, name):
+        raise vp.ConfigurationError(f"{place} has no {name!r}{hint}")
+    found = getattr(module, name)
+    if not isinstance(found, kinds) and not _makes(found):
+        raise vp.ConfigurationError(f"{place}:{name} must be a Pipeline, but it is a {type(found).__name__}{hint}")
+    return Loaded(f"{place}:{name}", found, _file(place))
 
 
 def load_deps(where: str) -> Loaded:

@@ -10,7 +10,16 @@ from typing import Any, Final, cast
 
 from voicepipe.errors import ConfigurationError
 
-__all__ = ["add_device_options", "add_devices", "add_simulate", "add_talk", "add_urls", "check", "port_number"]
+__all__ = [
+    "add_device_options",
+    "add_devices",
+    "add_serve",
+    "add_simulate",
+    "add_talk",
+    "add_urls",
+    "check",
+    "port_number",
+]
 
 NEEDS: Final = {
     ("talk", "play"): ("text", "simulate"),
@@ -19,6 +28,7 @@ NEEDS: Final = {
     ("demo", "input"): ("mic",),
     ("demo", "headphones"): ("mic",),
     ("demo", "port"): ("page",),
+    ("serve", "key"): ("certificate",),
 }
 """Options that have no effect without one of others."""
 
@@ -97,6 +107,49 @@ def add_simulate(commands: Any) -> None:  # noqa: ANN401 - as above
     _add_calls(simulate)
     simulate.add_argument("--delay", type=_delay, metavar="S", help="seconds to the final text, first token or audio")
     simulate.add_argument("--grammar", type=Path, metavar="FILE", help="JSGF that the embedded recogniser understands")
+
+
+def add_serve(commands: Any) -> None:  # noqa: ANN401 - as above
+    """Add `voicepipe serve` and `voicepipe dev`."""
+    serve = commands.add_parser(
+        "serve",
+        help="let others call your agent",
+        description="Run a server for the agent of a Python file: its Serve under the name `serve`, or a Pipeline, "
+        "which callers then reach by a page. The first signal (Ctrl-C, SIGTERM) lets nobody new in and waits for the "
+        "calls; a second one ends them. Other machines can call if the Serve says how it knows who calls.",
+    )
+    _add_app(serve)
+    serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (%(default)s)")
+    serve.add_argument(
+        "--drain", type=_delay, default=600.0, metavar="S", help="how long calls may go on after a signal (%(default)g)"
+    )
+    serve.add_argument("--certificate", type=Path, metavar="FILE", help="serve https with this certificate (PEM)")
+    serve.add_argument("--key", type=Path, metavar="FILE", help="the key of the certificate, if it is in another file")
+    serve.add_argument(
+        "--trust-proxy",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="a proxy whose X-Forwarded-For and -Proto count; may be repeated",
+    )
+    dev = commands.add_parser(
+        "dev",
+        help="talk to your agent in the browser, while you write it",
+        description="Run a server for the agent of a Python file on this machine, open its page in the browser, and "
+        "start again whenever a Python file in its folder is saved, until Ctrl-C.",
+    )
+    _add_app(dev)
+    dev.add_argument("--no-browser", action="store_true", help="print the address, and open no browser")
+
+
+def _add_app(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "app", metavar="APP", help="app.py, app.py:serve or package.module:agent; or a function that makes it"
+    )
+    parser.add_argument(
+        "--port", type=port_number, default=8000, metavar="N", help="the port (%(default)s); 0 for a free one"
+    )
+    parser.add_argument("--greeting", default="", metavar="TEXT", help="what the agent says first, for a Pipeline")
 
 
 def _add_calls(parser: argparse.ArgumentParser) -> None:

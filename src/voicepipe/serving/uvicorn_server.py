@@ -60,34 +60,35 @@ class Server(uvicorn.Server):
         config: uvicorn's settings.
         desk: Whose calls are drained.
         drain_s: How long calls may go on after the first signal.
-        heeds_signals: Whether the signals that end a program stop the server.
+        program: What a program prints once it listens; the signals that end a program then stop the server. "" if the
+            server is a part of another program.
 
     Attributes:
         listens: Set when the server listens.
     """
 
-    def __init__(
-        self, config: uvicorn.Config, desk: FrontDesk, drain_s: float = 0.0, *, heeds_signals: bool = False
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, desk: FrontDesk, drain_s: float = 0.0, *, program: str = "") -> None:
         super().__init__(config)
         self.listens = anyio.Event()
         self._desk = desk
         self._drain_s = drain_s
-        self._heeds_signals = heeds_signals
+        self._program = program
         self._signals = 0
         self._asked = anyio.Event()
         self._wake: Any = None
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Heed signals, if that is asked for."""
-        with super().capture_signals() if self._heeds_signals else nullcontext():
+        """Heed signals, if the server is a program."""
+        with super().capture_signals() if self._program else nullcontext():
             yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
         await super().startup(sockets=sockets)
         self.listens.set()
+        if self._program:
+            print(self._program, flush=True)  # noqa: T201 - here, so that a signal is heeded from this line on
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal."""
@@ -198,8 +199,8 @@ async def run_to_end(
         where, taken = listener.getsockname()[:2]
         async with desk.open():
             scheme = "https" if certificate else "http"
-            print(f"{SERVING_ON}{scheme}://{f'[{where}]' if ':' in where else where}:{taken}", flush=True)  # noqa: T201
-            await Server(config, desk, drain_s, heeds_signals=True).serve([listener])
+            program = f"{SERVING_ON}{scheme}://{f'[{where}]' if ':' in where else where}:{taken}"
+            await Server(config, desk, drain_s, program=program).serve([listener])
 
 
 @asynccontextmanager
