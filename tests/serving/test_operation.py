@@ -77,6 +77,27 @@ async def test_live_and_ready() -> None:
     ]
 
 
+@pytest.mark.parametrize(("trusted", "status"), [((), 101), (("192.0.2.1",), 101), (("127.0.0.1",), 403)])
+async def test_what_a_proxy_says_counts_if_it_is_named(trusted: tuple[str, ...], status: int) -> None:
+    """X-Forwarded-For is believed from named addresses only. Here it says that a stranger calls who has no proof."""
+    serve = Serve(agent(), [Plain()])
+    config = configured(serve.app, trusted_proxies=trusted)
+    with bound("127.0.0.1", 0) as listener:
+        async with serve.lifespan(), anyio.create_task_group() as tasks:
+            server = Server(config, serve.desk)
+            tasks.start_soon(server.serve, [listener])
+            await server.listens.wait()
+            headers = {"X-Forwarded-For": "192.0.2.7"}
+            try:
+                async with calling(listener.getsockname()[1], additional_headers=headers) as caller:
+                    found = caller.socket.response.status_code
+            except InvalidStatus as error:
+                found = error.response.status_code
+            server.stop()
+            server.stop()
+    assert found == status
+
+
 # --- metrics ----------------------------------------------------------------------------------------------------------
 
 
