@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Page"]
 
-INTRO: Final = "You can interrupt it at any time. Your browser will ask for the microphone."
+INTRO: Final = "You can interrupt it at any time."
 
 INDEX: Final = "index.html"
 EMBED: Final = "embed.js"
