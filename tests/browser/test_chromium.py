@@ -73,6 +73,7 @@ async def test_a_conversation_with_an_interruption(tmp_path: Path) -> None:
         clears = await page.evaluate(
             "voicepipe.clears.map((clear) => [performance.timeOrigin + clear.at, clear.silentAfterMs])"
         )
+        assert await page.evaluate("voicepipe.sound.context.sampleRate") == vp.EspeakTTS.sample_rate
         latency_ms = await page.evaluate("voicepipe.sound.loudspeaker.latency * 1000")
         await page.click("#call")
         await until(page, "voicepipe.call.state === 'ended'")

@@ -290,6 +290,18 @@ async def test_the_page_and_its_files_are_served_under_a_strict_policy() -> None
             await page.until("bye")
 
 
+@pytest.mark.parametrize(
+    ("voice_rate", "sample_rate", "rate"), [(22_050, None, 22_050), (16_000, 24_000, 24_000), (11_025, None, 24_000)]
+)
+async def test_the_page_plays_the_voice_at_its_own_rate(voice_rate: int, sample_rate: int | None, rate: int) -> None:
+    """Nothing is converted unless the application asks for it, or the rate has no whole frame of 20 ms."""
+    row = agent().replace({ScriptedVoice: ScriptedVoice(sample_rate=voice_rate)})
+    async with page_server(row, Page(sample_rate=sample_rate)) as (_, port):
+        assert f'data-rate="{rate}"' in (await ask(port, "/")).text
+        async with calling(port) as page:
+            assert page.rate == rate
+
+
 async def test_the_page_works_where_it_is_mounted() -> None:
     """All its addresses are relative, so an application may mount the server anywhere."""
     app = Starlette(routes=[Mount("/voice", Serve(agent(), [Page()]).app)])

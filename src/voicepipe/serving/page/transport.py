@@ -41,11 +41,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Page"]
 
-INTRO: Final = "You can interrupt it at any time. Your browser will ask for the microphone."
+INTRO: Final = "You can interrupt it at any time."
 
 INDEX: Final = "index.html"
 EMBED: Final = "embed.js"
-PLACE: Final = re.compile(r"{{(title|intro)}}")
+PLACE: Final = re.compile(r"{{(title|intro|rate)}}")
+
+USUAL_RATE: Final = 24_000
+"""Samples per second, where the rate of the agent's voice does not fit."""
 
 FILES: Final = {
     INDEX: "text/html",
@@ -101,7 +104,7 @@ class Page(Transport):
         path: Where the page is; its websocket is at the same path. It begins and ends with "/".
         title: What the page is called.
         intro: What callers read before they call.
-        sample_rate: Samples per second of the agent's voice in the page.
+        sample_rate: Samples per second of the agent's voice in the page; None for the rate that the voice has.
 
     Raises:
         ConfigurationError: A setting is invalid.
@@ -109,20 +112,21 @@ class Page(Transport):
 
     name = "page"
     subprotocol = SUBPROTOCOL
+    caller_rate = RATE
 
     def __init__(
-        self, path: str = "/", *, title: str = "Voice agent", intro: str = INTRO, sample_rate: int = 24_000
+        self, path: str = "/", *, title: str = "Voice agent", intro: str = INTRO, sample_rate: int | None = None
     ) -> None:
         if not (path.startswith("/") and path.endswith("/")) or any(mark in path for mark in "{}?#"):
             raise ConfigurationError(f'Page: path must begin and end with "/", e.g. "/" or "/talk/", not {path!r}')
-        if not 8_000 <= sample_rate <= 48_000 or sample_rate % 50:
+        if sample_rate is not None and not _fits(sample_rate):
             raise ConfigurationError(
                 f"Page: sample_rate must be 8000 to 48000 and a multiple of 50, e.g. 24000, not {sample_rate}"
             )
         self.path = path
         self.title = title
         self.intro = intro
-        self.sample_rate = sample_rate
+        self.agent_rate = sample_rate
 
     def proven_by(self, desk: Desk) -> str:
         """Return what proves who calls. See `Transport.proven_by`."""
@@ -132,10 +136,11 @@ class Page(Transport):
         """Return the page, its files, and where it gets its token. See `Transport.routes`."""
         folder = files("voicepipe.serving.page") / "files"
         routes: list[BaseRoute] = [Route(f"{self.path}token", partial(self._token, desk), methods=["POST"])]
+        places = {"title": self.title, "intro": self.intro, "rate": str(self._rate_for(desk))}
         for name, kind in FILES.items():
             content = (folder / name).read_text(encoding="utf-8")
             if name == INDEX:
-                content = PLACE.sub(lambda place: html.escape(str(getattr(self, place[1]))), content)
+                content = PLACE.sub(lambda place: html.escape(places[place[1]]), content)
             at = self.path if name == INDEX else self.path + name
             routes.append(Route(at, partial(_file, content.encode(), kind, _headers(name, desk.origins))))
         return routes
@@ -163,14 +168,17 @@ class Page(Transport):
 
     async def start(self, peer: Peer, desk: Desk) -> PageLine:
         """Read the page's hello. See `Transport.start`."""
-        del desk
         reader = protocol.Reader()
         hello = reader.feed(await peer.receive())
         assert isinstance(hello, protocol.Hello)  # noqa: S101 - the reader refuses any other first message
         capture = hello.microphone
         has_echo = capture is not None and capture.echo_cancellation is False
-        ear, voice = PushSource(RATE), PageOutput(peer, sample_rate=self.sample_rate, has_echo=has_echo)
+        ear, voice = PushSource(RATE), PageOutput(peer, sample_rate=self._rate_for(desk), has_echo=has_echo)
         return PageLine(source=ear, output=voice, ear=ear, voice=voice, facts=_facts(capture), reader=reader)
+
+    def _rate_for(self, desk: Desk) -> int:
+        """Return the rate of the voice in the page: browsers play any, so that nothing need be converted."""
+        return self.agent_rate or (desk.voice_rate if _fits(desk.voice_rate) else USUAL_RATE)
 
     async def listen(self, peer: Peer, line: Line, session: Session[Any]) -> None:
         """Take the page's messages. See `Transport.listen`."""
@@ -214,6 +222,10 @@ class Page(Transport):
         """Say good-bye, so that the page calls again. See `Transport.restarts`."""
         del line, session
         await peer.send(protocol.bye("restarting"))
+
+
+def _fits(sample_rate: int) -> bool:
+    return 8_000 <= sample_rate <= 48_000 and sample_rate % 50 == 0
 
 
 async def _answer(line: PageLine, session: Session[Any], text: str) -> None:

@@ -6,6 +6,7 @@
 const PROTOCOL = "voicepipe.v1";
 const MOST_WAITING_BYTES = 65536; // two seconds of audio that the network has not taken
 const CONNECT_MS = 8000; // for a token, the websocket and the answer to hello
+const CLOSE_MS = 3000;
 const PING_MS = 2000;
 const LATE_PINGS = 4; // a connection that has not answered for so many pings is lost, even if the browser does not say so
 const RETRY_S = [0, 0.25, 0.5, 1, 2, 4, 8, 15];
@@ -40,9 +41,9 @@ export class Call extends EventTarget {
     this.roundTripMs = null;
     this.ping = { id: 0, at: 0, late: 0 };
     this.connecting = 0; // the number of the newest attempt: what an older one still brings is dropped
+    this.isOver = false; // the server has said good-bye
     this.lostAt = 0;
     this.attempt = 0;
-    this.isHangingUp = false;
   }
 
   /** Connects; `microphone` says how the sound is captured, null without one. */
@@ -72,20 +73,15 @@ export class Call extends EventTarget {
     if (this.isLive) this.socket.send(JSON.stringify(message));
   }
 
-  /** Ends the call; the server says good-bye and closes. */
+  /** Ends the call at once; the server has a moment to close the connection in order. */
   hangUp() {
-    this.isHangingUp = true;
-    clearTimeout(this.timer);
-    if (!this.isLive) {
-      this.abandon();
-      this.end("");
-      return;
+    if (this.isLive) {
+      this.send({ type: "end" });
+      const socket = this.release();
+      setTimeout(() => socket.close(), CLOSE_MS);
     }
-    this.send({ type: "end" });
-    this.timer = setTimeout(() => {
-      this.abandon();
-      this.end("");
-    }, 3000);
+    this.abandon();
+    this.end("");
   }
 
   // --- the connection ------------------------------------------------------------------------------------------------
@@ -171,7 +167,7 @@ export class Call extends EventTarget {
   closed(code, reason) {
     this.socket = null;
     if (this.state === "ended") return;
-    if (this.isHangingUp || this.isOver || code === 1000) this.end("");
+    if (this.isOver || code === 1000) this.end("");
     else if (RETRYABLE.has(code)) this.retry(0);
     else this.end(CLOSED[code] ?? (reason || `The server closed the call (${code}).`));
   }
@@ -196,11 +192,16 @@ export class Call extends EventTarget {
     this.timer = setTimeout(() => this.connect(), 1000 * Math.max(jittered, afterS || 0));
   }
 
-  abandon() {
-    if (!this.socket) return;
-    for (const name of ["onopen", "onmessage", "onclose"]) this.socket[name] = null;
-    this.socket.close();
+  /** Stops listening to the socket, and returns it. */
+  release() {
+    const socket = this.socket;
+    for (const name of ["onopen", "onmessage", "onclose"]) socket[name] = null;
     this.socket = null;
+    return socket;
+  }
+
+  abandon() {
+    if (this.socket) this.release().close();
   }
 
   end(reason) {

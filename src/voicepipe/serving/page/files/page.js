@@ -26,7 +26,7 @@ const page = {
 };
 window.voicepipe = page;
 
-// --- words for states
+// --- words for states ------------------------------------------------------------------------------------------------
 
 // What the agent is doing is shown and not announced: a screen reader would speak into the microphone, over the agent.
 const DOING = { listening: "Listening", hearing: "Hearing you", thinking: "Thinking", speaking: "Speaking" };
@@ -71,11 +71,11 @@ function complain(words) {
   $("error").hidden = !words;
 }
 
-// --- the call
+// --- the call --------------------------------------------------------------------------------------------------------
 
 async function start(withMicrophone) {
   complain("");
-  const sound = new Sound(); // in the click, before anything is awaited
+  const sound = new Sound(Number(document.body.dataset.rate)); // in the click, before anything is awaited
   const call = new Call(document.baseURI);
   Object.assign(page, { sound, call, isMuted: false, isHeld: false, doing: "", level: 0, isStarting: true });
   sound.addEventListener("state", show);
@@ -166,7 +166,7 @@ function hangUp() {
   show();
 }
 
-// --- what the server says
+// --- what the server says --------------------------------------------------------------------------------------------
 
 function take(message) {
   const act = ON[message.type];
@@ -236,7 +236,7 @@ function oncleared({ id, samples }) {
   page.call.send({ type: "cleared", id, samples });
 }
 
-// --- what the caller does
+// --- what the caller does --------------------------------------------------------------------------------------------
 
 function muteOrNot() {
   if (page.sound?.microphone) page.sound.microphone.isMuted = page.isMuted || page.isHeld;
@@ -278,7 +278,7 @@ $("type").addEventListener("submit", (event) => {
   $("words").value = "";
 });
 
-// --- devices
+// --- devices ---------------------------------------------------------------------------------------------------------
 
 async function listDevices() {
   const { microphones, loudspeakers } = await devices();
@@ -322,7 +322,7 @@ $("loudspeakers").addEventListener("change", ({ target }) => {
 });
 navigator.mediaDevices?.addEventListener("devicechange", listDevices);
 
-// --- what moves
+// --- what moves ------------------------------------------------------------------------------------------------------
 
 let figuresAt = 0;
 

@@ -2,10 +2,11 @@
 //
 // Rule 1: the context is made and resumed in the click that starts the call, before anything is awaited: on phones one
 //         that is made later may never run.
-// Rule 2: it runs at the rate of the agent's voice where the browser allows that; the worklets resample the rest. There
-//         is one context only: with two of different rates and a microphone, Firefox 153 hung in one call of three.
+// Rule 2: it runs at the rate of the agent's voice where the browser allows that, or at a multiple that is enough for the
+//         microphone; the worklets resample the rest. There is one context only: with two of different rates and a
+//         microphone, Firefox 153 hung in one call of three.
 
-const RATE = 24000;
+const LEAST_RATE = 16000;
 const LATENCY_EVERY_MS = 2000;
 
 /** Why there is no microphone, in words for the caller. */
@@ -34,10 +35,10 @@ function reasonFor(error) {
   return new NoMicrophone(kind, message);
 }
 
-function newContext() {
+function contextAt(rate) {
   // Without latencyHint: "interactive" is the default, and given without a rate it hangs Firefox 153.
   try {
-    return new AudioContext({ sampleRate: RATE });
+    return new AudioContext({ sampleRate: rate * Math.ceil(LEAST_RATE / rate) });
   } catch {
     return new AudioContext();
   }
@@ -45,9 +46,9 @@ function newContext() {
 
 /** The sound of a call. Made in the click that starts it. */
 export class Sound extends EventTarget {
-  constructor() {
+  constructor(rate) {
     super();
-    this.context = newContext();
+    this.context = contextAt(rate);
     this.context.resume();
     this.context.onstatechange = () => this.dispatchEvent(new Event("state"));
     this.microphone = null;
