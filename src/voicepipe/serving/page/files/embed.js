@@ -44,7 +44,7 @@
     } else {
       frame = document.createElement("iframe");
       frame.title = title;
-      frame.allow = "microphone; autoplay; speaker-selection";
+      frame.allow = "microphone; autoplay; speaker-selection; screen-wake-lock";
       frame.src = place.href;
       box.prepend(frame);
     }
