@@ -56,6 +56,10 @@ async def test_a_conversation_with_an_interruption(tmp_path: Path) -> None:
             }"""
         )
         assert await page.evaluate("voicepipe.call.counts.framesSent") == 0  # nothing went by websocket
+        before = await page.evaluate("voicepipe.call.socket.sender.track.id")
+        await page.select_option("#microphones", index=1)
+        await until(page, f"voicepipe.call.socket.sender.track.id !== '{before}'")
+        assert await page.evaluate("voicepipe.call.socket.sender.track === voicepipe.sound.microphone.track")
         await page.click("#call")
         await until(page, "voicepipe.call.state === 'ended'")
         assert await text_of(page, "#status") == "The call has ended"
@@ -64,3 +68,19 @@ async def test_a_conversation_with_an_interruption(tmp_path: Path) -> None:
     assert [type(turn) for turn in turns] == [vp.TurnInterrupted, vp.TurnCompleted]
     assert max(silent_after_ms) <= 20
     assert buffer_ms < 1_000 * WebRTCOutput.peer_buffer_s  # what is assumed for the whole way
+
+
+async def test_a_caller_may_type() -> None:
+    """Without a microphone the page only listens, and hears the answer to what is typed."""
+    serve = Serve(shop(), [Page(), WebRTC()], limits=Limits(lag_s=10, stall_s=10))
+    async with (
+        serve.listening() as port,
+        chromium() as context,
+        tab(context, f"http://127.0.0.1:{port}/?path=webrtc") as page,
+    ):
+        await page.get_by_role("button", name="Type instead").click()
+        await until(page, "voicepipe.call?.state === 'live'")
+        await page.get_by_label("Type to the agent").fill(COST)
+        await page.keyboard.press("Enter")
+        await until(page, "voicepipe.sound.loudspeaker.level > 0.01")
+        assert await text_of(page, ".caller .words") == COST
