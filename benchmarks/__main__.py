@@ -11,6 +11,7 @@ import anyio
 
 from benchmarks._figures import Figure, table
 from benchmarks.added import BLOCKS, added
+from benchmarks.browser_paths import browser_paths
 from benchmarks.detectors import detectors
 from benchmarks.echo import echo
 from benchmarks.framework import framework
@@ -45,6 +46,7 @@ BENCHMARKS = {
         scale,
         sockets,
         serve,
+        browser_paths,
         sentences,
         imports,
         installed,

@@ -329,7 +329,7 @@ def test_the_page_refers_to_nothing_but_its_files() -> None:
         assert set(re.findall(r"https?://[^\s\"'<]+", text)) <= {"http://www.w3.org/2000/svg"}
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|\bon\w+=[\"']", text)
         for used in re.findall(r"(?:src|href|from|URL)[=( ]\"(?:\./)?([\w.]+)\"", text):
-            assert used in FILES or used in ("token", ".")
+            assert used in FILES or used in ("token", "webrtc", ".")
     index = (folder / "index.html").read_text(encoding="utf-8")
     assert re.findall(r"<(script|style)\b[^>]*>(?!</script>)", index) == []
     assert "style=" not in index

@@ -55,6 +55,7 @@ FILES: Final = {
     "page.js": "text/javascript",
     "call.js": "text/javascript",
     "sound.js": "text/javascript",
+    "webrtc.js": "text/javascript",
     "views.js": "text/javascript",
     "capture.js": "text/javascript",
     "playback.js": "text/javascript",

@@ -33,6 +33,7 @@ export class Call extends EventTarget {
   constructor(base) {
     super();
     this.base = base;
+    this.tokenPath = "token";
     this.state = "new";
     this.reason = ""; // why the call has ended, in words
     this.hello = null;
@@ -91,9 +92,9 @@ export class Call extends EventTarget {
     const number = ++this.connecting;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.drop(), CONNECT_MS);
-    let token;
+    let given;
     try {
-      token = await this.fetchToken();
+      given = await this.fetchToken();
     } catch (refused) {
       if (this.state === "ended" || number !== this.connecting) return;
       if (refused.isFinal) this.end(refused.message);
@@ -101,25 +102,30 @@ export class Call extends EventTarget {
       return;
     }
     if (this.state === "ended" || number !== this.connecting) return;
-    const url = new URL(".", this.base);
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(url, [PROTOCOL, `token.${token}`]);
-    socket.binaryType = "arraybuffer";
+    const socket = this.dial(given);
     socket.onopen = () => socket.send(JSON.stringify(this.hello));
     socket.onmessage = ({ data }) => this.take(data);
     socket.onclose = ({ code, reason }) => this.closed(code, reason);
     this.socket = socket;
   }
 
+  dial({ token }) {
+    const url = new URL(".", this.base);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(url, [PROTOCOL, `token.${token}`]);
+    socket.binaryType = "arraybuffer";
+    return socket;
+  }
+
   async fetchToken() {
     let response;
     try {
       const signal = AbortSignal.timeout(CONNECT_MS);
-      response = await fetch(new URL("token", this.base), { method: "POST", cache: "no-store", signal });
+      response = await fetch(new URL(this.tokenPath, this.base), { method: "POST", cache: "no-store", signal });
     } catch {
       throw new Refused("The server cannot be reached.", false);
     }
-    if (response.ok) return (await response.json()).token;
+    if (response.ok) return response.json();
     const retryS = Number(response.headers.get("Retry-After"));
     const isFinal = ![408, 429, 502, 503, 504].includes(response.status);
     const said = await response.json().catch(() => ({}));

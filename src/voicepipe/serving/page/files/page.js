@@ -3,6 +3,7 @@
 import { Call } from "./call.js";
 import { NoMicrophone, Sound, devices } from "./sound.js";
 import { Conversation, Strip, showWaterfall } from "./views.js";
+import { WebRTCCall } from "./webrtc.js";
 
 const $ = (id) => document.getElementById(id);
 const conversation = new Conversation($("conversation"), $("scroll"));
@@ -76,7 +77,8 @@ function complain(words) {
 async function start(withMicrophone) {
   complain("");
   const sound = new Sound(Number(document.body.dataset.rate)); // in the click, before anything is awaited
-  const call = new Call(document.baseURI);
+  const usesWebRTC = new URLSearchParams(location.search).get("path") === "webrtc";
+  const call = usesWebRTC ? new WebRTCCall(document.baseURI, sound) : new Call(document.baseURI);
   Object.assign(page, { sound, call, isMuted: false, isHeld: false, doing: "", level: 0, isStarting: true });
   sound.addEventListener("state", show);
   call.addEventListener("state", () => callChanged(call));
@@ -184,7 +186,9 @@ const ON = {
     conversation.begin(
       page.call.counts.connections > 1 ? "The connection was lost. This is a new conversation." : "A new call",
     );
-    page.sound.openLoudspeaker(rate, { onplayed, oncleared });
+    const handlers = { onplayed, oncleared };
+    if (page.call.openLoudspeaker) page.call.openLoudspeaker(handlers);
+    else page.sound.openLoudspeaker(rate, handlers);
     muteOrNot();
   },
   clear: ({ id }) => {

@@ -81,6 +81,7 @@ export class Sound extends EventTarget {
     const microphone = await Microphone.open(this.context, deviceId, handlers);
     this.microphone?.close();
     this.microphone = microphone;
+    this.dispatchEvent(new Event("microphone"));
     return microphone;
   }
 
@@ -154,24 +155,18 @@ class Microphone {
   }
 }
 
-class Loudspeaker {
-  constructor(context, rate, { onplayed, oncleared }) {
+/** Plays a source, and measures how loud it is. */
+export class Player {
+  constructor(context, source) {
     this.context = context;
-    this.worklet = new AudioWorkletNode(context, "playback", {
-      numberOfInputs: 0,
-      outputChannelCount: [1],
-      processorOptions: { rate },
-    });
-    this.worklet.port.onmessage = ({ data }) => (data.type === "played" ? onplayed(data) : oncleared(data));
+    this.source = source;
     this.meter = context.createAnalyser();
     this.meter.fftSize = 512;
     this.samples = new Float32Array(this.meter.fftSize);
-    this.worklet.connect(this.meter).connect(context.destination);
-    this.sendLatency();
-    this.timer = setInterval(() => this.sendLatency(), LATENCY_EVERY_MS); // a headset that connects changes it
+    source.connect(this.meter).connect(context.destination);
   }
 
-  /** Seconds from the worklet to the ear, as far as the browser knows. */
+  /** Seconds from the source to the ear, as far as the browser knows. */
   get latency() {
     return (this.context.baseLatency || 0) + (this.context.outputLatency || 0);
   }
@@ -180,6 +175,25 @@ class Loudspeaker {
   get level() {
     this.meter.getFloatTimeDomainData(this.samples);
     return Math.sqrt(this.samples.reduce((sum, sample) => sum + sample * sample, 0) / this.samples.length);
+  }
+
+  close() {
+    this.source.disconnect();
+  }
+}
+
+class Loudspeaker extends Player {
+  constructor(context, rate, { onplayed, oncleared }) {
+    const worklet = new AudioWorkletNode(context, "playback", {
+      numberOfInputs: 0,
+      outputChannelCount: [1],
+      processorOptions: { rate },
+    });
+    super(context, worklet);
+    this.worklet = worklet;
+    this.worklet.port.onmessage = ({ data }) => (data.type === "played" ? onplayed(data) : oncleared(data));
+    this.sendLatency();
+    this.timer = setInterval(() => this.sendLatency(), LATENCY_EVERY_MS); // a headset that connects changes it
   }
 
   sendLatency() {
@@ -202,7 +216,7 @@ class Loudspeaker {
   close() {
     clearInterval(this.timer);
     this.worklet.port.onmessage = null;
-    this.worklet.disconnect();
+    super.close();
   }
 }
 
