@@ -50,6 +50,9 @@ ECHO_CALLS = 40
 ECHO_ROUNDS = 3
 MOST_OF_AN_ECHO = 1.5
 SHORT_CALLS = 1_000
+FLOODED_CALLS = 20
+FLOODING = 1_000_000
+"""From this number on, calls flood, and their own frames do not count."""
 
 FRAME = bytes(640)
 SENT = b"\x82\xfe" + len(FRAME).to_bytes(2, "big") + bytes(4) + FRAME  # masked with zeros
@@ -94,7 +97,8 @@ class Plain(Transport):
 
     async def start(self, peer, desk):
         del desk
-        output = self.outputs[peer.facts["number"]] = Output(peer, self.lateness)
+        lateness = self.lateness if peer.facts["number"] < FLOODING else Lateness()
+        output = self.outputs[peer.facts["number"]] = Output(peer, lateness)
         return Line(source=vp.PushSource(), output=output)
 
     async def listen(self, peer, line, session):
@@ -147,7 +151,7 @@ def asking(feed: Feed, lateness: Lateness) -> Serve:
         row,
         [plain],
         limits=OPEN,
-        deps=lambda facts: Call(facts["number"], feed, lateness, plain.outputs[facts["number"]]),
+        deps=lambda facts: Call(facts["number"], feed, (output := plain.outputs[facts["number"]])._lateness, output),
     )
 
 
@@ -267,9 +271,24 @@ class Measured:
     speaks_percent: float
 
 
-async def _measure(count: int) -> Measured:
+async def _flood(port: int) -> None:
+    """Send far too much, as often as the server lets one in."""
+    for number in itertools.count(FLOODING):
+        client = await connected(port, number)
+        client.transport.write(SENT * 1_000)  # 20 s of audio at once; the server takes 10 s, and closes the connection
+        await client.heard.wait()
+        client.transport.abort()
+
+
+async def _measure(count: int, *, is_flooded: bool = False) -> Measured:
     lateness, feed = Lateness(), Feed()
-    async with asking(feed, lateness).listening() as port, calling(port, count, feed):
+    async with (
+        asking(feed, lateness).listening() as port,
+        calling(port, count, feed),
+        anyio.create_task_group() as floods,
+    ):
+        if is_flooded:
+            floods.start_soon(_flood, port)
         await anyio.sleep(SETTLE_S)
         gc.collect()
         gc.freeze()
@@ -281,6 +300,7 @@ async def _measure(count: int) -> Measured:
         spent_s = anyio.current_time() - began_s
         cpu = (time.process_time() - cpu_s) / spent_s * 100
         speaks = len(lateness.sent_s) / count * FRAME_S / spent_s * 100
+        floods.cancel_scope.cancel()
     late_s = max(percentile(lateness.heard_s, 99), percentile(lateness.sent_s, 99))
     return Measured(count, late_s * 1e3, cpu, speaks)
 
@@ -289,8 +309,8 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
-async def _measured(count: int) -> Measured:
-    command = [sys.executable, "-m", "benchmarks.serve", "calls", str(count)]
+async def _measured(count: int, kind: str = "calls") -> Measured:
+    command = [sys.executable, "-m", "benchmarks.serve", kind, str(count)]
     done = await anyio.run_process(command, stderr=None, env=_environment())
     return Measured(**json.loads(done.stdout))
 
@@ -410,6 +430,7 @@ async def serve() -> list[Figure]:
     ratio = median(ours / bare for (ours, _), (bare, _) in rounds)
     for ours, bare in rounds:
         print(f"serve: {ours} echo: {bare}", file=sys.stderr, flush=True)
+    flooded = await _measured(FLOODED_CALLS, "flood")
     opening = await _opening()
     left = await _short_calls()
     return [
@@ -421,6 +442,7 @@ async def serve() -> list[Figure]:
         Figure("serve: frames that come, a second", median(frames for (_, frames), _ in rounds)),
         Figure("serve: CPU of a bare echo", median(bare for _, (bare, _) in rounds), "% of a core"),
         Figure("serve: their ratio, without a detector", ratio, "", MOST_OF_AN_ECHO),
+        Figure(f"serve: lateness of {FLOODED_CALLS} calls while one floods, p99", flooded.late_ms, "ms", 40),
         Figure("serve: from connecting to the first audio, p50", percentile(opening, 50), "ms"),
         Figure("serve: from connecting to the first audio, p99", percentile(opening, 99), "ms"),
         Figure("serve: descriptors left of 1,000 short calls", left[0], "", 0),
@@ -430,8 +452,9 @@ async def serve() -> list[Figure]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "calls":
-        print(json.dumps(asdict(anyio.run(_measure, int(sys.argv[2]), backend_options={"loop_factory": OwnCore}))))
+    if sys.argv[1] in ("calls", "flood"):
+        measure = partial(_measure, int(sys.argv[2]), is_flooded=sys.argv[1] == "flood")
+        print(json.dumps(asdict(anyio.run(measure, backend_options={"loop_factory": OwnCore}))))
     elif sys.argv[1] == "short":
         print(json.dumps(anyio.run(_short)))
     else:

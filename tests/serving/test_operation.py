@@ -199,6 +199,14 @@ async def test_words_of_a_transport_of_your_own_are_bounded() -> None:
     assert counted['voicepipe_refused_total{reason="other"}'] == 968
 
 
+def test_metrics_can_be_read_in_any_thread() -> None:
+    """An application that publishes the registry by itself reads it where no event loop runs."""
+    metrics = Serve(agent(), [Plain()]).desk.metrics
+    assert samples(metrics.text().decode()).keys() == {
+        'voicepipe_build_info{{version="{}"}}'.format(version("voicepipe"))
+    }
+
+
 # --- stopping ---------------------------------------------------------------------------------------------------------
 
 

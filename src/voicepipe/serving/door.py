@@ -38,15 +38,17 @@ class Lag:
     Attributes:
         late: Ticks so far that were more than 10 ms late.
         worst_s: How late the latest one of all was.
+        at_s: When the newest tick came.
     """
 
     def __init__(self) -> None:
         self.late = 0
-        self.worst_s = 0.0
+        self.worst_s = self.at_s = 0.0
         self._ticks: deque[tuple[float, float]] = deque()
 
     def note(self, now: float, late_s: float) -> None:
         """Note that a tick of 20 ms came so late."""
+        self.at_s = now
         self.late += late_s > 0.01
         self.worst_s = max(self.worst_s, late_s)
         self._ticks.append((now, late_s))

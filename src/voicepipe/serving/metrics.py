@@ -184,7 +184,7 @@ class _Present(Collector):
         for name, count in self._live.items():
             sessions.add_metric([name], count)
         yield sessions
-        p99_s = lag.p99_s(loop_time())
+        p99_s = lag.p99_s(lag.at_s)  # not the present time, which is unknown outside of the loop
         yield GaugeMetricFamily("voicepipe_loop_lag_seconds", "99th percentile of ticks, last 10 s.", value=p99_s)
         yield CounterMetricFamily("voicepipe_frames_late", "Ticks that were over 10 ms late.", value=lag.late)
         yield GaugeMetricFamily("voicepipe_tick_worst_late_seconds", "The latest tick of all.", value=lag.worst_s)
