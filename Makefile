@@ -59,9 +59,9 @@ SOUND = $(BIN)/python -m pytest -q -m sound -n 1 $(ARGS)
 sound: .venv/.dev
 	$(SOUND) || [ $$? = 5 ] || $(SOUND) --last-failed
 
-# They call in real time and measure delays, so nothing else runs meanwhile, and what failed because another program had
-# the processor is tried once more. Screenshots are kept in build/screenshots.
-BROWSER = $(BIN)/python -m pytest -q -m browser -n 0 tests/browser $(ARGS)
+# They call in real time and measure delays; what failed because another program had the processor is tried once more.
+# Screenshots are kept in build/screenshots.
+BROWSER = $(BIN)/python -m pytest -q -m browser -n 2 tests/browser $(ARGS)
 test-browser: .venv/.browser ## the tests with real browsers: Chromium and Firefox of the system, none is downloaded
 	$(BROWSER) || [ $$? = 5 ] || $(BROWSER) --last-failed
 

@@ -98,7 +98,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Where tests with a sound server run, which need a processor seldom but at once, let other workers stand back."""
-    if "PYTEST_XDIST_WORKER" not in os.environ or os.name != "posix" or item.get_closest_marker("sound") is not None:
+    is_in_real_time = any(item.get_closest_marker(mark) is not None for mark in ("sound", "browser"))
+    if "PYTEST_XDIST_WORKER" not in os.environ or os.name != "posix" or is_in_real_time:
         return
     if not any(f"not {mark}" in item.config.option.markexpr for mark in ("slow", "sound")):
         os.nice(max(0, NICE - os.nice(0)))

@@ -220,10 +220,15 @@ async def test_the_network_is_gone_and_comes_back(browser: Browser, fault: str) 
         serving(TimedPage(), greeting="Hello!", origins=[f"http://127.0.0.1:{wire.port}"]) as wire.to_port,
         visited(browser) as context,
     ):
+        await context.clock.install()
         async with tab(context, url(wire.port), *expected) as page:
             await call(page)
             await until(page, "document.querySelector('.said.agent') && voicepipe.call.roundTripMs !== null")
-            wire.cut() if fault == "cut" else wire.stall()
+            if fault == "cut":
+                wire.cut()
+            else:
+                wire.stall()
+                await page.clock.run_for(10_000)  # of the page's timers: four pings without an answer
             await until(page, "voicepipe.call.state === 'lost'")
             assert await text_of(page, "#status") == "Connection lost. Calling again"
             wire.mend()
