@@ -326,9 +326,11 @@ async def test_a_client_that_truncates_interrupts() -> None:
         item_id = (await client.wait("response.output_audio.delta", 40))["item_id"]
         await client.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=1650)
         await client.wait("response.done")
+        await client.send("response.cancel")  # as some clients do after it
         await client.says("And then?")
         await client.wait("response.done", 2)
     assert client.status() == ("cancelled", "client_cancelled")
+    assert client.of("error") == []
     assert model.requests[1].messages[-2].content == "Once upon a time there was a —"
 
 
