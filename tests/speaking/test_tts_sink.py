@@ -48,6 +48,23 @@ async def test_a_voice_is_given_words() -> None:
     assert await spoken_by(ScriptedVoice(), "Fi\u202ene\x07day 👍. Next") == ["Fine day.", " Next"]
 
 
+class Screen(RecordingOutput):
+    """Shows what the agent says."""
+
+    shows_text = True
+
+
+async def test_a_voice_is_not_asked_where_nobody_listens() -> None:
+    """An output that shows text gets its sentences at the pace of the model; all of them count as heard."""
+    voice, screen = ScriptedVoice(first_audio_s=1.0, sample_rate=16_000), Screen(sample_rate=16_000)
+    pipeline = vp.Pipeline(ScriptedModel([Says("One. Two. Three.")]), vp.SentenceChunker(), voice)
+    async with pipeline.session(output=screen) as session:
+        turn = await session.user_says("Count.")
+    assert (turn.heard, voice.sentences) == ("One. Two. Three.", [])
+    assert len(screen.written) == 3
+    assert anyio.current_time() < 0.1
+
+
 async def test_what_has_nothing_to_pronounce_is_not_sent() -> None:
     """A rule, a fence or a tag alone is not a sentence; the white space around it stays."""
     reply = "One.\n\n---\n\n```python\nTwo.\n```\n<break/>\n👍"

@@ -51,10 +51,13 @@ class Output(Part):
     Attributes:
         sample_rate: Samples per second that `write` expects; speech at another rate is resampled before.
         has_echo: Whether the caller's microphone picks up what is played; see `TurnRules.loudspeaker`.
+        shows_text: Whether it shows what the agent says and plays nothing. Replies are then not synthesised: `write`
+            gets 20 ms of silence for each sentence, after its `SentenceStarted`.
     """
 
     sample_rate: int = 24_000
     has_echo: bool = False
+    shows_text: bool = False
 
     _watches_itself = False  # whether `write` raises `stalled` itself, which saves the writer a timer per frame
     _reports_played = False  # whether it calls `_on_played` with all that it plays, silence included, and the time

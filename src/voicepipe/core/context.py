@@ -169,6 +169,11 @@ class SessionContext(Protocol[Deps_co]):
         """Samples per second that the output expects."""
         ...
 
+    @property
+    def shows_text(self) -> bool:
+        """Whether the output shows what the agent says, and plays nothing."""
+        ...
+
     def emit(self, event: Event) -> None: ...  # noqa: D102
 
     def say(  # noqa: D102

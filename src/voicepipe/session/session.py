@@ -275,6 +275,11 @@ class Session(Generic[Deps]):
         """Samples per second that the output takes."""
         return self._output.sample_rate
 
+    @property
+    def shows_text(self) -> bool:
+        """Whether the output shows what the agent says, and plays nothing."""
+        return self._output.shows_text
+
     def resampler_to_output(self, sample_rate: int) -> Resampler | None:
         """Return a resampler from this rate to the output's; None if they are equal."""
         return resampler(sample_rate, self._output.sample_rate, self._row.sink.name, self._output.name)

@@ -107,7 +107,10 @@ class TTSSink(Stage[Sentence, Never]):
                 clip = self._clip(sentence, turn)
                 turn.speech.expect()
                 await clips.send(clip)
-                tasks.start_soon(self._fill, clip, turn)
+                if turn.session.shows_text:
+                    await self._leave_silent(clip)
+                else:
+                    tasks.start_soon(self._fill, clip, turn)
             clips.close()
 
     def _clip(self, sentence: Sentence, turn: Turn) -> Clip:
@@ -154,6 +157,12 @@ class TTSSink(Stage[Sentence, Never]):
 
     def _rebuffer_s(self, clip: Clip) -> float:
         return max(clip.start_buffer_s, REBUFFER_S) if self.start_buffer_s == "learned" else clip.start_buffer_s
+
+    async def _leave_silent(self, clip: Clip) -> None:
+        """Give a sentence that is shown, and not heard, a moment of its own."""
+        await clip.put(bytes(2 * round(FRAME_S * self.sample_rate)))
+        await clip.finish()
+        clip.close()
 
     async def _fill(self, clip: Clip, turn: Turn) -> None:
         """Have a sentence synthesised, for as long as a voice may take."""

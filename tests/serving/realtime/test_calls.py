@@ -11,7 +11,7 @@ import pytest
 import voicepipe as vp
 from tests.helpers.realtime_client import RATE, connected, scripted, serving, typed
 from voicepipe.serving import Realtime
-from voicepipe.testing import Calls, Says, ScriptedRecogniser
+from voicepipe.testing import Calls, Says, ScriptedRecogniser, ScriptedVoice
 
 pytestmark = pytest.mark.anyio
 
@@ -277,13 +277,16 @@ async def test_typed_text_does_not_pile_up() -> None:
 
 
 async def test_a_text_session_speaks_no_word() -> None:
-    """With the modality "text" replies are text, at the pace of the model."""
+    """With the modality "text" replies are text, at the pace of the model, and the voice is not asked."""
     agent, _ = scripted(ears(), [Says(STORY)])
+    voice = agent.parts[-1]
+    assert isinstance(voice, ScriptedVoice)
     async with serving(agent) as port, connected(port) as client:
         await client.send("session.update", session={"type": "realtime", "output_modalities": ["text"]})
         await client.says("A story!")
         await client.wait("response.done")
-    assert client.time_of("response.done") < 1.0
+    assert client.time_of("response.done") < 0.1
+    assert voice.sentences == []
     assert client.of("response.output_text.done")[0]["text"] == STORY
     assert not client.of("response.output_audio.delta")
 
@@ -326,9 +329,11 @@ async def test_a_client_that_truncates_interrupts() -> None:
         item_id = (await client.wait("response.output_audio.delta", 40))["item_id"]
         await client.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=1650)
         await client.wait("response.done")
+        await client.send("response.cancel")  # as some clients do after it
         await client.says("And then?")
         await client.wait("response.done", 2)
     assert client.status() == ("cancelled", "client_cancelled")
+    assert client.of("error") == []
     assert model.requests[1].messages[-2].content == "Once upon a time there was a —"
 
 

@@ -291,3 +291,25 @@ async def test_agents_run_their_own_tools() -> None:
     assert ("order 7 is in Lyon" in results, "order 3 is in Lyon" in results) == (True, True)
     assert model.requests[0].messages[0].content == "Be brief."
     assert listener.errors == []
+
+
+@with_agents
+async def test_agents_hand_the_caller_over() -> None:
+    """A handoff is a function call after which the runner brings another prompt and other tools; both hold at once."""
+    from agents import function_tool
+    from agents.realtime import RealtimeAgent
+
+    @function_tool
+    def pay(amount: int) -> str:
+        """Pay."""
+        return f"paid {amount}"
+
+    billing = RealtimeAgent(name="billing", instructions="You take money.", tools=[pay])
+    agent, model = scripted(ScriptedRecogniser(sample_rate=RATE), [Calls("transfer_to_billing", {}), Says("How much?")])
+    async with serving(agent, Realtime(key="sk-right", allow={"tools", "instructions"})) as port:
+        async with agents_session(port, handoffs=[billing]) as listener:
+            await listener.session.send_message("I want to pay.")
+            await listener.until(lambda: listener.history[-1:] == [("assistant", "How much?")])
+    assert [request.messages[0].content for request in model.requests] == ["Be brief.", "You take money."]
+    assert [request.tools for request in model.requests] == [("transfer_to_billing",), ("pay",)]
+    assert (listener.count("handoff"), listener.errors) == (1, [])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from voicepipe.events import ToolStarted, TurnEnded
+from voicepipe.events import ToolStarted, TurnEnded, TurnStarted
 from voicepipe.floor_events import Paused, Resumed
 from voicepipe.flow import Transcript
 from voicepipe.history import AssistantMessage, UserMessage
@@ -77,6 +77,7 @@ class RealtimeLine(Line):
         tools: The client's tools that the session has.
         messages: What the history holds of each turn that has ended.
         typed: What the client has typed and no response was asked for, by item.
+        was_cut: Whether the client has silenced the newest response already.
         goes_on: Whether the client wants the reply to its outputs before the response with the calls has ended.
     """
 
@@ -91,6 +92,7 @@ class RealtimeLine(Line):
     tools: tuple[FunctionTool, ...] = ()
     messages: dict[int, list[Message]] = field(default_factory=dict[int, "list[Message]"])
     typed: dict[str, UserMessage] = field(default_factory=dict[str, UserMessage])
+    was_cut: bool = False
     goes_on: bool = False
     _put_in: dict[str, Message] = field(default_factory=dict[str, "Message"])  # by item
     _is_paused: bool = False
@@ -166,7 +168,9 @@ class RealtimeLine(Line):
     async def happened(self, event: Event) -> None:
         """Send what an event of the session means, in the order of the audio."""
         events = self.conversation.happened(event)
-        if isinstance(event, ToolStarted) and event.name in self._tool_names:
+        if isinstance(event, TurnStarted):
+            self.was_cut = False
+        elif isinstance(event, ToolStarted) and event.name in self._tool_names:
             arguments = self._arguments(event.call_id)
             events += self.conversation.called(event.turn_id, event.call_id, event.name, arguments)
             self.calls.announced(event.call_id)
@@ -200,6 +204,7 @@ class RealtimeLine(Line):
         if response is not None and response.turn_id == item.turn_id and not self._is_paused:
             self.conversation.cancels()
             self.session.interrupt()
+            self.was_cut = True
         self.session.correct_heard(item.turn_id, heard_s)
         text: str | None = None
         if (messages := self.messages.get(item.turn_id)) is not None:

@@ -292,6 +292,8 @@ class Requests:
 
     def _cancel(self, response_id: str | None) -> None:
         response = self._line.conversation.response
+        if response is None and self._line.was_cut:
+            return  # some clients truncate, and then cancel
         if response is None or response_id not in (None, response.id):
             raise Rejected("response_cancel_not_active", "there is no such response to cancel", param="response_id")
         self._line.conversation.cancels()

@@ -87,7 +87,9 @@ class RealtimeVoice(PacedOutput):
 
 
 class RealtimeText(Output):
-    """Sends what the agent says as text: what the voice has made of it counts as heard, and is dropped."""
+    """Sends what the agent says as text, which counts as heard."""
+
+    shows_text = True
 
     def __init__(self) -> None:
         self.line: RealtimeLine
@@ -107,7 +109,7 @@ class RealtimeText(Output):
             tasks.cancel_scope.cancel()
 
     async def write(self, pcm: bytes) -> None:
-        """Count audio as played. See `Output.write`."""
+        """Count silence as heard. See `Output.write`."""
         self._samples += len(pcm) // 2
         await anyio.lowlevel.checkpoint()
 
