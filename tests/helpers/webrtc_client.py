@@ -81,10 +81,6 @@ class Caller:
         found = [message for message in self.messages if message["type"] == what]
         return found[count - 1] if found else {}
 
-    def at_s(self, what: str) -> float:
-        """Return when a thing came first."""
-        return next(at for at, name in self.log if name == what)
-
     async def listen(self) -> None:
         """Hear the agent until the track ends."""
         resampler = AudioResampler(format="s16", layout="mono", rate=RATE)

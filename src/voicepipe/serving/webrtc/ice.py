@@ -1,6 +1,6 @@
 """Servers that help two ends of WebRTC to find a way to each other.
 
-Rule 1: there is none by default: STUN tells a third party who calls, and TURN carries the sound through it.
+Rule 1: there are none by default. STUN shows a third party who calls, and TURN sends the sound through it.
 """
 
 from __future__ import annotations

@@ -241,7 +241,7 @@ class WebRTCPeer(Peer):
             self._channel.send(json.dumps({"type": "close", "code": code, "reason": reason}))
             self._channel.close()
             with anyio.move_on_after(GOODBYE_S):
-                await self._channel_closed.wait()  # whoever acknowledges the close has read what came before
+                await self._channel_closed.wait()  # its acknowledgement comes after all that was sent before
         await self._connection.close()
 
     def _make_room(self) -> None:

@@ -57,7 +57,7 @@ class WebRTC(Transport):
 
     Args:
         path: Where offers are posted; it begins with "/", and does not end with it.
-        ice_servers: STUN and TURN servers, for both ends. None are needed where pages can reach this machine by UDP.
+        ice_servers: STUN and TURN servers, for both ends. Not needed where pages can reach this machine by UDP.
 
     Raises:
         ConfigurationError: A setting is invalid.
@@ -200,7 +200,7 @@ async def _body(request: Request) -> bytes:
     """Return the body of a request, which is an offer.
 
     Raises:
-        Refused: It is none by its type, or larger than any.
+        Refused: It has another type.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
         raise Refused("malformed", f"post an offer as {MEDIA_TYPE}", status=415)
