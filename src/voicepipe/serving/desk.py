@@ -45,6 +45,9 @@ __all__ = ["Desk", "FrontDesk", "voice_of"]
 CUT_S: Final = 5.0
 """How long calls may take to end when they are cut: 3 s for the session, 2 s for the connection."""
 
+SETTLE_S: Final = 2.0
+"""For how long a server that has just begun may be late: its first calls load what they need."""
+
 LAST_REPLY_S: Final = 30.0
 """How long the calls that a drain has left may take for their present reply."""
 
@@ -107,7 +110,13 @@ class FrontDesk(Desk):
         beat, lag = current_beat(), self._door.lag
         async with AsyncExitStack() as stack:
             host = await stack.enter_async_context(self._agent.open())
-            stack.enter_context(beat.joined(lambda _: lag.note(loop_time(), beat.late_s)))
+            settled_s = loop_time() + SETTLE_S
+
+            def on_tick(_: int) -> None:
+                if (now := loop_time()) >= settled_s:
+                    lag.note(now, beat.late_s)
+
+            stack.enter_context(beat.joined(on_tick))
             self._host = host
             self._door.is_draining = False
             try:
