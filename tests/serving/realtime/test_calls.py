@@ -10,8 +10,8 @@ import pytest
 
 import voicepipe as vp
 from tests.helpers.realtime_client import RATE, connected, scripted, serving, typed
-from voicepipe.serving import Realtime
-from voicepipe.testing import Calls, Says, ScriptedRecogniser, ScriptedVoice
+from voicepipe.serving import Realtime, Serve
+from voicepipe.testing import Calls, Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
 
 pytestmark = pytest.mark.anyio
 
@@ -227,6 +227,89 @@ async def test_a_commit_with_detection_ends_the_turn_now() -> None:
     assert (len(model.requests), client.of("error")) == (1, [])
 
 
+async def test_the_first_settings_may_be_wrong() -> None:
+    """Settings that cannot hold are an error that quotes the client's id; the call begins with the server's."""
+    agent, _ = scripted(ears(), [Says("Sunny.")])
+    wrong = {"type": "realtime", "audio": {"output": {"format": {"type": "audio/pcm", "rate": 8_000}}}}
+    async with serving(agent) as port, connected(port) as client:
+        await client.send("session.update", event_id="mine", session=wrong)
+        await client.says("Weather?")
+        await client.wait("response.done")
+    error = client.of("error")[0]["error"]
+    assert (error["event_id"], error["param"]) == ("mine", "session.audio.output.format.rate")
+    assert client.audio_s("item_2") == 0.3
+
+
+async def test_audio_that_is_recognised_cannot_be_cleared() -> None:
+    """With turn detection there is no buffer to clear, and the client learns that."""
+    agent, _ = scripted(ears(), [])
+    async with serving(agent) as port, connected(port) as client:
+        await client.send("input_audio_buffer.clear")
+        assert (await client.wait("error"))["error"]["code"] == "nothing_to_clear"
+
+
+async def test_push_to_talk_has_an_end() -> None:
+    """More than 30 s are refused until they are committed or cleared."""
+    agent, _ = scripted(ears(), [])
+    async with serving(agent) as port, connected(port) as client:
+        await client.send("session.update", session=PUSH_TO_TALK)
+        second = base64.b64encode(bytes(2 * RATE)).decode()
+        for _ in range(31):
+            await client.send("input_audio_buffer.append", audio=second)
+            await anyio.sleep(1.0)
+        await client.send("input_audio_buffer.clear")
+        await client.wait("input_audio_buffer.cleared")
+        await client.speak(1.0)
+    assert [event["error"]["code"] for event in client.of("error")] == ["input_audio_buffer_full"]
+
+
+async def test_one_commit_after_another() -> None:
+    """What is committed while the last one is being recognised is an error, and stays in the buffer."""
+    agent, model = scripted(
+        ears().says("One.", at_s=9.0, speech_s=8.5).says("Two.", at_s=12.0), [Says("Yes."), Says("No.")]
+    )
+    async with serving(agent) as port, connected(port) as client:
+        await client.send("session.update", session=PUSH_TO_TALK)
+        await client.speak(9.0)
+        await client.send("input_audio_buffer.commit")
+        await client.speak(0.04)
+        await client.send("input_audio_buffer.commit")
+        assert (await client.wait("error"))["error"]["code"] == "input_audio_buffer_busy"
+        await client.wait("response.done")
+        await client.speak(3.0)
+        await client.send("input_audio_buffer.commit")
+        await client.wait("response.done", 2)
+    assert [request.last_user_text for request in model.requests] == ["One.", "Two."]
+
+
+class Patient(vp.Recogniser):
+    """A recogniser that takes a second of silence for the end of a turn, and cannot be asked for it."""
+
+    sample_rate = RATE
+
+    async def recognise(self, inbox: Any, outbox: Any, session: Any) -> None:
+        silent_s, has_speech = 0.0, False
+        async for frame in inbox:
+            silent_s = 0.0 if any(frame.pcm) else silent_s + frame.duration_s
+            has_speech = has_speech or any(frame.pcm)
+            if has_speech and silent_s >= 0.99:
+                has_speech, now = False, anyio.current_time()
+                await outbox.send(vp.Transcript("Weather?", now, now))
+
+
+async def test_a_recogniser_that_cannot_be_asked_hears_silence() -> None:
+    """Push to talk works with every recogniser: one without `force_endpoint` is given the silence that it waits for."""
+    model = ScriptedModel([Says("Sunny.")])
+    agent = vp.Pipeline(vp.STTStage(Patient()), model, vp.SentenceChunker(), ScriptedVoice(), detector=None)
+    async with serving(agent) as port, connected(port) as client:
+        await client.send("session.update", session=PUSH_TO_TALK)
+        await client.speak(1.0)
+        await client.send("input_audio_buffer.commit")
+        await client.wait("response.done")
+    assert client.time_of("response.created") == 1.0
+    assert model.requests[0].last_user_text == "Weather?"
+
+
 async def test_typed_words_are_answered_when_the_client_asks() -> None:
     """Text items wait for `response.create`; together they are one turn."""
     agent, model = scripted(ears(), [Says("Sunny.")])
@@ -402,6 +485,42 @@ async def test_a_forged_item_is_refused() -> None:
     assert [event["error"]["code"] for event in client.of("error")] == ["not_allowed", "not_allowed"]
 
 
+async def test_a_conversation_may_be_put_in_by_who_may() -> None:
+    """With `allow={"instructions"}` a client brings what was said before, and may take it out again."""
+    agent, model = scripted(ears(), [Says("Ada."), Says("I do not know.")])
+    async with serving(agent, Realtime(allow={"instructions"})) as port, connected(port) as client:
+        said = {
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "Your name is Ada."}],
+        }
+        await client.send("conversation.item.create", item={**said, "id": "said"})
+        await client.says("What is my name?")
+        await client.wait("response.done")
+        await client.send("conversation.item.delete", item_id="said")
+        await client.says("And now?")
+        await client.wait("response.done", 2)
+    assert [message.content for message in model.requests[0].messages] == ["Your name is Ada.", "What is my name?"]
+    assert [message.content for message in model.requests[1].messages] == ["What is my name?", "Ada.", "And now?"]
+
+
+async def test_what_cannot_be_an_item_or_go_is_an_error() -> None:
+    """Audio and images in items, text without words, ids twice, and deleting what is in use."""
+    agent, _ = scripted(ears(), [Says(STORY)])
+    async with serving(agent) as port, connected(port) as client:
+        image = {"type": "message", "role": "user", "content": [{"type": "input_image", "image_url": "data:"}]}
+        await client.send("conversation.item.create", item=image)
+        await client.send("conversation.item.create", item=typed("..."))
+        await client.send("conversation.item.create", item=typed("A story!", id="mine"))
+        await client.send("conversation.item.create", item=typed("Again!", id="mine"))
+        await client.send("response.create")
+        await client.wait("response.output_audio.delta")
+        await client.send("conversation.item.delete", item_id="mine")
+        await client.wait("error", 4)
+    codes = [event["error"]["code"] for event in client.of("error")]
+    assert codes == ["unsupported_content", "invalid_value", "item_exists", "item_in_use"]
+
+
 async def test_the_clients_prompt_is_used_only_if_it_may() -> None:
     """Instructions of a client change nothing, unless the application allows them by name."""
     prompts: list[list[Any]] = []
@@ -531,6 +650,52 @@ async def test_a_barge_in_leaves_a_call_of_the_client_alone() -> None:
             await client.wait("response.done", 3)
             tasks.cancel_scope.cancel()
     assert "in Lyon" in str([message.content for message in model.requests[-1].messages])
+
+
+async def test_a_call_that_is_cancelled_ends_with_its_response() -> None:
+    """The agent still speaks before the call when the client cancels: one response ends, and no other begins."""
+    agent, _ = scripted(ears(), [Calls("look_up", {"number": 7}, say="One moment, I am looking it up."), Says("Fine.")])
+    async with serving(agent, Realtime(allow={"tools"}, tool_s=2.0)) as port, connected(port) as client:
+        await client.send("session.update", session=WITH_TOOLS)
+        await client.says("Where is my order?")
+        await client.wait("response.function_call_arguments.done")
+        await client.wait("response.output_audio.delta", 6)
+        await client.send("response.cancel")
+        await client.wait("response.done")
+        await anyio.sleep(1.0)
+        assert client.status() == ("cancelled", "client_cancelled")
+        assert client.kinds().count("response.done") == 1
+
+
+async def test_a_client_that_leaves_holds_nothing_up() -> None:
+    """A call that waits for a client that has left is given up at once, and the session ends."""
+    agent, _ = scripted(ears(), [Calls("look_up", {"number": 7}), Says("Fine.")])
+    serve = Serve(agent, [Realtime(allow={"tools"})])
+    async with serve.listening() as port:
+        async with connected(port) as client:
+            await client.send("session.update", session=WITH_TOOLS)
+            await client.says("Where is my order?")
+            await client.wait("response.done")
+            left_s = anyio.current_time()
+        await serve.desk.wait_empty()
+        assert anyio.current_time() == left_s
+
+
+async def test_calls_and_their_outputs_cannot_be_deleted() -> None:
+    """They belong to the reply that made them."""
+    agent, _ = scripted(ears(), [Calls("look_up", {"number": 7}), Says("Fine.")])
+    async with serving(agent, Realtime(allow={"tools"})) as port, connected(port) as client:
+        await client.send("session.update", session=WITH_TOOLS)
+        await client.says("Where is my order?")
+        await client.wait("response.done")
+        await output(client, "call_1", "in Lyon")
+        await client.send("conversation.item.retrieve", item_id="item_2")
+        await client.send("conversation.item.retrieve", item_id="item_3")
+        await client.wait("conversation.item.retrieved", 2)
+        await client.send("conversation.item.delete", item_id="item_2")
+        error = (await client.wait("error"))["error"]
+    kinds = [event["item"]["type"] for event in client.of("conversation.item.retrieved")]
+    assert (kinds, error["code"]) == (["function_call", "function_call_output"], "unsupported")
 
 
 async def test_a_function_with_the_name_of_a_tool_is_refused() -> None:
