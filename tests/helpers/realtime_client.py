@@ -19,6 +19,7 @@ from voicepipe.testing import Reply, ScriptedModel, ScriptedRecogniser, Scripted
 
 RATE = 24_000
 PIECE_S = 0.04
+STORY = "Once upon a time there was a queue that had no end, and so it had no beginning either."
 
 
 def scripted(
@@ -28,6 +29,11 @@ def scripted(
     model = ScriptedModel(replies)
     parts = (vp.STTStage(ears), model, vp.ToolRouter(tools), vp.SentenceChunker(), ScriptedVoice(**voice))
     return vp.Pipeline(*parts, detector=None), model
+
+
+def ears() -> ScriptedRecogniser:
+    """Return a recogniser at the protocol's rate, so that nothing is resampled."""
+    return ScriptedRecogniser(sample_rate=RATE)
 
 
 class Client:

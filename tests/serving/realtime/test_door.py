@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 import voicepipe as vp
-from tests.helpers.realtime_client import RATE, connected, scripted, serving
+from tests.helpers.realtime_client import connected, ears, scripted, serving
 from voicepipe.serving import Realtime
 from voicepipe.testing import Says, ScriptedRecogniser
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 
 def agent() -> vp.Pipeline:
-    return scripted(ScriptedRecogniser(sample_rate=RATE), lambda request: Says(f"You said {request.last_user_text}"))[0]
+    return scripted(ears(), lambda request: Says(f"You said {request.last_user_text}"))[0]
 
 
 def bearer(key: str) -> dict[str, Any]:

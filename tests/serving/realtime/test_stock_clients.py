@@ -18,7 +18,7 @@ from openai import AsyncOpenAI, AuthenticationError
 from websockets.exceptions import InvalidStatus
 
 import voicepipe as vp
-from tests.helpers.realtime_client import PIECE_S, RATE, scripted, serving
+from tests.helpers.realtime_client import PIECE_S, RATE, STORY, ears, scripted, serving
 from voicepipe.serving import Limits, Realtime
 from voicepipe.testing import Calls, Says, ScriptedRecogniser
 
@@ -32,12 +32,11 @@ def with_agents(test: Any) -> Any:
     return pytest.mark.slow(pytest.mark.skipif(IS_ABSENT, reason="not installed: openai-agents")(test))
 
 
-STORY = "Once upon a time there was a queue that had no end, and so it had no beginning either."
 AUDIO = b"\0\x10" * round(PIECE_S * RATE)
 
 
-def storyteller(ears: ScriptedRecogniser) -> tuple[vp.Pipeline, Any]:
-    return scripted(ears, [Says(STORY), Says("Fine.")], character_s=0.05)
+def storyteller(hearing: ScriptedRecogniser) -> tuple[vp.Pipeline, Any]:
+    return scripted(hearing, [Says(STORY), Says("Fine.")], character_s=0.05)
 
 
 # --- openai -----------------------------------------------------------------------------------------------------------
@@ -64,7 +63,7 @@ async def read_until(connection: Any, last: str) -> list[Any]:
 
 async def test_openai_hears_a_greeting_and_an_answer() -> None:
     """The package connects with its key, hears the greeting, types, and hears the answer."""
-    agent, _ = scripted(ScriptedRecogniser(sample_rate=RATE), [Says("Sunny.")])
+    agent, _ = scripted(ears(), [Says("Sunny.")])
     async with serving(agent, Realtime(key="sk-right"), greeting="Hello!") as port:
         async with openai_connection(port) as connection:
             await connection.session.update(session={"type": "realtime", "instructions": "Be brief."})
@@ -84,9 +83,8 @@ async def test_openai_hears_a_greeting_and_an_answer() -> None:
 
 async def test_openai_speaks_and_interrupts() -> None:
     """Spoken words are answered; words over the answer cancel it, and the item ends at what was heard."""
-    ears = ScriptedRecogniser(sample_rate=RATE)
-    ears.says("A story!", at_s=1.0, speech_s=0.5, silence_s=0.3).interrupts("Stop that.", at_s=3.0)
-    agent, model = storyteller(ears)
+    hearing = ears().says("A story!", at_s=1.0, speech_s=0.5, silence_s=0.3).interrupts("Stop that.", at_s=3.0)
+    agent, model = storyteller(hearing)
 
     async def speak(connection: Any) -> None:
         while True:
@@ -109,7 +107,7 @@ async def test_openai_speaks_and_interrupts() -> None:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the package asks a thread which machine this is
 async def test_openai_gets_a_key_for_a_browser() -> None:
     """A server with the key asks for one that lets a browser in once, and no second time."""
-    agent, _ = scripted(ScriptedRecogniser(sample_rate=RATE), [])
+    agent, _ = scripted(ears(), [])
 
     def client(key: str) -> AsyncOpenAI:
         return AsyncOpenAI(api_key=key, base_url=f"http://127.0.0.1:{port}/v1")
@@ -214,7 +212,7 @@ async def agents_session(port: int, **options: Any) -> AsyncGenerator[Listener]:
 @with_agents
 async def test_agents_hear_a_greeting_and_an_answer() -> None:
     """The runner, which offers compression and sends its settings twice, holds a conversation without an error."""
-    agent, _ = scripted(ScriptedRecogniser(sample_rate=RATE), [Says("Sunny.")])
+    agent, _ = scripted(ears(), [Says("Sunny.")])
     async with serving(agent, Realtime(key="sk-right"), greeting="Hello!") as port:
         async with agents_session(port) as listener:
             await listener.until(lambda: listener.count("agent_end") == 1)
@@ -227,9 +225,8 @@ async def test_agents_hear_a_greeting_and_an_answer() -> None:
 @with_agents
 async def test_the_history_of_agents_ends_at_what_was_heard() -> None:
     """The runner truncates at the interruption to what it has played; its history and the agent's are cut there."""
-    ears = ScriptedRecogniser(sample_rate=RATE)
-    ears.says("A story!", at_s=1.0, speech_s=0.5, silence_s=0.3).interrupts("Stop that.", at_s=3.5)
-    agent, model = storyteller(ears)
+    hearing = ears().says("A story!", at_s=1.0, speech_s=0.5, silence_s=0.3).interrupts("Stop that.", at_s=3.5)
+    agent, model = storyteller(hearing)
     async with serving(agent, Realtime(key="sk-right")) as port, agents_session(port) as listener:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(listener.speak)
@@ -252,8 +249,8 @@ async def test_the_history_of_agents_ends_at_what_was_heard() -> None:
 @with_agents
 async def test_a_cough_does_not_silence_agents_for_good() -> None:
     """After a pause the runner gets the rest of the reply in the same item, and its history holds all of it."""
-    ears = ScriptedRecogniser(sample_rate=RATE).says("A story!", at_s=1.0).coughs(at_s=2.5, for_s=0.5)
-    agent, _ = storyteller(ears)
+    hearing = ears().says("A story!", at_s=1.0).coughs(at_s=2.5, for_s=0.5)
+    agent, _ = storyteller(hearing)
     async with serving(agent, Realtime(key="sk-right")) as port, agents_session(port) as listener:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(listener.speak)
@@ -280,7 +277,7 @@ async def test_agents_run_their_own_tools() -> None:
         return f"order {number} is in Lyon"
 
     replies = [(Calls("look_up", {"number": 7}), Calls("look_up", {"number": 3})), Says("Both are in Lyon.")]
-    agent, model = scripted(ScriptedRecogniser(sample_rate=RATE), replies)
+    agent, model = scripted(ears(), replies)
     async with serving(agent, Realtime(key="sk-right", allow={"tools", "instructions"})) as port:
         async with agents_session(port, tools=[look_up]) as listener:
             await listener.session.send_message("Where are my orders?")
@@ -305,7 +302,7 @@ async def test_agents_hand_the_caller_over() -> None:
         return f"paid {amount}"
 
     billing = RealtimeAgent(name="billing", instructions="You take money.", tools=[pay])
-    agent, model = scripted(ScriptedRecogniser(sample_rate=RATE), [Calls("transfer_to_billing", {}), Says("How much?")])
+    agent, model = scripted(ears(), [Calls("transfer_to_billing", {}), Says("How much?")])
     async with serving(agent, Realtime(key="sk-right", allow={"tools", "instructions"})) as port:
         async with agents_session(port, handoffs=[billing]) as listener:
             await listener.session.send_message("I want to pay.")
