@@ -11,6 +11,9 @@ import voicepipe as vp
 from tests.helpers.browser import TimedPage, serving
 from tests.helpers.firefox import firefox, with_firefox
 from tests.helpers.pulse import PulseDaemon
+from tests.helpers.webrtc import agent as audible_agent
+from tests.helpers.webrtc import needs_aiortc
+from voicepipe.serving import Limits, Page, Serve, WebRTC
 from voicepipe.testing import Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
 
 pytestmark = with_firefox
@@ -53,3 +56,20 @@ async def test_a_call_by_firefox(tmp_path: Path) -> None:
     assert rate == 24_000
     assert sent > 4 * 50
     assert max(clears) <= 20
+
+
+@needs_aiortc
+async def test_a_call_by_firefox_over_webrtc(tmp_path: Path) -> None:
+    """Firefox hides its addresses from the server, and the agent is heard all the same."""
+    serve = Serve(audible_agent(), [Page(), WebRTC()], greeting="Hello there!", limits=Limits(lag_s=10, stall_s=10))
+    with tempfile.TemporaryDirectory() as folder:
+        sound = PulseDaemon(Path(folder))
+        try:
+            async with serve.listening() as port, firefox(tmp_path, sound) as browser:
+                await browser.open(f"http://127.0.0.1:{port}/?path=webrtc")
+                await browser.evaluate("document.getElementById('call').click()")
+                await browser.until("voicepipe.sound?.loudspeaker?.level > 0.01")
+                await browser.evaluate("document.getElementById('call').click()")
+                await browser.until("voicepipe.call.state === 'ended'")
+        finally:
+            sound.kill()

@@ -6,6 +6,7 @@ async with page_server(agent, WebRTC()) as (serve, port), calling(port) as calle
 from __future__ import annotations
 
 import json
+import re
 from array import array
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -48,14 +49,19 @@ class Caller:
         self.channel.on("message", self._take)
         self.channel.on("close", self._close)
 
-    async def connect(self, port: int, token: str, *, origin: str = "", has_microphone: bool = True) -> httpx.Response:
+    async def connect(
+        self, port: int, token: str, *, has_microphone: bool = True, hides: bool = False
+    ) -> httpx.Response:
         """Post an offer, and take the answer if there is one."""
         if has_microphone:
             self.connection.addTrack(self.microphone)
         else:
             self.connection.addTransceiver("audio", direction="recvonly")
         await self.connection.setLocalDescription()
-        response = await post(port, "/webrtc", self.connection.localDescription.sdp, token=token, origin=origin)
+        offer = self.connection.localDescription.sdp
+        if hides:
+            offer = re.sub(r"(a=candidate:\S+ \S+ \S+ \S+) \S+", r"\1 hidden.local", offer)
+        response = await post(port, "/webrtc", offer, token=token)
         if response.status_code == 201:
             await self.connection.setRemoteDescription(RTCSessionDescription(response.text, "answer"))
         return response
@@ -142,15 +148,16 @@ async def token_for(port: int) -> str:
 
 
 @asynccontextmanager
-async def calling(port: int, *, has_microphone: bool = True) -> AsyncGenerator[Caller]:
-    """Call, from the token to the server's answer to hello."""
+async def calling(port: int, *, has_microphone: bool = True, hides: bool = False) -> AsyncGenerator[Caller]:
+    """Call, from the token to the server's answer to hello; a caller who hides names no address of theirs."""
     caller = Caller()
     try:
-        response = await caller.connect(port, await token_for(port), has_microphone=has_microphone)
-        assert response.status_code == 201, response.text
-        await caller.open()
-        caller.send("hello", microphone={"echo_cancellation": True} if has_microphone else None)
-        await caller.until("ready")
+        with anyio.fail_after(20):
+            response = await caller.connect(port, await token_for(port), has_microphone=has_microphone, hides=hides)
+            assert response.status_code == 201, response.text
+            await caller.open()
+            caller.send("hello", microphone={"echo_cancellation": True} if has_microphone else None)
+            await caller.until("ready")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(caller.listen)
             yield caller

@@ -25,6 +25,15 @@ def test_sound_and_a_data_channel() -> None:
     assert checked_offer((HEAD + DATA + AUDIO).encode()) == HEAD + DATA + AUDIO
 
 
+def test_hidden_addresses_are_left_out() -> None:
+    """Names that only the browser's network resolves are left out, and so is the end of the list; addresses stay."""
+    hidden = "a=candidate:1 1 UDP 2122187007 ef81ddf0-a4bb-432d-8fea-fbebf05e2906.local 49358 typ host\r\n"
+    end = "a=end-of-candidates\r\n"
+    plain = HEAD + AUDIO + CANDIDATE + DATA
+    assert checked_offer((HEAD + AUDIO + hidden + CANDIDATE + end + DATA).encode()) == plain
+    assert checked_offer((plain + hidden + end.rstrip()).encode()) == plain
+
+
 @pytest.mark.parametrize(
     ("offer", "found", "status"),
     [

@@ -99,6 +99,15 @@ async def test_a_caller_without_a_microphone_types() -> None:
     assert ended["heard"] == "Till five."
 
 
+async def test_a_caller_whose_addresses_are_hidden() -> None:
+    """A browser that names only what no other network resolves finds the server, and is found by that."""
+    from tests.helpers.webrtc_client import calling
+
+    async with serving() as (_, port), calling(port, hides=True) as caller:
+        caller.send("end")
+        await caller.until("bye")
+
+
 async def test_a_restart_is_announced() -> None:
     """A server that stops says that it restarts, and closes with 1012."""
     from tests.helpers.webrtc_client import calling
