@@ -77,9 +77,10 @@ async def test_live_and_ready() -> None:
     ]
 
 
-@pytest.mark.parametrize(("trusted", "status"), [((), 101), (("192.0.2.1",), 101), (("127.0.0.1",), 403)])
-async def test_what_a_proxy_says_counts_if_it_is_named(trusted: tuple[str, ...], status: int) -> None:
-    """X-Forwarded-For is believed from named addresses only. Here it says that a stranger calls who has no proof."""
+@pytest.mark.parametrize("trusted", [(), ("192.0.2.1",), ("127.0.0.1",)])
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"])
+async def test_a_stranger_behind_a_proxy_on_this_machine(name: str, trusted: tuple[str, ...]) -> None:
+    """Who calls through a proxy comes from elsewhere, whether the proxy is named or not, and needs a proof."""
     serve = Serve(agent(), [Plain()])
     config = configured(serve.app, trusted_proxies=trusted)
     with bound("127.0.0.1", 0) as listener:
@@ -87,7 +88,7 @@ async def test_what_a_proxy_says_counts_if_it_is_named(trusted: tuple[str, ...],
             server = Server(config, serve.desk)
             tasks.start_soon(server.serve, [listener])
             await server.listens.wait()
-            headers = {"X-Forwarded-For": "192.0.2.7"}
+            headers = {name: "192.0.2.7"}
             try:
                 async with calling(listener.getsockname()[1], additional_headers=headers) as caller:
                     found = caller.socket.response.status_code
@@ -95,7 +96,7 @@ async def test_what_a_proxy_says_counts_if_it_is_named(trusted: tuple[str, ...],
                 found = error.response.status_code
             server.stop()
             server.stop()
-    assert found == status
+    assert found == 403
 
 
 # --- metrics ----------------------------------------------------------------------------------------------------------
@@ -282,6 +283,20 @@ async def test_a_call_that_has_not_begun_is_cut_by_the_drain() -> None:
         server.stop()
         assert await caller.wait_closed() == 1012
         await stopped.wait()
+
+
+async def test_several_may_wait_for_the_end() -> None:
+    """An application that drains, and one that is closed meanwhile, both go on when the last call has ended."""
+    serve = Serve(agent(), [Plain()])
+    async with serve.listening() as port:
+        async with anyio.create_task_group() as tasks:
+            async with calling(port) as caller:
+                await caller.hello()
+                for _ in range(2):
+                    tasks.start_soon(serve.drain, 600)
+                    await anyio.sleep(0.1)
+            ended_s = anyio.current_time()
+        assert anyio.current_time() - ended_s < 5
 
 
 async def test_a_transport_without_a_word_for_restarts() -> None:

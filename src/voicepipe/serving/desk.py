@@ -21,7 +21,7 @@ from voicepipe.serving.call import Call
 from voicepipe.serving.door import Door
 from voicepipe.serving.limits import Limits
 from voicepipe.serving.metrics import Metrics
-from voicepipe.serving.origins import checked_origins, checked_url, is_loopback, is_own_page
+from voicepipe.serving.origins import checked_origins, checked_url, is_loopback, is_own_page, is_passed_on
 from voicepipe.serving.refusal import Refused
 from voicepipe.serving.tokens import Tokens
 from voicepipe.serving.transport import Desk
@@ -218,17 +218,16 @@ class FrontDesk(Desk):
         log.info("%s refused %s: %s (%s)", transport.name, address or "a peer", refused.reason, refused.message)
 
     def _check_reach(self, transport: Transport, request: HTTPConnection) -> None:
-        """Refuse peers on other machines where nothing proves who they are."""
+        """Refuse peers on other machines, and behind a proxy on this one, where nothing proves who they are."""
         if transport.proven_by(self):
             return
-        for end in ("client", "server"):
-            host = (request.scope.get(end) or ("",))[0]
-            if host and not _is_here(host):
-                self._complain(
-                    f"{transport.name} lets anybody call, so it takes calls from this machine only; "
-                    "give Serve origins=[...] and authenticate=..., or use a transport with a proof of its own"
-                )
-                raise Refused("proof", "calls from other machines are not taken here")
+        ends = [(request.scope.get(end) or ("",))[0] for end in ("client", "server")]
+        if is_passed_on(request.headers) or any(host and not _is_here(host) for host in ends):
+            self._complain(
+                f"{transport.name} lets anybody call, so it takes calls from this machine only, and none by a proxy; "
+                "give Serve origins=[...] and authenticate=..., or use a transport with a proof of its own"
+            )
+            raise Refused("proof", "calls from other machines are not taken here")
 
     def _complain(self, sentence: str) -> None:
         if sentence not in self._complaints:
@@ -264,6 +263,7 @@ class FrontDesk(Desk):
         finally:
             self._calls.discard(call)
             self._change.set()
+            self._change = anyio.Event()  # a new one for all who wait from now on
 
     async def _session(self, line: Line, facts: Mapping[str, Fact]) -> AbstractAsyncContextManager[Session[Any]]:
         """Return the session of a line; its application's deps are made from the facts."""
@@ -285,7 +285,6 @@ class FrontDesk(Desk):
     async def wait_empty(self) -> None:
         """Wait until there is no call."""
         while self._calls:
-            self._change = anyio.Event()
             await self._change.wait()
 
     async def drain(self, within_s: float) -> None:

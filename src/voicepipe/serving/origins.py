@@ -14,13 +14,16 @@ from urllib.parse import urlsplit
 from voicepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["checked_origins", "checked_url", "is_loopback", "is_own_page"]
+__all__ = ["checked_origins", "checked_url", "is_loopback", "is_own_page", "is_passed_on"]
 
 ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+
+PROXY_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+"""What proxies add to a request. A browser and a program on this machine send none of them."""
 
 
 def checked_origins(origins: Iterable[str]) -> frozenset[str]:
@@ -76,3 +79,12 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_passed_on(headers: Mapping[str, str]) -> bool:
+    """Return whether a proxy passes a request on: then the machine that connects is not the one that asks.
+
+    Args:
+        headers: Those of the request, by names in lower case.
+    """
+    return any(name in headers for name in PROXY_HEADERS)

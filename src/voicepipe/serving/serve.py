@@ -26,7 +26,7 @@ from voicepipe.serving.desk import FrontDesk, voice_of
 from voicepipe.serving.guard import Guard
 from voicepipe.serving.limits import Limits
 from voicepipe.serving.metrics import CONTENT_TYPE
-from voicepipe.serving.origins import is_loopback
+from voicepipe.serving.origins import is_loopback, is_passed_on
 from voicepipe.serving.transport import Transport
 from voicepipe.serving.websocket import WebSocketEntry
 from voicepipe.session.pipeline import Pipeline
@@ -267,9 +267,7 @@ class Serve(Generic[Deps]):
         if self._metrics_token is not None:
             shown = request.headers.get("authorization", "").encode()
             return hmac.compare_digest(shown, f"Bearer {self._metrics_token}".encode())
-        # A proxy on this machine asks for somebody else, and says so.
-        is_passed_on = "x-forwarded-for" in request.headers or "forwarded" in request.headers
-        return request.client is not None and is_loopback(request.client.host) and not is_passed_on
+        return request.client is not None and is_loopback(request.client.host) and not is_passed_on(request.headers)
 
     def __repr__(self) -> str:
         """Show the transports."""

@@ -104,7 +104,11 @@ class Server(uvicorn.Server):
     async def main_loop(self) -> None:
         """Serve until a signal has come and the calls have ended."""
         loop = asyncio.get_running_loop()
-        self._wake = lambda: loop.call_soon_threadsafe(self._asked.set)
+
+        def wake() -> None:  # in the loop: a signal may come just before `_wait_for_signals` makes another event
+            self._asked.set()
+
+        self._wake = lambda: loop.call_soon_threadsafe(wake)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._keep_date)
             await self._wait_for_signals(1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import socket
+import struct
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import anyio
@@ -178,6 +181,47 @@ async def test_a_peer_that_says_nothing() -> None:
             with pytest.raises(anyio.EndOfStream):
                 await silent.receive()
         assert (anyio.current_time(), office.sessions) == (pytest.approx(5.0, abs=0.1), [])
+
+
+def knock(port: int) -> None:
+    """Connect and reset the connection at once, as port scanners do."""
+    with socket.create_connection(("127.0.0.1", port)) as stream:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+async def test_a_connection_that_is_reset_before_it_is_seen() -> None:
+    """It concerns no call: the server goes on, and the next call is taken."""
+    calls = audiosocket_calls(agent(), line(), greeting="Hello!")
+    async with calls as (asterisk, _, _):
+        for _ in range(3):
+            knock(asterisk.port)
+            await anyio.sleep(0.1)
+        async with asterisk.call() as call:
+            await call.wait_speaking()
+
+
+async def test_a_process_without_descriptors(caplog: pytest.LogCaptureFixture) -> None:
+    """A call that cannot be accepted waits until there is a descriptor again; the others go on."""
+    calls = audiosocket_calls(agent(), line(), greeting=LONG)
+    async with calls as (asterisk, _, _), asterisk.call() as first:
+        await first.wait_speaking()
+        stream = socket.socket()
+        with ExitStack() as taken:
+            before = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (stream.fileno() + 1, before[1]))
+            taken.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+            with suppress(OSError):  # what was closed before left gaps
+                while True:
+                    taken.enter_context(socket.socket())
+            stream.setblocking(False)
+            with suppress(BlockingIOError):
+                stream.connect(("127.0.0.1", asterisk.port))
+            await anyio.sleep(0.5)
+        stream.close()
+        async with asterisk.call() as second:
+            await second.wait_speaking()
+            assert first.closed_by == ""
+    assert caplog.text.count("cannot accept") == 1
 
 
 async def test_calls_leave_nothing() -> None:

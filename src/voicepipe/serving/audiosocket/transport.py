@@ -9,13 +9,14 @@ from __future__ import annotations
 import inspect
 import ipaddress
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import anyio
 import anyio.abc
 
 from voicepipe.audio.source import PushSource
 from voicepipe.core.failures import single_error
+from voicepipe.core.log import log
 from voicepipe.errors import ConfigurationError
 from voicepipe.serving.audiosocket.protocol import AudioSocketProtocol, take_message
 from voicepipe.serving.telephony import (
@@ -32,6 +33,8 @@ from voicepipe.serving.transport import Line, Peer, PeerLeft, Refused
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 
+    from anyio.abc import TaskGroup
+
     from voicepipe.core.context import Fact
     from voicepipe.serving.desk import Desk
     from voicepipe.session.session import Session
@@ -40,6 +43,9 @@ __all__ = ["AudioSocket", "AudioSocketPeer"]
 
 FIRST_AUDIO_S: Final = 1.0
 """How long the first audio, which names the rate, is waited for; a line that sends none has 8,000 samples a second."""
+
+ACCEPT_AGAIN_S: Final = 0.1
+"""How long a connection waits that could not be accepted."""
 
 MOST_MESSAGE_BYTES: Final = 8_192
 """20 ms at the highest rate are 7,680 bytes."""
@@ -103,16 +109,6 @@ class AudioSocket(TelephoneTransport):
         Raises:
             ConfigurationError: The port is in use, or the address is not one of this machine.
         """
-
-        async def take(stream: anyio.abc.SocketStream) -> None:
-            async with stream:
-                address = stream.extra(anyio.abc.SocketAttribute.remote_address)  # noqa: S610 - anyio's
-                peer = AudioSocketPeer(stream, f"{address[0]}:{address[1]}")
-                if self._may_connect(str(address[0])):
-                    await desk.hold(self, peer)
-                else:
-                    desk.note_refusal(self, Refused("peer", "this address is not among the peers"), peer.address)
-
         try:
             listener = await anyio.create_tcp_listener(local_host=self._host, local_port=self._wanted_port)
         except OSError as error:
@@ -124,11 +120,44 @@ class AudioSocket(TelephoneTransport):
         try:
             with single_error():
                 async with listener, anyio.create_task_group() as tasks:
-                    tasks.start_soon(listener.serve, take)
+                    for one in listener.listeners:
+                        tasks.start_soon(self._accept, cast("anyio.abc.SocketListener", one), desk, tasks)
                     yield
                     tasks.cancel_scope.cancel()
         finally:
             self._port = None
+
+    async def _accept(self, listener: anyio.abc.SocketListener, desk: Desk, tasks: TaskGroup) -> None:
+        """Take connections. One that cannot be accepted, for want of descriptors, ends neither the server nor a call.
+
+        anyio's `serve` would end with it.
+        """
+        has_failed = False
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                if not has_failed:
+                    log.error("%s cannot accept a connection: %s", self.name, error.strerror or error)
+                has_failed = True
+                await anyio.sleep(ACCEPT_AGAIN_S)
+            else:
+                has_failed = False
+                tasks.start_soon(self._take, stream, desk)
+
+    async def _take(self, stream: anyio.abc.SocketStream, desk: Desk) -> None:
+        async with stream:
+            address = stream.extra(anyio.abc.SocketAttribute.remote_address, None)  # noqa: S610 - anyio's
+            if address is None:
+                return  # it was reset before it was looked at
+            peer = AudioSocketPeer(stream, f"{address[0]}:{address[1]}")
+            if not self._may_connect(str(address[0])):
+                desk.note_refusal(self, Refused("peer", "this address is not among the peers"), peer.address)
+                return
+            try:
+                await desk.hold(self, peer)
+            except Exception:  # noqa: BLE001 - a fault of the server, which no other call may pay for
+                log.exception("a call by %s failed", self.name)
 
     async def start(self, peer: Peer, desk: Desk) -> Line:
         """Wait for the call's UUID and its first audio. See `Transport.start`."""
