@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import httpx
 import pytest
 
 from voicepipe.cli import main
@@ -217,11 +218,17 @@ def started(*arguments: str, folder: Path) -> Iterator[tuple[subprocess.Popen[st
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_program_in_order(number: int, app: Path, ctrl_c: None) -> None:
-    """A server without calls ends at the first signal, with the status 0 and without a word on stderr."""
+@pytest.mark.parametrize(
+    ("number", "text", "status"),
+    [(signal.SIGINT, SERVE, 404), (signal.SIGTERM, f"{HEAD}agent = vp.Pipeline(ears, *rest)", 200)],
+)
+def test_a_signal_ends_the_program_in_order(number: int, text: str, status: int, app: Path, ctrl_c: None) -> None:
+    """A Pipeline is served with a page, a Serve with what it has; both end at a signal, without a word on stderr."""
+    app.write_text(text, encoding="utf-8")
     with started("serve", "app.py", "--port", "0", folder=app.parent) as (program, out, err):
-        assert out.readline().startswith("voicepipe: serving on http://127.0.0.1:")
+        line = out.readline()
+        assert line.startswith("voicepipe: serving on http://127.0.0.1:")
+        assert httpx.get(line.rpartition(" ")[2].strip(), trust_env=False).status_code == status
         program.send_signal(number)
         assert (program.wait(20), err.read()) == (0, "")
 

@@ -340,6 +340,11 @@ async def test_facts_that_a_peer_may_not_claim(caplog: pytest.LogCaptureFixture)
         ({"origins": ["*"]}, "without a path or a star, not '\\*'"),
         ({"origins": ["https://shop.example/"]}, "without a path"),
         ({"public_url": "shop.example"}, "public_url must be an address such as"),
+        ({"transports": Plain()}, "must be a list of transports, not <"),
+        ({"authenticate": "ada"}, "authenticate must be a function, not 'ada'"),
+        ({"deps": {}}, "deps must be a function"),
+        ({"greeting": None}, "greeting must be a text, not None"),
+        ({"metrics_token": ""}, "metrics_token must be a text that is not blank"),
         ({"limits": {"sessions": 3}}, "limits must be of the type Limits, not dict"),
         ({"agent": "agent"}, "agent must be of the type Pipeline, not str"),
     ],
@@ -358,6 +363,28 @@ def test_rows_that_no_caller_can_use() -> None:
         Serve(vp.Pipeline(vp.MicSource(), *row), [Plain()])
     with pytest.raises(vp.ConfigurationError, match="has no recogniser"):
         Serve(vp.Pipeline(*row[1:]), [Plain()])
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"port": 65_536}, "the port must be 0 to 65535, not 65536"),
+        ({"port": -1}, "the port must be"),
+        ({"drain_s": -1.0}, "drain_s must be a time of at least 0 seconds, not -1.0"),
+        ({"drain_s": float("nan")}, "drain_s must be"),
+        ({"host": "a" * 300, "port": 1}, "other machines could call"),
+    ],
+)
+def test_running_with_settings_that_do_not_fit(settings: dict[str, Any], said: str) -> None:
+    """`run` refuses them before it opens anything."""
+    with pytest.raises(vp.ConfigurationError, match=said):
+        Serve(agent(), [Plain()]).run(**settings)
+
+
+async def test_running_in_a_loop_that_runs() -> None:
+    """Inside of a coroutine `run` says what to do instead."""
+    with pytest.raises(vp.ConfigurationError, match=r"give serve\.app to a server"):
+        Serve(agent(), [Plain()]).run()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])

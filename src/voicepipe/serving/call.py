@@ -74,13 +74,12 @@ class Call:
 
     async def run(self) -> None:
         """Hold the call to its end."""
-        with self._desk.metrics.call(self._transport.name, lambda: self._ended_by or "cancelled"):
+        with self._desk.metrics.call(self._transport.name, lambda: self._ended_by):
             try:
                 with self._scope:
                     await self._hold()
             finally:
-                if self._scope.cancel_called:
-                    self._ends("server", RESTARTING, "the server is stopping")
+                self._ends("server", RESTARTING, "the server is stopping")  # unless it has ended by itself
                 with anyio.CancelScope(shield=True), anyio.move_on_after(FINISH_S):
                     await self._peer.close(self._code, self._reason)
 

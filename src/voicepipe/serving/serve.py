@@ -88,6 +88,8 @@ class Serve(Generic[Deps]):
         metrics_token: str | None = None,
     ) -> None:
         expect("limits", limits, Limits)
+        _check_functions(authenticate=authenticate, deps=deps, on_call=on_call)
+        _check_texts(greeting=greeting, metrics_token=metrics_token)
         _check_agent(agent)
         _check_transports(transports)
         _check_rates(agent, transports)
@@ -180,6 +182,8 @@ class Serve(Generic[Deps]):
     ) -> None:
         from voicepipe.serving.uvicorn_server import run_to_end  # noqa: PLC0415 - an application may have another server
 
+        if not drain_s >= 0:
+            raise ConfigurationError(f"Serve.run: drain_s must be a time of at least 0 seconds, not {drain_s!r}")
         self.check_reach(host)
         await run_to_end(
             self.app,
@@ -288,7 +292,9 @@ def _check_agent(agent: Pipeline[Any]) -> None:
 
 
 def _check_transports(transports: Sequence[Transport]) -> None:
-    given: list[object] = list(transports) if isinstance(transports, (list, tuple)) else [transports]
+    if not isinstance(transports, (list, tuple)):
+        raise ConfigurationError(f"Serve: transports must be a list of transports, not {transports!r}")
+    given: list[object] = list(transports)
     if not given:
         raise ConfigurationError("Serve needs at least one transport")
     names: set[str] = set()
@@ -302,6 +308,19 @@ def _check_transports(transports: Sequence[Transport]) -> None:
             raise ConfigurationError(f"Serve: two transports have the path {transport.path}; give one another path")
         names.add(transport.name)
         paths |= {transport.path} - {""}
+
+
+def _check_functions(**functions: object) -> None:
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            raise ConfigurationError(f"Serve: {name} must be a function, not {function!r}")
+
+
+def _check_texts(*, greeting: object, metrics_token: object) -> None:
+    if not isinstance(greeting, str):
+        raise ConfigurationError(f"Serve: greeting must be a text, not {greeting!r}")
+    if metrics_token is not None and (not isinstance(metrics_token, str) or not metrics_token.strip()):
+        raise ConfigurationError("Serve: metrics_token must be a text that is not blank, or None for this machine")
 
 
 def _check_rates(agent: Pipeline[Any], transports: Sequence[Transport]) -> None:

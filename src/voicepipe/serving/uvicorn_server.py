@@ -275,6 +275,8 @@ def bound(host: str, port: int) -> socket.socket:
     Raises:
         ConfigurationError: The port is in use, or there is no such address here.
     """
+    if not 0 <= port <= 65_535:
+        raise ConfigurationError(f"the port must be 0 to 65535, not {port}")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         # With its protocol named: asyncio sends without delay (TCP_NODELAY) only on a socket that knows that it is TCP.
@@ -286,18 +288,20 @@ def bound(host: str, port: int) -> socket.socket:
             listener.bind((host, port))
             listener.listen(BACKLOG)
             stack.pop_all()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another port, or stop what uses it"
+            f"cannot listen on {host}:{port}: {reason}; choose another port, or stop what uses it"
         ) from error
     return listener
 
 
 def _check_certificate(certificate: str, key: str | None) -> None:
     try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+        # With a wrong password, or OpenSSL would ask for that of an encrypted key on the terminal.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password="")
     except (OSError, ValueError) as error:  # an SSLError is an OSError
-        reason = getattr(error, "reason", None) or error.__class__.__name__
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
         raise ConfigurationError(
             f"the certificate {certificate} with the key {key or certificate} cannot be used: {reason}; "
             "both must be PEM files, and belong together"
