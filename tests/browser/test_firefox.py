@@ -48,10 +48,10 @@ async def test_a_call_by_firefox(tmp_path: Path) -> None:
                 await browser.until("voicepipe.call.state === 'ended'")
         finally:
             sound.kill()
-    told, fine = shown.events(vp.TurnEnded)
-    assert isinstance(told, vp.TurnInterrupted)
-    assert told.heard
-    assert STORY.startswith(told.heard)
+    story, fine = shown.events(vp.TurnEnded)
+    assert isinstance(story, vp.TurnInterrupted)
+    assert story.heard
+    assert STORY.startswith(story.heard)
     assert (type(fine), fine.heard) == (vp.TurnCompleted, "Fine.")
     assert rate == 24_000
     assert sent > 4 * 50

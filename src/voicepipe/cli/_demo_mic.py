@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import voicepipe as vp
-from voicepipe.cli._demo_script import BYE, COST, GRAMMAR, HOURS, ORDER, RETURNS, SYSTEM, TOOLS, answer
+from voicepipe.cli._demo_script import GRAMMAR, GREETING, PHRASES, SYSTEM, TOOLS, answer
 from voicepipe.cli._display import Display
 from voicepipe.cli.talk import converse, spoken_call
 from voicepipe.core.process import run
@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["demo_by_microphone"]
 
-GREETING: Final = "Hello, this is the shop. How can I help you?"
-
 TOKEN_S: Final = 0.01
-
-PHRASES: Final = (HOURS, f"{ORDER} one two three four five", RETURNS, COST, BYE)
 
 NOTES: Final = (
     "say one of these; the recogniser, pocketsphinx, takes everything you say for one of them:",

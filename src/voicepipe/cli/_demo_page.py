@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 import voicepipe as vp
-from voicepipe.cli._demo_mic import GREETING, PHRASES, TOKEN_S
-from voicepipe.cli._demo_script import GRAMMAR, TOOLS, answer
-from voicepipe.cli._demo_stack import SILENCE_S
+from voicepipe.cli._demo_script import GRAMMAR, GREETING, PHRASES, TOOLS, answer
+from voicepipe.cli._demo_stack import SILENCE_S, TOKEN_S
 from voicepipe.serving import Page, Serve
 from voicepipe.testing.scripted import ScriptedModel
 

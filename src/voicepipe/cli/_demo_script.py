@@ -19,7 +19,20 @@ from voicepipe.testing.script import Calls, ChatRequest, Reply, Says
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CALLER", "GRAMMAR", "LINES", "LIVE_SYSTEM", "NOTES", "SYSTEM", "TOOLS", "Line", "answer", "problems"]
+__all__ = [
+    "CALLER",
+    "GRAMMAR",
+    "GREETING",
+    "LINES",
+    "LIVE_SYSTEM",
+    "NOTES",
+    "PHRASES",
+    "SYSTEM",
+    "TOOLS",
+    "Line",
+    "answer",
+    "problems",
+]
 
 NOTES: Final = (
     "recogniser: pocketsphinx, embedded; it understands only the phrases of its grammar",
@@ -49,6 +62,12 @@ ORDER: Final = "where is my order"
 RETURNS: Final = "tell me about your return policy"
 COST: Final = "how much does it cost"
 BYE: Final = "thank you and goodbye"
+
+PHRASES: Final = (HOURS, f"{ORDER} one two three four five", RETURNS, COST, BYE)
+"""What a caller may say; any five digits do."""
+
+GREETING: Final = "Hello, this is the shop. How can I help you?"
+"""What the agent says first to a caller who is a person."""
 
 GRAMMAR: Final = f"""#JSGF V1.0;
 grammar shop;
