@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where this is set, each worker and each program of a test compiles everything again: a third of their time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo demo-page test test-browser quick bench lint types tests unit sound others coverage package format clean
+.PHONY: help demo demo-page test test-browser test-oracles quick bench lint types tests unit sound others coverage package format clean
 .NOTPARALLEL:
 .PRECIOUS: .venvs/%/.installed
 .DELETE_ON_ERROR:
@@ -51,7 +51,7 @@ types: .venv/.dev ## two type checkers, both strict
 tests: unit sound ## all tests, once, on the Python of .venv
 
 unit: .venv/.dev
-	$(BIN)/python -m pytest -q -m "not sound and not browser" -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -q -m "not sound and not browser and not oracle" -n $(WORKERS) $(ARGS)
 
 # Those with a sound server run apart, because they hear in real time. PortAudio's ALSA thread now and then spins when its
 # server dies or hangs, printing one line without end, so what failed there is tried once more. 5: ARGS leave none of them.
@@ -64,6 +64,10 @@ sound: .venv/.dev
 BROWSER = $(BIN)/python -m pytest -q -m browser -n 2 tests/browser $(ARGS)
 test-browser: .venv/.browser ## the tests with real browsers: Chromium and Firefox of the system, none is downloaded
 	$(BROWSER) || [ $$? = 5 ] || $(BROWSER) --last-failed
+
+# Clients that we did not write, and that do not fit next to the newest packages of our own.
+test-oracles: .venvs/oracles/.installed ## the tests with openai-agents, a client of the Realtime protocol
+	.venvs/oracles/bin/python -m pytest -q -m oracle tests/serving $(ARGS)
 
 others: .venv/.dev ## all tests that are not slow, on the other supported versions of Python that are present
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); absent=; \
@@ -81,7 +85,7 @@ on-%: .venvs/%/.installed
 # A step of its own: tracing with branches makes the tests half as fast, and what reads sound in real time too slow.
 coverage: .venv/.dev ## which lines and branches no test takes, apart from the tests with a sound server
 	$(BIN)/coverage erase
-	$(BIN)/coverage run --parallel-mode -m pytest -q -m "not sound and not browser" -n $(WORKERS) $(ARGS)
+	$(BIN)/coverage run --parallel-mode -m pytest -q -m "not sound and not browser and not oracle" -n $(WORKERS) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -139,6 +143,13 @@ clean: ## delete what the targets above made, except conversation/
 .venv/.browser: .venv/.dev
 	@echo "installing what drives a browser into .venv"
 	@$(BIN)/python -m pip install --quiet --group browser
+	@touch $@
+
+.venvs/oracles/.installed: .venv/.created pyproject.toml
+	@echo "installing voicepipe[server,testing] and the clients of others into .venvs/oracles"
+	@$(BIN)/python -m venv --clear .venvs/oracles
+	@.venvs/oracles/bin/python -m pip install --quiet 'pip>=25.1'
+	@.venvs/oracles/bin/python -m pip install --quiet -e '.[server,testing]' --group oracles
 	@touch $@
 
 .venvs/%/.installed: pyproject.toml

@@ -6,8 +6,6 @@ Both run on virtual time; what `openai-agents` has played is reported by its own
 from __future__ import annotations
 
 import base64
-import importlib.util
-import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -24,12 +22,10 @@ from voicepipe.testing import Calls, Says, ScriptedRecogniser
 
 pytestmark = pytest.mark.anyio
 
-IS_ABSENT = importlib.util.find_spec("agents") is None and os.environ.get("VOICEPIPE_TEST_ALL") != "1"
-
 
 def with_agents(test: Any) -> Any:
-    """Mark a test that needs `openai-agents`, which brings 15 packages: the other Pythons do without it."""
-    return pytest.mark.slow(pytest.mark.skipif(IS_ABSENT, reason="not installed: openai-agents")(test))
+    """Mark a test that needs `openai-agents`: `make test-oracles` has an environment with it."""
+    return pytest.mark.slow(pytest.mark.oracle(test))
 
 
 AUDIO = b"\0\x10" * round(PIECE_S * RATE)
