@@ -189,6 +189,18 @@ async def test_who_may_read_the_metrics() -> None:
         assert (await get(port, "/metrics", Authorization="Bearer s3cret"))[0] == 200
 
 
+async def test_names_of_tools_that_a_caller_brings_are_no_labels() -> None:
+    """What a session adds to the agent's tools counts as "other": a client names its functions as it likes."""
+    metrics = Serve(agent(), [Plain()]).desk.metrics
+    async with Serve(agent(), [Plain()]).lifespan():
+        note = metrics.observer()
+        for number in range(100):
+            note(vp.ToolFinished(turn_id=1, call_id=str(number), name=f"tool-{number}", status="done"))
+        counted = samples(metrics.text().decode())
+    assert counted['voicepipe_tool_calls_total{status="done",tool="other"}'] == 100
+    assert len([name for name in counted if "tool" in name]) == 1
+
+
 async def test_words_of_a_transport_of_your_own_are_bounded() -> None:
     """A transport that makes up a reason for each refusal does not fill the registry."""
     metrics = Serve(agent(), [Plain()]).desk.metrics

@@ -17,6 +17,7 @@ from voicepipe.audio.remote.shared_tick import current_beat
 from voicepipe.core.clock import loop_time
 from voicepipe.core.log import log
 from voicepipe.errors import ConfigurationError
+from voicepipe.model.tool_router import ToolRouter
 from voicepipe.serving.call import Call
 from voicepipe.serving.door import Door
 from voicepipe.serving.limits import Limits
@@ -85,7 +86,8 @@ class FrontDesk(Desk):
         self._calls: set[Call] = set()
         self._change = anyio.Event()  # set when a call ends
         self._complaints: set[str] = set()
-        self.metrics = Metrics(self._door, [transport.name for transport in transports])
+        tools = [name for part in agent.parts if isinstance(part, ToolRouter) for name in part.tools]
+        self.metrics = Metrics(self._door, [transport.name for transport in transports], tools)
 
     @property
     def is_open(self) -> bool:

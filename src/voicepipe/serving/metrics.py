@@ -44,6 +44,8 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 SILENCES_S: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.2, 1.5, 2, 3, 5)
 WAITS_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2, 5, 10)
 
+OTHER: Final = "other"
+
 MOST_REASONS: Final = 32
 """Words for refusals of a transport of the application's own; further ones count as "other"."""
 
@@ -61,13 +63,15 @@ class Metrics:
     Args:
         door: Knows how many calls there are, and how late the loop is.
         transports: The names of the transports.
+        tools: The names of the agent's tools. What a session adds, a client of it perhaps, counts as "other".
 
     Attributes:
         registry: Where they are registered; an application may add its own.
     """
 
-    def __init__(self, door: Door, transports: Sequence[str]) -> None:
+    def __init__(self, door: Door, transports: Sequence[str], tools: Iterable[str] = ()) -> None:
         self.registry = registry = CollectorRegistry()
+        self._tools = frozenset(tools)
         self._reasons: set[str] = set()
         self._live = dict.fromkeys(transports, 0)
         self._ended = Counter(
@@ -110,7 +114,7 @@ class Metrics:
         if reason in self._reasons or len(self._reasons) < MOST_REASONS:
             self._reasons.add(reason)
         else:
-            reason = "other"
+            reason = OTHER
         self._refused.labels(reason).inc()
 
     def dropped(self, where: str, seconds: float) -> None:
@@ -139,9 +143,10 @@ class Metrics:
                 case ToolStarted(call_id=call_id):
                     began_s[call_id] = loop_time()
                 case ToolFinished(call_id=call_id, name=name, status=status):
-                    self._tool_calls.labels(name, status).inc()
+                    tool = name if name in self._tools else OTHER
+                    self._tool_calls.labels(tool, status).inc()
                     if (at_s := began_s.pop(call_id, None)) is not None:
-                        self._tool_s.labels(name, status).observe(loop_time() - at_s)
+                        self._tool_s.labels(tool, status).observe(loop_time() - at_s)
                 case RequestRetried(error=error):
                     self._retried.labels("llm", type(error).__name__).inc()
                 case RecogniserLost(error=error):
@@ -157,7 +162,7 @@ class Metrics:
         return note
 
     def _turn_ended(self, event: TurnEnded) -> None:
-        self._turns.labels(OUTCOMES.get(type(event), "other")).inc()
+        self._turns.labels(OUTCOMES.get(type(event), OTHER)).inc()
         if isinstance(event, TurnFailed):
             self._failed("turn", event.error)
         waited_us = event.timeline.waited_us
