@@ -94,6 +94,19 @@ async def test_a_flood_of_messages() -> None:
     assert await refusal(peer) == ("messages", 4429)
 
 
+class Large(Plain):
+    most_message_bytes = 1024 * 1024
+
+
+async def test_a_flood_of_bytes() -> None:
+    """A large message counts once for each 8 KiB: those of a thousand small ones may come at once, and no more."""
+    peer = MeteredPeer(Scripted(*[b"x" * 800_000] * 100), Large(), Limits())
+    for _ in range(10):
+        await peer.receive()
+    assert await refusal(peer) == ("messages", 4429)
+    assert len(peer._peer.messages) == 89  # type: ignore[attr-defined]
+
+
 async def test_audio_of_a_line_that_stalled() -> None:
     """A line that stalled for 10 s may deliver what it kept; audio faster than 1.5 x real time for long may not."""
     peer = MeteredPeer(Scripted(), Plain(), Limits())

@@ -22,6 +22,9 @@ __all__ = ["MeteredPeer"]
 MESSAGES_S: Final = 10.0
 """A peer may send the messages of so many seconds at once."""
 
+PIECE_BYTES: Final = 8_192
+"""A larger message counts as several: to parse one takes as long as it is large, and holds up all other calls."""
+
 
 class MeteredPeer(Peer):
     """A peer whose messages and audio are counted.
@@ -54,7 +57,7 @@ class MeteredPeer(Peer):
             isinstance(message, str) and 4 * len(message) > self._most_bytes < len(message.encode())
         ):
             raise Refused("size", f"a message may have at most {self._most_bytes} bytes", code=1009)
-        if not self._messages.take(1, now):
+        if not self._messages.take(1 + len(message) // PIECE_BYTES, now):
             raise Refused("messages", "too many messages", code=4429)
         return message
 

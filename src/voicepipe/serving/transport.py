@@ -186,6 +186,7 @@ class Transport(ABC):
         subprotocol: The websocket subprotocol that is accepted; None for none.
         most_message_bytes: The size of the largest message; a larger one ends the call with the code 1009.
         most_messages_per_s: How many messages a second a peer may send over 10 s; more end the call with the code 4429.
+            A message of more than 8 KiB counts as several.
         caller_rate: Samples per second of what callers send; None if that is decided call by call. A server that cannot
             convert it to the recogniser's rate is not built.
         agent_rate: Samples per second of what callers get; as above.

@@ -71,6 +71,12 @@ WRONG: list[tuple[str | bytes, str, str]] = [
     ('{"type": "output_audio_buffer.clear"}', "unknown_event", "there is no event"),
     (append(None), "invalid_value", "audio: "),
     (append("A" * (MOST_AUDIO_CHARACTERS + 1)), "too_large", "audio: "),
+    ("[" + "{}," * 340_000 + "{}]", "too_large", "a message has at most 263168 characters, not 1020004"),
+    (
+        json.dumps({"type": "conversation.item.truncate", "item_id": "item_1", "audio_end_ms": 10**400}),
+        "invalid_value",
+        "audio_end_ms: ",
+    ),
     ('{"type": "conversation.item.retrieve"}', "missing_required_parameter", "item_id: Field required"),
     (item(type="mcp_call"), "invalid_value", "item: "),
     (item(role="developer"), "invalid_value", "item.message.role: "),
@@ -248,6 +254,7 @@ def test_formats_are_fixed_once_the_call_has_begun(wishes: dict[str, Any], param
         ([{**TOOL, "name": "look up"}], "session.tools.0.name"),
         ([TOOL, TOOL], "session.tools.1.name"),
         ([{**TOOL, "parameters": {"x": "y" * 20_000}}], "session.tools.0"),
+        ([{**TOOL, "parameters": {"x": "\ud800"}}], "session.tools.0"),  # half of a character
         ([7], "session.tools.0"),
     ],
 )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST_AUDIO_CHARACTERS",
+    "MOST_TEXT",
     "AppendAudio",
     "AudioFormat",
     "CancelResponse",
@@ -42,6 +43,12 @@ __all__ = [
 
 MOST_AUDIO_CHARACTERS: Final = 256 * 1024
 """Base64 of one `input_audio_buffer.append`: 4 s of PCM at 24 kHz."""
+
+MOST_CHARACTERS: Final = MOST_AUDIO_CHARACTERS + 1024
+"""Of one message. A larger one is not even parsed, because that would hold up all other calls."""
+
+MOST_MS: Final = 2**53
+"""The largest integer that every client counts exactly."""
 
 MOST_NAME: Final = 512
 MOST_TEXT: Final = 16 * 1024
@@ -175,13 +182,15 @@ def read_tool(given: object, param: str) -> FunctionTool:
         raise Rejected("unsupported_tool", 'only tools of the type "function" are supported', param=f"{param}.type")
     try:
         tool = FunctionTool.model_validate(given)
-        size = len(json.dumps(tool.parameters))
+        size = len(json.dumps(tool.parameters, ensure_ascii=False).encode())
     except ValidationError as error:
         raise _rejected(error, param) from None
     except RecursionError:
         raise Rejected("too_large", "the schema of a tool is nested too deeply", param=param) from None
+    except UnicodeEncodeError:  # half of a surrogate pair, which no request to the model can have
+        raise Rejected("invalid_value", "the schema of a tool is not Unicode", param=param) from None
     if size > MOST_SCHEMA:
-        raise Rejected("too_large", f"the schema of a tool has at most {MOST_SCHEMA} characters", param=param)
+        raise Rejected("too_large", f"the schema of a tool has at most {MOST_SCHEMA} bytes", param=param)
     return tool
 
 
@@ -258,7 +267,7 @@ class TruncateItem(ClientEvent):
 
     item_id: Id
     content_index: Annotated[int, Field(ge=0)] = 0
-    audio_end_ms: Annotated[int, Field(ge=0)]
+    audio_end_ms: Annotated[int, Field(ge=0, le=MOST_MS)]
 
 
 class DeleteItem(ClientEvent):
@@ -321,6 +330,8 @@ def read_event(message: str | bytes) -> ClientEvent:
     """
     if isinstance(message, bytes):
         raise Rejected("invalid_message", "events are JSON in text messages; audio goes into input_audio_buffer.append")
+    if len(message) > MOST_CHARACTERS:
+        raise Rejected("too_large", f"a message has at most {MOST_CHARACTERS} characters, not {len(message)}")
     try:
         parsed: object = json.loads(message)
     except (ValueError, RecursionError):
