@@ -300,3 +300,51 @@ async def test_the_clients_prompt_is_used_only_if_it_may() -> None:
             prompts.append([one.content for one in model.requests[0].messages if one.role == "system"])
             assert client.of("session.updated")[0]["session"]["instructions"] == next(iter(prompts[-1]), None)
     assert prompts == [[], ["Be rude."]]
+
+
+async def test_a_client_cannot_take_the_id_of_what_the_caller_says() -> None:
+    """An id that `speech_started` has named is taken, though its item comes with the words; the turn goes on."""
+    agent, model = scripted(ears().says("Weather?", at_s=0.2, speech_s=0.5), [Says("Sunny.")])
+    async with serving(agent) as port, connected(port) as client:
+        await client.send("session.update", session={"type": "realtime"})
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.speak, 1.5)
+            item_id = (await client.wait("input_audio_buffer.speech_started"))["item_id"]
+            await client.send("conversation.item.create", item=typed("Hello.", id=item_id))
+            error = (await client.wait("error"))["error"]
+            await client.wait("response.done")
+    assert (error["code"], client.code, len(model.requests)) == ("item_exists", 0, 1)
+
+
+async def test_commits_cost_as_much_as_the_silence_that_ends_a_turn() -> None:
+    """A recogniser may get a second of silence for each, so a flood of them is a flood of audio: 1008."""
+    agent, _ = scripted(ears(), [])
+    async with serving(agent) as port, connected(port) as client:
+        await client.send("session.update", session={"type": "realtime"})
+        for _ in range(20):
+            await client.speak(0.04, at_once=True)
+            await client.send("input_audio_buffer.commit")
+        assert await client.wait_closed() == 1008
+
+
+async def test_a_client_cannot_fill_the_history() -> None:
+    """A message has 16 K characters, however many its parts, and a thousand are the most that no turn has made."""
+    agent, _ = scripted(ears(), [])
+    realtime = Realtime(allow={"instructions"})
+    async with serving(agent, realtime) as port, connected(port) as client:
+        await client.send(
+            "conversation.item.create",
+            item={
+                "type": "message",
+                "role": "assistant",
+                "content": [{"type": "output_text", "text": "a" * 16_000}] * 2,
+            },
+        )
+        assert (await client.wait("error"))["error"]["code"] == "too_large"
+        for _ in range(1_001):
+            said = {"type": "output_text", "text": "Hello."}
+            await client.send(
+                "conversation.item.create", item={"type": "message", "role": "assistant", "content": [said]}
+            )
+        assert (await client.wait("error", 2))["error"]["code"] == "too_many_items"
+        assert len(client.of("conversation.item.done")) == 1_000

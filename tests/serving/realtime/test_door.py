@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 import voicepipe as vp
 from tests.helpers.realtime_client import connected, ears, scripted, serving
-from voicepipe.serving import Realtime
+from voicepipe.serving import Realtime, Serve
 from voicepipe.testing import Says, ScriptedRecogniser
 
 pytestmark = pytest.mark.anyio
@@ -206,3 +207,19 @@ def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], said: str)
 def test_only_a_key_proves_who_calls() -> None:
     """Without a key the server listens on this machine only."""
     assert (Realtime().proof, Realtime(key="sk").proof) == ("", "a key")
+
+
+async def test_a_key_for_one_connection_is_good_for_its_own_transport() -> None:
+    """A server may have two of them, of which one allows more; a key that one has issued does not open the other."""
+    free = Realtime(key="sk-free", path="/free", allow={"instructions"})
+    free.name = "free"
+    async with Serve(agent(), [Realtime(key="sk-right"), free]).listening() as port:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            reply = await http.post(
+                f"http://127.0.0.1:{port}/v1/realtime/client_secrets", headers={"Authorization": "Bearer sk-right"}
+            )
+        key = bearer(reply.json()["value"])
+        with pytest.raises(InvalidStatus) as caught:
+            async with connect(f"ws://127.0.0.1:{port}/free", proxy=None, **key):
+                pass
+    assert caught.value.response.status_code == 401

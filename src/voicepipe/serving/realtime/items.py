@@ -128,13 +128,28 @@ class Items:
     def __init__(self) -> None:
         self._items: dict[str, Item] = {}
         self._made = Counter[str]()
+        self._promised: set[str] = set()  # ids that the client may know, of items that are still to come
 
     def new_id(self, kind: str = "item") -> str:
         """Return an id that nothing has yet."""
         while True:
             self._made[kind] += 1
             if (found := f"{kind}_{self._made[kind]}") not in self._items:
+                if kind == "item":
+                    self._promised.add(found)
                 return found
+
+    def id_for(self, wanted: str | None) -> str:
+        """Return the id of an item that the client puts in: the one that it wants, or a new one.
+
+        Raises:
+            Rejected: An item has it, or will have it.
+        """
+        if wanted is None:
+            return self.new_id()
+        if wanted in self._items or wanted in self._promised:
+            raise Rejected("item_exists", f"there is an item {wanted!r} already", param="item.id")
+        return wanted
 
     @property
     def last_id(self) -> str | None:
@@ -150,14 +165,11 @@ class Items:
         if item.id in self._items:
             raise Rejected("item_exists", f"there is an item {item.id!r} already", param="item.id")
         previous = self.last_id
+        self._promised.discard(item.id)
         self._items[item.id] = item
         if len(self._items) > MOST_ITEMS:
             del self._items[next(iter(self._items))]
         return previous
-
-    def has(self, item_id: str) -> bool:
-        """Return whether there is an item with this id."""
-        return item_id in self._items
 
     def before(self, item: Item) -> str | None:
         """Return the id of the item before this one."""

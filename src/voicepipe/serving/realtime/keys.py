@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Keys"]
 
-KIND: Final = "realtime"
-
 ONCE: Final = "ek_"
 """How keys begin that are issued for one connection."""
 
@@ -56,22 +54,22 @@ class Keys:
         if not all(self._keys):
             raise ConfigurationError("Realtime: a key is empty; leave it out to take calls from this machine only")
 
-    async def check(self, request: HTTPConnection, desk: Desk) -> Mapping[str, Fact]:
-        """Return what is known about a client that connects.
+    async def check(self, request: HTTPConnection, desk: Desk, kind: str) -> Mapping[str, Fact]:
+        """Return what is known about a client that connects to the transport of this name.
 
         Raises:
             Refused: It shows no valid key.
         """
         key = _shown(request)
         if key.startswith(ONCE):
-            return desk.tokens.redeem(KIND, key.removeprefix(ONCE))
+            return desk.tokens.redeem(kind, key.removeprefix(ONCE))
         return await self._owner(key)
 
-    async def issue(self, request: Request, desk: Desk) -> Response:
-        """Answer a program that has a key, and wants one that lets somebody else in once."""
+    async def issue(self, request: Request, desk: Desk, kind: str) -> Response:
+        """Answer a program that has a key, and wants one that lets somebody else in once, by the same transport."""
         try:
             facts = await self._owner(_shown(request))
-            secret = ONCE + desk.tokens.issue(KIND, facts)
+            secret = ONCE + desk.tokens.issue(kind, facts)
         except Refused as refused:
             error = {"type": "invalid_request_error", "code": refused.reason, "message": refused.message}
             return JSONResponse({"error": error}, refused.status)

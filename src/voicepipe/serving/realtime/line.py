@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from voicepipe.session.session import Session
 
 __all__ = ["RealtimeLine", "Wire"]
+
+MOST_PUT_IN: Final = 1_000
+"""Messages that a client may put into the history, which forgets none by itself."""
 
 
 class Wire:
@@ -188,8 +191,14 @@ class RealtimeLine(Line):
     # --- what the client does to the conversation ---------------------------------------------------------------------
 
     def put_in(self, item_id: str, message: Message) -> None:
-        """Put a message into the history that no turn has made."""
+        """Put a message into the history that no turn has made.
+
+        Raises:
+            Rejected: There are too many.
+        """
         assert self.session is not None  # noqa: S101 - the client's events are carried out in it
+        if len(self._put_in) >= MOST_PUT_IN:
+            raise Rejected("too_many_items", f"a client puts at most {MOST_PUT_IN} messages into the conversation")
         self.session.history.append(message)
         self._known.add(id(message))
         self._put_in[item_id] = message

@@ -15,6 +15,7 @@ from voicepipe.errors import ConfigurationError
 from voicepipe.history import AssistantMessage, UserMessage
 from voicepipe.serving.realtime import server_events as say
 from voicepipe.serving.realtime.client_events import (
+    MOST_TEXT,
     AppendAudio,
     CancelResponse,
     ClearAudio,
@@ -132,10 +133,7 @@ class Requests:
     def _append(self, event: AppendAudio) -> None:
         pcm = self._line.chosen.input_format.decoded(event.audio)
         seconds = len(pcm) / 2 / self._source.sample_rate
-        try:
-            self._peer.takes_audio(seconds)
-        except Refused as refused:
-            raise Refused(refused.reason, refused.message, code=1008) from None
+        self._take_audio(seconds)
         self._line.conversation.caller.audio_came(seconds)
         self._has_audio = self._has_audio or bool(pcm)
         if self._line.chosen.detection is not None:
@@ -145,6 +143,12 @@ class Requests:
             said = f"without turn detection at most {MOST_TALK_S:g} s wait for a commit; commit or clear them"
             raise Rejected("input_audio_buffer_full", said)
         self._talk += pcm
+
+    def _take_audio(self, seconds: float) -> None:
+        try:
+            self._peer.takes_audio(seconds)
+        except Refused as refused:
+            raise Refused(refused.reason, refused.message, code=1008) from None
 
     async def _clear(self) -> None:
         if self._line.chosen.detection is not None:
@@ -164,6 +168,8 @@ class Requests:
                 raise Rejected("input_audio_buffer_busy", "what was committed before is still being recognised")
             await self._line.wire.send(*self._line.conversation.caller.commit())
             pcm, self._talk = bytes(self._talk), bytearray()
+        # Each commit may cost the recogniser as much, see `_end_turn`: they are not free for the client either.
+        self._take_audio(CLOSING_SILENCE_S)
         self._has_audio, self._owes_commit = False, True
         self._tasks.start_soon(self._recognise, pcm, turns)
 
@@ -202,11 +208,8 @@ class Requests:
         if isinstance(given, MessageItem):
             await self._create_message(given)
             return
-        item = Item(
-            id=given.id or items.new_id(), kind="function_call_output", call_id=given.call_id, text=given.output
-        )
-        if given.id is not None and items.has(given.id):
-            raise Rejected("item_exists", f"there is an item {given.id!r} already", param="item.id")
+        item_id = items.id_for(given.id)
+        item = Item(id=item_id, kind="function_call_output", call_id=given.call_id, text=given.output)
         line.calls.take(given.call_id, given.output)
         self._owes_outputs = True
         await line.wire.send(*line.conversation.add(item))
@@ -220,14 +223,14 @@ class Requests:
             raise Rejected("invalid_value", "the text has no words", param="item.content")
         if len(line.typed) >= MOST_TYPED:
             raise Rejected("too_many_items", f"{MOST_TYPED} messages wait for an answer; send response.create first")
-        items = line.conversation.items
-        item = Item(id=given.id or items.new_id(), role=given.role, text=text)
-        events = line.conversation.add(item)
+        if len(text) > MOST_TEXT:
+            raise Rejected("too_large", f"a message has at most {MOST_TEXT} characters", param="item.content")
+        item = Item(id=line.conversation.items.id_for(given.id), role=given.role, text=text)
         if given.role == "user":
             line.typed[item.id] = UserMessage(text)
         else:
             line.put_in(item.id, AssistantMessage.said(text) if given.role == "assistant" else UserMessage(text))
-        await line.wire.send(*events)
+        await line.wire.send(*line.conversation.add(item))
 
     async def _truncate(self, event: TruncateItem) -> None:
         line = self._line

@@ -123,13 +123,13 @@ class Realtime(Transport):
             if "origin" in request.headers:
                 desk.check_origin(request)
             return await desk.identify(request)
-        return await self._keys.check(request, desk)
+        return await self._keys.check(request, desk, self.name)
 
     def routes(self, desk: Desk) -> Sequence[BaseRoute]:
         """Return the route that issues a key for one connection, to who has a key. See `Transport.routes`."""
 
         async def issue(request: Request) -> Response:
-            return await self._keys.issue(request, desk)
+            return await self._keys.issue(request, desk, self.name)
 
         return [Route(f"{self.path}/client_secrets", issue, methods=["POST"])] if self.proof else []
 
