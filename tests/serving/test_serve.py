@@ -223,6 +223,21 @@ async def test_an_authenticator_that_takes_too_long() -> None:
         assert 5.0 <= anyio.current_time() - began_s < 5.1
 
 
+async def test_deps_that_take_too_long(caplog: pytest.LogCaptureFixture) -> None:
+    """A call whose deps do not come within `start_s` ends as our fault, and its place is free."""
+
+    async def deps_of(_: Any) -> None:
+        await anyio.sleep_forever()
+
+    serve = Serve(agent(), [Plain()], deps=deps_of)
+    async with serve.listening() as port, calling(port) as caller:
+        began_s = anyio.current_time()
+        await caller.hello()
+        assert await caller.wait_closed() == 1011
+        assert 5.0 <= anyio.current_time() - began_s < 5.1
+    assert "deps of Serve did not return within 5 s" in caplog.text
+
+
 async def test_an_authenticator_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     """A fault of the application's authenticator is in the log, and lets nobody in."""
 

@@ -273,7 +273,10 @@ class FrontDesk(Desk):
         assert self._host is not None  # noqa: S101 - checked above
         deps = self._deps(facts) if self._deps is not None else None
         if inspect.isawaitable(deps):
-            deps = await deps
+            with anyio.move_on_after(self.limits.start_s) as patience:
+                deps = await deps
+            if patience.cancelled_caught:
+                raise ConfigurationError(f"deps of Serve did not return within {self.limits.start_s:g} s")
         return self._host.session(
             source=line.source,
             output=line.output,
