@@ -8,7 +8,7 @@ How many calls: server and clients share one simulated core, whose time is the C
 recogniser, or its message is written to the socket.
 
 What one costs: the server is a process of its own, whose CPU is measured while the agents speak all the time, in turns
-with a server that sends each frame back as it comes.
+with a server that sends each frame back as it comes, and with the same sessions without any server.
 """
 
 from __future__ import annotations
@@ -157,8 +157,11 @@ def asking(feed: Feed, lateness: Lateness) -> Serve:
 
 def speaking() -> Serve:
     """Return a server whose agents speak all the time."""
-    row = vp.Pipeline(vp.STTStage(Deaf()), ScriptedModel([]), vp.SentenceChunker(), Endless(), detector=None)
-    return Serve(row, [Plain(Lateness())], limits=OPEN, greeting="Hello.")
+    return Serve(speaking_row(), [Plain(Lateness())], limits=OPEN, greeting="Hello.")
+
+
+def speaking_row() -> vp.Pipeline:
+    return vp.Pipeline(vp.STTStage(Deaf()), ScriptedModel([]), vp.SentenceChunker(), Endless(), detector=None)
 
 
 def greeting() -> Serve:
@@ -176,26 +179,48 @@ async def echo(scope, receive, send) -> None:
         await send({"type": "websocket.send", "bytes": event["bytes"]})
 
 
-async def _serve(kind: str) -> None:
-    """Serve in a process of its own; each line on stdin asks for the CPU used so far."""
-    made = {"speaking": speaking, "greeting": greeting, "echo": speaking}[kind]()
-    config = configured(echo if kind == "echo" else made.app)
+@asynccontextmanager
+async def _listening(kind: str):
+    """Run what a process of its own runs, and yield the port; the sessions have none."""
+    if kind == "sessions":
+        feed = Feed()
+
+        async def hold(host: vp.Host) -> None:
+            source = vp.PushSource()
+            feed.listeners.append(source.push)
+            async with host.session(source=source, output=TimedLine(Lateness()), greeting="Hello.") as session:
+                await session.ended.wait()
+
+        async with speaking_row().open() as host, anyio.create_task_group() as tasks:
+            for _ in range(ECHO_CALLS):
+                tasks.start_soon(hold, host)
+            tasks.start_soon(feed.run)
+            yield 0
+            tasks.cancel_scope.cancel()
+        return
+    made = greeting() if kind == "greeting" else speaking()
     with bound("127.0.0.1", 0) as listener:
         async with made.lifespan(), anyio.create_task_group() as tasks:
-            tasks.start_soon(Server(config, made.desk).serve, [listener])
-            print(listener.getsockname()[1], flush=True)
-            loop, done = asyncio.get_running_loop(), anyio.Event()
-
-            def asked() -> None:
-                if sys.stdin.readline():
-                    print(time.process_time(), flush=True)
-                else:
-                    done.set()
-
-            loop.add_reader(sys.stdin.fileno(), asked)
-            await done.wait()
-            loop.remove_reader(sys.stdin.fileno())
+            tasks.start_soon(Server(configured(echo if kind == "echo" else made.app), made.desk).serve, [listener])
+            yield listener.getsockname()[1]
             tasks.cancel_scope.cancel()
+
+
+async def _serve(kind: str) -> None:
+    """Serve in a process of its own; each line on stdin asks for the CPU used so far."""
+    async with _listening(kind) as port:
+        print(port, flush=True)
+        loop, done = asyncio.get_running_loop(), anyio.Event()
+
+        def asked() -> None:
+            if sys.stdin.readline():
+                print(time.process_time(), flush=True)
+            else:
+                done.set()
+
+        loop.add_reader(sys.stdin.fileno(), asked)
+        await done.wait()
+        loop.remove_reader(sys.stdin.fileno())
 
 
 # --- the clients ------------------------------------------------------------------------------------------------------
@@ -362,7 +387,8 @@ async def _other(kind: str):
 
 async def _cost(kind: str) -> tuple[float, float]:
     """Return the CPU of a call in percent of a core, and the frames that came a second."""
-    async with _other(kind) as server, calling(server.port, ECHO_CALLS, Feed()) as clients:
+    count = 0 if kind == "sessions" else ECHO_CALLS  # they feed themselves
+    async with _other(kind) as server, calling(server.port, count, Feed()) as clients:
         await anyio.sleep(2.0)
         cpu_s, came, began_s = await server.cpu_s(), sum(client.came_bytes for client in clients), anyio.current_time()
         await anyio.sleep(5.0)
@@ -426,10 +452,14 @@ async def _short_calls() -> list[float]:
 async def serve() -> list[Figure]:
     """Calls over real websockets, compared with an echo of the same frames."""
     most = await _most(60, 20)
-    rounds = [(await _cost("speaking"), await _cost("echo")) for _ in range(ECHO_ROUNDS)]
-    ratio = median(ours / bare for (ours, _), (bare, _) in rounds)
-    for ours, bare in rounds:
-        print(f"serve: {ours} echo: {bare}", file=sys.stderr, flush=True)
+    rounds = [[await _cost(kind) for kind in ("speaking", "echo", "sessions")] for _ in range(ECHO_ROUNDS)]
+    for costs in rounds:
+        print(f"serve: speaking, echo, sessions {costs}", file=sys.stderr, flush=True)
+    (calls, came), (echoes, _), (sessions, _) = (
+        (median(one) for one in zip(*kind, strict=True)) for kind in zip(*rounds, strict=True)
+    )
+    ratio = median(ours / bare for (ours, _), (bare, _), _ in rounds)
+    rest = median((ours - session) / bare for (ours, _), (bare, _), (session, _) in rounds)
     flooded = await _measured(FLOODED_CALLS, "flood")
     opening = await _opening()
     left = await _short_calls()
@@ -438,10 +468,12 @@ async def serve() -> list[Figure]:
         Figure("serve: frame lateness there, p99", most.late_ms, "ms", LATE_S * 1e3),
         Figure("serve: CPU there, clients included", most.cpu_percent, "% of the core"),
         Figure("serve: time that an agent speaks there", most.speaks_percent, "%"),
-        Figure("serve: CPU of a call, both speak", median(ours for (ours, _), _ in rounds), "% of a core"),
-        Figure("serve: frames that come, a second", median(frames for (_, frames), _ in rounds)),
-        Figure("serve: CPU of a bare echo", median(bare for _, (bare, _) in rounds), "% of a core"),
+        Figure("serve: CPU of a call, both speak", calls, "% of a core"),
+        Figure("serve: frames that come, a second", came),
+        Figure("serve: CPU of a bare echo of the same frames", echoes, "% of a core"),
         Figure("serve: their ratio, without a detector", ratio, "", MOST_OF_AN_ECHO),
+        Figure("serve: CPU of the same session without a server", sessions, "% of a core"),
+        Figure("serve: the rest, which is the server's, compared with the echo", rest),
         Figure(f"serve: lateness of {FLOODED_CALLS} calls while one floods, p99", flooded.late_ms, "ms", 40),
         Figure("serve: from connecting to the first audio, p50", percentile(opening, 50), "ms"),
         Figure("serve: from connecting to the first audio, p99", percentile(opening, 99), "ms"),

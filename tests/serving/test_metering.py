@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import anyio
 import pytest
 from hypothesis import given
@@ -37,6 +39,14 @@ def test_a_bucket_says_when_to_come_again() -> None:
     bucket = Bucket(2.0, 10.0, 0.0)
     bucket.take(10, 0.0)
     assert (bucket.wait_s(1, 0.0), bucket.wait_s(1, 0.25), bucket.wait_s(1, 3.0)) == (0.5, 0.25, 0.0)
+
+
+def test_a_bucket_without_an_end() -> None:
+    """An infinite rate turns the limit off, from the first moment on."""
+    bucket = Bucket(math.inf, math.inf, 0.0)
+    assert [bucket.take(1e9, now) for now in (0.0, 0.0, 1.0)] == [True] * 3
+    quick = Bucket(math.inf, 10.0, 0.0)
+    assert [quick.take(amount, 0.0) for amount in (10.0, 10.0, 11.0)] == [True, True, False]
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0.01, 5)), max_size=50))

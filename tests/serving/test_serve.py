@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -185,6 +186,23 @@ async def test_a_full_server() -> None:
     assert len(sessions) == 2
 
 
+async def test_calls_of_one_subject() -> None:
+    """A subject has as many calls as the limit says; another one is let in."""
+
+    def who(request: HTTPConnection) -> dict[str, str]:
+        return {"subject": request.headers["x-user"]}
+
+    serve = Serve(agent(), [Plain()], authenticate=who, limits=Limits(per_subject=1))
+    async with serve.listening() as port, calling(port, additional_headers={"X-User": "ada"}):
+        assert await refusal(port, additional_headers={"X-User": "ada"}) == (
+            429,
+            "1",
+            "this caller has too many calls already",
+        )
+        async with calling(port, additional_headers={"X-User": "bob"}):
+            pass
+
+
 async def test_too_many_calls_at_once() -> None:
     """Calls beyond the opening rate get a 429, and are let in a moment later."""
     serve = Serve(agent(), [Plain()], limits=Limits(opening_per_s=2))
@@ -282,6 +300,16 @@ async def test_a_peer_that_falls_silent() -> None:
         began_s = anyio.current_time()
         assert await caller.wait_closed() == 4408
         assert round(anyio.current_time() - began_s, 1) == 30.0
+
+
+async def test_limits_that_are_turned_off() -> None:
+    """Without the limits of time, a silent peer stays."""
+    serve = Serve(agent(), [Plain()], limits=Limits(idle_s=math.inf, call_s=math.inf))
+    async with serve.listening() as port, calling(port) as caller:
+        await caller.hello()
+        await anyio.sleep(40.0)
+        await caller.socket.send("bye")
+        assert await caller.wait_closed() == 1000
 
 
 @pytest.mark.parametrize(("message", "code"), [(b"\x00", 1007), ("what?", 1007), (b"\x00" * 5_000, 1009)])

@@ -127,7 +127,7 @@ class Door:
             raise refused
         most = self._limits.per_subject
         if subject and most is not None and self._subjects[subject] >= most:
-            raise Refused("subject", f"you have {most} calls already", status=429, code=1013, retry_s=RETRY_S)
+            raise Refused("subject", "this caller has too many calls already", status=429, code=1013, retry_s=RETRY_S)
         self._openings.take(1, now)
         self.calls += 1
         self._subjects[subject] += 1
