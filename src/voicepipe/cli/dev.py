@@ -32,6 +32,9 @@ __all__ = ["dev"]
 SERVING_ON: Final = "voicepipe: serving on "
 PROGRAM: Final = "import sys; from voicepipe.cli import main; sys.exit(main())"
 
+WATCH_MS: Final = 100
+"""How often the watcher looks up, whose thread cannot be cancelled in between."""
+
 STOP_S: Final = 6.0
 """How long the server may take to cut its calls before it is killed."""
 
@@ -61,7 +64,7 @@ def _folder(app: str) -> Path:
 
 
 async def _serve_again_and_again(command: Sequence[str], folder: Path, opens_browser: bool) -> None:
-    changes = awatch(folder, watch_filter=PythonFilter(), step=100)
+    changes = awatch(folder, watch_filter=PythonFilter(), step=WATCH_MS, rust_timeout=WATCH_MS)
     while True:
         async with _running(command) as process, anyio.create_task_group() as tasks:
             tasks.start_soon(_show, process, opens_browser)
