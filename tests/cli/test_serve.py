@@ -153,7 +153,7 @@ def test_an_address_that_is_not_here(app: Path, capsys: pytest.CaptureFixture[st
 def test_a_certificate_that_does_not_fit(
     arguments: list[str], said: str, app: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A certificate that is missing, is none, or has another key is one sentence."""
+    """A certificate that is missing, invalid, or belongs to another key is one sentence."""
     assert complaint("app.py", "--port", "0", *arguments, capsys=capsys).startswith(said)
 
 

@@ -179,7 +179,7 @@ async def test_failures_are_counted_by_class() -> None:
 
 
 async def test_who_may_read_the_metrics() -> None:
-    """Without a token this machine may, except a proxy on it; with one, who shows it."""
+    """Without a token, requests from this machine may, except those of a proxy; with one, those that have it."""
     async with Serve(agent(), [Plain()]).listening() as port:
         assert (await get(port, "/metrics"))[0] == 200
         assert (await get(port, "/metrics", **{"X-Forwarded-For": "192.0.2.7"}))[0] == 403

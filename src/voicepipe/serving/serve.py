@@ -65,7 +65,8 @@ class Serve(Generic[Deps]):
         deps: Makes the deps of a call from its facts. May be async.
         on_call: Accompanies each call with its session, e.g. to read its events. May be async; cancelled when the call
             ends. If it raises, the call ends.
-        metrics_token: Who shows it, as `Authorization: Bearer ...`, may read `/metrics`. Without it, this machine may.
+        metrics_token: Requests with `Authorization: Bearer ...` and this token may read `/metrics`; without a token,
+            requests from this machine.
 
     Raises:
         ConfigurationError: Something does not fit; the message says what.

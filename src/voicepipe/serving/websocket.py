@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["WebSocketEntry", "WebSocketPeer", "address_of"]
 
 REASON_BYTES: Final = 123
-"""What fits into a close frame besides its code."""
+"""The longest reason that fits into a close frame."""
 
 
 class WebSocketPeer(Peer):
@@ -75,7 +75,7 @@ class WebSocketPeer(Peer):
     async def _pass_on(self, event: dict[str, object]) -> None:
         try:
             await self._send(event)
-        except OSError:  # the server's word for a peer that is gone
+        except OSError:  # how servers report a peer that is gone
             self._is_open = False
 
     def takes_audio(self, seconds: float) -> None:
