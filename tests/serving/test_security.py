@@ -22,8 +22,9 @@ from starlette.routing import Route
 from websockets.exceptions import ConnectionClosed
 
 from tests.helpers.plain_transport import FRAME, Plain, agent, calling
-from voicepipe.serving import Limits, Serve
+from voicepipe.serving import Limits, Page, Serve
 from voicepipe.serving.guard import MOST_BODY_BYTES
+from voicepipe.serving.uvicorn_server import Server, bound, configured
 
 pytestmark = pytest.mark.anyio
 
@@ -265,6 +266,51 @@ async def test_a_peer_that_does_not_read() -> None:
                     assert anyio.current_time() - began_s < 60
                     await good.socket.send("bye")
     assert good.socket.close_code == 1000
+
+
+@asynccontextmanager
+async def narrow_server(serve: Serve[Any]) -> AsyncGenerator[tuple[Server, socket.socket]]:
+    """Run a server, and yield a connection to it on which little can wait to be read."""
+    with bound("127.0.0.1", 0) as listener, socket.socket() as narrow:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        narrow.connect(listener.getsockname())
+        narrow.setblocking(False)
+        async with serve.lifespan(), anyio.create_task_group() as tasks:
+            server = Server(configured(serve.app), serve.desk)
+            tasks.start_soon(server.serve, [listener])
+            await server.listens.wait()
+            yield server, narrow
+            server.stop()
+            server.stop()
+
+
+async def test_a_caller_that_never_reads_keeps_no_connection() -> None:
+    """When its call has ended, what waits for it is dropped: otherwise it would hold a descriptor for ever."""
+    story = "A story of which nobody reads a word, and which goes on for as long as anybody lets it. " * 20
+    serve = Serve(agent(character_s=1), [Plain()], greeting=story)
+    async with narrow_server(serve) as (server, narrow):
+        port = narrow.getpeername()[1]
+        async with calling(port, sock=narrow, max_queue=1, ping_interval=None) as deaf:
+            await deaf.hello()
+            deaf.socket.transport.pause_reading()
+            while serve.desk._door.calls:
+                await deaf.socket.send(FRAME)
+                await anyio.sleep(0.02)
+            assert len(server.server_state.connections) == 1
+            await anyio.sleep(10)
+            assert len(server.server_state.connections) == 0
+
+
+@pytest.mark.parametrize("ends", [b"", b"Connection: close\r\n"])
+async def test_a_visitor_that_never_reads_keeps_no_connection(ends: bytes) -> None:
+    """A response that nobody takes is dropped after a few seconds, with its connection."""
+    async with narrow_server(Serve(agent(), [Page()])) as (server, narrow):
+        narrow.send(b"GET /page.js HTTP/1.1\r\nHost: a\r\n" + ends + b"\r\n")
+        await anyio.sleep(1)
+        assert len(server.server_state.connections) == 1
+        await anyio.sleep(20)
+        assert len(server.server_state.connections) == 0
 
 
 async def test_nothing_is_left_of_two_hundred_calls() -> None:

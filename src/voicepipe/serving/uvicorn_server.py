@@ -22,6 +22,7 @@ from voicepipe.errors import ConfigurationError, MissingExtra
 try:
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 except ImportError as error:
     raise MissingExtra("Serve.run", "uvicorn", "server") from error
 
@@ -141,10 +142,10 @@ class Server(uvicorn.Server):
 
 
 class TimedHTTP(H11Protocol):
-    """uvicorn's protocol of HTTP, which closes a connection whose request does not come whole in time.
+    """uvicorn's protocol of HTTP, which closes a connection whose request or response does not pass in time.
 
-    uvicorn would wait for the headers of a request for ever, so that a few thousand connections that send nothing would
-    take all of the process's descriptors.
+    uvicorn would wait for the headers of a request for ever, and as long until a peer has read the response, so that a
+    few thousand connections that do nothing would take all of the process's descriptors.
     """
 
     _due: asyncio.TimerHandle | None = None
@@ -170,6 +171,16 @@ class TimedHTTP(H11Protocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def on_response_complete(self) -> None:
+        """Wait for a while until the peer has taken the response."""
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size():
+            self.loop.call_later(CLOSE_S, self._let_go)
+
+    def _let_go(self) -> None:
+        if self.transport.get_write_buffer_size() and self.transport.get_protocol() is self:
+            self.transport.abort()
+
     def _give_up(self) -> None:
         self._due = None
         self.transport.close()
@@ -178,6 +189,27 @@ class TimedHTTP(H11Protocol):
         if self._due is not None:
             self._due.cancel()
             self._due = None
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's protocol of websockets, which lets go of a peer that does not take the end of its call.
+
+    uvicorn would wait until such a peer has read what was sent to it, which may be never, and keep the descriptor.
+    """
+
+    _due: asyncio.TimerHandle | None = None
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        """The call has ended."""
+        super().on_task_complete(task)
+        if not self.disconnected:
+            self._due = self.loop.call_later(CLOSE_S, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        if self._due is not None:
+            self._due.cancel()
+        super().connection_lost(exc)
 
 
 async def run_to_end(
@@ -250,7 +282,7 @@ def configured(
         app,
         http=TimedHTTP,
         h11_max_incomplete_event_size=MOST_HEADER_BYTES,
-        ws="websockets-sansio",
+        ws=BoundedWebSocket,
         ws_per_message_deflate=False,
         ws_max_size=max(MOST_MESSAGE_BYTES, most_message_bytes),
         ws_ping_interval=PING_S,

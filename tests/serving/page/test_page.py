@@ -210,6 +210,20 @@ async def test_another_page_gets_no_token() -> None:
         assert (await ask(port, "/token")).status_code == 405
 
 
+async def test_a_token_that_takes_too_long() -> None:
+    """An authenticator that does not answer within `start_s` costs its request; a refusal is counted."""
+
+    async def who(_: HTTPConnection) -> None:
+        await anyio.sleep_forever()
+
+    async with page_server(agent(), authenticate=who, limits=Limits(start_s=1)) as (serve, port):
+        began_s = anyio.current_time()
+        response = await ask(port, "/token", "POST", origin=f"http://127.0.0.1:{port}")
+        assert (response.status_code, anyio.current_time() - began_s) == (503, pytest.approx(1, abs=0.1))
+        counted = serve.desk.metrics.registry.get_sample_value("voicepipe_refused_total", {"reason": "start"})
+    assert counted == 1
+
+
 async def test_the_identity_comes_from_the_authenticator() -> None:
     """What the application's authenticator knows is in the session's facts; a stranger gets no token."""
     facts: list[dict[str, object]] = []

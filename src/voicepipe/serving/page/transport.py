@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from voicepipe.audio.source import PushSource
@@ -25,6 +25,7 @@ from voicepipe.listening_events import MicrophoneLost
 from voicepipe.serving.page import protocol
 from voicepipe.serving.page.output import PageOutput
 from voicepipe.serving.page.protocol import RATE, SUBPROTOCOL, TOKEN_PREFIX
+from voicepipe.serving.token_route import give_token
 from voicepipe.serving.transport import Line, Refused, Transport
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class Page(Transport):
     def routes(self, desk: Desk) -> Sequence[BaseRoute]:
         """Return the page, its files, and where it gets its token. See `Transport.routes`."""
         folder = files("voicepipe.serving.page") / "files"
-        routes: list[BaseRoute] = [Route(f"{self.path}token", partial(self._token, desk), methods=["POST"])]
+        routes: list[BaseRoute] = [Route(f"{self.path}token", partial(give_token, self, desk), methods=["POST"])]
         places = {"title": self.title, "intro": self.intro, "rate": str(self._rate_for(desk))}
         for name, kind in FILES.items():
             content = (folder / name).read_text(encoding="utf-8")
@@ -145,16 +146,6 @@ class Page(Transport):
             at = self.path if name == INDEX else self.path + name
             routes.append(Route(at, partial(_file, content.encode(), kind, _headers(name, desk.origins))))
         return routes
-
-    async def _token(self, desk: Desk, request: Request) -> Response:
-        """Give a page the token with which it connects, once the application has said who asks."""
-        try:
-            desk.check_origin(request)
-            token = desk.tokens.issue(self.name, await desk.identify(request))
-        except Refused as refused:
-            again = {} if refused.retry_s is None else {"Retry-After": str(max(1, round(refused.retry_s)))}
-            return JSONResponse({"message": refused.message}, refused.status, {"Cache-Control": "no-store", **again})
-        return JSONResponse({"token": token}, headers={"Cache-Control": "no-store"})
 
     async def check(self, request: HTTPConnection, desk: Desk) -> Mapping[str, Fact]:
         """Check the page's origin, then take its token. See `Transport.check`."""

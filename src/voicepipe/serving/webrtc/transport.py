@@ -14,13 +14,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from voicepipe.core.log import log
 from voicepipe.errors import ConfigurationError, MissingExtra
 from voicepipe.serving.desk import FrontDesk
 from voicepipe.serving.page.transport import Page
+from voicepipe.serving.token_route import NOT_STORED, give_token, refusal
 from voicepipe.serving.transport import Refused, Transport
 from voicepipe.serving.webrtc.ice import IceServer
 from voicepipe.serving.webrtc.offer import MEDIA_TYPE, MOST_BYTES, checked_offer
@@ -141,14 +142,8 @@ class WebRTC(Transport):
     # --- the request --------------------------------------------------------------------------------------------------
 
     async def _token(self, desk: Desk, request: Request) -> Response:
-        """Give a page its token, and the servers that it needs, once the application has said who asks."""
-        try:
-            desk.check_origin(request)
-            token = desk.tokens.issue(self.name, await desk.identify(request))
-        except Refused as refused:
-            return _refusal(refused)
-        servers = [server.for_page() for server in self.ice_servers]
-        return JSONResponse({"token": token, "ice_servers": servers}, headers=NOT_STORED)
+        """Give a page its token, and the servers that it needs."""
+        return await give_token(self, desk, request, ice_servers=[server.for_page() for server in self.ice_servers])
 
     async def _offer(self, desk: FrontDesk, request: Request) -> Response:
         """Answer an offer, and hold its call after the answer."""
@@ -165,7 +160,7 @@ class WebRTC(Transport):
         else:
             return Response(answer, 201, NOT_STORED, MEDIA_TYPE)
         desk.note_refusal(self, refused, address)
-        return _refusal(refused)
+        return refusal(refused)
 
     async def _hold(
         self, desk: FrontDesk, facts: Mapping[str, Fact], address: str, offer: str, *, task_status: TaskStatus[str]
@@ -193,9 +188,6 @@ class WebRTC(Transport):
             log.exception("a call by %s failed", self.name)  # and only that one
 
 
-NOT_STORED: Final = {"Cache-Control": "no-store"}
-
-
 async def _body(request: Request) -> bytes:
     """Return the body of a request, which is an offer.
 
@@ -210,8 +202,3 @@ async def _body(request: Request) -> bytes:
         if len(body) > MOST_BYTES:
             break
     return bytes(body)
-
-
-def _refusal(refused: Refused) -> Response:
-    again = {} if refused.retry_s is None else {"Retry-After": str(max(1, round(refused.retry_s)))}
-    return JSONResponse({"message": refused.message}, refused.status, {**NOT_STORED, **again})
