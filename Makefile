@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where this is set, each worker and each program of a test compiles everything again: a third of their time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo demo-page test test-browser test-oracles quick bench lint types tests unit sound others coverage package format clean
+.PHONY: help demo demo-page test test-browser test-oracles quick bench lint types tests others coverage package format clean
 .NOTPARALLEL:
 .PRECIOUS: .venvs/%/.installed
 .DELETE_ON_ERROR:
@@ -26,12 +26,7 @@ demo: .venv/.demo ## hold a conversation without key, network or microphone, and
 demo-page: .venv/.page ## talk to the demo's agent in a browser: prints the address, needs no key
 	@$(BIN)/voicepipe demo --page $(ARGS)
 
-# Those with a sound server wait most of the time, so the type checkers run meanwhile; what they say comes afterwards.
-test: lint unit ## what a change has to pass: lint, types, tests, others
-	@mkdir -p build; $(MAKE) --no-print-directory types >build/types.log 2>&1 & checks=$$!; \
-	$(MAKE) --no-print-directory sound; heard=$$?; \
-	wait $$checks; checked=$$?; cat build/types.log; exit $$((heard + checked))
-	@$(MAKE) --no-print-directory others
+test: lint types tests others ## what a change has to pass: lint, types, tests, others
 
 quick: .venv/.dev ## the loop while writing: lint and all tests that are not slow
 	$(BIN)/ruff check .
@@ -48,16 +43,16 @@ types: .venv/.dev ## two type checkers, both strict
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-tests: unit sound ## all tests, once, on the Python of .venv
-
-unit: .venv/.dev
-	$(BIN)/python -m pytest -q -m "not sound and not browser and not oracle" -n $(WORKERS) $(ARGS)
-
-# Those with a sound server run apart, because they hear in real time. PortAudio's ALSA thread now and then spins when its
-# server dies or hangs, printing one line without end, so what failed there is tried once more. 5: ARGS leave none of them.
-SOUND = $(BIN)/python -m pytest -q -m sound -n 1 $(ARGS)
-sound: .venv/.dev
-	$(SOUND) || [ $$? = 5 ] || $(SOUND) --last-failed
+# Those with a sound server hear in real time: they wait most of the time, and need a processor seldom but at once. So they
+# run on one worker beside all others, which stand back. PortAudio's ALSA thread now and then spins when its server dies or
+# hangs, printing one line without end, so what failed there is tried once more, alone. 5: ARGS leave none of them.
+SOUND = $(BIN)/python -m pytest -q -m sound -n 1 -o cache_dir=build/sound_cache $(ARGS)
+tests: .venv/.dev ## all tests, once, on the Python of .venv
+	@mkdir -p build; $(SOUND) >build/sound.log 2>&1 & sound=$$!; \
+	nice -n 10 $(BIN)/python -m pytest -q -m "not sound and not browser and not oracle" -n $(WORKERS) $(ARGS); others=$$?; \
+	wait $$sound; heard=$$?; cat build/sound.log; \
+	if [ $$heard != 0 ] && [ $$heard != 5 ]; then $(SOUND) --last-failed; heard=$$?; fi; \
+	[ $$others = 0 ] && { [ $$heard = 0 ] || [ $$heard = 5 ]; }
 
 # They call in real time and measure delays; what failed because another program had the processor is tried once more.
 # Screenshots are kept in build/screenshots.
