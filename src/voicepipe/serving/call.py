@@ -7,7 +7,7 @@ Rule 2: what is certain about the peer wins over what the peer says.
 from __future__ import annotations
 
 import inspect
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -22,7 +22,7 @@ from voicepipe.serving.refusal import PeerLeft, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from voicepipe.core.context import Fact
     from voicepipe.serving.transport import Desk, Line, Peer, Transport
@@ -50,7 +50,11 @@ class Call:
         transport: What it came by.
         peer: The connection.
         opens: Returns the session of a line with these facts.
+        admits: Takes a place for the call, if its transport proves in `start` who calls; raises `Refused` if it cannot.
         on_call: The application's function that accompanies the call; None for nothing.
+
+    Attributes:
+        is_unproven: Whether nobody has proven yet who calls.
     """
 
     def __init__(
@@ -59,16 +63,18 @@ class Call:
         transport: Transport,
         peer: Peer,
         opens: Opens,
+        admits: Callable[[Mapping[str, Fact]], AbstractContextManager[None]],
         on_call: Callable[[Session[Any]], object] | None = None,
     ) -> None:
         self._desk = desk
         self._transport = transport
         self._opens = opens
+        self._admits = admits
         self._on_call = on_call
         self._peer = MeteredPeer(peer, transport, desk.limits)
         self._scope = anyio.CancelScope()
         self._session: Session[Any] | None = None
-        self._line: Line | None = None
+        self.is_unproven = transport.start_proves
         self._ended_by = ""
         self._code, self._reason = 1000, ""
 
@@ -98,7 +104,7 @@ class Call:
     async def _hold(self) -> None:
         try:
             with anyio.fail_after(self._desk.limits.start_s):
-                line = self._line = await self._transport.start(self._peer, self._desk)
+                line = await self._transport.start(self._peer, self._desk)
         except PeerLeft:
             self._ends("caller")
         except Refused as refused:
@@ -108,7 +114,15 @@ class Call:
         except Exception as error:  # noqa: BLE001 - a transport may raise anything, and only its call ends
             self._fails(error)
         else:
-            await self._converse(line)
+            await self._begin(line)
+
+    async def _begin(self, line: Line) -> None:
+        try:
+            with self._admits({**line.facts, **self._peer.facts}) if self.is_unproven else nullcontext():
+                self.is_unproven = False
+                await self._converse(line)
+        except Refused as refused:
+            self._refuse(refused)
 
     async def _converse(self, line: Line) -> None:
         facts = {**line.facts, **self._peer.facts, "transport": self._transport.name}

@@ -8,7 +8,7 @@ Rule 2: who calls is known from the application's authenticator or the transport
 from __future__ import annotations
 
 import inspect
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -48,6 +48,9 @@ CUT_S: Final = 5.0
 
 SETTLE_S: Final = 2.0
 """For how long a server that has just begun may be late: its first calls load what they need."""
+
+MOST_UNPROVEN: Final = 100
+"""Peers that may be about to prove who they are, or more if there are more places."""
 
 LAST_REPLY_S: Final = 30.0
 """How long the calls that a drain has left may take for their present reply."""
@@ -166,6 +169,20 @@ class FrontDesk(Desk):
         """Count a call for as long as the block lasts; raise `Refused` at its beginning if it is one too many."""
         return self._door.admitted(str(facts.get("subject", "")), loop_time())
 
+    def place_for(self, transport: Transport, facts: Mapping[str, Fact]) -> AbstractContextManager[None]:
+        """Count a call as `admitted` does; one that `Transport.start` has to prove gets its place only after that.
+
+        Raises:
+            Refused: Too many peers have not proven yet who they are.
+        """
+        if not transport.start_proves:
+            return self.admitted(facts)
+        if sum(call.is_unproven for call in self._calls) >= max(MOST_UNPROVEN, self.limits.sessions):
+            raise Refused(
+                "full", "too many connections have not shown their token yet", status=503, code=1013, retry_s=1.0
+            )
+        return nullcontext()
+
     def check_origin(self, request: HTTPConnection) -> None:
         """See `Desk.check_origin`."""
         origin = request.headers.get("origin")
@@ -250,7 +267,7 @@ class FrontDesk(Desk):
         try:
             if refused := self.why_closed():
                 raise refused
-            with self.admitted(peer.facts):
+            with self.place_for(transport, peer.facts):
                 await self.converse(transport, peer)
         except Refused as refused:
             self.note_refusal(transport, refused, peer.address)
@@ -258,7 +275,7 @@ class FrontDesk(Desk):
 
     async def converse(self, transport: Transport, peer: Peer) -> None:
         """Hold the call of an admitted peer to its end."""
-        call = Call(self, transport, peer, self._session, self._on_call)
+        call = Call(self, transport, peer, self._session, self.admitted, self._on_call)
         self._calls.add(call)
         try:
             await call.run()

@@ -44,6 +44,7 @@ class StreamTransport(TelephoneTransport):
     """
 
     proof = "a token that the application gives the network"
+    start_proves = True
     most_message_bytes = 65_536
     protocol_class: ClassVar[type[LineProtocol]]
 

@@ -192,6 +192,9 @@ class Transport(ABC):
         agent_rate: Samples per second of what callers get; as above.
         proof: What proves who calls, in words, e.g. "a signature of Twilio"; "" if anybody may call. Without any proof
             a server binds to this machine only.
+        start_proves: Whether it is `start` that proves who calls, and not `check`, because the network brings its token
+            with its first messages. Until then a peer takes no place and no part of `Limits.opening_per_s`; 100 of
+            them, or as many as there are places, may be in `start` at a time.
     """
 
     name: str
@@ -202,6 +205,7 @@ class Transport(ABC):
     caller_rate: int | None = None
     agent_rate: int | None = None
     proof: str = ""
+    start_proves: bool = False
 
     def proven_by(self, desk: Desk) -> str:
         """Return what proves who calls, in words; "" if anybody may call. It is `proof`, unless the server decides.

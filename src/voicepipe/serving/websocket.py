@@ -99,7 +99,7 @@ class WebSocketEntry:
         socket, desk, transport = WebSocket(scope, receive, send), self._desk, self._transport
         try:
             facts = await desk.let_in(transport, socket)
-            with desk.admitted(facts):
+            with desk.place_for(transport, facts):
                 offered = transport.subprotocol in scope.get("subprotocols", ())
                 try:
                     await socket.accept(subprotocol=transport.subprotocol if offered else None)

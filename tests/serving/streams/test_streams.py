@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 import voicepipe as vp
 from tests.helpers.telephone_calls import Office, agent
@@ -148,6 +152,41 @@ async def test_nobody_comes_in_without_a_token(transport: Any, simulator: Any, s
                 await call.wait_ended()
             assert (call.closed_by, call.close_code) == ("server", 4401)
         assert len(office.sessions) == 1
+
+
+async def test_who_shows_no_token_takes_no_place() -> None:
+    """Strangers who connect and say nothing keep nobody out, neither by their number nor by how fast they come."""
+    async with calls(agent(), Telnyx, TelnyxSimulator, {}, limits=Limits(sessions=30)) as (
+        network,
+        made,
+        office,
+        serve,
+    ):
+        async with AsyncExitStack() as stack:
+            for _ in range(100):
+                await stack.enter_async_context(connect(network.url, proxy=None))
+            assert serve.desk._door.calls == 0
+            with pytest.raises(InvalidStatus) as refused:
+                await stack.enter_async_context(connect(network.url, proxy=None))
+            assert refused.value.response.status_code == 503
+            await anyio.sleep(5.1)  # by then they have been sent away
+            await stack.enter_async_context(network.call(made.admit(serve.desk, {"subject": "ada"})))
+            await anyio.sleep(0.1)
+            assert (serve.desk._door.calls, len(office.sessions)) == (1, 1)
+
+
+async def test_a_token_that_comes_when_the_server_is_full() -> None:
+    """The place is taken when the call begins: a stream that connected before another one, and shows later, is late."""
+    async with calls(agent(), Telnyx, TelnyxSimulator, {}, limits=Limits(sessions=2)) as (network, made, office, serve):
+        tokens = [made.admit(serve.desk, {}) for _ in range(3)]
+        async with connect(network.url, proxy=None) as late, network.call(tokens[0]), network.call(tokens[1]):
+            await anyio.sleep(0.1)
+            state = base64.b64encode(tokens[2].encode()).decode()
+            form = {"encoding": "PCMU", "sample_rate": 8_000, "channels": 1}
+            start = {"call_control_id": "late", "client_state": state, "media_format": form}
+            await late.send(json.dumps({"event": "start", "stream_id": "late", "start": start}))
+            await late.wait_closed()
+        assert (late.close_code, len(office.sessions)) == (1013, 2)
 
 
 class Ear(vp.Recogniser):
