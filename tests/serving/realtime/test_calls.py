@@ -328,8 +328,11 @@ async def test_commits_cost_as_much_as_the_silence_that_ends_a_turn() -> None:
 
 
 async def test_a_client_cannot_fill_the_history() -> None:
-    """A message has 16 K characters, however many its parts, and a thousand are the most that no turn has made."""
-    agent, _ = scripted(ears(), [])
+    """A message has 16 K characters, however many its parts, and a thousand are the most of those that it puts in.
+
+    What the caller types and says is still taken and answered.
+    """
+    agent, model = scripted(ears().says("Weather?", at_s=0.2, speech_s=0.5), [Says("Sunny.")])
     realtime = Realtime(allow={"instructions"})
     async with serving(agent, realtime) as port, connected(port) as client:
         await client.send(
@@ -348,3 +351,7 @@ async def test_a_client_cannot_fill_the_history() -> None:
             )
         assert (await client.wait("error", 2))["error"]["code"] == "too_many_items"
         assert len(client.of("conversation.item.done")) == 1_000
+        await client.send("conversation.item.create", item=typed("Hello."))
+        await client.speak(1.5)
+        await client.wait("response.done")
+    assert model.requests[0].last_user_text == "Hello.\nWeather?"

@@ -190,15 +190,18 @@ class RealtimeLine(Line):
 
     # --- what the client does to the conversation ---------------------------------------------------------------------
 
-    def put_in(self, item_id: str, message: Message) -> None:
-        """Put a message into the history that no turn has made.
+    def check_room(self) -> None:
+        """Check that the client may put another message into the history.
 
         Raises:
-            Rejected: There are too many.
+            Rejected: It has put in too many.
         """
-        assert self.session is not None  # noqa: S101 - the client's events are carried out in it
         if len(self._put_in) >= MOST_PUT_IN:
             raise Rejected("too_many_items", f"a client puts at most {MOST_PUT_IN} messages into the conversation")
+
+    def put_in(self, item_id: str, message: Message) -> None:
+        """Put a message into the history that no turn has made."""
+        assert self.session is not None  # noqa: S101 - the client's events are carried out in it
         self.session.history.append(message)
         self._known.add(id(message))
         self._put_in[item_id] = message

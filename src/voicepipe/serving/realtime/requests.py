@@ -225,6 +225,8 @@ class Requests:
             raise Rejected("too_many_items", f"{MOST_TYPED} messages wait for an answer; send response.create first")
         if len(text) > MOST_TEXT:
             raise Rejected("too_large", f"a message has at most {MOST_TEXT} characters", param="item.content")
+        if given.role != "user":
+            line.check_room()
         item = Item(id=line.conversation.items.id_for(given.id), role=given.role, text=text)
         if given.role == "user":
             line.typed[item.id] = UserMessage(text)
