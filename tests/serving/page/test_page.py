@@ -273,6 +273,18 @@ async def test_too_many_texts_end_the_call() -> None:
     assert page.code == 4429
 
 
+@pytest.mark.parametrize("kind", ["text", "microphone_lost"])
+async def test_what_costs_a_request_or_a_line_of_the_log_has_a_pace(kind: str) -> None:
+    """Ten texts may come at once, each of which takes back the one before; a flood of them ends the call."""
+    more = {"text": "Hello?"} if kind == "text" else {}
+    async with page_server(agent(replies=[Says("Yes.")] * 20)) as (_, port), calling(port) as page:
+        for number in range(11):
+            await page.send(kind, **more)
+            await page.send("interrupt")
+            await anyio.sleep(0.01)
+            assert page.code == (0 if number < 10 else 4429)
+
+
 async def test_audio_before_hello_is_refused() -> None:
     """The first message is hello."""
     async with page_server(agent()) as (_, port), connected(port, await token_for(port)) as socket:

@@ -355,3 +355,21 @@ async def test_a_client_cannot_fill_the_history() -> None:
         await client.speak(1.5)
         await client.wait("response.done")
     assert model.requests[0].last_user_text == "Hello.\nWeather?"
+
+
+async def test_replies_that_are_asked_for_have_a_pace() -> None:
+    """Each costs a request to the model, cancelled or not: after ten at once it is one a second."""
+    agent, _ = scripted(ears(), [Says("Sunny.")] * 20)
+    async with serving(agent) as port, connected(port) as client:
+        await client.send("session.update", session={"type": "realtime"})
+        for number in range(1, 11):
+            await client.send("response.create")
+            await client.wait("response.created", number)
+            await client.send("response.cancel")
+            await client.wait("response.done", number)
+        await client.send("response.create")
+        assert (await client.wait("error"))["error"]["code"] == "rate_limit_exceeded"
+        await anyio.sleep(1.0)
+        await client.send("response.create")
+        await client.wait("response.done", 11)
+    assert len(client.of("error")) == 1

@@ -19,9 +19,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from voicepipe.audio.source import PushSource
+from voicepipe.core.clock import loop_time
 from voicepipe.core.failures import single_error
 from voicepipe.errors import AudioDeviceLost, ConfigurationError
 from voicepipe.listening_events import MicrophoneLost
+from voicepipe.serving.bucket import Bucket
 from voicepipe.serving.page import protocol
 from voicepipe.serving.page.output import PageOutput
 from voicepipe.serving.page.protocol import RATE, SUBPROTOCOL, TOKEN_PREFIX
@@ -81,6 +83,10 @@ HEADERS: Final = {
 MOST_TYPED: Final = 8
 """Texts of one caller that may wait for their replies; more are a flood."""
 
+ACTIONS_PER_S: Final = 1.0
+MOST_ACTIONS: Final = 10.0
+"""Nobody types texts faster, or loses microphones: each costs a request to the model, or a line in the log."""
+
 
 @dataclass(kw_only=True)
 class PageLine(Line):
@@ -91,12 +97,14 @@ class PageLine(Line):
         voice: The output, which takes its reports.
         reader: Reads its messages.
         typed: Texts whose replies have not ended.
+        actions: How many texts, and losses of the microphone, are still acceptable.
     """
 
     ear: PushSource
     voice: PageOutput
     reader: protocol.Reader = field(default_factory=protocol.Reader)
     typed: int = 0
+    actions: Bucket = field(default_factory=lambda: Bucket(ACTIONS_PER_S, MOST_ACTIONS, loop_time()))
 
 
 class Page(Transport):
@@ -187,6 +195,8 @@ class Page(Transport):
     def _take(
         self, said: protocol.Message, peer: Peer, line: PageLine, session: Session[Any], typing: TaskGroup
     ) -> None:
+        if isinstance(said, (protocol.Text, protocol.MicrophoneGone)) and not line.actions.take(1, loop_time()):
+            raise Refused("messages", "too many texts or reports in a short time", code=4429)
         match said:
             case protocol.Audio(pcm=pcm):
                 peer.takes_audio(len(pcm) / 2 / RATE)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from voicepipe.core.clock import loop_time
 from voicepipe.errors import ConfigurationError
 from voicepipe.history import AssistantMessage, UserMessage
+from voicepipe.serving.bucket import Bucket
 from voicepipe.serving.realtime import server_events as say
 from voicepipe.serving.realtime.client_events import (
     MOST_TEXT,
@@ -58,6 +60,10 @@ WORDS_S: Final = 5.0
 MOST_TYPED: Final = 32
 """Messages that may be typed before a response is asked for."""
 
+REPLIES_PER_S: Final = 1.0
+MOST_REPLIES: Final = 10.0
+"""Replies that are asked for without a word: each costs a request to the model, also when it is cancelled at once."""
+
 CLOSING_SILENCE_S: Final = 1.0
 """What a recogniser is given that cannot end a turn on request."""
 
@@ -85,6 +91,7 @@ class Requests:
         self._has_audio = False  # since the last commit
         self._owes_commit = False  # the next response.create belongs to the last commit
         self._is_asking = False  # typed words are about to begin a turn
+        self._replies = Bucket(REPLIES_PER_S, MOST_REPLIES, loop_time())
         self._owes_outputs = False  # the next response.create belongs to outputs of functions
 
     async def handle(self, message: str | bytes) -> None:
@@ -266,6 +273,8 @@ class Requests:
             raise Rejected("conversation_already_has_active_response", running)
         elif owes_outputs:
             await line.wire.send(*conversation.nothing_more(wishes.metadata))  # an earlier one has answered it
+        elif not self._replies.take(1, loop_time()):
+            raise Rejected("rate_limit_exceeded", "too many responses in a short time; ask again in a second")
         elif line.typed:
             text = "\n".join(message.text for message in line.typed.values())
             conversation.answers(conversation.items.get(next(reversed(line.typed))))
