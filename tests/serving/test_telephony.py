@@ -15,7 +15,7 @@ def spoken(*stamped: tuple[float | None, float]) -> list[float | None]:
     """Return what is known of frames of 20 ms: their stamps, and when they arrived."""
     arrivals = Arrivals()
     found = [arrivals.spoken_s(stamp_s, FRAME_S, now) for stamp_s, now in stamped]
-    return [None if one is None else round(one, 6) for one in found]
+    return [None if one is None else round(one, 3) for one in found]  # networks stamp milliseconds
 
 
 def test_audio_on_time_was_spoken_just_before_it_arrived() -> None:
@@ -45,6 +45,16 @@ def test_the_soonest_audio_relates_the_clocks() -> None:
 def test_stamps_that_go_backwards_are_not_used(stamps: tuple[float, ...]) -> None:
     """Then audio counts as spoken when it comes, as that of a network without stamps."""
     assert spoken(*((stamp_s, 10.02 + 0.02 * at) for at, stamp_s in enumerate(stamps))) == [10.0, None, None]
+
+
+@pytest.mark.parametrize("rate", [1 - 200e-6, 1 + 200e-6])
+def test_a_clock_that_runs_at_another_pace(rate: float) -> None:
+    """After half an hour with a clock that is 200 ppm slower or faster, audio on time is still known to be on time."""
+    arrivals = Arrivals()
+    for number in range(90_000):
+        now = 5.0 + number * 0.02 / rate
+        spoken_s = arrivals.spoken_s(number * 0.02, 0.02, now)
+        assert spoken_s == pytest.approx(now - 0.02, abs=1e-3)
 
 
 def test_a_network_without_stamps() -> None:

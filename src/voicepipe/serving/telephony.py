@@ -44,6 +44,9 @@ __all__ = [
 OVERLAP_S: Final = 0.01
 """Networks round their stamps; a piece of audio cannot begin before the one before it has ended by more than this."""
 
+DRIFT: Final = 500e-6
+"""How much slower a network's clock may run than this machine's; twice what quartz clocks do."""
+
 # --- what a line reports ----------------------------------------------------------------------------------------------
 
 
@@ -105,11 +108,13 @@ class Arrivals:
     """Turns a network's stamps into times of this machine's clock. Pure: the time is an argument.
 
     The audio that arrived soonest shows how the two clocks are related; everything else was late by the difference.
-    Stamps that go backwards mean nothing, and are not used any more.
+    One clock may run slower than the other: what was soonest long ago counts for less and less. Stamps that go
+    backwards mean nothing, and are not used any more.
     """
 
     def __init__(self) -> None:
         self._apart_s = math.inf
+        self._seen_s = 0.0
         self._next_s = -math.inf
         self._is_reliable = True
 
@@ -119,7 +124,8 @@ class Arrivals:
             return None
         self._is_reliable = stamp_s > self._next_s - OVERLAP_S
         self._next_s = stamp_s + length_s
-        self._apart_s = min(self._apart_s, now - self._next_s)
+        slack_s, self._seen_s = DRIFT * (now - self._seen_s), now
+        self._apart_s = min(self._apart_s + slack_s, now - self._next_s)
         return self._apart_s + stamp_s if self._is_reliable else None
 
 
