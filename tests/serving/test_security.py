@@ -302,6 +302,21 @@ async def test_a_caller_that_never_reads_keeps_no_connection() -> None:
             assert len(server.server_state.connections) == 0
 
 
+async def test_a_caller_that_answers_no_ping(caplog: pytest.LogCaptureFixture) -> None:
+    """A caller that speaks and reads nothing is closed by the server beneath; its call ends as idle, and in order."""
+    serve = Serve(agent(character_s=0.05), [Plain()], greeting="word " * 6)  # little enough to wait in the server
+    async with narrow_server(serve) as (_, narrow):
+        port = narrow.getpeername()[1]
+        async with calling(port, sock=narrow, max_queue=1, ping_interval=None) as deaf:
+            await deaf.hello()
+            deaf.socket.transport.pause_reading()
+            while serve.desk._door.calls:
+                with suppress(ConnectionClosed):
+                    await deaf.socket.send(FRAME)
+                await anyio.sleep(0.02)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 @pytest.mark.parametrize("ends", [b"", b"Connection: close\r\n"])
 async def test_a_visitor_that_never_reads_keeps_no_connection(ends: bytes) -> None:
     """A response that nobody takes is dropped after a few seconds, with its connection."""

@@ -75,7 +75,7 @@ class WebSocketPeer(Peer):
     async def _pass_on(self, event: dict[str, object]) -> None:
         try:
             await self._send(event)
-        except OSError:  # how servers report a peer that is gone
+        except (OSError, RuntimeError):  # how servers report a peer that is gone, and one that they have closed
             self._is_open = False
 
     def takes_audio(self, seconds: float) -> None:
