@@ -15,7 +15,7 @@ from websockets.exceptions import InvalidStatus
 
 import voicepipe as vp
 from tests.helpers.realtime_client import connected, ears, scripted, serving
-from voicepipe.serving import Realtime, Serve
+from voicepipe.serving import Limits, Realtime, Serve
 from voicepipe.testing import Says, ScriptedRecogniser
 
 pytestmark = pytest.mark.anyio
@@ -223,3 +223,17 @@ async def test_a_key_for_one_connection_is_good_for_its_own_transport() -> None:
             async with connect(f"ws://127.0.0.1:{port}/free", proxy=None, **key):
                 pass
     assert caught.value.response.status_code == 401
+
+
+async def test_a_key_that_nobody_knows_in_time() -> None:
+    """An `authenticate` that does not return within `start_s` costs its request, and the refusal is counted."""
+
+    async def authenticate(_: str) -> None:
+        await anyio.sleep_forever()
+
+    serve = Serve(agent(), [Realtime(authenticate=authenticate)], limits=Limits(start_s=1))
+    async with serve.listening() as port, httpx.AsyncClient(trust_env=False) as http:
+        url = f"http://127.0.0.1:{port}/v1/realtime/client_secrets"
+        reply = await http.post(url, headers={"Authorization": "Bearer sk-some"})
+    counted = serve.desk.metrics.registry.get_sample_value("voicepipe_refused_total", {"reason": "start"})
+    assert (reply.status_code, reply.json()["error"]["code"], counted) == (503, "start", 1)

@@ -309,3 +309,18 @@ async def test_a_mistake_of_the_application_ends_its_call_only(caplog: pytest.Lo
             await anyio.sleep(0.1)
             assert second.status == "in-progress"
     assert [code for code, _ in first.errors] == [11200]
+
+
+async def test_a_hook_that_does_not_return(caplog: pytest.LogCaptureFixture) -> None:
+    """After 10 s the answer is 503, so that Twilio's fallback takes the call, and the log says whose fault it is."""
+
+    async def incoming(_: Any) -> None:
+        await anyio.sleep_forever()
+
+    async with twilio_calls(agent(), line(incoming=incoming)) as (network, _, _):
+        began_s = anyio.current_time()
+        headers = {"X-Twilio-Signature": signed(VOICE, FORM)}
+        with anyio.fail_after(30):
+            got, _, _ = await post(network.signer.server + "/twilio", FORM, headers)
+        assert (got, anyio.current_time() - began_s) == (503, pytest.approx(10.0, abs=0.1))
+    assert "took longer than 10 s" in caplog.text

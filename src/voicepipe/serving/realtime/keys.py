@@ -10,11 +10,13 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import anyio
 from starlette.responses import JSONResponse, Response
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.serving.realtime.settings import Settings
 from voicepipe.serving.transport import Refused
+from voicepipe.serving.websocket import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection, Request
 
     from voicepipe.core.context import Fact
-    from voicepipe.serving.desk import Desk
+    from voicepipe.serving.transport import Desk, Transport
 
 __all__ = ["Keys"]
 
@@ -65,17 +67,23 @@ class Keys:
             return desk.tokens.redeem(kind, key.removeprefix(ONCE))
         return await self._owner(key)
 
-    async def issue(self, request: Request, desk: Desk, kind: str) -> Response:
+    async def issue(self, request: Request, desk: Desk, transport: Transport) -> Response:
         """Answer a program that has a key, and wants one that lets somebody else in once, by the same transport."""
         try:
-            facts = await self._owner(_shown(request))
-            secret = ONCE + desk.tokens.issue(kind, facts)
-        except Refused as refused:
-            error = {"type": "invalid_request_error", "code": refused.reason, "message": refused.message}
-            return JSONResponse({"error": error}, refused.status)
-        until = int(time.time() + desk.limits.token_s)  # noqa: TID251 - the protocol wants the time of day
-        session = Settings(session_id="sess_to_come").json
-        return JSONResponse({"value": secret, "expires_at": until, "session": session})
+            with anyio.fail_after(desk.limits.start_s):
+                facts = await self._owner(_shown(request))
+            secret = ONCE + desk.tokens.issue(transport.name, facts)
+        except Refused as error:
+            refused = error
+        except TimeoutError:
+            refused = Refused("start", "nobody could say in time whose key it is", status=503)
+        else:
+            until = int(time.time() + desk.limits.token_s)  # noqa: TID251 - the protocol wants the time of day
+            session = Settings(session_id="sess_to_come").json
+            return JSONResponse({"value": secret, "expires_at": until, "session": session})
+        desk.note_refusal(transport, refused, address_of(request.scope))
+        error_of = {"type": "invalid_request_error", "code": refused.reason, "message": refused.message}
+        return JSONResponse({"error": error_of}, refused.status)
 
     async def _owner(self, key: str) -> Mapping[str, Fact]:
         """Return what is known about the owner of a key.

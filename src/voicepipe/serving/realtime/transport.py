@@ -129,7 +129,7 @@ class Realtime(Transport):
         """Return the route that issues a key for one connection, to who has a key. See `Transport.routes`."""
 
         async def issue(request: Request) -> Response:
-            return await self._keys.issue(request, desk, self.name)
+            return await self._keys.issue(request, desk, self)
 
         return [Route(f"{self.path}/client_secrets", issue, methods=["POST"])] if self.proof else []
 

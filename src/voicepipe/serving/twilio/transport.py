@@ -58,6 +58,9 @@ FACTS: Final = {
 }
 """Facts of a call by the names of its webhook's form."""
 
+ANSWER_S: Final = 10.0
+"""How long `incoming` and `after` may take. Twilio waits for 15 s, and then asks its fallback."""
+
 RESULT_S: Final = 60.0
 """How long the result of a call waits for Twilio to ask what comes next, which it does within a second or never."""
 
@@ -147,7 +150,10 @@ class Twilio(TelephoneTransport):
             form, base = dict(pairs), desk.public_url(request)
             account = form.get("AccountSid", "")
             self._keys.check(request.headers, _with_query(base + path, request), pairs, account)
-            return Response(await answer(form, desk, base), media_type="text/xml")
+            with anyio.move_on_after(ANSWER_S):
+                return Response(await answer(form, desk, base), media_type="text/xml")
+            log.error("%s: what the application answers to a webhook took longer than %g s", self.name, ANSWER_S)
+            return PlainTextResponse("no answer in time", 503)
         except Refused as refused:
             desk.note_refusal(self, refused, request.client.host if request.client else "")
             return PlainTextResponse(refused.message, refused.status)
