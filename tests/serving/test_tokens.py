@@ -94,3 +94,17 @@ def test_tokens_are_hidden() -> None:
     assert one != other
     assert len(one) >= 32
     assert repr(tokens) == "<Tokens 2 kept>"
+
+
+def test_those_of_one_kind_keep_no_other_kind_out() -> None:
+    """Visitors of a page may ask for as many as there are; a telephone call still gets its own."""
+    clock = Clock()
+    tokens = Tokens(most=3, clock=clock)
+    for _ in range(2):
+        pages = [tokens.issue("page", {}) for _ in range(3)]
+        with pytest.raises(Refused):
+            tokens.issue("page", {})
+        tokens.redeem("twilio", tokens.issue("twilio", {}))
+        tokens.redeem("page", pages[0])
+        tokens.issue("page", {})
+        clock.now += 30.0

@@ -34,7 +34,7 @@ class Limits:
         audio_ahead_s: How much audio a peer may send at once: a line that stalled delivers what it has kept.
         audio_rate: How fast a peer may send audio in the long run; 1 is the pace of speech.
         token_s: How long a token is valid.
-        tokens: Tokens that may be valid at a time.
+        tokens: Tokens of each transport that may be valid at a time.
         lag_s: New calls are refused while one in a hundred ticks of 20 ms of the last 10 s was later than this.
         stall_s: And for 2 s after the event loop has stood still for longer than this.
     """
