@@ -18,11 +18,12 @@ import voicepipe as vp
 from tests.helpers.page_client import SILENCE, ask, calling, connected, page_server, token_for
 from voicepipe.serving import Limits, Page, Serve
 from voicepipe.serving.page.transport import FILES
-from voicepipe.testing import Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
+from voicepipe.testing import Refuses, Says, ScriptedGateway, ScriptedModel, ScriptedRecogniser, ScriptedVoice
 
 pytestmark = pytest.mark.anyio
 
 RATE = 24_000
+KEY = "sk-canary-5e1d"
 STORY = "Once upon a time there was a queue that had no end, and so it had no beginning."
 
 
@@ -53,6 +54,25 @@ async def test_what_happens_reaches_the_page_in_the_order_of_the_audio() -> None
     ended = page.messages[-1]
     assert (ended["outcome"], ended["heard"]) == ("completed", "From nine to five.")
     assert sum(ended["spent_s"].values()) == pytest.approx(ended["waited_s"], abs=1e-9)
+
+
+async def test_a_key_of_a_service_reaches_no_browser() -> None:
+    """A service that refuses the key, and quotes it: the turn fails, and neither its messages nor the page have it."""
+    gateway = ScriptedGateway([Refuses(401, f"no such key: {KEY}")], api_key=KEY)
+    async with gateway.serve() as base_url:
+        model = vp.LLMStreamStage("Be brief.", base_url=base_url, model="m", api_key=KEY)
+        voice = ScriptedVoice(character_s=0.01, sample_rate=RATE)
+        row = vp.Pipeline(vp.STTStage(ScriptedRecogniser()), model, vp.SentenceChunker(), voice)
+        async with page_server(row) as (_, port), calling(port) as page:
+            await page.send("text", text="Where is my order?")
+            failed = await page.until("turn_ended")
+            shown = [
+                (await ask(port, path)).text for path in ("/", *(f"/{name}" for name in FILES if name != "index.html"))
+            ]
+            shown += [(await ask(port, "/metrics")).text, (await ask(port, "/ready")).text, json.dumps(page.messages)]
+    assert [request.status for request in gateway.requests if request.method == "POST"] == [401]
+    assert failed["outcome"] == "failed"
+    assert not [text for text in shown if KEY in text or base_url in text]
 
 
 async def test_an_interruption_silences_the_page_and_keeps_what_it_played() -> None:
