@@ -32,7 +32,7 @@ from anyio.streams.text import TextReceiveStream
 
 import voicepipe as vp
 from benchmarks._figures import Figure, percentile
-from benchmarks.scale import REPLY, Ears, Feed, Lateness, OwnCore, Voice
+from benchmarks.scale import REPLY, Ears, Feed, Lateness, Measured, OwnCore, Voice
 from benchmarks.scale import Line as TimedLine
 from voicepipe.serving import Limits, Line, Serve, Transport
 from voicepipe.serving.uvicorn_server import Server, bound, configured
@@ -284,16 +284,6 @@ async def calling(port: int, count: int, feed: Feed):
 
 
 # --- what is measured -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """The result for a number of calls: p99 of lateness, CPU of the core with clients, time that an agent speaks."""
-
-    calls: int
-    late_ms: float
-    cpu_percent: float
-    speaks_percent: float
 
 
 async def _flood(port: int) -> None:

@@ -9,20 +9,22 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from voicepipe.audio.pcm import FRAME_S
 from voicepipe.audio.resample import resampler
 from voicepipe.audio.wav import read_wav
+from voicepipe.core.failures import single_error
 from voicepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
     from pathlib import Path
 
-__all__ = ["CallEnded", "Earpiece", "PhoneCall", "samples_of"]
+__all__ = ["CallEnded", "Earpiece", "PhoneCall", "held", "samples_of"]
 
 SILENT_S: Final = 0.3
 """After this long without sound, the agent has stopped speaking; longer than the gap between two sentences."""
@@ -237,3 +239,17 @@ def samples_of(speech: bytes | str | Path, sample_rate: int) -> bytes:
     pcm, rate = read_wav(speech)
     to_rate = resampler(rate, sample_rate, str(speech), "the line")
     return to_rate.feed(pcm) + to_rate.flush() if to_rate else pcm
+
+
+@asynccontextmanager
+async def held(call: PhoneCall, run: Callable[..., Coroutine[Any, Any, None]], *args: object) -> AsyncGenerator[None]:
+    """Run a call for as long as the block lasts, and hang up at its end."""
+    with single_error():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run, *args)
+            try:
+                yield
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await call.hang_up()
+                tasks.cancel_scope.cancel()

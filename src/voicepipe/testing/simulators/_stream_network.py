@@ -16,8 +16,7 @@ import anyio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from voicepipe.core.failures import single_error
-from voicepipe.testing.simulators._caller import CallEnded, PhoneCall
+from voicepipe.testing.simulators._caller import CallEnded, PhoneCall, held
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -119,15 +118,8 @@ class StreamNetwork(ABC):
             AudioError: The WAV file cannot be used.
         """
         call = StreamCall(self, token, speech, gaps)
-        with single_error():
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(call._run)
-                try:
-                    yield call
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        await call.hang_up()
-                    tasks.cancel_scope.cancel()
+        async with held(call, call._run):
+            yield call
 
     def __repr__(self) -> str:
         """Show where the server is."""

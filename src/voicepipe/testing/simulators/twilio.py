@@ -29,8 +29,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from voicepipe.audio.g711 import from_ulaw, to_ulaw
-from voicepipe.core.failures import single_error
-from voicepipe.testing.simulators._caller import CallEnded, PhoneCall
+from voicepipe.testing.simulators._caller import CallEnded, PhoneCall, held
 from voicepipe.testing.simulators._twilio_rules import Failed, Signer, accepted, ask, stream_of
 
 if TYPE_CHECKING:
@@ -110,15 +109,8 @@ class TwilioSimulator:
         """
         number = next(self._calls)
         call = TwilioCall(self, number, speech, gaps, {"From": caller, "To": called, **(fields or {})})
-        with single_error():
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(call._run, url)
-                try:
-                    yield call
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        await call.hang_up()
-                    tasks.cancel_scope.cancel()
+        async with held(call, call._run, url):
+            yield call
 
     def __repr__(self) -> str:
         """Show which server is called."""
