@@ -45,7 +45,7 @@ def ctrl_c() -> Generator[None]:
 
     A program inherits that a signal is ignored, but not a handler: with one set here, it begins with its own.
     """
-    handlers = {"SIGINT": signal.default_int_handler, "SIGHUP": lambda *_: None}
+    handlers = {"SIGINT": signal.default_int_handler, "SIGHUP": lambda *_: None, "SIGTERM": signal.SIG_DFL}
     numbers = {signal.Signals[name]: handler for name, handler in handlers.items() if hasattr(signal, name)}
     before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
     yield

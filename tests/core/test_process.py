@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import threading
 from functools import partial
@@ -66,11 +67,53 @@ def test_a_second_ctrl_c_does_not_break_off_the_end(run: Any) -> None:
                 await anyio.sleep(0.001)
                 done.append("cleaned up")
 
-    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         run(call)
     assert done == ["not torn apart", "cleaned up"]
-    assert signal.getsignal(signal.SIGINT) is before
+
+
+ENDING = """
+import atexit, os, signal, sys, threading
+from voicepipe.core import process
+
+async def call():
+    os.kill(os.getpid(), signal.{name})
+    await __import__("anyio").sleep_forever()
+
+class Last:
+    def __del__(self, kill=os.kill, own=os.getpid(), number=signal.{name}):
+        kill(own, number)  # after Python has given back its handlers
+
+sys.last = Last()
+try:
+    process.run(call, uvloop={uvloop})
+except process.Stopped as stopped:
+    os.kill(os.getpid(), signal.{name})
+    atexit.register(os.kill, os.getpid(), signal.{name})
+    raise SystemExit(stopped.status)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("uvloop", UVLOOP)
+def test_a_second_signal_does_not_change_the_exit_status(number: signal.Signals, uvloop: bool) -> None:
+    """A signal that comes while the program ends after the first one, however late, is ignored."""
+    code = ENDING.format(name=number.name, uvloop=uvloop)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stderr) == (128 + number, "")
+
+
+def test_a_program_that_goes_on_is_stopped_again(run: Any) -> None:
+    """A program that runs another function after a signal has ended the first can be stopped like the first time."""
+
+    async def call() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await anyio.sleep_forever()
+
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            run(call)
 
 
 def test_a_call_that_does_not_end_can_be_broken_off(monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
@@ -107,11 +150,21 @@ def test_a_signal_that_ends_a_program_cancels_its_function(number: signal.Signal
     try:
         with pytest.raises(Stopped) as caught:
             run(call)
-        after = signal.getsignal(number)
     finally:
         signal.signal(number, before)
     assert (caught.value.number, caught.value.status, done) == (number, 128 + number, ["cleaned up"])
-    assert after in (signal.default_int_handler, signal.SIG_DFL)
+
+
+def test_handlers_are_given_back_when_no_signal_came(run: Any) -> None:
+    """After a function that ended by itself, each signal has the handler that it had before."""
+
+    async def call() -> None:
+        assert signal.getsignal(signal.SIGTERM) not in before
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    before = [signal.getsignal(number) for number in numbers]
+    run(call)
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -1,17 +1,20 @@
 """The event loop of a program: a signal that ends a program ends it in order.
 
-Rule 1: the first signal cancels, once. Further ones are ignored for as long as a call may take to end. asyncio would
-        raise KeyboardInterrupt wherever the loop happens to be; in the middle of leaving a scope, that would print a
-        traceback.
+Rule 1: the first signal cancels, once. Further ones are ignored for as long as a call may take to end, and while the
+        program ends after it. asyncio would raise KeyboardInterrupt wherever the loop happens to be; in the middle of
+        leaving a scope, that would print a traceback. With the signals given back to Python, a second one would kill
+        the program before it can say how the first ended it.
 Rule 2: a handler that the application has set stays, and so does a signal that is ignored, as under nohup.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import signal
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple, cast
@@ -116,25 +119,35 @@ def _is_in_trio() -> bool:
     return trio is not None and bool(trio.lowlevel.in_trio_run())
 
 
-@contextmanager
-def _heeded(scope: anyio.CancelScope, stopped: list[int], *, heeds_ctrl_c: bool) -> Generator[None]:
-    """Cancel a scope at the first signal that ends a program, and note the signal."""
-    loop = asyncio.get_running_loop()
-    came_s = 0.0
+class _Handler:
+    """Cancels a scope at the first signal that ends a program, and ignores those that follow for `END_S`."""
 
-    def handle(number: int, _: FrameType | None) -> None:
-        nonlocal came_s
-        if not stopped:
-            came_s = loop.time()
-            stopped.append(number)
-            loop.call_soon_threadsafe(scope.cancel)
-        elif loop.time() - came_s >= END_S:
+    def __init__(self, scope: anyio.CancelScope, stopped: list[int]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._scope = scope
+        self._stopped = stopped
+        self._came_s = 0.0
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        if not self._stopped:
+            self._came_s = _now_s()
+            self._stopped.append(number)
+            self._loop.call_soon_threadsafe(self._scope.cancel)
+        elif _now_s() - self._came_s >= END_S:
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
-    before = {number: handler for number, handler in _handlers() if handler in PYTHONS_OWN}
+
+@contextmanager
+def _heeded(scope: anyio.CancelScope, stopped: list[int], *, heeds_ctrl_c: bool) -> Generator[None]:
+    """Cancel a scope at the first signal that ends a program, and note the signal.
+
+    A handler that was called stays, see rule 1.
+    """
+    handle = _Handler(scope, stopped)
+    before = {number: handler for number, handler in _handlers() if _is_pythons(handler)}
     if heeds_ctrl_c:
         before[signal.SIGINT] = signal.getsignal(signal.SIGINT)  # asyncio's, in place of Python's
     for number in before:
@@ -142,8 +155,23 @@ def _heeded(scope: anyio.CancelScope, stopped: list[int], *, heeds_ctrl_c: bool)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, cast("signal.Handlers", handler))
+        if stopped:
+            atexit.register(_ignore, handle)
+        else:
+            for number, handler in before.items():
+                signal.signal(number, cast("signal.Handlers", handler))
+
+
+def _now_s() -> float:
+    """Return the time of the machine: the loop may be closed, and uvloop's clock stands still then."""
+    return time.monotonic()  # noqa: TID251 - see above
+
+
+def _ignore(handle: _Handler) -> None:
+    """Ignore the signals that a handler has: Python gives back those of its functions before it has ended."""
+    for number, handler in _handlers():
+        if handler is handle:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _handlers() -> list[tuple[signal.Signals, object]]:
@@ -154,5 +182,10 @@ def _handlers() -> list[tuple[signal.Signals, object]]:
     return [(number, signal.getsignal(number)) for number in numbers]
 
 
+def _is_pythons(handler: object) -> bool:
+    """Return whether nobody but Python, or a program that went on after it was stopped, has set a handler."""
+    return handler in PYTHONS_OWN or isinstance(handler, _Handler)
+
+
 def _python_handles(number: signal.Signals) -> bool:
-    return any(one is number and handler in PYTHONS_OWN for one, handler in _handlers())
+    return any(one is number and _is_pythons(handler) for one, handler in _handlers())
