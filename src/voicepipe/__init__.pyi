@@ -16,6 +16,7 @@ from voicepipe.conversation.turn_state import TurnState
 from voicepipe.core.call_settings import CallSettings
 from voicepipe.core.channel import Channel, ChannelStatistics, Inbox, Outbox
 from voicepipe.core.log import Personal
+from voicepipe.core.observer import Observer
 from voicepipe.core.part import Part
 from voicepipe.core.stage import SessionStage, Stage, stage
 from voicepipe.core.transfer import Transfer
@@ -105,6 +106,7 @@ from voicepipe.model.question import structured
 from voicepipe.model.structured_stage import Structured
 from voicepipe.model.tool_router import ToolRouter
 from voicepipe.model.window import Window
+from voicepipe.observed import Exchange, ObserverFailed, PlayedAudio, WireMessage
 from voicepipe.session.pipeline import Host, Pipeline, run
 from voicepipe.session.saying import Said, Saying
 from voicepipe.session.session import Session
@@ -166,6 +168,7 @@ __all__ = [
     "Email",
     "EspeakTTS",
     "Event",
+    "Exchange",
     "Expectation",
     "FirstOf",
     "Hearing",
@@ -187,6 +190,8 @@ __all__ = [
     "ModelUsage",
     "Monologue",
     "MonologueCut",
+    "Observer",
+    "ObserverFailed",
     "OpenAITTS",
     "Outbox",
     "Output",
@@ -198,6 +203,7 @@ __all__ = [
     "Personal",
     "Phone",
     "Pipeline",
+    "PlayedAudio",
     "PocketsphinxRecogniser",
     "PreparedAudio",
     "PullOutput",
@@ -270,6 +276,7 @@ __all__ = [
     "WebRTCDetector",
     "WebRTCEchoCanceller",
     "Window",
+    "WireMessage",
     "Withheld",
     "Word",
     "WordMark",

@@ -8,7 +8,7 @@ Rule 3: `Session.emit` writes the session's id onto each event, so that the part
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from voicepipe.floor_events import (
     Backchannel,
@@ -31,6 +31,7 @@ from voicepipe.listening_events import (
     MicrophoneLost,
     RecogniserLost,
 )
+from voicepipe.observed import ObserverFailed
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -42,8 +43,10 @@ __all__ = [
     "CleanupOverran",
     "Event",
     "HedgeStarted",
+    "Interrupter",
     "ModelAnswered",
     "ModelUsage",
+    "ObserverFailed",
     "RateLimitNear",
     "ReplyCut",
     "RequestRetried",
@@ -61,6 +64,10 @@ __all__ = [
     "UtteranceEnded",
     "VoiceTooSlow",
 ]
+
+
+Interrupter: TypeAlias = Literal["caller", "application"]
+"""Who can interrupt a reply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,9 +267,11 @@ class TurnInterrupted(TurnEnded):
     Attributes:
         joined: Whether the turn was taken back, because the caller went on before they had heard an answer: its words
             are the beginning of the next turn's, and the history keeps nothing of it.
+        by: Who cut it: the caller, or the application, by `Session.interrupt` or by ending the session.
     """
 
     joined: bool = False
+    by: Interrupter = "application"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -374,6 +383,7 @@ Event: TypeAlias = (
     | RecogniserLost
     | CleanupOverran
     | ModelUsage
+    | ObserverFailed
     | RateLimitNear
 )
 """What iterating over a session yields."""

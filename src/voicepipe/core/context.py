@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
 
     from voicepipe.events import Event
-    from voicepipe.flow import Transcript
+    from voicepipe.flow import AudioFrame, Transcript
     from voicepipe.history import History, ToolCall
+    from voicepipe.observed import Exchange, PlayedAudio
     from voicepipe.timeline import Timeline
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "SessionRecogniser",
     "SessionTools",
     "TurnContext",
+    "Watching",
 ]
 
 if TYPE_CHECKING:  # Python supports defaults of type variables from 3.13 on; before that only type checkers do
@@ -121,6 +123,30 @@ class OutputLease(Protocol):
     def check(self) -> None: ...  # noqa: D102
 
 
+class Watching(Protocol):
+    """The observers of a session; see `Watch`."""
+
+    @property
+    def wants_heard(self) -> bool:
+        """Whether anybody takes the caller's audio."""
+        ...
+
+    @property
+    def wants_played(self) -> bool:
+        """Whether anybody takes the agent's audio."""
+        ...
+
+    def heard(self, frame: AudioFrame) -> None: ...  # noqa: D102
+
+    def played(self, audio: PlayedAudio) -> None: ...  # noqa: D102
+
+    def exchange(self, exchange: Exchange) -> None: ...  # noqa: D102
+
+    def next_request(self) -> int: ...  # noqa: D102
+
+    def next_sentence(self) -> int: ...  # noqa: D102
+
+
 class SessionContext(Protocol[Deps_co]):
     """A session as parts, tools and turns see it; see `Session`."""
 
@@ -162,6 +188,11 @@ class SessionContext(Protocol[Deps_co]):
     @property
     def tools(self) -> SessionTools:
         """The tools that the model can call in this session."""
+        ...
+
+    @property
+    def watch(self) -> Watching | None:
+        """The observers; None without any."""
         ...
 
     @property

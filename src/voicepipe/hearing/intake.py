@@ -102,6 +102,8 @@ class Intake:
         echo_path: EchoPath | None = None,
     ) -> None:
         self._session = session
+        watch = session.watch
+        self._observers = watch if watch is not None and watch.wants_heard else None
         self._source = source
         self._rate = rate
         self._outbox = outbox
@@ -250,6 +252,8 @@ class Intake:
         frame = AudioFrame(pcm=pcm, sample_rate=self._rate, start_s=self._next_s)
         self._next_s += len(pcm) / self._bytes_per_s
         self._outbox.send_latest(frame)
+        if self._observers is not None:
+            self._observers.heard(frame)
         if self._detecting is not None and self._detecting.feed(frame):
             self._news.set()
 

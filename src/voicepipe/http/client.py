@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import httpx
 
+from voicepipe.core.observer import Wire
 from voicepipe.errors import ConfigurationError, VendorError
 from voicepipe.http.address import host_of
 from voicepipe.http.network import Network, Route
@@ -180,13 +181,16 @@ class HTTPClient:
     ) -> HTTPResponse:
         with anyio.move_on_after(limit_s):
             url, headers = self._address(path)
+            wire = Wire.begun(url.host, self.hide)
+            if wire is not None:
+                wire.sent(f"{method} {url.path}", content.decode("utf-8", "replace") if content else "")
             if content is not None:
                 headers = [*headers, JSON, (b"content-length", b"%d" % len(content))]
             try:
                 response = await transport.send(method, url, headers, content)
             except transport.failures as error:
                 raise translated(error, self.vendor, f"{self.base_url}{path}", self._route) from error
-            return HTTPResponse(response, transport.failures, self.vendor, url.path, self.hide)
+            return HTTPResponse(response, transport.failures, self.vendor, url.path, self.hide, wire)
         raise failure(self.vendor, f"did not answer within {limit_s:g} s", retryable=True)
 
     def _address(self, path: str) -> tuple[httpx.URL, list[tuple[bytes, bytes]]]:

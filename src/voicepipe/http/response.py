@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import httpcore
 
+    from voicepipe.core.observer import Wire
     from voicepipe.http.network import Route
 
 __all__ = ["HTTPResponse", "translated"]
@@ -73,6 +74,7 @@ class HTTPResponse:
         vendor: str,
         path: str,
         hide: Callable[[str], str],
+        wire: Wire | None = None,
     ) -> None:
         self._response = response
         self._failures = failures
@@ -80,6 +82,9 @@ class HTTPResponse:
         self.content_type = (self.header("content-type") or "").partition(";")[0].strip().lower()
         self.has_ended = self.is_whole = self.is_read_on = False
         self._vendor = vendor
+        self._wire = wire
+        if wire is not None:
+            wire.received(f"{self.status} {self.content_type}")
         self._path = path
         self._hide = hide
         self._source = cast("AsyncGenerator[bytes]", aiter(cast("AsyncIterable[bytes]", response.stream)))
@@ -119,12 +124,23 @@ class HTTPResponse:
             # The request asked for none, and a little of it may become very much.
             raise failure(self._vendor, f"compressed its answer ({self._encoding}), which was asked for as it is")
         try:
-            return await anext(self._source)
+            piece = await anext(self._source)
         except StopAsyncIteration:
             self.has_ended = True
+            if self._wire is not None:
+                self._wire.received("end")
             raise
         except self._failures as error:
             raise translated(error, self._vendor) from error
+        if self._wire is not None:
+            self._show(self._wire, piece)
+        return piece
+
+    def _show(self, wire: Wire, piece: bytes) -> None:
+        if self.content_type.startswith("audio/") or self.content_type == "application/octet-stream":
+            wire.received(data=piece)
+        else:
+            wire.received_text(piece)
 
     async def body(self, limit: int, *, until: float = math.inf) -> bytes:
         """Return the first `limit` bytes of the body, as far as they have come at the time `until`.

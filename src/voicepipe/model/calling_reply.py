@@ -8,32 +8,33 @@ from __future__ import annotations
 
 import itertools
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from voicepipe.core.clock import loop_time
 from voicepipe.core.failures import is_fault, single_error
 from voicepipe.core.handover import checker
 from voicepipe.core.waits import wait_any
-from voicepipe.errors import IncompleteReply, ToolError
+from voicepipe.errors import IncompleteReply, ToolError, VoicepipeError
 from voicepipe.events import ReplyCut
 from voicepipe.flow import CUT_REASONS, ReplyEnd, ReplyState, TextDelta, ToolCallDelta
 from voicepipe.history import AssistantMessage, ToolCall
 from voicepipe.model.model import ReplyPart
 from voicepipe.model.running_call import RunningCall, SessionCalls, TurnCalls, failure, refuse
+from voicepipe.observed import ModelAsked, ModelEnded, ModelGave
 from voicepipe.tools.lacking import lacked_by
 from voicepipe.tools.tool import MAX_ARGUMENT_BYTES
 from voicepipe.tools.toolbox import Toolset
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Generator
 
     from anyio.abc import TaskGroup
 
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.channel import Outbox
-    from voicepipe.errors import VoicepipeError
     from voicepipe.model.model import Request
     from voicepipe.tools.tool import Tool
 
@@ -86,7 +87,9 @@ class CallingReply:
         self._turn_calls = turn_calls
         self._outbox = outbox
         self._turn = turn
-        self._step = request.step
+        self._request = request
+        self._watch = turn.session.watch
+        self._request_id = self._watch.next_request() if self._watch is not None else 0
         self._calls: dict[int, ToolCall] = {}
         self._started: set[int] = set()
         self._tasks: TaskGroup
@@ -103,9 +106,36 @@ class CallingReply:
                 finally:
                     self._drop_incomplete()
 
+    @contextmanager
+    def shown(self) -> Generator[None]:
+        """Show observers what the model is asked in the block, and how it ends."""
+        watch, request = self._watch, self._request
+        if watch is None:
+            yield
+            return
+        watch.exchange(
+            ModelAsked(
+                at_s=loop_time(),
+                request_id=self._request_id,
+                turn_id=self._turn.turn_id,
+                step=request.step,
+                system=request.system,
+                messages=request.messages,
+                tools=tuple(tool["function"]["name"] for tool in request.tools),
+            )
+        )
+        try:
+            yield
+        except VoicepipeError as error:
+            watch.exchange(ModelEnded(at_s=loop_time(), request_id=self._request_id, error=error))
+            raise
+        watch.exchange(ModelEnded(at_s=loop_time(), request_id=self._request_id))
+
     async def send(self, item: ReplyPart, /) -> None:
         """Take a piece of the reply. See `Outbox.send`."""
         self._check(item)
+        if self._watch is not None:
+            self._watch.exchange(ModelGave(at_s=loop_time(), request_id=self._request_id, part=item))
         match item:
             case TextDelta():
                 await self._text(item)
@@ -229,7 +259,7 @@ class CallingReply:
 
     def _fresh_id(self, wanted: str, index: int) -> str:
         """Return an id that no other call of this session has, so that a tool can use it to act only once."""
-        wanted = call_id = wanted or f"call_{self._turn.turn_id}_{self._step}_{index}"
+        wanted = call_id = wanted or f"call_{self._turn.turn_id}_{self._request.step}_{index}"
         for number in itertools.count(2):
             if call_id not in self._session_calls.call_ids:
                 break
@@ -251,7 +281,7 @@ class CallingReply:
             values = tool.validate(call.arguments)
         except ToolError as error:
             turn.lacks(tool.name, lacked_by(call.arguments, tool.parameters))  # the model will ask the caller for it
-            return refuse(call, self._turn_calls.refuse(call.name, error, self._step), turn)
+            return refuse(call, self._turn_calls.refuse(call.name, error, self._request.step), turn)
         except BaseException as error:
             if not is_fault(error):
                 raise
@@ -264,7 +294,7 @@ class CallingReply:
             call,
             self._message,
             turn,
-            step=self._step,
+            step=self._request.step,
             session_calls=self._session_calls,
             turn_calls=self._turn_calls,
         )

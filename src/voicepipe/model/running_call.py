@@ -20,6 +20,7 @@ from voicepipe.core.failures import is_fault
 from voicepipe.core.log import log
 from voicepipe.errors import ToolError, ToolRetry
 from voicepipe.events import ToolFinished, ToolStarted
+from voicepipe.observed import ToolAsked, ToolGave
 from voicepipe.tools.confirmation import Confirmations
 from voicepipe.tools.tool import Tool, ToolContext, describe_failure
 
@@ -246,6 +247,15 @@ class RunningCall:
         context = ToolContext(deps=turn.session.deps, session=turn.session, turn_id=turn.turn_id, call_id=call.call_id)
         with self._scope:
             turn.emit(ToolStarted(turn_id=turn.turn_id, call_id=call.call_id, name=call.name))
+            if (watch := turn.session.watch) is not None:
+                asked = ToolAsked(
+                    at_s=anyio.current_time(),
+                    turn_id=turn.turn_id,
+                    call_id=call.call_id,
+                    name=call.name,
+                    arguments=call.arguments,
+                )
+                watch.exchange(asked)
             try:
                 await run_abandonably(
                     self._call_tool, context, name=call.name, finish_s=FINISH_CALLS_S, report=turn.session.emit
@@ -272,6 +282,9 @@ class RunningCall:
 
     def _ended(self, status: CallStatus, result: str) -> None:
         """Give the tool's result to this call and to those that joined it; the model hears of one that comes late."""
+        if (watch := self._turn.session.watch) is not None:
+            gave = ToolGave(at_s=anyio.current_time(), call_id=self._call.call_id, status=status, result=result)
+            watch.exchange(gave)
         for one in (self, *self._joined):
             is_late = one.has_result.is_set() or one._turn.is_over
             counts = one._settle(status, result)

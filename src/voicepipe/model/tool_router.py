@@ -152,7 +152,7 @@ class ToolRouter(Stage[Transcript, TextDelta]):
             reply = CallingReply(request, message, self._calls, calls, outbox, turn, model.name)
             async with reply.running():
                 try:
-                    with named(model.name), turn.working(model.name):
+                    with reply.shown(), named(model.name), turn.working(model.name):
                         await self._ask(model, request, reply, turn)
                     reply.complete()
                 except VoicepipeError as error:

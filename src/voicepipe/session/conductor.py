@@ -10,8 +10,10 @@ from voicepipe.floor_events import Backchannel, CallLimit, Idle, Monologue, Mono
 from voicepipe.flow import Transcript
 from voicepipe.hearing.stt import recogniser_of
 from voicepipe.listening_events import EchoIgnored
+from voicepipe.observed import Heard
 from voicepipe.session.expecting import Expecting
 from voicepipe.session.floor_facts import FloorFacts
+from voicepipe.session.observing import by_the_rules
 from voicepipe.turntaking.core import Quiet, Tick, TurnCore
 from voicepipe.turntaking.decisions import (
     Commit,
@@ -94,7 +96,10 @@ class Conductor:
     def hear(self, event: Hearing | Quiet, *, is_typed: bool = False) -> None:
         """Have the core decide about an event, report the event, and carry the decisions out; nothing after the end."""
         if not self._session.ended.is_set():
-            self._handle(event, anyio.current_time(), is_typed=is_typed)
+            now, watch = anyio.current_time(), self._session.watch
+            if watch is not None and not isinstance(event, Quiet):
+                watch.exchange(Heard(at_s=now, hearing=event, is_typed=is_typed))
+            self._handle(event, now, is_typed=is_typed)
 
     def _handle(self, event: Hearing | Tick | Quiet, now: float, *, is_typed: bool = False) -> None:
         self.expecting.look()
@@ -136,7 +141,7 @@ class Conductor:
             case Resume():
                 floor.resume()
             case Interrupt(joins):
-                floor.interrupt(joins=joins)
+                floor.interrupt(joins=joins, by="caller")
                 if joins:
                     self.expecting.taken_back()
             case Backchannel() | Monologue() | MonologueCut():
@@ -152,6 +157,7 @@ class Conductor:
                 pass
 
     def _say(self, text: str, *, ends_call: bool) -> None:
-        self._session.say(text)
-        if ends_call:
-            self._session.end(after_reply=True)
+        with by_the_rules():
+            self._session.say(text)
+            if ends_call:
+                self._session.end(after_reply=True)

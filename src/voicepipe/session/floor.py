@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 from weakref import ref
 
@@ -17,6 +18,7 @@ import anyio
 from voicepipe.conversation.turn import Turn
 from voicepipe.conversation.turn_state import TurnState
 from voicepipe.errors import VoicepipeError
+from voicepipe.events import Interrupter, TurnInterrupted
 from voicepipe.floor_events import Paused, Released, Resumed, Withheld
 from voicepipe.flow import Sentence, TextDelta
 from voicepipe.session.replying import run_reply
@@ -159,11 +161,12 @@ class Floor:
             self._tasks.start_soon(self._playout.resume)
             self._session.emit(Resumed(turn_id=self.turn.turn_id, from_s=round(from_s, 6)))
 
-    def interrupt(self, *, joins: bool = False) -> None:
+    def interrupt(self, *, joins: bool = False, by: Interrupter = "application") -> None:
         """Stop the current turn, and forget what waits to be said. Once this returns, no sample reaches the output.
 
         Args:
             joins: Whether the turn is taken back, because the caller's next words belong to its words.
+            by: Who interrupts.
         """
         while self._waiting:
             self._waiting.popleft().drop()
@@ -178,7 +181,7 @@ class Floor:
             self._tasks.start_soon(turn.watch_cleanup)
         if joins:
             turn.take_back()
-        self._settle(turn, "interrupt")
+        self._settle(turn, "interrupt", by)
 
     def say(self, saying: Saying) -> None:
         """Speak a text, or let the model speak, once what waits has been said."""
@@ -314,14 +317,17 @@ class Floor:
         except VoicepipeError as error:
             turn.fail(error)
 
-    def _settle(self, turn: Turn, step: Literal["complete", "leave empty", "interrupt"]) -> None:
+    def _settle(
+        self, turn: Turn, step: Literal["complete", "leave empty", "interrupt"], by: Interrupter = "application"
+    ) -> None:
         """End a turn, report it, and give the floor to what waits."""
         if turn.failure and not turn.is_over and not turn.is_silent:
             self._playout.flush()  # an error cut it off: the next turn must not begin with the rest of its audio
         if turn.is_over:
             return
         self._playout.finish()
-        self._session.emit(turn.settle(step))
+        ended = turn.settle(step)
+        self._session.emit(replace(ended, by=by) if isinstance(ended, TurnInterrupted) else ended)
         self._late[:] = [call for call in self._late if all(call is not known for known in turn.shown)]
         if self.turn is turn:
             self.turn = None

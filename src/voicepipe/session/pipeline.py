@@ -24,6 +24,7 @@ from voicepipe.core.context import Deps
 from voicepipe.core.garbage import frozen
 from voicepipe.core.home import Home
 from voicepipe.core.lifetimes import opened
+from voicepipe.core.observer import observers_of
 from voicepipe.core.part import Part
 from voicepipe.core.process import Stopped, is_in_loop, require_asyncio
 from voicepipe.core.process import run as run_to_end
@@ -34,9 +35,10 @@ from voicepipe.session.wiring import check, compiled, expect, hearing_rate, hear
 from voicepipe.turntaking.rules import TurnRules
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
     from voicepipe.core.context import Fact
+    from voicepipe.core.observer import Observer
     from voicepipe.hearing.detector import Detector
     from voicepipe.history import Message
     from voicepipe.session.session import Session
@@ -65,6 +67,7 @@ class Pipeline(Generic[Deps]):
         fallback: Spoken when a turn fails or the model has nothing to say; "" turns it off.
         echo_canceller: Takes the agent's own voice out of what the microphone picks up, so that callers can interrupt
             an agent that a loudspeaker plays; copied for each session. See `TurnRules.loudspeaker`.
+        observers: Watch each session: a recorder, for example. Copied for each; see `Observer`.
 
     Raises:
         ConfigurationError: The row does not fit together; the message names both neighbours. Or the detector takes
@@ -79,6 +82,7 @@ class Pipeline(Generic[Deps]):
         turns: TurnRules | None = None,
         fallback: str = FALLBACK,
         echo_canceller: EchoCanceller | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         check(parts)
         expect("output", output, Output)
@@ -92,6 +96,7 @@ class Pipeline(Generic[Deps]):
         self._turns = turns or TurnRules()
         self._fallback = fallback
         self._echo_canceller = echo_canceller
+        self._observers = observers_of(observers, "Pipeline")
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -136,6 +141,7 @@ class Pipeline(Generic[Deps]):
             turns=self._turns,
             fallback=self._fallback,
             echo_canceller=cast("EchoCanceller | None", echo_canceller),
+            observers=self._observers,
         )
 
     @asynccontextmanager
@@ -158,8 +164,9 @@ class Pipeline(Generic[Deps]):
         row = compiled(copies, self._turns, self._fallback, detector, canceller)
         output = self._output._copied() if self._output else None
         parts = [*row.parts(hears=True), *(part for part in (row.source, output) if part is not None)]
-        async with opened(parts):
-            host = Host[Deps](self, row, output)
+        observers = [observer._copied() for observer in self._observers]
+        async with opened([*parts, *observers]):
+            host = Host[Deps](self, row, output, observers)
             try:
                 with frozen() if freeze_gc else nullcontext():
                     yield host
@@ -179,6 +186,7 @@ class Pipeline(Generic[Deps]):
         id: str | None = None,  # noqa: A002 - the field's name for it
         facts: Mapping[str, Fact] | None = None,
         settings: CallSettings | None = None,
+        observers: Sequence[Observer] = (),
     ) -> AsyncGenerator[Session[Deps]]:
         """Open the pipeline for a single session, as scripts and tests do. See `Host.session`."""
         async with (
@@ -193,6 +201,7 @@ class Pipeline(Generic[Deps]):
                 id=id,
                 facts=facts,
                 settings=settings,
+                observers=observers,
             ) as session,
         ):
             yield session
@@ -205,10 +214,13 @@ class Pipeline(Generic[Deps]):
 class Host(Generic[Deps]):
     """An opened pipeline; made by `Pipeline.open`."""
 
-    def __init__(self, pipeline: Pipeline[Deps], row: Row, output: Output | None) -> None:
+    def __init__(
+        self, pipeline: Pipeline[Deps], row: Row, output: Output | None, observers: Sequence[Observer] = ()
+    ) -> None:
         self._pipeline = pipeline
         self._row = row
         self._output = output
+        self._observers = observers
         self._home = Home()
         self._is_closed = False
 
@@ -225,6 +237,7 @@ class Host(Generic[Deps]):
         id: str | None = None,  # noqa: A002 - the field's name for it
         facts: Mapping[str, Fact] | None = None,
         settings: CallSettings | None = None,
+        observers: Sequence[Observer] = (),
     ) -> AsyncGenerator[Session[Deps]]:
         """Hold one call. It ends with the block, even if a part hangs.
 
@@ -241,6 +254,7 @@ class Host(Generic[Deps]):
             facts: What is known about this call: caller, line, tenant. Tools and prompts read it as `Session.facts`.
                 It stands in the log, so secrets belong into `deps`.
             settings: Voice, language and key terms of this call, where they differ from the pipeline's.
+            observers: Watch this session, in addition to the pipeline's; used as they are, so make them for each one.
 
         Raises:
             ConfigurationError: There is no output, nothing can convert one sample rate to another, the id or a name in
@@ -259,7 +273,8 @@ class Host(Generic[Deps]):
             raise ConfigurationError(
                 "this pipeline has no recogniser for the source; add STTStage(...) before the model"
             )
-        given = [part for part in (source, output) if part is not None]
+        own = observers_of(observers, "host.session")
+        given = [*(part for part in (source, output) if part is not None), *own]
         row = self._row.copied()
         if settings is not None:
             row.adapt(settings)
@@ -273,7 +288,15 @@ class Host(Generic[Deps]):
                 "or host.session(output=...)"
             )
         with label.on_records():
-            session = Session(row, source=source, output=output, deps=cast("Deps", deps), history=history, label=label)
+            session = Session(
+                row,
+                source=source,
+                output=output,
+                deps=cast("Deps", deps),
+                history=history,
+                label=label,
+                observers=[*(observer._copied() for observer in self._observers), *own],
+            )
             async with session._run(given):
                 session.say(greeting, protected=protected_greeting)
                 yield session

@@ -13,21 +13,21 @@ import anyio
 
 from voicepipe.audio.resample import resampler
 from voicepipe.core.context import Deps
-from voicepipe.core.failures import for_log, named, single_error
+from voicepipe.core.failures import for_log, single_error
 from voicepipe.core.home import Home
 from voicepipe.core.lifetimes import attached, opened
 from voicepipe.errors import ConfigurationError, VoicepipeError
-from voicepipe.events import Event, SentenceStarted, TurnEnded
 from voicepipe.flow import KEYS, Digit, Transcript
 from voicepipe.hearing.stt import recogniser_of
 from voicepipe.history import History, Message
 from voicepipe.session.background_calls import BackgroundCalls
 from voicepipe.session.conductor import Conductor
-from voicepipe.session.event_log import EventLog
 from voicepipe.session.expecting import wanted
 from voicepipe.session.floor import Floor
 from voicepipe.session.listening import listening
-from voicepipe.session.log_writer import LogWriter, how_left
+from voicepipe.session.log_writer import how_left
+from voicepipe.session.observing import observing, shown
+from voicepipe.session.reporting import Reporting
 from voicepipe.session.saying import Saying
 from voicepipe.speaking.playout import Playout
 from voicepipe.speaking.prepared import prepared
@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from voicepipe.audio.source import Source
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.log import SessionLabel
+    from voicepipe.core.observer import Observer, Watch
     from voicepipe.core.part import Part
+    from voicepipe.events import Event
     from voicepipe.hearing.recogniser import Recogniser
     from voicepipe.history import ToolCall
     from voicepipe.session.wiring import Row
@@ -80,6 +82,7 @@ class Session(Generic[Deps]):
         deps: Deps,
         history: Iterable[Message],
         label: SessionLabel,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.id = label.session_id
         self.facts = label.facts
@@ -89,14 +92,13 @@ class Session(Generic[Deps]):
         self.ended = anyio.Event()
         self._calls = BackgroundCalls(self.ended)
         self._home = Home()
-        self._log = LogWriter(label)
         self._row = row
         self._source = source
         self._output = output
         self._echo_path = row.echo_path(output)
-        self._playout = Playout(output, self._fail, self._echo_path)
-        self._events = EventLog()
-        self._echo = row.echo_guard(output, self._echo_path, lambda: self._playout.audible_until_s)
+        self._reporting = reporting = Reporting(label, observers, self.recogniser, self._fail)
+        self._playout = reporting.playout = Playout(output, self._fail, self._echo_path, reporting.watch)
+        self._echo = reporting.echo = row.echo_guard(output, self._echo_path, lambda: self._playout.audible_until_s)
         self._floor = Floor(self, row, self._playout, self._on_idle, lambda: self._conductor.speaks_until_s)
         self._conductor = Conductor(self, self._floor, row, self._echo, lambda: self._calls.are_running)
         self._failure: VoicepipeError | None = None
@@ -104,6 +106,7 @@ class Session(Generic[Deps]):
 
     # --- what an application does with it -----------------------------------------------------------------------------
 
+    @shown
     def say(self, text: str, *, audio: PreparedAudio | str | Path | None = None, protected: bool = False) -> Saying:
         """Speak a text that does not come from the model, once the current reply has ended.
 
@@ -128,6 +131,7 @@ class Session(Generic[Deps]):
             audio = prepared(audio, text, self._output)
         return self._ask(Saying(self, self._home, text, audio=audio, is_protected=protected))
 
+    @shown
     def reply(self, instructions: str | None = None) -> Saying:
         """Let the model speak without words of the caller, once the current reply has ended: a greeting, a nudge.
 
@@ -157,6 +161,7 @@ class Session(Generic[Deps]):
         for key in keys:
             self._home.call(self._conductor.hear, Digit(key))
 
+    @shown
     def expect(self, expectation: Expectation | None) -> None:
         """Wait for what the caller is asked for, until it is complete: `session.expect(Digits(5))`.
 
@@ -167,6 +172,7 @@ class Session(Generic[Deps]):
         """
         self._home.call(self._conductor.expecting.expect, *wanted(self, expectation))
 
+    @shown
     def interrupt(self) -> None:
         """Stop speaking immediately. Once this returns, no further sample of the reply reaches the output.
 
@@ -175,6 +181,7 @@ class Session(Generic[Deps]):
         """
         self._home.call_and_wait(self._floor.interrupt)
 
+    @shown
     def correct_heard(self, turn_id: int, heard_s: float) -> None:
         """Note that the caller heard only so many seconds of a turn that was paused or cut: a peer reports it late.
 
@@ -188,6 +195,7 @@ class Session(Generic[Deps]):
             raise ConfigurationError(f"correct_heard takes seconds, not {heard_s!r}")
         self._home.call(self._floor.correct_heard, turn_id, heard_s)
 
+    @shown
     def end(self, *, after_reply: bool = False, result: object = None) -> None:
         """End the session. Can be called from any thread.
 
@@ -234,7 +242,7 @@ class Session(Generic[Deps]):
     @property
     def dropped_events(self) -> int:
         """Events that were dropped because nobody, or not every `async for`, had read them in time."""
-        return self._events.dropped
+        return self._reporting.events.dropped
 
     def __aiter__(self) -> AsyncIterator[Event]:
         """Iterate over events until the session ends, from the oldest kept one that no loop has read.
@@ -242,7 +250,7 @@ class Session(Generic[Deps]):
         Loops that begin together get the same events. The next loop after a `break` goes on where that one stopped,
         and one that begins while another runs gets what happens from then on.
         """
-        return self._events.__aiter__()
+        return self._reporting.events.__aiter__()
 
     def __repr__(self) -> str:
         """Show what the session is doing."""
@@ -253,18 +261,12 @@ class Session(Generic[Deps]):
 
     def emit(self, event: Event) -> None:
         """Report an event to the application. Never waits."""
-        object.__setattr__(event, "session_id", self.id)  # frozen for its readers; a copy would cost more than the rest
-        self._events.put(event)
-        self._log.write(event)
-        self._playout.on_event(event)
-        if isinstance(event, SentenceStarted) and self._echo is not None:
-            self._echo.says(event.text, anyio.current_time())
-        elif isinstance(event, TurnEnded) and event.heard:
-            try:
-                with named(self.recogniser.name):
-                    self.recogniser.agent_said(event.heard)
-            except VoicepipeError as error:
-                self._fail(error)
+        self._reporting.emit(event)
+
+    @property
+    def watch(self) -> Watch | None:
+        """The observers; None without any."""
+        return self._reporting.watch
 
     def lease(self, turn: Turn) -> Lease:
         """Give the output to a turn."""
@@ -311,12 +313,13 @@ class Session(Generic[Deps]):
         with single_error():
             async with (
                 opened(given, self._fail),
+                observing(self._reporting.observers, self, self.watch),
                 attached(parts, self, self._fail),
                 anyio.create_task_group() as self._tasks,
             ):
                 self.resampler_to_output(self._row.sink.sample_rate)  # a device knows its rate once it is attached
                 try:
-                    self._log.began()
+                    self._reporting.log.began()
                     self._tasks.start_soon(self._calls.keep)  # its first step comes before that of what follows
                     await self._tasks.start(self._live, hears)
                     yield self
@@ -338,19 +341,17 @@ class Session(Generic[Deps]):
 
     async def _listen(self) -> None:
         """Listen until the caller hangs up, or a part that listens fails."""
+        is_deaf = self._echo.is_audible if self._echo and self.recogniser.is_closed else None
+        stages, rate, detector = self._row.hearing_stages, self._row.hearing_rate, self._row.detector
+        ears = listening(self, stages, self._source, rate, is_deaf, detector, self._echo_path)
         try:
             with single_error():
-                await self._listen_to_end()
+                async with ears as hearing:
+                    async for event in hearing:
+                        self._conductor.hear(event)
         except VoicepipeError as error:
             self._fail(error)
         self._end("the caller hung up")
-
-    async def _listen_to_end(self) -> None:
-        is_deaf = self._echo.is_audible if self._echo and self.recogniser.is_closed else None
-        stages, rate, detector = self._row.hearing_stages, self._row.hearing_rate, self._row.detector
-        async with listening(self, stages, self._source, rate, is_deaf, detector, self._echo_path) as hearing:
-            async for event in hearing:
-                self._conductor.hear(event)
 
     def _ask(self, saying: Saying) -> Saying:
         self._home.call(self._say, saying)
@@ -380,8 +381,7 @@ class Session(Generic[Deps]):
             return
         self.ended.set()
         self._floor.interrupt()
-        self._events.close()
-        self._log.ended(reason)
+        self._reporting.ended(reason)
 
     def _fail(self, error: VoicepipeError) -> None:
         """End the session in order, then raise the error in its block; the first one counts."""
@@ -395,5 +395,5 @@ class Session(Generic[Deps]):
     async def _raise(self, error: VoicepipeError) -> None:
         """Raise an error, once the block has read the events that report it."""
         with anyio.CancelScope(shield=True):
-            await self._events.wait_read()
+            await self._reporting.events.wait_read()
             raise error

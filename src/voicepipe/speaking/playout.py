@@ -18,13 +18,16 @@ from voicepipe.audio.output import STALLED_OUTPUT_S, Output, OutputStalled, stal
 from voicepipe.core.failures import named
 from voicepipe.errors import AudioError, LeaseRevoked, VoicepipeError
 from voicepipe.events import UtteranceEnded
+from voicepipe.observed import PlayedAudio
 from voicepipe.speaking.kept_audio import KeptAudio
+from voicepipe.speaking.played import Played
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from voicepipe.audio.echo_path import EchoPath
     from voicepipe.conversation.turn import Turn
+    from voicepipe.core.context import Watching
     from voicepipe.events import Event
 
 __all__ = ["Lease", "Playout"]
@@ -40,18 +43,24 @@ class Playout:
         output: Where the audio goes.
         on_failure: Takes the error of an output that fails.
         echo_path: Learns what is played; None without echo cancellation.
+        watch: The observers of the session; None without any.
 
     Attributes:
         audible_until_s: When everything that was written so far will have been played, on the loop's clock.
     """
 
     def __init__(
-        self, output: Output, on_failure: Callable[[VoicepipeError], None], echo_path: EchoPath | None = None
+        self,
+        output: Output,
+        on_failure: Callable[[VoicepipeError], None],
+        echo_path: EchoPath | None = None,
+        watch: Watching | None = None,
     ) -> None:
         self.output = output
         self.audible_until_s = -math.inf
         self._wants_events = type(output).on_event is not Output.on_event
         self._echo_path = echo_path
+        self._played = Played(watch.played) if watch is not None and watch.wants_played else None
         self._on_failure = on_failure
         self._played_s = 0.0
         self._lease: Lease | None = None
@@ -82,6 +91,8 @@ class Playout:
     def finish(self) -> None:
         """Note that the turn has ended: nothing holds it up any more, and none of its audio is needed again."""
         self.release()
+        if self._played is not None:
+            self._played.look(anyio.current_time())
         if self._lease is not None:
             self._lease.forget_audio()
 
@@ -123,6 +134,8 @@ class Playout:
         self.audible_until_s = min(self.audible_until_s, now)
         if self._echo_path is not None:
             self._echo_path.silenced(now)
+        if self._played is not None:
+            self._played.silenced(now)
         self.flush_output()
 
     def on_event(self, event: Event) -> None:
@@ -178,12 +191,16 @@ class Playout:
             self._on_failure(error)
             raise
 
-    def took(self, pcm: bytes) -> None:
+    def took(self, pcm: bytes, turn: Turn) -> None:
         """Note that the output has taken a frame, which it plays after those before it."""
-        audible_s = max(self.audible_until_s, anyio.current_time())
+        now, rate = anyio.current_time(), self.output.sample_rate
+        audible_s = max(self.audible_until_s, now)
         if self._echo_path is not None:
             self._echo_path.plays(pcm, audible_s)
-        self.audible_until_s = audible_s + len(pcm) / 2 / self.output.sample_rate
+        if self._played is not None:
+            audio = PlayedAudio(pcm=pcm, sample_rate=rate, at_s=audible_s, turn_id=turn.turn_id)
+            self._played.plays(audio, now)
+        self.audible_until_s = audible_s + len(pcm) / 2 / rate
 
 
 class Lease:
@@ -308,7 +325,7 @@ class Lease:
             self._playout.flush_output()
             self.check()
             return False
-        self._playout.took(pcm)
+        self._playout.took(pcm, self.turn)
         return True
 
     async def wait_played(self) -> None:

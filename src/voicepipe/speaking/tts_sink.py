@@ -28,6 +28,7 @@ from voicepipe.flow import Sentence, WordMark
 from voicepipe.speaking.clip import Clip
 from voicepipe.speaking.playback import Playback
 from voicepipe.speaking.voice_pace import REBUFFER_S, StartBuffer, VoicePace
+from voicepipe.speaking.voice_shown import VoiceShown
 from voicepipe.speaking.voice_time import VoiceTime
 from voicepipe.text.markup import printable, spoken
 
@@ -166,24 +167,27 @@ class TTSSink(Stage[Sentence, Never]):
 
     async def _fill(self, clip: Clip, turn: Turn) -> None:
         """Have a sentence synthesised, for as long as a voice may take."""
-        time = self._time(clip.sentence)
+        time, shown = self._time(clip.sentence), VoiceShown(self.name, self.sample_rate, clip.sentence, turn)
         with turn.working(self.name):
             try:
                 with named(self.name):
                     with MovingDeadline() as limit:
                         if self._is_ours:
-                            await self._pump(clip, turn, time, limit)
+                            await self._pump(clip, turn, time, limit, shown)
                         else:
                             report = turn.session.emit
-                            await run_abandonably(self._pump, clip, turn, time, limit, name=self.name, report=report)
+                            await run_abandonably(
+                                self._pump, clip, turn, time, limit, shown, name=self.name, report=report
+                            )
                     if limit.cancelled_caught:
                         raise self._failed(time.problem())
             except VoicepipeError as error:  # the player raises it once it comes to this clip
                 clip.error = error
+                shown.ended(error)
                 await clip.finish()
             clip.close()  # not when cancelled: a player that still runs would think the clip complete
 
-    async def _pump(self, clip: Clip, turn: Turn, time: VoiceTime, limit: MovingDeadline) -> None:
+    async def _pump(self, clip: Clip, turn: Turn, time: VoiceTime, limit: MovingDeadline, shown: VoiceShown) -> None:
         """Put a sentence's audio into its clip, in whole samples. Only the voice's own time is limited.
 
         Raises:
@@ -204,9 +208,12 @@ class TTSSink(Stage[Sentence, Never]):
                 if piece is _END:
                     break
                 if isinstance(piece, WordMark):
-                    await clip.put_mark(checked(piece, self.name))
+                    shown.gave(checked(piece, self.name))
+                    await clip.put_mark(piece)
                     continue
-                pcm = odd + self._audio(piece)
+                audio = self._audio(piece)
+                shown.gave(audio)
+                pcm = odd + audio
                 whole = len(pcm) & ~1
                 odd = pcm[whole:]
                 if whole:
@@ -221,6 +228,7 @@ class TTSSink(Stage[Sentence, Never]):
             self._learn(clip)
             if not clip.pace.audio_s:
                 raise self._failed("gave no audio for a sentence")
+            shown.ended()
         finally:
             limit.until = math.inf
             if piece is not _END:

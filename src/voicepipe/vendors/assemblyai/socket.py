@@ -12,9 +12,11 @@ import logging
 from contextlib import suppress
 from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import anyio
 
+from voicepipe.core.observer import Wire
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
 from voicepipe.http.refusals import excerpt
 from voicepipe.vendors.assemblyai.key import VENDOR
@@ -60,10 +62,12 @@ class Socket:
         connection: The library's.
         closed: The exception with which the library says that it is over; an import at each message costs more than
             the message.
+        wire: Shows observers what is sent and received; None if nobody wants to see it.
     """
 
-    def __init__(self, connection: ClientConnection, closed: type[ConnectionClosed]) -> None:
+    def __init__(self, connection: ClientConnection, closed: type[ConnectionClosed], wire: Wire | None = None) -> None:
         self._connection = connection
+        self._wire = wire
         self._closed = closed
 
     @classmethod
@@ -86,6 +90,8 @@ class Socket:
                 return exc  # the key is for this host alone
 
         host = url.split("/")[2]
+        if (wire := Wire.begun(host, lambda text: without_key(text, key))) is not None:
+            wire.sent(f"websocket {urlsplit(url).path}", urlsplit(url).query)
         # Only allowed where there is such a handshake.
         to_proxy: dict[str, Any] = {"proxy_ssl": route.proxy_tls} if route.proxy_tls else {}
         try:
@@ -106,7 +112,7 @@ class Socket:
             )
             if route.proxy is not None and route.proxy.is_socks:
                 _send_at_once(connection)
-            return cls(connection, exceptions.ConnectionClosed)
+            return cls(connection, exceptions.ConnectionClosed, wire)
         except exceptions.InvalidStatus as error:
             response = error.response
             said = excerpt(without_key(bytes(response.body or b"").decode("utf-8", "replace"), key))
@@ -134,6 +140,8 @@ class Socket:
             await self._connection.send(data)
         except self._closed as closed:
             raise _closed(closed) from None
+        if self._wire is not None:
+            self._wire.sent(data=data)
 
     async def receive(self) -> bytes:
         """Return the next message, text as bytes: invalid UTF-8 then costs the message and not the connection.
@@ -144,9 +152,15 @@ class Socket:
             SocketClosed: The connection is over.
         """
         try:
-            return await self._connection.recv(decode=False)
+            message = await self._connection.recv(decode=False)
         except self._closed as closed:
-            raise _closed(closed) from None
+            over = _closed(closed)
+            if self._wire is not None:
+                self._wire.received(f"closed {over.code}", over.reason)
+            raise over from None
+        if self._wire is not None:
+            self._wire.received_text(message)
+        return message
 
     def abort(self) -> None:
         """Cut the connection; `receive` returns what has already come, and then raises."""

@@ -1,0 +1,103 @@
+"""Observers at work: attached before everything else of a session, detached after it, and never in the call's way."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import anyio
+
+from voicepipe.core.clock import loop_time
+from voicepipe.core.lifetimes import attached
+from voicepipe.core.observer import on_wire
+from voicepipe.errors import VoicepipeError
+from voicepipe.observed import ApplicationAsked, AskedBy
+from voicepipe.session.saying import AT_WORK
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+
+    from anyio.abc import TaskStatus
+
+    from voicepipe.core.context import SessionContext
+    from voicepipe.core.home import Home
+    from voicepipe.core.observer import Observer, Watch
+
+__all__ = ["by_the_rules", "observing", "shown"]
+
+Method = TypeVar("Method", bound="Callable[..., Any]")
+
+_BY_RULES: Final = ContextVar("voicepipe_by_rules", default=False)
+
+
+@asynccontextmanager
+async def observing(
+    observers: Sequence[Observer], session: SessionContext[Any], watch: Watch | None
+) -> AsyncGenerator[None]:
+    """Attach observers as long as the block lasts. One that fails is dropped, whenever that is."""
+    if watch is None:
+        with on_wire(None):  # the block of another session may be around this one
+            yield
+        return
+    leave = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        for observer in observers:
+            await tasks.start(_hold, observer, session, watch, leave)
+        try:
+            with on_wire(watch):
+                yield
+        finally:
+            leave.set()
+
+
+async def _hold(
+    observer: Observer, session: SessionContext[Any], watch: Watch, leave: anyio.Event, *, task_status: TaskStatus[None]
+) -> None:
+    def drop(error: VoicepipeError) -> None:
+        watch.drop(observer, error)
+
+    is_attached = False
+    try:
+        async with attached([observer], session, drop):
+            is_attached = True
+            task_status.started()
+            with anyio.CancelScope(shield=True):  # it sees how the session ends, whatever ends it
+                await leave.wait()
+    except VoicepipeError as error:
+        drop(error)
+        if not is_attached:
+            task_status.started()
+
+
+def shown(method: Method) -> Method:
+    """Show observers that a method of the session was called, and by whom."""
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def called(self: Any, *args: object, **kwargs: object) -> object:  # noqa: ANN401 - a session, which is above this
+        watch: Watch | None = self.watch
+        if watch is not None:
+            home: Home = self._home
+            by: AskedBy = "rules" if _BY_RULES.get() else "application" if AT_WORK.get() is None else "turn"
+            home.call(_show, watch, by, method.__name__, signature.bind(self, *args, **kwargs).arguments)
+        return method(self, *args, **kwargs)
+
+    return cast("Method", called)
+
+
+def _show(watch: Watch, by: AskedBy, name: str, arguments: dict[str, object]) -> None:
+    given = {key: value for key, value in arguments.items() if key != "self"}
+    watch.exchange(ApplicationAsked(at_s=loop_time(), by=by, method=name, arguments=given))
+
+
+@contextmanager
+def by_the_rules() -> Generator[None]:
+    """Say that the rules of turn-taking use the session in the block, and not the application."""
+    token = _BY_RULES.set(True)
+    try:
+        yield
+    finally:
+        _BY_RULES.reset(token)

@@ -1,0 +1,53 @@
+"""Shows observers what a voice is given and gives, for one sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from voicepipe.core.clock import loop_time
+from voicepipe.observed import VoiceAsked, VoiceEnded, VoiceGave
+
+if TYPE_CHECKING:
+    from voicepipe.core.context import TurnContext, Watching
+    from voicepipe.errors import VoicepipeError
+    from voicepipe.flow import Sentence, WordMark
+
+__all__ = ["VoiceShown"]
+
+
+class VoiceShown:
+    """One sentence, as observers see it; without any of them, nothing happens here.
+
+    Args:
+        voice: Name of the part that speaks.
+        sample_rate: Samples per second of the audio that it gives.
+        sentence: What is said.
+        turn: The turn that says it.
+    """
+
+    def __init__(self, voice: str, sample_rate: int, sentence: Sentence, turn: TurnContext) -> None:
+        self._watch: Watching | None = turn.session.watch
+        if self._watch is None:
+            return
+        self._sentence_id = self._watch.next_sentence()
+        self._watch.exchange(
+            VoiceAsked(
+                at_s=loop_time(),
+                sentence_id=self._sentence_id,
+                turn_id=turn.turn_id,
+                voice=voice,
+                text=sentence.text,
+                segment=sentence.segment,
+                sample_rate=sample_rate,
+            )
+        )
+
+    def gave(self, piece: bytes | WordMark) -> None:
+        """Show a piece."""
+        if self._watch is not None:
+            self._watch.exchange(VoiceGave(at_s=loop_time(), sentence_id=self._sentence_id, piece=piece))
+
+    def ended(self, error: VoicepipeError | None = None) -> None:
+        """Show that all pieces have come, or why they have not."""
+        if self._watch is not None:
+            self._watch.exchange(VoiceEnded(at_s=loop_time(), sentence_id=self._sentence_id, error=error))
