@@ -40,6 +40,20 @@ class Silence(vp.Source):
             yield bytes(640)
 
 
+class Everything(vp.Observer):
+    """Keeps what a recorder would write."""
+
+    def __init__(self) -> None:
+        self.wire: list[vp.WireMessage] = []
+        self.exchanges: list[vp.Exchange] = []
+
+    def on_wire(self, message: vp.WireMessage) -> None:
+        self.wire.append(message)
+
+    def on_exchange(self, exchange: vp.Exchange) -> None:
+        self.exchanges.append(exchange)
+
+
 def agent(stt: str, gateway: str, tts: str, *tools: vp.Tool[..., Any]) -> vp.Pipeline:
     return vp.Pipeline(
         vp.STTStage(vp.AssemblyAIRecogniser(url=stt, api_key=KEY)),
@@ -98,17 +112,21 @@ async def test_a_key_is_nowhere_in_a_whole_call(log: pytest.LogCaptureFixture) -
     stt = STTSimulator(script, api_key=KEY, faults={1: Closes(1011, at_s=8.0, reason=KEY, error=f"lost {KEY}")})
     gateway = GatewaySimulator(replies, api_key=KEY)
     tts = TTSSimulator(api_key=KEY, faults=[TTSFault(how="close", after_frames=3)])
+    seen = Everything()
     async with AsyncExitStack() as stack:
         urls = [await stack.enter_async_context(one.serve()) for one in (stt, gateway, tts)]
         row = agent(*urls, look)
-        async with row.session(source=Silence(14.0), output=RecordingOutput()) as session:
+        async with row.session(source=Silence(14.0), output=RecordingOutput(), observers=[seen]) as session:
             events = [event async for event in session]
     turns = [event for event in events if isinstance(event, vp.TurnEnded)]
     shown += [row, session, vars(session), *events, *turns, session.history.to_json()]
     shown += [(one.query, one.headers) for one in stt.sessions]  # and not what they were told to say
-    shown += [*gateway.requests, *tts.sessions]
+    shown += [*gateway.requests, *tts.sessions, *seen.wire, *seen.exchanges]
     shown += [error for event in events if (error := getattr(event, "error", None)) is not None]
 
+    heads = [one.head for one in seen.wire if one.head]
+    assert {"websocket /v3/ws", "websocket /v1/ws", "POST /v1/chat/completions", "401 application/json"} <= {*heads}
+    assert sum("***" in str(one.data) for one in seen.wire) == 2  # what the recogniser and the gateway quoted
     assert any(isinstance(event, vp.RecogniserLost) for event in events)
     assert [type(turn) for turn in turns] == [vp.TurnFailed] * 2  # the first for its voice, the second for its key
     assert {record.name.partition(".")[0] for record in log.records} >= {"httpcore", "voicepipe", "asyncio"}
