@@ -9,6 +9,7 @@ import ast
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -137,6 +138,7 @@ def row_of(module: str) -> int | None:
     return next((row for row, names in enumerate(FOLDERS) if folder_of(module) in names), None)
 
 
+@cache
 def arrows() -> set[tuple[str, str]]:
     """Return every pair of modules of which the first imports the second."""
     files = source_files()

@@ -89,10 +89,10 @@ ORDINALS: Final = ["Das war in der 1. und 2. Stunde so.|Danke.", "Er wohnt im 3.
 
 
 @pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("table", [*AMOUNTS, *IDENTIFIERS, *LABELS, *BOTH_SIDES, *UNITS, *LETTERS, *ORDINALS])
-def test_sentences_full_of_numbers_are_cut_where_they_end(table: str, cut: str) -> None:
+def test_sentences_full_of_numbers_are_cut_where_they_end(cut: str) -> None:
     """A number, a letter that counts and what is counted end a sentence where a reader would say so."""
-    assert cut_as(cut, table) == [barred(table)]
+    tables = [*AMOUNTS, *IDENTIFIERS, *LABELS, *BOTH_SIDES, *UNITS, *LETTERS, *ORDINALS]
+    assert [cut_as(cut, table) for table in tables] == [[barred(table)] for table in tables]
 
 
 NEEDS_LANGUAGE: Final = [
@@ -106,10 +106,10 @@ NEEDS_LANGUAGE: Final = [
 
 
 @pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize(("language", "table"), NEEDS_LANGUAGE)
-def test_a_language_knows_its_abbreviations_before_numbers(language: str, table: str, cut: str) -> None:
+def test_a_language_knows_its_abbreviations_before_numbers(cut: str) -> None:
     """What is a word elsewhere is an abbreviation in its language, before a number or a small letter."""
-    assert cut_as(cut, table, " ", language) == [barred(table)]
+    found = [cut_as(cut, table, " ", language) for language, table in NEEDS_LANGUAGE]
+    assert found == [[barred(table)] for _, table in NEEDS_LANGUAGE]
 
 
 @pytest.mark.parametrize("table", ["Jest ok. 240 zł.", "Laut Abs. 3 gilt das.", "Am Do. um 9 Uhr.", "Es en la pág. 9."])
