@@ -49,6 +49,37 @@ async def test_a_full_channel_holds_the_sender() -> None:
     assert sent == [(0.0, 0), (0.0, 1), (1.0, 2)]
 
 
+async def test_several_items_hold_the_sender_until_there_is_room_for_the_last_one() -> None:
+    """`send_all` fills the channel as it is read, in order, and returns once: with the last item in."""
+    channel, sent = Channel[int](2), list[float]()
+
+    async def send() -> None:
+        await channel.send_all([0, 1, 2, 3])
+        sent.append(anyio.current_time())
+        with pytest.raises(anyio.BrokenResourceError):
+            await channel.send_all([4, 5, 6])
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(send)
+        for item in range(4):
+            await anyio.sleep(1.0)
+            assert (channel.queued, await channel.receive()) == (2, item)
+        channel.close_receiver()
+    assert sent == [2.0]
+
+
+async def test_a_cancelled_sender_of_several_leaves_those_that_got_in() -> None:
+    """What found room before the cancellation is read; the rest is gone, and the next sender is not held up by it."""
+    channel = Channel[int](1)
+    with anyio.move_on_after(1.0):
+        await channel.send_all([1, 2, 3])
+    await channel.send_all([])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(channel.send, 9)
+        await anyio.sleep(1.0)
+        assert [await channel.receive(), await channel.receive()] == [1, 9]
+
+
 async def test_an_empty_channel_holds_the_reader() -> None:
     """A reader waits for an item and gets it when it arrives."""
     channel = Channel[str](1)

@@ -22,7 +22,7 @@ import anyio
 from voicepipe.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from typing import Self
 
 __all__ = ["Channel", "ChannelStatistics", "Inbox", "Outbox"]
@@ -118,7 +118,23 @@ class Channel(Generic[T]):
             if self._waiting_reader is not None:
                 self._wake_reader()
             return
-        writer = _Writer(item)
+        await self._wait_taken([item])
+
+    async def send_all(self, items: Sequence[T], /) -> None:
+        """Hand over items in their order, waiting for room once, and not for each of them. See `Outbox.send`."""
+        self._check_open()
+        if self._check is not None:
+            for item in items:
+                self._check(item)
+        room = self._capacity - len(self._items)
+        if items[:room]:
+            self._items.extend(items[:room])
+            self._wake_reader()
+        if items[room:]:
+            await self._wait_taken(items[room:])
+
+    async def _wait_taken(self, items: Sequence[T]) -> None:
+        writer = _Writer(deque(items))
         self._writers.append(writer)
         try:
             await writer.is_done.wait()
@@ -181,9 +197,11 @@ class Channel(Generic[T]):
     def _take(self) -> T:
         item = self._items.popleft()
         if self._writers:
-            writer = self._writers.popleft()
-            self._items.append(writer.item)
-            writer.is_done.set()
+            writer = self._writers[0]
+            self._items.append(writer.items.popleft())
+            if not writer.items:
+                self._writers.popleft()
+                writer.is_done.set()
         return item
 
     def __aiter__(self) -> Self:
@@ -240,9 +258,9 @@ class Channel(Generic[T]):
 
 
 class _Writer(Generic[T]):
-    """A sender waiting for room."""
+    """A sender waiting for room for the last of its items."""
 
-    def __init__(self, item: T) -> None:
-        self.item = item
+    def __init__(self, items: deque[T]) -> None:
+        self.items = items
         self.is_done = anyio.Event()
         self.was_refused = False

@@ -98,7 +98,7 @@ class Clip:
                 await self._news.wait()
 
     async def _send(self, frames: list[bytes]) -> None:
-        for frame in frames:
+        if frames:
             self.began_s = min(self.began_s, loop_time())
             self._news.set()
-            await self.audio.send(frame)
+            await self.audio.send_all(frames)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from voicepipe.audio.output import STALLED_OUTPUT_S, Output, OutputStalled, stalled
+from voicepipe.core.clock import loop_time
 from voicepipe.core.failures import named
 from voicepipe.errors import AudioError, LeaseRevoked, VoicepipeError
 from voicepipe.events import UtteranceEnded
@@ -92,7 +93,7 @@ class Playout:
         """Note that the turn has ended: nothing holds it up any more, and none of its audio is needed again."""
         self.release()
         if self._played is not None:
-            self._played.look(anyio.current_time())
+            self._played.look(loop_time())
         if self._lease is not None:
             self._lease.forget_audio()
 
@@ -130,7 +131,7 @@ class Playout:
         self.release()
 
     def _silence(self) -> None:
-        now = anyio.current_time()
+        now = loop_time()
         self.audible_until_s = min(self.audible_until_s, now)
         if self._echo_path is not None:
             self._echo_path.silenced(now)
@@ -193,7 +194,7 @@ class Playout:
 
     def took(self, pcm: bytes, turn: Turn) -> None:
         """Note that the output has taken a frame, which it plays after those before it."""
-        now, rate = anyio.current_time(), self.output.sample_rate
+        now, rate = loop_time(), self.output.sample_rate
         audible_s = max(self.audible_until_s, now)
         if self._echo_path is not None:
             self._echo_path.plays(pcm, audible_s)
@@ -245,7 +246,7 @@ class Lease:
         """For how many seconds the output has had nothing left to play; 0 while the reply is held up."""
         if self._playout.is_held:
             return 0.0
-        return max(0.0, anyio.current_time() - self._playout.audible_until_s - EXACT_S)
+        return max(0.0, loop_time() - self._playout.audible_until_s - EXACT_S)
 
     def pause(self) -> None:
         """Note that the output is about to be flushed, and that the turn goes on later."""
@@ -335,19 +336,19 @@ class Lease:
             LeaseRevoked: The turn has lost the output.
             AudioError: The output holds audio but plays none.
         """
-        reached, since = self.played_s, anyio.current_time()
+        reached, since = self.played_s, loop_time()
         pause = 0.0
         while left := self.turn.speech.left_s:
             if self.is_held:
                 await self.wait_released()
                 self.check()
-                since = anyio.current_time()
+                since = loop_time()
                 continue
             # Not for all that is left: an output that plays nothing has to be noticed earlier.
             await anyio.sleep(min(max(left, pause), STALLED_OUTPUT_S + 0.005))
             pause = 0.005  # an output that lags a little must not be asked continually
             self.check()
-            now = anyio.current_time()
+            now = loop_time()
             if self.played_s > reached:
                 reached, since = self.played_s, now
             elif now - since > STALLED_OUTPUT_S:

@@ -21,6 +21,7 @@ from voicepipe.audio.output import STALLED_OUTPUT_S, Output, stalled
 from voicepipe.audio.pcm import FRAME_S
 from voicepipe.audio.remote.pacing import HeardBy, Pacing
 from voicepipe.audio.remote.shared_tick import Beat, current_beat
+from voicepipe.core.clock import loop_time
 from voicepipe.errors import AudioError, ConfigurationError
 from voicepipe.events import SentenceStarted
 from voicepipe.floor_events import Resumed
@@ -261,14 +262,14 @@ class PacedOutput(Output):
     def flush(self) -> None:
         """Drop what has not been sent, and make the peer clear the rest. See `Output.flush`."""
         if self._pacing is not None:
-            self._pacing.flush(anyio.current_time(), self._beat.number)
+            self._pacing.flush(loop_time(), self._beat.number)
             self._announce_room()
             self._wake()
 
     @property
     def played_s(self) -> float:
         """Seconds that the peer has played: by its newest mark, or by the clock without `mark`."""
-        return self._pacing.played_s(anyio.current_time()) if self._pacing is not None else 0.0
+        return self._pacing.played_s(loop_time()) if self._pacing is not None else 0.0
 
     def _on_tick(self, tick: int) -> None:
         assert self._pacing is not None  # noqa: S101 - ticks come only while the output is attached
@@ -303,7 +304,7 @@ class PacedOutput(Output):
                 elif (frame := pacing.take_frame(self._beat.number)) is not None:
                     self._announce_room()
                     await self.send(frame)
-                    pacing.sent(anyio.current_time())
+                    pacing.sent(loop_time())
                 else:
                     await self._wait()
         raise AudioError(

@@ -16,10 +16,10 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-import anyio
 from anyio.lowlevel import RunVar
 
 from voicepipe.audio.pcm import FRAME_S
+from voicepipe.core.clock import loop_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -57,7 +57,7 @@ class Beat:
     def joined(self, on_tick: Callable[[int], None]) -> Generator[None]:
         """Call `on_tick` with the number of each tick while the block lasts; it must neither wait nor raise."""
         if not self._listeners:
-            self._began_s, self.number = anyio.current_time(), 0
+            self._began_s, self.number = loop_time(), 0
             self._wait()
         key = object()
         self._listeners[key] = on_tick
@@ -74,7 +74,7 @@ class Beat:
         self._timer = asyncio.get_running_loop().call_at(due_s, self._tick, due_s, context=_context())
 
     def _tick(self, due_s: float) -> None:
-        now = anyio.current_time()
+        now = loop_time()
         # Plus a millionth of a tick, because the quotient of two times is not exact.
         self.number = max(self.number + 1, math.floor((now - self._began_s) / FRAME_S + 1e-6))
         self.ticks += 1
