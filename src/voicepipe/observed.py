@@ -30,8 +30,10 @@ __all__ = [
     "ModelGave",
     "ObserverFailed",
     "PlayedAudio",
+    "SessionBegan",
     "ToolAsked",
     "ToolGave",
+    "ToolOffered",
     "VoiceAsked",
     "VoiceEnded",
     "VoiceGave",
@@ -82,6 +84,25 @@ class WireMessage:
 
 
 # --- what parts were given and gave -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionBegan:
+    """All parts are attached, and the session begins to listen: with these properties of its parts it takes turns.
+
+    Attributes:
+        at_s: When.
+        is_closed: As in `Recogniser`: whether the recogniser forces all speech into a fixed set of phrases.
+        has_echo: Whether the session takes it that the microphone picks up the agent.
+        shows_text: As in `Output`: whether the output shows what the agent says, and plays nothing.
+        output_rate: Samples per second that the output plays.
+    """
+
+    at_s: float
+    is_closed: bool
+    has_echo: bool
+    shows_text: bool
+    output_rate: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +174,37 @@ class ModelEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolOffered:
+    """A request offers a tool to the model that none of the session has offered before, or not as it is now.
+
+    Attributes:
+        at_s: When.
+        name: As in `Tool`, and so are those that follow.
+        description: What the model reads of it.
+        parameters: JSON schema of the arguments.
+        effect: "read" or "write".
+        timeout_s: Seconds after which the router stops waiting.
+        say: What the agent says when the tool takes long; "" for nothing.
+        confirm: Whether the caller has to agree before the tool runs.
+        reply: Whether the model is asked for a reply once the tool has returned.
+        say_after_s: As in `ToolRouter`.
+        follows_up: As in `ToolRouter`.
+    """
+
+    at_s: float
+    name: str
+    description: str
+    parameters: Mapping[str, object]
+    effect: str
+    timeout_s: float
+    say: str
+    confirm: bool
+    reply: bool
+    say_after_s: float
+    follows_up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolAsked:
     """A tool is run, with arguments that validate.
 
@@ -200,6 +252,7 @@ class VoiceAsked:
         text: The sentence, cleaned of markup.
         segment: As in `Sentence`.
         sample_rate: Samples per second of the audio that the voice gives.
+        start_buffer_s: How long after its first audio it is played, as `TTSSink.start_buffer_s` says for it.
     """
 
     at_s: float
@@ -209,6 +262,7 @@ class VoiceAsked:
     text: str
     segment: int
     sample_rate: int
+    start_buffer_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +326,9 @@ class ObserverFailed(Stamped):
 
 
 Exchange: TypeAlias = (
-    Heard
+    SessionBegan
+    | Heard
+    | ToolOffered
     | ModelAsked
     | ModelGave
     | ModelEnded

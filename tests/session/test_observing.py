@@ -87,7 +87,17 @@ async def test_an_observer_sees_what_each_part_was_given_and_gave() -> None:
     assert [(one.method, one.by, one.arguments) for one in notes.of(observed.ApplicationAsked)] == [
         ("say", "application", {"text": "Hello.", "protected": False})
     ]
+    (began,) = notes.of(observed.SessionBegan)
+    assert (began.is_closed, began.has_echo, began.shows_text, began.output_rate) == (False, False, False, 24_000)
+    assert notes.exchanges[0] is began
     assert [one.hearing.text for one in notes.of(observed.Heard)] == ["how much is tea"]
+    (offered,) = notes.of(observed.ToolOffered)
+    assert (offered.name, offered.effect, offered.reply, offered.parameters) == (
+        "price",
+        "read",
+        True,
+        price.parameters,
+    )
     asked = notes.of(observed.ModelAsked)
     assert [(one.request_id, one.turn_id, one.step, one.tools) for one in asked] == [
         (1, 2, 0, ("price",)),

@@ -113,6 +113,7 @@ class CallingReply:
         if watch is None:
             yield
             return
+        self._session_calls.show(watch, request.tools)
         watch.exchange(
             ModelAsked(
                 at_s=loop_time(),

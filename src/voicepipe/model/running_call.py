@@ -20,12 +20,15 @@ from voicepipe.core.failures import is_fault
 from voicepipe.core.log import log
 from voicepipe.errors import ToolError, ToolRetry
 from voicepipe.events import ToolFinished, ToolStarted
-from voicepipe.observed import ToolAsked, ToolGave
+from voicepipe.observed import ToolAsked, ToolGave, ToolOffered
 from voicepipe.tools.confirmation import Confirmations
 from voicepipe.tools.tool import Tool, ToolContext, describe_failure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from voicepipe.conversation.turn import Turn
+    from voicepipe.core.context import Watching
     from voicepipe.history import AssistantMessage, CallStatus, ToolCall
     from voicepipe.tools.toolbox import Toolset
 
@@ -59,6 +62,7 @@ class SessionCalls:
         call_ids: The ids of all calls so far.
         confirmations: What the caller has been asked.
         running: The calls whose tool is running, those that no turn waits for included.
+        shown: The tools that observers have seen, by name.
     """
 
     tools: Toolset
@@ -67,6 +71,30 @@ class SessionCalls:
     call_ids: set[str]
     confirmations: Confirmations = field(default_factory=Confirmations)
     running: list[RunningCall] = field(default_factory=list["RunningCall"])
+    shown: dict[str, Tool[Any, Any]] = field(default_factory=dict[str, Tool[Any, Any]])
+
+    def show(self, watch: Watching, offered: Sequence[dict[str, Any]]) -> None:
+        """Show observers the tools of a request that they have not seen."""
+        for definition in offered:
+            tool = self.tools.get(definition["function"]["name"])
+            if tool is None or self.shown.get(tool.name) is tool:
+                continue
+            self.shown[tool.name] = tool
+            watch.exchange(
+                ToolOffered(
+                    at_s=anyio.current_time(),
+                    name=tool.name,
+                    description=tool.description,
+                    parameters=tool.parameters,
+                    effect=tool.effect,
+                    timeout_s=tool.timeout_s,
+                    say=tool.say,
+                    confirm=tool.confirm,
+                    reply=tool.reply,
+                    say_after_s=self.say_after_s,
+                    follows_up=self.follows_up,
+                )
+            )
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from voicepipe.core.failures import named
 from voicepipe.core.observer import Watch
 from voicepipe.errors import VoicepipeError
 from voicepipe.events import ObserverFailed, SentenceStarted, TurnEnded
+from voicepipe.observed import SessionBegan
 from voicepipe.session.event_log import EventLog
 from voicepipe.session.log_writer import LogWriter
 
@@ -60,6 +61,21 @@ class Reporting:
         self._session_id = label.session_id
         self._recogniser = recogniser
         self._on_failure = on_failure
+
+    def began(self) -> None:
+        """Note that all parts are attached, and that the session begins to listen."""
+        self.log.began()
+        if self.watch is not None:
+            output = self.playout.output
+            self.watch.exchange(
+                SessionBegan(
+                    at_s=loop_time(),
+                    is_closed=self._recogniser.is_closed,
+                    has_echo=self.echo is not None,
+                    shows_text=output.shows_text,
+                    output_rate=output.sample_rate,
+                )
+            )
 
     def emit(self, event: Event) -> None:
         """Pass on an event. Never waits."""

@@ -167,7 +167,8 @@ class TTSSink(Stage[Sentence, Never]):
 
     async def _fill(self, clip: Clip, turn: Turn) -> None:
         """Have a sentence synthesised, for as long as a voice may take."""
-        time, shown = self._time(clip.sentence), VoiceShown(self.name, self.sample_rate, clip.sentence, turn)
+        time = self._time(clip.sentence)
+        shown = VoiceShown(self.name, self.sample_rate, clip.sentence, turn, clip.start_buffer_s)
         with turn.working(self.name):
             try:
                 with named(self.name):

@@ -23,9 +23,12 @@ class VoiceShown:
         sample_rate: Samples per second of the audio that it gives.
         sentence: What is said.
         turn: The turn that says it.
+        start_buffer_s: How long after its first audio it is played.
     """
 
-    def __init__(self, voice: str, sample_rate: int, sentence: Sentence, turn: TurnContext) -> None:
+    def __init__(
+        self, voice: str, sample_rate: int, sentence: Sentence, turn: TurnContext, start_buffer_s: float
+    ) -> None:
         self._watch: Watching | None = turn.session.watch
         if self._watch is None:
             return
@@ -39,6 +42,7 @@ class VoiceShown:
                 text=sentence.text,
                 segment=sentence.segment,
                 sample_rate=sample_rate,
+                start_buffer_s=start_buffer_s,
             )
         )
 
