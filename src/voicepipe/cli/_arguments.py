@@ -13,6 +13,7 @@ from voicepipe.errors import ConfigurationError
 __all__ = [
     "add_device_options",
     "add_devices",
+    "add_new",
     "add_serve",
     "add_simulate",
     "add_talk",
@@ -85,6 +86,17 @@ def add_devices(commands: Any) -> None:  # noqa: ANN401 - as above
     what.add_argument("--loopback", action="store_true", help="measure the delay from loudspeaker to microphone")
     devices.add_argument("--seconds", type=_seconds, metavar="N", help="with --level: end after this long")
     add_device_options(devices, headphones=False)
+
+
+def add_new(commands: Any) -> None:  # noqa: ANN401 - as above
+    """Add `voicepipe new`."""
+    new = commands.add_parser(
+        "new",
+        help="make a project: an agent, a tool, and tests of calls with it",
+        description="Make the folder NAME with a project that works: an agent with a tool, tests on virtual time, a "
+        "workflow for GitHub that runs them, and a README that says what to do next. Overwrites nothing.",
+    )
+    new.add_argument("name", metavar="NAME", help="letters, digits, dashes and underscores, e.g. my-agent")
 
 
 def add_simulate(commands: Any) -> None:  # noqa: ANN401 - as above
