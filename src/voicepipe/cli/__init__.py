@@ -25,6 +25,7 @@ from voicepipe.cli._arguments import (
     check,
     port_number,
 )
+from voicepipe.cli._env_file import READERS, read_env_file
 from voicepipe.core.process import Stopped
 from voicepipe.errors import ConfigurationError, MissingExtra, VoicepipeError
 
@@ -69,6 +70,8 @@ def _status(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     check(options)
+    if options.command in READERS:
+        read_env_file()
     try:
         if options.command == "simulate":
             from voicepipe.cli.simulate import Asked, simulate  # noqa: PLC0415 - Rule 2
@@ -154,7 +157,12 @@ class _Version(argparse.Action):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="voicepipe", description="Voice agents as a pipeline of asyncio stages.")
+    parser = _Parser(
+        prog="voicepipe",
+        description="Voice agents as a pipeline of asyncio stages.",
+        epilog="demo, dev, serve and talk read the file .env of the current folder, e.g. a key; what the "
+        "environment has already stays as it is.",
+    )
     parser.add_argument("--version", action=_Version, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser(
