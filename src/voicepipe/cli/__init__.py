@@ -17,6 +17,7 @@ from voicepipe.audio.devices.portaudio import hangs
 from voicepipe.cli._arguments import (
     add_device_options,
     add_devices,
+    add_doctor,
     add_new,
     add_serve,
     add_simulate,
@@ -96,6 +97,10 @@ def _run(options: argparse.Namespace) -> int:
             from voicepipe.cli.dev import dev  # noqa: PLC0415 - Rule 2
 
             return dev(options)
+        if options.command == "doctor":
+            from voicepipe.cli.doctor import doctor  # noqa: PLC0415 - Rule 2
+
+            return doctor(options)
         if options.command == "new":
             from voicepipe.cli.new import new  # noqa: PLC0415 - Rule 2
 
@@ -160,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="voicepipe",
         description="Voice agents as a pipeline of asyncio stages.",
-        epilog="demo, dev, serve and talk read the file .env of the current folder, e.g. a key; what the "
+        epilog="demo, dev, doctor, serve and talk read the file .env of the current folder, e.g. a key; what the "
         "environment has already stays as it is.",
     )
     parser.add_argument("--version", action=_Version, help="print the version")
@@ -188,6 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     add_talk(commands)
     add_serve(commands)
     add_devices(commands)
+    add_doctor(commands)
     add_new(commands)
     add_simulate(commands)
     return parser
