@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,9 @@ def command(*arguments: str, before: str = "") -> subprocess.CompletedProcess[st
     return subprocess.run(program, capture_output=True, text=True, encoding="utf-8", check=False)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"], ["talk", "--help"], ["devices", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["demo", "--help"], ["talk", "--help"], ["devices", "--help"], ["new", "--help"]]
+)
 def test_help_is_on_stdout(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """With --help, the command prints help on stdout and exits with 0."""
     with pytest.raises(SystemExit) as ended:
@@ -33,7 +36,14 @@ def test_help_is_on_stdout(arguments: list[str], capsys: pytest.CaptureFixture[s
     assert arguments[0].removeprefix("--help") in out
 
 
-@pytest.mark.parametrize("name", ["demo", "talk", "devices"])
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """--version prints the name and the version of the installed package."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (ended.value.code, capsys.readouterr()) == (0, (f"voicepipe {version('voicepipe')}\n", ""))
+
+
+@pytest.mark.parametrize("name", ["demo", "talk", "devices", "new"])
 def test_help_needs_no_extra(name: str) -> None:
     """Help works without any optional package."""
     blocked = "rich", "h11", "pocketsphinx", "espeakng_loader", "soxr", "numpy", "sounddevice"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from tests.helpers.get_server import GetServer
 from tests.helpers.raw_server import HEAD, Act, RawServer, answer, data
 from voicepipe.errors import ConfigurationError, VendorError
 from voicepipe.http import client
@@ -60,6 +61,17 @@ async def test_an_event_without_end_is_refused(piece: bytes) -> None:
     with pytest.raises(VendorError, match="an event is longer than 1048576 bytes") as raised:
         await events(piece, 0.0, "repeat")
     assert not raised.value.retryable
+
+
+async def test_a_path_keeps_its_query() -> None:
+    """The parameters of a client are added to those of a path."""
+    for params, path in (({}, "/token?expires=60"), ({"version": "2"}, "/token?expires=60&version=2")):
+        server = GetServer(answer("200 OK", b"{}"))
+        async with server.serve() as url:
+            client = HTTPClient(url, {}, params=params)
+            async with client.open(), client.get("/token?expires=60", limit_s=1.0) as response:
+                assert await response.body(10) == b"{}"
+        assert server.asked[0].startswith(f"GET {path} HTTP/1.1")
 
 
 async def test_a_long_stream_of_events_is_read() -> None:

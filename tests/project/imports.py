@@ -105,9 +105,13 @@ def imports_of(module: str, text: str, *, is_package: bool = False) -> list[Impo
     return imports.found
 
 
+STARTER = SOURCE / "voicepipe" / "cli" / "starter"
+"""A project of a user, which `voicepipe new` copies; nothing imports it."""
+
+
 def source_files() -> dict[str, Path]:
     """Return the path of every module, by its name below `voicepipe`."""
-    paths = sorted((SOURCE / "voicepipe").rglob("*.py"))
+    paths = sorted(path for path in (SOURCE / "voicepipe").rglob("*.py") if STARTER not in path.parents)
     names = (path.relative_to(SOURCE / "voicepipe").with_suffix("").parts for path in paths)
     return {
         ".".join(parts).removesuffix("__init__").rstrip("."): path for parts, path in zip(names, paths, strict=True)

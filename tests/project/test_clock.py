@@ -93,6 +93,7 @@ FOR_EACH_FRAME = ("core/clock.py", "hearing/intake.py", "timeline.py")
 
 MAY_USE_ONE = (
     "core/abandon.py",  # starts the task that is left behind when it ignores its cancellation
+    "cli/doctor/__init__.py",  # compares the machine's date with that of services
     "serving/realtime/keys.py",  # tells a client until which date its key is valid, as the protocol wants
     "core/process.py",  # handles signals after the loop was closed, whose clock stands still then
 )

@@ -117,7 +117,9 @@ def test_the_wheel_is_the_package(source: Path, wheel: zipfile.Path) -> None:
     assert names == {f"voicepipe/{name}" for name in files_in(source / "src" / "voicepipe")}
     assert "voicepipe/py.typed" in names
     page = {".html", ".js", ".css", ".svg"}
-    assert {Path(name).suffix for name in names} == {".py", ".pyi", ".toml", ".typed", *page}
+    starter = {name for name in names if name.startswith("voicepipe/cli/starter/")}
+    assert {Path(name).suffix for name in names - starter} == {".py", ".pyi", ".toml", ".typed", *page}
+    assert "voicepipe/cli/starter/dot_github/workflows/test.yml" in starter
     assert {Path(name).parent.name for name in names if Path(name).suffix in page} == {"files"}
 
 

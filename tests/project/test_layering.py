@@ -41,6 +41,7 @@ FOREIGN = {
     "h11": ("testing",),
     "pytest": ("testing", "pytest_plugin"),
     "rich": ("cli",),
+    "dotenv": ("cli",),
     "aiortc": ("serving",),
     "av": ("serving",),
     "prometheus_client": ("serving",),

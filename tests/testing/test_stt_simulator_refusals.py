@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import anyio
 import pytest
 
+from voicepipe.http.client import HTTPClient
 from voicepipe.testing.simulators.stt import (
     STTSimulator,
 )
@@ -22,6 +23,27 @@ pytestmark = pytest.mark.anyio
 
 def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in U3.items() if key != name}
+
+
+async def test_a_token_opens_one_session() -> None:
+    """A client with the key gets a token, whose bearer needs no key: once, and within its time."""
+
+    async def asked(url: str, key: str, query: str) -> tuple[int, Any]:
+        client = HTTPClient(url.replace("ws", "http"), {"authorization": key})
+        async with client.open(), client.get(f"/v3/token{query}", limit_s=1.0) as response:
+            return response.status, json.loads(await response.body(1_000))
+
+    admitted: list[str] = []
+    async with STTSimulator(api_key="secret", timing=AT_ONCE).serve() as url:
+        assert await asked(url, "wrong", "?expires_in_seconds=60") == (401, {"error": "Unauthorized", "code": 401})
+        assert [(await asked(url, "secret", f"?expires_in_seconds={s}"))[0] for s in ("", "0", "601", "x")] == [400] * 4
+        tokens = [(await asked(url, "secret", "?expires_in_seconds=60"))[1]["token"] for _ in range(2)]
+        for token in (tokens[0], tokens[0], tokens[1]):
+            async with dial(url, U3 | {"token": token}, key="") as socket:
+                (_, first), *_ = (await hold(socket, [END])).events
+            admitted.append(first.get("error", "admitted"))
+            await anyio.sleep(61.0 if len(admitted) == 2 else 0.0)
+    assert admitted == ["admitted", "Invalid API key", "Signature has expired"]
 
 
 @pytest.mark.parametrize(

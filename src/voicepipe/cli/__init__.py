@@ -17,6 +17,8 @@ from voicepipe.audio.devices.portaudio import hangs
 from voicepipe.cli._arguments import (
     add_device_options,
     add_devices,
+    add_doctor,
+    add_new,
     add_serve,
     add_simulate,
     add_talk,
@@ -24,6 +26,7 @@ from voicepipe.cli._arguments import (
     check,
     port_number,
 )
+from voicepipe.cli._env_file import READERS, read_env_file
 from voicepipe.core.process import Stopped
 from voicepipe.errors import ConfigurationError, MissingExtra, VoicepipeError
 
@@ -68,6 +71,8 @@ def _status(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     check(options)
+    if options.command in READERS:
+        read_env_file()
     try:
         if options.command == "simulate":
             from voicepipe.cli.simulate import Asked, simulate  # noqa: PLC0415 - Rule 2
@@ -92,6 +97,14 @@ def _run(options: argparse.Namespace) -> int:
             from voicepipe.cli.dev import dev  # noqa: PLC0415 - Rule 2
 
             return dev(options)
+        if options.command == "doctor":
+            from voicepipe.cli.doctor import doctor  # noqa: PLC0415 - Rule 2
+
+            return doctor(options)
+        if options.command == "new":
+            from voicepipe.cli.new import new  # noqa: PLC0415 - Rule 2
+
+            return new(options)
         if options.command == "devices":
             from voicepipe.cli.devices import devices  # noqa: PLC0415 - Rule 2
 
@@ -135,8 +148,27 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
+class _Version(argparse.Action):
+    """Prints the version. It is looked up when asked for, because that imports much."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002 - argparse's name
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_given: object) -> NoReturn:
+        from importlib.metadata import version  # noqa: PLC0415 - see above
+
+        print(f"{parser.prog} {version('voicepipe')}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="voicepipe", description="Voice agents as a pipeline of asyncio stages.")
+    parser = _Parser(
+        prog="voicepipe",
+        description="Voice agents as a pipeline of asyncio stages.",
+        epilog="demo, dev, doctor, serve and talk read the file .env of the current folder, e.g. a key; what the "
+        "environment has already stays as it is.",
+    )
+    parser.add_argument("--version", action=_Version, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser(
         "demo",
@@ -161,5 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     add_talk(commands)
     add_serve(commands)
     add_devices(commands)
+    add_doctor(commands)
+    add_new(commands)
     add_simulate(commands)
     return parser

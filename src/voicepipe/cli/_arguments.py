@@ -13,6 +13,8 @@ from voicepipe.errors import ConfigurationError
 __all__ = [
     "add_device_options",
     "add_devices",
+    "add_doctor",
+    "add_new",
     "add_serve",
     "add_simulate",
     "add_talk",
@@ -85,6 +87,33 @@ def add_devices(commands: Any) -> None:  # noqa: ANN401 - as above
     what.add_argument("--loopback", action="store_true", help="measure the delay from loudspeaker to microphone")
     devices.add_argument("--seconds", type=_seconds, metavar="N", help="with --level: end after this long")
     add_device_options(devices, headphones=False)
+
+
+def add_doctor(commands: Any) -> None:  # noqa: ANN401 - as above
+    """Add `voicepipe doctor`."""
+    doctor = commands.add_parser(
+        "doctor",
+        help="check this machine: Python, packages, sound, key, network, clock",
+        description="Check what an agent needs: Python and the extras, sound devices, keys and whether their services "
+        "accept them, the network, and the clock. With APP the parts of its Pipeline are opened as for a call, and "
+        "their services are asked; without it, those of the README's first program. No call is held, and nothing is "
+        "billed. What is wrong comes with its remedy. Exits with 0 if nothing has failed.",
+    )
+    doctor.add_argument(
+        "app", nargs="?", metavar="APP", help="app.py, app.py:agent or package.module:agent, as for voicepipe talk"
+    )
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON, and nothing else")
+
+
+def add_new(commands: Any) -> None:  # noqa: ANN401 - as above
+    """Add `voicepipe new`."""
+    new = commands.add_parser(
+        "new",
+        help="make a project: an agent, a tool, and tests of calls with it",
+        description="Make the folder NAME with a project that works: an agent with a tool, tests on virtual time, a "
+        "workflow for GitHub that runs them, and a README that says what to do next. Overwrites nothing.",
+    )
+    new.add_argument("name", metavar="NAME", help="letters, digits, dashes and underscores, e.g. my-agent")
 
 
 def add_simulate(commands: Any) -> None:  # noqa: ANN401 - as above

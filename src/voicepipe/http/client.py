@@ -138,7 +138,7 @@ class HTTPClient:
         """Make a connection ahead of the first request. A failure is not an error: the request will report it."""
         with anyio.move_on_after(CONNECT_S):
             try:
-                async with self._request("GET", "/models", limit_s=CONNECT_S) as response:
+                async with self.get("/models", limit_s=CONNECT_S) as response:
                     await response.body(WARM_BYTES)
             except (VendorError, httpx.InvalidURL):
                 return
@@ -155,6 +155,10 @@ class HTTPClient:
             VendorError: The service cannot be reached, breaks the connection, or is silent.
         """
         return self._request("POST", path, limit_s=limit_s, content=body.encode("utf-8", "replace"))
+
+    def get(self, path: str, *, limit_s: float) -> AbstractAsyncContextManager[HTTPResponse]:
+        """Send a request without a body, as `post` does one with it. The path may have a query of its own."""
+        return self._request("GET", path, limit_s=limit_s)
 
     @asynccontextmanager
     async def _request(
@@ -196,7 +200,7 @@ class HTTPClient:
     def _address(self, path: str) -> tuple[httpx.URL, list[tuple[bytes, bytes]]]:
         """Return the URL of a path, and the headers of each request to it."""
         if (known := self._addresses.get(path)) is None:
-            url = httpx.URL(f"{self.base_url}{path}", params=self._params or None)
+            url = httpx.URL(f"{self.base_url}{path}").copy_merge_params(self._params)
             headers = httpx.Headers({"host": url.netloc.decode("ascii"), **HEADERS, **self._headers}).raw
             known = self._addresses[path] = url, headers
         return known

@@ -103,6 +103,18 @@ class Network:
             self._proxy = Proxy.of(text, ARGUMENT, part=part)
             self._check_loopback(self._proxy)
 
+    def to(self, url: str) -> Network:
+        """Return the same choice for another URL, e.g. for a service that has websockets and plain HTTP.
+
+        Raises:
+            ConfigurationError: The URL cannot be used, or not through the proxy.
+        """
+        twin = Network(self._part, url)
+        twin._proxy, twin._asks_environment = self._proxy, self._asks_environment
+        if twin._proxy is not None:
+            twin._check_loopback(twin._proxy)
+        return twin
+
     def _check_loopback(self, proxy: Proxy) -> None:
         """Refuse to carry unencrypted, to another machine, what was to stay on this one: it may hold a key."""
         if self._url.scheme not in ENCRYPTED and is_loopback(self._url.host) and not is_loopback(proxy.host):

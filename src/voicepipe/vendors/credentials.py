@@ -70,6 +70,11 @@ class Credentials:
         if (self._key or self._env) and not is_private(url, host):
             raise ConfigurationError(f"{part}: the key would be sent to {host} unencrypted; use https:// or wss://")
 
+    @property
+    def source(self) -> str:
+        """Who holds the key: the name of a variable, or "api_key" for the application; "" if the service needs none."""
+        return "api_key" if self._key is not None else self._env or ""
+
     def read(self) -> SecretStr:
         """Return the key to send, without the white space around it; an empty one if none is needed.
 

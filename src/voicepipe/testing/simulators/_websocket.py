@@ -6,12 +6,13 @@ Rule 2: it has no task, and no timer but the wait for a client's close frame, so
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import struct
 from collections import deque
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -20,6 +21,9 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 __all__ = ["ClientGone", "ServerSocket"]
 
@@ -96,6 +100,14 @@ class ServerSocket:
     async def reject(self, status: int, text: str) -> None:
         """Answer the handshake with an HTTP error."""
         self._protocol.send_response(self._protocol.reject(status, text))
+        await self._flush()
+
+    async def answer(self, status: int, body: JsonValue) -> None:
+        """Answer a request that is no handshake with JSON, and end the connection."""
+        response = self._protocol.reject(status, json.dumps(body))
+        del response.headers["Content-Type"]
+        response.headers["Content-Type"] = "application/json"
+        self._protocol.send_response(response)
         await self._flush()
 
     async def receive(self) -> str | bytes:

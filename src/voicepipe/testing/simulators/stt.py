@@ -12,7 +12,6 @@ Source: the vendor's streaming reference, its SDK 1.8.2 and third-party measurem
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +29,7 @@ from voicepipe.testing.simulators._stt_faults import Closes, Drops, Fault, Hangs
 from voicepipe.testing.simulators._stt_parameters import Parameters, Refusal, parse_query
 from voicepipe.testing.simulators._stt_record import SentControl, STTSession
 from voicepipe.testing.simulators._stt_session import Rules, Session, Timing
+from voicepipe.testing.simulators._stt_tokens import Tokens
 from voicepipe.testing.simulators._stt_turns import (
     Quirks,
     Spoken,
@@ -66,6 +66,7 @@ __all__ = [
 ]
 
 PATH: Final = "/v3/ws"
+TOKENS: Final = "/v3/token"
 MAX_MESSAGE_BYTES: Final = 128 * 1024
 SECRET_HEADERS: Final = {"authorization", "cookie"}
 
@@ -75,14 +76,15 @@ understands."""
 
 
 class STTSimulator:
-    """A server of `/v3/ws` that hears what a script says.
+    """A server of `/v3/ws` that hears what a script says, and of `/v3/token`.
 
     Args:
         script: What is said, on the audio clock of each session, which begins with its first frame. A function is
             called with the session when its first audio has come (`first_frame`), so that it can return what a later
             session of the same call hears, e.g. with `remaining`. A recogniser hears the audio itself; it must not be
             in use elsewhere.
-        api_key: The key that clients must send, bare, as `Authorization` or `?token=`; None accepts any.
+        api_key: The key that clients must send, bare, as `Authorization` or `?token=`; None accepts any. A temporary
+            token takes its place, once.
         timing: How long the service takes.
         quirks: Peculiarities of the service.
         faults: How each session goes wrong, or each by its number, from 1.
@@ -115,7 +117,7 @@ class STTSimulator:
     ) -> None:
         self.sessions: list[STTSession] = []
         self._script = script if isinstance(script, Recogniser) or callable(script) else in_order(script)
-        self._api_key = api_key
+        self._tokens = Tokens(api_key)
         self._rules = Rules(
             timing=timing or Timing(),
             quirks=quirks or Quirks(),
@@ -181,8 +183,11 @@ class STTSimulator:
                 await socket_.receive_request()
                 if socket_.path == PATH:
                     await self._serve_session(socket_)
+                elif socket_.path == TOKENS:
+                    key, query = socket_.request.headers.get("Authorization", ""), dict(parse_qsl(socket_.query))
+                    await socket_.answer(*self._tokens.issue(key, query, anyio.current_time()))
                 else:
-                    await socket_.reject(404, f"there is no {socket_.path}, only {PATH}\n")
+                    await socket_.reject(404, f"there is no {socket_.path}, only {PATH} and {TOKENS}\n")
         finally:
             with anyio.CancelScope(shield=True):  # does not wait for the peer: data that it has not read is dropped
                 await stream.aclose()
@@ -226,20 +231,16 @@ class STTSimulator:
             await session.run(ScriptedEar(said, writer))
 
     def _admit(self, client: ServerSocket) -> None:
-        """Check the key, then the number of sessions.
+        """Check the key or token, then the number of sessions.
 
         Raises:
             Refusal: 1008 or 3009.
         """
-        if self._api_key is not None:
-            given = client.request.headers.get("Authorization") or dict(parse_qsl(client.query)).get("token", "")
-            if not given:
-                raise Refusal(1008, "Missing Authorization header")
-            if not secrets.compare_digest(given.encode(), self._api_key.encode()):
-                raise Refusal(1008, "Invalid API key")
+        now = anyio.current_time()
+        given = client.request.headers.get("Authorization") or dict(parse_qsl(client.query)).get("token", "")
+        self._tokens.admit(given, now)
         if self._sessions_per_minute is None:
             return
-        now = anyio.current_time()
         while self._starts and self._starts[0] <= now - 60:
             self._starts.popleft()
         if len(self._starts) >= self._sessions_per_minute:

@@ -1,0 +1,1 @@
+"""my-agent: a voice agent made with voicepipe."""
