@@ -39,8 +39,9 @@ class Voice(ScriptedVoice):
 row = ScriptedModel([]), vp.SentenceChunker()
 agent = vp.Pipeline(ScriptedUser(), *row, Voice(), output=RecordingOutput())
 unlicensed = vp.Pipeline(ScriptedUser(), *row, Voice(is_licensed=False), output=RecordingOutput())
-spoken = vp.Pipeline(vp.MicSource(), vp.STTStage(vp.PocketsphinxRecogniser("#JSGF V1.0;")), *row, Voice())
-local = vp.Pipeline(ScriptedUser(), *row, vp.EspeakTTS(), output=RecordingOutput())
+ears = vp.STTStage(vp.PocketsphinxRecogniser("#JSGF V1.0;"))
+spoken = vp.Pipeline(vp.MicSource(), ears, *row, Voice())
+local = vp.Pipeline(ears, *row, Voice(), output=RecordingOutput())
 
 
 def made():
@@ -83,9 +84,9 @@ def test_an_application_that_is_ready(capsys: pytest.CaptureFixture[str]) -> Non
     ("app", "what", "said", "remedy"),
     [
         ("app.py:unlicensed", "Voice", "the licence has expired", ""),
-        ("app.py:local", "EspeakTTS", "needs the package espeakng_loader", "run: pip install 'voicepipe[local]'"),
+        ("app.py:local", "STTStage", "needs the package pocketsphinx", "run: pip install 'voicepipe[local]'"),
         ("app.py:spoken", "sound system", "need the package sounddevice", "run: pip install sounddevice"),
-        ("app.py:made", "application", "app.py:made() failed: RuntimeError: no database (app.py:29", ""),
+        ("app.py:made", "application", "app.py:made() failed: RuntimeError: no database (app.py:30", ""),
         ("app.py:other", "application", "app.py has no 'other'", "it has app.py:agent, app.py:unlicensed"),
         ("nowhere.py", "application", "nowhere.py does not exist", "name a Python file that creates a Pipeline"),
     ],
@@ -94,8 +95,7 @@ def test_what_stops_a_call(
     app: str, what: str, said: str, remedy: str, folder: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What would stop a call fails with its remedy, and the exit status is 1; the rest is checked all the same."""
-    folder.setitem(sys.modules, "espeakng_loader", None)
-    folder.delitem(sys.modules, "voicepipe.vendors.espeak.engine", raising=False)
+    folder.setitem(sys.modules, "pocketsphinx", None)
     status, findings = found(app, capsys)
     assert status == 1
     assert findings[what][0] == "failed"
