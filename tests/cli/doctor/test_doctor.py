@@ -84,7 +84,7 @@ def test_an_application_that_is_ready(capsys: pytest.CaptureFixture[str]) -> Non
     ("app", "what", "said", "remedy"),
     [
         ("app.py:unlicensed", "Voice", "the licence has expired", ""),
-        ("app.py:local", "STTStage", "needs the package pocketsphinx", "run: pip install 'voicepipe[local]'"),
+        ("app.py:local", "STTStage", "needs the package numpy", "run: pip install 'voicepipe[local]'"),
         ("app.py:spoken", "sound system", "need the package sounddevice", "run: pip install sounddevice"),
         ("app.py:made", "application", "app.py:made() failed: RuntimeError: no database (app.py:30", ""),
         ("app.py:other", "application", "app.py has no 'other'", "it has app.py:agent, app.py:unlicensed"),
@@ -95,7 +95,7 @@ def test_what_stops_a_call(
     app: str, what: str, said: str, remedy: str, folder: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What would stop a call fails with its remedy, and the exit status is 1; the rest is checked all the same."""
-    folder.setitem(sys.modules, "pocketsphinx", None)
+    folder.setitem(sys.modules, "numpy", None)  # which is looked for each time
     status, findings = found(app, capsys)
     assert status == 1
     assert findings[what][0] == "failed"
