@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where this is set, each worker and each program of a test compiles everything again: a third of their time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo demo-page test test-browser test-oracles quick bench lint types tests others coverage package format clean
+.PHONY: help demo demo-page test test-browser test-oracles quick docs bench lint types tests others coverage package format clean
 .NOTPARALLEL:
 .PRECIOUS: .venvs/%/.installed
 .DELETE_ON_ERROR:
@@ -31,6 +31,12 @@ test: lint types tests others ## what a change has to pass: lint, types, tests, 
 quick: .venv/.dev ## the loop while writing: lint and all tests that are not slow
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -q -x -m "not slow" -n $(WORKERS) $(ARGS)
+
+# A warning is an error: a broken link, a missing anchor, a docstring that cannot be read.
+docs: .venv/.docs ## build the site into build/site, without the network, and check it
+	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/site
+	$(BIN)/python -m pytest -q -n 0 tests/project/site_checks.py
+	@echo "build/site/index.html"
 
 bench: .venv/.dev ## measure what the project promises in numbers
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -101,7 +107,7 @@ format: .venv/.dev ## lay the code out, and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 
 clean: ## delete what the targets above made, except conversation/
-	rm -rf .venv .venvs build dist __pycache__ .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	rm -rf .venv .venvs build dist docs/reference __pycache__ .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # A command on PATH may be a shim that does not run, and Debian's python3 may lack ensurepip, so each candidate is tried.
@@ -141,6 +147,11 @@ clean: ## delete what the targets above made, except conversation/
 .venv/.browser: .venv/.dev
 	@echo "installing what drives a browser into .venv"
 	@$(BIN)/python -m pip install --quiet --group browser
+	@touch $@
+
+.venv/.docs: .venv/.dev
+	@echo "installing what builds the site into .venv"
+	@$(BIN)/python -m pip install --quiet --group docs
 	@touch $@
 
 .venvs/oracles/.installed: .venv/.created pyproject.toml

@@ -1,4 +1,4 @@
-"""The pictures of docs/turns.md, from calls that are held for them and from the table of transitions.
+"""The pictures of turns.md and latency.md, from calls that are held for them and from the table of transitions.
 
 python -m tests.project.pictures    # writes docs/pictures
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from tests.project.draft_picture import drafts
 from tests.project.lanes import Call, drawn
 from tests.project.state_picture import states
 from voicepipe.testing import ScriptedUser, run_on_virtual_time
@@ -57,6 +58,7 @@ CALLS = {
 def pictures() -> Iterator[tuple[str, str]]:
     """Yield the name and the content of each picture."""
     yield "states.svg", states()
+    yield "drafts.svg", run_on_virtual_time(drafts)
     for name, call in CALLS.items():
         yield f"{name}.svg", run_on_virtual_time(partial(drawn, call))
 

@@ -31,17 +31,23 @@ LIMIT_S = 60
 # In inline code: a file by its ending or a folder by its slash, then perhaps what is in the file: `events.py:Event`.
 PATH = re.compile(r"([\w./-]+(?:\.(?:py|pyi|md|toml|json|txt|yml|yaml)|/))(?::([A-Za-z_][\w.]*))?")
 
-# Files of the reader, not ours: an application, a new language, what the demo writes.
-READERS_FILES = {"app.py", "eo.toml", "conversation.json"}
+# Files that are not in the repository: an application, a new language, what the demo and `make docs` write.
+READERS_FILES = {
+    "agent.py", "app.py", "conversation.json", "eo.toml", "llms-full.txt", "llms.txt", "test_agent.py",
+}  # fmt: skip
 
 # Runs the Python blocks of one page in one namespace, as if they were one program that may await at the top. Blank
-# lines stand for the prose between them, so that a traceback names the page and its line.
+# lines stand for the prose between them, so that a traceback names the page and its line. A block that begins with the
+# name of a file, as "# agent.py", is that file for the blocks behind it; "# agent.py, at the end" is added to it.
 RUN_PAGE = """
-import ast, asyncio, inspect, json, sys, types
+import ast, asyncio, inspect, json, re, sys, types
 page, blocks = json.load(sys.stdin)
 namespace = sys.modules["page"] = types.ModuleType("page")  # imported, not started: a program's main block stays out
 with asyncio.Runner() as runner:
     for line, text in blocks:
+        if file := re.match(r"# (\\w+\\.py)(, at the end)?\\n", text):
+            with open(file[1], "a" if file[2] else "w", encoding="utf-8") as written:
+                written.write(text + "\\n")
         code = compile("\\n" * line + text, page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         result = eval(code, vars(namespace))
         if inspect.iscoroutine(result):

@@ -1,0 +1,1 @@
+"""What the site needs beside its pages: the reference from docstrings, and what programs read of it."""
