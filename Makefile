@@ -30,7 +30,7 @@ test: lint types tests others ## what a change has to pass: lint, types, tests, 
 
 quick: .venv/.dev ## the loop while writing: lint and all tests that are not slow
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q -x -m "not slow" -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -q -x -m "not slow" -n $(WORKERS) --hypothesis-profile=quick $(ARGS)
 
 # A warning is an error: a broken link, a missing anchor, a docstring that cannot be read.
 docs: .venv/.docs ## build the site into build/site, without the network, and check it

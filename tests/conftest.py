@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 settings.register_profile("untimed", deadline=None)  # how long an example takes says how busy the machine is
+settings.register_profile("quick", deadline=None, max_examples=20)  # `make quick`: the loop while writing
 settings.load_profile("untimed")
 
 # To read 150 authorities for each client takes longer than most tests: one is enough, and its key was never kept. Tests
