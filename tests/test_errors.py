@@ -15,6 +15,7 @@ from voicepipe.errors import (
     LeaseRevoked,
     MissingExtra,
     RateLimited,
+    RecordingError,
     StageError,
     StructuredOutputError,
     ToolError,
@@ -38,6 +39,7 @@ PARENTS = [
     (StructuredOutputError, VoicepipeError),
     (ToolError, VoicepipeError),
     (ToolRetry, ToolError),
+    (RecordingError, VoicepipeError),
     (LeaseRevoked, VoicepipeError),
 ]
 

@@ -93,6 +93,8 @@ _MODULE_OF = {
     "RateLimited": "errors",
     "Recogniser": "hearing.stt",
     "RecogniserLost": "listening_events",
+    "Recorder": "watching.recording.recorder",
+    "RecordingError": "errors",
     "Released": "floor_events",
     "ReplyCut": "events",
     "ReplyEnd": "flow",

@@ -30,6 +30,7 @@ from voicepipe.errors import (
     LeaseRevoked,
     MissingExtra,
     RateLimited,
+    RecordingError,
     StageError,
     StructuredOutputError,
     ToolError,
@@ -131,6 +132,7 @@ from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
 from voicepipe.vendors.openai.speech import OpenAITTS
 from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser
 from voicepipe.vendors.webrtc.echo_canceller import WebRTCEchoCanceller
+from voicepipe.watching.recording.recorder import Recorder
 
 __all__ = [
     "AssemblyAIRecogniser",
@@ -212,6 +214,8 @@ __all__ = [
     "RateLimited",
     "Recogniser",
     "RecogniserLost",
+    "Recorder",
+    "RecordingError",
     "Released",
     "ReplyCut",
     "ReplyEnd",

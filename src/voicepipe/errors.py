@@ -14,6 +14,7 @@
     ├── StageError                a stage raised an error that is not in this tree: mend that stage
     ├── ToolError                 a tool could not do it: the model is shown the message, the caller is not
     │   └── ToolRetry             a tool wants other arguments: the model may call it once more
+    ├── RecordingError            a recording cannot be written or read: the message says what to do
     └── LeaseRevoked              audio was written after its turn lost the output: stop writing
 
 Any other error that escapes is a bug in voicepipe. Messages never contain keys, transcripts or audio. A `StageError`
@@ -32,6 +33,7 @@ __all__ = [
     "LeaseRevoked",
     "MissingExtra",
     "RateLimited",
+    "RecordingError",
     "StageError",
     "StructuredOutputError",
     "ToolError",
@@ -152,6 +154,10 @@ class ToolRetry(ToolError):  # noqa: N818 - names what is asked for
 
     It may do so once: after a second refusal in the same turn it has to answer without tools.
     """
+
+
+class RecordingError(VoicepipeError):
+    """A recording cannot be written, or what should be read is missing, damaged or of a newer form."""
 
 
 class LeaseRevoked(VoicepipeError):  # noqa: N818 - names what happened to the lease

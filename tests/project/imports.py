@@ -24,6 +24,7 @@ FOLDERS = (
     ("model",),
     ("vendors",),
     ("session",),
+    ("watching",),
     ("",),
     ("serving",),
     ("testing",),

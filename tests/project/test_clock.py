@@ -95,6 +95,7 @@ MAY_USE_ONE = (
     "core/abandon.py",  # starts the task that is left behind when it ignores its cancellation
     "cli/doctor/__init__.py",  # compares the machine's date with that of services
     "serving/realtime/keys.py",  # tells a client until which date its key is valid, as the protocol wants
+    "watching/recording/directory.py",  # names recordings by their date
     "core/process.py",  # handles signals after the loop was closed, whose clock stands still then
 )
 

@@ -55,6 +55,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         DeadlockError: Raised by what runs the loop, when nothing is left that could happen.
     """
 
+    is_virtual: Final = True  # for what would start a thread, and can do without
+
     def __init__(self) -> None:
         self._clock = _Clock()
         self._numbers = itertools.count()
