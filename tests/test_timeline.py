@@ -114,18 +114,21 @@ MICROSECONDS = st.integers(0, 10**8)
     start=MICROSECONDS,
     waited=MICROSECONDS,
     others=st.dictionaries(
-        st.sampled_from([*sorted(set(CONTRIBUTIONS) - {"speech_ended", "first_frame"}), "llm_request_2", "tools_done_3",
-                         "ended", "of_my_own"]),
+        st.sampled_from([*sorted(set(CONTRIBUTIONS) - {"speech_ended", "first_audible"}), "llm_request_2",
+                         "tools_done_3", "first_sentence_2", "stage:Redact", "stage:Redact_2", "ended", "of_my_own"]),
         MICROSECONDS,
     ),
+    more=st.integers(0, 10**8),
 )  # fmt: skip
-def test_contributions_add_up_exactly(start: int, waited: int, others: dict[str, int]) -> None:
-    """Whatever marks a turn has, the contributions add up to the wait, and none is negative."""
-    marks = {"speech_ended": start, "first_frame": start + waited} | others
-    made = timeline(**{name: us / 1e6 for name, us in marks.items()})
-    assert made.waited_us == waited
+def test_contributions_add_up_exactly(start: int, waited: int, others: dict[str, int], more: int) -> None:
+    """Whatever marks a turn has, the contributions add up to the waits that the ear hears, and none is negative."""
+    heard = start + waited
+    marks = {"speech_ended": start, "first_audible": heard, "answer": heard + more, "first_audible_2": heard + more}
+    made = timeline(**{name: us / 1e6 for name, us in (marks | others).items()})
+    assert (made.waited_us, made.answered_us) == (waited, waited + more)
     assert sum(made.contributions_us.values()) == waited
-    assert min(made.contributions_us.values()) >= 0
+    assert sum(made.answer_contributions_us.values()) == waited + more
+    assert min([*made.contributions_us.values(), *made.answer_contributions_us.values()]) >= 0
 
 
 def test_it_shows_the_wait_in_milliseconds() -> None:

@@ -1,16 +1,22 @@
 """Where the time of one turn went.
 
-Rule 1: a mark is set once, and the first time counts.
+Rule 1: a mark is set once, and the first time counts. Only that of a sample that was flushed before it was played is
+        taken back.
 Rule 2: contributions are differences of neighbouring marks in whole microseconds, so they add up exactly to the
-        caller's wait.
+        caller's wait: from the end of speech to the first audible sample.
 """
 
 from __future__ import annotations
 
+import re
 from asyncio import get_running_loop
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["Timeline"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+__all__ = ["CONTRIBUTIONS", "STAGE", "Timeline", "contribution_of"]
 
 CONTRIBUTIONS: Final = {
     "speech_ended": "speech",
@@ -21,15 +27,25 @@ CONTRIBUTIONS: Final = {
     "llm_request": "request",
     "llm_first_token": "llm",
     "tool_called": "llm",
+    "filler_due": "tools",
     "tools_done": "tools",
+    "chunked": "sentence",
     "first_sentence": "sentence",
     "tts_first_audio": "tts",
     "released": "withheld",
+    "filler_ended": "filler",
     "first_frame": "output",
+    "first_sample": "output",
+    "first_audible": "lead_in",
 }
 """What the time *up to* a mark was spent on. A turn may pass a mark several times (`llm_request` after each tool)."""
 
+STAGE: Final = "stage:"
+"""Marks of this kind have the name of a stage of the row, which is also the name of what the time was spent on."""
+
 HEARD: Final = ("endpoint", "transcript")
+
+NUMBER: Final = re.compile(r"_[0-9]+$")
 
 
 class Timeline:
@@ -42,32 +58,79 @@ class Timeline:
     | transcript | the final transcript arrived (*stt*) |
     | committed | it was certain that the caller does not go on (*patience*); without a wait there is no such mark |
     | turn_started | the reply was started (*turn*) |
+    | stage:NAME | a stage between transcript and model, or model and TTS, handed on its first item (*stage:NAME*) |
     | llm_request, llm_request_2 ... | a request to the model was about to be sent (*request*) |
     | llm_first_token | the reply's first text arrived (*llm*) |
     | tool_called, tool_called_2 ... | the model's tool calls were complete (*llm*) |
-    | tools_done, tools_done_2 ... | their results were there (*tools*) |
+    | filler_due | a tool took so long that its `say` was to be spoken (*tools*) |
+    | tools_done, tools_done_2 ... | the results of the tools were there (*tools*) |
+    | chunked | the first sentence was complete; only where a stage follows the chunker (*sentence*) |
     | first_sentence | the first sentence was handed to TTS (*sentence*) |
     | tts_first_audio | its first audio arrived (*tts*) |
     | released | a sound of the caller's that had held up the reply was over (*withheld*) |
+    | filler_ended | filler that was in the way of the answer was over (*filler*) |
     | first_frame | the first frame was handed to the output (*output*) |
+    | first_sample | the output played its first sample (*output*) |
+    | first_audible | the output played the first audible sample: what the voice begins with is silence (*lead_in*) |
+    | answer | the output played the first audible sample of the answer |
     | ended | the turn ended |
+
+    Filler is what fills a silence and answers nothing: the `say` of a tool, and a text of `CachedOpeners`. If a turn
+    begins with it, the answer's own `first_sentence`, `tts_first_audio`, `first_frame`, `first_sample` and
+    `first_audible` are marked too, with the number 2. A turn that says nothing else, and says it to its end, has
+    answered with it.
     """
 
     def __init__(self) -> None:
         self._marks: dict[str, int] = {}
+        self._of_filler: set[str] = set()
+
+    @classmethod
+    def from_marks(cls, marks: Mapping[str, float]) -> Self:
+        """Return a timeline with these marks, in seconds on any one clock: those of a recording, for instance."""
+        made = cls()
+        for name, at_s in marks.items():
+            made.mark(name, at_s)
+        return made
 
     def mark(self, name: str, at_s: float | None = None) -> None:
         """Set a mark, at the present time by default. A mark that is set already stays as it is."""
         if name not in self._marks:
             self._marks[name] = round((get_running_loop().time() if at_s is None else at_s) * 1e6)
 
-    def mark_again(self, name: str) -> None:
+    def mark_again(self, name: str, at_s: float | None = None) -> None:
         """Set a mark that a turn may pass several times: name, name_2, name_3 ..."""
         count, numbered = 1, name
         while numbered in self._marks:
             count += 1
             numbered = f"{name}_{count}"
-        self.mark(numbered)
+        self.mark(numbered, at_s)
+
+    def mark_speech(self, name: str, at_s: float | None = None, *, is_filler: bool) -> None:
+        """Set a mark of speech: the first time counts, and if that was filler, the answer's first time as well."""
+        if name not in self._marks:
+            self.mark(name, at_s)
+            if is_filler:
+                self._of_filler.add(name)
+        elif not is_filler and name in self._of_filler:
+            self._of_filler.remove(name)
+            self.mark_again(name, at_s)
+
+    def withdraw(self, names: tuple[str, ...], after_s: float) -> None:
+        """Take marks back, numbered ones included, that were set for a time that did not come."""
+        after_us = round(after_s * 1e6)
+        for name in [name for name, us in self._marks.items() if us > after_us and _base(name) in names]:
+            del self._marks[name]
+            if name == _base(name):
+                self._of_filler.discard(name)
+            else:
+                self._of_filler.add(_base(name))
+
+    def end(self, *, is_whole: bool) -> None:
+        """Mark the end of the turn; one that was said to its end has answered, with filler or with silence perhaps."""
+        if is_whole and (heard_us := self._heard_us) is not None:
+            self.mark("answer", heard_us / 1e6)
+        self.mark("ended")
 
     def __getattr__(self, name: str) -> float:
         """Return a mark in seconds, e.g. `timeline.first_frame`."""
@@ -87,34 +150,67 @@ class Timeline:
 
     @property
     def waited_us(self) -> int | None:
-        """Microseconds from the end of the caller's speech to the first frame; None if there was no answer."""
-        if "speech_ended" not in self._marks or "first_frame" not in self._marks:
-            return None
-        return self._marks["first_frame"] - self._marks["speech_ended"]
+        """Microseconds of silence from the end of the caller's speech to the first audible sample, filler or answer.
+
+        None if there was no answer. Where nothing is audible, as at an output that shows text, the wait ends at the
+        first frame.
+        """
+        return self._since_speech_us(self._heard_us)
+
+    @property
+    def answered_us(self) -> int | None:
+        """Microseconds from the end of the caller's speech to the first audible sample of the answer, filler excepted.
+
+        None if there was no answer.
+        """
+        return self._since_speech_us(self._marks.get("answer"))
 
     @property
     def contributions_us(self) -> dict[str, int]:
         """What the wait was spent on, in microseconds: the values add up exactly to `waited_us`.
 
-        Empty if there was no answer. Marks from before the end of the caller's speech, or from after the first frame,
-        contribute nothing.
+        Empty if there was no answer. Marks from before the end of the caller's speech, or from after the first audible
+        sample, contribute nothing.
         """
-        waited = self.waited_us
-        if waited is None:
+        return self._spent_us(self.waited_us)
+
+    @property
+    def answer_contributions_us(self) -> dict[str, int]:
+        """What the wait for the answer was spent on, in microseconds: the values add up exactly to `answered_us`.
+
+        Without filler they are `contributions_us`.
+        """
+        return self._spent_us(self.answered_us)
+
+    @property
+    def _heard_us(self) -> int | None:
+        return self._marks.get("first_audible", self._marks.get("first_frame"))
+
+    def _since_speech_us(self, end_us: int | None) -> int | None:
+        start_us = self._marks.get("speech_ended")
+        return None if start_us is None or end_us is None else end_us - start_us
+
+    def _spent_us(self, total_us: int | None) -> dict[str, int]:
+        if total_us is None:
             return {}
-        start, end = self._marks["speech_ended"], self._marks["first_frame"]
+        start = self._marks["speech_ended"]
+        end = start + total_us
         # Marks of the same microsecond stay in the order in which they were set. But a draft may begin with the very
         # transcript that ends the caller's turn, and its marks are set when it is committed.
         ordered = sorted(
-            ((us, base) for name, us in self._marks.items() if (base := _base(name)) in CONTRIBUTIONS),
+            (
+                (us, _base(name), spent_on)
+                for name, us in self._marks.items()
+                if start <= us <= end and (spent_on := contribution_of(name)) not in (None, "speech")
+            ),
             key=lambda mark: (mark[0], mark[1] not in HEARD),
         )
         spent: dict[str, int] = {}
         before = start
-        for us, base in ordered:
-            if base != "speech_ended" and start <= us <= end:
-                spent[CONTRIBUTIONS[base]] = spent.get(CONTRIBUTIONS[base], 0) + us - before
-                before = us
+        for us, _, name in ordered:
+            assert name is not None  # noqa: S101
+            spent[name] = spent.get(name, 0) + us - before
+            before = us
         return spent
 
     def __repr__(self) -> str:
@@ -126,6 +222,12 @@ class Timeline:
         return f"<Timeline {waited / 1e3:.0f} ms = {parts}>"
 
 
+def contribution_of(mark: str) -> str | None:
+    """Return the name of what the time up to a mark was spent on; None for a mark that ends no such time."""
+    base = _base(mark)
+    return base if base.startswith(STAGE) else CONTRIBUTIONS.get(base)
+
+
 def _base(name: str) -> str:
     """Return the name of a mark without its number: "llm_request" for "llm_request_2"."""
-    return name.rstrip("0123456789").removesuffix("_")
+    return NUMBER.sub("", name)

@@ -68,6 +68,7 @@ async def test_a_sentence_is_spoken_while_later_tokens_still_arrive() -> None:
         "sentence": 400_000,
         "tts": 100_000,
         "output": 0,
+        "lead_in": 0,
     }
     assert sum(turn.timeline.contributions_us.values()) == turn.timeline.waited_us == 700_000
 

@@ -182,20 +182,22 @@ class _Console(Console):
 def _waterfall(contributions_us: dict[str, int], block: str) -> list[str]:
     """Return a line for each contribution; each bar begins where the previous one ended."""
     total_us, before_us = sum(contributions_us.values()), 0
+    wide = max([9, *map(len, contributions_us)]) + 1
     lines: list[str] = []
     for name, us in contributions_us.items():
         begin, end = (round(BAR * at / total_us) for at in (before_us, before_us + us))
-        lines.append(f"{name:10}{'':{begin}}{block * (end - begin) or '|':{BAR + 1 - begin}}{us / 1e3:7.1f} ms")
+        lines.append(f"{name:{wide}}{'':{begin}}{block * (end - begin) or '|':{BAR + 1 - begin}}{us / 1e3:7.1f} ms")
         before_us += us
-    return [*lines, f"{'waited':10}{'':{BAR + 1}}{total_us / 1e3:7.1f} ms"] if lines else []
+    return [*lines, f"{'waited':{wide}}{'':{BAR + 1}}{total_us / 1e3:7.1f} ms"] if lines else []
 
 
 def _table(turns: Sequence[vp.TurnEnded]) -> list[str]:
     """Return a table with a line for each turn and a column for each contribution."""
     names = list(dict.fromkeys(name for turn in turns for name in turn.timeline.contributions_us))
-    lines = ["turn" + "".join(f"{name:>10}" for name in [*names, "waited"])]
+    widths = {name: max(10, len(name) + 1) for name in [*names, "waited"]}
+    lines = ["turn" + "".join(f"{name:>{wide}}" for name, wide in widths.items())]
     for turn in turns:
         spent = turn.timeline.contributions_us
-        cells = [*(spent.get(name, 0) for name in names), sum(spent.values())]
-        lines.append(f"{turn.turn_id:4}" + "".join(f"{us / 1e3:10.1f}" for us in cells))
+        cells = spent | {"waited": sum(spent.values())}
+        lines.append(f"{turn.turn_id:4}" + "".join(f"{cells.get(name, 0) / 1e3:{widths[name]}.1f}" for name in widths))
     return lines

@@ -29,6 +29,7 @@ class _Sentence:
     text: str
     segment: int
     start_s: float
+    is_filler: bool = False
     duration_s: float = 0.0
     is_whole: bool = False
     marks: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
@@ -40,10 +41,12 @@ class Speech:
 
     Attributes:
         lease: What plays them; None until the first one begins.
+        fillers: The segments that are words of the application, such as a tool's `say`, and answer nothing.
     """
 
     def __init__(self) -> None:
         self.lease: OutputLease | None = None
+        self.fillers: set[int] = set()
         self._sentences: list[_Sentence] = []
         self._unfinished = 0
         self._all_finished: anyio.Event | None = None  # of those that wait for it
@@ -68,9 +71,14 @@ class Speech:
         self._unfinished = 0
         self._wake()
 
-    def begin(self, text: str, segment: int) -> None:
+    def begin(self, text: str, segment: int, *, is_filler: bool = False) -> None:
         """Start a sentence where the last one ends."""
-        self._sentences.append(_Sentence(text, segment, self.written_s))
+        self._sentences.append(_Sentence(text, segment, self.written_s, is_filler))
+
+    def is_filler_at(self, at_s: float) -> bool:
+        """Return whether the sentence that is spoken at this place of the turn's audio answers nothing."""
+        spoken = [sentence for sentence in self._sentences if sentence.start_s <= at_s]
+        return bool(spoken) and spoken[-1].is_filler
 
     def add_audio(self, duration_s: float) -> None:
         """Count audio of the current sentence that the output is given, or with a minus that it did not take."""

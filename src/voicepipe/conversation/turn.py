@@ -114,7 +114,6 @@ class Turn:
         self._before = session.history.snapshot()
         self._messages: list[Message] = [UserMessage(transcript.text)] if transcript else []
         self._segments: list[AssistantMessage] = []  # the message that each segment of speech belongs to
-        self._fillers: set[int] = set()  # the segments that are words of the application, not of the model
         self._worded: list[AssistantMessage] = []  # the messages of which words of the model were spoken
         self._unfinished: AssistantMessage | None = None  # the reply that the model is writing
         self._held_events: list[Event] = []
@@ -218,7 +217,7 @@ class Turn:
         for report in self._reports:
             report()
         self._move("fail" if self.failure else step)
-        self.timeline.mark("ended")
+        self.timeline.end(is_whole=self.state is TurnState.DONE)
         self.heard = self._settle_messages(was_cut=self.state is not TurnState.DONE)
         self.settled.set()
         ending = _Ending(
@@ -302,7 +301,7 @@ class Turn:
             is_filler: Whether the words are not the model's, as a tool's `say` is, so that they answer nothing.
         """
         if is_filler:
-            self._fillers.add(len(self._segments))
+            self.speech.fillers.add(len(self._segments))
         self._segments.append(message)
 
     def begin_reply(self) -> AssistantMessage:
@@ -325,13 +324,13 @@ class Turn:
         if not self.is_over:
             self._move("speak")
 
-    def sentence_begins(self, sentence: Sentence) -> None:
-        """Note that what is played from here on belongs to this sentence."""
+    def sentence_begins(self, sentence: Sentence, *, is_filler: bool = False) -> None:
+        """Note that what is played from here on belongs to this sentence, which may answer nothing."""
         segment = min(sentence.segment, len(self._segments) - 1)  # a stage may have ended segments of its own
-        self.speech.begin(sentence.text, segment)
+        self.speech.begin(sentence.text, segment, is_filler=is_filler)
         message = self._segments[segment]
         message.synthesised += sentence.text
-        if segment not in self._fillers:
+        if segment not in self.speech.fillers:
             self._worded.append(message)
 
     def fail(self, error: VoicepipeError) -> None:

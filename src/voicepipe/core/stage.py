@@ -56,6 +56,7 @@ class SessionStage(Part, Generic[In, Out]):
 class Stage(Part, Generic[In, Out]):
     """A stage that lives for one turn, reads items of one type and sends items of another."""
 
+    _never_waits = False  # whether it hands on each item in the step in which it came, and so takes no time of the turn
     _obeys = False  # whether `run` ends when it is cancelled, so that it needs no task of its own to be left behind
 
     @abstractmethod

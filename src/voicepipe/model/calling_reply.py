@@ -315,6 +315,7 @@ class CallingReply:
         if running.has_result.is_set() or self._turn_calls.has_filled:
             return
         self._turn_calls.has_filled = True
+        self._turn.timeline.mark("filler_due")
         # As a segment of the calling message, so that the model knows what the caller heard.
         self._turn.add_segment(self._message, is_filler=True)
         space = " " if self._message.generated else ""

@@ -95,6 +95,7 @@ class Structured(Stage[Transcript, Transcript]):
         self._on_result: Callable[[Any, Turn], object] | None = on_result
         self._gate: Callable[[Any, Turn], object] | None = gate
         self._survives_interruption = survives_interruption
+        self._never_waits = gate is None
         self.llm = model_to_ask(llm)
 
     @property

@@ -160,8 +160,11 @@ class LogWriter:
 
     def _with_figures(self, line: str, turn: TurnEnded) -> str:
         """Return a line with what an operator counts at the end of its first line; a traceback may follow."""
-        waited_us, tools = turn.timeline.waited_us, self._tools.get(turn.turn_id, ())
-        figures = [f"answered after {waited_us / 1e3:.0f} ms"] if waited_us is not None else []
+        timeline, tools = turn.timeline, self._tools.get(turn.turn_id, ())
+        waited_us, answered_us = timeline.waited_us, timeline.answered_us
+        figures = [f"answered after {answered_us / 1e3:.0f} ms"] if answered_us is not None else []
+        if waited_us is not None and waited_us != answered_us:  # filler, or a sound that was cut before it answered
+            figures.append(f"first sound after {waited_us / 1e3:.0f} ms")
         figures += [f"heard {turn.heard_s:.2f} s", *([f"called {', '.join(tools)}"] if tools else [])]
         first, newline, traceback = line.partition("\n")
         return f"{first} ({', '.join(figures)}){newline}{traceback}"

@@ -8,6 +8,8 @@ Every arrow is a bounded channel, every stage a task, everything inside one canc
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -21,9 +23,11 @@ from voicepipe.core.stage import flow_of
 from voicepipe.errors import StageError
 from voicepipe.events import CleanupOverran
 from voicepipe.flow import Sentence, TextDelta, Transcript
+from voicepipe.text.chunker import SentenceChunker
+from voicepipe.timeline import STAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from anyio.abc import TaskGroup
 
@@ -66,7 +70,9 @@ class _Reply:
         self._stages = stages
         self._turn = turn
         self._at_work = list(stages)
-        before = sum(flow_of(stage)[0] is Transcript for stage in stages)  # the last one of these is the model
+        # The last stage that reads transcripts is the model.
+        before = max((at for at, stage in enumerate(stages, 1) if flow_of(stage)[0] is Transcript), default=0)
+        self._marks = Counter[str]()
         self._before, self._behind = stages[:before], stages[before:]
         self._tasks: TaskGroup
         self._watch = anyio.CancelScope()
@@ -77,7 +83,7 @@ class _Reply:
         await inbox.send(first)
         inbox.close()
         async with anyio.create_task_group() as self._tasks:
-            inboxes = [inbox, *(self._channel_behind(stage) for stage in self._stages)]
+            inboxes = [inbox, *(self._channel_behind(*pair) for pair in pairwise((*self._stages, None)))]
             ends = list(zip(self._stages, inboxes, inboxes[1:], strict=False))
             for stage, inbox, outbox in ends[1:]:
                 self._tasks.start_soon(self._run_stage, stage, inbox, outbox, name=f"voicepipe {stage.name}")
@@ -87,9 +93,31 @@ class _Reply:
         for stage in self._at_work:  # it did not end with the reply, and was cancelled
             self._turn.emit(CleanupOverran(part=stage.name, after_s=NO_PROGRESS_S))
 
-    def _channel_behind(self, stage: Stage[Any, Any]) -> Channel[Any]:
+    def _channel_behind(self, stage: Stage[Any, Any] | None, after: Stage[Any, Any] | None) -> Channel[Any]:
+        assert stage is not None  # noqa: S101 - only the last of a row has nothing after it
         sent = flow_of(stage)[1]
-        return Channel[Any](CAPACITY.get(sent, 8), None if stage._is_ours else checker(sent, stage.name))
+        check = None if stage._is_ours else checker(sent, stage.name)
+        is_chunker = isinstance(stage, SentenceChunker)
+        has_own_marks = stage in self._before[-1:] or after is None or (is_chunker and after is self._stages[-1])
+        if has_own_marks or stage._never_waits:
+            return Channel[Any](CAPACITY.get(sent, 8), check)
+        mark = "chunked" if is_chunker else f"{STAGE}{stage.name}"
+        self._marks[mark] += 1
+        if (number := self._marks[mark]) > 1:
+            mark = f"{mark}_{number}"  # stages of one name share what they take
+        return Channel[Any](CAPACITY.get(sent, 8), self._marking(mark, check))
+
+    def _marking(self, mark: str, check: Callable[[Any], None] | None) -> Callable[[Any], None]:
+        """Return a check of what a stage hands on that also marks when it does so for the first time."""
+        timeline, fillers = self._turn.timeline, self._turn.speech.fillers
+
+        def checked(item: object) -> None:
+            if check is not None:
+                check(item)
+            if not isinstance(item, TextDelta) or item.text:  # an empty one only ends a segment
+                timeline.mark_speech(mark, is_filler=isinstance(item, Sentence) and item.segment in fillers)
+
+        return checked
 
     async def _run_stage(self, stage: Stage[Any, Any], inbox: Channel[Any], outbox: Channel[Any]) -> None:
         turn = self._turn

@@ -108,6 +108,9 @@ class CachedOpeners(TTSSink):
     def _key(self, sentence: Sentence) -> Key:
         return (*self._spoken_as, sentence.text.strip())
 
+    def _is_filler(self, sentence: Sentence) -> bool:
+        return sentence.text.strip() in self.texts
+
     def _learn(self, clip: Clip) -> None:
         if self._key(clip.sentence) not in self._kept:  # what is kept says nothing of the voice's pace
             super()._learn(clip)

@@ -34,6 +34,7 @@ class Clip:
         rate: Samples per second of the output.
         resampler: From the voice's rate to the output's; None if they agree.
         start_buffer_s: How long after its first audio it is played.
+        is_filler: Whether it only fills a silence, and answers nothing.
 
     Attributes:
         audio: The frames and marks that wait to be played.
@@ -43,9 +44,16 @@ class Clip:
     """
 
     def __init__(
-        self, sentence: Sentence, *, rate: int, resampler: Resampling | None = None, start_buffer_s: float = 0.0
+        self,
+        sentence: Sentence,
+        *,
+        rate: int,
+        resampler: Resampling | None = None,
+        start_buffer_s: float = 0.0,
+        is_filler: bool = False,
     ) -> None:
         self.sentence = sentence
+        self.is_filler = is_filler
         self.start_buffer_s = start_buffer_s
         self.pace = ClipPace()
         self.error: Exception | None = None

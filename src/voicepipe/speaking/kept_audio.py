@@ -7,11 +7,10 @@ Rule 2: what was played more than 2 s ago is forgotten; nobody goes back further
 from __future__ import annotations
 
 import sys
-from array import array
 from collections import deque
 from typing import Final
 
-from voicepipe.audio.pcm import FRAME_S
+from voicepipe.audio.pcm import FRAME_S, samples_of
 
 __all__ = ["KeptAudio"]
 
@@ -70,20 +69,13 @@ class KeptAudio:
         return frames
 
 
-def _samples(pcm: bytes) -> array[int]:
-    samples = array("h", pcm)
-    if sys.byteorder == "big":
-        samples.byteswap()
-    return samples
-
-
 def _energy(pcm: bytes) -> float:
-    samples = _samples(pcm)
+    samples = samples_of(pcm)
     return sum(sample * sample for sample in samples) / max(1, len(samples))
 
 
 def _faded_in(pcm: bytes, rate: int) -> bytes:
-    samples, length = _samples(pcm), max(1, round(FADE_S * rate))
+    samples, length = samples_of(pcm), max(1, round(FADE_S * rate))
     for at in range(min(length, len(samples))):
         samples[at] = samples[at] * at // length
     if sys.byteorder == "big":

@@ -29,6 +29,7 @@ class Playback:
         self._turn = turn
         self._lease: OutputLease | None = None
         self._unreported: str | None = None  # the current sentence, until its first frame comes
+        self._is_filler = False
 
     async def play(self, frame: bytes) -> None:
         """Write at most 20 ms of the current sentence; waits for the turn's commit and for room."""
@@ -39,13 +40,13 @@ class Playback:
         if self._unreported is not None:
             self._turn.emit(SentenceStarted(turn_id=self._turn.turn_id, text=self._unreported))
             self._unreported = None
-        self._turn.timeline.mark("first_frame")
+            self._turn.timeline.mark_speech("first_frame", is_filler=self._is_filler)
         await lease.write(frame)
 
     async def _wait_released(self, lease: OutputLease) -> None:
         await lease.wait_released()
         lease.check()
-        if "first_frame" not in self._turn.timeline:
+        if "first_audible" not in self._turn.timeline:
             self._turn.timeline.mark("released")
 
     @property
@@ -53,11 +54,14 @@ class Playback:
         """For how many seconds the output has had nothing left to play."""
         return self._lease.silent_s if self._lease is not None else 0.0
 
-    async def begin_sentence(self, sentence: Sentence) -> None:
-        """Begin a sentence: the audio that follows belongs to it."""
+    async def begin_sentence(self, sentence: Sentence, *, is_filler: bool = False) -> None:
+        """Begin a sentence: the audio that follows belongs to it. Filler answers nothing."""
         if self._lease is None:
             await self._begin()
-        self._turn.sentence_begins(sentence)
+        elif self._is_filler and not is_filler:
+            self._turn.timeline.mark("filler_ended")
+        self._is_filler = is_filler
+        self._turn.sentence_begins(sentence, is_filler=is_filler)
         self._unreported = sentence.text.strip()
 
     def mark(self, mark: WordMark) -> None:

@@ -20,6 +20,7 @@ from voicepipe.core.failures import named
 from voicepipe.errors import AudioError, LeaseRevoked, VoicepipeError
 from voicepipe.events import UtteranceEnded
 from voicepipe.observed import PlayedAudio
+from voicepipe.speaking.first_sound import FirstSound
 from voicepipe.speaking.kept_audio import KeptAudio
 from voicepipe.speaking.played import Played
 
@@ -192,8 +193,8 @@ class Playout:
             self._on_failure(error)
             raise
 
-    def took(self, pcm: bytes, turn: Turn) -> None:
-        """Note that the output has taken a frame, which it plays after those before it."""
+    def took(self, pcm: bytes, turn: Turn) -> float:
+        """Note that the output has taken a frame, which it plays after those before it, and return when."""
         now, rate = loop_time(), self.output.sample_rate
         audible_s = max(self.audible_until_s, now)
         if self._echo_path is not None:
@@ -202,6 +203,7 @@ class Playout:
             audio = PlayedAudio(pcm=pcm, sample_rate=rate, at_s=audible_s, turn_id=turn.turn_id)
             self._played.plays(audio, now)
         self.audible_until_s = audible_s + len(pcm) / 2 / rate
+        return audible_s
 
 
 class Lease:
@@ -224,6 +226,7 @@ class Lease:
         self._pauses = 0
         self._kept = KeptAudio(self._output.sample_rate)
         self._is_written = False  # whether all of the turn's audio was written
+        self._first_sound = FirstSound(turn.timeline, self._output.sample_rate)
 
     @property
     def played_s(self) -> float:
@@ -252,6 +255,7 @@ class Lease:
         """Note that the output is about to be flushed, and that the turn goes on later."""
         self._heard_s = self.played_s
         self._pauses += 1
+        self._first_sound.silenced(loop_time())
 
     def resume_at(self) -> float:
         """Decide where the turn goes on: at the word that was heard only in part, or in a quiet place before that."""
@@ -266,11 +270,13 @@ class Lease:
 
     async def replay(self) -> bool:
         """Write again what was not heard, and return whether all of it was written."""
-        pauses = self._pauses
+        pauses, at_s = self._pauses, self._from_s
+        self._first_sound.released()
         try:
             for frame in self._kept.since(self._from_s, fades=not self.turn.speech.begins_at(self._from_s)):
-                if not await self._write(frame) or self._pauses != pauses:
+                if not await self._write(frame, at_s) or self._pauses != pauses:
                     return False
+                at_s += len(frame) / 2 / self._output.sample_rate
         except LeaseRevoked:
             return False
         except VoicepipeError as error:
@@ -297,6 +303,7 @@ class Lease:
         """Take the output away; `played_s` no longer changes."""
         self._frozen_s = self.played_s
         self.is_revoked = True
+        self._first_sound.silenced(loop_time())
 
     async def write(self, pcm: bytes) -> None:
         """Write a frame to the output, waiting for room.
@@ -308,17 +315,23 @@ class Lease:
         await self.wait_released()
         self.check()
         speech, duration_s = self.turn.speech, len(pcm) / 2 / self._output.sample_rate
-        if self._kept.add(speech.written_s, pcm):
+        at_s = speech.written_s
+        if self._kept.add(at_s, pcm):
             self._kept.forget_before(self.played_s)
         speech.add_audio(duration_s)  # before the write: while it waits for room, the frame may be played
         try:
-            await self._write(pcm)
+            await self._write(pcm, at_s)
         except BaseException:
             speech.add_audio(-duration_s)
             raise
 
-    async def _write(self, pcm: bytes) -> bool:
-        """Write a frame, and return whether the output has it: it has not if the turn was paused meanwhile."""
+    async def _write(self, pcm: bytes, at_s: float) -> bool:
+        """Write a frame, and return whether the output has it: it has not if the turn was paused meanwhile.
+
+        Args:
+            pcm: The frame.
+            at_s: Its place in the turn's audio.
+        """
         pauses = self._pauses
         await self._playout.write(pcm, self.turn)
         if self.is_revoked or self._pauses != pauses:
@@ -326,7 +339,9 @@ class Lease:
             self._playout.flush_output()
             self.check()
             return False
-        self._playout.took(pcm, self.turn)
+        played_s = self._playout.took(pcm, self.turn)
+        if self._first_sound.is_due:
+            self._first_sound.plays(pcm, played_s, is_filler=self.turn.speech.is_filler_at(at_s))
         return True
 
     async def wait_played(self) -> None:

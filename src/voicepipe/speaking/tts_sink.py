@@ -104,8 +104,8 @@ class TTSSink(Stage[Sentence, Never]):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._play, clips, turn)
             async for sentence in _speakable(inbox, spoken if self.strips_markup else printable):
-                turn.timeline.mark("first_sentence")
                 clip = self._clip(sentence, turn)
+                turn.timeline.mark_speech("first_sentence", is_filler=clip.is_filler)
                 turn.speech.expect()
                 await clips.send(clip)
                 if turn.session.shows_text:
@@ -121,13 +121,19 @@ class TTSSink(Stage[Sentence, Never]):
             buffer_s = self._pace.start_buffer_s(len(sentence.text)) if self._pace is not None else 0.0
         if self.start_buffer_s and resampler is not None:
             buffer_s += resampler.holds_back_s + FRAME_S  # it must not be missing in the middle of a word either
-        return Clip(sentence, rate=session.output_rate, resampler=resampler, start_buffer_s=buffer_s)
+        return Clip(
+            sentence,
+            rate=session.output_rate,
+            resampler=resampler,
+            start_buffer_s=buffer_s,
+            is_filler=sentence.segment in turn.speech.fillers or self._is_filler(sentence),
+        )
 
     async def _play(self, clips: Channel[Clip], turn: Turn) -> None:
         playback = Playback(turn)
         with turn.working(self.name):
             async for clip in clips:
-                await playback.begin_sentence(clip.sentence)
+                await playback.begin_sentence(clip.sentence, is_filler=clip.is_filler)
                 silent_s = await self._play_clip(clip, playback)
                 if clip.pace.is_slow(silent_s):
                     text, behind_s = clip.sentence.text.strip(), clip.pace.behind_s
@@ -218,7 +224,7 @@ class TTSSink(Stage[Sentence, Never]):
                 whole = len(pcm) & ~1
                 odd = pcm[whole:]
                 if whole:
-                    turn.timeline.mark("tts_first_audio")
+                    turn.timeline.mark_speech("tts_first_audio", is_filler=clip.is_filler)
                     clip.pace.came(whole / 2 / self.sample_rate, waited_s)
                     time.came(whole / 2 / self.sample_rate)
                     waited_s = 0.0
@@ -235,6 +241,11 @@ class TTSSink(Stage[Sentence, Never]):
             if piece is not _END:
                 with anyio.move_on_after(CLEANUP_S, shield=True):
                     await pieces.aclose()
+
+    def _is_filler(self, sentence: Sentence) -> bool:
+        """Return whether this voice knows a sentence as one that only fills a silence."""
+        del sentence
+        return False
 
     def _learn(self, clip: Clip) -> None:
         """Take note of how fast the voice gave a whole sentence."""

@@ -88,7 +88,9 @@ const SPENT = {
   sentence: ["Sentence", "thinks"],
   tts: ["Voice", "speaks"],
   withheld: ["Withheld", "speaks"],
+  filler: ["Filler", "speaks"],
   output: ["Output", "speaks"],
+  lead_in: ["Lead-in", "speaks"],
 };
 
 const inMs = (seconds) => `${Math.round(seconds * 1000)} ms`;
@@ -107,7 +109,7 @@ export function showWaterfall(list, total, note, turn) {
     })
     .filter(({ seconds }) => seconds >= 0.001)
     .map(({ name, seconds, from }) => {
-      const [words, doing] = SPENT[name] ?? [name, "thinks"];
+      const [words, doing] = SPENT[name] ?? [name.replace(/^stage:/, ""), "thinks"];
       const item = element("li", `part ${doing}`);
       const bar = element("span", "bar");
       bar.style.setProperty("--from", from / turn.waited_s);
