@@ -107,7 +107,7 @@ from voicepipe.model.question import structured
 from voicepipe.model.structured_stage import Structured
 from voicepipe.model.tool_router import ToolRouter
 from voicepipe.model.window import Window
-from voicepipe.observed import Exchange, ObserverFailed, PlayedAudio, WireMessage
+from voicepipe.observed import BudgetExceeded, Exchange, ObserverFailed, PlayedAudio, WireMessage
 from voicepipe.session.pipeline import Host, Pipeline, run
 from voicepipe.session.saying import Said, Saying
 from voicepipe.session.session import Session
@@ -132,6 +132,7 @@ from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
 from voicepipe.vendors.openai.speech import OpenAITTS
 from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser
 from voicepipe.vendors.webrtc.echo_canceller import WebRTCEchoCanceller
+from voicepipe.watching.budget import LatencyBudget
 from voicepipe.watching.recording.recorder import Recorder
 
 __all__ = [
@@ -148,6 +149,7 @@ __all__ = [
     "AudioStopped",
     "AuthenticationError",
     "Backchannel",
+    "BudgetExceeded",
     "CachedOpeners",
     "CallLimit",
     "CallSettings",
@@ -182,6 +184,7 @@ __all__ = [
     "Inbox",
     "IncompleteReply",
     "LLMStreamStage",
+    "LatencyBudget",
     "LeaseRevoked",
     "Message",
     "MicSource",

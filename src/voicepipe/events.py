@@ -31,7 +31,7 @@ from voicepipe.listening_events import (
     MicrophoneLost,
     RecogniserLost,
 )
-from voicepipe.observed import ObserverFailed
+from voicepipe.observed import BudgetExceeded, ObserverFailed
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from voicepipe.timeline import Timeline
 
 __all__ = [
+    "BudgetExceeded",
     "CleanupOverran",
     "Event",
     "HedgeStarted",
@@ -383,6 +384,7 @@ Event: TypeAlias = (
     | RecogniserLost
     | CleanupOverran
     | ModelUsage
+    | BudgetExceeded
     | ObserverFailed
     | RateLimitNear
 )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ApplicationAsked",
     "AskedBy",
+    "BudgetExceeded",
     "Exchange",
     "Heard",
     "ModelAsked",
@@ -310,6 +311,23 @@ class ApplicationAsked:
     by: AskedBy
     method: str
     arguments: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetExceeded(Stamped):
+    """Something in a turn took longer than a `LatencyBudget` allows.
+
+    Attributes:
+        turn_id: The turn.
+        name: What, as the budget calls it, e.g. "first_audio".
+        took_s: How long it took.
+        budget_s: How long it may take.
+    """
+
+    turn_id: int
+    name: str
+    took_s: float
+    budget_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

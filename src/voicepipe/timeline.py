@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
-__all__ = ["CONTRIBUTIONS", "STAGE", "Timeline", "contribution_of"]
+__all__ = ["CONTRIBUTIONS", "STAGE", "Timeline", "base_of", "contribution_of"]
 
 CONTRIBUTIONS: Final = {
     "speech_ended": "speech",
@@ -119,12 +119,12 @@ class Timeline:
     def withdraw(self, names: tuple[str, ...], after_s: float) -> None:
         """Take marks back, numbered ones included, that were set for a time that did not come."""
         after_us = round(after_s * 1e6)
-        for name in [name for name, us in self._marks.items() if us > after_us and _base(name) in names]:
+        for name in [name for name, us in self._marks.items() if us > after_us and base_of(name) in names]:
             del self._marks[name]
-            if name == _base(name):
+            if name == base_of(name):
                 self._of_filler.discard(name)
             else:
-                self._of_filler.add(_base(name))
+                self._of_filler.add(base_of(name))
 
     def end(self, *, is_whole: bool) -> None:
         """Mark the end of the turn; one that was said to its end has answered, with filler or with silence perhaps."""
@@ -199,7 +199,7 @@ class Timeline:
         # transcript that ends the caller's turn, and its marks are set when it is committed.
         ordered = sorted(
             (
-                (us, _base(name), spent_on)
+                (us, base_of(name), spent_on)
                 for name, us in self._marks.items()
                 if start <= us <= end and (spent_on := contribution_of(name)) not in (None, "speech")
             ),
@@ -224,10 +224,10 @@ class Timeline:
 
 def contribution_of(mark: str) -> str | None:
     """Return the name of what the time up to a mark was spent on; None for a mark that ends no such time."""
-    base = _base(mark)
+    base = base_of(mark)
     return base if base.startswith(STAGE) else CONTRIBUTIONS.get(base)
 
 
-def _base(name: str) -> str:
+def base_of(name: str) -> str:
     """Return the name of a mark without its number: "llm_request" for "llm_request_2"."""
     return NUMBER.sub("", name)

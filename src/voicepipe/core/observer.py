@@ -9,6 +9,7 @@ Rule 3: what nobody observes costs nothing: only the methods that an observer ov
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
+from collections import deque
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
@@ -97,6 +98,7 @@ class Watch:
     def __init__(self, observers: Sequence[Observer], on_failure: Callable[[str, VoicepipeError], None]) -> None:
         self._on_failure = on_failure
         self._dropped: list[Observer] = []
+        self._events: deque[Event] = deque()  # those that observers emit while they are given one
         self._requests, self._sentences, self._connections = count(1), count(1), count(1)
         self._of_events = _overriding(observers, "on_event")
         self._of_end = _overriding(observers, "on_end")
@@ -117,8 +119,15 @@ class Watch:
         self.wants_wire = bool(self._of_wire)
 
     def event(self, event: Event) -> None:
-        """Pass on an event."""
-        self._pass_on(self._of_events, event)
+        """Pass on an event. One that an observer emits comes after the one that it was given, for all of them."""
+        self._events.append(event)
+        if len(self._events) > 1:
+            return
+        while self._events:
+            try:
+                self._pass_on(self._of_events, self._events[0])
+            finally:
+                self._events.popleft()
 
     def ended(self, reason: str) -> None:
         """Pass on why the session has ended."""

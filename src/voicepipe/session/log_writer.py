@@ -19,6 +19,7 @@ from voicepipe.core.failures import for_log
 from voicepipe.core.log import SessionLabel, log, transcripts
 from voicepipe.errors import StageError
 from voicepipe.events import (
+    BudgetExceeded,
     CleanupOverran,
     Event,
     HedgeStarted,
@@ -93,6 +94,7 @@ LINES: Final[dict[type[Event], tuple[int, str]]] = {
     StructuredDone: (DEBUG, "turn {e.turn_id}: {e.result.__class__.__name__} was filled in"),
     StructuredFailed: (WARNING, "turn {e.turn_id}: {e.error}"),
     ModelUsage: (DEBUG, "turn {e.turn_id}: {e.model!r} read {e.input_tokens} tokens and wrote {e.output_tokens}"),
+    BudgetExceeded: (WARNING, "turn {e.turn_id} is over budget: {e.name} took {e.took_s:.3f} s of {e.budget_s:g} s"),
     ObserverFailed: (WARNING, "the observer {e.observer} failed, and gets nothing more of the call: {error}"),
     RequestRetried: (INFO, "turn {e.turn_id}: a request is sent again: {error}"),
     HedgeStarted: (INFO, "turn {e.turn_id}: the model is late, and {e.model!r} is asked as well"),

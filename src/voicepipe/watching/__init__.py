@@ -1,5 +1,1 @@
-"""What watches calls: recordings, and what is made of them."""
-
-from voicepipe.watching.recording import Recording
-
-__all__ = ["Recording"]
+"""What watches calls: budgets, recordings, traces and metrics, and what is made of them."""
