@@ -14,7 +14,7 @@ import voicepipe as vp
 __all__ = ["FRAME", "Call", "Ears", "Loudspeaker", "Voice", "agent", "called", "spoken"]
 
 RATE = 24_000
-FRAME = b"\x10\x00" * (RATE // 50)
+FRAME = b"\x00\x10" * (RATE // 50)
 MICROPHONE_FRAME = b"\x00\x00" * (16_000 // 50)
 SYSTEM = "You are a helpful voice agent. Keep answers short."
 

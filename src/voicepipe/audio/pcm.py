@@ -7,14 +7,16 @@ import sys
 from array import array
 from typing import Final
 
-__all__ = ["AUDIBLE", "FRAME_S", "first_audible", "frames_of", "samples_of"]
+__all__ = ["FRAME_S", "QUIET", "first_audible", "frames_of", "samples_of"]
 
 FRAME_S: Final = 0.02
 """The longest frame: short enough to stop quickly, long enough to be cheap."""
 
-AUDIBLE: Final = 328
-"""A sample from which on audio counts as audible, in either direction: 1 % of full scale, -40 dB. The noise and the
-breath that voices begin with are softer, and their consonants are louder."""
+QUIET: Final = range(-256, 256)
+"""Samples that count as silence: under 0.8 % of full scale, -42 dB. The noise and the breath that voices begin with are
+softer than that, and their consonants are louder. The high byte of these samples is 0 or 255, and of no other."""
+
+QUIET_HIGH_BYTES: Final = b"\x00\xff"
 
 
 def frames_of(pcm: bytes, sample_rate: int) -> list[bytes]:
@@ -32,8 +34,7 @@ def samples_of(pcm: bytes) -> array[int]:
 
 
 def first_audible(pcm: bytes) -> int | None:
-    """Return how many samples come before the first audible one; None if none is audible. See `AUDIBLE`."""
-    samples = samples_of(pcm)
-    if not samples or (max(samples) < AUDIBLE and min(samples) > -AUDIBLE):  # much quicker than a loop of Python
-        return None
-    return next(at for at, sample in enumerate(samples) if abs(sample) >= AUDIBLE)
+    """Return how many samples of whole 16-bit PCM come before the first audible one; None if all are in `QUIET`."""
+    high = pcm[1::2]
+    audible = high.lstrip(QUIET_HIGH_BYTES)  # thirty times as fast as to look at numbers
+    return len(high) - len(audible) if audible else None

@@ -1,6 +1,6 @@
 """When the caller hears the first sound of a turn, and the first one of its answer.
 
-Rule 1: a sound is an audible sample, see `voicepipe.audio.pcm.AUDIBLE`. What a voice begins with may be silence.
+Rule 1: a sound is a sample out of `voicepipe.audio.pcm.QUIET`. What a voice begins with may be silence.
 Rule 2: what was flushed before it was played was no sound; the turn is listened to further.
 """
 
