@@ -15,7 +15,8 @@ import pytest
 import voicepipe as vp
 from tests.helpers.talking import PROGRAM, said, talk
 from voicepipe.cli import main
-from voicepipe.cli.talk import spoken_call
+from voicepipe.cli._simulated_caller import TypedSpeech
+from voicepipe.cli.talk import simulated_call, spoken_call, typed_call
 from voicepipe.testing import RecordingOutput, ScriptedModel, ScriptedRecogniser, ScriptedUser, ScriptedVoice
 
 if TYPE_CHECKING:
@@ -133,6 +134,19 @@ def test_a_pipeline_with_an_echo_canceller_is_full_duplex(source: vp.Source, mod
     assert call.agent._echo_canceller is agent._echo_canceller
     assert call.agent._turns.loudspeaker is None
     assert mode in call.notes
+
+
+def test_an_application_keeps_its_observers() -> None:
+    """What watches the sessions of a pipeline watches its call in the terminal too, spoken, typed or simulated."""
+
+    class Nothing(vp.Observer):
+        pass
+
+    row = vp.STTStage(ScriptedRecogniser()), ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice()
+    agent = vp.Pipeline(vp.MicSource(), *row, observers=[Nothing()])
+    chosen = Namespace(app="app.py", input=None, output=None, headphones=False, play=False)
+    calls = spoken_call(agent, chosen), typed_call(agent, chosen), simulated_call(agent, TypedSpeech(16_000), chosen)
+    assert [call.agent._observers for call in calls] == [agent._observers] * 3
 
 
 def test_an_application_may_say_that_there_is_no_echo() -> None:

@@ -71,6 +71,7 @@ async def simulated(agent: vp.Pipeline, options: argparse.Namespace) -> AsyncGen
             fallback=agent._fallback,
             detector=agent._detector_choice,
             echo_canceller=agent._echo_canceller,
+            observers=agent._observers,
         )
         yield Simulation(agent=moved, speech=speech, notes=notes)
 

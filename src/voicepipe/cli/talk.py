@@ -190,6 +190,7 @@ def _with(agent: vp.Pipeline, parts: tuple[vp.Part, ...], turns: vp.TurnRules) -
         fallback=agent._fallback,
         detector=agent._detector_choice,
         echo_canceller=agent._echo_canceller,
+        observers=agent._observers,
     )
 
 
