@@ -78,6 +78,7 @@ def test_a_wrong_call_is_told_in_one_line(arguments: list[str], said: str, capsy
         (["talk", "app.py", "--text", "--input", "0"], "--input has no effect with --text"),
         (["devices", "--seconds", "3"], "--seconds has no effect without --level"),
         (["devices", "--loopback", "--seconds", "3"], "--seconds has no effect without --level"),
+        (["devices", "--level", "--json"], "--json has no effect with --level"),
         (["demo", "--input", "0"], "--input has no effect without --mic"),
         (["demo", "--output", "0"], "--output has no effect without --mic or --play"),
         (["demo", "--mic", "--json"], "--json has no effect with --mic"),
@@ -103,7 +104,7 @@ def test_seconds_are_seconds(seconds: str, capsys: pytest.CaptureFixture[str]) -
     assert f"expected a number of seconds above 0, not {seconds!r}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["talk", "app.py"], ["devices"], ["demo", "--mic"]])
+@pytest.mark.parametrize("arguments", [["talk", "app.py"], ["devices", "--level"], ["demo", "--mic"]])
 def test_the_other_commands_need_the_terminal_package_too(arguments: list[str]) -> None:
     """Without rich, each command that draws says in one line what to install."""
     ended = command(*arguments, before="sys.modules['rich'] = None")

@@ -254,6 +254,9 @@ def test_devices_are_listed(pulse: PulseDaemon, folder: Path) -> None:
     head, *lines = out.splitlines()
     assert head.split() == ["name", "system", "in", "out", "Hz", "default"]
     assert sum(line.endswith("microphone, loudspeaker") for line in lines) == 1
+    with command(pulse, folder, "devices", "--json") as process:
+        listed = json.loads(process.communicate(timeout=60)[0])
+    assert [device["name"] in line for device, line in zip(listed, lines, strict=True)] == [True] * len(lines)
 
 
 def test_the_level_is_shown(pulse: PulseDaemon, folder: Path) -> None:

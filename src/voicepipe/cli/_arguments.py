@@ -38,6 +38,7 @@ EXCLUDES: Final = {
     ("talk", "input"): ("text", "simulate"),
     ("talk", "headphones"): ("text", "simulate"),
     ("talk", "stt_url"): ("text", "simulate"),
+    ("devices", "json"): ("level",),
     ("demo", "json"): ("mic", "page"),
     ("demo", "play"): ("mic", "page"),
     ("demo", "assemblyai"): ("mic", "page"),
@@ -85,6 +86,7 @@ def add_devices(commands: Any) -> None:  # noqa: ANN401 - as above
     what = devices.add_mutually_exclusive_group()
     what.add_argument("--level", action="store_true", help="show the level of the microphone, until Ctrl-C")
     what.add_argument("--loopback", action="store_true", help="measure the delay from loudspeaker to microphone")
+    devices.add_argument("--json", action="store_true", help="print the list, or the measured delay, as JSON")
     devices.add_argument("--seconds", type=_seconds, metavar="N", help="with --level: end after this long")
     add_device_options(devices, headphones=False)
 

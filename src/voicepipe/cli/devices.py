@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from array import array
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from importlib.util import find_spec
 from statistics import median
 from typing import TYPE_CHECKING, Final, cast
 
 import anyio
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 import voicepipe as vp
 from voicepipe.audio.devices.round_trip import LONGEST_S, chirp, round_trips
@@ -60,7 +58,10 @@ def devices(options: argparse.Namespace) -> int:
     listed = run(vp.devices)
     if not listed:
         raise AudioDeviceError("found no sound device; plug one in, or start the sound server")
-    _print_list(listed)
+    if options.json:
+        print(json.dumps([asdict(device) for device in listed], indent=2))
+    else:
+        _print_list(listed)
     return 0
 
 
@@ -73,13 +74,6 @@ def _print_list(listed: Sequence[AudioDevice]) -> None:
         for one in listed
     ]
     names = ("", "name", "system", "in", "out", "Hz", "default")
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    if console.is_terminal:
-        table = Table(*names, box=None)
-        for row in rows:
-            table.add_row(*(Text(cell, "bold" if row[-1] else "") for cell in row))
-        console.print(table)
-        return
     widths = [max(len(row[at]) for row in (names, *rows)) for at in range(len(names))]
     for row in (names, *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -94,6 +88,10 @@ def _marks(device: AudioDevice) -> str:
 
 
 async def _show_level(options: argparse.Namespace) -> int:
+    from rich.console import Console  # noqa: PLC0415 - the others need no package of the extra `cli`
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     console = Console(highlight=False, markup=False)
     is_silent = True
     shown_s = min(options.seconds or math.inf, SHOWN_S if console.is_terminal else PRINTED_S)
@@ -153,20 +151,28 @@ async def _measure(options: argparse.Namespace) -> int:
             await anyio.sleep(LONGEST_S + SETTLE_S)
         tasks.cancel_scope.cancel()
     trips = round_trips(bytes(recorder.pcm), source.sample_rate, [at_s - recorder.began_s for at_s in played_s])
+    return _report(trips, as_json=options.json)
+
+
+def _report(trips: Sequence[float | None], *, as_json: bool) -> int:
+    """Print how long the chirps took that were found, and return 0; 1 if most were not."""
     found = [trip for trip in trips if trip is not None]
-    if len(found) <= CHIRPS / 2:
+    has_found = len(found) > len(trips) / 2
+    if as_json:
+        times = {"median_s": median(found), "least_s": min(found), "most_s": max(found)} if has_found else {}
+        print(json.dumps({"played": len(trips), "recorded": len(found), **times}, indent=2))
+    elif has_found:
+        trip_s = median(found)
+        spread = f"{min(found) * 1e3:.0f} to {max(found) * 1e3:.0f}"
+        print(f"round trip {trip_s * 1e3:.0f} ms (median of {len(found)}; {spread})")
+        if trip_s > ECHO_S:
+            print(f"that is more than the {ECHO_S * 1e3:.0f} ms within which sound is taken for echo: use headphones")
+    else:
         print(
-            f"recorded {len(found)} of {CHIRPS} chirps: turn the loudspeaker and the microphone up, move them closer "
-            "together, and name them with --output and --input"
+            f"recorded {len(found)} of {len(trips)} chirps: turn the loudspeaker and the microphone up, move them "
+            "closer together, and name them with --output and --input"
         )
-        return 1
-    trip_s = median(found)
-    print(
-        f"round trip {trip_s * 1e3:.0f} ms (median of {len(found)}; {min(found) * 1e3:.0f} to {max(found) * 1e3:.0f})"
-    )
-    if trip_s > ECHO_S:
-        print(f"that is more than the {ECHO_S * 1e3:.0f} ms within which sound is taken for echo: use headphones")
-    return 0
+    return 0 if has_found else 1
 
 
 class _Recorder:
