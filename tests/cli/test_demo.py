@@ -19,7 +19,7 @@ import pytest
 import voicepipe as vp
 from voicepipe.audio.resample import Resampler
 from voicepipe.cli import _demo_script as script
-from voicepipe.cli._display import _waterfall
+from voicepipe.cli._waterfall import waterfall
 from voicepipe.cli.demo import Call, _drafts, _save, _stereo
 from voicepipe.testing import Calls, ChatMessage, ChatRequest, Says
 from voicepipe.vendors.pocketsphinx.grammar import load_grammar
@@ -330,7 +330,7 @@ def test_tracks_are_placed_by_their_time() -> None:
 
 def test_bars_follow_each_other() -> None:
     """Each bar of a turn begins where the previous one ended, and together they are as long as the wait."""
-    assert [line.rstrip() for line in _waterfall({"silence": 300_000, "stt": 0, "llm": 100_000}, "#")] == [
+    assert [line.rstrip() for line in waterfall({"silence": 300_000, "stt": 0, "llm": 100_000}, "#")] == [
         "silence   ##############################             300.0 ms",
         "stt                                     |              0.0 ms",
         "llm                                     ##########   100.0 ms",

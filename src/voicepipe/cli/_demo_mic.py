@@ -51,6 +51,6 @@ async def _hold(options: argparse.Namespace) -> None:
             vp.EspeakTTS(),
         )
         call = spoken_call(agent, options)
-        display = Display()
+        display = Display(is_live=True)
         with display.open("A call with a small shop: you are the caller.", (*NOTES, *call.notes)):
             await converse(call, GREETING, display)

@@ -1,7 +1,8 @@
 """Shows a call on the terminal: the conversation as it happens, and where the time went.
 
-Rule 1: on a terminal, the last line shows the caller's early words until they are final. Elsewhere, and where the
-        caller types into the last line, only final lines are printed.
+Rule 1: on a terminal, what is not final stands below the conversation: a view of the call, or where nothing keeps it
+        up to date the caller's early words. Elsewhere, and where the caller types into the last line, only final lines
+        are printed.
 """
 
 from __future__ import annotations
@@ -10,20 +11,20 @@ from contextlib import contextmanager
 from statistics import median
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from rich.console import Console
+import anyio
+from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
 import voicepipe as vp
+from voicepipe.cli._live_view import REFRESH_S, LiveView
+from voicepipe.cli._waterfall import summary, table, waterfall
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
 __all__ = ["Display"]
-
-BAR: Final = 40
-"""Characters for the whole wait of a turn."""
 
 STYLES: Final = {
     "caller": "cyan",
@@ -40,29 +41,56 @@ class Display:
 
     Args:
         is_typed: Whether the caller types on this terminal, so that their words are already there.
+        is_live: Whether `keep` is going to run, so that the view of the call can be shown.
+        console: Where to show it; the standard output by default.
     """
 
-    def __init__(self, *, is_typed: bool = False) -> None:
+    def __init__(self, *, is_typed: bool = False, is_live: bool = False, console: Console | None = None) -> None:
         self._is_typed = is_typed
-        self._console = _Console(highlight=False, markup=False, soft_wrap=True)
+        self._console = console or _Console(highlight=False, markup=False, soft_wrap=True)
         # Refreshed explicitly: a thread that redraws would take time from what is being measured.
         self._live = Live(Text(), console=self._console, auto_refresh=False, transient=True)
+        self._view = LiveView(STYLES) if is_live and self._can_redraw else None
+        self._shown: list[Text] = []
+
+    @property
+    def observers(self) -> list[vp.Observer]:
+        """What has to watch the session."""
+        return [] if self._view is None else [self._view.levels]
 
     @contextmanager
     def open(self, title: str, notes: Sequence[str]) -> Generator[None]:
-        """Print title and notes, and keep the last line for words that are not final yet."""
+        """Print title and notes, and keep the last lines for what is not final yet."""
         self._print(title, "bold")
         for note in notes:
             self._print(f"  {note}")
         self._print()
-        if not self._has_early_line:
+        if not self._can_redraw:
             yield
             return
         with self._live:
             yield
 
+    async def keep(self, session: vp.Session) -> None:
+        """Keep the view of a session up to date until cancelled; returns at once where none is shown."""
+        if self._view is None:
+            return
+        self._view.follow(session)
+        while True:
+            self._view.look()
+            size = self._console.size
+            lines = self._view.lines(
+                anyio.current_time(), size.width, size.height, ascii_only=self._console.options.ascii_only
+            )
+            if lines != self._shown:
+                self._shown = lines
+                self._live.update(Group(*lines), refresh=True)
+            await anyio.sleep(REFRESH_S)
+
     def show(self, at_s: float, event: vp.Event) -> None:
         """Show an event, if it matters to a reader of the conversation."""
+        if self._view is not None:
+            self._view.notice(anyio.current_time(), event)
         match event:
             case vp.EarlyTranscript(text=text):
                 self._show_early(f"{at_s:6.2f}  caller  {text} ...")
@@ -137,7 +165,12 @@ class Display:
             self._line(at_s, "failed", str(turn.error))
         elif isinstance(turn, vp.TurnEmpty):
             self._line(at_s, "failed", "the model had nothing to say")
-        for line in _waterfall(turn.timeline.contributions_us, "#" if self._console.options.ascii_only else "█"):
+        spent_us = turn.timeline.contributions_us
+        if self._view is not None:
+            lines = [line] if (line := summary(spent_us)) else []  # the bars are below
+        else:
+            lines = waterfall(spent_us, "#" if self._console.options.ascii_only else "█")
+        for line in lines:
             self._print(f"{'':16}{line}", "dim")
         self._print()
 
@@ -146,7 +179,7 @@ class Display:
         answered = [turn for turn in turns if turn.timeline.waited_us is not None]
         if answered:
             self._print("End of speech to first audio, and where the time went, in milliseconds:")
-            for line in _table(answered):
+            for line in table(answered):
                 self._print(f"  {line}")
             waits = [turn.timeline.waited_us or 0 for turn in answered]
             self._print(f"  median of {len(waits)} turns: {median(waits) / 1e3:.1f} ms", "bold")
@@ -155,12 +188,12 @@ class Display:
         self._print("wrote " + ", ".join(map(str, files)))
 
     def _show_early(self, text: str) -> None:
-        """Put a text into the last line, where it stays until the next one."""
-        if self._has_early_line:
+        """Put a text into the last line, where it stays until the next one. The view has a place of its own for it."""
+        if self._can_redraw and self._view is None:
             self._live.update(Text(text, f"dim {STYLES['caller']}"), refresh=True)
 
     @property
-    def _has_early_line(self) -> bool:
+    def _can_redraw(self) -> bool:
         return self._console.is_terminal and not self._is_typed
 
     def _line(self, at_s: float, who: str, text: str) -> None:
@@ -177,27 +210,3 @@ class _Console(Console):
         """Print nothing more, and end the conversation."""
         self.quiet = True
         raise BrokenPipeError
-
-
-def _waterfall(contributions_us: dict[str, int], block: str) -> list[str]:
-    """Return a line for each contribution; each bar begins where the previous one ended."""
-    total_us, before_us = sum(contributions_us.values()), 0
-    wide = max([9, *map(len, contributions_us)]) + 1
-    lines: list[str] = []
-    for name, us in contributions_us.items():
-        begin, end = (round(BAR * at / total_us) for at in (before_us, before_us + us))
-        lines.append(f"{name:{wide}}{'':{begin}}{block * (end - begin) or '|':{BAR + 1 - begin}}{us / 1e3:7.1f} ms")
-        before_us += us
-    return [*lines, f"{'waited':{wide}}{'':{BAR + 1}}{total_us / 1e3:7.1f} ms"] if lines else []
-
-
-def _table(turns: Sequence[vp.TurnEnded]) -> list[str]:
-    """Return a table with a line for each turn and a column for each contribution."""
-    names = list(dict.fromkeys(name for turn in turns for name in turn.timeline.contributions_us))
-    widths = {name: max(10, len(name) + 1) for name in [*names, "waited"]}
-    lines = ["turn" + "".join(f"{name:>{wide}}" for name, wide in widths.items())]
-    for turn in turns:
-        spent = turn.timeline.contributions_us
-        cells = spent | {"waited": sum(spent.values())}
-        lines.append(f"{turn.turn_id:4}" + "".join(f"{cells.get(name, 0) / 1e3:{widths[name]}.1f}" for name in widths))
-    return lines

@@ -89,7 +89,7 @@ async def _hold(app: Loaded, deps: Loaded | None, options: argparse.Namespace) -
         agent = await stack.enter_async_context(app.pipeline())
         simulation = await stack.enter_async_context(simulated(agent, options))
         call = _call(simulation, options)
-        display = Display(is_typed=call.is_typed and os.isatty(0))
+        display = Display(is_typed=call.is_typed and os.isatty(0), is_live=True)
         with display.open(f"A call with {options.app}.", (*simulation.notes, *call.notes)):
             await converse(call, options.greeting, display, given)
 
@@ -212,8 +212,11 @@ def _described(part: vp.Part | None, device: int | str | None, role: str) -> str
 async def converse(call: Call, greeting: str, display: Display, deps: object = None) -> None:
     """Hold a call to its end, and show it as it happens."""
     began_s = anyio.current_time()
-    session_of = call.agent.session(source=call.source, output=call.output, greeting=greeting, deps=deps)
+    session_of = call.agent.session(
+        source=call.source, output=call.output, greeting=greeting, deps=deps, observers=display.observers
+    )
     async with session_of as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(display.keep, session)
         typist = Typist(session, call.speech, waits=not os.isatty(0))
         if call.is_typed:
             tasks.start_soon(typist.run)
