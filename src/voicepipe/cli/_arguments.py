@@ -102,7 +102,10 @@ def add_doctor(commands: Any) -> None:  # noqa: ANN401 - as above
         "billed. What is wrong comes with its remedy. Exits with 0 if nothing has failed.",
     )
     doctor.add_argument(
-        "app", nargs="?", metavar="APP", help="app.py, app.py:agent or package.module:agent, as for voicepipe talk"
+        "app",
+        nargs="?",
+        metavar="APP",
+        help="app.py, app.py:serve or package.module:agent; or a function that makes it",
     )
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON, and nothing else")
 

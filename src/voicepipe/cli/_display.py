@@ -194,7 +194,7 @@ class Display:
 
     @property
     def _can_redraw(self) -> bool:
-        return self._console.is_terminal and not self._is_typed
+        return self._console.is_terminal and not self._console.is_dumb_terminal and not self._is_typed
 
     def _line(self, at_s: float, who: str, text: str) -> None:
         self._print(f"{at_s:6.2f}  {who:6}  {text}", STYLES[who])

@@ -72,8 +72,8 @@ class Credentials:
 
     @property
     def source(self) -> str:
-        """Who holds the key: the name of a variable, or "api_key" for the application; "" if the service needs none."""
-        return "api_key" if self._key is not None else self._env or ""
+        """Where the key is, e.g. "OPENAI_API_KEY" or "api_key of OpenAITTS"; "" if the service needs none."""
+        return f"api_key of {self._part}" if self._key is not None else self._env or ""
 
     def read(self) -> SecretStr:
         """Return the key to send, without the white space around it; an empty one if none is needed.

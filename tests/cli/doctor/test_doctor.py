@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.asgi_server import needs_server
 from voicepipe.cli import main
 from voicepipe.cli.doctor.machine import EXTRAS
 
@@ -73,11 +74,28 @@ def test_an_application_that_is_ready(capsys: pytest.CaptureFixture[str]) -> Non
     """Its parts open, and what it does not use is no failure: neither sound devices nor keys."""
     status, findings = found("app.py", capsys)
     assert status == 0
-    assert findings["application"] == ("ok", "app.py:agent is a pipeline of 4 parts", "")
+    assert findings["application"] == ("ok", "app.py:agent has a pipeline of 4 parts", "")
     assert findings["Voice"] == ("ok", "opens", "")
     assert findings["sound system"][0] == "warning"
     assert findings["sound system"][2].endswith("only calls at this machine's own microphone and loudspeaker need it")
-    assert [what for what in findings if what.startswith(("key", "clock"))] == []
+    assert [what for what in findings if "KEY" in what or what == "clock"] == []
+
+
+@needs_server
+def test_a_server_is_an_application_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a file with a `Serve` its pipeline is checked, and so is the one of a `Host` that a function makes."""
+    more = """
+from voicepipe.serving import Page, Serve
+
+serve = Serve(agent, [Page()])
+
+
+def hosted():
+    return agent.open()
+"""
+    (tmp_path / "server.py").write_text(APP + more, encoding="utf-8")
+    assert found("server.py", capsys)[1]["application"][1] == "server.py:serve has a pipeline of 4 parts"
+    assert found("server.py:hosted", capsys)[1]["application"][1] == "server.py:hosted has a pipeline of 4 parts"
 
 
 @pytest.mark.parametrize(

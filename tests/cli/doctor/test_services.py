@@ -74,7 +74,7 @@ async def test_a_first_stack_that_works() -> None:
         )
     hosts = [url.split("/")[2] for url in (stt, llm, tts)]
     assert seen(findings) == [
-        (f"key {NAME}", "ok", f"is set, and {hosts[0]} accepts it"),
+        (NAME, "ok", f"is set, and {hosts[0]} accepts it"),
         ("AssemblyAIRecogniser", "ok", f"{hosts[0]} answers in 0 ms"),
         ("LLMStreamStage", "ok", f"{hosts[1]} answers in 0 ms and has gpt-5.2"),
         ("AssemblyAITTS", "ok", f"{hosts[2]} answers in 0 ms"),
@@ -113,7 +113,7 @@ async def test_a_key_that_cannot_be_sent(value: str | None, found: str, environm
         environment.setenv(NAME, value)
     environment.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # so that nothing leaves this machine
     key, *services, clock = await examined(*default_parts())
-    assert (key.what, key.status, key.found.startswith(found)) == (f"key {NAME}", Status.FAILED, True)
+    assert (key.what, key.status, key.found.startswith(found)) == (NAME, Status.FAILED, True)
     assert [service.status for service in services] == [Status.FAILED] * 3
     assert (clock.status, clock.found) == (Status.WARNING, "not compared: no service said what time it is")
 

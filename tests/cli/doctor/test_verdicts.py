@@ -45,6 +45,6 @@ def test_keys_are_named_by_where_they_are() -> None:
     given = answer(vp.OpenAITTS(api_key="canary-93f1"), key=Key.ACCEPTED)
     local = answer(vp.LLMStreamStage(base_url="http://127.0.0.1:1/v1", model="m"), key=Key.UNNEEDED)
     assert [(finding.what, finding.found) for finding in keys([*shared, given, local])] == [
-        ("key ASSEMBLYAI_API_KEY", "is set; only a call shows whether it is accepted"),
-        ("key api_key", "is set, and api.openai.com accepts it"),
+        ("ASSEMBLYAI_API_KEY", "is set; only a call shows whether it is accepted"),
+        ("api_key of OpenAITTS", "is set, and api.openai.com accepts it"),
     ]

@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
-from voicepipe.cli._app import load_agent
+import voicepipe as vp
+from voicepipe.cli._app import load_served
 from voicepipe.cli.doctor import machine, verdicts
 from voicepipe.cli.doctor.asking import Answer, ask
 from voicepipe.cli.doctor.findings import Finding, Status
@@ -25,13 +26,12 @@ from voicepipe.cli.doctor.services import default_parts, services_of
 from voicepipe.core.lifetimes import opened
 from voicepipe.core.part import Part
 from voicepipe.core.process import run
-from voicepipe.errors import ConfigurationError, VoicepipeError
+from voicepipe.errors import ConfigurationError, MissingExtra, VoicepipeError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Awaitable, Callable, Sequence
 
-    import voicepipe as vp
     from voicepipe.cli._app import Loaded
     from voicepipe.cli.doctor.services import Service
 
@@ -65,7 +65,7 @@ def doctor(options: argparse.Namespace) -> int:
     for finding in (machine.python(), *machine.extras()):
         show(finding)
     try:
-        loaded = load_agent(options.app) if options.app is not None else None
+        loaded = load_served(options.app, (vp.Pipeline, vp.Host, *_servers())) if options.app is not None else None
     except ConfigurationError as error:
         loaded = None
         show(Finding.of_error("application", error))
@@ -92,13 +92,33 @@ async def _examine(loaded: Loaded | None, show: Callable[[Finding], None], has_p
         agent, parts = None, default_parts() if has_parts else ()
         if loaded is not None:
             try:
-                agent = await stack.enter_async_context(loaded.pipeline())
+                agent = _pipeline(loaded.where, await stack.enter_async_context(loaded.made()))
                 parts = agent.parts
-                show(Finding("application", Status.OK, f"{loaded.where} is a pipeline of {len(parts)} parts"))
+                show(Finding("application", Status.OK, f"{loaded.where} has a pipeline of {len(parts)} parts"))
             except ConfigurationError as error:
                 parts = ()
                 show(Finding.of_error("application", error))
         await _in_order(_checks(agent, parts), show)
+
+
+def _servers() -> tuple[type, ...]:
+    """Return the class of servers, if it is installed."""
+    try:
+        from voicepipe.serving import Serve  # noqa: PLC0415 - Rule 1
+    except MissingExtra:
+        return ()
+    return (Serve,)
+
+
+def _pipeline(where: str, made: object) -> vp.Pipeline:
+    """Return the pipeline that an application has, by itself or in what runs it."""
+    if isinstance(made, vp.Host):
+        made = made._pipeline
+    elif isinstance(made, _servers()):
+        made = cast("Any", made).desk._agent
+    if not isinstance(made, vp.Pipeline):
+        raise ConfigurationError(f"{where}() must return a Pipeline or a Serve, not a {type(made).__name__}")
+    return made
 
 
 def _checks(agent: vp.Pipeline | None, parts: Sequence[Part]) -> list[Check]:

@@ -71,20 +71,19 @@ def keys(answers: Sequence[Answer]) -> list[Finding]:
 
 
 def _key(source: str, answers: Sequence[Answer]) -> Finding:
-    what = f"key {source}"
     by = {answer.key: answer for answer in reversed(answers)}
     parts = ", ".join(dict.fromkeys(answer.service.part for answer in answers))
     if Key.MISSING in by:
         remedy = f"export {source}=..., or write {source}=... into a file .env in this folder"
-        return Finding(what, Status.FAILED, f"is not set; needed by {parts}", remedy)
+        return Finding(source, Status.FAILED, f"is not set; needed by {parts}", remedy)
     for kind in (Key.UNUSABLE, Key.REFUSED):
         if kind in by and (error := by[kind].key_error):
-            return Finding.of_error(what, error)
+            return Finding.of_error(source, error)
     if Key.ACCEPTED in by:
-        return Finding(what, Status.OK, f"is set, and {by[Key.ACCEPTED].service.host} accepts it")
+        return Finding(source, Status.OK, f"is set, and {by[Key.ACCEPTED].service.host} accepts it")
     if all(answer.error for answer in answers):
-        return Finding(what, Status.WARNING, "is set, but no service could be asked about it")
-    return Finding(what, Status.OK, "is set; only a call shows whether it is accepted")
+        return Finding(source, Status.WARNING, "is set, but no service could be asked about it")
+    return Finding(source, Status.OK, "is set; only a call shows whether it is accepted")
 
 
 def clock(answers: Sequence[Answer], now: datetime) -> Finding:
