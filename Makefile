@@ -34,7 +34,7 @@ quick: .venv/.dev ## the loop while writing: lint and all tests that are not slo
 
 # A warning is an error: a broken link, a missing anchor, a docstring that cannot be read.
 docs: .venv/.docs ## build the site into build/site, without the network, and check it
-	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/site
+	$(BIN)/sphinx-build -q -W --keep-going -j auto -d build/doctrees docs build/site
 	$(BIN)/python -m pytest -q -n 0 tests/project/site_checks.py
 	@echo "build/site/index.html"
 

@@ -1,7 +1,7 @@
 """What a package index shows of the project: its README and its URLs, with addresses that work on the index's page.
 
 Rule 1: the repository's address is written once, as `repository` under [tool.hatch.metadata.hooks.custom].
-Rule 2: without an address nothing is made up: there are no URLs, and a link to a file becomes plain text.
+Rule 2: without an address nothing is made up: there are no URLs, and a link to a file, or a picture, becomes its text.
 
 The paths are those of GitHub and GitLab, and a release is tagged with its version, e.g. "v0.1.0".
 """
@@ -15,8 +15,8 @@ from urllib.parse import urljoin, urlsplit
 
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-# A link such as [text](target). Its text may hold one pair of brackets, as in [`voicepipe[local]`](#install).
-LINK = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
+# A link such as [text](target), or a picture. Its text may hold one pair of brackets, as in [`voicepipe[local]`](#install).
+LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
 CODE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 
 
@@ -56,10 +56,11 @@ def with_absolute_links(readme: str, files: str) -> str:
     """Return the README with links that lead to the files of the release, or without these links if `files` is ""."""
 
     def absolute(link: re.Match[str]) -> str:
-        text, target = link.groups()
+        mark, text, target = link.groups()
         if urlsplit(target).scheme:
             return link[0]
-        return f"[{text}]({urljoin(f'{files}README.md', target)})" if files else text
+        below = files.replace("/blob/", "/raw/", 1) if mark else files
+        return f"{mark}[{text}]({urljoin(f'{below}README.md', target)})" if files else text
 
     pieces = CODE.split(readme)
     return "".join(piece if CODE.fullmatch(piece) else LINK.sub(absolute, piece) for piece in pieces)

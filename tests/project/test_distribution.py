@@ -169,8 +169,8 @@ def links(markdown: str) -> list[str]:
 
 
 def shown(markdown: str) -> str:
-    """Return what a reader sees of a page whose links are not marked."""
-    return re.sub(r"</?a\b[^>]*>", "", rendered(markdown))
+    """Return what a reader sees of a page whose links are not marked, and who is read what pictures show."""
+    return re.sub(r'</?a\b[^>]*>|<img [^>]*alt="([^"]*)"[^>]*>', r"\1", rendered(markdown))
 
 
 @pytest.mark.parametrize("repository", [None, ADDRESS])
@@ -190,15 +190,16 @@ def test_an_index_shows_the_readme(repository: str | None) -> None:
 
 
 def test_links_in_code_are_code(tmp_path: Path) -> None:
-    """What looks like a link in a block of code, and a link that is absolute already, stay as they are."""
-    text = "[a](b.md)\n```python\nrows[0](x)\n```\n[c](https://example.org), [d[e]](#f)\n"
+    """What looks like a link in code, and a link that is absolute already, stay as they are; a picture is found raw."""
+    text = "[a](b.md)\n```python\nrows[0](x)\n```\n[c](https://example.org), [d[e]](#f) ![g](h.svg)\n"
     (tmp_path / "README.md").write_text(text, encoding="utf-8")
     metadata: dict[str, object] = {"version": "2.0"}
     IndexPage(str(tmp_path), {"repository": ADDRESS}).update(metadata)
-    files = f"{ADDRESS}/blob/v2.0/"
+    files, raw = f"{ADDRESS}/blob/v2.0/", f"{ADDRESS}/raw/v2.0/"
     assert metadata["readme"] == {
         "content-type": "text/markdown",
-        "text": f"[a]({files}b.md)\n```python\nrows[0](x)\n```\n[c](https://example.org), [d[e]]({files}README.md#f)\n",
+        "text": f"[a]({files}b.md)\n```python\nrows[0](x)\n```\n"
+        f"[c](https://example.org), [d[e]]({files}README.md#f) ![g]({raw}h.svg)\n",
     }
 
 
