@@ -125,10 +125,10 @@ def waveform(samples: array.array[int], rate: int, window: Window, y: float, sty
 
 def waterfall(spent: dict[str, int], window: Window) -> Iterator[str]:
     """Draw the wait once more, wider: a row for each contribution, one where the other ends."""
-    marks, total = window.turn["marks_s"], window.turn["waited_us"]
+    start_s, total = window.turn["marks_s"]["speech_ended"], window.turn["waited_us"]
     scale = (WIDTH - LEFT - RIGHT - 190) / total
     bottom = ROWS_Y + ROW * len(spent)
-    for at_s, x in ((marks["speech_ended"], LEFT + 76), (marks["first_frame"], LEFT + 76 + total * scale)):
+    for at_s, x in ((start_s, LEFT + 76), (start_s + total / 1e6, LEFT + 76 + total * scale)):
         yield line((window.x(at_s), LANES["agent"] + HALF), (window.x(at_s), AXIS_Y + 2), "accent", dashed=True)
         yield line((window.x(at_s), AXIS_Y + 2), (x, ROWS_Y - 6), "accent", dashed=True)
         yield line((x, ROWS_Y - 6), (x, bottom), "accent", dashed=True)
