@@ -1,6 +1,7 @@
 """The pages of the reference: one for each folder that has public names, and for each module with an `__all__`.
 
 Rule 1: what is public is asked of the code. A new public name is on its page without a line here.
+Rule 2: a class or function has one entry, under the shortest of its public names.
 """
 
 from __future__ import annotations
@@ -55,11 +56,15 @@ def pages() -> dict[str, str]:
     members = _members_by_page()
     order = [*(name for name in ABOUT if name in members), *sorted(set(members) - set(ABOUT))]
     found = {name: _page(*ABOUT.get(name, (name.capitalize(), "")), "voicepipe", members[name]) for name in order}
+    described = {id(getattr(voicepipe, name)) for name in voicepipe.__all__}
     for module in _public_modules():
         imported = import_module(f"voicepipe.{module}")
         title = MODULES.get(module, module.replace(".", " ").capitalize())
         text = f"``voicepipe.{module}``. {inspect.cleandoc(imported.__doc__ or '').splitlines()[0]}"
-        found[f"voicepipe.{module}"] = _page(title, text, f"voicepipe.{module}", imported.__all__)
+        names = [name for name in imported.__all__ if id(getattr(imported, name)) not in described]
+        described |= {id(getattr(imported, name)) for name in names}
+        if names:
+            found[f"voicepipe.{module}"] = _page(title, text, f"voicepipe.{module}", names)
     listed = "\n".join(f"   {name}" for name in found)
     about = (
         "Every public name, from its docstring. They are imported from ``voicepipe``, unless the page names a module."
@@ -82,7 +87,8 @@ def _members_by_page() -> dict[str, list[str]]:
 
 def _public_modules() -> Iterator[str]:
     root = Path(voicepipe.__file__).parent
-    others = (".".join(path.parent.relative_to(root).parts) for path in sorted(root.glob("*/**/__init__.py")))
+    folders = sorted((path.parent.relative_to(root).parts for path in root.glob("*/**/__init__.py")), key=len)
+    others = (".".join(parts) for parts in folders)
     for module in [*MODULES, *(name for name in others if name not in MODULES)]:
         source = root.joinpath(*module.split("."), "__init__.py").read_text(encoding="utf-8")
         if "__all__" in source and not module.startswith(NOT_PUBLIC):
