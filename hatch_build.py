@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-# A link such as [text](target), or a picture. Its text may hold one pair of brackets, as in [`voicepipe[local]`](#install).
+# A link such as [text](target), or a picture. Its text may hold one pair of brackets, as in [`voicepipe[local]`](#it).
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
 CODE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 
