@@ -321,6 +321,7 @@ class ModelUsage(Stamped):
     Attributes:
         turn_id: The turn that asked; one with tools asks several times.
         model: The model that replied, in the service's word.
+        step: Which of the turn's requests it was, from 0; None for one of `Structured`.
         input_tokens: Tokens of the request.
         output_tokens: Tokens of the reply.
         is_estimated: Whether the reply was cut or interrupted before the service counted it, so that the numbers are a
@@ -329,6 +330,7 @@ class ModelUsage(Stamped):
 
     turn_id: int
     model: str
+    step: int | None = None
     input_tokens: int
     output_tokens: int
     is_estimated: bool = False

@@ -24,6 +24,7 @@ __all__ = [
     "ApplicationAsked",
     "AskedBy",
     "BudgetExceeded",
+    "DraftDropped",
     "Exchange",
     "Heard",
     "ModelAsked",
@@ -130,6 +131,7 @@ class ModelAsked:
         request_id: Counts the requests of a session, those of drafts included, from 1.
         turn_id: The turn that asks. A draft that is dropped gives its number to the next turn.
         step: Counts the requests of one turn, from 0; those after the first follow tool results.
+        model: Which model it is, as `ModelAnswered` has it.
         system: The system prompt that the session gave; None for the model's own.
         messages: The conversation, oldest first.
         tools: Names of the tools that the model may call.
@@ -139,6 +141,7 @@ class ModelAsked:
     request_id: int
     turn_id: int
     step: int
+    model: str = ""
     system: str | None
     messages: tuple[Message, ...]
     tools: tuple[str, ...]
@@ -203,6 +206,19 @@ class ToolOffered:
     reply: bool
     say_after_s: float
     follows_up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftDropped:
+    """A draft was dropped without a trace: what its model was asked and gave belongs to no turn.
+
+    Attributes:
+        at_s: When.
+        turn_id: The number that it had, which the next turn gets.
+    """
+
+    at_s: float
+    turn_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,6 +366,7 @@ Exchange: TypeAlias = (
     | ModelAsked
     | ModelGave
     | ModelEnded
+    | DraftDropped
     | ToolAsked
     | ToolGave
     | VoiceAsked

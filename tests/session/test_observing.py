@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -22,7 +23,7 @@ from voicepipe.testing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Generator
 
 pytestmark = pytest.mark.anyio
 
@@ -245,3 +246,73 @@ def test_what_is_no_list_of_observers_is_refused(given: Any) -> None:
     """One observer alone, a class or anything else is a configuration error that says what to write."""
     with pytest.raises(vp.ConfigurationError, match="observers"):
         agent(observers=given)
+
+
+WORKS_FOR: ContextVar[str] = ContextVar("works_for", default="nobody")
+
+
+class Around(Notes):
+    """Sets a context variable around each tool, and notes what the tool raised."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        super().__init__()
+        self.fails = fails
+        self.raised: list[type[BaseException] | None] = []
+
+    @contextmanager
+    def around_tool(self, call: observed.ToolAsked) -> Generator[None]:
+        if self.fails:
+            raise OSError("no context")
+        token = WORKS_FOR.set(call.name)
+        try:
+            yield
+        except BaseException as error:
+            self.raised.append(type(error))
+            raise
+        else:
+            self.raised.append(None)
+        finally:
+            WORKS_FOR.reset(token)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # plain functions run in threads, which need real time
+async def test_a_tool_runs_inside_of_what_observers_enter(anyio_backend: str) -> None:
+    """Async and plain tools see context variables that an observer sets, and an observer that fails breaks no tool."""
+    seen: list[str] = []
+
+    @vp.tool(effect="read")
+    async def one() -> str:
+        """Return who it works for."""
+        seen.append(WORKS_FOR.get())
+        return WORKS_FOR.get()
+
+    @vp.tool(effect="read")
+    def two() -> str:
+        """Fail in a thread."""
+        seen.append(WORKS_FOR.get())
+        raise ValueError("no")
+
+    around, failing = Around(), Around(fails=True)
+    model = ScriptedModel([Calls("one", {}), Calls("two", {}), Says("Done.")])
+    voice = ScriptedVoice(character_s=0.001)
+    row = model, vp.ToolRouter([one, two]), vp.SentenceChunker(), voice
+    async with vp.Pipeline(*row, output=RecordingOutput()).session(observers=[failing, around]) as session:
+        await session.user_says("Go.")
+    assert seen == ["one", "two"]
+    assert around.raised == [None, ValueError]
+    assert [(one.name, one.status) for one in around.of(vp.ToolFinished)] == [("one", "done"), ("two", "failed")]
+    assert [one.observer for one in around.of(vp.ObserverFailed)] == ["Around"]
+
+
+async def test_what_belongs_to_a_dropped_draft_is_known() -> None:
+    """A draft that guessed wrong is reported to observers with its number, which the next turn has again."""
+    user = ScriptedUser().guesses("what", at_s=0.6).says("Where is it?", at_s=1.0).hangs_up(at_s=4.0)
+    notes = Notes()
+    row = user, ScriptedModel(lambda _: Says("Two.", after_s=0.2)), vp.SentenceChunker(), ScriptedVoice()
+    async with vp.Pipeline(*row, output=RecordingOutput()).session(observers=[notes]) as session:
+        await session.ended.wait()
+    asked = [(one.request_id, one.turn_id, one.model) for one in notes.of(observed.ModelAsked)]
+    dropped = notes.of(observed.DraftDropped)
+    assert asked == [(1, 1, "ScriptedModel"), (2, 1, "ScriptedModel")]
+    assert [one.turn_id for one in dropped] == [1]
+    assert notes.of(observed.ModelAsked)[0].at_s < dropped[0].at_s <= notes.of(observed.ModelAsked)[1].at_s

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     import anyio
     from typing_extensions import TypeVar as TypeVarWithDefault
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from voicepipe.events import Event
     from voicepipe.flow import AudioFrame, Transcript
     from voicepipe.history import History, ToolCall
-    from voicepipe.observed import Exchange, PlayedAudio
+    from voicepipe.observed import Exchange, PlayedAudio, ToolAsked
     from voicepipe.timeline import Timeline
 
 __all__ = [
@@ -141,6 +141,8 @@ class Watching(Protocol):
     def played(self, audio: PlayedAudio) -> None: ...  # noqa: D102
 
     def exchange(self, exchange: Exchange) -> None: ...  # noqa: D102
+
+    def around_tool(self, call: ToolAsked) -> AbstractContextManager[object]: ...  # noqa: D102
 
     def next_request(self) -> int: ...  # noqa: D102
 

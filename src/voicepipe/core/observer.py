@@ -8,9 +8,10 @@ Rule 3: what nobody observes costs nothing: only the methods that an observer ov
 
 from __future__ import annotations
 
+import sys
 from codecs import getincrementaldecoder
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
@@ -23,10 +24,11 @@ from voicepipe.observed import WireMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
+    from contextlib import AbstractContextManager
 
     from voicepipe.events import Event
     from voicepipe.flow import AudioFrame
-    from voicepipe.observed import Exchange, PlayedAudio
+    from voicepipe.observed import Exchange, PlayedAudio, ToolAsked
 
 __all__ = ["Observer", "Watch", "Wire", "observers_of", "on_wire"]
 
@@ -60,6 +62,18 @@ class Observer(Part):
 
     def on_wire(self, message: WireMessage) -> None:
         """Take a message to or from a service that voicepipe speaks to itself: AssemblyAI, or one like OpenAI's."""
+
+    def around_tool(self, call: ToolAsked) -> AbstractContextManager[object]:
+        """Return what is entered before a tool's function is called, and left after it, in the context that it runs in.
+
+        So a tracer can set its context variables; the function sees them, also one that runs in a thread. What the
+        function raises can be seen, but not suppressed.
+
+        Args:
+            call: The call, which `on_exchange` has been given.
+        """
+        del call
+        return nullcontext()
 
 
 def observers_of(given: Sequence[Observer], where: str) -> tuple[Observer, ...]:
@@ -106,6 +120,7 @@ class Watch:
         self._of_played = _overriding(observers, "on_played")
         self._of_exchanges = _overriding(observers, "on_exchange")
         self._of_wire = _overriding(observers, "on_wire")
+        self._around_tools = _overriding(observers, "around_tool")
         self._all = (
             self._of_events,
             self._of_end,
@@ -113,6 +128,7 @@ class Watch:
             self._of_played,
             self._of_exchanges,
             self._of_wire,
+            self._around_tools,
         )
         self.wants_heard = bool(self._of_heard)
         self.wants_played = bool(self._of_played)
@@ -149,6 +165,33 @@ class Watch:
         """Pass on a message of a service."""
         self._pass_on(self._of_wire, message)
 
+    def around_tool(self, call: ToolAsked) -> AbstractContextManager[object]:
+        """Return what is entered around a tool's function."""
+        return self._around(call) if self._around_tools else nullcontext()
+
+    @contextmanager
+    def _around(self, call: ToolAsked) -> Generator[None]:
+        entered: list[tuple[Observer, AbstractContextManager[object]]] = []
+        for observer, around in tuple(self._around_tools):
+            with self._contained(observer):
+                manager = around(call)
+                manager.__enter__()
+                entered.append((observer, manager))
+        try:
+            yield
+        finally:
+            for observer, manager in reversed(entered):
+                with self._contained(observer):
+                    manager.__exit__(*sys.exc_info())
+
+    @contextmanager
+    def _contained(self, observer: Observer) -> Generator[None]:
+        try:
+            with named(observer.name):
+                yield
+        except VoicepipeError as error:
+            self.drop(observer, error)
+
     def next_request(self) -> int:
         """Return the number of the next request to a model."""
         return next(self._requests)
@@ -172,14 +215,11 @@ class Watch:
 
     def _pass_on(self, takers: list[_Taker], what: object) -> None:
         for observer, take in tuple(takers):
-            try:
-                with named(observer.name):
-                    take(what)
-            except VoicepipeError as error:
-                self.drop(observer, error)
+            with self._contained(observer):
+                take(what)
 
 
-_Taker: TypeAlias = "tuple[Observer, Callable[[Any], None]]"
+_Taker: TypeAlias = "tuple[Observer, Callable[[Any], Any]]"
 
 _WATCH: Final[ContextVar[Watch | None]] = ContextVar("voicepipe_watch", default=None)
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.channel import Outbox
-    from voicepipe.model.model import Request
+    from voicepipe.model.model import Model, Request
     from voicepipe.tools.tool import Tool
 
 __all__ = ["CallingReply"]
@@ -63,7 +63,7 @@ class CallingReply:
         turn_calls: What the turn's calls have in common.
         outbox: Takes the text.
         turn: The turn that the reply belongs to.
-        model_name: Which model writes it.
+        model: Writes it.
 
     Attributes:
         end: How the model ended it; None as long as it has not.
@@ -77,9 +77,10 @@ class CallingReply:
         turn_calls: TurnCalls,
         outbox: Outbox[TextDelta],
         turn: Turn,
-        model_name: str,
+        model: Model,
     ) -> None:
-        self._check = checker(ReplyPart, model_name)
+        self._check = checker(ReplyPart, model.name)
+        self._model_label = model.label
         self.end: ReplyEnd | None = None
         self._message = message
         self._session_calls = session_calls
@@ -120,6 +121,7 @@ class CallingReply:
                 request_id=self._request_id,
                 turn_id=self._turn.turn_id,
                 step=request.step,
+                model=self._model_label,
                 system=request.system,
                 messages=request.messages,
                 tools=tuple(tool["function"]["name"] for tool in request.tools),

@@ -9,6 +9,7 @@ Rule 3: a writing call that equals one of an earlier reply, whose tool is still 
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,7 @@ from voicepipe.tools.tool import Tool, ToolContext, describe_failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.context import Watching
@@ -275,6 +277,7 @@ class RunningCall:
         context = ToolContext(deps=turn.session.deps, session=turn.session, turn_id=turn.turn_id, call_id=call.call_id)
         with self._scope:
             turn.emit(ToolStarted(turn_id=turn.turn_id, call_id=call.call_id, name=call.name))
+            around: AbstractContextManager[object] = nullcontext()
             if (watch := turn.session.watch) is not None:
                 asked = ToolAsked(
                     at_s=anyio.current_time(),
@@ -284,18 +287,20 @@ class RunningCall:
                     arguments=call.arguments,
                 )
                 watch.exchange(asked)
+                around = watch.around_tool(asked)
             try:
                 await run_abandonably(
-                    self._call_tool, context, name=call.name, finish_s=FINISH_CALLS_S, report=turn.session.emit
+                    self._call_tool, context, around, name=call.name, finish_s=FINISH_CALLS_S, report=turn.session.emit
                 )
             except anyio.get_cancelled_exc_class():
                 self._ended("unknown", failure(ToolError("the call ended before the tool did; it may have happened")))
                 raise
 
-    async def _call_tool(self, context: ToolContext[Any]) -> None:
+    async def _call_tool(self, context: ToolContext[Any], around: AbstractContextManager[object]) -> None:
         """Call the tool, and give its result in the step in which it returns: it may have ended its own turn."""
         try:
-            result = self._tool.render(await self._tool.call(self._values, context))
+            with around:
+                result = self._tool.render(await self._tool.call(self._values, context))
         except ToolRetry as error:
             self._ended("failed", failure(self._turn_calls.refuse(self._call.name, error, self._step)))
         except BaseException as error:

@@ -149,7 +149,7 @@ class ToolRouter(Stage[Transcript, TextDelta]):
             offered = self.tools.definitions if may_call else ()
             request = Request(messages=turn.request_messages, tools=offered, step=step, system=self.system)
             message = turn.begin_reply()
-            reply = CallingReply(request, message, self._calls, calls, outbox, turn, model.name)
+            reply = CallingReply(request, message, self._calls, calls, outbox, turn, model)
             async with reply.running():
                 try:
                     with reply.shown(), named(model.name), turn.working(model.name):

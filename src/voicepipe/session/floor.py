@@ -21,6 +21,7 @@ from voicepipe.errors import VoicepipeError
 from voicepipe.events import Interrupter, TurnInterrupted
 from voicepipe.floor_events import Paused, Released, Resumed, Withheld
 from voicepipe.flow import Sentence, TextDelta
+from voicepipe.observed import DraftDropped
 from voicepipe.session.replying import run_reply
 from voicepipe.session.saying import AT_WORK
 from voicepipe.speaking.prepared import PreparedVoice
@@ -134,6 +135,8 @@ class Floor:
         """Drop the draft without a trace."""
         assert self.turn is not None  # noqa: S101 - only drafts are rolled back
         self.turn.roll_back()
+        if (watch := self._session.watch) is not None:
+            watch.exchange(DraftDropped(at_s=anyio.current_time(), turn_id=self.turn.turn_id))
         self.turn = None
         self.turns_so_far -= 1
 

@@ -104,6 +104,7 @@ class TurnOutbox:
         event = ModelUsage(
             turn_id=self._turn.turn_id,
             model=usage.model or model,
+            step=self._asked.step,
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             is_estimated=self._usage is None,
