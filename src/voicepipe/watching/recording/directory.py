@@ -6,6 +6,7 @@ Rule 1: only what is a recording is ever removed, and none that may still be wri
 from __future__ import annotations
 
 import re
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from voicepipe.core.log import log
 from voicepipe.errors import ConfigurationError
 from voicepipe.watching.recording import manifest as names
+from voicepipe.watching.recording.files import created
 from voicepipe.watching.recording.manifest import SUFFIX
 
 if TYPE_CHECKING:
@@ -54,9 +56,12 @@ def prepare(directory: Path) -> None:
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        trial = directory / f".trial-{id(directory)}"
-        trial.write_bytes(b"-")
-        trial.unlink()
+        trial = directory / f".trial-{secrets.token_hex(4)}"
+        try:
+            with created(trial) as file:
+                file.write(b"-")
+        finally:
+            trial.unlink(missing_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise ConfigurationError(f"Recorder: {directory} is a file; name a directory for the recordings") from None
     except OSError as error:

@@ -189,8 +189,11 @@ class Writer:
             self.size += self._audio.put(*self._channels.take(before))
         self._write_voice(batch.voice, until_s)
         lines = batch.lines if self._redaction is None else self._redaction.release(until_s)
-        for name, file in self._files.items():
-            self.size += file.append(b"".join(_json_line(line.fields) for line in lines if line.file == name))
+        texts = {name: list[bytes]() for name in self._files}
+        for line in lines:
+            texts[line.file].append(_json_line(line.fields))
+        for name, text in texts.items():
+            self.size += self._files[name].append(b"".join(text))
         self._write_turns(batch.turns)
         if batch.history is not None:
             self._write_history(batch.history)
