@@ -107,7 +107,17 @@ from voicepipe.model.question import structured
 from voicepipe.model.structured_stage import Structured
 from voicepipe.model.tool_router import ToolRouter
 from voicepipe.model.window import Window
-from voicepipe.observed import BudgetExceeded, Exchange, ObserverFailed, PlayedAudio, WireMessage
+from voicepipe.observed import (
+    BudgetExceeded,
+    Exchange,
+    ObserverFailed,
+    PlayedAudio,
+    RecordingPaused,
+    RecordingResumed,
+    RecordingStarted,
+    RecordingStopped,
+    WireMessage,
+)
 from voicepipe.session.pipeline import Host, Pipeline, run
 from voicepipe.session.saying import Said, Saying
 from voicepipe.session.session import Session
@@ -219,6 +229,10 @@ __all__ = [
     "RecogniserLost",
     "Recorder",
     "RecordingError",
+    "RecordingPaused",
+    "RecordingResumed",
+    "RecordingStarted",
+    "RecordingStopped",
     "Released",
     "ReplyCut",
     "ReplyEnd",

@@ -31,7 +31,14 @@ from voicepipe.listening_events import (
     MicrophoneLost,
     RecogniserLost,
 )
-from voicepipe.observed import BudgetExceeded, ObserverFailed
+from voicepipe.observed import (
+    BudgetExceeded,
+    ObserverFailed,
+    RecordingPaused,
+    RecordingResumed,
+    RecordingStarted,
+    RecordingStopped,
+)
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -49,6 +56,10 @@ __all__ = [
     "ModelUsage",
     "ObserverFailed",
     "RateLimitNear",
+    "RecordingPaused",
+    "RecordingResumed",
+    "RecordingStarted",
+    "RecordingStopped",
     "ReplyCut",
     "RequestRetried",
     "SentenceStarted",
@@ -389,5 +400,9 @@ Event: TypeAlias = (
     | BudgetExceeded
     | ObserverFailed
     | RateLimitNear
+    | RecordingPaused
+    | RecordingResumed
+    | RecordingStarted
+    | RecordingStopped
 )
 """What iterating over a session yields."""

@@ -32,6 +32,10 @@ __all__ = [
     "ModelGave",
     "ObserverFailed",
     "PlayedAudio",
+    "RecordingPaused",
+    "RecordingResumed",
+    "RecordingStarted",
+    "RecordingStopped",
     "SessionBegan",
     "ToolAsked",
     "ToolGave",
@@ -357,6 +361,42 @@ class ObserverFailed(Stamped):
 
     observer: str
     error: VoicepipeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingStarted(Stamped):
+    """The call is recorded from now on.
+
+    Attributes:
+        path: The directory of the recording.
+        sides: Whose words and sound are recorded: "both", "caller" or "agent".
+    """
+
+    path: str
+    sides: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingPaused(Stamped):
+    """From now on nothing that is said is recorded, until `RecordingResumed`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingResumed(Stamped):
+    """What is said is recorded again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingStopped(Stamped):
+    """The recording has ended before the call, which goes on. One that fails emits `ObserverFailed` instead.
+
+    Attributes:
+        path: The directory of the recording.
+        reason: Why, in a few words.
+    """
+
+    path: str
+    reason: str
 
 
 Exchange: TypeAlias = (

@@ -116,6 +116,13 @@ def test_a_greeting_for_a_serve(app: Path, capsys: pytest.CaptureFixture[str]) -
     assert said.startswith("--greeting has no effect: app.py:serve is a Serve")
 
 
+def test_a_place_that_cannot_hold_recordings(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--record` names a directory; what is wrong with it is said before anybody can call."""
+    assert complaint("app.py", "--record", "app.py", capsys=capsys) == (
+        "Recorder: app.py is a file; name a directory for the recordings\n"
+    )
+
+
 def test_a_port_in_use(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A port that another program has is named."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -223,9 +230,13 @@ def started(*arguments: str, folder: Path) -> Iterator[tuple[subprocess.Popen[st
     [(signal.SIGINT, SERVE, 404), (signal.SIGTERM, f"{HEAD}agent = vp.Pipeline(ears, *rest)", 200)],
 )
 def test_a_signal_ends_the_program_in_order(number: int, text: str, status: int, app: Path, ctrl_c: None) -> None:
-    """A Pipeline is served with a page, a Serve with what it has; both end at a signal, without a word on stderr."""
+    """A Pipeline is served with a page, a Serve with what it has; both end at a signal, without a word on stderr.
+
+    What is recorded of calls is said first.
+    """
     app.write_text(text, encoding="utf-8")
-    with started("serve", "app.py", "--port", "0", folder=app.parent) as (program, out, err):
+    with started("serve", "app.py", "--port", "0", "--record", "calls", folder=app.parent) as (program, out, err):
+        assert out.readline().startswith("voicepipe: recorded: both sides, ")
         line = out.readline()
         assert line.startswith("voicepipe: serving on http://127.0.0.1:")
         assert httpx.get(line.rpartition(" ")[2].strip(), trust_env=False).status_code == status

@@ -18,6 +18,7 @@ from voicepipe.cli import main
 from voicepipe.cli._simulated_caller import TypedSpeech
 from voicepipe.cli.talk import simulated_call, spoken_call, typed_call
 from voicepipe.testing import RecordingOutput, ScriptedModel, ScriptedRecogniser, ScriptedUser, ScriptedVoice
+from voicepipe.watching.recording import Recording
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,6 +86,26 @@ def test_each_line_is_answered(folder: Path) -> None:
         ("agent", "That is all."),
     ]
     assert ended.stdout.count("waited") == 3
+
+
+def test_a_call_is_recorded_where_the_command_line_says(folder: Path) -> None:
+    """A line says what is recorded and where; the recording holds what was typed and said."""
+    ended = talk("app.py", "--text", "--record", "calls", typed="look\n")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "recorded: both sides, what was said" in " ".join(ended.stdout.split())
+    (path,) = (folder / "calls").glob("*.vprec")
+    recording = Recording.read(path)
+    assert [message.text for message in recording.history if message.text] == ["look", "You said look. That is all."]
+    assert not recording.is_cut
+
+
+@pytest.mark.parametrize("place", ["app.py", "app.py/calls"])
+def test_a_place_that_cannot_hold_recordings_is_refused_in_one_line(place: str, folder: Path) -> None:
+    """Before the call begins, with the status 2."""
+    ended = talk("app.py", "--text", "--record", place)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    said = f"voicepipe: Recorder: {place} is a file; name a directory for the recordings\n"
+    assert ended.stderr == said
 
 
 def test_lines_may_end_as_windows_ends_them(folder: Path) -> None:

@@ -72,6 +72,7 @@ def add_talk(commands: Any) -> None:  # noqa: ANN401 - argparse does not export 
     talk.add_argument("--deps", metavar="DEPS", help="what tools get as their deps: module:object or module:function")
     talk.add_argument("--play", action="store_true", help="with --text or --simulate: play the replies aloud")
     talk.add_argument("--greeting", default="", metavar="TEXT", help="what the agent says first")
+    _add_record(talk, "the call")
     add_device_options(talk)
 
 
@@ -153,6 +154,7 @@ def add_serve(commands: Any) -> None:  # noqa: ANN401 - as above
         "calls; a second one ends them. Other machines can call if the Serve says how it knows who calls.",
     )
     _add_app(serve)
+    _add_record(serve, "each call")
     serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (%(default)s)")
     serve.add_argument(
         "--drain", type=_delay, default=600.0, metavar="S", help="how long calls may go on after a signal (%(default)g)"
@@ -173,6 +175,7 @@ def add_serve(commands: Any) -> None:  # noqa: ANN401 - as above
         "start again whenever a Python file in its folder is saved, until Ctrl-C.",
     )
     _add_app(dev)
+    _add_record(dev, "each call")
     dev.add_argument("--no-browser", action="store_true", help="print the address, and open no browser")
 
 
@@ -184,6 +187,16 @@ def _add_app(parser: argparse.ArgumentParser) -> None:
         "--port", type=port_number, default=8000, metavar="N", help="the port (%(default)s); 0 for a free one"
     )
     parser.add_argument("--greeting", default="", metavar="TEXT", help="what the agent says first, for a Pipeline")
+
+
+def _add_record(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="DIR",
+        help=f"record {what} in this directory: both sides, what was said and what services were sent. In many "
+        "countries callers have to be asked first",
+    )
 
 
 def _add_calls(parser: argparse.ArgumentParser) -> None:

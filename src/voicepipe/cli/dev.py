@@ -50,6 +50,8 @@ def dev(options: argparse.Namespace) -> int:
     command = [sys.executable, "-u", "-c", PROGRAM, "serve", options.app, "--port", str(options.port), "--drain", "0"]
     if options.greeting:
         command += ["--greeting", options.greeting]
+    if options.record:
+        command += ["--record", str(options.record)]
     run(_serve_again_and_again, command, folder, not options.no_browser)
     return 0
 

@@ -9,6 +9,7 @@ import anyio
 
 import voicepipe as vp
 from voicepipe.cli._app import load_served
+from voicepipe.cli._recorded import notice, recorded
 from voicepipe.serving import Page, Serve
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ def serve(options: argparse.Namespace) -> int:
 
 async def _run(loaded: Loaded, options: argparse.Namespace) -> None:
     async with loaded.made() as made:
-        await _served(loaded.where, made, options)._run(
+        served = _served(loaded.where, made, options)
+        if options.record is not None:
+            served.desk.agent = recorded(served.desk.agent, options.record)
+            print(f"voicepipe: {notice(options.record)}", flush=True)
+        await served._run(
             options.host,
             options.port,
             drain_s=options.drain,

@@ -17,6 +17,7 @@ import anyio.lowlevel
 import voicepipe as vp
 from voicepipe.cli._app import load_agent, load_deps
 from voicepipe.cli._display import Display
+from voicepipe.cli._recorded import notice, recorded
 from voicepipe.cli._services import simulated
 from voicepipe.cli._simulated_caller import Silence
 from voicepipe.cli._typed import TypedLines
@@ -86,11 +87,12 @@ def talk(options: argparse.Namespace) -> int:
 async def _hold(app: Loaded, deps: Loaded | None, options: argparse.Namespace) -> None:
     async with AsyncExitStack() as stack:
         given = await stack.enter_async_context(deps.made()) if deps else None
-        agent = await stack.enter_async_context(app.pipeline())
+        agent = recorded(await stack.enter_async_context(app.pipeline()), options.record)
         simulation = await stack.enter_async_context(simulated(agent, options))
         call = _call(simulation, options)
         display = Display(is_typed=call.is_typed and os.isatty(0), is_live=True)
-        with display.open(f"A call with {options.app}.", (*simulation.notes, *call.notes)):
+        notes = (*simulation.notes, *call.notes, *([notice(options.record)] if options.record else []))
+        with display.open(f"A call with {options.app}.", notes):
             await converse(call, options.greeting, display, given)
 
 

@@ -57,7 +57,11 @@ LAST_REPLY_S: Final = 30.0
 
 
 class FrontDesk(Desk):
-    """The desk of one server; its arguments are those of `Serve`."""
+    """The desk of one server; its arguments are those of `Serve`.
+
+    Attributes:
+        agent: The pipeline; another one takes effect when the desk is opened.
+    """
 
     def __init__(
         self,
@@ -78,7 +82,7 @@ class FrontDesk(Desk):
         self.voice_rate = voice_of(agent).sample_rate
         self._greeting = greeting
         self._on_call = on_call
-        self._agent = agent
+        self.agent = agent
         self._transports = transports
         self.origins = checked_origins(origins)
         self._authenticate = authenticate
@@ -114,7 +118,7 @@ class FrontDesk(Desk):
             raise ConfigurationError("this server runs already; its lifespan can be entered once at a time")
         beat, lag = current_beat(), self._door.lag
         async with AsyncExitStack() as stack:
-            host = await stack.enter_async_context(self._agent.open())
+            host = await stack.enter_async_context(self.agent.open())
             settled_s = loop_time() + SETTLE_S
 
             def on_tick(_: int) -> None:

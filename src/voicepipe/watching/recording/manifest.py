@@ -128,6 +128,7 @@ class Manifest(BaseModel):
         audio: What both sides said, aligned in time.
         voice: All that the voice gave, in order; exchanges refer to it.
         ended: The end of the call; None if the recording was cut off before.
+        stopped: Where the recording was ended on purpose, if that was before the end of the call.
         sides: Whose words and sound were recorded.
         redacted: Whether something may have been left out of it.
     """
@@ -141,6 +142,7 @@ class Manifest(BaseModel):
     audio: Sound
     voice: Sound
     ended: Ended | None = None
+    stopped: Ended | None = None
     sides: Sides = "both"
     redacted: bool = False
 

@@ -1,31 +1,31 @@
-"""The observer that records a call.
+"""The observer that records calls.
 
-Rule 1: the loop collects, and a thread writes, every half second. A thread that falls behind ends the recording.
-Rule 2: what may change later is turned into JSON at once; everything else when it is written.
+Rule 1: the loop collects, and a thread writes, every half second. A disk that falls behind ends the recording.
+Rule 2: whatever happens to a recording, the call goes on, and what was written is readable.
 """
 
 from __future__ import annotations
 
-import re
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 import anyio
 
-from voicepipe.core.clock import loop_time
+from voicepipe.audio.resample import Resampler
+from voicepipe.core.failures import single_error
+from voicepipe.core.home import Home
 from voicepipe.core.log import Personal
 from voicepipe.core.observer import Observer
-from voicepipe.errors import RecordingError
-from voicepipe.events import ToolStarted, TurnEnded
-from voicepipe.observed import VoiceGave
-from voicepipe.watching.recording import manifest as names
-from voicepipe.watching.recording.directory import made, prepare, today
-from voicepipe.watching.recording.disk import Disk, disk
+from voicepipe.errors import ConfigurationError, MissingExtra, RecordingError
+from voicepipe.observed import ApplicationAsked, RecordingPaused, RecordingResumed, RecordingStarted, RecordingStopped
+from voicepipe.watching.recording.collector import Collector
+from voicepipe.watching.recording.directory import Limits, made, make_room, prepare, today
+from voicepipe.watching.recording.disk import disk
 from voicepipe.watching.recording.manifest import Agent, Ended, Manifest, Sides, Sound, rules_as_json
-from voicepipe.watching.recording.records import named, to_json
-from voicepipe.watching.recording.writer import Batch, Heard, Writer
+from voicepipe.watching.recording.sound import Cover
+from voicepipe.watching.recording.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from voicepipe.flow import AudioFrame
     from voicepipe.observed import Exchange, PlayedAudio, WireMessage
     from voicepipe.session.session import Session
+    from voicepipe.watching.recording.disk import Disk
+    from voicepipe.watching.recording.redaction import Redact
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "RecorderControl"]
 
 FLUSH_S: Final = 0.5
 """How often is written: half of what a crash may cost."""
@@ -45,32 +47,79 @@ FLUSH_S: Final = 0.5
 MOST_WAITING: Final = 8_000_000
 """Bytes that may wait for the disk: more than half a minute of a call."""
 
-BASE64: Final = re.compile(r'"[A-Za-z0-9+/=_-]{400,}"')
-"""Audio within JSON."""
-
 
 class Recorder(Observer):
-    """Records calls, each into a directory `NAME.vprec` of its own.
+    """Records calls, each into a directory `NAME.vprec` of its own: `Pipeline(..., observers=[Recorder("calls")])`.
+
+    A call emits `RecordingStarted` first of all. The recording has both sides as one stereo file, what every part was
+    given and gave, and the messages of services; `Recording.read` reads it. Its files are readable by their owner
+    alone, and never hold a key of a service, nor a fact that is `Personal`.
 
     Args:
         directory: Where the recordings go; it is made if it is not there.
-        sides: Whose words and sound are recorded.
+        sides: Whose words and sound are recorded. What may hold words of both, as messages of services do, is only
+            recorded with "both".
+        announces: What the agent says first, whole, before any greeting; "" for nothing.
+        redact: Is given each text before it is written, and which kind of text it is, and returns what is written
+            instead; called in a thread. Where words are changed, their sound is covered. Everything is written 30 s
+            late then, because only a whole text can be judged; an error of it ends the recording.
+        cover: What is heard where `redact` has changed the words.
+        max_age_s: Recordings older than this are removed when a recorder is opened and when a call begins.
+        max_bytes: So many bytes may all recordings in the directory have; the oldest are removed.
+        max_call_bytes: So many bytes may one recording have; then it stops, and `RecordingStopped` says so.
+
+    Raises:
+        ConfigurationError: An argument is invalid.
     """
 
-    def __init__(self, directory: str | Path, *, sides: Sides = "both") -> None:
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        sides: Sides = "both",
+        announces: str = "",
+        redact: Redact | None = None,
+        cover: Cover = "silence",
+        max_age_s: float | None = None,
+        max_bytes: int | None = None,
+        max_call_bytes: int | None = None,
+    ) -> None:
+        _check_choice("sides", sides, get_args(Sides))
+        _check_choice("cover", cover, get_args(Cover))
+        if redact is not None and not callable(redact):
+            raise ConfigurationError("Recorder: redact is a function of a text and its kind, which returns a text")
+        for name, value in (("max_age_s", max_age_s), ("max_bytes", max_bytes), ("max_call_bytes", max_call_bytes)):
+            if value is not None and not value > 0:
+                raise ConfigurationError(f"Recorder: {name} must be more than 0, not {value!r}; None is no limit")
         self._directory = Path(directory)
         self._sides: Sides = sides
+        self._announces = announces
+        self._redact = redact
+        self._cover: Cover = cover
+        self._limits = Limits(max_age_s, max_bytes)
+        self._max_call_bytes = max_call_bytes
         self._disk: Disk
+        self._collector: Collector | None = None
+
+    @classmethod
+    def of(cls, session: AnySession) -> RecorderControl:
+        """Return what pauses the recordings of a session; with none of them, it does nothing.
+
+        A tool writes `Recorder.of(call.session).pause()`, with its `ToolContext` as `call`.
+        """
+        live = cast("Session", session)
+        return RecorderControl([one for one in live._reporting.observers if isinstance(one, cls)])
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Make the directory, and try to write there.
+        """Make the directory, try to write there, and remove what is older or more than the limits allow.
 
         Raises:
             ConfigurationError: It cannot be written.
         """
         async with disk("voicepipe recorder") as self._disk:
             await self._disk.run(prepare, self._directory)
+            await self._disk.run(make_room, self._directory, self._limits, today())
             yield
 
     @asynccontextmanager
@@ -79,121 +128,88 @@ class Recorder(Observer):
 
         Raises:
             RecordingError: The recording cannot be written.
+            MissingExtra: The audio has to be resampled, and what does it is not installed.
         """
-        self._began_s = loop_time()
         self._session: Session = session
-        self._batch = Batch()
+        self._home = Home()
         self._news = anyio.Event()
         self._ended: Ended | None = None
-        self._tools: dict[int, list[str]] = {}
-        self._halves: dict[int, bytes] = {}
-        self._voice_frames = 0
-        self._writer = await self._disk.run(self._begun, self._manifest())
-        self.path = self._writer.path
+        self._is_announced = not self._announces.strip()
+        self._collector = Collector(session.history, self._on_news)
+        self._writer = writer = await self._begun()
+        session.emit(RecordingStarted(path=str(writer.path), sides=self._sides))
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._write_down)
-                yield
-                tasks.cancel_scope.cancel()
-        except* OSError as errors:
-            await self._disk.run(self._writer.close)
-            raise _stopped(self.path, errors.exceptions[0]) from errors.exceptions[0]
-        try:
-            await self._disk.run(self._writer.end, self._taken(), self._ended)
+            with single_error():
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._write_down)
+                    yield
+                    tasks.cancel_scope.cancel()
+            await self._finish(ended=self._ended)
         except OSError as error:
-            raise _stopped(self.path, error) from error
+            raise RecordingError(
+                f"{writer.path}: the recording has stopped: {error.strerror or error}; what was written is readable"
+            ) from error
+        finally:
+            self._collector = None
+            await self._disk.run(writer.close)
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
     def on_event(self, event: Event) -> None:
-        """Take an event."""
-        t_s = self._now_s()
-        self._put(names.EVENTS, {"t_s": t_s, "event": named(type(event)), **to_json(event, self._began_s)})
-        if isinstance(event, ToolStarted):
-            self._tools.setdefault(event.turn_id, []).append(event.name)
-        if isinstance(event, TurnEnded):
-            self._batch.turns.append(self._row(event, t_s))
-            self._batch.history = self._session.history.to_json()
+        """Record an event."""
+        if self._collector is not None:
+            self._collector.event(event)
 
     def on_end(self, reason: str) -> None:
-        """Take the end."""
-        self._ended = Ended(t_s=self._now_s(), reason=reason)
+        """Note how the call ended."""
+        if self._collector is not None:
+            self._ended = Ended(t_s=self._collector.now_s(), reason=reason)
+            self._collector.end()
 
     def on_heard(self, frame: AudioFrame) -> None:
-        """Take the caller's audio."""
-        self._sound("caller", frame.start_s, frame.pcm, frame.sample_rate)
+        """Record audio of the caller's."""
+        if self._collector is not None:
+            self._collector.heard(frame)
 
     def on_played(self, audio: PlayedAudio) -> None:
-        """Take the agent's audio."""
-        self._sound("agent", audio.at_s, audio.pcm, audio.sample_rate)
+        """Record audio of the agent's."""
+        if self._collector is not None:
+            self._collector.played(audio)
 
     def on_exchange(self, exchange: Exchange) -> None:
-        """Take an exchange."""
-        fields = to_json(exchange, self._began_s)
-        t_s = fields.pop("at_s")
-        if isinstance(exchange, VoiceGave) and isinstance(exchange.piece, bytes):
-            fields |= self._voice(exchange.sentence_id, exchange.piece)
-            del fields["piece"]
-        self._put(names.EXCHANGES, {"t_s": t_s, "kind": named(type(exchange)), **fields})
+        """Record an exchange; before the first thing that the application asks for comes the announcement."""
+        if not self._is_announced and isinstance(exchange, ApplicationAsked):
+            self._is_announced = True
+            self._session.say(self._announces, protected=True)
+        if self._collector is not None:
+            self._collector.exchange(exchange)
 
     def on_wire(self, message: WireMessage) -> None:
-        """Take a message of a service."""
-        data = message.data
-        content = {"text": BASE64.sub(_length, data)} if isinstance(data, str) else {"bytes": len(data)}
-        line = {
-            "t_s": round(message.at_s - self._began_s, 6),
-            "peer": message.peer,
-            "connection": message.connection,
-            "direction": message.direction,
-            "head": message.head,
-            **content,
-        }
-        self._put(names.WIRE, line)
+        """Record a message of a service."""
+        if self._collector is not None:
+            self._collector.wire(message)
 
-    def _now_s(self) -> float:
-        return round(loop_time() - self._began_s, 6)
-
-    def _sound(self, channel: str, at_s: float, pcm: bytes, rate: int) -> None:
-        self._batch.audio.append(Heard(channel, at_s - self._began_s, pcm, rate))
-        self._grown(len(pcm))
-
-    def _voice(self, sentence_id: int, piece: bytes) -> dict[str, int]:
-        """Return where a piece is in the file; half a sample waits for its other half."""
-        piece = self._halves.pop(sentence_id, b"") + piece
-        if len(piece) % 2:
-            self._halves[sentence_id] = piece[-1:]
-            piece = piece[:-1]
-        at, self._voice_frames = self._voice_frames, self._voice_frames + len(piece) // 2
-        self._batch.voice.append(piece)
-        self._grown(len(piece))
-        return {"from": at, "samples": len(piece) // 2}
-
-    def _put(self, file: str, line: dict[str, Any]) -> None:
-        self._batch.lines.setdefault(file, []).append(line)
-        self._grown(200)
-
-    def _grown(self, size: int) -> None:
-        self._batch.size += size
-        if self._batch.size > MOST_WAITING:
-            raise RecordingError(f"{self.path}: the recording has stopped, the disk is too slow; the call goes on")
+    def _on_news(self, waiting: int) -> None:
+        if waiting > MOST_WAITING:
+            self._collector = None
+            raise RecordingError(
+                f"{self._writer.path}: the recording has stopped, because the disk is too slow; what was written is "
+                "readable"
+            )
         if not self._news.is_set():
             self._news.set()
 
-    def _row(self, turn: TurnEnded, t_s: float) -> dict[str, Any]:
-        spent, waited_us = turn.timeline.contributions_us, turn.timeline.waited_us
-        error = getattr(turn, "error", None)
-        return {
-            "turn_id": turn.turn_id,
-            "t_s": t_s,
-            "outcome": type(turn).__name__.removeprefix("Turn").lower(),
-            "user_text": turn.user_text,
-            "heard": turn.heard,
-            "heard_s": turn.heard_s,
-            "waited_s": "" if waited_us is None else waited_us / 1e6,
-            "contributions": " ".join(f"{name}={us / 1e6:g}" for name, us in spent.items()),
-            "tools": " ".join(self._tools.pop(turn.turn_id, ())),
-            "error": "" if error is None else type(error).__name__,
-        }
+    # --- pauses -------------------------------------------------------------------------------------------------------
+
+    def _pause(self) -> None:
+        if self._collector is not None and not self._collector.is_paused:
+            self._collector.pause()
+            self._session.emit(RecordingPaused())
+
+    def _resume(self) -> None:
+        if self._collector is not None and self._collector.is_paused:
+            self._collector.resume()
+            self._session.emit(RecordingResumed())
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -201,17 +217,40 @@ class Recorder(Observer):
         while True:
             await self._news.wait()
             await anyio.sleep(FLUSH_S)
-            await self._disk.run(self._writer.write, self._taken())
+            self._news = anyio.Event()
+            if (collector := self._collector) is None:
+                return
+            size = await self._disk.run(self._writer.write, collector.take())
+            if self._max_call_bytes is not None and size > self._max_call_bytes:
+                reason = f"it has {size} bytes, more than max_call_bytes={self._max_call_bytes}"
+                self._session.emit(RecordingStopped(path=str(self._writer.path), reason=reason))
+                await self._finish(stopped=Ended(t_s=collector.now_s(), reason=reason))
+                return
 
-    def _taken(self) -> Batch:
-        batch, self._batch, self._news = self._batch, Batch(), anyio.Event()
-        batch.until_s = self._now_s() if self._ended is None else self._ended.t_s
-        return batch
+    async def _finish(self, *, ended: Ended | None = None, stopped: Ended | None = None) -> None:
+        """Write the rest, unless the recording has ended already."""
+        if (collector := self._collector) is not None:
+            self._collector = None
+            await self._disk.run(self._writer.end, collector.take(), ended=ended, stopped=stopped)
 
-    def _begun(self, manifest: Manifest) -> Writer:
-        writer = Writer(made(self._directory, manifest), manifest)
-        writer.begin()
-        return writer
+    async def _begun(self) -> Writer:
+        manifest = self._manifest()
+        for rate in {manifest.agent.output_rate, manifest.agent.hearing_rate} if manifest.agent.hears else ():
+            _check_resampler(rate, manifest.audio.rate)
+        personal = [fact for fact in self._session.facts.values() if isinstance(fact, Personal)]
+
+        def begin() -> Writer:
+            make_room(self._directory, self._limits, today())
+            writer = Writer(made(self._directory, manifest), manifest, personal, self._redact, self._cover)
+            writer.begin()
+            return writer
+
+        try:
+            return await self._disk.run(begin)
+        except OSError as error:
+            raise RecordingError(
+                f"{self._directory}: the call cannot be recorded: {error.strerror}; make room, or name another one"
+            ) from error
 
     def _manifest(self) -> Manifest:
         session = self._session
@@ -240,11 +279,47 @@ class Recorder(Observer):
             audio=Sound(file="audio.wav", rate=rate, channels=channels),
             voice=Sound(file="voice.wav", rate=agent.voice_rate, channels=("agent",)),
             sides=self._sides,
+            redacted=self._redact is not None or self._sides != "both",
         )
 
     def __repr__(self) -> str:
         """Show the directory."""
         return f"<Recorder {self._directory}>"
+
+
+class RecorderControl:
+    """All recordings of one session, as tools and other code of the application see them; made by `Recorder.of`.
+
+    Attributes:
+        paths: The directories of the recordings.
+    """
+
+    def __init__(self, recorders: list[Recorder]) -> None:
+        self._recorders = [one for one in recorders if one._collector is not None]
+        self.paths = tuple(one._writer.path for one in self._recorders)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing of what is said is recorded."""
+        return all(one._collector is None or one._collector.is_paused for one in self._recorders)
+
+    def pause(self) -> None:
+        """Record nothing of what is said from now on: silence, and texts without words. From any thread.
+
+        What was said meanwhile is left out for good: also where it comes up later, in the conversation that a model is
+        sent, or in a transcript that comes late. The model and the recogniser get everything as before.
+        """
+        for one in self._recorders:
+            one._home.call(one._pause)
+
+    def resume(self) -> None:
+        """Record again. From any thread."""
+        for one in self._recorders:
+            one._home.call(one._resume)
+
+    def __repr__(self) -> str:
+        """Show the recordings."""
+        return f"<RecorderControl {', '.join(path.name for path in self.paths) or 'of no recording'}>"
 
 
 def _names(parts: Iterator[Part]) -> Iterator[str]:
@@ -253,10 +328,15 @@ def _names(parts: Iterator[Part]) -> Iterator[str]:
         yield from _names(iter(part._held()))
 
 
-def _length(found: re.Match[str]) -> str:
-    return f'"<{len(found[0]) - 2} characters of base64>"'
+def _check_choice(name: str, value: object, choices: tuple[Any, ...]) -> None:
+    if value not in choices:
+        raise ConfigurationError(f"Recorder: {name} must be {' or '.join(map(repr, choices))}, not {value!r}")
 
 
-def _stopped(path: Path, error: BaseException) -> RecordingError:
-    why = getattr(error, "strerror", None) or str(error)
-    return RecordingError(f"{path}: the recording has stopped ({why}), the call goes on; what was written is readable")
+def _check_resampler(rate: int, wanted: int) -> None:
+    """Refuse now what the thread that writes could not do."""
+    try:
+        if rate != wanted:
+            Resampler(rate, wanted)
+    except MissingExtra as error:
+        raise MissingExtra(f"A recording of {rate} Hz and {wanted} Hz in one file", "soxr", "recording") from error

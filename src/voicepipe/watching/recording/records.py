@@ -177,7 +177,7 @@ def from_json(name: str, written: Json) -> Any:  # noqa: ANN401 - whatever the n
     arguments: Json = {}
     for field, hint in _hints_of(kind).items():
         if hint is Timeline:
-            arguments[field] = _timeline(written.get("marks"))
+            arguments[field] = Timeline.from_marks(written.get("marks") or {})
         elif field in written:
             arguments[field] = _read(written[field], hint)
     try:
@@ -259,10 +259,3 @@ def _check_plain(value: object, hint: Any) -> None:  # noqa: ANN401
 def _allows_none(hint: Any) -> bool:  # noqa: ANN401
     is_union = get_origin(hint) in (Union, types.UnionType)
     return hint in (object, Any) or (is_union and type(None) in get_args(hint))
-
-
-def _timeline(marks: object) -> Timeline:
-    timeline = Timeline()
-    for mark, at_s in cast("dict[str, float]", marks or {}).items():
-        timeline.mark(mark, at_s)
-    return timeline
