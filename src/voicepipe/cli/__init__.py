@@ -27,6 +27,7 @@ from voicepipe.cli._arguments import (
     port_number,
 )
 from voicepipe.cli._env_file import READERS, read_env_file
+from voicepipe.cli._report_arguments import add_report, add_stats
 from voicepipe.core.process import Stopped
 from voicepipe.errors import ConfigurationError, MissingExtra, VoicepipeError
 
@@ -105,6 +106,14 @@ def _run(options: argparse.Namespace) -> int:
             from voicepipe.cli.new import new  # noqa: PLC0415 - Rule 2
 
             return new(options)
+        if options.command == "report":
+            from voicepipe.cli.report import report  # noqa: PLC0415 - Rule 2
+
+            return report(options)
+        if options.command == "stats":
+            from voicepipe.cli.stats import stats  # noqa: PLC0415 - Rule 2
+
+            return stats(options)
         if options.command == "devices":
             from voicepipe.cli.devices import devices  # noqa: PLC0415 - Rule 2
 
@@ -196,4 +205,6 @@ def _parser() -> argparse.ArgumentParser:
     add_doctor(commands)
     add_new(commands)
     add_simulate(commands)
+    add_report(commands)
+    add_stats(commands)
     return parser

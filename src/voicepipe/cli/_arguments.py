@@ -31,6 +31,7 @@ NEEDS: Final = {
     ("demo", "headphones"): ("mic",),
     ("demo", "port"): ("page",),
     ("serve", "key"): ("certificate",),
+    ("report", "turn"): ("svg",),
 }
 """Options that have no effect without one of others."""
 
@@ -43,6 +44,7 @@ EXCLUDES: Final = {
     ("demo", "play"): ("mic", "page"),
     ("demo", "assemblyai"): ("mic", "page"),
     ("demo", "mic"): ("page",),
+    ("report", "no_audio"): ("svg",),
 }
 """Options that have no effect together with one of others."""
 

@@ -1,0 +1,48 @@
+"""Tables on the terminal: by rich where it is installed, and else as plain text.
+
+Rule 1: both say the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from voicepipe.watching.report.tables import Table
+
+__all__ = ["show"]
+
+
+def show(title: str, tables: Iterable[Table]) -> None:
+    """Print tables below a title; the first column is text, and the others are figures."""
+    try:
+        from rich.console import Console  # noqa: PLC0415 - perhaps not installed
+        from rich.table import Table as RichTable  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+    except ImportError:
+        _show_plainly(title, tables)
+        return
+    console = Console(highlight=False, markup=False)
+    console.print(Text(title, "bold"), soft_wrap=True)
+    for table in tables:
+        shown = RichTable(box=None, pad_edge=False)
+        for number, name in enumerate(table.columns):
+            shown.add_column(Text(name, "dim"), justify="right" if number else "left", overflow="fold")
+        for row in table.rows:
+            shown.add_row(*map(Text, row))
+        console.print(Text(f"\n{table.title}", "bold"), soft_wrap=True)
+        console.print(shown)
+
+
+def _show_plainly(title: str, tables: Iterable[Table]) -> None:
+    print(title)
+    for table in tables:
+        rows = [table.columns, *table.rows]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(table.columns))]
+        print(f"\n{table.title}")
+        for row in rows:
+            cells = (cell.rjust(width) if number else cell.ljust(width)
+                     for number, (cell, width) in enumerate(zip(row, widths, strict=True)))  # fmt: skip
+            print("  ".join(cells).rstrip())

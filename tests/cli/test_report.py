@@ -1,0 +1,145 @@
+"""`voicepipe report` and `voicepipe stats`: what they write, and what they say about what they cannot read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.helpers.recorded_calls import recorded_shop_call
+from voicepipe.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return recorded_shop_call(tmp_path_factory.mktemp("calls") / "recordings")
+
+
+@pytest.fixture
+def recording(recorded: Path, tmp_path: Path) -> Path:
+    """The recording, under a name that is the same each time."""
+    return shutil.copytree(recorded, tmp_path / "calls" / "shop.vprec")
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Return the exit status of a command, what it printed, and what it complained about."""
+    status = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_a_report_is_written_next_to_its_recording(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A page or a picture with the recording's name, for its owner alone; the command prints where it is."""
+    for options, ending in (((), ".html"), (("--svg",), ".svg"), (("--svg", "--turn", 4), ".svg")):
+        path = recording.with_name(f"shop{ending}")
+        assert said(capsys, "report", recording, *options) == (0, f"{path}\n", "")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    picture = recording.with_name("shop.svg").read_text(encoding="utf-8")
+    assert picture.count("until the caller hears an answer") == 1
+
+
+def test_words_are_left_out_on_demand(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--no-content leaves nothing that was said in page or picture, and no sound; --no-audio keeps the words."""
+    page = tmp_path / "page"
+    for options, words, sound in (([], True, True), (["--no-audio"], True, False), (["--no-content"], False, False)):
+        assert said(capsys, "report", recording, "-o", page, *options)[0] == 0
+        text = page.read_text(encoding="utf-8")
+        assert (("two euros" in text), ('id="sound-caller"' in text)) == (words, sound)
+    assert said(capsys, "report", recording, "-o", page, "--svg", "--no-content")[0] == 0
+    assert "tea" not in page.read_text(encoding="utf-8")
+
+
+def test_a_cut_recording_is_shown_up_to_there(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was written before the end is in the report, and the command says that it breaks off."""
+    manifest = recording / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "ended": None}))
+    events = (recording / "events.jsonl").read_bytes()
+    (recording / "events.jsonl").write_bytes(events[: len(events) // 2])
+    status, _, err = said(capsys, "report", recording)
+    assert (status, err) == (
+        0,
+        f"voicepipe: {recording} breaks off before the end of the call; the report ends there\n",
+    )
+    assert '"isCut":true' in recording.with_name("shop.html").read_text(encoding="utf-8")
+    assert json.loads(said(capsys, "stats", recording, "--json")[1])["cut"] == 1
+
+
+def test_what_cannot_be_reported_is_one_sentence(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each names what was found and what to do, exits with 2, and writes nothing."""
+    newer, damaged = (shutil.copytree(recording, recording.with_name(name)) for name in ("new.vprec", "bad.vprec"))
+    manifest = json.loads((newer / "manifest.json").read_text())
+    (newer / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
+    (damaged / "events.jsonl").write_text('{"t_s": 1.0, "event": "TurnStarted"}\n')
+    folder, empty = recording.parent, recording.parent / "empty"
+    empty.mkdir()
+    before = sorted(folder.iterdir())
+    for arguments, words in (
+        (["report", folder / "none.vprec"], "none.vprec: does not exist; name a directory .vprec"),
+        (["report", folder], "has no manifest.json, so it is not a recording"),
+        (["report", recording / "audio.wav"], "audio.wav: is a file, not a recording"),
+        (["report", newer], "in the form 99, and this one reads 1; upgrade voicepipe"),
+        (["report", damaged], "bad.vprec is damaged: a record is not what voicepipe writes"),
+        (["report", recording, "-o", folder], "cannot be written: it is a directory; name another file"),
+        (["report", recording, "-o", folder / "no" / "page"], "cannot be written: No such file or directory"),
+        (
+            ["report", recording, "--svg", "--turn", "1"],
+            "there is no turn 1 that answers a caller; those that do: 2, 3",
+        ),
+        (["report", recording, "--turn", "1"], "--turn has no effect without --svg"),
+        (["report", recording, "--svg", "--no-audio"], "--no-audio has no effect with --svg"),
+        (["stats", folder / "none"], "none: does not exist; name a directory with recordings"),
+        (["stats", recording / "audio.wav"], "audio.wav: is a file; name a directory with recordings"),
+        (["stats", empty], "empty: there is no recording in it; name a directory with NAME.vprec"),
+        (["stats", recording, "--prices", folder / "prices.toml"], "prices.toml: cannot be read"),
+        (["stats", recording, "--price", "gpt"], "--price takes a model with its prices"),
+    ):
+        status, out, err = said(capsys, *arguments)
+        assert (status, out, err.count("\n"), err.startswith("voicepipe: ")) == (2, "", 1, True), arguments
+        assert words in err
+    assert sorted(folder.iterdir()) == before
+
+
+def test_stats_leave_out_what_cannot_be_read(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recording that cannot be read is named and the others count; the exit status says that one is missing."""
+    (recording.parent / "empty.vprec").mkdir()
+    status, out, err = said(capsys, "stats", recording.parent, "--json")
+    assert (status, "empty.vprec: has no manifest.json" in err) == (1, True)
+    figures = json.loads(out)
+    assert (figures["calls"], figures["silence_s"]["p95"], len(figures["left_out"])) == (1, 1.54, 1)
+    assert [one["recording"] for one in figures["recordings"]] == ["shop.vprec"]
+    shutil.rmtree(recording)
+    assert said(capsys, "stats", recording.parent)[0] == 2
+
+
+def test_stats_are_a_table_with_and_without_rich(
+    recording: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both tables say the same, and a price adds what calls cost."""
+    printed: list[list[str]] = []
+    for _ in range(2):
+        status, out, err = said(capsys, "stats", recording, "--price", "gpt=1,2")
+        assert (status, err) == (0, "")
+        printed.append(out.split())
+        monkeypatch.setitem(sys.modules, "rich.console", None)
+    assert printed[0] == printed[1]
+    assert " ".join(printed[0]).count("silence heard 4 700 1,540 1,540 1,540") == 1
+
+
+def test_stats_are_a_page(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is its owner's alone, runs no script, loads nothing, and escapes the names of recordings."""
+    named = recording.rename(recording.with_name("<b>&.vprec"))
+    page = tmp_path / "stats.html"
+    assert said(capsys, "stats", named.parent, "--html", page) == (0, f"{page}\n", "")
+    text = page.read_text(encoding="utf-8")
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    assert "default-src &#x27;none&#x27;; style-src &#x27;sha256-" in text
+    assert "&lt;b&gt;&amp;.vprec" in text
+    assert [word for word in ("<b>", "<script", "src=", "href=", "style=") if word in text] == []
+    assert ">700 ms<" in text
