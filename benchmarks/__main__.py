@@ -21,6 +21,7 @@ from benchmarks.latency import TURNS, latency
 from benchmarks.listening import idle, memory, opening
 from benchmarks.package import installed, size
 from benchmarks.people import people
+from benchmarks.report import report
 from benchmarks.scale import scale
 from benchmarks.sentences import sentences
 from benchmarks.serve import serve
@@ -47,6 +48,7 @@ BENCHMARKS = {
         sockets,
         serve,
         browser_paths,
+        report,
         sentences,
         imports,
         installed,
