@@ -114,15 +114,23 @@ class LatencyBudget(Observer):
         Args:
             timeline: Of the turn; or its marks in seconds, as a recording has them.
         """
+        return tuple(
+            Overrun(name=name, took_s=took_s, budget_s=self.budgets[name])
+            for name, took_s in self.measured(timeline).items()
+            if round(took_s * 1e6) > round(self.budgets[name] * 1e6)
+        )
+
+    def measured(self, timeline: Timeline | Mapping[str, float]) -> dict[str, float]:
+        """Return how long each of the budgets' names took in one turn, in seconds; what was not measured is left out.
+
+        Args:
+            timeline: As in `broken`.
+        """
         if not isinstance(timeline, Timeline):
             timeline = Timeline.from_marks(timeline)
         parts = timeline.contributions_us
-        over: list[Overrun] = []
-        for name, budget_s in self.budgets.items():
-            took_us = _measured_us(name, timeline, parts)
-            if took_us is not None and took_us > round(budget_s * 1e6):
-                over.append(Overrun(name=name, took_s=took_us / 1e6, budget_s=budget_s))
-        return tuple(over)
+        took_us = {name: _measured_us(name, timeline, parts) for name in self.budgets}
+        return {name: us / 1e6 for name, us in took_us.items() if us is not None}
 
     def check(self, turn: object) -> None:
         """Raise if a turn took too long; for tests.
