@@ -119,3 +119,11 @@ def test_a_budget_that_can_never_be_broken_is_refused(budgets: dict[str, Any], s
     """A name that is not measured is refused with the names that are; a time has to be a positive number."""
     with pytest.raises(vp.ConfigurationError, match=says):
         vp.LatencyBudget(budgets)
+
+
+def test_what_was_measured_is_there_without_a_verdict() -> None:
+    """Each name of the budget that a turn has a time for comes with it, over or not; the others are left out."""
+    marks = {"speech_ended": 1.0, "endpoint": 1.2, "llm_request": 1.2, "llm_first_token": 1.5, "first_frame": 1.6}
+    budget = vp.LatencyBudget(first_audio_s=0.1, llm_first_token_s=9.0, tools_s=1.0)
+    assert budget.measured(marks) == {"first_audio": 0.6, "llm_first_token": 0.3}
+    assert [over.name for over in budget.broken(marks)] == ["first_audio"]
