@@ -99,6 +99,12 @@ def test_what_cannot_be_reported_is_one_sentence(recording: Path, capsys: pytest
         (["stats", empty], "empty: there is no recording in it; name a directory with NAME.vprec"),
         (["stats", recording, "--prices", folder / "prices.toml"], "prices.toml: cannot be read"),
         (["stats", recording, "--price", "gpt"], "--price takes a model with its prices"),
+        (
+            ["stats", recording, "--budget", "first_audio"],
+            "--budget takes names with seconds, e.g. --budget first_audio",
+        ),
+        (["stats", recording, "--budget", "quick=1"], "'quick' is nothing that is measured; there are first_audio_s"),
+        (["stats", recording, "--budget", "llm=0"], "llm must be a number of seconds above 0"),
     ):
         status, out, err = said(capsys, *arguments)
         assert (status, out, err.count("\n"), err.startswith("voicepipe: ")) == (2, "", 1, True), arguments
@@ -116,6 +122,23 @@ def test_stats_leave_out_what_cannot_be_read(recording: Path, capsys: pytest.Cap
     assert [one["recording"] for one in figures["recordings"]] == ["shop.vprec"]
     shutil.rmtree(recording)
     assert said(capsys, "stats", recording.parent)[0] == 2
+
+
+def test_a_budget_that_is_not_met_fails_the_command(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The 95th percentile, or another, is compared; what is over is named on stderr, and exits with 1 for CI."""
+    assert said(capsys, "stats", recording, "--budget", "first_audio=1.54,llm_first_token=0.5")[0] == 0
+    assert said(capsys, "stats", recording, "--budget", "first_audio=0.7", "--percentile", 50)[0] == 0
+    status, out, err = said(capsys, "stats", recording, "--json", "--budget", "first_audio=0.9,tools=1")
+    assert (status, err.splitlines()) == (
+        1,
+        [
+            "voicepipe: over budget: first_audio, p95 is 1.540 s; the budget is 0.9 s",
+            "voicepipe: over budget: tools, p95 was not measured in any turn; the budget is 1 s",
+        ],
+    )
+    first, tools = json.loads(out)["budgets"]
+    assert (first["took_s"], first["turns"], first["over"], first["is_met"]) == (1.54, 4, 2, False)
+    assert (tools["took_s"], tools["turns"], tools["is_met"]) == (None, 0, False)
 
 
 def test_stats_are_a_table_with_and_without_rich(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def add_stats(commands: Any) -> None:  # noqa: ANN401 - as above
         help="figures of many recorded calls: how long callers waited, what failed, what it cost",
         description="Read all recordings in a directory, and show percentiles of the silence that callers heard and of "
         "what it was spent on, turns by outcome, interruptions, tools, tokens, audio, and costs if prices are given. A "
-        "recording that cannot be read is named and left out, and the exit status is then 1.",
+        "recording that cannot be read is named and left out; then, and if a budget is not met, the exit status is 1.",
     )
     stats.add_argument("directory", type=Path, metavar="DIR", help="where the recordings are, also below it")
     how = stats.add_mutually_exclusive_group()
@@ -50,3 +51,19 @@ def add_stats(commands: Any) -> None:  # noqa: ANN401 - as above
         metavar="MODEL=IN,OUT",
         help="prices of a million tokens of a model; may be repeated",
     )
+    stats.add_argument(
+        "--budget", metavar="NAME=S,...", help="exit with 1 if a percentile is above, e.g. first_audio=0.9,llm=0.4"
+    )
+    stats.add_argument(
+        "--percentile", type=_percent, default=95.0, metavar="P", help="which one --budget compares (%(default)g)"
+    )
+
+
+def _percent(text: str) -> float:
+    try:
+        percent = float(text)
+    except ValueError:
+        percent = 0.0
+    if not 0 < percent <= 100:
+        raise argparse.ArgumentTypeError(f"expected a percentage from above 0 to 100, not {text!r}")
+    return percent

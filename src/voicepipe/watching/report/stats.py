@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 from voicepipe.watching.report.percentiles import Spread, spread_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from voicepipe.watching.report.limits import Limit
     from voicepipe.watching.report.prices import Prices
     from voicepipe.watching.report.records import Records
     from voicepipe.watching.report.story import Story
@@ -49,6 +50,7 @@ class CallStats:
     Attributes:
         calls: How many.
         cut: How many of the recordings break off before the end of the call.
+        marks: The marks of each turn that has ended, in seconds, for budgets.
         waits: The silence that the caller heard, turn by turn, in seconds.
         contributions: What it was spent on, by name; only of turns that spent something on it.
         turns: Turns by outcome: "completed", "interrupted", "joined", "failed", "empty", "open".
@@ -66,6 +68,7 @@ class CallStats:
 
     calls: int = 0
     cut: int = 0
+    marks: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
     waits: list[float] = field(default_factory=list[float])
     contributions: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     turns: Counter[str] = field(default_factory=Counter[str])
@@ -90,7 +93,7 @@ class CallStats:
         """How many tool calls failed, or ended nobody knows how."""
         return sum(count for (_, status), count in self.tools.items() if status in ("failed", "unknown"))
 
-    def as_json(self, cost: Cost | None = None) -> dict[str, Any]:
+    def as_json(self, cost: Cost | None = None, limits: Sequence[Limit] = ()) -> dict[str, Any]:
         """Return the figures as JSON, times in seconds."""
         return {
             "calls": self.calls,
@@ -109,6 +112,7 @@ class CallStats:
             "characters": self.characters,
             "troubles": dict(self.troubles),
             "cost": None if cost is None else asdict(cost),
+            "budgets": [{**asdict(limit), "is_met": limit.is_met} for limit in limits],
         }
 
 
@@ -139,6 +143,7 @@ def stats_of(records: Records, story: Story) -> CallStats:
     for turn in story.turns:
         stats.turns[turn.outcome] += 1
         stats.heard_s += turn.heard_s
+        stats.marks.append(turn.marks)
         if turn.waited_s is not None:
             stats.waits.append(turn.waited_s)
         for name, seconds in turn.contributions.items():
@@ -192,6 +197,7 @@ def summed(all_stats: Iterable[CallStats]) -> CallStats:
     for stats in all_stats:
         total.calls += stats.calls
         total.cut += stats.cut
+        total.marks += stats.marks
         total.waits += stats.waits
         for name, seconds in stats.contributions.items():
             total.contributions.setdefault(name, []).extend(seconds)

@@ -16,8 +16,9 @@ from voicepipe.watching.report.spans import DOES, words_for
 from voicepipe.watching.report.tables import Table, in_order, in_time, tables_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from voicepipe.watching.report.limits import Limit
     from voicepipe.watching.report.percentiles import Spread
     from voicepipe.watching.report.stats import CallStats, Cost
     from voicepipe.watching.report.survey import CallRow, Survey
@@ -30,17 +31,18 @@ BARS: Final = 40
 WIDTH, LEFT, VALUE = 720, 110, 60
 
 
-def stats_page(survey: Survey, cost: Cost | None = None) -> str:
+def stats_page(survey: Survey, cost: Cost | None = None, limits: Sequence[Limit] = ()) -> str:
     """Return the page of a survey.
 
     Args:
         survey: The calls.
         cost: What they cost; None without prices.
+        limits: What became of budgets.
     """
     total = survey.total
     style = file_text("report.css") + file_text("stats.css")
     hashed = b64encode(sha256(style.encode()).digest()).decode()
-    tables = list(tables_of(total, cost))
+    tables = list(tables_of(total, cost, limits))
     return filled(
         file_text("stats.html"),
         {

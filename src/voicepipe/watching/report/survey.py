@@ -15,9 +15,10 @@ from voicepipe.watching.report.stats import CallStats, stats_of, summed
 from voicepipe.watching.report.story import story_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from voicepipe.watching.report.limits import Limit
     from voicepipe.watching.report.stats import Cost
 
 __all__ = ["CallRow", "Survey", "survey"]
@@ -57,7 +58,7 @@ class Survey:
         """The figures of all calls together."""
         return summed(row.stats for row in self.calls)
 
-    def as_json(self, cost: Cost | None) -> dict[str, Any]:
+    def as_json(self, cost: Cost | None, limits: Sequence[Limit] = ()) -> dict[str, Any]:
         """Return everything as JSON, times in seconds."""
         rows = [
             {
@@ -69,7 +70,7 @@ class Survey:
             }
             for row in self.calls
         ]
-        return {**self.total.as_json(cost), "recordings": rows, "left_out": self.problems}
+        return {**self.total.as_json(cost, limits), "recordings": rows, "left_out": self.problems}
 
 
 def survey(directory: Path) -> Survey:

@@ -11,6 +11,7 @@ from voicepipe.watching.report.stats import INTERRUPTIONS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from voicepipe.watching.report.limits import Limit
     from voicepipe.watching.report.percentiles import Spread
     from voicepipe.watching.report.stats import CallStats, Cost
 
@@ -31,9 +32,10 @@ class Table(NamedTuple):
     rows: Sequence[tuple[str, ...]]
 
 
-def tables_of(stats: CallStats, cost: Cost | None = None) -> Iterator[Table]:
+def tables_of(stats: CallStats, cost: Cost | None = None, limits: Sequence[Limit] = ()) -> Iterator[Table]:
     """Yield the tables that have something to show."""
     tables = (
+        _limits(limits),
         _silence(stats),
         _turns(stats),
         _interruptions(stats),
@@ -56,6 +58,22 @@ def in_time(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02} h"
+
+
+def _limits(limits: Sequence[Limit]) -> Table:
+    percent = f"p{limits[0].percent:g}" if limits else ""
+    rows = [
+        (
+            limit.name,
+            f"{limit.turns:,}",
+            f"{limit.budget_s * 1e3:,.0f}",
+            "not measured" if limit.took_s is None else f"{limit.took_s * 1e3:,.0f}",
+            f"{limit.over:,}",
+            "yes" if limit.is_met else "no",
+        )
+        for limit in limits
+    ]
+    return Table("Budgets, in ms", ("", "turns", "budget", percent, "turns over", "met"), rows)
 
 
 def _silence(stats: CallStats) -> Table:

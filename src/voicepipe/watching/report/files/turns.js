@@ -55,8 +55,7 @@ class Turns {
   }
 
   notesOf(turn) {
-    this.notes ??= Map.groupBy(this.call.notes, (note) => note.turn);
-    return this.notes.get(turn.id) ?? [];
+    return this.call.notes.filter((note) => note.turn === turn.id);
   }
 
   turn(turn) {
