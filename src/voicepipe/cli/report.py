@@ -16,7 +16,9 @@ from voicepipe.watching.report.writing import write_private
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from pathlib import Path
 
+    from voicepipe.watching.report.records import Records
     from voicepipe.watching.report.story import Story
 
 __all__ = ["report"]
@@ -28,27 +30,30 @@ def report(options: Namespace) -> int:
     Raises:
         ConfigurationError: The recording cannot be read, has no such turn, or the report cannot be written.
     """
-    path = options.recording
+    path: Path = options.recording
     try:
         records = read_records(path)
         with reading(path):
-            story = story_of(records)
-            stats = stats_of(records, story)
+            text = _drawn(records, options)
     except RecordingError as error:
         raise ConfigurationError(str(error)) from error
     if records.is_cut:
         print(f"voicepipe: {path} breaks off before the end of the call; the report ends there", file=sys.stderr)
-    if options.no_content:
-        story = without_content(story)
-    if options.svg:
-        text, ending = _waterfalls(story, options), ".svg"
-    else:
-        with_audio = not (options.no_audio or options.no_content)
-        text, ending = page(records, story, figures=figures_of(stats), with_audio=with_audio), ".html"
-    out = options.out or path.with_name(records.name + ending)
+    out = options.out or path.with_name(records.name + (".svg" if options.svg else ".html"))
     write_private(out, text)
     print(out)
     return 0
+
+
+def _drawn(records: Records, options: Namespace) -> str:
+    """Return the page or the picture."""
+    story = story_of(records)
+    if options.no_content:
+        story = without_content(story)
+    if options.svg:
+        return _waterfalls(story, options)
+    with_audio = not (options.no_audio or options.no_content)
+    return page(records, story, figures=figures_of(stats_of(records, story)), with_audio=with_audio)
 
 
 def _waterfalls(story: Story, options: Namespace) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.recorded_calls import MARKUP
@@ -13,9 +15,13 @@ from voicepipe.errors import RecordingError
 from voicepipe.timeline import CONTRIBUTIONS, Timeline
 from voicepipe.watching.report.content import without_content
 from voicepipe.watching.report.notes import note_of
+from voicepipe.watching.report.page import page
 from voicepipe.watching.report.records import Records, read_records, reading
 from voicepipe.watching.report.spans import spans_of
+from voicepipe.watching.report.stats import figures_of, stats_of
 from voicepipe.watching.report.story import Story, story_of, unheard
+from voicepipe.watching.report.tables import tables_of
+from voicepipe.watching.report.waterfall import waterfall_svg
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,6 +156,33 @@ def test_a_record_that_is_not_ours_is_a_damaged_recording() -> None:
     """What lacks its fields is reported with the recording's name, as any other damage."""
     with pytest.raises(RecordingError, match=r"call.vprec is damaged: .*turn_id"), reading("call.vprec"):
         story_of(records({"t_s": 1.0, "event": "TurnStarted"}))
+
+
+JSON = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
+)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_damage_of_any_kind_is_an_error_about_the_recording(recording: Path, data: st.DataObject) -> None:
+    """Whatever stands in a record in place of what was written: there is a report, or one error that says so."""
+    whole = read_records(recording)
+    kind = data.draw(st.sampled_from(["events", "exchanges"]))
+    lines = [dict(line) for line in getattr(whole, kind)]
+    line = data.draw(st.sampled_from(lines))
+    field = data.draw(st.sampled_from(sorted(set(line) - {"t_s"})))
+    if data.draw(st.booleans()):
+        del line[field]
+    else:
+        line[field] = data.draw(JSON)
+    damaged = replace(whole, **{kind: lines}, sides=())
+    with suppress(RecordingError), reading("call.vprec"):
+        story = story_of(damaged)
+        stats = stats_of(damaged, story)
+        page(damaged, story, figures=figures_of(stats))
+        waterfall_svg([turn for turn in story.turns if turn.spans])
+        list(tables_of(stats))
 
 
 MARKS = st.dictionaries(

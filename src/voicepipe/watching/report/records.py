@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from voicepipe.errors import RecordingError
 from voicepipe.watching.recording import Recording
@@ -21,6 +21,10 @@ __all__ = ["Record", "Records", "error_text", "read_records", "reading"]
 
 Record: TypeAlias = "Mapping[str, Any]"
 """A line of `events.jsonl` or `exchanges.jsonl`; `t_s` says when, in seconds since the session began."""
+
+
+DAMAGE: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What Python raises about a record that is not as it should be."""
 
 
 def _silence(_side: str) -> bytes:
@@ -60,30 +64,35 @@ def read_records(path: Path) -> Records:
     """
     recording = Recording.read(path)
     manifest = recording.manifest
-    has_audio = (path / manifest.audio.file).exists()
-    return Records(
-        name=path.name.removesuffix(path.suffix),
-        manifest=manifest.model_dump(mode="json"),
-        events=list(recording.lines("events.jsonl")),
-        exchanges=list(recording.lines("exchanges.jsonl")),
-        is_cut=recording.is_cut,
-        rate=manifest.audio.rate,
-        sides=manifest.audio.channels if has_audio else (),
-        audio=recording.audio,
-    )
+    with reading(path):
+        has_audio = (path / manifest.audio.file).exists()
+        return Records(
+            name=path.name.removesuffix(path.suffix),
+            manifest=manifest.model_dump(mode="json"),
+            events=list(recording.lines("events.jsonl")),
+            exchanges=list(recording.lines("exchanges.jsonl")),
+            is_cut=recording.is_cut,
+            rate=manifest.audio.rate,
+            sides=manifest.audio.channels if has_audio else (),
+            audio=recording.audio,
+        )
 
 
 @contextmanager
 def reading(name: object) -> Generator[None]:
-    """Raise an error about the recording for a record that lacks something, or holds what it should not.
+    """Raise an error about the recording for a file that cannot be read, or a record that is not as it should be.
 
     Raises:
         RecordingError: In place of the error of Python.
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RecordingError(f"{name} is damaged: a record is not what voicepipe writes ({error!r})") from error
+    except OSError as error:
+        raise RecordingError(f"{name}: cannot be read: {error.strerror}") from error
+    except DAMAGE as error:
+        raise RecordingError(
+            f"{name} is damaged: a record is not what voicepipe writes ({type(error).__name__}: {error})"
+        ) from error
 
 
 def error_text(value: object) -> str:

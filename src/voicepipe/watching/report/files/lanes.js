@@ -31,7 +31,8 @@ class Lanes {
   /** Chooses the lanes for a width, and makes the canvas as high as they are. */
   fit() {
     const width = this.canvas.parentElement.clientWidth;
-    this.lanes = (width < 640 ? NARROW : WIDE).filter(({ side }) => !side || this.call.sides.includes(side));
+    const isUsed = ({ side, kind }) => (side ? this.call.sides.includes(side) : this.items[kind].length > 0);
+    this.lanes = (width < 640 ? NARROW : WIDE).filter(isUsed);
     this.axis.left = width < 640 ? 0 : 56;
     this.axis.width = Math.max(1, width - this.axis.left);
     const height = TICKS + this.lanes.reduce((sum, lane) => sum + lane.height + GAP, 0);
