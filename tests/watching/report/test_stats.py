@@ -50,6 +50,28 @@ def test_calls_add_up(stats: CallStats) -> None:
     assert summed([]).as_json()["silence_s"] is None
 
 
+def test_filler_ends_the_silence_and_not_the_wait_for_the_answer() -> None:
+    """A turn that begins with filler has two times: until anything was audible, and until the answer was."""
+    marks = {"speech_ended": 1.0, "endpoint": 1.2, "first_frame": 1.5, "first_audible": 1.5, "answer": 3.0}
+    ended = {
+        "t_s": 5.0,
+        "event": "TurnCompleted",
+        "turn_id": 1,
+        "user_text": "Hello",
+        "heard": "One moment. Yes.",
+        "marks": marks,
+        "contributions": {"silence": 0.2, "output": 0.3},
+    }
+    records = Records(name="call", manifest={}, events=[ended])
+    stats = stats_of(records, story_of(records))
+    assert (stats.waits, stats.answers) == ([0.5], [2.0])
+    (silence, *_) = tables_of(stats)
+    assert [row[:3] for row in silence.rows[:2]] == [
+        ("silence heard", "1", "500"),
+        ("answer after filler", "1", "2,000"),
+    ]
+
+
 def usage(model: str, given: int, taken: int, *, is_estimated: bool = False) -> dict[str, object]:
     return {
         "t_s": 1.0,

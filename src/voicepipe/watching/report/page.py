@@ -161,6 +161,7 @@ def _turn(turn: TurnStory, story: Story, pool: _Pool) -> dict[str, Any]:
         "unheard": turn.unheard,
         "heardS": turn.heard_s,
         "waited": turn.waited_s,
+        "answered": turn.answered_s,
         "spans": turn.spans,
         "marks": sorted(turn.marks.items(), key=lambda mark: mark[1]),
         "requests": [_asking(asking, until_s, pool) for asking in turn.requests],

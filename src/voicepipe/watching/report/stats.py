@@ -52,6 +52,7 @@ class CallStats:
         cut: How many of the recordings break off before the end of the call.
         marks: The marks of each turn that has ended, in seconds, for budgets.
         waits: The silence that the caller heard, turn by turn, in seconds.
+        answers: The time until the answer itself was audible, of turns that began with filler.
         contributions: What it was spent on, by name; only of turns that spent something on it.
         turns: Turns by outcome: "completed", "interrupted", "joined", "failed", "empty", "open".
         interruptions: See `INTERRUPTIONS`.
@@ -70,6 +71,7 @@ class CallStats:
     cut: int = 0
     marks: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
     waits: list[float] = field(default_factory=list[float])
+    answers: list[float] = field(default_factory=list[float])
     contributions: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     turns: Counter[str] = field(default_factory=Counter[str])
     interruptions: Counter[str] = field(default_factory=Counter[str])
@@ -99,6 +101,7 @@ class CallStats:
             "calls": self.calls,
             "cut": self.cut,
             "silence_s": _spread_json(self.wait),
+            "answer_after_filler_s": _spread_json(spread_of(self.answers)),
             "contributions_s": {name: _spread_json(spread_of(all_s)) for name, all_s in self.contributions.items()},
             "turns": dict(self.turns),
             "interruptions": {name: self.interruptions[name] for name in INTERRUPTIONS},
@@ -146,6 +149,8 @@ def stats_of(records: Records, story: Story) -> CallStats:
         stats.marks.append(turn.marks)
         if turn.waited_s is not None:
             stats.waits.append(turn.waited_s)
+        if turn.answered_s is not None:
+            stats.answers.append(turn.answered_s)
         for name, seconds in turn.contributions.items():
             if seconds:
                 stats.contributions.setdefault(name, []).append(seconds)
@@ -199,6 +204,7 @@ def summed(all_stats: Iterable[CallStats]) -> CallStats:
         total.cut += stats.cut
         total.marks += stats.marks
         total.waits += stats.waits
+        total.answers += stats.answers
         for name, seconds in stats.contributions.items():
             total.contributions.setdefault(name, []).extend(seconds)
         for own, more in (

@@ -78,6 +78,7 @@ def _limits(limits: Sequence[Limit]) -> Table:
 
 def _silence(stats: CallStats) -> Table:
     rows = [_spread_row("silence heard", spread)] if (spread := stats.wait) else []
+    rows += [_spread_row("answer after filler", spread)] if (spread := spread_of(stats.answers)) else []
     rows += [
         _spread_row(f"  {words_for(name).lower()}", spread)
         for name in in_order(stats)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from voicepipe.timeline import Timeline
 from voicepipe.watching.report.notes import Note
 from voicepipe.watching.report.spans import Span
 
@@ -162,5 +163,12 @@ class TurnStory:
 
     @property
     def waited_s(self) -> float | None:
-        """The silence from the end of the caller's speech to the first frame; None if there was no answer."""
+        """The silence from the end of the caller's speech to the first audible sample; None if there was no answer."""
         return round(sum(self.contributions.values()), 6) if self.contributions else None
+
+    @property
+    def answered_s(self) -> float | None:
+        """The time until the answer itself was audible, where filler came before it; None without filler."""
+        answered_us = Timeline.from_marks(self.marks).answered_us
+        answered_s = None if answered_us is None else answered_us / 1e6
+        return None if answered_s == self.waited_s else answered_s
