@@ -16,7 +16,7 @@ from rich.text import Text
 import voicepipe as vp
 from voicepipe.cli._levels import Levels
 from voicepipe.cli._waterfall import BAR, LEAST_US, waterfall
-from voicepipe.timeline import Timeline
+from voicepipe.timeline import Timeline, base_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +41,9 @@ NEXT: Final = {
     "llm_request": "llm",
     "llm_first_token": "sentence",
     "tool_called": "tools",
+    "filler_due": "tools",
     "tools_done": "request",
+    "chunked": "sentence",
     "first_sentence": "tts",
     "tts_first_audio": "output",
 }
@@ -183,13 +185,11 @@ class LiveView:
 
 def _so_far(timeline: Timeline, now_s: float) -> dict[str, int]:
     """Return the contributions to a wait that goes on: those of a copy whose first frame comes now."""
-    so_far = Timeline()
-    for name, at_s in timeline.marks.items():
-        so_far.mark(name, at_s)
+    so_far = Timeline.from_marks(timeline.marks)
     so_far.mark("first_frame", now_s)
     spent = so_far.contributions_us
     lasts_us = spent.pop("output", 0)
     # The marks of a draft may be older than the end of the caller's turn, which is over when the turn has begun.
-    replying = [base for name in timeline.marks if (base := name.rstrip("0123456789").removesuffix("_")) in NEXT]
+    replying = [base for name in timeline.marks if (base := base_of(name)) in NEXT]
     goes_on = NEXT[replying[-1]] if replying else "turn"
     return {**spent, goes_on: spent.get(goes_on, 0) + lasts_us}
