@@ -108,7 +108,7 @@ format: .venv/.dev ## lay the code out, and mend what the linter can mend
 
 clean: ## delete what the targets above made, except conversation/
 	rm -rf .venv .venvs build dist docs/reference __pycache__ .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
-	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find src tests examples benchmarks \( -name __pycache__ -o -name .ruff_cache \) -prune -exec rm -rf {} +
 
 # A command on PATH may be a shim that does not run, and Debian's python3 may lack ensurepip, so each candidate is tried.
 # Before 3.14 goes first, because the local recogniser has no wheel for 3.14.
