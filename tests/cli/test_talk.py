@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -106,6 +107,21 @@ def test_a_place_that_cannot_hold_recordings_is_refused_in_one_line(place: str, 
     assert (ended.returncode, ended.stdout) == (2, "")
     said = f"voicepipe: Recorder: {place} is a file; name a directory for the recordings\n"
     assert ended.stderr == said
+
+
+def test_events_are_lines_of_json(folder: Path) -> None:
+    """With --json each event is a line as in a recording, with the seconds since the call began, and needs no rich."""
+    ended = talk("app.py", "--text", "--json", typed="look\n", before="sys.modules['rich'] = None")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    events = [json.loads(line) for line in ended.stdout.splitlines()]
+    names = [event["event"] for event in events]
+    assert [name for name in names if name.startswith(("Tool", "Sentence", "Turn"))] == [
+        *("TurnStarted", "ToolStarted", "ToolFinished", "SentenceStarted", "SentenceStarted", "TurnCompleted")
+    ]
+    assert events[names.index("TurnStarted")]["user_text"] == "look"
+    assert events[-1]["heard"] == "You said look. That is all."
+    assert 0 < events[-1]["marks"]["first_frame"] <= events[-1]["t_s"] < 60
+    assert [event["t_s"] for event in events] == sorted(event["t_s"] for event in events)
 
 
 def test_lines_may_end_as_windows_ends_them(folder: Path) -> None:

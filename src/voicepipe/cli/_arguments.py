@@ -73,6 +73,9 @@ def add_talk(commands: Any) -> None:  # noqa: ANN401 - argparse does not export 
     add_urls(talk, "{} at a simulator that runs already, e.g. voicepipe simulate")
     talk.add_argument("--deps", metavar="DEPS", help="what tools get as their deps: module:object or module:function")
     talk.add_argument("--play", action="store_true", help="with --text or --simulate: play the replies aloud")
+    talk.add_argument(
+        "--json", action="store_true", help="print each event of the call as a line of JSON, and nothing else"
+    )
     talk.add_argument("--greeting", default="", metavar="TEXT", help="what the agent says first")
     _add_record(talk, "the call")
     add_device_options(talk)

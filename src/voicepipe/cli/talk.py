@@ -16,7 +16,6 @@ import anyio.lowlevel
 
 import voicepipe as vp
 from voicepipe.cli._app import load_agent, load_deps
-from voicepipe.cli._display import Display
 from voicepipe.cli._recorded import notice, recorded
 from voicepipe.cli._services import simulated
 from voicepipe.cli._simulated_caller import Silence
@@ -26,8 +25,11 @@ from voicepipe.core.stage import flow_of
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from voicepipe.cli._app import Loaded
+    from voicepipe.cli._display import Display
+    from voicepipe.cli._event_lines import EventLines
     from voicepipe.cli._services import Simulation
     from voicepipe.cli._simulated_caller import TypedSpeech
 
@@ -79,21 +81,38 @@ def talk(options: argparse.Namespace) -> int:
         VoicepipeError: The call failed.
         KeyboardInterrupt: Ctrl-C or another signal that ends a program, once the call has ended.
     """
+    shown_by = _shown_by(options)  # first: a package that is missing is said before the application runs
     deps = load_deps(options.deps) if options.deps is not None else None
-    run(_hold, load_agent(options.app), deps, options)
+    run(_hold, load_agent(options.app), deps, shown_by, options)
     return 0
 
 
-async def _hold(app: Loaded, deps: Loaded | None, options: argparse.Namespace) -> None:
+async def _hold(
+    app: Loaded,
+    deps: Loaded | None,
+    shown_by: Callable[[Call], Display | EventLines],
+    options: argparse.Namespace,
+) -> None:
     async with AsyncExitStack() as stack:
         given = await stack.enter_async_context(deps.made()) if deps else None
         agent = recorded(await stack.enter_async_context(app.pipeline()), options.record)
         simulation = await stack.enter_async_context(simulated(agent, options))
         call = _call(simulation, options)
-        display = Display(is_typed=call.is_typed and os.isatty(0), is_live=True)
+        display = shown_by(call)
         notes = (*simulation.notes, *call.notes, *([notice(options.record)] if options.record else []))
         with display.open(f"A call with {options.app}.", notes):
             await converse(call, options.greeting, display, given)
+
+
+def _shown_by(options: argparse.Namespace) -> Callable[[Call], Display | EventLines]:
+    """Return what makes the display of a call."""
+    if options.json:
+        from voicepipe.cli._event_lines import EventLines  # noqa: PLC0415 - imports much
+
+        return lambda _: EventLines()
+    from voicepipe.cli._display import Display  # noqa: PLC0415 - needs rich
+
+    return lambda call: Display(is_typed=call.is_typed and os.isatty(0), is_live=True)
 
 
 def _call(simulation: Simulation, options: argparse.Namespace) -> Call:
@@ -211,7 +230,7 @@ def _described(part: vp.Part | None, device: int | str | None, role: str) -> str
 # --- the call ---------------------------------------------------------------------------------------------------------
 
 
-async def converse(call: Call, greeting: str, display: Display, deps: object = None) -> None:
+async def converse(call: Call, greeting: str, display: Display | EventLines, deps: object = None) -> None:
     """Hold a call to its end, and show it as it happens."""
     began_s = anyio.current_time()
     session_of = call.agent.session(
