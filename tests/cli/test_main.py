@@ -36,7 +36,7 @@ def test_help_is_on_stdout(arguments: list[str], capsys: pytest.CaptureFixture[s
     assert arguments[0].removeprefix("--help") in out
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """--version prints the name and the version of the installed package."""
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
