@@ -1,4 +1,4 @@
-"""The pictures of turns.md and latency.md, from calls that are held for them and from the table of transitions.
+"""The pictures of the documentation, from calls that are held for them and from the table of transitions.
 
 python -m tests.project.pictures    # writes docs/pictures
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.project.draft_picture import drafts
 from tests.project.lanes import Call, drawn
 from tests.project.state_picture import states
+from tests.project.talk_picture import talking
 from voicepipe.testing import ScriptedUser, run_on_virtual_time
 
 __all__ = ["FOLDER", "pictures"]
@@ -59,6 +60,7 @@ def pictures() -> Iterator[tuple[str, str]]:
     """Yield the name and the content of each picture."""
     yield "states.svg", states()
     yield "drafts.svg", run_on_virtual_time(drafts)
+    yield "talk.svg", run_on_virtual_time(talking)
     for name, call in CALLS.items():
         yield f"{name}.svg", run_on_virtual_time(partial(drawn, call))
 

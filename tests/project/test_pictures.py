@@ -8,7 +8,7 @@ import pytest
 
 from tests.project.pictures import CALLS, FOLDER, pictures
 
-PAGES = {"states": "turns", "drafts": "latency", "turn": "latency"} | dict.fromkeys(CALLS, "turns")
+PAGES = {"states": "turns", "drafts": "latency", "turn": "latency", "talk": "talking"} | dict.fromkeys(CALLS, "turns")
 """Which page shows each picture. `turn` is drawn from a call that `make demo` has held in real time."""
 
 
