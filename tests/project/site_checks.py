@@ -13,6 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import voicepipe
+
 SITE = Path(__file__).parents[2] / "build" / "site"
 PAGES = sorted(SITE.glob("**/*.html"))
 LOADED = {"src", "srcset", "poster", "data"}
@@ -84,11 +86,12 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_the_reference_has_every_public_name() -> None:
     """Each class and function of an `__all__` has its entry in the reference, under one of its public names."""
-    modules = ["voicepipe", "voicepipe.audio", "voicepipe.serving", "voicepipe.testing", "voicepipe.watching"]
+    watching = Path(voicepipe.__file__).with_name("watching").glob("*/__init__.py")
+    others = ("audio", "serving", "testing", *(f"watching.{path.parent.name}" for path in watching))
     anchors = {anchor for path in SITE.glob("reference/*.html") for anchor in page(path).anchors}
     names: dict[int, set[str]] = {}
-    for module in map(import_module, modules):
-        for name in module.__all__:
+    for module in (voicepipe, *(import_module(f"voicepipe.{other}") for other in others)):
+        for name in getattr(module, "__all__", ()):
             names.setdefault(id(getattr(module, name)), set()).add(f"{module.__name__}.{name}")
     assert [sorted(known) for known in names.values() if not known & anchors] == [["voicepipe.audio"]]  # has a page
 
