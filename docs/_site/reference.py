@@ -10,7 +10,7 @@ import ast
 import inspect
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 import voicepipe
 
@@ -114,4 +114,7 @@ def _entry(module: str, name: str) -> str:
         return f".. autofunction:: {name}\n"
     if inspect.ismodule(value):
         return f".. py:module:: {module}.{name}\n   :no-index:\n"
-    return f".. autodata:: {name}\n   :no-value:\n"
+    if members := get_args(value):
+        named = ", ".join(f"`{getattr(member, '__name__', member)}`" for member in members)
+        return f".. py:data:: {name}\n\n   One of {named}.\n"
+    return f".. autodata:: {name}\n"
