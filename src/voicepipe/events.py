@@ -78,8 +78,8 @@ __all__ = [
 ]
 
 
-Interrupter: TypeAlias = Literal["caller", "application"]
-"""Who can interrupt a reply."""
+Interrupter: TypeAlias = Literal["caller", "application", "end"]
+"""What can interrupt a reply: the caller, the application, or the end of the session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +279,7 @@ class TurnInterrupted(TurnEnded):
     Attributes:
         joined: Whether the turn was taken back, because the caller went on before they had heard an answer: its words
             are the beginning of the next turn's, and the history keeps nothing of it.
-        by: Who cut it: the caller, or the application, by `Session.interrupt` or by ending the session.
+        by: What cut it: the caller's words, the application with `Session.interrupt`, or the end of the session.
     """
 
     joined: bool = False

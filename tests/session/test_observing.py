@@ -241,6 +241,16 @@ async def test_each_session_of_a_host_has_observers_of_its_own() -> None:
     assert len({shared for shared, _ in seen}) == 1
 
 
+async def test_what_interrupted_is_told() -> None:
+    """A reply that the end of the session cuts was interrupted by neither the caller nor the application."""
+    notes = Notes()
+    async with agent().session(observers=[notes]) as session:
+        session.say("This sentence is cut by the end.")
+        await anyio.sleep(0.4)
+        session.end()
+    assert [one.by for one in notes.of(vp.TurnInterrupted)] == ["end"]
+
+
 @pytest.mark.parametrize("given", [Notes(), [Notes], [object()]])
 def test_what_is_no_list_of_observers_is_refused(given: Any) -> None:
     """One observer alone, a class or anything else is a configuration error that says what to write."""

@@ -169,7 +169,7 @@ class Floor:
 
         Args:
             joins: Whether the turn is taken back, because the caller's next words belong to its words.
-            by: Who interrupts.
+            by: What interrupts.
         """
         while self._waiting:
             self._waiting.popleft().drop()

@@ -380,7 +380,7 @@ class Session(Generic[Deps]):
         if self.ended.is_set():
             return
         self.ended.set()
-        self._floor.interrupt()
+        self._floor.interrupt(by="end")
         self._reporting.ended(reason)
 
     def _fail(self, error: VoicepipeError) -> None:

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CallStats", "Cost", "Tokens", "cost_of", "figures_of", "stats_of", "summed"]
 
-INTERRUPTIONS: Final = ("by the caller", "by the application", "false: resumed", "false: joined", "withheld")
+INTERRUPTIONS: Final = (
+    "by the caller",
+    "by the application",
+    "by the end",
+    "false: resumed",
+    "false: joined",
+    "withheld",
+)
 """What may become of a reply while the caller makes a sound, in the order in which it is shown."""
 
 

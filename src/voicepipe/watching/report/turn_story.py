@@ -118,7 +118,7 @@ class TurnStory:
         ended_s: When it had ended; None if the recording ends before.
         outcome: "completed", "interrupted", "joined", "failed", "empty"; "open" if the recording ends before, and
             "never" for drafts that became no turn.
-        by: Who interrupted it: "caller" or "application".
+        by: What interrupted it: "caller", "application" or "end", the end of the call.
         heard: What the caller heard of the reply.
         heard_s: How many seconds of it.
         generated: The reply as the model wrote it, or as the application said it.

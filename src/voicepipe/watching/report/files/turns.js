@@ -66,7 +66,7 @@ class Turns {
     head.append(element("h3", "", `Turn ${turn.id}`));
     if (!turn.user && !turn.said.length) head.append(this.moment(turn.started, "from"));
     const outcome = OUTCOMES[turn.outcome] ?? turn.outcome;
-    if (outcome) head.append(element("span", `badge ${turn.outcome}`, turn.outcome === "interrupted" && turn.by ? `${outcome} by the ${turn.by}` : outcome));
+    if (outcome) head.append(element("span", `badge ${turn.outcome}`, turn.outcome === "interrupted" && turn.by ? `${outcome} by the ${turn.by === "end" ? "end of the call" : turn.by}` : outcome));
     if (turn.answered !== null) head.append(element("span", "soft", `filler, and the answer after ${inMs(turn.answered)}`));
     if (turn.waited !== null) head.append(element("span", "waited", inMs(turn.waited)));
     const body = element("div", "body");
