@@ -43,6 +43,7 @@ class Meters:
         self.lag = LoopLag()
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
+        self._labelled: dict[tuple[str, tuple[str, ...]], dict[str, str]] = {}
         for name, one in INSTRUMENTS.items():
             full, unit = f"voicepipe.{name}", "s" if one.is_in_seconds else "1"
             if one.kind == "counter":
@@ -61,11 +62,17 @@ class Meters:
 
     def add(self, name: str, amount: float, /, *labels: str) -> None:
         """Add to a counter."""
-        self._counters[name].add(amount, dict(zip(INSTRUMENTS[name].labels, labels, strict=True)))
+        self._counters[name].add(amount, self._attributes(name, labels))
 
     def observe(self, name: str, value: float, /, *labels: str) -> None:
         """Take a value of a histogram."""
-        self._histograms[name].record(value, dict(zip(INSTRUMENTS[name].labels, labels, strict=True)))
+        self._histograms[name].record(value, self._attributes(name, labels))
+
+    def _attributes(self, name: str, labels: tuple[str, ...]) -> dict[str, str]:
+        known = self._labelled.get((name, labels))
+        if known is None:  # there are few: the values of labels are bounded
+            known = self._labelled[name, labels] = dict(zip(INSTRUMENTS[name].labels, labels, strict=True))
+        return known
 
     @contextmanager
     def call(self, transport: str, ended_by: Callable[[], str]) -> Generator[None]:

@@ -65,7 +65,6 @@ class _Sentence:
 
     span: Span
     asked_s: float
-    has_audio: bool = False
 
 
 @dataclass(slots=True)
@@ -119,6 +118,7 @@ class CallSpans:
         self._turns: dict[int, _Turn] = {}
         self._dropped: list[Link] = []
         self._tools: dict[str, Span] = {}
+        self._unheard: dict[int, _Sentence] = {}  # of which no audio has come
         self._heard: Heard | None = None
         given = {names.TRANSPORT: transport} if transport else {}
         begins_ns = self._ns(loop_time())
@@ -282,7 +282,8 @@ class CallSpans:
         """End the spans of a turn."""
         for request in turn.requests.values():
             self._measured(request.end(end_ns))
-        for sentence in turn.sentences.values():
+        for sentence_id, sentence in turn.sentences.items():
+            self._unheard.pop(sentence_id, None)
             sentence.span.set_attribute(names.CANCELLED, True)
             sentence.span.end(end_ns)
         turn.span.end(end_ns)
@@ -352,14 +353,12 @@ class CallSpans:
             attributes[names.TEXT] = self._content.text(asked.text, "sentence")
         name = f"text_to_speech {asked.voice}"
         span = self._span(name, "text_to_speech", turn.context, asked.at_s, attributes, kind=SpanKind.CLIENT)
-        turn.sentences[asked.sentence_id] = _Sentence(span, asked.at_s)
+        sentence = turn.sentences[asked.sentence_id] = _Sentence(span, asked.at_s)
+        self._unheard[asked.sentence_id] = sentence
 
     def _voice_gave(self, gave: VoiceGave) -> None:
-        for turn in self._turns.values():
-            sentence = turn.sentences.get(gave.sentence_id)
-            if sentence is not None and not sentence.has_audio and isinstance(gave.piece, bytes):
-                sentence.has_audio = True
-                sentence.span.set_attribute(names.TIME_TO_FIRST_CHUNK, gave.at_s - sentence.asked_s)
+        if isinstance(gave.piece, bytes) and (waiting := self._unheard.pop(gave.sentence_id, None)) is not None:
+            waiting.span.set_attribute(names.TIME_TO_FIRST_CHUNK, gave.at_s - waiting.asked_s)
 
     def _voice_ended(self, ended: VoiceEnded) -> None:
         for turn in self._turns.values():
