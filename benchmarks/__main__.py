@@ -26,6 +26,7 @@ from benchmarks.scale import scale
 from benchmarks.sentences import sentences
 from benchmarks.serve import serve
 from benchmarks.sockets import sockets
+from benchmarks.telemetry import telemetry
 from benchmarks.tools import tools
 from benchmarks.turn_profile import profile
 
@@ -47,6 +48,7 @@ BENCHMARKS = {
         scale,
         sockets,
         serve,
+        telemetry,
         browser_paths,
         report,
         sentences,

@@ -33,7 +33,7 @@ from benchmarks._figures import Figure, percentile
 from benchmarks.parts import MICROPHONE_FRAME
 from voicepipe.testing import Says, ScriptedModel
 
-__all__ = ["scale"]
+__all__ = ["measured", "scale"]
 
 FRAME_S = 0.02
 LATE_S = 0.01
@@ -143,7 +143,7 @@ class Feed:
 
 
 @asynccontextmanager
-async def held_calls(count: int, lateness: Lateness):
+async def held_calls(count: int, lateness: Lateness, observers=()):
     """Hold this many calls while the block lasts."""
     feed = Feed()
     calls = [Call(number, feed, lateness) for number in range(count)]
@@ -152,6 +152,7 @@ async def held_calls(count: int, lateness: Lateness):
         ScriptedModel(lambda _: Says(REPLY)),
         vp.SentenceChunker(),
         Voice(),
+        observers=[*observers],
     )
     async with agent.open() as host, anyio.create_task_group() as tasks:
         for call in calls:
@@ -163,6 +164,15 @@ async def held_calls(count: int, lateness: Lateness):
             feeding.cancel_scope.cancel()
         for call in calls:
             call.source.end()
+
+
+@asynccontextmanager
+async def traced_calls(count: int, lateness: Lateness):
+    """Hold calls that OpenTelemetry watches."""
+    from benchmarks.telemetry import observer  # noqa: PLC0415 - it needs an extra
+
+    async with held_calls(count, lateness, [observer()]):
+        yield
 
 
 @asynccontextmanager
@@ -242,7 +252,7 @@ async def _measure(kind, count: int) -> Measured:
     return Measured(count, late_s * 1e3, cpu, speaks)
 
 
-async def _measured(name: str, count: int, *, own_core: bool = True) -> Measured:
+async def measured(name: str, count: int, *, own_core: bool = True) -> Measured:
     """Measure in a separate process."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "benchmarks.scale", name, str(count), "own" if own_core else "shared"]
@@ -255,7 +265,7 @@ async def _most(name: str, first: int, step: int) -> Measured:
     best = Measured(0, 0.0, 0.0, 0.0)
     for count in itertools.count(first, step):
         for _ in range(TRIES):
-            found = await _measured(name, count)
+            found = await measured(name, count)
             print(f"{name} {found}", file=sys.stderr, flush=True)
             if found.late_ms <= LATE_S * 1e3:
                 best = found
@@ -280,8 +290,8 @@ async def no_calls(count: int, lateness: Lateness):
 async def scale() -> list[Figure]:
     """Calls in one process, 20 ms frames both ways, compared with bare asyncio."""
     ours, bare = await _most("held_calls", 75, 25), await _most("bare_calls", 400, 100)
-    feeding = await _measured("no_calls", ours.calls)
-    shared = [await _measured("held_calls", PROMISED, own_core=False) for _ in range(3)]
+    feeding = await measured("no_calls", ours.calls)
+    shared = [await measured("held_calls", PROMISED, own_core=False) for _ in range(3)]
     return [
         Figure("scale: calls on a core, 20 ms both ways", ours.calls, at_least=PROMISED),
         Figure("scale: frame lateness there, p99", ours.late_ms, "ms", LATE_S * 1e3),
@@ -300,7 +310,7 @@ async def scale() -> list[Figure]:
 
 
 if __name__ == "__main__":
-    kinds = {kind.__name__: kind for kind in (held_calls, bare_calls, no_calls)}
+    kinds = {kind.__name__: kind for kind in (held_calls, traced_calls, bare_calls, no_calls)}
     factory = {"loop_factory": OwnCore} if sys.argv[3] == "own" else {}
-    measured = anyio.run(_measure, kinds[sys.argv[1]], int(sys.argv[2]), backend_options=factory)
-    print(json.dumps(asdict(measured)))
+    found = anyio.run(_measure, kinds[sys.argv[1]], int(sys.argv[2]), backend_options=factory)
+    print(json.dumps(asdict(found)))

@@ -144,6 +144,8 @@ from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser
 from voicepipe.vendors.webrtc.echo_canceller import WebRTCEchoCanceller
 from voicepipe.watching.budget import LatencyBudget
 from voicepipe.watching.recording.recorder import Recorder
+from voicepipe.watching.telemetry.otel import OpenTelemetry
+from voicepipe.watching.telemetry.prometheus import PrometheusMetrics
 
 __all__ = [
     "AssemblyAIRecogniser",
@@ -208,6 +210,7 @@ __all__ = [
     "Observer",
     "ObserverFailed",
     "OpenAITTS",
+    "OpenTelemetry",
     "Outbox",
     "Output",
     "PacedOutput",
@@ -221,6 +224,7 @@ __all__ = [
     "PlayedAudio",
     "PocketsphinxRecogniser",
     "PreparedAudio",
+    "PrometheusMetrics",
     "PullOutput",
     "PushSource",
     "RateLimitNear",

@@ -215,8 +215,11 @@ class Watch:
 
     def _pass_on(self, takers: list[_Taker], what: object) -> None:
         for observer, take in tuple(takers):
-            with self._contained(observer):
+            try:
                 take(what)
+            except BaseException:  # a context manager around each call would cost more than the call
+                with self._contained(observer):
+                    raise
 
 
 _Taker: TypeAlias = "tuple[Observer, Callable[[Any], Any]]"

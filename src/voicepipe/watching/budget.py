@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from voicepipe.core.context import AnySession, SessionContext
 
-__all__ = ["LatencyBudget", "Overrun"]
+__all__ = ["LatencyBudget", "Overrun", "measured_us"]
 
 FIRST_AUDIO: Final = "first_audio"
 ANSWER: Final = "answer"
@@ -128,8 +128,7 @@ class LatencyBudget(Observer):
         """
         if not isinstance(timeline, Timeline):
             timeline = Timeline.from_marks(timeline)
-        parts = timeline.contributions_us
-        took_us = {name: _measured_us(name, timeline, parts) for name in self.budgets}
+        took_us = {name: measured_us(name, timeline) for name in self.budgets}
         return {name: us / 1e6 for name, us in took_us.items() if us is not None}
 
     def check(self, turn: object) -> None:
@@ -181,13 +180,14 @@ def _seconds(name: str, value: object) -> float:
     return float(value)
 
 
-def _measured_us(name: str, timeline: Timeline, parts: Mapping[str, int]) -> int | None:
+def measured_us(name: str, timeline: Timeline) -> int | None:
+    """Return how long something in a turn took, in microseconds, by a name of `LatencyBudget`; None if it was not."""
     if name == FIRST_AUDIO:
         return timeline.waited_us
     if name == ANSWER:
         return timeline.answered_us
     if name in PARTS or name.startswith(STAGE):
-        return parts.get(name)
+        return timeline.contributions_us.get(name)
     if name not in timeline:
         return None
     end_s, begin = getattr(timeline, name), SPANS.get(name, "speech_ended")

@@ -1,0 +1,1 @@
+"""Traces and metrics of calls, for what operators already use: OpenTelemetry and Prometheus."""
