@@ -31,6 +31,7 @@ FOREIGN = {
     "httpx_sse": ("http", "vendors"),
     "numpy": ("audio", "vendors"),
     "soxr": ("audio",),
+    "soundfile": ("watching.recording.flac",),
     "sounddevice": ("audio",),
     "assemblyai": ("vendors", "testing"),
     "espeakng_loader": ("vendors", "testing"),
@@ -52,7 +53,7 @@ FOREIGN = {
 }
 
 # Costly, or absent on many machines: never loaded because a module is, only when something is opened.
-ONLY_INSIDE_FUNCTIONS = {"assemblyai", "livekit", "numpy", "soxr", "sounddevice"}
+ONLY_INSIDE_FUNCTIONS = {"assemblyai", "livekit", "numpy", "soundfile", "soxr", "sounddevice"}
 
 
 def complaints(module: str, text: str, modules: set[str], *, is_package: bool = False) -> list[str]:

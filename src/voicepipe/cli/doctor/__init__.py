@@ -115,7 +115,7 @@ def _pipeline(where: str, made: object) -> vp.Pipeline:
     if isinstance(made, vp.Host):
         made = made._pipeline
     elif isinstance(made, _servers()):
-        made = cast("Any", made).desk._agent
+        made = cast("Any", made).desk.agent
     if not isinstance(made, vp.Pipeline):
         raise ConfigurationError(f"{where}() must return a Pipeline or a Serve, not a {type(made).__name__}")
     return made

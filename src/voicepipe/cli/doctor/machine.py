@@ -31,6 +31,7 @@ EXTRAS: Final = {
     "testing": (("h11", "pytest"), "tests on virtual time, and simulated services"),
     "aec": (("livekit",), "takes the agent's voice out of what the microphone picks up"),
     "silero": (("onnxruntime",), "a speech detector that hears through music"),
+    "recording": (("soundfile", "soxr"), "recordings as FLAC, and of sides whose sample rates differ"),
     "socks": (("python_socks", "socksio"), "proxies that speak SOCKS"),
     "uvloop": (("uvloop",), "an event loop that costs less"),
     "webrtc": (("aiortc",), "calls by browser over WebRTC"),

@@ -123,7 +123,11 @@ def _remove(path: Path) -> None:
     try:
         # The manifest last: without it nobody would know any more that this is a recording.
         for file in sorted(path.iterdir(), key=lambda file: file.name == names.MANIFEST):
-            if file.name in FILES or file.stem in (names.AUDIO, names.VOICE) or file.name.endswith(".part"):
+            if (
+                file.name in FILES
+                or file.name.startswith((f"{names.AUDIO}.", f"{names.VOICE}."))
+                or file.name.endswith(".part")
+            ):
                 file.unlink()
         path.rmdir()
     except OSError as error:

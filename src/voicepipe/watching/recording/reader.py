@@ -19,6 +19,7 @@ from voicepipe.history import History
 from voicepipe.observed import VoiceGave, WireMessage
 from voicepipe.watching.recording import manifest as names
 from voicepipe.watching.recording.files import HEADER_BYTES
+from voicepipe.watching.recording.flac import flac_frames, read_flac
 from voicepipe.watching.recording.manifest import FORMAT, Manifest
 from voicepipe.watching.recording.records import from_json
 
@@ -211,20 +212,28 @@ class Recording:
             yield line
 
     def _frames(self, sound: names.Sound) -> int:
+        path, channels = self.path / sound.file, len(sound.channels)
         try:
-            size = (self.path / sound.file).stat().st_size - HEADER_BYTES
+            if path.suffix == ".flac":
+                return flac_frames(path, channels)
+            return max(0, path.stat().st_size - HEADER_BYTES) // (2 * channels)
         except FileNotFoundError:
             return 0
-        return max(0, size) // 2 // len(sound.channels)
+        except ValueError as error:
+            raise self._damaged(sound.file, error) from None
 
     def _samples(self, sound: names.Sound, first: int, count: int | None) -> bytes:
-        frame = 2 * len(sound.channels)
+        path, frame = self.path / sound.file, 2 * len(sound.channels)
         try:
-            with (self.path / sound.file).open("rb") as file:
+            if path.suffix == ".flac":
+                return read_flac(path, len(sound.channels), first, count)
+            with path.open("rb") as file:
                 file.seek(HEADER_BYTES + first * frame)
                 pcm = file.read() if count is None else file.read(count * frame)
         except FileNotFoundError:
             return b""
+        except ValueError as error:
+            raise self._damaged(sound.file, error) from None
         return pcm[: len(pcm) // frame * frame]
 
     def __repr__(self) -> str:

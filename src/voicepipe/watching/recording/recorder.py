@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 import anyio
 
@@ -23,6 +23,7 @@ from voicepipe.observed import ApplicationAsked, RecordingPaused, RecordingResum
 from voicepipe.watching.recording.collector import Collector
 from voicepipe.watching.recording.directory import Limits, made, make_room, prepare, today
 from voicepipe.watching.recording.disk import disk
+from voicepipe.watching.recording.flac import imported
 from voicepipe.watching.recording.manifest import Agent, Ended, Manifest, Sides, Sound, rules_as_json
 from voicepipe.watching.recording.sound import Cover
 from voicepipe.watching.recording.writer import Writer
@@ -60,6 +61,7 @@ class Recorder(Observer):
         sides: Whose words and sound are recorded. What may hold words of both, as messages of services do, is only
             recorded with "both".
         announces: What the agent says first, whole, before any greeting; "" for nothing.
+        audio: How sound is written. "flac" takes half the room or less, and needs the extra `recording`.
         redact: Is given each text before it is written, and which kind of text it is, and returns what is written
             instead; called in a thread. Where words are changed, their sound is covered. Everything is written 30 s
             late then, because only a whole text can be judged; an error of it ends the recording.
@@ -78,6 +80,7 @@ class Recorder(Observer):
         *,
         sides: Sides = "both",
         announces: str = "",
+        audio: Literal["wav", "flac"] = "wav",
         redact: Redact | None = None,
         cover: Cover = "silence",
         max_age_s: float | None = None,
@@ -85,6 +88,7 @@ class Recorder(Observer):
         max_call_bytes: int | None = None,
     ) -> None:
         _check_choice("sides", sides, get_args(Sides))
+        _check_choice("audio", audio, ("wav", "flac"))
         _check_choice("cover", cover, get_args(Cover))
         if redact is not None and not callable(redact):
             raise ConfigurationError("Recorder: redact is a function of a text and its kind, which returns a text")
@@ -93,6 +97,7 @@ class Recorder(Observer):
                 raise ConfigurationError(f"Recorder: {name} must be more than 0, not {value!r}; None is no limit")
         self._directory = Path(directory)
         self._sides: Sides = sides
+        self._audio = audio
         self._announces = announces
         self._redact = redact
         self._cover: Cover = cover
@@ -116,7 +121,10 @@ class Recorder(Observer):
 
         Raises:
             ConfigurationError: It cannot be written.
+            MissingExtra: What writes FLAC is not installed.
         """
+        if self._audio == "flac":
+            imported()
         async with disk("voicepipe recorder") as self._disk:
             await self._disk.run(prepare, self._directory)
             await self._disk.run(make_room, self._directory, self._limits, today())
@@ -276,8 +284,8 @@ class Recorder(Observer):
             facts={name: "***" if isinstance(fact, Personal) else fact for name, fact in session.facts.items()},
             began=today(),
             agent=agent,
-            audio=Sound(file="audio.wav", rate=rate, channels=channels),
-            voice=Sound(file="voice.wav", rate=agent.voice_rate, channels=("agent",)),
+            audio=Sound(file=f"audio.{self._audio}", rate=rate, channels=channels),
+            voice=Sound(file=f"voice.{self._audio}", rate=agent.voice_rate, channels=("agent",)),
             sides=self._sides,
             redacted=self._redact is not None or self._sides != "both",
         )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from voicepipe.audio.resample import Resampler
 from voicepipe.watching.recording import manifest as names
 from voicepipe.watching.recording.files import Lines, WavFile, replace
+from voicepipe.watching.recording.flac import FlacFile
 from voicepipe.watching.recording.redaction import HOLD_S, Redaction, Screen
 from voicepipe.watching.recording.sound import Channels, Cover, Covered, Track, cover_of
 
@@ -70,7 +71,7 @@ class Writer:
         self._files = {name: Lines(path / name) for name in (names.EVENTS, names.EXCHANGES, names.WIRE, names.TURNS)}
         self._has_turns = False
         audio = manifest.audio
-        self._audio = WavFile(path / audio.file, audio.rate, len(audio.channels))
+        self._audio = _sound_file(path, audio)
         self._channels = Channels(len(audio.channels), audio.rate, keeps_s=self._hold_s)
         self._tracks = {
             name: Track(self._channels, number, self._resampler) for number, name in enumerate(audio.channels)
@@ -78,7 +79,7 @@ class Writer:
         self._has_audio = False
         self._open: list[Covered] = []  # spans of the present pause
         self._turns: list[tuple[int, Covered]] = []  # spans of turns that have not ended
-        self._voice = WavFile(path / manifest.voice.file, manifest.voice.rate, 1)
+        self._voice = _sound_file(path, manifest.voice)
         self._voice_frames = 0
         self._voice_held: list[VoicePiece] = []
 
@@ -235,6 +236,11 @@ class Writer:
 
     def _write_manifest(self) -> None:
         replace(self.path / names.MANIFEST, self._manifest.model_dump_json(indent=1).encode())
+
+
+def _sound_file(path: Path, sound: names.Sound) -> WavFile | FlacFile:
+    kind = FlacFile if sound.file.endswith(".flac") else WavFile
+    return kind(path / sound.file, sound.rate, len(sound.channels))
 
 
 def _json_line(fields: Any) -> bytes:  # noqa: ANN401 - JSON
