@@ -111,16 +111,16 @@ def started(at_s: float, turn_id: int, text: str = "Hello") -> dict[str, Any]:
     return {"t_s": at_s, "event": "TurnStarted", "turn_id": turn_id, "user_text": text}
 
 
-def test_drafts_that_no_turn_of_the_caller_follows_are_dropped() -> None:
-    """Neither the agent's own words nor the end of the call turn a dropped draft into a reply."""
-    story = story_of(
-        records(
-            started(1.0, 1, ""),
-            started(2.0, 2),
-            exchanges=(asked(0.5, 1, 1), asked(1.8, 2, 2), asked(2.5, 3, 2, step=1), asked(3.0, 4, 3)),
-        )
-    )
+def dropped(at_s: float, turn_id: int) -> dict[str, Any]:
+    return {"t_s": at_s, "kind": "DraftDropped", "turn_id": turn_id}
+
+
+def test_a_draft_becomes_a_turn_or_is_dropped() -> None:
+    """A draft that is committed is the turn's, one that is dropped is not, and one at the call's end is neither."""
+    drafts = asked(0.5, 1, 1), dropped(0.9, 1), asked(1.8, 2, 2), asked(2.5, 3, 2, step=1), asked(3.0, 4, 3)
+    story = story_of(records(started(1.0, 1, ""), started(2.0, 2), exchanges=drafts))
     assert [[one.request_id for one in turn.dropped] for turn in story.turns] == [[1], []]
+    assert story.turns[0].dropped[0].dropped_s == 0.9
     assert [[one.request_id for one in turn.requests] for turn in story.turns] == [[], [2, 3]]
     assert [one.request_id for one in story.drafts] == [4]
     assert [turn.outcome for turn in story.turns] == ["open", "open"]
@@ -144,9 +144,9 @@ def test_what_was_not_heard(generated: str, heard: str, rest: str) -> None:
 
 def test_an_event_of_a_newer_version_is_still_noted() -> None:
     """It has the words of its name, and an event that lacks a field says what it can."""
-    newer = note_of({"t_s": 1.0, "event": "RecordingPaused"})
+    newer = note_of({"t_s": 1.0, "event": "LinePickedUp"})
     assert newer is not None
-    assert newer.text == "Recording paused"
+    assert newer.text == "Line picked up"
     older = note_of({"t_s": 1.0, "event": "Paused", "turn_id": 1})
     assert older is not None
     assert older.text == "Paused after"

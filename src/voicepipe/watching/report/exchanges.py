@@ -30,8 +30,6 @@ def add_exchanges(exchanges: Iterable[Record], turns: dict[int, TurnStory]) -> N
         take = _TAKES.get(record["kind"])
         if take is not None:
             take(gathered, record)
-    for turn in turns.values():
-        _part_drafts(turn)
 
 
 class _Gathered:
@@ -76,6 +74,17 @@ class _Gathered:
         if (asking := self._requests.get(record["request_id"])) is not None:
             asking.ended_s, asking.error = record["t_s"], error_text(record.get("error"))
 
+    def draft_dropped(self, record: Record) -> None:
+        """Part what a draft asked from what the turn will ask that gets its number."""
+        turn = self._turn(record)
+        for asking in turn.requests:
+            asking.dropped_s = record["t_s"]
+        for spoken in turn.sentences:
+            spoken.dropped_s = record["t_s"]
+        turn.dropped += turn.requests
+        turn.dropped_sentences += turn.sentences
+        turn.requests, turn.sentences = [], []
+
     def tool_asked(self, record: Record) -> None:
         run = ToolRun(
             call_id=record["call_id"], name=record["name"], arguments=record["arguments"], asked_s=record["t_s"]
@@ -119,27 +128,10 @@ _TAKES: Final[dict[str, Callable[[_Gathered, Record], None]]] = {
     "ModelAsked": _Gathered.model_asked,
     "ModelGave": _Gathered.model_gave,
     "ModelEnded": _Gathered.model_ended,
+    "DraftDropped": _Gathered.draft_dropped,
     "ToolAsked": _Gathered.tool_asked,
     "ToolGave": _Gathered.tool_gave,
     "VoiceAsked": _Gathered.voice_asked,
     "VoiceGave": _Gathered.voice_gave,
     "VoiceEnded": _Gathered.voice_ended,
 }
-
-
-def _part_drafts(turn: TurnStory) -> None:
-    """Part the requests and sentences of the turn from those of drafts that were dropped before it.
-
-    A draft gives its number to the next turn, so a request with step 0 begins a draft or the turn itself. The last one
-    is the turn's, unless the turn is one of the agent's own that has asked nothing.
-    """
-    begins = [asking.asked_s for asking in turn.requests if asking.step == 0]
-    since_s = begins[-1] if begins else turn.started_s
-    if turn.outcome == "never":
-        since_s = float("inf")
-    elif not turn.user_text and since_s < turn.started_s:
-        since_s = turn.started_s
-    turn.dropped = [asking for asking in turn.requests if asking.asked_s < since_s]
-    turn.requests = [asking for asking in turn.requests if asking.asked_s >= since_s]
-    turn.dropped_sentences = [spoken for spoken in turn.sentences if spoken.asked_s < since_s]
-    turn.sentences = [spoken for spoken in turn.sentences if spoken.asked_s >= since_s]

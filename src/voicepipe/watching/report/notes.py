@@ -72,6 +72,10 @@ WORDINGS: Final = {
     "CleanupOverran": _Wording("trouble", "{part} needs longer to end than {after_s:.1f} s"),
     "ObserverFailed": _Wording("trouble", "The observer {observer} failed", "{error}"),
     "RateLimitNear": _Wording("trouble", "{remaining} of {limit} requests to the model left"),
+    "BudgetExceeded": _Wording("trouble", "Over budget: {name} took {took_s:.3f} s of {budget_s:g} s"),
+    "RecordingPaused": _Wording("agent", "The recording pauses"),
+    "RecordingResumed": _Wording("agent", "The recording goes on"),
+    "RecordingStopped": _Wording("trouble", "The recording stops", "{reason}"),
     "TurnInterrupted": _Wording("caller", "Interrupted by the {by} after {heard_s:.1f} s"),
     "TurnFailed": _Wording("trouble", "The turn failed", "{error}"),
     "TurnEmpty": _Wording("trouble", "The model had nothing to say"),
@@ -90,6 +94,7 @@ SHOWN_ELSEWHERE: Final = {
     "SpeechStarted",
     "SpeechEnded",
     "ModelUsage",
+    "RecordingStarted",
 }
 """Events that are parts of a turn, or of the axis."""
 

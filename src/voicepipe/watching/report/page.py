@@ -165,9 +165,9 @@ def _turn(turn: TurnStory, story: Story, pool: _Pool) -> dict[str, Any]:
         "spans": turn.spans,
         "marks": sorted(turn.marks.items(), key=lambda mark: mark[1]),
         "requests": [_asking(asking, until_s, pool) for asking in turn.requests],
-        "dropped": [_asking(asking, turn.started_s, pool) for asking in turn.dropped],
+        "dropped": [_asking(asking, until_s, pool) for asking in turn.dropped],
         "sentences": [_spoken(spoken, until_s) for spoken in turn.sentences],
-        "droppedSentences": [_spoken(spoken, turn.started_s) for spoken in turn.dropped_sentences],
+        "droppedSentences": [_spoken(spoken, until_s) for spoken in turn.dropped_sentences],
         "tools": [
             {"name": run.name, "arguments": run.arguments, "asked": run.asked_s, "status": run.status,
              "until": until_s if run.gave_s is None else run.gave_s, "result": run.result}
@@ -184,7 +184,7 @@ def _asking(asking: Asking, until_s: float, pool: _Pool) -> dict[str, Any]:
         "id": asking.request_id,
         "asked": asking.asked_s,
         "first": asking.first_s,
-        "until": max(asking.asked_s, until_s if asking.ended_s is None else asking.ended_s),
+        "until": _end(asking, until_s),
         "isCancelled": asking.ended_s is None,
         "system": asking.system,
         "messages": [pool.number(message) for message in asking.messages],
@@ -202,7 +202,13 @@ def _spoken(spoken: Spoken, until_s: float) -> dict[str, Any]:
         "voice": spoken.voice,
         "asked": spoken.asked_s,
         "first": spoken.first_s,
-        "until": max(spoken.asked_s, until_s if spoken.ended_s is None else spoken.ended_s),
+        "until": _end(spoken, until_s),
         "audio": spoken.audio_s,
         "error": spoken.error,
     }
+
+
+def _end(one: Asking | Spoken, until_s: float) -> float:
+    """Return when the work of a part had ended: by itself, with its draft, or with its turn."""
+    ends_s = (end_s for end_s in (one.ended_s, one.dropped_s) if end_s is not None)
+    return max(one.asked_s, min(ends_s, default=until_s))

@@ -28,6 +28,7 @@ class Asking:
         asked_s: When it was sent.
         first_s: When the first piece of the reply came; None if none did.
         ended_s: When the model returned, or failed; None if the request was cancelled.
+        dropped_s: When its draft was dropped; None if it belongs to a turn.
         system: The system prompt that the session gave.
         messages: What the model was sent: messages with their fields, as the recording has them.
         tools: Names of the tools that the model might call.
@@ -42,6 +43,7 @@ class Asking:
     asked_s: float
     first_s: float | None = None
     ended_s: float | None = None
+    dropped_s: float | None = None
     system: str = ""
     messages: Sequence[Any] = ()
     tools: Sequence[str] = ()
@@ -86,6 +88,7 @@ class Spoken:
         rate: Samples per second of its audio.
         first_s: When its first audio came; None if none did.
         ended_s: When all audio had come; None if it was cancelled.
+        dropped_s: When its draft was dropped; None if it belongs to a turn.
         samples: How many samples of audio came.
         error: Why it failed; "" if it did not.
     """
@@ -97,6 +100,7 @@ class Spoken:
     rate: int
     first_s: float | None = None
     ended_s: float | None = None
+    dropped_s: float | None = None
     samples: int = 0
     error: str = ""
 
