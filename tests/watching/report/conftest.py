@@ -1,4 +1,4 @@
-"""One recorded call for all tests of a file."""
+"""One recorded call for all tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The recording of a call with a tool, a back-channel, an interruption, a cough and a dropped draft."""
     return recorded_shop_call(tmp_path_factory.mktemp("calls") / "recordings")

@@ -17,7 +17,7 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-from voicepipe.watching.report.sound import BUCKET_S, envelope, packed
+from voicepipe.watching.report.sound import BUCKET_S, SideSound
 from voicepipe.watching.report.spans import DOES, WORDS
 
 if TYPE_CHECKING:
@@ -42,18 +42,18 @@ def page(records: Records, story: Story, *, figures: Iterable[tuple[str, str]] =
         figures: What the page shows at its top: a name and a value each.
         with_audio: Whether the sound is in it.
     """
-    sound = {side: records.audio(side) for side in SIDES if side in records.sides}
+    sounds = {side: _sound(records, side, is_heard=with_audio) for side in SIDES if side in records.sides}
     style = file_text("report.css")
     script = "".join(f"\n// --- {name} ---\n{file_text(name)}" for name in SCRIPTS)
-    kept = {side: packed(pcm, records.rate) for side, pcm in sound.items()} if with_audio else {}
     call = {
         **_facts(records, story),
         "figures": list(figures),
         "bucket": BUCKET_S,
-        "sides": list(sound),
-        "rate": max((one.rate for one in kept.values()), default=0),
+        "sides": list(sounds),
+        "rate": max((one.rate for one in sounds.values()), default=0) if with_audio else 0,
     }
-    blocks = [_block(f"shape-{side}", zlib.compress(envelope(pcm, records.rate))) for side, pcm in sound.items()]
+    shapes = [_block(f"shape-{side}", zlib.compress(one.shape)) for side, one in sounds.items()]
+    kept = [_block(f"sound-{side}", one.packed()) for side, one in sounds.items()] if with_audio else []
     return filled(
         file_text("report.html"),
         {
@@ -62,10 +62,17 @@ def page(records: Records, story: Story, *, figures: Iterable[tuple[str, str]] =
             "style": style,
             "call": json_block(call),
             "script": script,
-            "shapes": "\n".join(blocks),
-            "sound": "\n".join(_block(f"sound-{side}", one.data) for side, one in kept.items()),
+            "shapes": "\n".join(shapes),
+            "sound": "\n".join(kept),
         },
     )
+
+
+def _sound(records: Records, side: str, *, is_heard: bool) -> SideSound:
+    sound = SideSound(records.rate, is_heard=is_heard)
+    for piece in records.audio(side):
+        sound.feed(piece)
+    return sound
 
 
 def policy(script: str, style: str) -> str:

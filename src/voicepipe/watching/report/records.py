@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from voicepipe.errors import RecordingError
 from voicepipe.watching.recording import Recording
+from voicepipe.watching.report.sound import PIECE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["Record", "Records", "error_text", "read_records", "reading"]
@@ -27,8 +30,8 @@ DAMAGE: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticE
 """What Python raises about a record that is not as it should be."""
 
 
-def _silence(_side: str) -> bytes:
-    return b""
+def _silence(_side: str) -> Iterable[bytes]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,8 @@ class Records:
         is_cut: Whether the recording breaks off before the end of the call.
         rate: Samples per second of the audio; 0 without audio.
         sides: The sides that were recorded: "caller", "agent".
-        audio: Returns the audio of a side from the call's begin: little-endian signed 16-bit mono samples, as bytes.
+        audio: Yields the audio of a side from the beginning on, in pieces of `PIECE_S`: little-endian signed 16-bit
+            mono samples, as bytes.
     """
 
     name: str
@@ -53,7 +57,7 @@ class Records:
     is_cut: bool = False
     rate: int = 0
     sides: Sequence[str] = ()
-    audio: Callable[[str], bytes] = field(default=_silence, repr=False)
+    audio: Callable[[str], Iterable[bytes]] = field(default=_silence, repr=False)
 
 
 def read_records(path: Path) -> Records:
@@ -74,8 +78,16 @@ def read_records(path: Path) -> Records:
             is_cut=recording.is_cut,
             rate=manifest.audio.rate,
             sides=manifest.audio.channels if has_audio else (),
-            audio=recording.audio,
+            audio=partial(_pieces, recording),
         )
+
+
+def _pieces(recording: Recording, side: str) -> Iterator[bytes]:
+    for from_s in count(0, PIECE_S):
+        piece = recording.audio(side, from_s, from_s + PIECE_S)
+        if not piece:
+            return
+        yield piece
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 Rule 1: a page holds the sound once, as telephones carry it: u-law, 8,000 samples a second. Silence costs nothing, and
         what is lost is in the recording itself.
-Rule 2: only the standard library is needed.
+Rule 2: sound is taken piece by piece, so that the memory needed does not grow with the call.
+Rule 3: only the standard library is needed.
 
 An Ogg file would be smaller by half, but not every installation can write one, and pages that differ by what was
 installed are two kinds of pages to test.
@@ -15,93 +16,90 @@ import zlib
 from array import array
 from operator import add
 from struct import pack
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final
 
 from voicepipe.audio.g711 import to_ulaw
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["BUCKET_S", "Packed", "envelope", "packed"]
+__all__ = ["BUCKET_S", "PIECE_S", "SideSound"]
 
 BUCKET_S: Final = 0.01
-"""A step of an envelope: a pixel, where a page shows ten seconds."""
+"""A step of the shape: a pixel, where a page shows ten seconds."""
+
+BUCKETS: Final = 100
+"""Steps of a second."""
+
+PIECE_S: Final = 20
+"""What is taken at a time, in seconds."""
 
 TELEPHONE_HZ: Final = 8_000
-BLOCK_S: Final = 20
-"""What is encoded at a time, so that memory does not grow with the call."""
 
 
-class Packed(NamedTuple):
-    """Sound for a page.
+class SideSound:
+    """The shape and the sound of one side of a call.
+
+    Args:
+        rate: Samples per second of what is fed.
+        is_heard: Whether the sound is kept; else only the shape is.
 
     Attributes:
-        rate: Samples per second.
-        data: u-law, a byte a sample, compressed by zlib.
+        rate: Samples per second of the sound that is kept: 8,000, or as fed where that is no multiple of it.
     """
 
-    rate: int
-    data: bytes
+    def __init__(self, rate: int, *, is_heard: bool = True) -> None:
+        self._fed_rate = rate
+        self._fold = rate // TELEPHONE_HZ if rate % TELEPHONE_HZ == 0 else 1
+        self.rate = rate // self._fold
+        # A second has a hundred steps, whatever the rate is; some are longer by a sample.
+        self._edges = [step * rate // BUCKETS for step in range(BUCKETS + 1)]
+        self._shape = bytearray()
+        self._is_heard = is_heard
+        self._packer = zlib.compressobj(6)
+        self._packed = bytearray()
 
+    def feed(self, pcm: bytes) -> None:
+        """Take a piece.
 
-def envelope(pcm: bytes, rate: int) -> bytes:
-    """Return the lowest and the highest sample of each `BUCKET_S`, as pairs of signed bytes.
+        Args:
+            pcm: Little-endian signed 16-bit mono samples: whole seconds, unless it is the last piece.
+        """
+        samples = _samples(pcm)
+        for at in range(0, len(samples), self._fed_rate):
+            self._draw(samples[at : at + self._fed_rate])
+        if self._is_heard:
+            self._packed += self._packer.compress(to_ulaw(self._folded(samples)))
 
-    Args:
-        pcm: Little-endian signed 16-bit mono samples.
-        rate: Samples per second.
-    """
-    pairs = bytearray()
-    size = round(rate * BUCKET_S)
-    quiet = bytes(2 * size)
-    for start in range(0, len(pcm) - 1, 2 * size):
-        piece = pcm[start : start + 2 * size]
-        if piece == quiet:
-            pairs += b"\x00\x00"
-            continue
-        samples = _samples(piece)
-        # Rounded away from zero, so that the quietest noise is still a line.
-        pairs += pack("bb", min(samples) >> 8, min(127, -(-max(samples) >> 8)))
-    return bytes(pairs)
+    @property
+    def shape(self) -> bytes:
+        """The lowest and the highest sample of each `BUCKET_S`, as pairs of signed bytes."""
+        return bytes(self._shape)
 
+    def packed(self) -> bytes:
+        """Return the sound, u-law compressed by zlib. Nothing can be fed after that."""
+        return bytes(self._packed + self._packer.flush())
 
-def packed(pcm: bytes, rate: int) -> Packed:
-    """Return sound for a page.
+    def _draw(self, second: array[int]) -> None:
+        for start, end in zip(self._edges, self._edges[1:], strict=False):
+            step = second[start:end]
+            if not step:
+                return
+            # Rounded away from zero, so that the quietest noise is still a line.
+            self._shape += pack("bb", min(step) >> 8, min(127, -(-max(step) >> 8)))
 
-    A rate that is a multiple of 8,000 is brought down to it by averaging; another one stays.
-
-    Args:
-        pcm: Little-endian signed 16-bit mono samples.
-        rate: Samples per second.
-    """
-    fold = rate // TELEPHONE_HZ if rate % TELEPHONE_HZ == 0 else 1
-    packer = zlib.compressobj(6)
-    data = bytearray()
-    for block in _blocks(pcm, rate, fold):
-        data += packer.compress(to_ulaw(_folded(block, fold)))
-    return Packed(rate // fold, bytes(data + packer.flush()))
-
-
-def _blocks(pcm: bytes, rate: int, fold: int) -> Iterator[bytes]:
-    size = 2 * rate * BLOCK_S
-    for start in range(0, len(pcm) - len(pcm) % (2 * fold), size):
-        yield pcm[start : min(start + size, len(pcm) - len(pcm) % (2 * fold))]
-
-
-def _folded(pcm: bytes, fold: int) -> bytes:
-    """Return the mean of each group of samples."""
-    if fold == 1:
-        return pcm
-    if not any(pcm):
-        return bytes(len(pcm) // fold)
-    samples = _samples(pcm)
-    total = samples[0::fold].tolist()
-    for at in range(1, fold):
-        total = list(map(add, total, samples[at::fold]))
-    means = array("h", [value // fold for value in total])
-    if sys.byteorder == "big":
-        means.byteswap()
-    return means.tobytes()
+    def _folded(self, samples: array[int]) -> bytes:
+        """Return the mean of each group of samples, as bytes."""
+        fold = self._fold
+        whole = len(samples) - len(samples) % fold
+        if not any(samples):
+            return bytes(2 * (whole // fold))
+        total = samples[0:whole:fold]
+        if fold > 1:
+            sums = total.tolist()
+            for at in range(1, fold):
+                sums = list(map(add, sums, samples[at:whole:fold]))
+            total = array("h", [value // fold for value in sums])
+        if sys.byteorder == "big":
+            total.byteswap()
+        return total.tobytes()
 
 
 def _samples(pcm: bytes) -> array[int]:

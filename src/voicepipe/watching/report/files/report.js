@@ -80,6 +80,7 @@ function showHead() {
     $("rest").hidden = false;
   }
   $("length").textContent = `/ ${clock(call.length)}`;
+  $("overview").hidden = !call.sides.length;
   $("sides-label").hidden = call.sides.length < 2 || !sound.isThere;
   $("play").hidden = $("speed-label").hidden = !sound.isThere;
 }
