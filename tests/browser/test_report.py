@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.helpers.browser import launched, looked_at, tab, text_of, until, visited, with_browser
+from tests.helpers.firefox import firefox, with_firefox
+from tests.helpers.pulse import PulseDaemon
 from tests.helpers.recorded_calls import MARKUP, recorded_shop_call
 from voicepipe.cli import main
 
@@ -158,3 +161,20 @@ async def test_it_can_be_read_anywhere(browser: Browser, calls: Path, width: int
                 if name == "quiet":
                     assert await page.get_by_role("button", name="Play", exact=True).count() == 0
                     assert await text_of(page, "#turn-2 .caller .words") == "(5 words)"
+
+
+@with_firefox[-1]
+async def test_it_plays_in_firefox(calls: Path, tmp_path: Path) -> None:
+    """Another browser unpacks the same file, draws both sides, and plays."""
+    with tempfile.TemporaryDirectory() as folder:  # the path of the sound server's socket has to be short
+        sound = PulseDaemon(Path(folder))
+        try:
+            async with firefox(tmp_path, sound) as browser:
+                await browser.open((calls / "call.html").as_uri())
+                await browser.until(READY)
+                assert await browser.evaluate("Object.keys(window.voicepipe.call.turns).length") == 5
+                await browser.evaluate("document.querySelector('#turn-3 .said.caller .moment').click()")
+                await browser.until("window.voicepipe.sound.audio.currentTime > 9.6")
+                await browser.until("document.querySelector('#turn-3.is-now') !== null")
+        finally:
+            sound.kill()

@@ -224,7 +224,8 @@ async function begin() {
   showCount(call.turns.length);
   lanes.fit();
   draw();
-  for (const side of call.sides) shapes[side] = new Shape(await unpacked(`shape-${side}`), call.bucket);
+  const drawn = await Promise.all(call.sides.map((side) => unpacked(`shape-${side}`)));
+  call.sides.forEach((side, index) => (shapes[side] = new Shape(drawn[index], call.bucket)));
   draw();
   requestAnimationFrame(() => {
     performance.mark("ready");
