@@ -42,7 +42,7 @@ def test_a_report_is_written_next_to_its_recording(recording: Path, capsys: pyte
         assert said(capsys, "report", recording, *options) == (0, f"{path}\n", "")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     picture = recording.with_name("shop.svg").read_text(encoding="utf-8")
-    assert picture.count("until the caller hears an answer") == 1
+    assert picture.count("until the caller hears the agent") == 1
 
 
 def test_words_are_left_out_on_demand(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,6 +153,14 @@ def test_stats_are_a_table_with_and_without_rich(
         monkeypatch.setitem(sys.modules, "rich.console", None)
     assert printed[0] == printed[1]
     assert " ".join(printed[0]).count("silence heard 4 700 1,540 1,540 1,540") == 1
+
+
+def test_no_name_controls_the_terminal(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a model called a tool is shown without the characters that would move the cursor or colour the screen."""
+    events = recording / "events.jsonl"
+    events.write_text(events.read_text().replace('"name":"price"', '"name":"price\\u001b[2J"'))
+    status, out, _ = said(capsys, "stats", recording)
+    assert (status, "\x1b[2J" in out, "price?[2J" in out) == (0, False, True)
 
 
 def test_stats_are_a_page(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Tables on the terminal: by rich where it is installed, and else as plain text.
 
 Rule 1: both say the same.
+Rule 2: names come from recordings, so nothing in them may control the terminal.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ if TYPE_CHECKING:
 
     from voicepipe.watching.report.tables import Table
 
-__all__ = ["show"]
+__all__ = ["printable", "show"]
 
 
 def show(title: str, tables: Iterable[Table]) -> None:
     """Print tables below a title; the first column is text, and the others are figures."""
+    tables = [_printable(table) for table in tables]
     try:
         from rich.console import Console  # noqa: PLC0415 - perhaps not installed
         from rich.table import Table as RichTable  # noqa: PLC0415
@@ -36,6 +38,11 @@ def show(title: str, tables: Iterable[Table]) -> None:
         console.print(shown)
 
 
+def printable(text: str) -> str:
+    """Return a text of one line without characters that control a terminal."""
+    return "".join(one if one.isprintable() else "?" for one in text)
+
+
 def _show_plainly(title: str, tables: Iterable[Table]) -> None:
     print(title)
     for table in tables:
@@ -46,3 +53,7 @@ def _show_plainly(title: str, tables: Iterable[Table]) -> None:
             cells = (cell.rjust(width) if number else cell.ljust(width)
                      for number, (cell, width) in enumerate(zip(row, widths, strict=True)))  # fmt: skip
             print("  ".join(cells).rstrip())
+
+
+def _printable(table: Table) -> Table:
+    return table._replace(rows=[tuple(map(printable, row)) for row in table.rows])

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from voicepipe.cli._tables import show
+from voicepipe.cli._tables import printable, show
 from voicepipe.errors import ConfigurationError
 from voicepipe.watching.report.limits import budget_of, limits_of
 from voicepipe.watching.report.prices import Prices, read_prices, with_models
@@ -32,7 +32,7 @@ def stats(options: Namespace) -> int:
     budget = budget_of(options.budget) if options.budget is not None else None
     found = survey(options.directory)
     for problem in found.problems:
-        print(f"voicepipe: left out: {problem}", file=sys.stderr)
+        print(f"voicepipe: left out: {printable(problem)}", file=sys.stderr)
     if not found.calls:
         raise ConfigurationError(f"{options.directory}: no recording in it can be read")
     total = found.total

@@ -165,7 +165,7 @@ def test_a_waterfall_is_a_picture_of_the_wait(story: Story) -> None:
     text = waterfall_svg(answered)
     root = ET.fromstring(text)
     words = [one.text or "" for one in root.iter(f"{SVG}text")]
-    assert words[:2] == ["Turn 2: 700 ms until the caller hears an answer", "“How much is the tea?”"]
+    assert words[:2] == ["Turn 2: 700 ms until the caller hears the agent", "“How much is the tea?”"]
     names = ("Silence", "Model", "Sentence", "Voice", "Lead-in")
     assert [one for one in words if one in names][:5] == list(names)
     assert {"200 ms", "250 ms", "60 ms", "150 ms", "40 ms"} <= set(words)

@@ -154,7 +154,7 @@ def test_an_event_of_a_newer_version_is_still_noted() -> None:
 
 def test_a_record_that_is_not_ours_is_a_damaged_recording() -> None:
     """What lacks its fields is reported with the recording's name, as any other damage."""
-    with pytest.raises(RecordingError, match=r"call.vprec is damaged: .*turn_id"), reading("call.vprec"):
+    with pytest.raises(RecordingError, match=r"call.vprec is damaged: .* it has no 'turn_id'"), reading("call.vprec"):
         story_of(records({"t_s": 1.0, "event": "TurnStarted"}))
 
 
@@ -186,7 +186,7 @@ def test_damage_of_any_kind_is_an_error_about_the_recording(recording: Path, dat
 
 
 MARKS = st.dictionaries(
-    st.sampled_from([*CONTRIBUTIONS, "llm_request_2", "tool_called_2", "tools_done_2"]),
+    st.sampled_from([*CONTRIBUTIONS, "llm_request_2", "tool_called_2", "tools_done_2", "stage:Redact", "stage:B_2"]),
     st.integers(0, 3_000_000).map(lambda us: us / 1e6),
 )
 

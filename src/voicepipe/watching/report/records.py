@@ -102,9 +102,9 @@ def reading(name: object) -> Generator[None]:
     except OSError as error:
         raise RecordingError(f"{name}: cannot be read: {error.strerror}") from error
     except DAMAGE as error:
-        raise RecordingError(
-            f"{name} is damaged: a record is not what voicepipe writes ({type(error).__name__}: {error})"
-        ) from error
+        # What Python says may quote the words of a call; the name of a field that is missing does not.
+        why = f"it has no {error}" if isinstance(error, KeyError) else type(error).__name__
+        raise RecordingError(f"{name} is damaged: a record is not what voicepipe writes: {why}") from error
 
 
 def error_text(value: object) -> str:

@@ -64,7 +64,7 @@ def _turn(turn: TurnStory, top: float) -> Iterator[str]:
     start_s, end_s = turn.spans[0].start_s, turn.spans[-1].end_s
     scale = (WIDTH - LEFT - RIGHT) / max(end_s - start_s, 1e-6)
     bottom = top + HEAD + ROW * len(turn.spans)
-    yield _text(MARGIN, top + 28, f"Turn {turn.turn_id}: {_ms(waited_s)} until the caller hears an answer", "b")
+    yield _text(MARGIN, top + 28, f"Turn {turn.turn_id}: {_ms(waited_s)} until the caller hears the agent", "b")
     if turn.user_text:
         yield _text(MARGIN, top + 46, f"“{_shortened(turn.user_text)}”", "s")
     for at_s in _ticks(end_s - start_s):

@@ -34,4 +34,4 @@ def write_private(path: Path, text: str) -> None:
         if unfinished is not None:
             with suppress(OSError):
                 unfinished.unlink()
-        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}; name another file with -o") from error
+        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}; name another file") from error
