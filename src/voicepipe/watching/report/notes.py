@@ -14,7 +14,7 @@ from voicepipe.watching.report.records import error_text
 if TYPE_CHECKING:
     from voicepipe.watching.report.records import Record
 
-__all__ = ["Note", "note_of"]
+__all__ = ["INTERRUPTERS", "Note", "note_of"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,11 +76,14 @@ WORDINGS: Final = {
     "RecordingPaused": _Wording("agent", "The recording pauses"),
     "RecordingResumed": _Wording("agent", "The recording goes on"),
     "RecordingStopped": _Wording("trouble", "The recording stops", "{reason}"),
-    "TurnInterrupted": _Wording("caller", "Interrupted by the {by} after {heard_s:.1f} s"),
+    "TurnInterrupted": _Wording("caller", "Interrupted by {by} after {heard_s:.1f} s"),
     "TurnFailed": _Wording("trouble", "The turn failed", "{error}"),
     "TurnEmpty": _Wording("trouble", "The model had nothing to say"),
 }
 """What is said of each event."""
+
+INTERRUPTERS: Final = {"caller": "the caller", "application": "the application", "end": "the end of the call"}
+"""What can interrupt a reply, in words."""
 
 SHOWN_ELSEWHERE: Final = {
     "TurnStarted",
@@ -105,7 +108,8 @@ def note_of(record: Record) -> Note | None:
     if kind in SHOWN_ELSEWHERE:
         return None
     wording = WORDINGS.get(kind) or _Wording("agent", _in_words(kind))
-    fields = {**record, "error": error_text(record.get("error"))}
+    by = INTERRUPTERS.get(str(record.get("by")), record.get("by"))
+    fields = {**record, "by": by, "error": error_text(record.get("error"))}
     if kind == "TurnInterrupted" and record.get("joined"):
         wording = _Wording("caller", "Joined: the caller went on before the answer was heard")
     return Note(

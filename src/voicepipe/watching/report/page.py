@@ -17,6 +17,7 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
+from voicepipe.watching.report.notes import INTERRUPTERS
 from voicepipe.watching.report.sound import BUCKET_S, SideSound
 from voicepipe.watching.report.spans import DOES, WORDS
 
@@ -159,7 +160,7 @@ def _turn(turn: TurnStory, story: Story, pool: _Pool) -> dict[str, Any]:
     return {
         "id": turn.turn_id,
         "outcome": turn.outcome,
-        "by": turn.by,
+        "by": INTERRUPTERS.get(turn.by, turn.by),
         "spoke": turn.spoke_s,
         "started": turn.started_s,
         "ended": until_s,

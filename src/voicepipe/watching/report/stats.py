@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from voicepipe.watching.report.notes import INTERRUPTERS
 from voicepipe.watching.report.percentiles import Spread, spread_of
 
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["CallStats", "Cost", "Tokens", "cost_of", "figures_of", "stats_of", "summed"]
 
 INTERRUPTIONS: Final = (
-    "by the caller",
-    "by the application",
-    "by the end",
+    *(f"by {who}" for who in INTERRUPTERS.values()),
     "false: resumed",
     "false: joined",
     "withheld",
@@ -162,7 +161,7 @@ def stats_of(records: Records, story: Story) -> CallStats:
             if seconds:
                 stats.contributions.setdefault(name, []).append(seconds)
         if turn.outcome == "interrupted":
-            stats.interruptions[f"by the {turn.by or 'application'}"] += 1
+            stats.interruptions[f"by {INTERRUPTERS.get(turn.by, turn.by)}"] += 1
         stats.interruptions["false: joined"] += turn.outcome == "joined"
         stats.drafts += sum(asking.step == 0 for asking in turn.dropped)
         spoken = [*turn.sentences, *turn.dropped_sentences]

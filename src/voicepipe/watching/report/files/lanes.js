@@ -99,7 +99,8 @@ class Lanes {
       context.globalAlpha = 0.12;
       context.fillRect(x, top, end - x, lane.height);
       context.globalAlpha = 1;
-      this.hits.push({ x, y: top, width: end - x, height: lane.height, words: ["Held back", inMs(until - from)], at: from });
+      const words = ["Held back", inMs(until - from)];
+      this.hits.push({ x, y: top, width: end - x, height: lane.height, words, at: from });
     }
   }
 
@@ -120,7 +121,7 @@ class Lanes {
     }
     const fits = item.shape === "words" ? width > 26 : width >= context.measureText(item.label ?? "").width + 7;
     if (item.label && fits) this.label(item, x, top, width, height);
-    this.hits.push({ x: x - 1, y: top, width: Math.max(width, 6), height, words: item.words, at: item.at, turn: item.turn });
+    this.hits.push({ x: x - 1, y: top, width: Math.max(width, 6), height, words: item.words, at: item.at });
   }
 
   drawDot(item, x, top, height) {
@@ -130,7 +131,7 @@ class Lanes {
     context.beginPath();
     context.arc(x, top + height / 2, 4, 0, 2 * Math.PI);
     context.fill();
-    this.hits.push({ x: x - 7, y: top - 2, width: 14, height: height + 4, words: item.words, at: item.at, turn: item.turn });
+    this.hits.push({ x: x - 7, y: top - 2, width: 14, height: height + 4, words: item.words, at: item.at });
   }
 
   hatch(x, top, width, height) {
@@ -172,7 +173,8 @@ class Lanes {
     this.tip.hidden = !hit?.words;
     this.canvas.classList.toggle("can-play", Boolean(hit));
     if (!hit?.words) return;
-    this.tip.replaceChildren(...hit.words.filter(Boolean).map((words, index) => element(index ? "span" : "b", "", words)));
+    const lines = hit.words.filter(Boolean);
+    this.tip.replaceChildren(...lines.map((words, index) => element(index ? "span" : "b", "", words)));
     const widest = box.width - this.tip.offsetWidth - 4;
     this.tip.style.left = `${Math.max(0, Math.min(widest, x + 12))}px`;
     this.tip.style.top = `${Math.min(y + 18, box.height + 6)}px`;
@@ -187,7 +189,8 @@ function itemsOf(call) {
     const name = `Turn ${turn.id}`;
     const bar = { shape: "bar", turn: turn.id };
     if (turn.user && turn.spoke !== null) {
-      items.asked.push({ shape: "words", turn: turn.id, at: turn.spoke, label: turn.user, words: [`${name}: the caller`, turn.user] });
+      const words = [`${name}: the caller`, turn.user];
+      items.asked.push({ shape: "words", turn: turn.id, at: turn.spoke, label: turn.user, words });
     }
     for (const [at, text] of turn.said) {
       items.said.push({ shape: "words", turn: turn.id, at, label: text, words: [`${name}: the agent`, text] });
@@ -200,8 +203,8 @@ function itemsOf(call) {
     turn.dropped.forEach((asking) => items.model.push({ ...bar, ...modelItem(asking, name, true) }));
     for (const run of turn.tools) {
       const words = [run.name, `${run.status} after ${inMs(run.until - run.asked)}`, run.arguments];
-      const failed = ["failed", "unknown"].includes(run.status);
-      items.tools.push({ ...bar, at: run.asked, until: run.until, label: run.name, words, colour: failed ? "alert" : "think" });
+      const colour = ["failed", "unknown"].includes(run.status) ? "alert" : "think";
+      items.tools.push({ ...bar, at: run.asked, until: run.until, label: run.name, words, colour });
     }
     for (const [sentences, isDropped] of [[turn.sentences, false], [turn.droppedSentences, true]]) {
       for (const one of sentences) {
@@ -213,8 +216,9 @@ function itemsOf(call) {
   call.drafts.forEach((asking) => items.model.push({ shape: "bar", ...modelItem(asking, "No turn followed", true) }));
   for (const note of call.notes) {
     const isAlarm = note.who === "trouble" || ["TurnInterrupted", "Paused", "Withheld"].includes(note.kind);
+    const colour = isAlarm ? "alert" : note.who;
     const words = [note.text, note.content];
-    items.events.push({ shape: "dot", turn: note.turn, at: note.at, until: note.at, words, colour: isAlarm ? "alert" : note.who });
+    items.events.push({ shape: "dot", turn: note.turn, at: note.at, until: note.at, words, colour });
   }
   for (const lane of Object.values(items)) lane.sort((one, other) => one.at - other.at);
   for (const lane of [items.asked, items.said]) {

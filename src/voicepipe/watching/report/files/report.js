@@ -55,8 +55,9 @@ const turns = new Turns($("turns"), call, play);
 
 function showHead() {
   $("name").textContent = call.id ? `Call ${call.id}` : call.name;
-  const began = call.began ? new Date(call.began) : null;
-  const when = began && !Number.isNaN(began.getTime()) ? began.toLocaleString("en-GB", { dateStyle: "long", timeStyle: "short" }) : "";
+  const began = new Date(call.began);
+  const format = { dateStyle: "long", timeStyle: "short" };
+  const when = Number.isNaN(began.getTime()) ? "" : began.toLocaleString("en-GB", format);
   $("about").textContent = [when, clock(call.length, 0), call.reason].filter(Boolean).join(" · ");
   const badges = [
     [call.isCut, "The recording breaks off before the end of the call"],
@@ -75,7 +76,8 @@ function showHead() {
   for (const [name, value] of facts) {
     if (!value) continue;
     const pair = element("div");
-    pair.append(element("dt", "", name), element("dd", "", typeof value === "string" ? value : JSON.stringify(value)));
+    const words = typeof value === "string" ? value : JSON.stringify(value);
+    pair.append(element("dt", "", name), element("dd", "", words));
     $("facts").append(pair);
     $("rest").hidden = false;
   }

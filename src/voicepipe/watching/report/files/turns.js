@@ -44,7 +44,10 @@ class Turns {
       slow: (turn) => turn.waited !== null && turn.waited >= slow,
       cut: (turn) => this.notesOf(turn).some(cut),
       tools: (turn) => turn.tools.length > 0,
-      trouble: (turn) => Boolean(turn.error) || this.notesOf(turn).some((note) => note.who === "trouble") || turn.tools.some((run) => run.status !== "done"),
+      trouble: (turn) => {
+        const notes = this.notesOf(turn).filter((note) => note.who === "trouble");
+        return turn.error !== "" || notes.length > 0 || turn.tools.some((run) => run.status !== "done");
+      },
     }[wanted];
     let count = 0;
     for (const turn of this.call.turns) {
@@ -66,8 +69,11 @@ class Turns {
     head.append(element("h3", "", `Turn ${turn.id}`));
     if (!turn.user && !turn.said.length) head.append(this.moment(turn.started, "from"));
     const outcome = OUTCOMES[turn.outcome] ?? turn.outcome;
-    if (outcome) head.append(element("span", `badge ${turn.outcome}`, turn.outcome === "interrupted" && turn.by ? `${outcome} by the ${turn.by === "end" ? "end of the call" : turn.by}` : outcome));
-    if (turn.answered !== null) head.append(element("span", "soft", `filler, and the answer after ${inMs(turn.answered)}`));
+    const by = turn.outcome === "interrupted" && turn.by ? ` by ${turn.by}` : "";
+    if (outcome) head.append(element("span", `badge ${turn.outcome}`, outcome + by));
+    if (turn.answered !== null) {
+      head.append(element("span", "soft", `filler, and the answer after ${inMs(turn.answered)}`));
+    }
     if (turn.waited !== null) head.append(element("span", "waited", inMs(turn.waited)));
     const body = element("div", "body");
     body.append(this.words(turn));
@@ -75,9 +81,14 @@ class Turns {
     card.append(head, body);
     const folds = element("div", "folds");
     const requests = [...turn.dropped.map((one) => [one, true]), ...turn.requests.map((one) => [one, false])];
-    if (requests.length) folds.append(this.fold(`What the model was sent`, requests.length, () => requests.map(([one, dropped]) => this.request(one, dropped))));
-    if (turn.marks.length) folds.append(this.fold("Marks", turn.marks.length, () => [this.marks(turn)]));
-    if (turn.sentences.length) folds.append(this.fold("What the voice was given", turn.sentences.length, () => [this.sentences(turn)]));
+    const asked = () => requests.map(([one, dropped]) => this.request(one, dropped));
+    for (const [title, count, make] of [
+      ["What the model was sent", requests.length, asked],
+      ["Marks", turn.marks.length, () => [this.marks(turn)]],
+      ["What the voice was given", turn.sentences.length, () => [this.sentences(turn)]],
+    ]) {
+      if (count) folds.append(this.fold(title, count, make));
+    }
     card.append(folds);
     return card;
   }
@@ -104,7 +115,8 @@ class Turns {
   words(turn) {
     const box = element("div", "what");
     const rows = [];
-    if (turn.user) rows.push([turn.spoke ?? turn.started, this.said("caller", turn.spoke ?? turn.started, turn.user)]);
+    const spoke = turn.spoke ?? turn.started;
+    if (turn.user) rows.push([spoke, this.said("caller", spoke, turn.user)]);
     for (const run of turn.tools) rows.push([run.asked, this.tool(run)]);
     for (const note of this.notesOf(turn)) rows.push([note.at, this.note(note)]);
     if (turn.heard || turn.unheard) {
@@ -116,7 +128,10 @@ class Turns {
       }
       rows.push([turn.said[0]?.[0] ?? turn.ended, this.said("agent", turn.said[0]?.[0], ...pieces)]);
     }
-    if (turn.dropped.length) rows.push([turn.dropped[0].asked, element("p", "note", `${turn.dropped.length} dropped ${turn.dropped.length > 1 ? "drafts" : "draft"}: the caller went on`)]);
+    if (turn.dropped.length) {
+      const count = turn.dropped.length > 1 ? `${turn.dropped.length} drafts were` : "A draft was";
+      rows.push([turn.dropped[0].asked, element("p", "note", `${count} dropped: the caller went on`)]);
+    }
     rows.sort((one, other) => one[0] - other[0]);
     box.append(...rows.map(([, row]) => row));
     return box;
@@ -133,7 +148,8 @@ class Turns {
     const row = element("div", "tool");
     row.dataset.status = run.status;
     const line = element("p");
-    line.append(this.moment(run.asked, `from the tool call at`), element("b", "", run.name), element("span", "soft", `${run.status}, ${inMs(run.until - run.asked)}`));
+    const took = element("span", "soft", `${run.status}, ${inMs(run.until - run.asked)}`);
+    line.append(this.moment(run.asked, "from the tool call at"), element("b", "", run.name), took);
     row.append(line);
     if (run.arguments && run.arguments !== "{}") row.append(element("code", "", run.arguments));
     if (run.result) row.append(element("code", "result", run.result));
@@ -175,8 +191,9 @@ class Turns {
     const took = asking.first === null ? "no token" : `first token after ${inMs(asking.first - asking.asked)}`;
     const ends = asking.error || (asking.isCancelled ? "cancelled" : asking.finish);
     const head = element("p", "line");
-    head.append(element("b", "", `${isDropped ? "Dropped draft, request" : "Request"} ${asking.id}`), this.moment(asking.asked, "from"));
-    head.append(element("span", "soft", [took, `${inMs(asking.until - asking.asked)} in all`, ends].filter(Boolean).join(" · ")));
+    const name = `${isDropped ? "Dropped draft, request" : "Request"} ${asking.id}`;
+    const facts = [took, `${inMs(asking.until - asking.asked)} in all`, ends].filter(Boolean).join(" · ");
+    head.append(element("b", "", name), this.moment(asking.asked, "from"), element("span", "soft", facts));
     const list = element("ol", "messages");
     if (asking.system) list.append(this.message("system", asking.system));
     for (const number of asking.messages) list.append(...this.messages(this.call.messages[number]));
