@@ -38,6 +38,7 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False
+html_show_search_summary = False  # a page on the disk may not read another one
 html_use_index = True
 
 myst_heading_anchors = 4
