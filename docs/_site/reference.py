@@ -33,6 +33,8 @@ ABOUT: Final = {
     "core": ("Stages and channels", "What parts are made of."),
     "history": ("History", "What is remembered of a call."),
     "events": ("Events", "What a session reports while it runs."),
+    "watching": ("Watching", "Recordings, budgets and what else observers are for."),
+    "observed": ("What observers get", "Facts about a call that no stage and no application gets."),
     "flow": ("What flows", "The facts that pass between parts."),
     "timeline": ("Timeline", "Where the time of a turn went."),
     "errors": ("Errors", "One class for each reaction that a caller can have."),
@@ -45,6 +47,7 @@ MODULES: Final = {
     "audio": "Telephone codecs",
     "serving": "Serving",
     "testing": "Testing",
+    "watching.recording": "Recordings",
 }
 """Public modules with an `__all__`; others that have one come behind them, under their own name."""
 
