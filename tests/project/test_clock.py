@@ -96,6 +96,7 @@ MAY_USE_ONE = (
     "cli/doctor/__init__.py",  # compares the machine's date with that of services
     "serving/realtime/keys.py",  # tells a client until which date its key is valid, as the protocol wants
     "watching/recording/directory.py",  # names recordings by their date
+    "watching/telemetry/spans.py",  # stamps spans with the date, as the protocol of traces wants
     "core/process.py",  # handles signals after the loop was closed, whose clock stands still then
 )
 
