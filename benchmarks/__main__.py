@@ -21,6 +21,7 @@ from benchmarks.latency import TURNS, latency
 from benchmarks.listening import idle, memory, opening
 from benchmarks.package import installed, size
 from benchmarks.people import people
+from benchmarks.recording import recording
 from benchmarks.report import report
 from benchmarks.scale import scale
 from benchmarks.sentences import sentences
@@ -45,6 +46,7 @@ BENCHMARKS = {
         idle,
         memory,
         opening,
+        recording,
         scale,
         sockets,
         serve,

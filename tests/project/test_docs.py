@@ -33,9 +33,10 @@ LIMIT_S = 60
 # In inline code: a file by its ending or a folder by its slash, then perhaps what is in the file: `events.py:Event`.
 PATH = re.compile(r"([\w./-]+(?:\.(?:py|pyi|md|toml|json|txt|yml|yaml)|/))(?::([A-Za-z_][\w.]*))?")
 
-# Files that are not in the repository: an application, a new language, what the demo and `make docs` write.
+# Files that are not in the repository: an application, a new language, what the demo, a recorder and `make docs` write.
 READERS_FILES = {
-    "agent.py", "app.py", "conversation.json", "eo.toml", "llms-full.txt", "llms.txt", "test_agent.py",
+    "agent.py", "app.py", "conversation.json", "eo.toml", "history.json", "llms-full.txt", "llms.txt",
+    "manifest.json", "test_agent.py",
 }  # fmt: skip
 
 # Runs the Python blocks of one page in one namespace, as if they were one program that may await at the top. Blank

@@ -28,7 +28,7 @@ class Line:
     is_paused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: 50 a second are made for each side
 class Piece:
     """A piece of the caller's or the agent's audio.
 
@@ -45,7 +45,7 @@ class Piece:
     rate: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class VoicePiece:
     """A piece of audio that the voice gave.
 

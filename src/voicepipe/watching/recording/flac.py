@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FlacFile", "flac_frames", "imported", "read_flac", "tail_of"]
 
-KEPT_S: Final = 30.0
-"""How much the tail holds at least: more than audio may come late."""
+KEPT_S: Final = 14.0
+"""How much the tail holds at least: more than audio may come late, see `sound.KEPT_S`."""
 
 BLOCK: Final = 4096
 """The encoder writes blocks of so many frames."""

@@ -90,7 +90,13 @@ ERRORS: Final[dict[str, type[VoicepipeError]]] = {
 
 def named(kind: type) -> str:
     """Return the name under which a class is written: its own, or that of the class of ours that it derives from."""
-    return next((base.__name__ for base in kind.__mro__ if CLASSES.get(base.__name__) is base), kind.__name__)
+    if (known := _NAMES.get(kind)) is not None:
+        return known
+    found = next((base.__name__ for base in kind.__mro__ if CLASSES.get(base.__name__) is base), kind.__name__)
+    return _NAMES.setdefault(kind, found)
+
+
+_NAMES: Final[dict[type, str]] = {}
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------

@@ -124,11 +124,11 @@ class Hidden:
         return bool(self._within or self._quoted)
 
     def add(self, text: str, instead: str = PAUSED, *, is_secret: bool = False) -> None:
-        """Hide a text; one that `is_secret` also within others, whatever it is."""
+        """Hide a text; one that `is_secret` also within others, whatever it says."""
         if not (text := text.strip()):
             return
         forms = {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}  # also as JSON has it
-        if is_secret or TELLING.search(text):
+        if (is_secret and len(text) >= SHORTEST_SECRET) or TELLING.search(text):
             self._within |= dict.fromkeys(forms, instead)
             # The longest first: a part of it that is replaced would leave the rest.
             self._within = dict(sorted(self._within.items(), key=lambda item: -len(item[0])))
@@ -144,5 +144,8 @@ class Hidden:
             text = text.replace(hidden, other)
         return text
 
+
+SHORTEST_SECRET: Final = 3
+"""A shorter one is in too many words."""
 
 TELLING: Final = re.compile(r"\d.*\d.*\d|@|\w+\W+\w+\W+\w+", re.DOTALL)

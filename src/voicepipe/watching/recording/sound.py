@@ -127,7 +127,7 @@ class Channels:
         self._apply_covers(at, end)
         changed = self._samples[(at - self._base) * self.count : (end - self._base) * self.count]
         self._dirty_from = end if end < self.end else None
-        if (old := end - self._kept - self._base) > self._kept:
+        if (old := end - self._kept - self._base) > self.rate:
             del self._samples[: old * self.count]
             self._base += old
             self._covered = [span for span in self._covered if span.end is None or span.end > self._base]
@@ -160,26 +160,33 @@ class Track:
         self._make_resampler = resampler
         self._resampler: Resampling | None = None
         self._from_rate = 0
-        self._next_s = 0.0  # when the present sound goes on
+        self._waiting: list[bytes] = []
+        self._next_s = -math.inf  # when the present sound goes on
         self._next = 0  # and the frame at which it does
 
     def add(self, at_s: float, pcm: bytes, rate: int) -> None:
-        """Add a piece of audio that began at `at_s`, in seconds since the recording began."""
-        if rate != self._from_rate:
+        """Add a piece of audio that began at `at_s`, in seconds since the recording began; `settle` puts it."""
+        if rate != self._from_rate or abs(at_s - self._next_s) > APART_S:
             self.finish()
-            self._from_rate, self._resampler = rate, self._make_resampler(rate)
-            self._next_s = -1.0
-        if abs(at_s - self._next_s) > APART_S:
-            self.finish()
+            if rate != self._from_rate:
+                self._from_rate, self._resampler = rate, self._make_resampler(rate)
             self._next, self._next_s = round(at_s * self._channels.rate), at_s
         self._next_s += len(pcm) / 2 / rate
-        self._put(pcm if self._resampler is None else self._resampler.feed(pcm))
+        self._waiting.append(pcm)
+
+    def settle(self) -> None:
+        """Put what was added: in one piece, because resampling 20 ms costs as much as half a second."""
+        if self._waiting:
+            pcm = b"".join(self._waiting)
+            self._waiting.clear()
+            self._put(pcm if self._resampler is None else self._resampler.feed(pcm))
 
     def finish(self) -> None:
-        """Put what a resampler holds back; what follows is another sound."""
+        """Put what was added, and what a resampler holds back; what follows is another sound."""
+        self.settle()
         if self._resampler is not None:
             self._put(self._resampler.flush())
-        self._next_s = -1.0
+        self._next_s = -math.inf
 
     def _put(self, pcm: bytes) -> None:
         if pcm:

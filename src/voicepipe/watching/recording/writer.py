@@ -131,6 +131,8 @@ class Writer:
             if (track := self._tracks.get(piece.channel)) is not None:
                 track.add(piece.t_s, piece.pcm, piece.rate)
                 self._has_audio = True
+        for track in self._tracks.values():
+            track.settle()
         for text in batch.secrets:
             self._screen.hidden.add(text)
         for line in (*batch.lines, *batch.turns):
