@@ -71,6 +71,17 @@ def test_a_cut_recording_is_shown_up_to_there(recording: Path, capsys: pytest.Ca
     assert json.loads(said(capsys, "stats", recording, "--json")[1])["cut"] == 1
 
 
+def test_a_side_that_was_not_recorded_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a recording of the caller alone the page has their words and their sound, and of the agent when it spoke."""
+    recording = recorded_shop_call(tmp_path / "recordings", sides="caller")
+    assert said(capsys, "report", recording, "-o", tmp_path / "page")[0] == 0
+    text = (tmp_path / "page").read_text(encoding="utf-8")
+    assert ("How much is the tea?" in text, "two euros" in text) == (True, False)
+    assert ('id="sound-caller"' in text, 'id="sound-agent"' in text) == (True, False)
+    assert '"heard":"[not recorded]","unheard":""' in text
+    assert "[not recorded][not recorded]" not in text
+
+
 def test_what_cannot_be_reported_is_one_sentence(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each names what was found and what to do, exits with 2, and writes nothing."""
     newer, damaged = (shutil.copytree(recording, recording.with_name(name)) for name in ("new.vprec", "bad.vprec"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from voicepipe.watching.recording.redaction import NOT_RECORDED
 from voicepipe.watching.report.records import error_text
 from voicepipe.watching.report.turn_story import Asking, Spoken, ToolRun, TurnStory
 
@@ -62,11 +63,11 @@ class _Gathered:
         if asking.first_s is None and kind in ("TextDelta", "ToolCallDelta"):
             asking.first_s = record["t_s"]
         if kind == "TextDelta":
-            asking.text += part["text"]
+            asking.text = _joined(asking.text, part["text"])
         elif kind == "ToolCallDelta":
             call = asking.calls.setdefault(part["index"], ["", ""])
             call[0] = part["name"] or call[0]
-            call[1] += part["arguments"]
+            call[1] = _joined(call[1], part["arguments"])
         elif kind == "ReplyEnd":
             asking.finish_reason = part["finish_reason"]
 
@@ -135,3 +136,8 @@ _TAKES: Final[dict[str, Callable[[_Gathered, Record], None]]] = {
     "VoiceGave": _Gathered.voice_gave,
     "VoiceEnded": _Gathered.voice_ended,
 }
+
+
+def _joined(text: str, piece: str) -> str:
+    """Return a text with a piece more; that something was not recorded is said once."""
+    return text if piece == NOT_RECORDED and text.endswith(NOT_RECORDED) else text + piece

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from voicepipe.watching.recording.redaction import NOT_RECORDED
 from voicepipe.watching.report.exchanges import add_exchanges
 from voicepipe.watching.report.notes import Note, note_of
 from voicepipe.watching.report.records import error_text
@@ -70,7 +71,8 @@ def story_of(records: Records) -> Story:
     story.turns = [turns[number] for number in sorted(turns) if turns[number].outcome != "never"]
     for turn in story.turns:
         turn.generated = _generated(turn)
-        turn.unheard = unheard(turn.generated, turn.heard) if turn.outcome != "completed" else ""
+        if turn.outcome != "completed" and NOT_RECORDED not in (turn.heard, turn.generated):
+            turn.unheard = unheard(turn.generated, turn.heard)
     story.notes = [note for record in records.events if (note := note_of(record)) is not None]
     for note in story.notes:
         note.turn_id = note.turn_id or _running_at(note.at_s, story.turns)
