@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from voicepipe.cli._app import Loaded
     from voicepipe.cli.doctor.services import Service
+    from voicepipe.serving import Serve
 
     Check = Callable[[], Awaitable[list[Finding]]]
 
@@ -115,7 +116,7 @@ def _pipeline(where: str, made: object) -> vp.Pipeline:
     if isinstance(made, vp.Host):
         made = made._pipeline
     elif isinstance(made, _servers()):
-        made = cast("Any", made).desk.agent
+        made = cast("Serve", made).desk.agent
     if not isinstance(made, vp.Pipeline):
         raise ConfigurationError(f"{where}() must return a Pipeline or a Serve, not a {type(made).__name__}")
     return made

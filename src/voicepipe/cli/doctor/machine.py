@@ -30,6 +30,8 @@ EXTRAS: Final = {
     "server": (("prometheus_client", "starlette", "uvicorn", "watchfiles"), "calls by browser and telephone"),
     "testing": (("h11", "pytest"), "tests on virtual time, and simulated services"),
     "aec": (("livekit",), "takes the agent's voice out of what the microphone picks up"),
+    "metrics": (("prometheus_client",), "figures for Prometheus without a server"),
+    "otel": (("opentelemetry",), "traces and figures for OpenTelemetry"),
     "silero": (("onnxruntime",), "a speech detector that hears through music"),
     "recording": (("soundfile", "soxr"), "recordings as FLAC, and of sides whose sample rates differ"),
     "socks": (("python_socks", "socksio"), "proxies that speak SOCKS"),
