@@ -72,6 +72,11 @@ def only_in(directory: Path) -> Recording:
     return Recording.read(path)
 
 
+def all_in(directory: Path) -> dict[str, Recording]:
+    """Return the recordings in a directory, by the ids of their sessions."""
+    return {one.manifest.id: one for one in map(Recording.read, directory.glob("*.vprec"))}
+
+
 async def recorded(directory: Path, pipeline: vp.Pipeline, **options: Any) -> Recording:
     """Hold a call to its end, and return its recording."""
     async with pipeline.session(**options) as session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
 import wave
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import anyio
 import pytest
 
 import voicepipe as vp
-from tests.watching.recording.calls import Line, Reports, everything, only_in, recorded, spans
+from tests.watching.recording.calls import Line, Reports, all_in, everything, only_in, recorded, spans
 from tests.watching.recording.calls import agent as hearing_agent
 from voicepipe import observed
 from voicepipe.testing import Calls, RecordingOutput, Says, ScriptedModel, ScriptedUser, ScriptedVoice
@@ -244,6 +245,47 @@ async def test_what_is_said_in_a_pause_is_nowhere(tmp_path: Path) -> None:
     ]
     assert vp.Transcript("[paused]", 6.7, 7.0) in events
     assert recording.manifest.redacted
+
+
+async def test_words_that_were_begun_in_a_pause_are_left_out_to_their_end(tmp_path: Path) -> None:
+    """A program that records again in the middle of a number does not get the rest of it."""
+    recogniser = (
+        Reports()
+        .guesses("four two", at_s=1.8, stable=False)
+        .says(CARD, at_s=4.0, speech_s=2.7, silence_s=0.3)
+        .says("thanks a lot", at_s=7.0, speech_s=0.7, silence_s=0.3)
+    )
+    pipeline = hearing_agent(recogniser, [Says("Yes."), Says("Bye.")], observers=[vp.Recorder(tmp_path)])
+    async with pipeline.session(source=Line((1.0, 3.7), (6.0, 6.7), seconds=9.0)) as session:
+        control = vp.Recorder.of(session)
+        await anyio.sleep(0.5)
+        control.pause()
+        await anyio.sleep(1.5)
+        control.resume()
+        await session.ended.wait()
+    recording = only_in(tmp_path)
+    assert spans(recording.audio("caller"), 16_000) == [(6.0, 6.7)]
+    assert b"four" not in everything(recording.path)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_calls_of_one_host_share_a_thread(tmp_path: Path) -> None:
+    """Each has a recording of its own, and one thread writes them all."""
+    row = ScriptedModel([Says("Hello."), Says("Hello.")]), vp.SentenceChunker(), ScriptedVoice(character_s=0.001)
+    async with vp.Pipeline(*row, observers=[vp.Recorder(tmp_path)]).open() as host:
+        async with (
+            host.session(output=RecordingOutput(), id="one") as one,
+            host.session(output=RecordingOutput(), id="two") as two,
+        ):
+            await one.user_says("hi")
+            await two.user_says("ho")
+            assert [thread.name for thread in threading.enumerate()].count("voicepipe recorder") == 1
+    found = all_in(tmp_path)
+    assert {name: [message.text for message in one.history] for name, one in found.items()} == {
+        "one": ["hi", "Hello."],
+        "two": ["ho", "Hello."],
+    }
+    assert not any(recording.is_cut for recording in found.values())
 
 
 async def test_without_a_recorder_pausing_does_nothing() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from voicepipe.watching.recording.records import Json
 
-__all__ = ["Batch", "Line", "Piece", "VoicePiece"]
+__all__ = ["Batch", "Line", "Pause", "Piece", "VoicePiece"]
 
 
 @dataclass(slots=True)
@@ -62,6 +62,21 @@ class VoicePiece:
     is_paused: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The beginning or the end of a pause, for one channel.
+
+    Attributes:
+        channel: "caller" or "agent".
+        at_s: When.
+        begins: Whether it begins.
+    """
+
+    channel: str
+    at_s: float
+    begins: bool
+
+
 @dataclass(slots=True)
 class Batch:
     """What has happened since the last batch.
@@ -73,7 +88,7 @@ class Batch:
         lines: Events, exchanges and wire messages, in order.
         turns: Rows for the table of turns, as lines.
         history: The conversation, if it has changed.
-        pauses: Pauses that have begun (with None) or ended since.
+        pauses: Pauses that have begun or ended since.
         secrets: Texts that must not be written from here on.
         size: About how many bytes all this takes.
     """
@@ -84,6 +99,6 @@ class Batch:
     lines: list[Line] = field(default_factory=list[Line])
     turns: list[Line] = field(default_factory=list[Line])
     history: list[Json] | None = None
-    pauses: list[tuple[float, float | None]] = field(default_factory=list[tuple[float, float | None]])
+    pauses: list[Pause] = field(default_factory=list["Pause"])
     secrets: list[str] = field(default_factory=list[str])
     size: int = 0

@@ -17,7 +17,7 @@ from voicepipe.flow import EarlyTranscript, SpeechStarted, Transcript
 from voicepipe.history import UserMessage
 from voicepipe.observed import Heard, ModelAsked, VoiceGave
 from voicepipe.watching.recording import manifest as names
-from voicepipe.watching.recording.batch import Batch, Line, Piece, VoicePiece
+from voicepipe.watching.recording.batch import Batch, Line, Pause, Piece, VoicePiece
 from voicepipe.watching.recording.records import named, to_json
 from voicepipe.watching.recording.screen import screened, without_words, words_in
 
@@ -62,6 +62,7 @@ class Collector:
         self._known: dict[int, Message] = {}  # messages from before the present pause
         self._secret: dict[int, Message] = {}  # messages that were added in a pause
         self._is_pause_heard = False  # words were said in a pause, of which the transcript has not come
+        self._is_caller_left_out = False  # their sound is left out until then, though the pause is over
         self._tools: dict[int, list[str]] = {}
         self._halves: dict[int, bytes] = {}
         self._voice_frames = 0
@@ -88,6 +89,7 @@ class Collector:
         self._put(Line(names.EVENTS, kind, line, self._is_left_out(event)))
         if isinstance(event, Transcript):
             self._is_pause_heard = self.is_paused
+            self._let_caller_in()
         elif isinstance(event, ToolStarted):
             self._tools.setdefault(event.turn_id, []).append(event.name)
         elif isinstance(event, TurnEnded):
@@ -154,7 +156,9 @@ class Collector:
         self.is_paused = True
         self._pauses.append((now, math.inf))
         self._known = {id(message): message for message in self._history}
-        self._batch.pauses.append((now, None))
+        begun = ("agent",) if self._is_caller_left_out else ("caller", "agent")
+        self._batch.pauses += [Pause(channel, now, begins=True) for channel in begun]
+        self._is_caller_left_out = True
         self._on_news(0)
 
     def resume(self) -> None:
@@ -164,8 +168,16 @@ class Collector:
         from_s, _ = self._pauses.pop()
         self._pauses.append((from_s, now))
         self._keep_secret(self._history)
-        self._batch.pauses.append((from_s, now))
+        self._batch.pauses.append(Pause("agent", now, begins=False))
+        if not self._is_pause_heard:
+            self._let_caller_in()
         self._on_news(0)
+
+    def _let_caller_in(self) -> None:
+        """Record the sound of the caller again, unless the recording is paused."""
+        if self._is_caller_left_out and not self.is_paused:
+            self._is_caller_left_out = False
+            self._batch.pauses.append(Pause("caller", self.now_s(), begins=False))
 
     def _is_left_out(self, what: object) -> bool:
         """Return whether words are left out: now, or because they were said in a pause."""
@@ -174,6 +186,7 @@ class Collector:
             is_left_out = self._is_pause_heard or any(first <= said_s <= last for first, last in self._pauses)
         elif isinstance(what, SpeechStarted):
             self._is_pause_heard = self.is_paused
+            self._let_caller_in()
             is_left_out = False
         elif isinstance(what, EarlyTranscript):
             self._is_pause_heard |= self.is_paused

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from voicepipe.watching.recording.batch import Batch, Line, VoicePiece
+    from voicepipe.watching.recording.batch import Batch, Line, Pause, VoicePiece
     from voicepipe.watching.recording.manifest import Ended, Manifest
     from voicepipe.watching.recording.records import Json
     from voicepipe.watching.recording.redaction import Redact
@@ -77,7 +77,7 @@ class Writer:
             name: Track(self._channels, number, self._resampler) for number, name in enumerate(audio.channels)
         }
         self._has_audio = False
-        self._open: list[Covered] = []  # spans of the present pause
+        self._open: dict[str, Covered] = {}  # spans of the present pause
         self._turns: list[tuple[int, Covered]] = []  # spans of turns that have not ended
         self._voice = _sound_file(path, manifest.voice)
         self._voice_frames = 0
@@ -140,21 +140,21 @@ class Writer:
         if batch.pauses and not self._manifest.redacted:
             self._manifest = self._manifest.model_copy(update={"redacted": True})
             self._write_manifest()
-        for from_s, until_s in batch.pauses:
-            self._pause(from_s, until_s)
+        for pause in batch.pauses:
+            self._pause(pause)
         if self._redaction is not None:
             self._redact(self._redaction, batch)
 
-    def _pause(self, from_s: float, until_s: float | None) -> None:
+    def _pause(self, pause: Pause) -> None:
         """Begin a pause, or end it."""
-        for channel in range(self._channels.count) if until_s is None else ():
-            span = Covered(channel, self._frame(from_s), None, "silence")
+        if pause.channel not in self._manifest.audio.channels:
+            return
+        if pause.begins:
+            channel = self._manifest.audio.channels.index(pause.channel)
+            span = self._open[pause.channel] = Covered(channel, self._frame(pause.at_s), None, "silence")
             self._channels.cover(span)
-            self._open.append(span)
-        if until_s is not None:
-            for span in self._open:
-                span.end = self._frame(until_s)
-            self._open.clear()
+        elif pause.channel in self._open:
+            self._open.pop(pause.channel).end = self._frame(pause.at_s)
 
     def _redact(self, redaction: Redaction, batch: Batch) -> None:
         for line in batch.lines:
