@@ -51,6 +51,7 @@ anyio.run(main)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_the_last_second_at_most(tmp_path: Path) -> None:
     """After SIGKILL the files play and can be read, and what is missing is less than a second."""
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
@@ -97,6 +98,7 @@ async def test_a_full_disk_ends_the_recording_and_not_the_call(tmp_path: Path) -
     assert vp.Transcript("hello", 1.7, 2.0) in [one.event for one in recording.events]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_disk_that_does_not_answer_holds_nothing_up(tmp_path: Path) -> None:
     """While the thread that writes is stuck, the loop goes on; what waits is limited, and an event says so."""

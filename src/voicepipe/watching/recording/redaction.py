@@ -240,8 +240,10 @@ class Redaction:
 
     def _wire(self, line: Line) -> None:
         """Apply the hook to a request as a whole; what comes back comes in pieces."""
-        is_piece = line.fields["direction"] == "received"
-        line.fields = screened(line.kind, line.fields, _left_out if is_piece else self._redact)
+        if line.fields["direction"] == "sent":
+            line.fields = screened(line.kind, line.fields, self._redact)
+        elif line.fields.get("text"):
+            line.fields = {**line.fields, "text": LEFT_OUT}
 
 
 def _left_out(text: str, of: TextKind) -> str:
