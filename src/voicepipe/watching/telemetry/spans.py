@@ -250,18 +250,21 @@ class CallSpans:
             return
         span, timeline, outcome = turn.span, event.timeline, outcome_of(event)
         marks = timeline.marks
-        span.set_attributes({names.OUTCOME: outcome, names.HEARD_CHARACTERS: len(event.heard)})
+        about: dict[str, AttributeValue] = {
+            names.OUTCOME: outcome,
+            names.HEARD_CHARACTERS: len(event.heard),
+            names.END_REASON: "interrupted" if outcome == "interrupted" else "completed",
+        }
         if timeline.waited_us is not None:
-            span.set_attribute(names.SILENCE_HEARD, timeline.waited_us / 1e6)
-            spent = timeline.contributions_us.items()
-            span.set_attributes({names.WAIT.format(part): us / 1e6 for part, us in spent})
+            about[names.SILENCE_HEARD] = timeline.waited_us / 1e6
+            about |= {names.WAIT.format(part): us / 1e6 for part, us in timeline.contributions_us.items()}
         if timeline.answered_us is not None:
-            span.set_attribute(names.ANSWERED, timeline.answered_us / 1e6)
+            about[names.ANSWERED] = timeline.answered_us / 1e6
+        if isinstance(event, TurnInterrupted):
+            about[names.INTERRUPTED_BY] = event.by
+        span.set_attributes(about)
         for mark, at_s in list(marks.items())[:MARKED]:
             span.add_event(mark, timestamp=self._ns(at_s))
-        span.set_attribute(names.END_REASON, "interrupted" if outcome == "interrupted" else "completed")
-        if isinstance(event, TurnInterrupted):
-            span.set_attribute(names.INTERRUPTED_BY, event.by)
         if isinstance(event, TurnFailed):
             failed(span, event.error, self._content)
         if self._content is not None:
