@@ -50,6 +50,7 @@ class Lateness:
 
     def __init__(self) -> None:
         self.is_on = False
+        self.observing_s = 0.0  # the CPU that an observer has used
         self.heard_s: list[float] = []
         self.sent_s: list[float] = []
 
@@ -168,10 +169,10 @@ async def held_calls(count: int, lateness: Lateness, observers=()):
 
 @asynccontextmanager
 async def traced_calls(count: int, lateness: Lateness):
-    """Hold calls that OpenTelemetry watches."""
+    """Hold calls that OpenTelemetry watches, and note the CPU that this takes."""
     from benchmarks.telemetry import observer  # noqa: PLC0415 - it needs an extra
 
-    async with held_calls(count, lateness, [observer()]):
+    async with held_calls(count, lateness, [observer(lateness)]):
         yield
 
 
@@ -226,12 +227,16 @@ class OwnCore(asyncio.SelectorEventLoop):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The result for a number of calls: p99 of lateness, CPU of a core, and the share of time an agent speaks."""
+    """The result for a number of calls: p99 of lateness, CPU of a core, and the share of time an agent speaks.
+
+    And the CPU that was used by an observer.
+    """
 
     calls: int
     late_ms: float
     cpu_percent: float
     speaks_percent: float
+    observing_percent: float = 0.0
 
 
 async def _measure(kind, count: int) -> Measured:
@@ -249,7 +254,7 @@ async def _measure(kind, count: int) -> Measured:
         cpu = (time.process_time() - cpu_s) / spent_s * 100
         speaks = len(lateness.sent_s) / count * FRAME_S / spent_s * 100
     late_s = max(percentile(lateness.heard_s, 99), percentile(lateness.sent_s, 99))
-    return Measured(count, late_s * 1e3, cpu, speaks)
+    return Measured(count, late_s * 1e3, cpu, speaks, lateness.observing_s / spent_s * 100)
 
 
 async def measured(name: str, count: int, *, own_core: bool = True) -> Measured:

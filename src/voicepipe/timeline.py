@@ -230,4 +230,4 @@ def contribution_of(mark: str) -> str | None:
 
 def base_of(name: str) -> str:
     """Return the name of a mark without its number: "llm_request" for "llm_request_2"."""
-    return NUMBER.sub("", name)
+    return NUMBER.sub("", name) if name[-1:].isdigit() else name

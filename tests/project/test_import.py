@@ -135,7 +135,8 @@ async def main():
         async for event in session:
             if isinstance(event, vp.TurnEnded):
                 break
-    print(json.dumps({"heard": event.heard, "imported": sorted(set(sys.modules) - before)}))
+    unused = [name for name in sys.modules if name.startswith(("opentelemetry", "prometheus", "voicepipe.watching"))]
+    print(json.dumps({"heard": event.heard, "imported": sorted(set(sys.modules) - before), "unused": unused}))
 
 anyio.run(main)
 """
@@ -145,11 +146,14 @@ anyio.run(main)
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_no_turn_waits_for_an_import(tmp_path: Path) -> None:
-    """What only a call needs is imported when the pipeline is opened: the first turn, with a tool, imports nothing."""
+    """What only a call needs is imported when the pipeline is opened: the first turn, with a tool, imports nothing.
+
+    And a call that nobody watches has loaded nothing of what watches calls.
+    """
     replies: list[Reply] = [Calls("order", {"number": 7}), Says("On its way.")]
     stt, gateway, tts = STTSimulator([Spoken("Where is order 7?", 0.1, 0.5)]), GatewaySimulator(replies), TTSSimulator()
     async with stt.serve() as stt_url, gateway.serve() as llm_url, tts.serve() as tts_url:
         command = [sys.executable, "-c", CALL, stt_url, llm_url, tts_url, str(tmp_path)]
         with anyio.fail_after(30):
             ran = await anyio.run_process(command, env={**os.environ, "PYTHONPATH": str(SOURCE)}, stderr=None)
-    assert json.loads(ran.stdout) == {"heard": "On its way.", "imported": []}
+    assert json.loads(ran.stdout) == {"heard": "On its way.", "imported": [], "unused": []}

@@ -23,11 +23,14 @@ from voicepipe.testing import (
     Breaks,
     Calls,
     RecordingOutput,
+    Refuses,
     Says,
+    ScriptedGateway,
     ScriptedModel,
     ScriptedUser,
     ScriptedVoice,
 )
+from voicepipe.watching.telemetry import names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -229,6 +232,7 @@ async def test_an_interruption_ends_every_span() -> None:
     kinds = [type(event).__name__ for event in events]
     assert ("Resumed" in kinds, "TurnInterrupted" in kinds) == (True, True)
     cut = traced.named("invoke_agent")[0].attributes or {}
+    assert cut["gen_ai.agent.invocation.end_reason"] == "interrupted"
     assert (cut["voicepipe.outcome"], cut["voicepipe.interrupted_by"]) == ("interrupted", "caller")
     assert all(span.end_time is not None and span.end_time >= (span.start_time or 0) for span in traced.spans)
     figures = traced.figures()
@@ -320,3 +324,40 @@ async def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
     with pytest.raises(vp.MissingExtra, match=r"pip install 'voicepipe\[otel\]'"):
         vp.OpenTelemetry()
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("gpt-5.2 at https://api.openai.com/v1", ("gpt-5.2", "openai", "api.openai.com")),
+        ("m at https://llm-gateway.assemblyai.com/v1", ("m", "assemblyai", "llm-gateway.assemblyai.com")),
+        ("a at b at http://127.0.0.1:8080/v1", ("a at b", "127.0.0.1", "127.0.0.1")),
+        ("MyModel", ("MyModel", "MyModel", "")),
+    ],
+)
+def test_a_model_has_a_provider(label: str, expected: tuple[str, str, str]) -> None:
+    """Who provides a model follows from its address; one of the application provides itself."""
+    assert names.model_and_provider(label) == expected
+
+
+async def test_requests_are_described_by_what_their_service_reports() -> None:
+    """Over HTTP: the tokens that the service counted, the model that replied, and a try that failed as an event."""
+    traced = Traced()
+    gateway = ScriptedGateway([Refuses(503, "busy"), Says("Two euros.")])
+    async with gateway.serve() as url:
+        asks = {"stream_options": {"include_usage": True}}
+        model = vp.LLMStreamStage(base_url=url, model="gpt-5.2", extra_body=asks)
+        row = model, vp.SentenceChunker(), ScriptedVoice(character_s=0.001)
+        async with vp.Pipeline(*row, output=RecordingOutput()).session(observers=[traced.observer]) as session:
+            await session.user_says("How much?")
+    (chat,) = traced.named("chat")
+    about = chat.attributes or {}
+    assert (chat.name, about["gen_ai.request.model"], about["server.address"]) == (
+        "chat gpt-5.2",
+        "gpt-5.2",
+        "127.0.0.1",
+    )
+    assert int(str(about["gen_ai.usage.input_tokens"])) > 0
+    assert int(str(about["gen_ai.usage.output_tokens"])) > 0
+    assert about["gen_ai.response.finish_reasons"] == ("stop",)
+    assert [event.name for event in chat.events] == ["voicepipe.request_retried"]

@@ -37,6 +37,9 @@ __all__ = ["INSTRUMENTS", "Bounded", "CallCounts", "Instrument", "Labels", "Sink
 SILENCES_S: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.2, 1.5, 2, 3, 5)
 WAITS_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2, 5, 10)
 
+SHORTEST_US: Final = 1_000
+"""Parts of a wait that took less are not observed: half of them take microseconds, and each costs as many."""
+
 MOST_VALUES: Final = 32
 """Values of one label that are kept apart; further ones count as "other"."""
 
@@ -76,7 +79,7 @@ INSTRUMENTS: Final = {
         _counter("turns", "Turns that have ended.", "outcome"),
         _seconds("silence_heard", "From the caller's last word to the first audible sound.", buckets=SILENCES_S),
         _seconds("answer", "From the caller's last word to the first audible sound of the answer.", buckets=SILENCES_S),
-        _seconds("wait", "What the silence heard was spent on.", "part"),
+        _seconds("wait", "What the silence heard was spent on, parts of 1 ms or more.", "part"),
         _seconds("first_token", "From a request to the model to its first text."),
         _seconds("first_audio", "From a turn's first sentence to the first audio of the voice."),
         _counter("interruptions", "Replies that were cut short.", "by"),
@@ -196,7 +199,8 @@ class CallCounts:
         if (waited_us := timeline.waited_us) is not None:
             sink.observe("silence_heard", waited_us / 1e6)
             for part, us in timeline.contributions_us.items():
-                sink.observe("wait", us / 1e6, self._labels.part(part))
+                if us >= SHORTEST_US:
+                    sink.observe("wait", us / 1e6, self._labels.part(part))
         for name, measured in (
             ("answer", "answer"),
             ("first_token", "llm_first_token"),

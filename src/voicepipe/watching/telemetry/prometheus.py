@@ -128,8 +128,12 @@ class PrometheusSink:
         class Present(Collector):
             """Reads what is so at present when somebody asks."""
 
+            def describe(self) -> Iterable[Metric]:
+                """Return nothing: a counter has the gauge's name, too, so no registry may know it beforehand."""
+                return []
+
             def collect(self) -> Iterable[Metric]:
-                """Return the gauge. A counter has its name, too, so no registry may know it beforehand."""
+                """Return the gauge."""
                 sessions = GaugeMetricFamily("voicepipe_sessions", "Calls at present.", labels=["transport"])
                 for transport, count in sink.live.items():
                     sessions.add_metric([transport], count)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context, trace
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
@@ -26,6 +26,7 @@ from voicepipe.events import (
     TurnStarted,
 )
 from voicepipe.flow import Transcript
+from voicepipe.listening_events import MicrophoneLost, RecogniserLost
 from voicepipe.observed import (
     DraftDropped,
     Heard,
@@ -55,22 +56,15 @@ if TYPE_CHECKING:
 
 __all__ = ["CallSpans"]
 
-MARKED: Final = 40
-"""Marks of a turn that become events of its span: a turn that calls tools again and again has more."""
-
 
 @dataclass(slots=True)
 class _Sentence:
-    """A sentence that a voice was given."""
-
     span: Span
     asked_s: float
 
 
 @dataclass(slots=True)
 class _Turn:
-    """A turn, or a draft that is not committed yet."""
-
     span: Span
     context: context.Context
     is_draft: bool
@@ -141,6 +135,10 @@ class CallSpans:
                         request.count(event)
             case RequestRetried(turn_id=turn_id, error=error):
                 self._note(turn_id, "voicepipe.request_retried", {names.ERROR: type(error).__name__})
+            case RecogniserLost(error=error) | MicrophoneLost(error=error):
+                lost = "recogniser_lost" if isinstance(event, RecogniserLost) else "microphone_lost"
+                about = {names.ERROR: type(error).__name__}
+                self._call.add_event(f"voicepipe.{lost}", about, self._ns(loop_time()))
             case HedgeStarted(turn_id=turn_id):
                 self._note(turn_id, "voicepipe.hedge_started", {})
             case _:
@@ -250,18 +248,22 @@ class CallSpans:
             return
         span, timeline, outcome = turn.span, event.timeline, outcome_of(event)
         marks = timeline.marks
-        span.set_attributes({names.OUTCOME: outcome, names.HEARD_CHARACTERS: len(event.heard)})
+        about: dict[str, AttributeValue] = {
+            names.OUTCOME: outcome,
+            names.HEARD_CHARACTERS: len(event.heard),
+            names.END_REASON: "completed",
+        }
         if timeline.waited_us is not None:
-            span.set_attribute(names.SILENCE_HEARD, timeline.waited_us / 1e6)
-            spent = timeline.contributions_us.items()
-            span.set_attributes({names.WAIT.format(part): us / 1e6 for part, us in spent})
+            about[names.SILENCE_HEARD] = timeline.waited_us / 1e6
+            about |= {names.WAIT.format(part): us / 1e6 for part, us in timeline.contributions_us.items()}
         if timeline.answered_us is not None:
-            span.set_attribute(names.ANSWERED, timeline.answered_us / 1e6)
-        for mark, at_s in list(marks.items())[:MARKED]:
-            span.add_event(mark, timestamp=self._ns(at_s))
-        span.set_attribute(names.END_REASON, "interrupted" if outcome == "interrupted" else "completed")
+            about[names.ANSWERED] = timeline.answered_us / 1e6
         if isinstance(event, TurnInterrupted):
-            span.set_attribute(names.INTERRUPTED_BY, event.by)
+            about[names.INTERRUPTED_BY] = event.by
+            about[names.END_REASON] = "session_closed" if event.by == "end" else "interrupted"
+        span.set_attributes(about)
+        for mark, at_s in marks.items():
+            span.add_event(mark, timestamp=self._ns(at_s))
         if isinstance(event, TurnFailed):
             failed(span, event.error, self._content)
         if self._content is not None:
