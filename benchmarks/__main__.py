@@ -21,6 +21,7 @@ from benchmarks.latency import TURNS, latency
 from benchmarks.listening import idle, memory, opening
 from benchmarks.package import installed, size
 from benchmarks.people import people
+from benchmarks.replay import replay
 from benchmarks.recording import recording
 from benchmarks.report import report
 from benchmarks.scale import scale
@@ -43,6 +44,7 @@ BENCHMARKS = {
         detectors,
         echo,
         people,
+        replay,
         idle,
         memory,
         opening,
