@@ -21,8 +21,8 @@ from benchmarks.latency import TURNS, latency
 from benchmarks.listening import idle, memory, opening
 from benchmarks.package import installed, size
 from benchmarks.people import people
-from benchmarks.replay import replay
 from benchmarks.recording import recording
+from benchmarks.replay import replay
 from benchmarks.report import report
 from benchmarks.scale import scale
 from benchmarks.sentences import sentences
