@@ -22,6 +22,7 @@ from benchmarks.listening import idle, memory, opening
 from benchmarks.package import installed, size
 from benchmarks.people import people
 from benchmarks.recording import recording
+from benchmarks.replay import replay
 from benchmarks.report import report
 from benchmarks.scale import scale
 from benchmarks.sentences import sentences
@@ -43,6 +44,7 @@ BENCHMARKS = {
         detectors,
         echo,
         people,
+        replay,
         idle,
         memory,
         opening,

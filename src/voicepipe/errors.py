@@ -3,6 +3,7 @@
     VoicepipeError
     ├── ConfigurationError        wired or configured wrongly: change the program
     │   ├── MissingExtra          an optional package is not installed: install it
+    │   ├── ReplayError           a recording cannot be replayed like this: choose other live parts, or another program
     │   └── AudioDeviceError      there is no such microphone or loudspeaker, or it cannot be opened: choose another
     ├── AudioError                audio is empty, damaged or in another format: mend the audio
     │   └── AudioDeviceLost       a microphone or loudspeaker disappeared during the call: plug it in again
@@ -34,6 +35,7 @@ __all__ = [
     "MissingExtra",
     "RateLimited",
     "RecordingError",
+    "ReplayError",
     "StageError",
     "StructuredOutputError",
     "ToolError",
@@ -71,6 +73,10 @@ class MissingExtra(ConfigurationError):  # noqa: N818 - it names what is missing
 
 class AudioDeviceError(ConfigurationError):
     """A microphone or loudspeaker cannot be opened: it is missing, in use, forbidden, or lacks what was asked of it."""
+
+
+class ReplayError(ConfigurationError):
+    """A recording cannot be replayed like this: the application does not fit it, or it lacks what a live part needs."""
 
 
 class AudioError(VoicepipeError):

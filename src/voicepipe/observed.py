@@ -274,6 +274,7 @@ class VoiceAsked:
         segment: As in `Sentence`.
         sample_rate: Samples per second of the audio that the voice gives.
         start_buffer_s: How long after its first audio it is played, as `TTSSink.start_buffer_s` says for it.
+        is_filler: Whether it only fills a silence, and answers nothing; see `Timeline`.
     """
 
     at_s: float
@@ -284,6 +285,7 @@ class VoiceAsked:
     segment: int
     sample_rate: int
     start_buffer_s: float = 0.0
+    is_filler: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

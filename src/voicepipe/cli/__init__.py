@@ -17,8 +17,10 @@ from voicepipe.audio.devices.portaudio import hangs
 from voicepipe.cli._arguments import (
     add_device_options,
     add_devices,
+    add_diff,
     add_doctor,
     add_new,
+    add_replay,
     add_serve,
     add_simulate,
     add_talk,
@@ -29,7 +31,7 @@ from voicepipe.cli._arguments import (
 from voicepipe.cli._env_file import READERS, read_env_file
 from voicepipe.cli._report_arguments import add_report, add_stats
 from voicepipe.core.process import Stopped
-from voicepipe.errors import ConfigurationError, MissingExtra, VoicepipeError
+from voicepipe.errors import ConfigurationError, MissingExtra, RecordingError, VoicepipeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _status(options: argparse.Namespace) -> int:
     try:
         return _run(options)
-    except ConfigurationError as error:
+    except (ConfigurationError, RecordingError) as error:
         return _complain(error, 2)
     except VoicepipeError as error:
         return _complain(error, 1)
@@ -114,6 +116,14 @@ def _run(options: argparse.Namespace) -> int:
             from voicepipe.cli.stats import stats  # noqa: PLC0415 - Rule 2
 
             return stats(options)
+        if options.command == "replay":
+            from voicepipe.cli.replay import replay  # noqa: PLC0415 - Rule 2
+
+            return replay(options)
+        if options.command == "diff":
+            from voicepipe.cli.replay import diff  # noqa: PLC0415 - Rule 2
+
+            return diff(options)
         if options.command == "devices":
             from voicepipe.cli.devices import devices  # noqa: PLC0415 - Rule 2
 
@@ -201,6 +211,8 @@ def _parser() -> argparse.ArgumentParser:
     add_urls(demo, "another URL for {}, e.g. of a simulator")
     add_talk(commands)
     add_serve(commands)
+    add_replay(commands)
+    add_diff(commands)
     add_devices(commands)
     add_doctor(commands)
     add_new(commands)

@@ -13,8 +13,10 @@ from voicepipe.errors import ConfigurationError
 __all__ = [
     "add_device_options",
     "add_devices",
+    "add_diff",
     "add_doctor",
     "add_new",
+    "add_replay",
     "add_serve",
     "add_simulate",
     "add_talk",
@@ -182,6 +184,52 @@ def add_serve(commands: Any) -> None:  # noqa: ANN401 - as above
     _add_app(dev)
     _add_record(dev, "each call")
     dev.add_argument("--no-browser", action="store_true", help="print the address, and open no browser")
+
+
+def add_replay(commands: Any) -> None:  # noqa: ANN401 - as above
+    """Add `voicepipe replay`."""
+    replay = commands.add_parser(
+        "replay",
+        help="hold a recorded call again, and show what differs",
+        description="Hold a recorded call again: with recorded parts alone in milliseconds, or with parts of an "
+        "application at work. Its stages, settings and tools take part as soon as it is named. Shows recording and "
+        "replay side by side, and exits with 0 if they are the same, otherwise with 1.",
+    )
+    replay.add_argument("file", type=Path, metavar="FILE", help="the recording: NAME.vprec")
+    replay.add_argument(
+        "app",
+        nargs="?",
+        metavar="APP",
+        help="app.py, app.py:agent or package.module:agent, or what makes it",
+    )
+    replay.add_argument(
+        "--live",
+        action="append",
+        default=[],
+        metavar="PART",
+        help="a part of the application that is at work, in real time, instead of recorded: recogniser, model, tools "
+        "or voice; may be repeated",
+    )
+    replay.add_argument("--real-time", action="store_true", help="take as long as the call did, whatever is recorded")
+    replay.add_argument("--deps", metavar="DEPS", help="what tools get as their deps: module:object or module:function")
+    replay.add_argument("--record", type=Path, metavar="DIR", help="record the replay into this directory")
+    replay.add_argument("--json", action="store_true", help="print the differences as JSON, and nothing else")
+
+
+def add_diff(commands: Any) -> None:  # noqa: ANN401 - as above
+    """Add `voicepipe diff`."""
+    diff = commands.add_parser(
+        "diff",
+        help="show how two recorded calls differ",
+        description="Show two recorded calls side by side, turn by turn: words, outcomes, tools, and what the caller's "
+        "wait was spent on. Exits with 0 if they are the same, otherwise with 1.",
+    )
+    diff.add_argument("a", type=Path, metavar="A", help="a recording: NAME.vprec")
+    diff.add_argument("b", type=Path, metavar="B", help="another one, or the recording of a replay")
+    diff.add_argument(
+        "--tolerance", type=_delay, default=0.02, metavar="S", help="times so far apart are the same (%(default)g s)"
+    )
+    diff.add_argument("--json", action="store_true", help="print the differences as JSON, and nothing else")
 
 
 def _add_app(parser: argparse.ArgumentParser) -> None:

@@ -104,6 +104,7 @@ class Call:
         notes: What a reader of the record has to know.
         plays: Whether the call is also played through a loudspeaker.
         device: Which loudspeaker.
+        observers: Watch the call.
         began_s: When the recording began, on the loop's clock.
         caller: The caller's audio, as the recogniser got it.
         played: The agent's audio from `began_s` on, without gaps.
@@ -116,6 +117,7 @@ class Call:
     notes: Sequence[str] = ()
     plays: bool = False
     device: int | str | None = None
+    observers: Sequence[vp.Observer] = ()
     began_s: float = 0.0
     caller: list[vp.AudioFrame] = field(default_factory=list)
     played: bytearray = field(default_factory=bytearray)
@@ -239,7 +241,10 @@ async def _hold(
     async with opened() as stack, send, receive:
         agent = vp.Pipeline(Tap(call), stack.stt, stack.llm, vp.ToolRouter(TOOLS), vp.SentenceChunker(), stack.tts)
         ear = PlayedEar(call) if call.plays else Ear(call)
-        async with agent.session(source=source, output=ear) as session, anyio.create_task_group() as tasks:
+        async with (
+            agent.session(source=source, output=ear, observers=call.observers) as session,
+            anyio.create_task_group() as tasks,
+        ):
             tasks.start_soon(mouth.run)
             tasks.start_soon(_lead, mouth, lines, receive, not stack.is_scripted)
             with anyio.move_on_after(LONGEST_S):

@@ -53,5 +53,6 @@ class STTStage(SessionStage[AudioFrame, Hearing]):
 
 
 def recogniser_of(stages: Iterable[SessionStage[Any, Any]]) -> Recogniser:
-    """Return the recogniser among the stages, or a stand-in that recognises nothing."""
-    return next((stage.recogniser for stage in stages if isinstance(stage, STTStage)), NOBODY)
+    """Return the recogniser that one of the stages has, or a stand-in that recognises nothing."""
+    having = (getattr(stage, "recogniser", None) for stage in stages)
+    return next((recogniser for recogniser in having if isinstance(recogniser, Recogniser)), NOBODY)

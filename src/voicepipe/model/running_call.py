@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from voicepipe.history import AssistantMessage, CallStatus, ToolCall
     from voicepipe.tools.toolbox import Toolset
 
-__all__ = ["FINISH_CALLS_S", "RunningCall", "TurnCalls", "failure", "refuse"]
+__all__ = ["FINISH_CALLS_S", "GIVE_UP", "RunningCall", "TurnCalls", "failure", "refuse"]
 
 MAX_REFUSALS: Final = 2
 """Replies of one turn with arguments that a tool refuses: the first, and one that was written knowing the error."""

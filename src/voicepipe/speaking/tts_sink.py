@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.channel import Inbox, Outbox
+    from voicepipe.core.context import Resampling
 
 __all__ = ["TTSSink"]
 
@@ -115,19 +116,23 @@ class TTSSink(Stage[Sentence, Never]):
             clips.close()
 
     def _clip(self, sentence: Sentence, turn: Turn) -> Clip:
-        session, buffer_s = turn.session, self.start_buffer_s
-        resampler = session.resampler_to_output(self.sample_rate)
+        resampler = turn.session.resampler_to_output(self.sample_rate)
+        return Clip(
+            sentence,
+            rate=turn.session.output_rate,
+            resampler=resampler,
+            start_buffer_s=self._buffer_s(sentence, resampler),
+            is_filler=sentence.segment in turn.speech.fillers or self._is_filler(sentence),
+        )
+
+    def _buffer_s(self, sentence: Sentence, resampler: Resampling | None) -> float:
+        """Return how long after its first audio a sentence is played."""
+        buffer_s = self.start_buffer_s
         if buffer_s == "learned":
             buffer_s = self._pace.start_buffer_s(len(sentence.text)) if self._pace is not None else 0.0
         if self.start_buffer_s and resampler is not None:
             buffer_s += resampler.holds_back_s + FRAME_S  # it must not be missing in the middle of a word either
-        return Clip(
-            sentence,
-            rate=session.output_rate,
-            resampler=resampler,
-            start_buffer_s=buffer_s,
-            is_filler=sentence.segment in turn.speech.fillers or self._is_filler(sentence),
-        )
+        return buffer_s
 
     async def _play(self, clips: Channel[Clip], turn: Turn) -> None:
         playback = Playback(turn)
@@ -174,7 +179,7 @@ class TTSSink(Stage[Sentence, Never]):
     async def _fill(self, clip: Clip, turn: Turn) -> None:
         """Have a sentence synthesised, for as long as a voice may take."""
         time = self._time(clip.sentence)
-        shown = VoiceShown(self.name, self.sample_rate, clip.sentence, turn, clip.start_buffer_s)
+        shown = VoiceShown(self.name, self.sample_rate, clip, turn)
         with turn.working(self.name):
             try:
                 with named(self.name):

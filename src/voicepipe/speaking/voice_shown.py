@@ -10,7 +10,8 @@ from voicepipe.observed import VoiceAsked, VoiceEnded, VoiceGave
 if TYPE_CHECKING:
     from voicepipe.core.context import TurnContext, Watching
     from voicepipe.errors import VoicepipeError
-    from voicepipe.flow import Sentence, WordMark
+    from voicepipe.flow import WordMark
+    from voicepipe.speaking.clip import Clip
 
 __all__ = ["VoiceShown"]
 
@@ -21,14 +22,11 @@ class VoiceShown:
     Args:
         voice: Name of the part that speaks.
         sample_rate: Samples per second of the audio that it gives.
-        sentence: What is said.
+        clip: What is said.
         turn: The turn that says it.
-        start_buffer_s: How long after its first audio it is played.
     """
 
-    def __init__(
-        self, voice: str, sample_rate: int, sentence: Sentence, turn: TurnContext, start_buffer_s: float
-    ) -> None:
+    def __init__(self, voice: str, sample_rate: int, clip: Clip, turn: TurnContext) -> None:
         self._watch: Watching | None = turn.session.watch
         if self._watch is None:
             return
@@ -39,10 +37,11 @@ class VoiceShown:
                 sentence_id=self._sentence_id,
                 turn_id=turn.turn_id,
                 voice=voice,
-                text=sentence.text,
-                segment=sentence.segment,
+                text=clip.sentence.text,
+                segment=clip.sentence.segment,
                 sample_rate=sample_rate,
-                start_buffer_s=start_buffer_s,
+                start_buffer_s=clip.start_buffer_s,
+                is_filler=clip.is_filler,
             )
         )
 

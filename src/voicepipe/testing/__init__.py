@@ -1,9 +1,11 @@
-"""Tools for testing an application: virtual time, scripted parts, a scripted LLM service.
+"""Tools for testing an application: virtual time, scripted parts, a scripted LLM service, recorded calls.
 
 Install `voicepipe[testing]`. See docs/testing.md.
 """
 
 from voicepipe.testing._record import RecordedRequest
+from voicepipe.testing.asserting import assert_turn, assert_turns
+from voicepipe.testing.cassettes import cassette
 from voicepipe.testing.clock import VIRTUAL_TIME, DeadlockError, VirtualTimeLoop, run_on_virtual_time
 from voicepipe.testing.gateway import ScriptedGateway
 from voicepipe.testing.script import Breaks, Calls, ChatMessage, ChatRequest, ChatToolCall, Refuses, Reply, Says, Script
@@ -14,18 +16,23 @@ from voicepipe.testing.scripted import (
     ScriptedUser,
     ScriptedVoice,
 )
+from voicepipe.watching.replay import CallNotes, CallTurn, Difference, Replayed, ToolUse
 
 __all__ = [
     "VIRTUAL_TIME",
     "Breaks",
+    "CallNotes",
+    "CallTurn",
     "Calls",
     "ChatMessage",
     "ChatRequest",
     "ChatToolCall",
     "DeadlockError",
+    "Difference",
     "RecordedRequest",
     "RecordingOutput",
     "Refuses",
+    "Replayed",
     "Reply",
     "Says",
     "Script",
@@ -34,6 +41,10 @@ __all__ = [
     "ScriptedRecogniser",
     "ScriptedUser",
     "ScriptedVoice",
+    "ToolUse",
     "VirtualTimeLoop",
+    "assert_turn",
+    "assert_turns",
+    "cassette",
     "run_on_virtual_time",
 ]

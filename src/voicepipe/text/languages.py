@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["Words", "words_for"]
+__all__ = ["Words", "known_codes", "words_for"]
 
 _NO_WORDS: Final = frozenset[str]()
 
@@ -84,11 +84,12 @@ _ABBREVIATIONS: Final = ("leading", "counted", "either", "closing", "units", "ti
 def words_for(language: str | None) -> Words:
     """Return what is known about a language ("de", "pt-BR"), or about all at once for None and unknown codes."""
     code = (language or "").replace("_", "-").partition("-")[0].lower()
-    return _words(code if code in _codes() else "")
+    return _words(code if code in known_codes() else "")
 
 
 @cache
-def _codes() -> frozenset[str]:
+def known_codes() -> frozenset[str]:
+    """Return the codes of the languages of which something is known."""
     return frozenset(file.name.removesuffix(".toml") for file in _folder().iterdir()) - {"any"}
 
 
@@ -109,7 +110,7 @@ def _words(code: str) -> Words:
 def _everything() -> Words:
     """Return English with what the other languages add without taking an everyday English word for something else."""
     english, common = _words("en"), _read("any")
-    others = [_words(code) for code in sorted(_codes() - {"en"})]
+    others = [_words(code) for code in sorted(known_codes() - {"en"})]
     listed = english.leading | english.counted | english.either | english.closing | english.times
     known = listed | common["everyday"]
     leads = _NO_WORDS.union(*(words.leading for words in others))
