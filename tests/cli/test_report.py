@@ -114,6 +114,7 @@ def test_what_cannot_be_reported_is_one_sentence(recording: Path, capsys: pytest
             ["stats", recording, "--budget", "first_audio"],
             "--budget takes names with seconds, e.g. --budget first_audio",
         ),
+        (["stats", recording, "--budget", "llm=1.2.3"], "--budget takes names with seconds"),
         (["stats", recording, "--budget", "quick=1"], "'quick' is nothing that is measured; there are first_audio_s"),
         (["stats", recording, "--budget", "llm=0"], "llm must be a number of seconds above 0"),
     ):
@@ -121,6 +122,15 @@ def test_what_cannot_be_reported_is_one_sentence(recording: Path, capsys: pytest
         assert (status, out, err.count("\n"), err.startswith("voicepipe: ")) == (2, "", 1, True), arguments
         assert words in err
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_percentile_is_a_percentage(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anything else is refused before a recording is read."""
+    for given in ("0", "101", "most"):
+        with pytest.raises(SystemExit) as ended:
+            main(["stats", str(recording), "--percentile", given])
+        assert ended.value.code == 2
+        assert f"expected a percentage from above 0 to 100, not '{given}'" in capsys.readouterr().err
 
 
 def test_stats_leave_out_what_cannot_be_read(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:

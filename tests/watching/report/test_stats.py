@@ -97,6 +97,10 @@ def test_tokens_and_their_price() -> None:
     assert cost.models == {"gpt-5.2-mini": (2_000 * 1.0 + 500 * 10.0) / 1e6}
     assert (cost.recogniser, cost.voice, cost.unpriced) == (0.02, None, ["own"])
     assert cost.total == pytest.approx(0.02 + 0.007)
+    assert summed([stats, stats]).tokens["gpt-5.2-mini"] == Tokens(requests=4, input=4_000, output=1_000, estimated=2)
+    stats.voice_s, stats.characters = 30.0, 500_000
+    voice = cost_of(stats, Prices(voice_per_minute=0.02, voice_per_million_characters=15.0)).voice
+    assert voice == pytest.approx(0.01 + 7.5)
     rows = {table.title: table.rows for table in tables_of(stats, cost)}
     assert rows["Models"] == [
         ("gpt-5.2-mini", "2 (1 estimated)", "2,000", "500", "0.0070 USD"),

@@ -126,6 +126,23 @@ def test_a_draft_becomes_a_turn_or_is_dropped() -> None:
     assert [turn.outcome for turn in story.turns] == ["open", "open"]
 
 
+def test_a_failed_turn_says_why() -> None:
+    """Its error has its class and its message; without content only the class is left, because a message may quote."""
+    error = {"type": "VendorError", "message": "the service says: Hello", "vendor": "acme", "retryable": True}
+    failed = {"t_s": 2.0, "event": "TurnFailed", "turn_id": 1, "user_text": "Hello", "error": error}
+    retried = {"t_s": 1.5, "event": "RequestRetried", "turn_id": 1, "error": error}
+    story = story_of(records(started(1.0, 1), retried, failed))
+    (turn,) = story.turns
+    assert (turn.outcome, turn.error) == ("failed", "VendorError: the service says: Hello")
+    assert [(note.kind, note.who, note.content) for note in turn.notes] == [
+        ("RequestRetried", "trouble", turn.error),
+        ("TurnFailed", "trouble", turn.error),
+    ]
+    assert without_content(story).turns[0].error == "VendorError"
+    stats = stats_of(records(), story)
+    assert (stats.turns, stats.troubles) == ({"failed": 1}, {"RequestRetried": 1, "TurnFailed": 1})
+
+
 @pytest.mark.parametrize(
     ("generated", "heard", "rest"),
     [

@@ -229,10 +229,11 @@ async function begin() {
   const drawn = await Promise.all(call.sides.map((side) => unpacked(`shape-${side}`)));
   call.sides.forEach((side, index) => (shapes[side] = new Shape(drawn[index], call.bucket)));
   draw();
-  requestAnimationFrame(() => {
+  const ready = () => {
     performance.mark("ready");
     document.body.dataset.ready = "yes";
-  });
+  };
+  requestAnimationFrame(() => requestAnimationFrame(ready)); // the second one comes when the first has been painted
 }
 
 // Once everything else is done, the sound is made ready, so that it begins with the click.

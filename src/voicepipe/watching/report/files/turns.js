@@ -1,6 +1,7 @@
 // The conversation as a list of turns: its words, its wait, and what was behind it.
 //
-// Rule 1: what is folded is made when it is unfolded: most of a long call is never looked at.
+// Rule 1: the turns of the first screen are there at once, and the others follow while nothing else is to be done.
+// Rule 2: what is folded is made when it is unfolded: most of a long call is never looked at.
 
 const OUTCOMES = {
   completed: "",
@@ -11,13 +12,24 @@ const OUTCOMES = {
   open: "Not over when the recording ends",
 };
 
+const FIRST = 12;
+const AT_A_TIME_MS = 8;
+
 class Turns {
   constructor(list, call, play) {
     Object.assign(this, { list, call, play });
-    const made = call.turns.map((turn) => this.turn(turn));
-    this.cards = new Map(call.turns.map((turn, index) => [turn.id, made[index]]));
-    list.replaceChildren(...made);
+    this.cards = new Map(call.turns.map((turn) => [turn.id, this.card(turn)]));
+    call.turns.slice(0, FIRST).forEach((turn) => this.fill(turn));
+    list.replaceChildren(...this.cards.values());
     this.now = null;
+    setTimeout(() => this.fillRest(FIRST));
+  }
+
+  /** Fills the cards from one on, for a few milliseconds at a time. */
+  fillRest(next) {
+    const until = performance.now() + AT_A_TIME_MS;
+    while (next < this.call.turns.length && performance.now() < until) this.fill(this.call.turns[next++]);
+    if (next < this.call.turns.length) setTimeout(() => this.fillRest(next));
   }
 
   /** The turn that a time belongs to: the last one that had begun by then. */
@@ -32,6 +44,7 @@ class Turns {
     if (turn === this.now) return;
     this.now = turn;
     for (const [id, card] of this.cards) card.classList.toggle("is-now", id === turn?.id);
+    if (turn) this.fill(turn);
     if (turn && follows) this.cards.get(turn.id).scrollIntoView({ block: "nearest", behavior: calm() });
   }
 
@@ -61,10 +74,16 @@ class Turns {
     return this.call.notes.filter((note) => note.turn === turn.id);
   }
 
-  turn(turn) {
+  card(turn) {
     const card = element("li", "turn");
     card.id = `turn-${turn.id}`;
     card.dataset.outcome = turn.outcome;
+    return card;
+  }
+
+  fill(turn) {
+    const card = this.cards.get(turn.id);
+    if (card.childElementCount) return;
     const head = element("div", "head");
     head.append(element("h3", "", `Turn ${turn.id}`));
     if (!turn.user && !turn.said.length) head.append(this.moment(turn.started, "from"));
@@ -90,7 +109,6 @@ class Turns {
       if (count) folds.append(this.fold(title, count, make));
     }
     card.append(folds);
-    return card;
   }
 
   /** A button that plays a moment. */
