@@ -19,6 +19,9 @@ SUMMARY: Final = (
     "tools are typed functions, callers can interrupt, and the history holds only what they heard."
 )
 
+ENOUGH: Final = 70
+"""So many characters say what a page is about."""
+
 
 def sections(index: str) -> dict[str, list[str]]:
     """Return the pages of each caption of the site's navigation, in order."""
@@ -33,13 +36,17 @@ def sections(index: str) -> dict[str, list[str]]:
 
 
 def opening(markdown: str) -> tuple[str, str]:
-    """Return the title of a page and the first sentence of its first paragraph, without links."""
+    """Return the title of a page, and the first sentences of its first paragraph that say enough, without links."""
     title = re.search(r"^# (.+)$", markdown, re.MULTILINE)
-    prose = re.search(r"^# .+\n\n((?:[^\n]+\n)+)", markdown, re.MULTILINE)
-    paragraph = " ".join(prose[1].split()) if prose else ""
-    plain = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", paragraph)
-    sentence = re.match(r".+?[.:](?= |$)", plain)
-    return (title[1] if title else ""), (sentence[0].rstrip(":") if sentence else plain)
+    prose = re.sub(r"^```.*?^```$", "", markdown, flags=re.MULTILINE | re.DOTALL)
+    paragraphs = [" ".join(part.split()) for part in prose.split("\n\n") if part.strip() and not part.startswith("#")]
+    plain = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", paragraphs[0] if paragraphs else "").rstrip(":")
+    about = ""
+    for sentence in re.split(r"(?<=[.?!]) (?=[A-Z`*])", plain):
+        about = f"{about} {sentence}".strip()
+        if len(about) >= ENOUGH:
+            break
+    return (title[1] if title else ""), about
 
 
 def written(folder: Path) -> dict[str, str]:
