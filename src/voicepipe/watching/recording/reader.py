@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from voicepipe.watching.recording.records import Json
 
 __all__ = ["Recording", "TimedEvent"]
+
+BLOCK_S: Final = 10
+"""How much of what the voice gave is read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Recording:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+        self._voice_block = (0, b"")
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -165,7 +169,12 @@ class Recording:
         Raises:
             RecordingError: The file is damaged.
         """
-        return self._samples(self.manifest.voice, first, samples)
+        at, block = self._voice_block
+        if not at <= first <= first + samples <= at + len(block) // 2:
+            # Pieces of 20 ms are asked for one after another; a compressed file is opened for many of them at once.
+            block = self._samples(self.manifest.voice, first, max(samples, BLOCK_S * self.manifest.voice.rate))
+            at, self._voice_block = first, (first, block)
+        return block[2 * (first - at) : 2 * (first - at + samples)]
 
     def lines(self, name: str) -> Iterator[Json]:
         """Return the lines of a file as they are: `events.jsonl`, `exchanges.jsonl` or `wire.jsonl`.
