@@ -279,6 +279,16 @@ def test_what_cannot_be_live_is_refused(live: Any, part: Any, match: str) -> Non
         Replay(call, shop(part) if part is not None else None, live=live)
 
 
+def test_a_recording_of_one_side_is_replayed_as_far_as_it_goes() -> None:
+    """Of the caller alone, the whole application has to answer; of the agent alone, there is nobody to answer."""
+    call = replace(recorded_call(shop(two_turns())), sides="caller")
+    assert replayed(call, shop(two_turns()), live=["model", "tools", "voice"]).turns[0].user_text == "hello"
+    with pytest.raises(ReplayError, match="let the application answer, with model, tools and voice live"):
+        Replay(call)
+    with pytest.raises(ReplayError, match="nobody would speak to it; record both sides"):
+        Replay(replace(call, sides="agent"))
+
+
 def test_an_application_that_does_not_fit_is_refused() -> None:
     """It lacks a tool that the recorded model calls."""
     call = recorded_call(shop(two_turns()))
