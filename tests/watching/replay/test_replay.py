@@ -113,6 +113,12 @@ def test_failures_happen_again(reply: Reply) -> None:
     check(recorded_call(vp.Pipeline(*row, fallback="I am lost.")))
 
 
+def test_a_conversation_goes_on_where_it_was() -> None:
+    """What was said before the call is there again, so that the model is sent the same."""
+    history = [vp.UserMessage("Hello?"), vp.AssistantMessage("I am here.")]
+    check(recorded_call(shop(two_turns()), history=history))
+
+
 class Broken(ScriptedVoice):
     """Fails in the middle of each sentence with this word."""
 

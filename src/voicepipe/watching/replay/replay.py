@@ -152,6 +152,7 @@ class Replay:
             output=output,
             deps=self._deps,
             facts=call.facts,
+            history=call.began.history,
             observers=[notes, *self._observers],
         ) as session:
             application = Application(session, call, playhead, by_turns=self._agent is None)
