@@ -102,6 +102,7 @@ class SessionBegan:
         has_echo: Whether the session takes it that the microphone picks up the agent.
         shows_text: As in `Output`: whether the output shows what the agent says, and plays nothing.
         output_rate: Samples per second that the output plays.
+        history: What was said before this session.
     """
 
     at_s: float
@@ -109,6 +110,7 @@ class SessionBegan:
     has_echo: bool
     shows_text: bool
     output_rate: int
+    history: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

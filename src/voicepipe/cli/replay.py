@@ -47,6 +47,8 @@ def replay(options: argparse.Namespace) -> int:
     _say(f"{options.file}: {len(replayed.turns)} turns, {call.ended_s:.1f} s, replayed")
     if call.is_cut:
         _say("the recording was cut off; it is replayed up to there")
+    if call.is_redacted:
+        _say("words were left out of the recording, so the replay may differ where they were")
     for sentence in replayed.unknown_sentences:
         _say(f"the recorded voice has not said this, a tone stands for it: {sentence.strip()}")
     _show(replayed.difference)

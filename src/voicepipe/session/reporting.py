@@ -14,12 +14,13 @@ from voicepipe.session.event_log import EventLog
 from voicepipe.session.log_writer import LogWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from voicepipe.core.log import SessionLabel
     from voicepipe.core.observer import Observer
     from voicepipe.events import Event
     from voicepipe.hearing.recogniser import Recogniser
+    from voicepipe.history import Message
     from voicepipe.speaking.playout import Playout
     from voicepipe.turntaking.echo import EchoGuard
 
@@ -62,7 +63,7 @@ class Reporting:
         self._recogniser = recogniser
         self._on_failure = on_failure
 
-    def began(self) -> None:
+    def began(self, history: Iterable[Message]) -> None:
         """Note that all parts are attached, and that the session begins to listen."""
         self.log.began()
         if self.watch is not None:
@@ -74,6 +75,7 @@ class Reporting:
                     has_echo=self.echo is not None,
                     shows_text=output.shows_text,
                     output_rate=output.sample_rate,
+                    history=tuple(history),
                 )
             )
 

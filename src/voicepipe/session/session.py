@@ -319,7 +319,7 @@ class Session(Generic[Deps]):
             ):
                 self.resampler_to_output(self._row.sink.sample_rate)  # a device knows its rate once it is attached
                 try:
-                    self._reporting.began()
+                    self._reporting.began(self.history)
                     self._tasks.start_soon(self._calls.keep)  # its first step comes before that of what follows
                     await self._tasks.start(self._live, hears)
                     yield self

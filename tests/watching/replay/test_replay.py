@@ -113,6 +113,12 @@ def test_failures_happen_again(reply: Reply) -> None:
     check(recorded_call(vp.Pipeline(*row, fallback="I am lost.")))
 
 
+def test_a_conversation_goes_on_where_it_was() -> None:
+    """What was said before the call is there again, so that the model is sent the same."""
+    history = [vp.UserMessage("Hello?"), vp.AssistantMessage("I am here.")]
+    check(recorded_call(shop(two_turns()), history=history))
+
+
 class Broken(ScriptedVoice):
     """Fails in the middle of each sentence with this word."""
 
@@ -277,6 +283,16 @@ def test_what_cannot_be_live_is_refused(live: Any, part: Any, match: str) -> Non
     call = recorded_call(shop(two_turns()))
     with pytest.raises(ReplayError, match=match):
         Replay(call, shop(part) if part is not None else None, live=live)
+
+
+def test_a_recording_of_one_side_is_replayed_as_far_as_it_goes() -> None:
+    """Of the caller alone, the whole application has to answer; of the agent alone, there is nobody to answer."""
+    call = replace(recorded_call(shop(two_turns())), sides="caller")
+    assert replayed(call, shop(two_turns()), live=["model", "tools", "voice"]).turns[0].user_text == "hello"
+    with pytest.raises(ReplayError, match="let the application answer, with model, tools and voice live"):
+        Replay(call)
+    with pytest.raises(ReplayError, match="nobody would speak to it; record both sides"):
+        Replay(replace(call, sides="agent"))
 
 
 def test_an_application_that_does_not_fit_is_refused() -> None:

@@ -36,8 +36,6 @@ __all__ = ["RecordedCaller"]
 OF_LISTENING = (AudioDropped, AudioResumed, AudioStopped, DetectorMissing, MicrophoneLost, RecogniserLost)
 """Events about the caller's audio."""
 
-HUNG_UP = "the caller hung up"
-
 
 class RecordedCaller(SessionStage[Never, Hearing]):
     """Stands in for source, recogniser and detector: what they gave, when they gave it.
@@ -83,7 +81,7 @@ class RecordedCaller(SessionStage[Never, Hearing]):
             for at_s, event in events:
                 await self._playhead.until(at_s)
                 session.emit(replace(event))
-            if self._call.reason != HUNG_UP:
+            if not self._call.hung_up:
                 await anyio.sleep_forever()
             await self._playhead.until(self._call.ended_s)
             await self._playhead.after(self._call.turns_before(self._call.ended_s))

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from voicepipe.events import Event
     from voicepipe.watching.replay.recorded_call import RecordedCall
 
-__all__ = ["Change", "Difference", "TurnPair"]
+__all__ = ["Change", "Difference", "Times", "TurnPair"]
 
 DECISIONS: Final = (
     Backchannel,

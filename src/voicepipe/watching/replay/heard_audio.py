@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from voicepipe.audio.pcm import frames_of
+from voicepipe.audio.pcm import FRAME_S, frames_of
 from voicepipe.audio.source import Source
 from voicepipe.errors import ConfigurationError
 from voicepipe.flow import Digit, Transcript
+from voicepipe.watching.replay.playhead import LONGER_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -35,6 +36,7 @@ class HeardAudio(Source):
         self._pcm, self.sample_rate = call.caller_audio()
         self._playhead = playhead
         self._listens_s = call.began.at_s
+        self._hangs_up = call.hung_up
 
     async def frames(self) -> AsyncGenerator[bytes]:
         """Yield frames as they come due. See `Source.frames`."""
@@ -43,6 +45,11 @@ class HeardAudio(Source):
             at += len(frame)
             await self._playhead.until(at / 2 / self.sample_rate)
             yield frame
+        silence = bytes(2 * round(FRAME_S * self.sample_rate))
+        for _ in range(0 if self._hangs_up else round(LONGER_S / FRAME_S)):  # until the agent ends the call, as it did
+            at += len(silence)
+            await self._playhead.until(at / 2 / self.sample_rate)
+            yield silence
 
 
 async def type_and_press(session: Session[Any], call: RecordedCall, playhead: Playhead) -> None:

@@ -31,4 +31,6 @@ def load_call(recording: Recording | str | Path) -> RecordedCall:
         reason=None if manifest.ended is None else manifest.ended.reason,
         caller_audio=(lambda: (found.audio("caller"), manifest.audio.rate)) if has_caller else None,
         facts=manifest.facts,
+        sides=manifest.sides,
+        is_redacted=manifest.redacted,
     )

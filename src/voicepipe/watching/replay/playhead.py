@@ -16,11 +16,14 @@ from voicepipe.core.clock import loop_time
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["SAME_S", "Playhead"]
+__all__ = ["LONGER_S", "SAME_S", "Playhead"]
 
 SAME_S: Final = 0.02
 """Times of a call that are no further apart are the same: a frame of audio lasts so long."""
 
+
+LONGER_S: Final = 30.0
+"""How much longer than the recorded call a replay may take until it ends by itself."""
 
 LATE_S: Final = 0.1
 """How much later a turn may end than it did, if something was given to the session just after it."""

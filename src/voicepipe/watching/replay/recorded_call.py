@@ -77,6 +77,9 @@ ENDS_ITSELF: Final = (TurnCompleted, TurnEmpty, TurnFailed)
 JUST_BEFORE_S: Final = 0.1
 """What comes so soon after the end of a turn may be an answer to it."""
 
+HUNG_UP: Final = "the caller hung up"
+"""How a session says so."""
+
 PREPARED: Final = "PreparedAudio"
 """What exchanges call the voice of `Session.say(audio=...)`."""
 
@@ -153,6 +156,8 @@ class RecordedCall:
         caller_audio: Returns what the caller said, as s16 mono PCM from the session's beginning, and its rate; None
             where that was not recorded.
         facts: What the application said about it.
+        sides: Whose words were recorded: "both", "caller" or "agent".
+        is_redacted: Whether words may have been left out of it.
     """
 
     exchanges: tuple[Exchange, ...]
@@ -163,11 +168,18 @@ class RecordedCall:
     reason: str | None = None
     caller_audio: Callable[[], tuple[bytes, int]] | None = None
     facts: Mapping[str, Fact] = field(default_factory=dict[str, "Fact"])
+    sides: str = "both"
+    is_redacted: bool = False
 
     @property
     def is_cut(self) -> bool:
         """Whether the recording ends before the call does."""
         return self.reason is None
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether the caller ended it."""
+        return self.reason == HUNG_UP
 
     def of(self, kind: type[E]) -> list[E]:
         """Return the exchanges of one kind."""

@@ -25,13 +25,13 @@ from voicepipe.session.pipeline import Pipeline
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.tools.toolbox import Toolset
 from voicepipe.watching.replay.application import Application
-from voicepipe.watching.replay.caller import HUNG_UP, RecordedCaller
-from voicepipe.watching.replay.difference import Difference
+from voicepipe.watching.replay.caller import RecordedCaller
+from voicepipe.watching.replay.difference import Difference, Times
 from voicepipe.watching.replay.heard_audio import HeardAudio, type_and_press
 from voicepipe.watching.replay.model import RecordedModel
 from voicepipe.watching.replay.notes import CallNotes
 from voicepipe.watching.replay.output import ReplayOutput
-from voicepipe.watching.replay.playhead import Playhead
+from voicepipe.watching.replay.playhead import LONGER_S, Playhead
 from voicepipe.watching.replay.side_by_side import side_by_side
 from voicepipe.watching.replay.stages import PastStages, past_chunker
 from voicepipe.watching.replay.tools import PastTool
@@ -54,9 +54,6 @@ LivePart: TypeAlias = Literal["recogniser", "model", "tools", "voice"]
 
 LIVE: Final[tuple[LivePart, ...]] = get_args(LivePart)
 
-LONGER_S: Final = 30.0
-"""How much longer than the recorded call a replay may take until it ends by itself."""
-
 CUT: Final = "the recording was cut off here"
 TOO_LONG: Final = f"the replay had not ended {LONGER_S:g} s after the recorded call"
 
@@ -69,11 +66,13 @@ class Replayed:
         recording: The recorded call.
         replay: The replay of it.
         unknown_sentences: What the recorded voice was given and had not said: a tone stands for it.
+        live: Which parts were at work.
     """
 
     recording: RecordedCall
     replay: RecordedCall
     unknown_sentences: tuple[str, ...] = ()
+    live: frozenset[LivePart] = frozenset()
 
     @cached_property
     def turns(self) -> list[CallTurn]:
@@ -87,8 +86,9 @@ class Replayed:
 
     @cached_property
     def difference(self) -> Difference:
-        """How the replay differs from the recording, its times included."""
-        return Difference(self.recording, self.replay, names=("recording", "replay"), times="marks")
+        """How the replay differs from the recording; what it took, and without live parts also when that was."""
+        times: Times = "spent" if self.live else "marks"
+        return Difference(self.recording, self.replay, names=("recording", "replay"), times=times)
 
     def assert_same(self) -> None:
         """Check that the replay has the words, outcomes, tools, decisions and times of the recording.
@@ -152,6 +152,7 @@ class Replay:
             output=output,
             deps=self._deps,
             facts=call.facts,
+            history=call.began.history,
             observers=[notes, *self._observers],
         ) as session:
             application = Application(session, call, playhead, by_turns=self._agent is None)
@@ -163,7 +164,7 @@ class Replay:
                 tasks.start_soon(self._end, session, playhead)
                 await session.ended.wait()
                 tasks.cancel_scope.cancel()
-        return Replayed(recording=call, replay=notes.call(), unknown_sentences=tuple(voice.unknown))
+        return Replayed(recording=call, replay=notes.call(), unknown_sentences=tuple(voice.unknown), live=self._live)
 
     @property
     def _strips_markup(self) -> bool | None:
@@ -173,7 +174,7 @@ class Replay:
         """End the session where something ended the recorded one that is not part of the replay."""
         call = self._call
         was_asked = any(one.method == "end" for one in call.of(ApplicationAsked))
-        if call.reason == HUNG_UP or (was_asked and not call.is_cut):
+        if call.hung_up or (was_asked and not call.is_cut):
             await playhead.until(call.ended_s + LONGER_S)
             session._end(TOO_LONG)
             return
@@ -252,12 +253,18 @@ def _checked(live: Iterable[LivePart]) -> frozenset[LivePart]:
 
 def _check_fit(call: RecordedCall, agent: Pipeline[Any] | None, live: frozenset[LivePart]) -> None:
     """Refuse an application, or live parts, that do not fit the recording."""
+    if call.sides == "agent":
+        raise ReplayError("the recording holds the agent's side alone, so nobody would speak to it; record both sides")
+    if call.sides == "caller" and not {"model", "tools", "voice"} <= live:
+        raise ReplayError(
+            "the recording holds the caller's side alone; let the application answer, with model, tools and voice live"
+        )
     if agent is None:
         if live:
             raise ReplayError(f"a live {min(live)} is one of an application; name it: its pipeline, or app.py")
         return
     routers = [part for part in agent.parts if isinstance(part, ToolRouter)]
-    if "tools" in live and not routers:
+    if "tools" in live and not routers and call.offered:
         raise ReplayError("the application has no tools that could be live; leave out tools, or add a ToolRouter")
     known = {name for router in routers for name in router.tools}
     called = dict.fromkeys(run.asked.name for run in call.runs.values())
