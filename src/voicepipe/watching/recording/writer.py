@@ -135,8 +135,8 @@ class Writer:
             track.settle()
         for text in batch.secrets:
             self._screen.hidden.add(text)
-        for line in (*batch.lines, *batch.turns):
-            self._screen.passed(line)
+        batch.lines = [passed for line in batch.lines for passed in self._screen.passed(line)]
+        batch.turns = [passed for line in batch.turns for passed in self._screen.passed(line)]
         if batch.pauses and not self._manifest.redacted:
             self._manifest = self._manifest.model_copy(update={"redacted": True})
             self._write_manifest()
