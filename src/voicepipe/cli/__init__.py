@@ -30,6 +30,7 @@ from voicepipe.cli._arguments import (
 )
 from voicepipe.cli._env_file import READERS, read_env_file
 from voicepipe.cli._report_arguments import add_report, add_stats
+from voicepipe.cli._tables import printable
 from voicepipe.core.process import Stopped
 from voicepipe.errors import ConfigurationError, MissingExtra, RecordingError, VoicepipeError
 
@@ -156,7 +157,7 @@ def _live(options: argparse.Namespace) -> dict[str, str] | None:
 
 
 def _complain(error: VoicepipeError, status: int) -> int:
-    print(f"voicepipe: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"voicepipe: {' '.join(printable(str(error)).split())}", file=sys.stderr)
     return status
 
 

@@ -3,6 +3,7 @@
 Rule 1: on a terminal, what is not final stands below the conversation: a view of the call, or where nothing keeps it
         up to date the caller's early words. Elsewhere, and where the caller types into the last line, only final lines
         are printed.
+Rule 2: words come from callers, models and services, so nothing in them may control the terminal.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rich.text import Text
 
 import voicepipe as vp
 from voicepipe.cli._live_view import REFRESH_S, LiveView
+from voicepipe.cli._tables import printable
 from voicepipe.cli._waterfall import summary, table, waterfall
 
 if TYPE_CHECKING:
@@ -190,7 +192,7 @@ class Display:
     def _show_early(self, text: str) -> None:
         """Put a text into the last line, where it stays until the next one. The view has a place of its own for it."""
         if self._can_redraw and self._view is None:
-            self._live.update(Text(text, f"dim {STYLES['caller']}"), refresh=True)
+            self._live.update(Text(printable(text), f"dim {STYLES['caller']}"), refresh=True)
 
     @property
     def _can_redraw(self) -> bool:
@@ -200,7 +202,7 @@ class Display:
         self._print(f"{at_s:6.2f}  {who:6}  {text}", STYLES[who])
 
     def _print(self, text: str = "", style: str = "") -> None:
-        self._console.print(Text(text, style))
+        self._console.print(Text(printable(text), style))
 
 
 class _Console(Console):

@@ -15,6 +15,7 @@ from rich.text import Text
 
 import voicepipe as vp
 from voicepipe.cli._levels import Levels
+from voicepipe.cli._tables import printable
 from voicepipe.cli._waterfall import BAR, LEAST_US, waterfall
 from voicepipe.timeline import Timeline, base_of
 
@@ -172,7 +173,7 @@ class LiveView:
             (marks[0] if speaks else marks[1], style if speaks else "dim"),
             (f" {name:6} ", style),
             (meter, style if speaks else "dim"),
-            (f"  {says}", "" if speaks and name == "agent" else "dim"),
+            (f"  {printable(says)}", "" if speaks and name == "agent" else "dim"),
         )
 
     def _spent(self, now_s: float) -> dict[str, int]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from voicepipe.text import markup
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -39,8 +41,8 @@ def show(title: str, tables: Iterable[Table]) -> None:
 
 
 def printable(text: str) -> str:
-    """Return a text of one line without characters that control a terminal."""
-    return "".join(one if one.isprintable() else "?" for one in text)
+    """Return a text as one line without characters that control a terminal."""
+    return markup.printable(text).replace("\n", " ").replace("\t", " ")
 
 
 def _show_plainly(title: str, tables: Iterable[Table]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 import voicepipe as vp
 from tests.watching.recording.calls import Line, Reports, agent, only_in, recorded, spans
-from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
+from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedRecogniser, ScriptedUser, ScriptedVoice
 from voicepipe.watching.recording import Recording
 from voicepipe.watching.recording.directory import today
 
@@ -158,6 +159,21 @@ async def test_a_hook_that_fails_ends_the_recording_before_anything_of_it_is_wri
 
 
 # --- limits -----------------------------------------------------------------------------------------------------------
+
+
+async def test_text_that_has_no_utf_8_is_recorded(tmp_path: Path) -> None:
+    """Half of a surrogate pair, from a broken message, costs that character at most, and not the recording."""
+    half = "caf\u00e9 \ud83d."
+    user = ScriptedUser().says(half, at_s=1.0).hangs_up(at_s=5.0)
+    row = user, ScriptedModel([Says(half)]), vp.SentenceChunker(), ScriptedVoice()
+    pipeline = vp.Pipeline(*row, output=RecordingOutput(), observers=[vp.Recorder(tmp_path)])
+    recording = await recorded(tmp_path, pipeline, facts={"note": half, "score": math.nan})
+    assert not recording.is_cut
+    assert recording.manifest.facts == {"note": half, "score": None}
+    assert [one.event.user_text for one in recording.events if isinstance(one.event, vp.TurnEnded)] == [half]
+    assert next(iter(recording.history)).text == "caf\u00e9 ?."
+    assert "caf\u00e9 \\ud83d." in (recording.path / "turns.csv").read_text("utf-8")
+    assert "NaN" not in (recording.path / "manifest.json").read_text("utf-8")
 
 
 async def test_a_recording_that_becomes_too_large_stops_and_says_so_once(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import pytest
 import voicepipe as vp
 from tests.watching.recording.calls import Line, Reports, agent, everything, only_in, recorded, spans
 from voicepipe import observed
-from voicepipe.testing import Calls, RecordingOutput, Says
+from voicepipe.testing import Calls, RecordingOutput, Says, ScriptedVoice
 from voicepipe.testing.simulators.gateway import GatewaySimulator
 from voicepipe.testing.simulators.stt import Spoken, STTSimulator
 from voicepipe.testing.simulators.tts import TTSSimulator
+from voicepipe.watching.recording.screen import Hidden
 from voicepipe.watching.recording.sound import Channels, Covered, cover_of
 
 if TYPE_CHECKING:
@@ -156,3 +157,53 @@ async def test_keys_and_personal_facts_are_in_no_file(tmp_path: Path) -> None:
     heard_s = sum(len(message.data) for message in wire if isinstance(message.data, bytes)) / 2 / 16_000
     assert heard_s == pytest.approx(8.0, abs=0.5)
     assert [one.at_s for one in wire] == sorted(one.at_s for one in wire)
+
+
+async def test_what_is_personal_is_in_no_pieces_either(tmp_path: Path) -> None:
+    """A fact of two words is hidden where a model, its stream and a recogniser give it word by word; the rest stays."""
+
+    @vp.tool(effect="read")
+    async def find(name: str) -> str:
+        """Find somebody."""
+        return f"{name} is a customer"
+
+    def reply(request: Any) -> Any:
+        if not request.tool_results:
+            return Calls("find", {"name": "Ann Kowalczyk"})
+        return Says("You are Ann Kowalczyk, and not Kowalczyk Ann")
+
+    words = ("i", 1.0, 1.1), ("am", 1.1, 1.2), ("Ann", 1.2, 1.5), ("Kowalczyk", 1.5, 2.0)
+    recogniser = Reports().words(*words, at_s=2.3)
+    gateway = GatewaySimulator(reply)
+    async with gateway.serve() as url:
+        pipeline = vp.Pipeline(
+            vp.STTStage(recogniser),
+            vp.LLMStreamStage("Help.", base_url=url, api_key="none"),
+            vp.ToolRouter([find]),
+            vp.SentenceChunker(),
+            ScriptedVoice(sample_rate=16_000),
+            output=RecordingOutput(16_000),
+            detector=None,
+            observers=[vp.Recorder(tmp_path)],
+        )
+        facts = {"caller": vp.Personal("Ann Kowalczyk"), "again": vp.Personal("Kowalczyk")}
+        recording = await recorded(tmp_path, pipeline, source=Line((1.0, 2.0), seconds=8.0), facts=facts)
+    assert not recording.is_cut
+    assert b"Kowalczyk" not in everything(recording.path)
+    given = [one.part for one in recording.exchanges if isinstance(one, observed.ModelGave)]
+    assert len(given) > 8
+    assert "".join(one.arguments for one in given if isinstance(one, vp.ToolCallDelta)) == '{"name": "***"}'
+    assert "".join(one.text for one in given if isinstance(one, vp.TextDelta)) == "You are ***, and not *** Ann"
+    assert [one.at_s for one in recording.exchanges] == sorted(one.at_s for one in recording.exchanges)
+    said = [one.data for one in recording.wire if one.direction == "received" and one.data]
+    assert set(said) == {"[left out]"}
+    (heard,) = (one.event for one in recording.events if isinstance(one.event, vp.Transcript))
+    assert (heard.text, [word.text for word in heard.words]) == ("i am ***", ["[left out]"] * 4)
+
+
+def test_what_is_hidden_is_found_in_urls() -> None:
+    """A text is hidden as JSON, as a path and as a query have it."""
+    hidden = Hidden()
+    hidden.add("Zo\u00eb & Ann", "***", is_secret=True)
+    for form in ("Zo\u00eb & Ann", "Zo\\u00eb & Ann", "Zo%C3%AB%20%26%20Ann", "Zo%C3%AB+%26+Ann"):
+        assert hidden(f"prompt={form}.", "wire") == "prompt=***."

@@ -19,6 +19,7 @@ import anyio
 
 import voicepipe as vp
 from voicepipe.cli._app import load_served
+from voicepipe.cli._tables import printable
 from voicepipe.cli.doctor import machine, verdicts
 from voicepipe.cli.doctor.asking import Answer, ask
 from voicepipe.cli.doctor.findings import Finding, Status
@@ -199,5 +200,8 @@ def _printer() -> Callable[[Finding], None]:
 
 
 def _lines(finding: Finding) -> list[str]:
-    first = f"{finding.status:8} {finding.what:{WIDTH}} {finding.found}"
-    return [first, f"{'':{9 + WIDTH}} -> {finding.remedy}"] if finding.remedy else [first]
+    """Return what to print; what a service or a device says may not control the terminal."""
+    lines = [f"{finding.status:8} {finding.what:{WIDTH}} {finding.found}"]
+    if finding.remedy:
+        lines.append(f"{'':{9 + WIDTH}} -> {finding.remedy}")
+    return [printable(line) for line in lines]

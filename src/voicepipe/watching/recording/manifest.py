@@ -30,6 +30,7 @@ __all__ = [
     "Manifest",
     "Sides",
     "Sound",
+    "plain",
     "rules_as_json",
 ]
 
@@ -149,9 +150,10 @@ class Manifest(BaseModel):
 
 def rules_as_json(rules: TurnRules) -> dict[str, Any]:
     """Return the fields of rules of turn-taking as JSON, in which nothing is infinite."""
-
-    def plain(value: object) -> object:
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
     fields: Mapping[str, object] = dataclasses.asdict(rules)
     return {name: plain(value) for name, value in fields.items()}
+
+
+def plain(value: object) -> object:
+    """Return a value as JSON has it: for what is infinite, or no number, it has only null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

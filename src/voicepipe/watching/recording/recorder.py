@@ -24,7 +24,7 @@ from voicepipe.watching.recording.collector import Collector
 from voicepipe.watching.recording.directory import Limits, made, make_room, prepare, today
 from voicepipe.watching.recording.disk import disk
 from voicepipe.watching.recording.flac import imported
-from voicepipe.watching.recording.manifest import Agent, Ended, Manifest, Sides, Sound, rules_as_json
+from voicepipe.watching.recording.manifest import Agent, Ended, Manifest, Sides, Sound, plain, rules_as_json
 from voicepipe.watching.recording.sound import Cover
 from voicepipe.watching.recording.writer import Writer
 
@@ -281,7 +281,7 @@ class Recorder(Observer):
         return Manifest(
             voicepipe=version("voicepipe"),
             id=session.id,
-            facts={name: "***" if isinstance(fact, Personal) else fact for name, fact in session.facts.items()},
+            facts={name: "***" if isinstance(fact, Personal) else plain(fact) for name, fact in session.facts.items()},
             began=today(),
             agent=agent,
             audio=Sound(file=f"audio.{self._audio}", rate=rate, channels=channels),

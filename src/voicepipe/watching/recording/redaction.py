@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from voicepipe.watching.recording.pieces import LEFT_OUT, Pieces
 from voicepipe.watching.recording.screen import Hidden, TextKind, screened, without_words, words_in
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from voicepipe.watching.recording.batch import Line
     from voicepipe.watching.recording.manifest import Sides
     from voicepipe.watching.recording.records import Json
@@ -28,7 +31,6 @@ Redact: TypeAlias = Callable[[str, TextKind], str]
 HOLD_S: Final = 30.0
 """How long a recording that is redacted waits with everything: as long as callers take to spell a number."""
 
-LEFT_OUT: Final = "[left out]"
 NOT_RECORDED: Final = "[not recorded]"
 
 PADDING_S: Final = 0.15
@@ -60,22 +62,33 @@ class Screen:
 
     def __init__(self, sides: Sides) -> None:
         self.hidden = Hidden()
+        self._pieces = Pieces(self.hidden)
         self._sides: Sides = sides
         self._begun: set[tuple[object, str]] = set()  # replies that have had a piece in a pause
 
-    def passed(self, line: Line) -> None:
-        """Leave out of a line what may not be written."""
-        if line.is_paused:
-            self._remember(line)
-            line.fields = self._paused(line)
-        elif self._sides != "both" or self.hidden:
-            line.fields = screened(line.kind, line.fields, self._replaced)
+    def passed(self, line: Line) -> Iterator[Line]:
+        """Yield what may be written for a line."""
+        for one in self._pieces.passed(line):
+            if one.is_paused:
+                self._remember(one)
+                one.fields = self._paused(one)
+            elif self._sides != "both" or self.hidden:
+                one.fields = self._without_words_of(screened(one.kind, one.fields, self._replaced), one)
+            yield one
 
     def history(self, messages: list[Json]) -> list[Json]:
         """Return the messages of a history without what may not be written."""
         if self._sides == "both" and not self.hidden:
             return messages
         return [screened(_class_of(message), message, self._replaced) for message in messages]
+
+    def _without_words_of(self, fields: Json, line: Line) -> Json:
+        """Leave out the words of a transcript, one by one, if its text has changed: they say the same."""
+        before: Json = line.fields.get("hearing") or line.fields
+        inner: Json = fields.get("hearing") or fields
+        if not inner.get("words") or inner["text"] == before["text"]:
+            return fields
+        return _with(fields, inner, {"words": [{**word, "text": LEFT_OUT} for word in inner["words"]]})
 
     def _replaced(self, text: str, of: TextKind) -> str:
         if self._sides not in SIDE_OF[of]:

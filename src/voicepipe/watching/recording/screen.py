@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -127,7 +128,8 @@ class Hidden:
         """Hide a text; one that `is_secret` also within others, whatever it says."""
         if not (text := text.strip()):
             return
-        forms = {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}  # also as JSON has it
+        forms = {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}  # also as JSON has it,
+        forms |= {form(text, errors="replace") for form in (quote, quote_plus)}  # and as a URL does
         if (is_secret and len(text) >= SHORTEST_SECRET) or TELLING.search(text):
             self._within |= dict.fromkeys(forms, instead)
             # The longest first: a part of it that is replaced would leave the rest.
@@ -143,6 +145,14 @@ class Hidden:
         for hidden, other in self._quoted.items() if of == "wire" else ():
             text = text.replace(hidden, other)
         return text
+
+    def split(self, text: str, of: TextKind) -> tuple[str, str]:
+        """Return a text without what must not be written, and its end if a hidden text may begin with that."""
+        text, waiting = self(text, of), 0
+        for hidden in self._within:
+            lengths = range(min(len(hidden) - 1, len(text)), waiting, -1)
+            waiting = next((length for length in lengths if text.endswith(hidden[:length])), waiting)
+        return text[: len(text) - waiting], text[len(text) - waiting :]
 
 
 SHORTEST_SECRET: Final = 3

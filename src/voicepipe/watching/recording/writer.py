@@ -135,8 +135,8 @@ class Writer:
             track.settle()
         for text in batch.secrets:
             self._screen.hidden.add(text)
-        for line in (*batch.lines, *batch.turns):
-            self._screen.passed(line)
+        batch.lines = [passed for line in batch.lines for passed in self._screen.passed(line)]
+        batch.turns = [passed for line in batch.turns for passed in self._screen.passed(line)]
         if batch.pauses and not self._manifest.redacted:
             self._manifest = self._manifest.model_copy(update={"redacted": True})
             self._write_manifest()
@@ -194,7 +194,7 @@ class Writer:
         lines = batch.lines if self._redaction is None else self._redaction.release(until_s)
         texts = {name: list[bytes]() for name in self._files}
         for line in lines:
-            texts[line.file].append(_json_line(line.fields))
+            texts[line.file].append(_json(line.fields, separators=(",", ":")) + b"\n")
         for name, text in texts.items():
             self.size += self._files[name].append(b"".join(text))
         self._write_turns(batch.turns)
@@ -227,17 +227,19 @@ class Writer:
             self._has_turns = True
             table.writerow(COLUMNS)
         table.writerows([_cell(turn.fields[name]) for name in COLUMNS] for turn in turns)
-        self.size += self._files[names.TURNS].append(text.getvalue().encode())
+        self.size += self._files[names.TURNS].append(text.getvalue().encode("utf-8", "backslashreplace"))
 
     def _write_history(self, messages: list[Json]) -> None:
         messages = self._screen.history(messages)
         if self._redaction is not None:
             kinds = {"user": "UserMessage", "assistant": "AssistantMessage"}
             messages = [self._redaction.text(kinds[message["role"]], message) for message in messages]
-        replace(self.path / names.HISTORY, json.dumps(messages, ensure_ascii=False, indent=1).encode())
+        text = json.dumps(messages, ensure_ascii=False, indent=1)
+        # `History.from_json` takes no half of a surrogate pair, not even as an escape.
+        replace(self.path / names.HISTORY, text.encode("utf-8", "replace"))
 
     def _write_manifest(self) -> None:
-        replace(self.path / names.MANIFEST, self._manifest.model_dump_json(indent=1).encode())
+        replace(self.path / names.MANIFEST, _json(self._manifest.model_dump(mode="json"), indent=1))
 
 
 def _sound_file(path: Path, sound: names.Sound) -> WavFile | FlacFile:
@@ -245,8 +247,9 @@ def _sound_file(path: Path, sound: names.Sound) -> WavFile | FlacFile:
     return kind(path / sound.file, sound.rate, len(sound.channels))
 
 
-def _json_line(fields: Any) -> bytes:  # noqa: ANN401 - JSON
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
+def _json(value: object, **form: Any) -> bytes:  # noqa: ANN401 - how `json.dumps` writes it
+    """Return JSON; half of a surrogate pair, which has no UTF-8, becomes an escape, which is read back as it was."""
+    return json.dumps(value, ensure_ascii=False, **form).encode("utf-8", "backslashreplace")
 
 
 def _cell(value: object) -> object:
