@@ -182,7 +182,9 @@ def writes_to_turns(source: str) -> list[str]:
 
 def test_only_the_turn_changes_a_turn() -> None:
     """No other module writes an attribute of a turn, or changes a list, a message or an event that one holds."""
-    others = [path for path in SOURCE.rglob("*.py") if path.name != "turn.py"]
+    # What watches calls gets events, and no turns: its turns are records of its own.
+    watching = SOURCE / "watching"
+    others = [path for path in SOURCE.rglob("*.py") if path.name != "turn.py" and watching not in path.parents]
     assert {path: found for path in others if (found := writes_to_turns(path.read_text(encoding="utf-8")))} == {}
 
 
