@@ -14,11 +14,15 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
-from operator import add
+from itertools import repeat
+from operator import add, floordiv
 from struct import pack
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from voicepipe.audio.g711 import to_ulaw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["BUCKET_S", "PIECE_S", "SideSound"]
 
@@ -64,7 +68,7 @@ class SideSound:
         """
         samples = _samples(pcm)
         for at in range(0, len(samples), self._fed_rate):
-            self._draw(samples[at : at + self._fed_rate])
+            self._draw(samples[at : at + self._fed_rate].tolist())
         if self._is_heard:
             self._packed += self._packer.compress(to_ulaw(self._folded(samples)))
 
@@ -77,7 +81,7 @@ class SideSound:
         """Return the sound, u-law compressed by zlib. Nothing can be fed after that."""
         return bytes(self._packed + self._packer.flush())
 
-    def _draw(self, second: array[int]) -> None:
+    def _draw(self, second: list[int]) -> None:
         for start, end in zip(self._edges, self._edges[1:], strict=False):
             step = second[start:end]
             if not step:
@@ -91,15 +95,13 @@ class SideSound:
         whole = len(samples) - len(samples) % fold
         if not any(samples):
             return bytes(2 * (whole // fold))
-        total = samples[0:whole:fold]
-        if fold > 1:
-            sums = total.tolist()
-            for at in range(1, fold):
-                sums = list(map(add, sums, samples[at:whole:fold]))
-            total = array("h", [value // fold for value in sums])
+        sums: Iterable[int] = samples[0:whole:fold]
+        for at in range(1, fold):
+            sums = map(add, sums, samples[at:whole:fold])
+        means = array("h", map(floordiv, sums, repeat(fold)))
         if sys.byteorder == "big":
-            total.byteswap()
-        return total.tobytes()
+            means.byteswap()
+        return means.tobytes()
 
 
 def _samples(pcm: bytes) -> array[int]:
