@@ -44,7 +44,7 @@ def test_a_recording_is_replayed(calls: tuple[Path, Path], capsys: Any) -> None:
     """Recorded parts alone give the call again: exit status 0, and a line that says how exactly."""
     assert main(["replay", str(calls[0])]) == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"{calls[0]}: 1 turns, 1.0 s, replayed\n")
+    assert out.startswith(f"{calls[0]}: 1 turn, 1.0 s, replayed\n")
     assert out.endswith("no difference; marks at most 0.000 ms apart\n")
 
 

@@ -15,6 +15,7 @@ from voicepipe.cli._app import load_agent, load_deps
 from voicepipe.core.process import run
 from voicepipe.errors import ConfigurationError
 from voicepipe.testing.clock import run_on_virtual_time
+from voicepipe.text.markup import printable
 from voicepipe.watching.recording import Recorder
 from voicepipe.watching.replay import Difference, Replay, load_call, side_by_side
 
@@ -41,18 +42,22 @@ def replay(options: argparse.Namespace) -> int:
         replayed = run(_hold, call, options)
     else:
         replayed = run_on_virtual_time(lambda: _hold(call, options))
+    found = replayed.difference
+    if options.real_time:  # in which each step takes some time
+        found = Difference(call, replayed.replay, names=found.names)
     if options.json:
-        print(json.dumps({**replayed.difference.to_json(), "cut": call.is_cut}, indent=2, ensure_ascii=False))
-        return int(bool(replayed.difference))
-    _say(f"{options.file}: {len(replayed.turns)} turns, {call.ended_s:.1f} s, replayed")
+        print(json.dumps({**found.to_json(), "cut": call.is_cut}, indent=2))
+        return int(bool(found))
+    count = len(replayed.turns)
+    _say(f"{options.file}: {count} turn{'s' if count != 1 else ''}, {call.ended_s:.1f} s, replayed")
     if call.is_cut:
         _say("the recording was cut off; it is replayed up to there")
     if call.is_redacted:
         _say("words were left out of the recording, so the replay may differ where they were")
     for sentence in replayed.unknown_sentences:
-        _say(f"the recorded voice has not said this, a tone stands for it: {sentence.strip()}")
-    _show(replayed.difference)
-    return int(bool(replayed.difference))
+        _say(f"the recorded voice has not said this, a tone stands for it: {printable(sentence.strip())}")
+    _show(found)
+    return int(bool(found))
 
 
 def diff(options: argparse.Namespace) -> int:
@@ -64,7 +69,7 @@ def diff(options: argparse.Namespace) -> int:
     names = (str(options.a), str(options.b))
     found = Difference(load_call(options.a), load_call(options.b), names=names, tolerance_s=options.tolerance)
     if options.json:
-        print(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+        print(json.dumps(found.to_json(), indent=2))
     else:
         _show(found)
     return int(bool(found))

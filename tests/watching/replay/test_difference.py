@@ -71,6 +71,13 @@ def test_what_differs_stands_side_by_side() -> None:
     ]
 
 
+def test_no_word_controls_the_terminal() -> None:
+    """What a caller or a model said may hold anything; control characters are left out."""
+    shown = side_by_side(Difference(call(), call(words="That is \x1b[2Jfour\x07 euros.")))
+    assert "four" in shown
+    assert all(character.isprintable() or character == "\n" for character in shown)
+
+
 def test_times_within_the_tolerance_are_the_same() -> None:
     """20 ms by default: a frame of audio. A larger tolerance compares calls that were held in real time."""
     slow, slower = call(after_s=0.2), call(after_s=0.23)

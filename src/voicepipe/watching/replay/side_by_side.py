@@ -1,9 +1,14 @@
-"""A difference as text, for a terminal or the message of a failed test."""
+"""A difference as text, for a terminal or the message of a failed test.
+
+Rule 1: words come from callers, models and services, so nothing in them may control the terminal.
+"""
 
 from __future__ import annotations
 
 import textwrap
 from typing import TYPE_CHECKING, Final
+
+from voicepipe.text.markup import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +71,7 @@ def _change(change: Change, column: int) -> Iterable[str]:
 
 
 def _wrapped(label: str, a: str, b: str, column: int) -> Iterable[str]:
-    left, right = (textwrap.wrap(text, column) or [""] for text in (a, b))
+    left, right = (textwrap.wrap(printable(text), column) or [""] for text in (a, b))
     for at in range(max(len(left), len(right))):
         yield _row(
             label if not at else "",
