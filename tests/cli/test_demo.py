@@ -21,9 +21,10 @@ from voicepipe.audio.resample import Resampler
 from voicepipe.cli import _demo_script as script
 from voicepipe.cli._waterfall import waterfall
 from voicepipe.cli.demo import Call, _drafts, _save, _stereo
-from voicepipe.testing import Calls, ChatMessage, ChatRequest, Says
+from voicepipe.testing import Calls, ChatMessage, ChatRequest, Difference, Says, run_on_virtual_time
 from voicepipe.vendors.pocketsphinx.grammar import load_grammar
 from voicepipe.vendors.pocketsphinx.recogniser import _Ear
+from voicepipe.watching.replay import Replay, load_call, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,7 @@ class Held:
 
     ended: subprocess.CompletedProcess[str]
     out: Path
+    recordings: Path
 
     @property
     def document(self) -> dict[str, Any]:
@@ -61,11 +63,12 @@ class Held:
 
 @pytest.fixture(scope="module")
 def held(tmp_path_factory: pytest.TempPathFactory) -> Held:
-    out = tmp_path_factory.mktemp("demo") / "conversation"
-    program = [*PROGRAM, "--json", "--out", str(out)]
+    folder = tmp_path_factory.mktemp("demo")
+    out, recordings = folder / "conversation", folder / "calls"
+    program = [*PROGRAM, "--json", "--out", str(out), "--record", str(recordings)]
     ended = subprocess.run(program, capture_output=True, text=True, encoding="utf-8", check=False, timeout=100)
     assert ended.returncode == 0, ended.stderr
-    return Held(ended, out)
+    return Held(ended, out, recordings)
 
 
 @pytest.mark.slow
@@ -74,6 +77,17 @@ def test_it_goes_as_scripted(held: Held) -> None:
     assert held.ended.stderr == ""
     assert json.loads(held.ended.stdout) == held.document
     assert held.document["problems"] == []
+
+
+@pytest.mark.slow
+def test_its_recording_is_replayed(held: Held) -> None:
+    """On virtual time the conversation is the same again, twice: words, outcomes, tools, decisions and their order."""
+    (recording,) = held.recordings.iterdir()
+    first, second = (run_on_virtual_time(Replay(load_call(recording)).run) for _ in range(2))
+    assert [turn.heard for turn in first.turns] == [turn["heard"] for turn in held.document["turns"]]
+    assert [change for change in first.difference.changes if change.by_s is None] == []
+    between = Difference(first.replay, second.replay, times="marks", tolerance_s=0.0)
+    assert not between, side_by_side(between)
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from voicepipe.cli._arguments import (
     add_diff,
     add_doctor,
     add_new,
+    add_record,
     add_replay,
     add_serve,
     add_simulate,
@@ -140,7 +141,14 @@ def _run(options: argparse.Namespace) -> int:
         from voicepipe.cli.demo import demo  # noqa: PLC0415 - Rule 2
 
         live = _live(options)
-        return demo(options.out, as_json=options.json, live=live, plays=options.play, device=options.output)
+        return demo(
+            options.out,
+            as_json=options.json,
+            live=live,
+            plays=options.play,
+            device=options.output,
+            record=options.record,
+        )
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
@@ -200,6 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--out", type=Path, default=Path("conversation"), metavar="DIR", help="where to write (%(default)s)"
     )
+    add_record(demo, "the conversation, as calls are recorded,")
     demo.add_argument("--json", action="store_true", help="print conversation.json, and nothing else")
     demo.add_argument("--play", action="store_true", help="also play both voices through the loudspeaker")
     demo.add_argument("--mic", action="store_true", help="be the caller yourself, by microphone; writes no files")

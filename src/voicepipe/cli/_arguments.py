@@ -16,6 +16,7 @@ __all__ = [
     "add_diff",
     "add_doctor",
     "add_new",
+    "add_record",
     "add_replay",
     "add_serve",
     "add_simulate",
@@ -45,6 +46,7 @@ EXCLUDES: Final = {
     ("demo", "json"): ("mic", "page"),
     ("demo", "play"): ("mic", "page"),
     ("demo", "assemblyai"): ("mic", "page"),
+    ("demo", "record"): ("mic", "page"),
     ("demo", "mic"): ("page",),
     ("report", "no_audio"): ("svg",),
 }
@@ -79,7 +81,7 @@ def add_talk(commands: Any) -> None:  # noqa: ANN401 - argparse does not export 
         "--json", action="store_true", help="print each event of the call as a line of JSON, and nothing else"
     )
     talk.add_argument("--greeting", default="", metavar="TEXT", help="what the agent says first")
-    _add_record(talk, "the call")
+    add_record(talk, "the call")
     add_device_options(talk)
 
 
@@ -161,7 +163,7 @@ def add_serve(commands: Any) -> None:  # noqa: ANN401 - as above
         "calls; a second one ends them. Other machines can call if the Serve says how it knows who calls.",
     )
     _add_app(serve)
-    _add_record(serve, "each call")
+    add_record(serve, "each call")
     serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (%(default)s)")
     serve.add_argument(
         "--drain", type=_delay, default=600.0, metavar="S", help="how long calls may go on after a signal (%(default)g)"
@@ -182,7 +184,7 @@ def add_serve(commands: Any) -> None:  # noqa: ANN401 - as above
         "start again whenever a Python file in its folder is saved, until Ctrl-C.",
     )
     _add_app(dev)
-    _add_record(dev, "each call")
+    add_record(dev, "each call")
     dev.add_argument("--no-browser", action="store_true", help="print the address, and open no browser")
 
 
@@ -242,7 +244,8 @@ def _add_app(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--greeting", default="", metavar="TEXT", help="what the agent says first, for a Pipeline")
 
 
-def _add_record(parser: argparse.ArgumentParser, what: str) -> None:
+def add_record(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the option to record calls."""
     parser.add_argument(
         "--record",
         type=Path,

@@ -29,6 +29,7 @@ from voicepipe.cli._aloud import Aloud
 from voicepipe.cli._demo_script import CALLER, LINES, TOOLS
 from voicepipe.cli._demo_stack import SPEAK_RATE, Stack, assemblyai, local
 from voicepipe.core.process import run
+from voicepipe.watching.recording.directory import prepare
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
@@ -57,6 +58,7 @@ def demo(
     live: Mapping[str, str] | None = None,
     plays: bool = False,
     device: int | str | None = None,
+    record: Path | None = None,
 ) -> int:
     """Hold the conversation, show it, write it to files, and return 0 if it went as scripted, otherwise 1.
 
@@ -66,13 +68,17 @@ def demo(
         plays: Also play caller and agent through a loudspeaker.
         device: The loudspeaker; None for the default.
         live: Use AssemblyAI's services, at these URLs where given; see `_demo_stack.assemblyai`. None for local parts.
+        record: Also record the call in this directory, as a `Recorder` does.
 
     Raises:
         ConfigurationError: The directory cannot be written, or an optional package or the key is missing.
         VoicepipeError: The conversation failed.
     """
     title, notes, opened = local() if live is None else assemblyai(live)
-    call = Call(notes=notes, plays=plays, device=device)
+    if record is not None:
+        prepare(record)  # now, and not once the callers' lines are there
+    observers = [vp.Recorder(record)] if record is not None else []
+    call = Call(notes=notes, plays=plays, device=device, observers=observers)
     with _drafts(out) as drafts:
         if as_json:
             run(_hold, call, opened, _ignore)
