@@ -13,10 +13,13 @@ from tests.helpers.recorded import as_lines, recorded_call
 from voicepipe.errors import ReplayError
 from voicepipe.testing import (
     Breaks,
+    CallNotes,
     Calls,
+    RecordingOutput,
     Refuses,
     Reply,
     Says,
+    ScriptedGateway,
     ScriptedModel,
     ScriptedRecogniser,
     ScriptedUser,
@@ -154,6 +157,56 @@ def test_typed_words_and_prepared_audio_are_replayed() -> None:
     model, chunker, voice = ScriptedModel(answer), vp.SentenceChunker(), ScriptedVoice()
     call = recorded_call(vp.Pipeline(model, chunker, voice), use)
     assert [turn.user_text for turn in check(call).turns] == ["", "hello", "12"]
+
+
+class Shown(RecordingOutput):
+    """Shows what the agent says, and plays nothing."""
+
+    shows_text = True
+
+
+class Loud(RecordingOutput):
+    """Plays into the room in which the microphone is."""
+
+    has_echo = True
+
+
+class Held(ScriptedVoice):
+    """Speaks more slowly than it should, and is held back so that nobody hears it."""
+
+    start_buffer_s = 0.2
+
+
+@pytest.mark.parametrize(
+    ("output", "voice", "rules"),
+    [
+        (Shown(), ScriptedVoice(), vp.TurnRules()),
+        (Loud(), ScriptedVoice(), vp.TurnRules()),
+        (RecordingOutput(), Held(first_audio_s=0.1, speed=0.8), vp.TurnRules()),
+        (RecordingOutput(), ScriptedVoice(marks=False), vp.TurnRules(max_call_s=4.0)),
+        (RecordingOutput(), ScriptedVoice(), vp.TurnRules(idle=(0.5, 1.0))),
+    ],
+)
+def test_what_a_session_depends_on_is_recorded(output: vp.Output, voice: vp.TTSSink, rules: vp.TurnRules) -> None:
+    """Text that is only shown, echo, a voice that is held back, and rules that speak by themselves."""
+    agent = shop(two_turns(), turns=rules).replace({ScriptedVoice: voice})
+    check(recorded_call(agent, output=output, greeting="Hi. How are you today, my friend?"))
+
+
+def test_what_a_service_reports_is_reported_again() -> None:
+    """A retry is an event of the replay, too, which asks no service."""
+
+    async def over_http() -> RecordedCall:
+        notes, script = CallNotes(), [Refuses(503, "busy", retry_after_s=0.2), *[Says("It is sunny.")] * 3]
+        async with ScriptedGateway(script, first_token_s=0.2).serve() as url:
+            model = vp.LLMStreamStage("Be brief.", base_url=url, model="any")
+            agent = vp.Pipeline(two_turns(), model, vp.SentenceChunker(), ScriptedVoice())
+            async with agent.session(output=RecordingOutput(), observers=[notes]) as session:
+                await session.ended.wait()
+        return notes.call()
+
+    events = check(run_on_virtual_time(over_http)).events
+    assert [type(event) for _, event in events if isinstance(event, vp.RequestRetried)] == [vp.RequestRetried]
 
 
 class Late(vp.Stage[vp.Transcript, vp.Transcript]):

@@ -104,13 +104,14 @@ class RecordedVoice(TTSSink):
             # No voice speaks in the very step in which it is asked.
             await self._playhead.until(gave.at_s + shift_s, steps=not number)
             yield gave.piece
-        if recorded.ended is not None and recorded.ended.error is not None:
-            await self._playhead.until(recorded.ended.at_s + shift_s)
-            raise recorded.ended.error
         if recorded.ended is None:  # it was interrupted then, and is not now
             await self._playhead.until(recorded.until_s + shift_s + SAME_S)
             for piece in self._tone(sentence.text, recorded.audio_s):
                 yield piece
+            return
+        await self._playhead.until(recorded.ended.at_s + shift_s)
+        if recorded.ended.error is not None:
+            raise recorded.ended.error
 
     def _taken(self, turn_id: int, text: str) -> RecordedSentence | None:
         """Return the recorded sentence, that of the same turn if there is one."""
