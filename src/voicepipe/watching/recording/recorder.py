@@ -226,7 +226,7 @@ class Recorder(Observer):
 
     async def _write_down(self) -> None:
         # Not before the call: of thousands of recordings, each file is looked at.
-        await self._disk.run(make_room, self._directory, self._limits, today())
+        await self._disk.run(make_room, self._directory, self._limits, today(), self._writer.path)
         while True:
             await self._news.wait()
             await anyio.sleep(FLUSH_S)
