@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -127,3 +128,18 @@ def test_what_was_measured_is_there_without_a_verdict() -> None:
     budget = vp.LatencyBudget(first_audio_s=0.1, llm_first_token_s=9.0, tools_s=1.0)
     assert budget.measured(marks) == {"first_audio": 0.6, "llm_first_token": 0.3}
     assert [over.name for over in budget.broken(marks)] == ["first_audio"]
+
+
+def test_a_server_keeps_only_the_newest_overruns() -> None:
+    """What `assert_met` shows is limited, however many turns a long-lived process has."""
+    budget = vp.LatencyBudget(first_audio_s=0.1)
+    budget._session = SimpleNamespace(id="call", emit=lambda event: None)  # type: ignore[assignment]
+    timeline = vp.Timeline.from_marks({"speech_ended": 1.0, "first_audible": 2.0})
+    for number in range(1, 1_502):
+        budget.on_event(
+            vp.TurnCompleted(turn_id=number, user_text="", heard="", timeline=timeline, finish_reason="stop")
+        )
+    with pytest.raises(AssertionError) as raised:
+        budget.assert_met()
+    first, *others = str(raised.value).splitlines()
+    assert (first, len(others), "turn 1501:" in others[-1]) == ("over budget 1000 times or more:", 1000, True)

@@ -6,6 +6,7 @@ Rule 2: a budget for something that is never measured would never be broken, so 
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -36,6 +37,9 @@ MARKS: Final = tuple(mark for mark in CONTRIBUTIONS if mark not in ("speech_ende
 NAMES: Final = (FIRST_AUDIO, ANSWER, *PARTS, *MARKS)
 
 LONGEST_S: Final = 3600.0
+
+KEPT: Final = 1000
+"""The newest overruns that are kept for `assert_met`: a server may run for months."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,7 @@ class LatencyBudget(Observer):
         self.budgets = {_name(given): _seconds(given, value) for given, value in {**(more or {}), **budgets}.items()}
         if not self.budgets:
             raise ConfigurationError("LatencyBudget: give it at least one budget, e.g. first_audio_s=0.9")
-        self._broken: list[tuple[str, int, Overrun]] = []  # shared by the copies of all sessions
+        self._broken: deque[tuple[str, int, Overrun]] = deque(maxlen=KEPT)  # shared by the copies of all sessions
         self._session: SessionContext[Any]
 
     @asynccontextmanager
@@ -157,7 +161,8 @@ class LatencyBudget(Observer):
         """
         if self._broken:
             lines = [f"session {session_id}, turn {turn_id}: {over}" for session_id, turn_id, over in self._broken]
-            raise AssertionError("\n".join([f"over budget {len(lines)} times:", *lines]))
+            times = f"{len(lines)} times" if len(lines) < KEPT else f"{KEPT} times or more"
+            raise AssertionError("\n".join([f"over budget {times}:", *lines]))
 
     def __repr__(self) -> str:
         """Show the budgets."""

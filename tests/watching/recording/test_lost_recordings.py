@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 import voicepipe as vp
@@ -124,6 +125,34 @@ async def test_a_disk_that_does_not_answer_holds_nothing_up(tmp_path: Path) -> N
     finally:
         stuck.set()
     assert ["the disk is too slow" in str(failed.error) for failed in failures] == [True]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_disk_that_does_not_answer_lets_calls_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call whose recording cannot begin in time begins without it, and an event says why."""
+    monkeypatch.setattr("voicepipe.watching.recording.recorder.BEGIN_S", 0.05)
+    stuck, is_stuck = threading.Event(), threading.Event()
+
+    def redact(text: str, kind: str) -> str:
+        is_stuck.set()
+        stuck.wait()
+        return text
+
+    user = ScriptedUser().says("hello", at_s=0.0).hangs_up(at_s=0.3)
+    row = user, ScriptedModel([Says("Hello.")]), vp.SentenceChunker(), ScriptedVoice()
+    pipeline = vp.Pipeline(*row, output=RecordingOutput(), observers=[vp.Recorder(tmp_path, redact=redact)])
+    try:
+        async with pipeline.open() as host, host.session() as stopped:
+            assert await anyio.to_thread.run_sync(is_stuck.wait, 10)
+            async with host.session() as session:
+                events = [event async for event in session]
+            stuck.set()
+            await stopped.ended.wait()
+    finally:
+        stuck.set()
+    (failed,) = (event for event in events if isinstance(event, vp.ObserverFailed))
+    assert "the call cannot be recorded: the disk has not answered for 0.05 s; make room" in str(failed.error)
+    assert any(isinstance(event, vp.Transcript) for event in events)
 
 
 @pytest.mark.parametrize("where", ["file", "under a file", "read-only"])

@@ -27,13 +27,14 @@ from voicepipe.testing import (
     Says,
     ScriptedGateway,
     ScriptedModel,
+    ScriptedRecogniser,
     ScriptedUser,
     ScriptedVoice,
 )
 from voicepipe.watching.telemetry import names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -158,6 +159,46 @@ async def test_no_word_of_a_call_is_written_by_default() -> None:
         assert word not in written
     failed = traced.named("invoke_agent")[-1]
     assert (failed.status.status_code, (failed.attributes or {})["error.type"]) == (StatusCode.ERROR, "VendorError")
+
+
+class Line(vp.Source):
+    """A line that breaks."""
+
+    sample_rate = 16_000
+
+    async def frames(self) -> AsyncGenerator[bytes]:
+        await anyio.sleep(1.0)
+        yield bytes(640)
+        raise vp.VendorError("cannot say 'How much is tea?'", vendor="shop", retryable=False)
+
+
+@pytest.mark.parametrize("with_content", [False, True])
+async def test_the_error_that_ends_a_call_is_quoted_only_with_content(with_content: bool) -> None:
+    """The message of an error may quote the caller, so by default the span says only that it was one."""
+    traced = Traced(capture_content=with_content)
+    row = vp.STTStage(ScriptedRecogniser()), ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice()
+    pipeline = vp.Pipeline(*row, output=RecordingOutput(), detector=None, observers=[traced.observer])
+    with pytest.raises(vp.VendorError, match="How much"):
+        async with pipeline.session(source=Line()) as session:
+            await session.ended.wait()
+    (call,) = traced.named("voicepipe.session")
+    assert "tea" in str((call.attributes or {})["voicepipe.ended_by"]) if with_content else "tea" not in call.to_json()
+
+
+async def test_an_observer_that_fails_still_ends_the_call() -> None:
+    """Even if the application's own function raises, the span of the call is exported when the call ends."""
+
+    def redact(text: str, kind: str) -> str:
+        raise LookupError
+
+    traced = Traced(capture_content=True, redact=redact)
+    async with agent(
+        ScriptedModel([Says("Two.")]), asks().hangs_up(at_s=4.0), observers=[traced.observer]
+    ).session() as s:
+        failed = [event async for event in s if isinstance(event, vp.ObserverFailed)]
+    assert len(failed) == 1
+    (call,) = traced.named("voicepipe.session")
+    assert (took_s(call), (call.attributes or {})["voicepipe.ended_by"]) == (4.0, "it was not watched to its end")
 
 
 async def test_content_is_written_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,11 +89,11 @@ def made(directory: Path, manifest: Manifest) -> Path:
             return path
 
 
-def make_room(directory: Path, limits: Limits, now: datetime) -> None:
-    """Remove the oldest recordings until those that are left keep to the limits."""
+def make_room(directory: Path, limits: Limits, now: datetime, but: Path | None = None) -> None:
+    """Remove the oldest recordings until those that are left keep to the limits; `but` does not count."""
     if limits.max_age_s is None and limits.max_bytes is None:
         return
-    found = sorted(_recordings(directory))
+    found = sorted(one for one in _recordings(directory) if one[1] != but)
     total = sum(size for _, _, size in found)
     for written_s, path, size in found:
         age_s = now.timestamp() - written_s

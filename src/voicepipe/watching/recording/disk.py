@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
@@ -26,6 +27,14 @@ class Disk(Protocol):
         """Run a function to its end, also if the wait is cancelled, and return its result or raise what it raised."""
         ...
 
+    async def run_within(self, limit_s: float, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function, but wait no longer than `limit_s` for it.
+
+        Raises:
+            OSError: The disk does not answer.
+        """
+        ...
+
 
 @asynccontextmanager
 async def disk(name: str) -> AsyncGenerator[Disk]:
@@ -47,7 +56,20 @@ class _Thread:
             await asyncio.wait([asyncio.wrap_future(running)])
         return running.result()
 
+    async def run_within(self, limit_s: float, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        running = self._worker.submit(function, *args, **kwargs)
+        with anyio.move_on_after(limit_s):
+            await asyncio.wait([asyncio.wrap_future(running)])
+        if not running.done():
+            running.cancel()  # unless it has begun: then it ends when the disk answers
+            raise OSError(errno.ETIMEDOUT, f"the disk has not answered for {limit_s:g} s")
+        return running.result()
+
 
 class _InPlace:
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return function(*args, **kwargs)
+
+    async def run_within(self, limit_s: float, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        del limit_s
         return function(*args, **kwargs)

@@ -45,6 +45,9 @@ __all__ = ["Recorder", "RecorderControl"]
 FLUSH_S: Final = 0.5
 """How often is written: half of what a crash may cost."""
 
+BEGIN_S: Final = 1.0
+"""How long a call waits for its recording to begin. Without one it goes on."""
+
 MOST_WAITING: Final = 8_000_000
 """Bytes that may wait for the disk: more than half a minute of a call."""
 
@@ -222,6 +225,8 @@ class Recorder(Observer):
     # --- writing ------------------------------------------------------------------------------------------------------
 
     async def _write_down(self) -> None:
+        # Not before the call: of thousands of recordings, each file is looked at.
+        await self._disk.run(make_room, self._directory, self._limits, today(), self._writer.path)
         while True:
             await self._news.wait()
             await anyio.sleep(FLUSH_S)
@@ -248,13 +253,12 @@ class Recorder(Observer):
         personal = [fact for fact in self._session.facts.values() if isinstance(fact, Personal)]
 
         def begin() -> Writer:
-            make_room(self._directory, self._limits, today())
             writer = Writer(made(self._directory, manifest), manifest, personal, self._redact, self._cover)
             writer.begin()
             return writer
 
         try:
-            return await self._disk.run(begin)
+            return await self._disk.run_within(BEGIN_S, begin)
         except OSError as error:
             raise RecordingError(
                 f"{self._directory}: the call cannot be recorded: {error.strerror}; make room, or name another one"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from voicepipe.events import TurnCompleted, TurnEmpty, TurnEnded, TurnFailed, TurnInterrupted
 
-__all__ = ["OTHER", "ended_by", "outcome_of"]
+if TYPE_CHECKING:
+    from voicepipe.watching.telemetry.content import Content
+
+__all__ = ["OTHER", "UNWATCHED", "ended_by", "outcome_of", "why_ended"]
 
 OTHER: Final = "other"
+
+UNWATCHED: Final = "it was not watched to its end"
+"""Stands for the reason where the observer had failed before."""
 
 OUTCOMES: Final[dict[type[TurnEnded], str]] = {
     TurnCompleted: "completed",
@@ -28,6 +34,7 @@ REASONS: Final = {
     "the application ended it": "application",
     "its block ended": "application",
     "it was cancelled": "cancelled",
+    UNWATCHED: OTHER,
 }
 """Who ended a session, by what `Observer.on_end` is given."""
 
@@ -35,3 +42,10 @@ REASONS: Final = {
 def ended_by(reason: str) -> str:
     """Return who ended a session: "caller", "application" or "cancelled"; "error" for any other reason."""
     return REASONS.get(reason, "error")
+
+
+def why_ended(reason: str, content: Content | None) -> str:
+    """Return why a session ended; of an error, whose message may quote, without content only that it was one."""
+    if reason in REASONS:
+        return reason
+    return "error" if content is None else content.text(reason, "error")

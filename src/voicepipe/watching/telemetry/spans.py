@@ -40,7 +40,7 @@ from voicepipe.observed import (
     VoiceGave,
 )
 from voicepipe.watching.telemetry import names
-from voicepipe.watching.telemetry.outcomes import outcome_of
+from voicepipe.watching.telemetry.outcomes import UNWATCHED, outcome_of, why_ended
 from voicepipe.watching.telemetry.request_span import RequestSpan, failed
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ class CallSpans:
         self._tools: dict[str, Span] = {}
         self._unheard: dict[int, _Sentence] = {}  # of which no audio has come
         self._heard: Heard | None = None
+        self._is_ended = False
         given = {names.TRANSPORT: transport} if transport else {}
         begins_ns = self._ns(loop_time())
         self._call = tracer.start_span("voicepipe.session", attributes=self._common | given, start_time=begins_ns)
@@ -145,19 +146,22 @@ class CallSpans:
                 pass
 
     def ended(self, reason: str) -> None:
-        """End what is left, and the call itself."""
+        """End the call itself, and what is left."""
         now = self._ns(loop_time())
+        self._call.set_attribute(names.ENDED_BY, why_ended(reason, self._content))
+        self._call.end(now)
+        self._is_ended = True
         for turn in self._turns.values():
             self._finish(turn, now)
         self._turns.clear()
-        self._call.set_attribute(names.ENDED_BY, reason)
-        self._call.end(now)
 
     def closed(self) -> None:
-        """End the spans of tools that outlived the call."""
+        """End the spans of tools that outlived the call, and a call that was not watched to its end."""
         for span in self._tools.values():
             span.end(self._ns(loop_time()))
         self._tools.clear()
+        if not self._is_ended:
+            self.ended(UNWATCHED)
 
     # --- exchanges ----------------------------------------------------------------------------------------------------
 
@@ -243,8 +247,7 @@ class CallSpans:
         span.end(self._ns(at_s))
 
     def _end_turn(self, event: TurnEnded) -> None:
-        turn = self._turns.pop(event.turn_id, None)
-        if turn is None:
+        if (turn := self._turns.pop(event.turn_id, None)) is None:
             return
         span, timeline, outcome = turn.span, event.timeline, outcome_of(event)
         marks = timeline.marks
@@ -274,8 +277,7 @@ class CallSpans:
         self._finish(turn, self._ns(marks["ended"]) if "ended" in marks else None)
 
     def _drop(self, dropped: DraftDropped) -> None:
-        turn = self._turns.pop(dropped.turn_id, None)
-        if turn is not None:
+        if (turn := self._turns.pop(dropped.turn_id, None)) is not None:
             turn.span.set_attribute(names.OUTCOME, "dropped")
             self._finish(turn, self._ns(dropped.at_s))
             self._dropped.append(Link(turn.span.get_span_context()))
@@ -334,8 +336,7 @@ class CallSpans:
         self._tools[asked.call_id] = self._span(name, "execute_tool", turn.context, asked.at_s, attributes)
 
     def _tool_gave(self, gave: ToolGave) -> None:
-        span = self._tools.pop(gave.call_id, None)
-        if span is None:
+        if (span := self._tools.pop(gave.call_id, None)) is None:
             return
         span.set_attribute(names.STATUS, gave.status)
         if self._content is not None:
