@@ -39,7 +39,8 @@ html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False
 html_show_search_summary = False  # a page on the disk may not read another one
-html_use_index = True
+html_use_index = False  # the search finds every name
+html_domain_indices = False
 
 myst_heading_anchors = 4
 
