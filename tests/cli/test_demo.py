@@ -205,7 +205,7 @@ def test_a_conversation_off_its_script_fails(tmp_path: Path) -> None:
     ended = subprocess.run(program, capture_output=True, text=True, encoding="utf-8", check=False, timeout=100)
     assert (ended.returncode, ended.stderr) == (1, "")
     assert "not as scripted: the tool refund did not succeed\n" in ended.stdout
-    assert Held(ended, tmp_path).document["problems"] == ["the tool refund did not succeed"]
+    assert Held(ended, tmp_path, tmp_path).document["problems"] == ["the tool refund did not succeed"]
 
 
 def started(out: Path) -> subprocess.Popen[str]:
