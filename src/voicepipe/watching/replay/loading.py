@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from voicepipe.observed import RecordingPaused
 from voicepipe.watching.recording import Recording
 from voicepipe.watching.replay.recorded_call import RecordedCall
 
@@ -21,10 +22,11 @@ def load_call(recording: Recording | str | Path) -> RecordedCall:
     """
     found = recording if isinstance(recording, Recording) else Recording.read(recording)
     manifest = found.manifest
+    events = tuple((timed.t_s, timed.event) for timed in found.events)
     has_caller = manifest.agent.hears and "caller" in manifest.audio.channels
     return RecordedCall(
         exchanges=tuple(found.exchanges),
-        events=tuple((timed.t_s, timed.event) for timed in found.events),
+        events=events,
         rules=manifest.agent.turn_rules(),
         fallback=manifest.agent.fallback,
         ended_s=found.duration_s,
@@ -32,5 +34,5 @@ def load_call(recording: Recording | str | Path) -> RecordedCall:
         caller_audio=(lambda: (found.audio("caller"), manifest.audio.rate)) if has_caller else None,
         facts=manifest.facts,
         sides=manifest.sides,
-        is_redacted=manifest.redacted,
+        is_redacted=manifest.redacted or any(isinstance(event, RecordingPaused) for _, event in events),
     )
