@@ -41,7 +41,7 @@ ABOUT: Final = {
 }
 """The pages in order: title and first sentence. A folder that is not named comes last, under its own name."""
 
-EVENTS: Final = ("events", "floor_events", "listening_events")
+EVENTS: Final = ("events", "floor_events", "listening_events", "model_events", "watching_events")
 
 MODULES: Final = {
     "audio": "Telephone codecs",

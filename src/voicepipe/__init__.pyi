@@ -41,12 +41,6 @@ from voicepipe.errors import (
 from voicepipe.events import (
     CleanupOverran,
     Event,
-    HedgeStarted,
-    ModelAnswered,
-    ModelUsage,
-    RateLimitNear,
-    ReplyCut,
-    RequestRetried,
     SentenceStarted,
     StructuredDone,
     StructuredFailed,
@@ -107,17 +101,8 @@ from voicepipe.model.question import structured
 from voicepipe.model.structured_stage import Structured
 from voicepipe.model.tool_router import ToolRouter
 from voicepipe.model.window import Window
-from voicepipe.observed import (
-    BudgetExceeded,
-    Exchange,
-    ObserverFailed,
-    PlayedAudio,
-    RecordingPaused,
-    RecordingResumed,
-    RecordingStarted,
-    RecordingStopped,
-    WireMessage,
-)
+from voicepipe.model_events import HedgeStarted, ModelAnswered, ModelUsage, RateLimitNear, ReplyCut, RequestRetried
+from voicepipe.observed import Exchange, PlayedAudio, WireMessage
 from voicepipe.session.pipeline import Host, Pipeline, run
 from voicepipe.session.saying import Said, Saying
 from voicepipe.session.session import Session
@@ -146,6 +131,14 @@ from voicepipe.watching.budget import LatencyBudget
 from voicepipe.watching.recording.recorder import Recorder
 from voicepipe.watching.telemetry.otel import OpenTelemetry
 from voicepipe.watching.telemetry.prometheus import PrometheusMetrics
+from voicepipe.watching_events import (
+    BudgetExceeded,
+    ObserverFailed,
+    RecordingPaused,
+    RecordingResumed,
+    RecordingStarted,
+    RecordingStopped,
+)
 
 __all__ = [
     "AssemblyAIRecogniser",

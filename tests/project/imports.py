@@ -16,7 +16,18 @@ SOURCE = Path(__file__).parents[2] / "src"
 
 # From the ground up: a module imports from its own folder and from those before it. "" is the package itself.
 FOLDERS = (
-    ("errors", "timeline", "flow", "history", "floor_events", "listening_events", "events", "observed"),
+    (
+        "errors",
+        "timeline",
+        "flow",
+        "history",
+        "floor_events",
+        "listening_events",
+        "model_events",
+        "watching_events",
+        "events",
+        "observed",
+    ),
     ("core",),
     ("audio", "http", "text", "turntaking"),
     ("hearing", "conversation"),

@@ -18,11 +18,11 @@ from voicepipe.core.failures import is_fault, single_error
 from voicepipe.core.handover import checker
 from voicepipe.core.waits import wait_any
 from voicepipe.errors import IncompleteReply, ToolError, VoicepipeError
-from voicepipe.events import ReplyCut
 from voicepipe.flow import CUT_REASONS, ReplyEnd, ReplyState, TextDelta, ToolCallDelta
 from voicepipe.history import AssistantMessage, ToolCall
 from voicepipe.model.model import ReplyPart
 from voicepipe.model.running_call import RunningCall, SessionCalls, TurnCalls, failure, refuse
+from voicepipe.model_events import ReplyCut
 from voicepipe.observed import ModelAsked, ModelEnded, ModelGave
 from voicepipe.tools.lacking import lacked_by
 from voicepipe.tools.tool import MAX_ARGUMENT_BYTES

@@ -20,8 +20,8 @@ from voicepipe.core.failures import for_log, named, single_error
 from voicepipe.core.log import log
 from voicepipe.core.waits import wait_any
 from voicepipe.errors import IncompleteReply, VendorError, VoicepipeError
-from voicepipe.events import HedgeStarted, ModelAnswered, RequestRetried
 from voicepipe.flow import TextDelta
+from voicepipe.model_events import HedgeStarted, ModelAnswered, RequestRetried
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable

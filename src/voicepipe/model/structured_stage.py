@@ -20,10 +20,11 @@ from voicepipe.core.failures import is_fault
 from voicepipe.core.log import log
 from voicepipe.core.stage import Stage
 from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
-from voicepipe.events import ModelUsage, StructuredDone, StructuredFailed
+from voicepipe.events import StructuredDone, StructuredFailed
 from voicepipe.flow import Transcript
 from voicepipe.history import UserMessage
 from voicepipe.model.question import Form, Question, model_to_ask
+from voicepipe.model_events import ModelUsage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

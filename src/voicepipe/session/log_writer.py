@@ -19,20 +19,8 @@ from voicepipe.core.failures import for_log
 from voicepipe.core.log import SessionLabel, log, transcripts
 from voicepipe.errors import StageError
 from voicepipe.events import (
-    BudgetExceeded,
     CleanupOverran,
     Event,
-    HedgeStarted,
-    ModelAnswered,
-    ModelUsage,
-    ObserverFailed,
-    RateLimitNear,
-    RecordingPaused,
-    RecordingResumed,
-    RecordingStarted,
-    RecordingStopped,
-    ReplyCut,
-    RequestRetried,
     SentenceStarted,
     StructuredDone,
     StructuredFailed,
@@ -67,6 +55,15 @@ from voicepipe.listening_events import (
     EchoIgnored,
     MicrophoneLost,
     RecogniserLost,
+)
+from voicepipe.model_events import HedgeStarted, ModelAnswered, ModelUsage, RateLimitNear, ReplyCut, RequestRetried
+from voicepipe.watching_events import (
+    BudgetExceeded,
+    ObserverFailed,
+    RecordingPaused,
+    RecordingResumed,
+    RecordingStarted,
+    RecordingStopped,
 )
 
 if TYPE_CHECKING:

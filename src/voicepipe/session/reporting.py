@@ -8,10 +8,11 @@ from voicepipe.core.clock import loop_time
 from voicepipe.core.failures import named
 from voicepipe.core.observer import Watch
 from voicepipe.errors import VoicepipeError
-from voicepipe.events import ObserverFailed, SentenceStarted, TurnEnded
+from voicepipe.events import SentenceStarted, TurnEnded
 from voicepipe.observed import SessionBegan
 from voicepipe.session.event_log import EventLog
 from voicepipe.session.log_writer import LogWriter
+from voicepipe.watching_events import ObserverFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

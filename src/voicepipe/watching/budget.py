@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from voicepipe.core.observer import Observer
 from voicepipe.errors import ConfigurationError
-from voicepipe.events import BudgetExceeded, TurnEnded
+from voicepipe.events import TurnEnded
 from voicepipe.timeline import CONTRIBUTIONS, STAGE, Timeline, base_of
+from voicepipe.watching_events import BudgetExceeded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 import voicepipe as vp
 from tests.helpers.questions import ask, ask_raw, calling
 from tests.helpers.raw_server import DONE, HEAD, Act, RawServer, answer, data, delta, text
-from voicepipe.events import ModelUsage, RateLimitNear
+from voicepipe.model_events import ModelUsage, RateLimitNear
 from voicepipe.testing import Calls, RecordingOutput, Refuses, Says, ScriptedUser, ScriptedVoice
 from voicepipe.testing.simulators.gateway import GatewayQuirks, GatewaySimulator
 from voicepipe.vendors.openai.usage import RateLimit, limit_in

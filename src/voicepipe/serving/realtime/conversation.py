@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from voicepipe.events import (
-    ModelUsage,
     SentenceStarted,
     TurnCompleted,
     TurnEmpty,
@@ -22,6 +21,7 @@ from voicepipe.events import (
 )
 from voicepipe.floor_events import Idle, Paused, Resumed
 from voicepipe.flow import CUT_REASONS, FILTER, LIMIT, SpeechEnded, SpeechStarted
+from voicepipe.model_events import ModelUsage
 from voicepipe.serving.realtime import server_events as say
 from voicepipe.serving.realtime.caller import Caller
 from voicepipe.serving.realtime.items import Item, Items, Response

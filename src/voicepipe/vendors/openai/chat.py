@@ -16,7 +16,6 @@ from weakref import WeakKeyDictionary
 
 from voicepipe.core.failures import named
 from voicepipe.errors import ConfigurationError, IncompleteReply, VendorError
-from voicepipe.events import RequestRetried
 from voicepipe.http.address import host_of
 from voicepipe.http.client import HTTPClient
 from voicepipe.http.network import Network
@@ -24,6 +23,7 @@ from voicepipe.model.hedge import Hedge
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
 from voicepipe.model.race import Race, Runner
 from voicepipe.model.window import Window
+from voicepipe.model_events import RequestRetried
 from voicepipe.vendors.credentials import Credentials, authorization, keyless, without_key
 from voicepipe.vendors.extras import Extras
 from voicepipe.vendors.openai.answer import Answer

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voicepipe.core.cancellation import is_cancelled
-from voicepipe.events import ModelUsage, RateLimitNear
 from voicepipe.flow import ReplyEnd, ReplyState, TextDelta, ToolCallDelta
 from voicepipe.model.model import Usage
 from voicepipe.model.window import BYTES_PER_TOKEN
+from voicepipe.model_events import ModelUsage, RateLimitNear
 from voicepipe.vendors.openai.answer import empty_reply
 from voicepipe.vendors.openai.completion import Unspoken
 from voicepipe.vendors.openai.conversation_json import was_answered

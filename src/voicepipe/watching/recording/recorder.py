@@ -19,7 +19,7 @@ from voicepipe.core.home import Home
 from voicepipe.core.log import Personal
 from voicepipe.core.observer import Observer
 from voicepipe.errors import ConfigurationError, MissingExtra, RecordingError
-from voicepipe.observed import ApplicationAsked, RecordingPaused, RecordingResumed, RecordingStarted, RecordingStopped
+from voicepipe.observed import ApplicationAsked
 from voicepipe.watching.recording.collector import Collector
 from voicepipe.watching.recording.directory import Limits, made, make_room, prepare, today
 from voicepipe.watching.recording.disk import disk
@@ -27,6 +27,7 @@ from voicepipe.watching.recording.flac import imported
 from voicepipe.watching.recording.manifest import Agent, Ended, Manifest, Sides, Sound, plain, rules_as_json
 from voicepipe.watching.recording.sound import Cover
 from voicepipe.watching.recording.writer import Writer
+from voicepipe.watching_events import RecordingPaused, RecordingResumed, RecordingStarted, RecordingStopped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator

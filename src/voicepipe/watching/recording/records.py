@@ -18,7 +18,17 @@ from typing import Any, Final, TypeAlias, Union, cast, get_args, get_origin, get
 
 from pydantic import BaseModel
 
-from voicepipe import errors, events, floor_events, flow, history, listening_events, observed
+from voicepipe import (
+    errors,
+    events,
+    floor_events,
+    flow,
+    history,
+    listening_events,
+    model_events,
+    observed,
+    watching_events,
+)
 from voicepipe.errors import VoicepipeError
 from voicepipe.timeline import Timeline
 from voicepipe.turntaking import expectation
@@ -62,7 +72,17 @@ class RecordedValue:
 
 def _classes() -> dict[str, type]:
     """Return each class that is written with its fields, by its name."""
-    modules = (flow, history, events, floor_events, listening_events, observed, expectation)
+    modules = (
+        flow,
+        history,
+        events,
+        floor_events,
+        listening_events,
+        model_events,
+        watching_events,
+        observed,
+        expectation,
+    )
     public = {name: getattr(module, name) for module in modules for name in module.__all__}
     found = {
         name: value for name, value in public.items() if isinstance(value, type) and dataclasses.is_dataclass(value)

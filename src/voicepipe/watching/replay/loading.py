@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voicepipe.observed import RecordingPaused
 from voicepipe.watching.recording import Recording
 from voicepipe.watching.replay.recorded_call import RecordedCall
+from voicepipe.watching_events import RecordingPaused
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,21 +14,10 @@ from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from voicepipe.events import (
-    HedgeStarted,
-    ModelAnswered,
-    ModelUsage,
-    RateLimitNear,
-    RequestRetried,
-    ToolFinished,
-    TurnCompleted,
-    TurnEmpty,
-    TurnEnded,
-    TurnFailed,
-    TurnStarted,
-)
+from voicepipe.events import ToolFinished, TurnCompleted, TurnEmpty, TurnEnded, TurnFailed, TurnStarted
 from voicepipe.flow import ToolCallDelta
 from voicepipe.history import AssistantMessage
+from voicepipe.model_events import HedgeStarted, ModelAnswered, ModelUsage, RateLimitNear, RequestRetried
 from voicepipe.observed import (
     ApplicationAsked,
     Heard,

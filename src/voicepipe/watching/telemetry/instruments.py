@@ -10,21 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from voicepipe.core.clock import loop_time
-from voicepipe.events import (
-    BudgetExceeded,
-    ModelUsage,
-    RequestRetried,
-    ToolFinished,
-    ToolStarted,
-    TurnEnded,
-    TurnFailed,
-    TurnInterrupted,
-)
+from voicepipe.events import ToolFinished, ToolStarted, TurnEnded, TurnFailed, TurnInterrupted
 from voicepipe.floor_events import Paused, Resumed
 from voicepipe.flow import SpeechStarted
 from voicepipe.listening_events import AudioDropped, MicrophoneLost, RecogniserLost
+from voicepipe.model_events import ModelUsage, RequestRetried
 from voicepipe.watching.budget import measured_us
 from voicepipe.watching.telemetry.outcomes import OTHER, outcome_of
+from voicepipe.watching_events import BudgetExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

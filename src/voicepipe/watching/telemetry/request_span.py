@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from voicepipe.errors import VoicepipeError
-    from voicepipe.events import ModelUsage
+    from voicepipe.model_events import ModelUsage
     from voicepipe.observed import ModelAsked, ModelEnded, ModelGave
     from voicepipe.watching.telemetry.content import Content
 

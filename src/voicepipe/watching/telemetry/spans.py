@@ -16,17 +16,10 @@ from opentelemetry import context, trace
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from voicepipe.core.clock import loop_time
-from voicepipe.events import (
-    HedgeStarted,
-    ModelUsage,
-    RequestRetried,
-    TurnEnded,
-    TurnFailed,
-    TurnInterrupted,
-    TurnStarted,
-)
+from voicepipe.events import TurnEnded, TurnFailed, TurnInterrupted, TurnStarted
 from voicepipe.flow import Transcript
 from voicepipe.listening_events import MicrophoneLost, RecogniserLost
+from voicepipe.model_events import HedgeStarted, ModelUsage, RequestRetried
 from voicepipe.observed import (
     DraftDropped,
     Heard,
