@@ -182,6 +182,10 @@ def test_no_name_controls_the_terminal(recording: Path, capsys: pytest.CaptureFi
     events.write_text(events.read_text().replace('"name":"price"', '"name":"price\\u001b[2J"'))
     status, out, _ = said(capsys, "stats", recording)
     assert (status, "\x1b[2J" in out, "price [2J" in out) == (0, False, True)
+    events.write_text(events.read_text().replace("\\u001b", "\u00e9\\ud83d\\u009b"))
+    status, out, _ = said(capsys, "stats", recording, "--json")
+    assert (status, json.loads(out)["tools"][0]["name"]) == (0, "price\u00e9\ud83d\x9b[2J")
+    assert "price\u00e9\\ud83d\\u009b[2J" in out
 
 
 def test_stats_are_a_page(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
