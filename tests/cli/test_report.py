@@ -45,6 +45,15 @@ def test_a_report_is_written_next_to_its_recording(recording: Path, capsys: pyte
     assert picture.count("until the caller hears the agent") == 1
 
 
+def test_a_report_of_the_current_folder_has_its_name(
+    recording: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`voicepipe report .` within a recording writes next to it, as its path would."""
+    monkeypatch.chdir(recording)
+    status, out, _ = said(capsys, "report", ".", "--no-audio")
+    assert (status, out.strip()) == (0, str(recording.with_suffix(".html")))
+
+
 def test_words_are_left_out_on_demand(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--no-content leaves nothing that was said in page or picture, and no sound; --no-audio keeps the words."""
     page = tmp_path / "page"
