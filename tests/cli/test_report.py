@@ -45,6 +45,15 @@ def test_a_report_is_written_next_to_its_recording(recording: Path, capsys: pyte
     assert picture.count("until the caller hears the agent") == 1
 
 
+def test_a_report_of_the_current_folder_has_its_name(
+    recording: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`voicepipe report .` within a recording writes next to it, as its path would."""
+    monkeypatch.chdir(recording)
+    status, out, _ = said(capsys, "report", ".", "--no-audio")
+    assert (status, out.strip()) == (0, str(recording.with_suffix(".html")))
+
+
 def test_words_are_left_out_on_demand(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--no-content leaves nothing that was said in page or picture, and no sound; --no-audio keeps the words."""
     page = tmp_path / "page"
@@ -182,6 +191,10 @@ def test_no_name_controls_the_terminal(recording: Path, capsys: pytest.CaptureFi
     events.write_text(events.read_text().replace('"name":"price"', '"name":"price\\u001b[2J"'))
     status, out, _ = said(capsys, "stats", recording)
     assert (status, "\x1b[2J" in out, "price [2J" in out) == (0, False, True)
+    events.write_text(events.read_text().replace("\\u001b", "\u00e9\\ud83d\\u009b"))
+    status, out, _ = said(capsys, "stats", recording, "--json")
+    assert (status, json.loads(out)["tools"][0]["name"]) == (0, "price\u00e9\ud83d\x9b[2J")
+    assert "price\u00e9\\ud83d\\u009b[2J" in out
 
 
 def test_stats_are_a_page(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,11 +1,13 @@
-"""Tables on the terminal: by rich where it is installed, and else as plain text.
+"""Tables, lines and JSON on the terminal. Tables are drawn by rich where it is installed, and else as plain text.
 
 Rule 1: both say the same.
-Rule 2: names come from recordings, so nothing in them may control the terminal.
+Rule 2: names and words come from recordings, so nothing in them may control the terminal.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING
 
 from voicepipe.text import markup
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from voicepipe.watching.report.tables import Table
 
-__all__ = ["printable", "show"]
+__all__ = ["as_json", "printable", "show"]
 
 
 def show(title: str, tables: Iterable[Table]) -> None:
@@ -43,6 +45,12 @@ def show(title: str, tables: Iterable[Table]) -> None:
 def printable(text: str) -> str:
     """Return a text as one line without characters that control a terminal."""
     return markup.printable(text).replace("\n", " ").replace("\t", " ")
+
+
+def as_json(value: object) -> str:
+    """Return JSON in which letters of any script can be read, and what has no UTF-8 or controls a terminal cannot."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    return re.sub(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _show_plainly(title: str, tables: Iterable[Table]) -> None:

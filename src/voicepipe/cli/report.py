@@ -31,6 +31,8 @@ def report(options: Namespace) -> int:
         ConfigurationError: The recording cannot be read, has no such turn, or the report cannot be written.
     """
     path: Path = options.recording
+    if not path.name:  # "." or "..", whose names are needed below
+        path = path.resolve()
     try:
         records = read_records(path)
         with reading(path):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
-from voicepipe.cli._tables import printable, show
+from voicepipe.cli._tables import as_json, printable, show
 from voicepipe.errors import ConfigurationError
 from voicepipe.watching.report.limits import budget_of, limits_of
 from voicepipe.watching.report.prices import Prices, read_prices, with_models
@@ -39,7 +38,7 @@ def stats(options: Namespace) -> int:
     cost = cost_of(total, prices) if prices is not None else None
     limits = limits_of(total.marks, budget, options.percentile) if budget is not None else []
     if options.json:
-        print(json.dumps(found.as_json(cost, limits), ensure_ascii=False, indent=1))
+        print(as_json(found.as_json(cost, limits)))
     elif options.html is not None:
         write_private(options.html, stats_page(found, cost, limits))
         print(options.html)

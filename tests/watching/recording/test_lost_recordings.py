@@ -291,6 +291,9 @@ async def test_what_is_no_recording_is_refused_with_what_to_do(tmp_path: Path) -
         "written by voicepipe 0.1.0 in the form 2, and this one reads 1; upgrade voicepipe",
         text.replace('"format": 1', '"format": 2'),
     )
+    for file in ("../../keys", "/etc/passwd", "events.jsonl"):
+        says("manifest.json is damaged: audio.file: String should match", text.replace("audio.wav", file))
+    says("manifest.json is damaged: audio.rate: Input should be greater", text.replace('"rate": 16000', '"rate": 0'))
     manifest.write_text(text)
     events = good.path / "events.jsonl"
     whole = events.read_bytes()

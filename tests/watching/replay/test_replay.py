@@ -11,6 +11,7 @@ import pytest
 import voicepipe as vp
 from tests.helpers.recorded import as_lines, recorded_call
 from voicepipe.errors import ReplayError
+from voicepipe.observed import ApplicationAsked
 from voicepipe.testing import (
     Breaks,
     CallNotes,
@@ -207,6 +208,26 @@ def test_what_a_service_reports_is_reported_again() -> None:
 
     events = check(run_on_virtual_time(over_http)).events
     assert [type(event) for _, event in events if isinstance(event, vp.RequestRetried)] == [vp.RequestRetried]
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "match"),
+    [
+        ("deps", {"argument": 1}, "uses 'deps' of the session, which no replay does"),
+        ("_end", {"reason": "I say so"}, "uses '_end' of the session"),
+        ("say", {"text": "Hi.", "loudly": True}, "calls say of the session with loudly, text, which it does not take"),
+    ],
+)
+def test_a_recording_reaches_only_what_applications_use(method: str, arguments: dict[str, Any], match: str) -> None:
+    """A recording that somebody has sent cannot call anything else of the session, nor of the application's deps."""
+    call = recorded_call(vp.Pipeline(ScriptedModel(answer), vp.SentenceChunker(), ScriptedVoice()), _nothing)
+    asked = ApplicationAsked(at_s=0.0, by="application", method=method, arguments=arguments)
+    with pytest.raises(ReplayError, match=match):
+        check(replace(call, exchanges=(asked, *call.exchanges)))
+
+
+async def _nothing(session: vp.Session) -> None:
+    session.end()
 
 
 class Late(vp.Stage[vp.Transcript, vp.Transcript]):

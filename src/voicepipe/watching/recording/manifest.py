@@ -7,7 +7,7 @@ import math
 from datetime import datetime  # noqa: TC003 - pydantic reads the annotation
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from voicepipe.turntaking.rules import TurnRules
 
@@ -60,9 +60,9 @@ class Sound(BaseModel):
         channels: Who is on which channel.
     """
 
-    file: str
-    rate: int
-    channels: tuple[str, ...]
+    file: str = Field(pattern=rf"^({AUDIO}|{VOICE})\.(wav|flac)$")  # no other file is ever read
+    rate: int = Field(gt=0)
+    channels: tuple[str, ...] = Field(min_length=1)
 
 
 class Ended(BaseModel):

@@ -6,7 +6,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from voicepipe.errors import VoicepipeError
+from voicepipe.errors import ReplayError, VoicepipeError
 from voicepipe.speaking.prepared import PreparedAudio
 from voicepipe.turntaking.expectation import Expectation
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from voicepipe.watching.replay.recorded_call import RecordedCall
 
 __all__ = ["Application", "use"]
+
+METHODS: Final = frozenset({"correct_heard", "end", "expect", "interrupt", "reply", "say"})
+"""What a recording can call. It may come from anybody, so nothing else of the session is within its reach."""
 
 SILENCE_S: Final = 1.0
 """How long a recording is taken to be that was never played."""
@@ -52,14 +55,26 @@ class Application:
 
 
 def use(session: Session[Any], asked: ApplicationAsked, call: RecordedCall) -> None:
-    """Call a method of the session as it was called. What it refuses now, it refused then."""
+    """Call a method of the session as it was called. What it refuses now, it refused then.
+
+    Raises:
+        ReplayError: It is none that an application uses, or has no such arguments.
+    """
+    if asked.method not in METHODS:
+        raise ReplayError(f"the recording uses {asked.method!r} of the session, which no replay does")
     given = dict(asked.arguments)
     if given.get("audio") is not None:
         given["audio"] = _prepared(str(given.get("text", "")), asked.at_s, call)
     if asked.method == "expect" and not isinstance(given.get("expectation"), Expectation | None):
         return  # one of the application's own, of which only the name is recorded
-    with suppress(VoicepipeError):
-        getattr(session, asked.method)(**given)
+    try:
+        with suppress(VoicepipeError):
+            getattr(session, asked.method)(**given)
+    except TypeError:
+        names = ", ".join(sorted(given)) or "nothing"
+        raise ReplayError(
+            f"the recording calls {asked.method} of the session with {names}, which it does not take"
+        ) from None
 
 
 def _prepared(text: str, at_s: float, call: RecordedCall) -> PreparedAudio:
