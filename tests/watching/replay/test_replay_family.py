@@ -113,7 +113,7 @@ async def use(session: vp.Session, script: list[tuple[str, float]]) -> None:
         getattr(session, method)(**given.get(method, {}))
 
 
-@settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate])  # a call is slow to shrink
+@settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     script=st.lists(acts, min_size=1, max_size=6),
     answers=st.lists(replies, min_size=8, max_size=8),

@@ -257,22 +257,23 @@ class RecordedCall:
         return self._tools_and_uses[1]
 
     @cached_property
-    def refused(self) -> dict[tuple[str, str], list[str | None]]:
-        """Of the calls of each tool with the same arguments: why they were refused, None for one that ran."""
+    def refused(self) -> dict[tuple[str, str], str]:
+        """Why a tool refused its arguments, by its name and these: the same ones are refused each time."""
+        ran = {(run.asked.name, run.asked.arguments) for run in self.runs.values()}
         known: set[str] = set()
-        found: dict[tuple[str, str], list[str | None]] = defaultdict(list)
+        found: dict[tuple[str, str], str] = {}
         for asked in self.of(ModelAsked):
             for message in asked.messages:
                 for call in message.calls if isinstance(message, AssistantMessage) else ():
-                    if call.call_id not in known and call.status != "pending":
-                        known.add(call.call_id)
-                        is_refused = call.status == "failed" and call.call_id not in self.runs
-                        is_refused = is_refused and not error_in(call.result).startswith(BY_THE_ROUTER)
-                        found[call.name, call.arguments].append(error_in(call.result) if is_refused else None)
+                    known.add(call.call_id)
+                    why, of = error_in(call.result), (call.name, call.arguments)
+                    if call.status == "failed" and of not in ran and not why.startswith(BY_THE_ROUTER):
+                        found.setdefault(of, why)
         for turn_id, call_id in self._failed:
-            if call_id not in known and call_id not in self.runs and (called := self._called.get((turn_id, call_id))):
-                found[called].append("the arguments did not fit")
-        return {key: reasons for key, reasons in found.items() if any(reasons)}
+            called = self._called.get((turn_id, call_id))
+            if called is not None and call_id not in known and called not in ran:
+                found.setdefault(called, "the arguments did not fit")
+        return found
 
     @cached_property
     def _failed(self) -> list[tuple[int, str]]:

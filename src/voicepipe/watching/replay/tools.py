@@ -45,7 +45,7 @@ class PastTool(Tool[..., str]):
         self._checks = like.validate if isinstance(like, Tool) else None
         self._call = call
         self._playhead = playhead
-        self._refused = {arguments: list(whys) for (name, arguments), whys in call.refused.items() if name == self.name}
+        self._refused = {arguments: why for (name, arguments), why in call.refused.items() if name == self.name}
         self._left = [run for run in call.runs.values() if run.asked.name == self.name]
 
     @property
@@ -57,8 +57,7 @@ class PastTool(Tool[..., str]):
         """Refuse the arguments as they were refused. See `Tool.validate`."""
         if self._checks is not None:
             self._checks(arguments)
-        whys = self._refused.get(arguments)
-        if whys and (why := whys.pop(0) if len(whys) > 1 else whys[0]) is not None:  # drafts were refused, too
+        if (why := self._refused.get(arguments)) is not None:
             raise ToolError(why.removesuffix(GIVE_UP))  # the router adds it again
         return _object_in(arguments)
 
