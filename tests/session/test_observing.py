@@ -251,11 +251,36 @@ async def test_what_interrupted_is_told() -> None:
     assert [one.by for one in notes.of(vp.TurnInterrupted)] == ["end"]
 
 
-@pytest.mark.parametrize("given", [Notes(), [Notes], [object()]])
+class Awaited(vp.Observer):
+    async def on_event(self, event: vp.Event) -> None:  # type: ignore[override]
+        await anyio.sleep(1.0)
+
+
+@pytest.mark.parametrize("given", [Notes(), [Notes], [object()], [Awaited()]])
 def test_what_is_no_list_of_observers_is_refused(given: Any) -> None:
     """One observer alone, a class or anything else is a configuration error that says what to write."""
     with pytest.raises(vp.ConfigurationError, match="observers"):
         agent(observers=given)
+
+
+async def test_an_observer_watches_one_session_at_a_time() -> None:
+    """Given to two sessions at once it is refused, before it mixes their words; one after the other is no mistake."""
+
+    class Own(Notes):
+        @asynccontextmanager
+        async def attach(self, session: vp.Session) -> AsyncGenerator[None]:
+            yield
+
+    own = Own()
+    async with agent().open() as host:
+        async with host.session(observers=[own]) as first:
+            with pytest.raises(vp.ConfigurationError, match="this Own watches another session; make one for each"):
+                async with host.session(observers=[own]):
+                    pass
+            await first.ended.wait()
+        async with host.session(observers=[own]) as second:
+            await second.ended.wait()
+    assert own.ended == ["the caller hung up"] * 2
 
 
 WORKS_FOR: ContextVar[str] = ContextVar("works_for", default="nobody")

@@ -13,6 +13,7 @@ from codecs import getincrementaldecoder
 from collections import deque
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from inspect import iscoroutinefunction
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
@@ -84,7 +85,7 @@ def observers_of(given: Sequence[Observer], where: str) -> tuple[Observer, ...]:
         where: Who was given them, e.g. "Pipeline".
 
     Raises:
-        ConfigurationError: This is no list of observers.
+        ConfigurationError: This is no list of observers, or a method of one is async.
     """
     if not isinstance(cast("object", given), (list, tuple)):
         raise ConfigurationError(f"{where} takes a list of observers; write observers=[...]")
@@ -93,7 +94,16 @@ def observers_of(given: Sequence[Observer], where: str) -> tuple[Observer, ...]:
             raise ConfigurationError(f"observers: {one.__name__} is a class; write {one.__name__}(...)")
         if not isinstance(one, Observer):
             raise ConfigurationError(f"observers: {type(one).__name__} is not an Observer")
+        for name in TAKES:
+            if iscoroutinefunction(getattr(one, name)):
+                raise ConfigurationError(
+                    f"observers: {type(one).__name__}.{name} is never awaited; write def, and leave what takes time to "
+                    "a task that attach starts"
+                )
     return tuple(given)
+
+
+TAKES: Final = ("on_event", "on_end", "on_heard", "on_played", "on_exchange", "on_wire", "around_tool")
 
 
 class Watch:
@@ -114,14 +124,8 @@ class Watch:
         self._dropped: list[Observer] = []
         self._events: deque[Event] = deque()  # those that observers emit while they are given one
         self._requests, self._sentences, self._connections = count(1), count(1), count(1)
-        self._of_events = _overriding(observers, "on_event")
-        self._of_end = _overriding(observers, "on_end")
-        self._of_heard = _overriding(observers, "on_heard")
-        self._of_played = _overriding(observers, "on_played")
-        self._of_exchanges = _overriding(observers, "on_exchange")
-        self._of_wire = _overriding(observers, "on_wire")
-        self._around_tools = _overriding(observers, "around_tool")
-        self._all = (
+        self._all = tuple(_overriding(observers, name) for name in TAKES)
+        (
             self._of_events,
             self._of_end,
             self._of_heard,
@@ -129,7 +133,7 @@ class Watch:
             self._of_exchanges,
             self._of_wire,
             self._around_tools,
-        )
+        ) = self._all
         self.wants_heard = bool(self._of_heard)
         self.wants_played = bool(self._of_played)
         self.wants_wire = bool(self._of_wire)

@@ -13,7 +13,8 @@ import anyio
 from voicepipe.core.clock import loop_time
 from voicepipe.core.lifetimes import attached
 from voicepipe.core.observer import on_wire
-from voicepipe.errors import VoicepipeError
+from voicepipe.core.part import Part
+from voicepipe.errors import ConfigurationError, VoicepipeError
 from voicepipe.observed import ApplicationAsked, AskedBy
 from voicepipe.session.saying import AT_WORK
 
@@ -26,11 +27,37 @@ if TYPE_CHECKING:
     from voicepipe.core.home import Home
     from voicepipe.core.observer import Observer, Watch
 
-__all__ = ["by_the_rules", "observing", "shown"]
+__all__ = ["by_the_rules", "observing", "shown", "used_alone"]
 
 Method = TypeVar("Method", bound="Callable[..., Any]")
 
+_AT_WORK: Final = set[int]()
+
 _BY_RULES: Final = ContextVar("voicepipe_by_rules", default=False)
+
+
+@contextmanager
+def used_alone(observers: Sequence[Observer]) -> Generator[None]:
+    """Keep observers that are used as they are for one session at a time, as long as the block lasts.
+
+    What `attach` sets belongs to one session: a recorder that two of them share would write the words of one caller
+    into the recording of the other.
+
+    Raises:
+        ConfigurationError: One watches another session at present.
+    """
+    own = [one for one in observers if type(one).attach is not Part.attach]
+    for one in own:
+        if id(one) in _AT_WORK:
+            raise ConfigurationError(
+                f"observers: this {one.name} watches another session; make one for each session, or give it to the "
+                "Pipeline, which makes a copy for each"
+            )
+    _AT_WORK.update(map(id, own))
+    try:
+        yield
+    finally:
+        _AT_WORK.difference_update(map(id, own))
 
 
 @asynccontextmanager

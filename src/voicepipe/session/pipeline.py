@@ -258,11 +258,12 @@ class Host(Generic[Deps]):
 
         Raises:
             ConfigurationError: There is no output, nothing can convert one sample rate to another, the id or a name in
-                `facts` is empty or holds control characters, a value in `facts` is not a str, int, float or bool, or a
-                part cannot honour one of the settings.
+                `facts` is empty or holds control characters, a value in `facts` is not a str, int, float or bool, a
+                part cannot honour one of the settings, or one of `observers` watches another session.
             VoicepipeError: A part failed; any other exception is wrapped in `StageError`.
         """
-        from voicepipe.session.session import Session  # noqa: PLC0415 - `Pipeline.open` has imported it
+        from voicepipe.session.observing import used_alone  # noqa: PLC0415 - `Pipeline.open` has imported them
+        from voicepipe.session.session import Session  # noqa: PLC0415
 
         self._check_open()
         expect("source", source, Source)
@@ -287,7 +288,7 @@ class Host(Generic[Deps]):
                 "there is no output for the agent's audio; write Pipeline(..., output=WavOutput('agent.wav')) "
                 "or host.session(output=...)"
             )
-        with label.on_records():
+        with label.on_records(), used_alone(own):
             session = Session(
                 row,
                 source=source,

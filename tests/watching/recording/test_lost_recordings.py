@@ -20,6 +20,7 @@ import voicepipe as vp
 from tests.watching.recording.calls import Line, Reports, agent, only_in, recorded, spans
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedRecogniser, ScriptedUser, ScriptedVoice
 from voicepipe.watching.recording import Recording
+from voicepipe.watching.recording.collector import Collector
 from voicepipe.watching.recording.directory import today
 
 if TYPE_CHECKING:
@@ -125,6 +126,19 @@ async def test_a_disk_that_does_not_answer_holds_nothing_up(tmp_path: Path) -> N
     finally:
         stuck.set()
     assert ["the disk is too slow" in str(failed.error) for failed in failures] == [True]
+
+
+async def test_all_that_waits_for_the_disk_is_counted() -> None:
+    """Also messages of services and requests with a long conversation, until they are taken to be written."""
+    waiting: list[int] = []
+    collector = Collector(vp.History(), waiting.append)
+    wire = vp.WireMessage(at_s=0.0, peer="shop", connection=1, direction="sent", data="x" * 1_000_000)
+    for _ in range(3):
+        collector.wire(wire)
+    assert waiting[-1] > 3_000_000
+    collector.take()
+    collector.wire(wire)
+    assert 1_000_000 < waiting[-1] < 1_001_000
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

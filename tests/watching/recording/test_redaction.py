@@ -19,6 +19,7 @@ from voicepipe.watching.recording.screen import Hidden
 from voicepipe.watching.recording.sound import Channels, Covered, cover_of
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
 pytestmark = pytest.mark.anyio
@@ -207,3 +208,21 @@ def test_what_is_hidden_is_found_in_urls() -> None:
     hidden.add("Zo\u00eb & Ann", "***", is_secret=True)
     for form in ("Zo\u00eb & Ann", "Zo\\u00eb & Ann", "Zo%C3%AB%20%26%20Ann", "Zo%C3%AB+%26+Ann"):
         assert hidden(f"prompt={form}.", "wire") == "prompt=***."
+
+
+class Breaking(Line):
+    """A line that breaks, with the caller's name in the error."""
+
+    async def frames(self) -> AsyncGenerator[bytes]:
+        async for frame in super().frames():
+            yield frame
+        raise vp.VendorError("Ann Kowalczyk is unknown", vendor="shop", retryable=False)
+
+
+async def test_what_is_personal_is_not_in_the_reason_either(tmp_path: Path) -> None:
+    """Why a call ended may quote an error, and that the caller."""
+    pipeline = agent(Reports(), [], observers=[vp.Recorder(tmp_path)])
+    with pytest.raises(vp.VendorError):
+        await recorded(tmp_path, pipeline, source=Breaking(seconds=1.0), facts={"caller": vp.Personal("Kowalczyk")})
+    assert only_in(tmp_path).manifest.ended is not None
+    assert b"Kowalczyk" not in everything(only_in(tmp_path).path)

@@ -122,7 +122,7 @@ class Collector:
             if self.is_paused:  # also those of a draft, which is in no history
                 self._keep_secret(exchange.messages)
             line["messages"] = self._without_secrets(exchange.messages, line["messages"])
-            self._on_news(LINE_BYTES * len(exchange.messages))
+            self._grown(LINE_BYTES * len(exchange.messages))
         self._put(Line(names.EXCHANGES, kind, line, is_left_out))
 
     def wire(self, message: WireMessage) -> None:
@@ -145,7 +145,7 @@ class Collector:
         else:
             line["text"] = BASE64.sub(_length, data)
             self._audio_lines.pop(key, None)
-            self._on_news(len(line["text"]))
+            self._grown(len(line["text"]))
         self._put(Line(names.WIRE, "WireMessage", line, self.is_paused))
 
     # --- pauses -------------------------------------------------------------------------------------------------------

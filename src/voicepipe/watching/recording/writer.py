@@ -112,6 +112,8 @@ class Writer:
             for track in self._tracks.values():
                 track.finish()
             self._write(batch, math.inf)
+            if ended is not None:  # an error may quote
+                ended = ended.model_copy(update={"reason": self._screen.hidden(ended.reason, "error")})
             self._manifest = self._manifest.model_copy(update={"ended": ended, "stopped": stopped})
             self._write_manifest()
         finally:
