@@ -64,8 +64,11 @@ ROOT_PAGES = ("CONTRIBUTING", "CHANGELOG", "SECURITY")
 EXAMPLES = sorted((HERE.parent / "examples").glob("*.py"))
 
 
-def write_generated(_app: Sphinx) -> None:
-    """Write the pages that are made of the code and of the repository's own; what has not changed keeps its time."""
+def write_generated(app: Sphinx) -> None:
+    """Write the pages that are made of the code and of the repository's own; what has not changed keeps its time.
+
+    A page that has changed is forgotten before any page is read: a name that has moved has one entry at all times.
+    """
     folder = HERE / "reference"
     folder.mkdir(exist_ok=True)
     pages = {folder / f"{name}.rst": text for name, text in reference.pages().items()}
@@ -75,6 +78,7 @@ def write_generated(_app: Sphinx) -> None:
     for path, text in pages.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
+            app.env.clear_doc(f"{folder.name}/{path.stem}")
 
 
 def lead_links_to_pages(_app: Sphinx, docname: str, source: list[str]) -> None:
