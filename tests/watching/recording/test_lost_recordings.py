@@ -340,3 +340,13 @@ async def test_what_is_no_recording_is_refused_with_what_to_do(tmp_path: Path) -
         events.write_bytes(whole + line + b"\n")
         with pytest.raises(vp.RecordingError, match=f"events.jsonl is damaged: .*{part}"):
             list(Recording.read(good.path).events)
+    events.write_bytes(whole + b"[" * 100_000 + b"\n")
+    with pytest.raises(vp.RecordingError, match="is damaged: line"):
+        list(Recording.read(good.path).events)
+    for name in ("events.jsonl", "history.json", "audio.wav"):
+        (good.path / name).unlink(missing_ok=True)
+        (good.path / name).mkdir()
+    found = Recording.read(good.path)
+    for read in (lambda: list(found.events), lambda: found.history, lambda: found.audio("caller")):
+        with pytest.raises(vp.RecordingError, match="cannot be read: Is a directory"):
+            read()
