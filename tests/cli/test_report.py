@@ -57,10 +57,14 @@ def test_a_report_of_the_current_folder_has_its_name(
 def test_words_are_left_out_on_demand(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--no-content leaves nothing that was said in page or picture, and no sound; --no-audio keeps the words."""
     page = tmp_path / "page"
+    manifest = recording / "manifest.json"
+    fields = json.loads(manifest.read_text())
+    fields["ended"]["reason"] = "cannot say 'five pounds'"  # an error may quote
+    manifest.write_text(json.dumps(fields))
     for options, words, sound in (([], True, True), (["--no-audio"], True, False), (["--no-content"], False, False)):
         assert said(capsys, "report", recording, "-o", page, *options)[0] == 0
         text = page.read_text(encoding="utf-8")
-        assert (("two euros" in text), ('id="sound-caller"' in text)) == (words, sound)
+        assert ("two euros" in text, "five pounds" in text, 'id="sound-caller"' in text) == (words, words, sound)
     assert said(capsys, "report", recording, "-o", page, "--svg", "--no-content")[0] == 0
     assert "tea" not in page.read_text(encoding="utf-8")
 

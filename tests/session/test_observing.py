@@ -215,6 +215,23 @@ async def test_a_call_outlives_its_observers(where: str) -> None:
     assert notes.ended == ["the caller hung up"]
 
 
+async def test_a_call_does_not_wait_for_an_observer_that_hangs() -> None:
+    """It begins without all that are not attached after 2 s."""
+
+    class Hanging(vp.Observer):
+        @asynccontextmanager
+        async def attach(self, session: vp.Session) -> AsyncGenerator[None]:
+            await anyio.sleep_forever()
+            yield
+
+    notes, began_s = Notes(), anyio.current_time()
+    async with agent().session(observers=[Hanging(), notes, Hanging()]) as session:
+        assert anyio.current_time() - began_s == 2.0
+        await session.ended.wait()
+    failures = notes.of(vp.ObserverFailed)
+    assert [str(one.error) for one in failures] == ["Hanging.attach was not ready after 2 s"] * 2
+
+
 async def test_each_session_of_a_host_has_observers_of_its_own() -> None:
     """What `attach` sets belongs to one call; what `open` sets is shared."""
     seen: list[tuple[int, str]] = []

@@ -48,16 +48,20 @@ async def opened(
     Raises:
         VoicepipeError: A part failed; any other exception is wrapped in `StageError` with the part's name.
     """
-    async with _held(parts, on_failure, Part.open):
+    async with _held(parts, on_failure, READY_S["open"], Part.open):
         yield
 
 
 @asynccontextmanager
 async def attached(
-    parts: Sequence[Part], session: SessionContext, on_failure: Callable[[VoicepipeError], None] | None = None
+    parts: Sequence[Part],
+    session: SessionContext,
+    on_failure: Callable[[VoicepipeError], None] | None = None,
+    *,
+    ready_s: float = READY_S["attach"],
 ) -> AsyncGenerator[None]:
-    """Enter `attach` of every part, just as `opened` enters `open`."""
-    async with _held(parts, on_failure, Part.attach, session):
+    """Enter `attach` of every part, just as `opened` enters `open`; each may take `ready_s` to become ready."""
+    async with _held(parts, on_failure, ready_s, Part.attach, session):
         yield
 
 
@@ -65,6 +69,7 @@ async def attached(
 async def _held(
     parts: Sequence[Part],
     on_failure: Callable[[VoicepipeError], None] | None,
+    ready_s: float,
     lifetime: Callable[..., object],
     *arguments: object,
 ) -> AsyncGenerator[None]:
@@ -77,7 +82,7 @@ async def _held(
             for part in quick:
                 await _enter_at_once(part, lifetime, arguments, entered)
             if slow:
-                async with _held_by_tasks(slow, on_failure, lifetime, *arguments):
+                async with _held_by_tasks(slow, on_failure, ready_s, lifetime, *arguments):
                     yield
             else:
                 yield
@@ -113,6 +118,7 @@ async def _enter_at_once(
 async def _held_by_tasks(
     parts: Sequence[Part],
     on_failure: Callable[[VoicepipeError], None] | None,
+    ready_s: float,
     lifetime: Callable[..., object],
     *arguments: object,
 ) -> AsyncGenerator[None]:
@@ -137,10 +143,10 @@ async def _held_by_tasks(
                 if not isinstance(own, AbstractAsyncContextManager):
                     raise ConfigurationError(f"{part.name}.{lifetime.__name__} must be an @asynccontextmanager")
                 tasks.start_soon(hold, part, own, entered, name=f"voicepipe {part.name}")
-                with anyio.move_on_after(READY_S[lifetime.__name__]) as limit:
+                with anyio.move_on_after(ready_s) as limit:
                     await entered.wait()
                 if limit.cancelled_caught:
-                    waited = f"{part.name}.{lifetime.__name__} was not ready after {READY_S[lifetime.__name__]:g} s"
+                    waited = f"{part.name}.{lifetime.__name__} was not ready after {ready_s:g} s"
                     raise StageError(waited, part=part.name)
 
         try:

@@ -31,6 +31,9 @@ __all__ = ["by_the_rules", "observing", "shown", "used_alone"]
 
 Method = TypeVar("Method", bound="Callable[..., Any]")
 
+READY_S: Final = 2.0
+"""How long an observer may take to be attached: the caller waits for it. After that the call begins without it."""
+
 _AT_WORK: Final = set[int]()
 
 _BY_RULES: Final = ContextVar("voicepipe_by_rules", default=False)
@@ -71,8 +74,9 @@ async def observing(
         return
     leave = anyio.Event()
     async with anyio.create_task_group() as tasks:
-        for observer in observers:
-            await tasks.start(_hold, observer, session, watch, leave)
+        async with anyio.create_task_group() as starting:
+            for observer in observers:
+                starting.start_soon(tasks.start, _hold, observer, session, watch, leave)
         try:
             with on_wire(watch):
                 yield
@@ -88,7 +92,7 @@ async def _hold(
 
     is_attached = False
     try:
-        async with attached([observer], session, drop):
+        async with attached([observer], session, drop, ready_s=READY_S):
             is_attached = True
             task_status.started()
             with anyio.CancelScope(shield=True):  # it sees how the session ends, whatever ends it

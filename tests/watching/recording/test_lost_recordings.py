@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import tracemalloc
 import wave
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,10 @@ import voicepipe as vp
 from tests.watching.recording.calls import Line, Reports, agent, only_in, recorded, spans
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedRecogniser, ScriptedUser, ScriptedVoice
 from voicepipe.watching.recording import Recording
+from voicepipe.watching.recording.batch import Batch, Piece
 from voicepipe.watching.recording.collector import Collector
 from voicepipe.watching.recording.directory import today
+from voicepipe.watching.recording.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -139,6 +142,26 @@ async def test_all_that_waits_for_the_disk_is_counted() -> None:
     collector.take()
     collector.wire(wire)
     assert 1_000_000 < waiting[-1] < 1_001_000
+
+
+async def test_a_long_silence_takes_no_memory(tmp_path: Path) -> None:
+    """Where no audio comes for ten minutes, silence is written piece by piece; a sound stands where it was heard."""
+    good = await recorded(tmp_path, agent(Reports(), [], observers=[vp.Recorder(tmp_path)]), source=Line(seconds=0.1))
+    (tmp_path / "long.vprec").mkdir()
+    writer = Writer(tmp_path / "long.vprec", good.manifest)
+    tracemalloc.start()
+    try:
+        writer.write(Batch(until_s=600.1, audio=[Piece("caller", 600.0, b"\x00\x20" * 1_600, 16_000)]))
+        writer.write(Batch(until_s=1_200.0))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        writer.close()
+    assert peak < 20_000_000
+    with wave.open(str(tmp_path / "long.vprec" / "audio.wav")) as sound:
+        assert sound.getnframes() == 1_200 * 16_000
+        sound.setpos(600 * 16_000 - 2)
+        assert sound.readframes(4) == bytes(8) + b"\x00\x20\x00\x00" * 2
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -317,3 +340,13 @@ async def test_what_is_no_recording_is_refused_with_what_to_do(tmp_path: Path) -
         events.write_bytes(whole + line + b"\n")
         with pytest.raises(vp.RecordingError, match=f"events.jsonl is damaged: .*{part}"):
             list(Recording.read(good.path).events)
+    events.write_bytes(whole + b"[" * 100_000 + b"\n")
+    with pytest.raises(vp.RecordingError, match="is damaged: line"):
+        list(Recording.read(good.path).events)
+    for name in ("events.jsonl", "history.json", "audio.wav"):
+        (good.path / name).unlink(missing_ok=True)
+        (good.path / name).mkdir()
+    found = Recording.read(good.path)
+    for read in (lambda: list(found.events), lambda: found.history, lambda: found.audio("caller")):
+        with pytest.raises(vp.RecordingError, match="cannot be read: Is a directory"):
+            read()

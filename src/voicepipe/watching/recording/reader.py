@@ -139,6 +139,8 @@ class Recording:
             return History.from_json(json.loads((self.path / names.HISTORY).read_bytes()))
         except FileNotFoundError:
             return History()
+        except OSError as error:
+            raise self._unreadable(names.HISTORY, error) from error
         except (ValueError, ConfigurationError) as error:
             raise self._damaged(names.HISTORY, error) from None
 
@@ -186,6 +188,8 @@ class Recording:
             file = (self.path / name).open("rb")
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise self._unreadable(name, error) from error
         with file:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
@@ -193,7 +197,7 @@ class Recording:
                 try:
                     fields: Any = json.loads(line)
                     float(fields["t_s"])
-                except (ValueError, TypeError, KeyError):
+                except (ValueError, TypeError, KeyError, RecursionError):
                     raise self._damaged(name, f"line {number} is not what voicepipe writes") from None
                 yield fields
 
@@ -213,6 +217,9 @@ class Recording:
     def _damaged(self, name: str, why: object) -> RecordingError:
         return RecordingError(f"{self.path / name} is damaged: {why}")
 
+    def _unreadable(self, name: str, error: OSError) -> RecordingError:
+        return RecordingError(f"{self.path / name} cannot be read: {error.strerror}")
+
     def _last(self, name: str) -> Iterator[Json]:
         line: Json | None = None
         for line in self.lines(name):  # noqa: B007 - the last one counts
@@ -228,6 +235,8 @@ class Recording:
             return max(0, path.stat().st_size - HEADER_BYTES) // (2 * channels)
         except FileNotFoundError:
             return 0
+        except OSError as error:
+            raise self._unreadable(sound.file, error) from error
         except ValueError as error:
             raise self._damaged(sound.file, error) from None
 
@@ -241,6 +250,8 @@ class Recording:
                 pcm = file.read() if count is None else file.read(count * frame)
         except FileNotFoundError:
             return b""
+        except OSError as error:
+            raise self._unreadable(sound.file, error) from error
         except ValueError as error:
             raise self._damaged(sound.file, error) from None
         return pcm[: len(pcm) // frame * frame]

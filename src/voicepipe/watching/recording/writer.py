@@ -35,6 +35,9 @@ COLUMNS: Final = (
     "turn_id", "t_s", "outcome", "user_text", "heard", "heard_s", "waited_s", "contributions", "tools", "error"
 )  # fmt: skip
 
+SILENCE_S: Final = 30.0
+"""So much silence is written at a time."""
+
 
 class Writer:
     """Writes one recording.
@@ -131,6 +134,7 @@ class Writer:
     def _take_in(self, batch: Batch) -> None:
         for piece in batch.audio:
             if (track := self._tracks.get(piece.channel)) is not None:
+                self._pass_silence(piece.t_s)
                 track.add(piece.t_s, piece.pcm, piece.rate)
                 self._has_audio = True
         for track in self._tracks.values():
@@ -178,6 +182,13 @@ class Writer:
             self._turns = [one for one in self._turns if one[0] != turn_id]
         redaction.ended_turns.clear()
 
+    def _pass_silence(self, until_s: float) -> None:
+        """Write most of a long silence, piece by piece: an hour of it takes no memory."""
+        step, held = round(SILENCE_S * self._channels.rate), round(self._hold_s * self._channels.rate)
+        while self._frame(until_s) - self._channels.end > 2 * step:
+            self._channels.reach(self._channels.end + step)
+            self.size += self._audio.put(*self._channels.take(self._channels.end - held))
+
     def _frame(self, t_s: float) -> int:
         return max(0, round(t_s * self._channels.rate))
 
@@ -189,6 +200,7 @@ class Writer:
     def _write(self, batch: Batch, until_s: float) -> None:
         """Write what is known up to a time."""
         if self._has_audio:
+            self._pass_silence(batch.until_s)
             self._channels.reach(math.floor(batch.until_s * self._channels.rate))
             before = None if until_s in (batch.until_s, math.inf) else self._frame(until_s)
             self.size += self._audio.put(*self._channels.take(before))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from voicepipe.watching.report.notes import INTERRUPTERS
 from voicepipe.watching.report.sound import BUCKET_S, SideSound
 from voicepipe.watching.report.spans import DOES, WORDS
+from voicepipe.watching.telemetry.outcomes import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -119,7 +120,7 @@ def _facts(records: Records, story: Story) -> dict[str, Any]:
         "id": manifest.get("id", ""),
         "began": manifest.get("began", ""),
         "length": story.ends_s,
-        "reason": ended.get("reason", ""),
+        "reason": _reason(str(ended.get("reason") or ""), story),
         "isCut": records.is_cut,
         "isRedacted": bool(manifest.get("redacted")),
         "hasContent": story.has_content,
@@ -138,6 +139,11 @@ def _facts(records: Records, story: Story) -> dict[str, Any]:
         "held": story.held,
         "messages": pool.messages,
     }  # fmt: skip
+
+
+def _reason(reason: str, story: Story) -> str:
+    """Return why the call ended; that of an error may quote what was said."""
+    return reason if story.has_content or reason in REASONS else "an error" if reason else ""
 
 
 class _Pool:

@@ -9,7 +9,7 @@ from voicepipe.events import TurnCompleted, TurnEmpty, TurnEnded, TurnFailed, Tu
 if TYPE_CHECKING:
     from voicepipe.watching.telemetry.content import Content
 
-__all__ = ["OTHER", "UNWATCHED", "ended_by", "outcome_of", "why_ended"]
+__all__ = ["OTHER", "REASONS", "UNWATCHED", "ended_by", "outcome_of", "why_ended"]
 
 OTHER: Final = "other"
 
