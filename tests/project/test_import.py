@@ -135,7 +135,8 @@ async def main():
         async for event in session:
             if isinstance(event, vp.TurnEnded):
                 break
-    unused = [name for name in sys.modules if name.startswith(("opentelemetry", "prometheus", "voicepipe.watching"))]
+    watching = ("opentelemetry", "prometheus", "voicepipe.watching.")
+    unused = [name for name in sys.modules if name.startswith(watching) or name == "voicepipe.watching"]
     print(json.dumps({"heard": event.heard, "imported": sorted(set(sys.modules) - before), "unused": unused}))
 
 anyio.run(main)
