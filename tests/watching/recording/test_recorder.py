@@ -189,6 +189,42 @@ async def test_of_one_side_nothing_of_the_other_is_recorded(side: Any, other: st
     assert recording.manifest.redacted
 
 
+@pytest.mark.parametrize("word", ["Kowalczyk.", "42", "Ann Lee", "Yes"])
+async def test_a_single_word_of_a_pause_is_nowhere_either(word: str, tmp_path: Path) -> None:
+    """A name or a number is left out of the turn's end too, which comes after the pause; words like "yes" are not."""
+
+    @vp.tool(effect="write")
+    async def ask(call: vp.ToolContext) -> str:
+        """Ask for a name."""
+        vp.Recorder.of(call.session).pause()
+        return "ask"
+
+    @vp.tool(effect="write")
+    async def take(name: str, call: vp.ToolContext) -> str:
+        """Take the name."""
+        await anyio.sleep(0.01)
+        vp.Recorder.of(call.session).resume()
+        return "taken"
+
+    def reply(request: Any) -> Any:
+        if request.tool_results:
+            return Says("Thank you." if "taken" in str(request.tool_results) else "Your name, please?")
+        return Calls("take", {"name": word.strip(".")}) if word in request.last_user_text else Calls("ask", {})
+
+    recogniser = (
+        Reports()
+        .says("I want to pay", at_s=2.0, speech_s=0.7, silence_s=0.3)
+        .says(word, at_s=7.0, speech_s=1.7, silence_s=0.3)
+    )
+    pipeline = hearing_agent(recogniser, reply, [ask, take], observers=[vp.Recorder(tmp_path)])
+    recording = await recorded(tmp_path, pipeline, source=Line((1.0, 1.7), (5.0, 6.7), seconds=12.0))
+    ended = [one.event for one in recording.events if isinstance(one.event, vp.TurnCompleted)]
+    shown = {"Kowalczyk.": "[paused].", "Yes": "Yes"}.get(word, "[paused]")
+    assert [(one.user_text, one.heard) for one in ended][1] == (shown, "Thank you.")
+    for name in ("events.jsonl", "exchanges.jsonl", "turns.csv", "history.json"):
+        assert word == "Yes" or f'"{word.strip(".")}' not in (recording.path / name).read_text("utf-8")
+
+
 CARD = "four two four two four two four two"
 DIGITS = "42424242"
 

@@ -110,9 +110,9 @@ class Screen:
         fields: Json = line.fields.get("hearing") or line.fields
         kind = fields.get("type", line.kind)
         if kind == "Transcript":
-            self.hidden.add(fields["text"])
+            self.hidden.add(fields["text"], was_said=True)
         elif kind == "TurnStarted":
-            self.hidden.add(fields["user_text"])
+            self.hidden.add(fields["user_text"], was_said=True)
         elif kind in ("ToolAsked", "ToolGave"):
             for text in words_in(fields["arguments" if kind == "ToolAsked" else "result"]):
                 self.hidden.add(text)

@@ -113,18 +113,20 @@ def words_in(text: str) -> Iterable[str]:
 class Hidden:
     """Texts that must not be written, wherever they come up again: what was said in a pause, and personal facts.
 
-    A text that tells something, with three digits, an @ or three words, is found within any other. A short one like
-    "yes" is only hidden in messages to services, and only as a whole.
+    A text that tells something, with three digits, an @ or three words, is found within any other. Of what was said, a
+    number, two words, or one of four letters, as a name is, are found as whole words. A shorter one like "yes" is only
+    hidden in messages to services, and only as a whole.
     """
 
     def __init__(self) -> None:
         self._within: dict[str, str] = {}
+        self._words: dict[str, re.Pattern[str]] = {}
         self._quoted: dict[str, str] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._within or self._quoted)
+        return bool(self._within or self._words or self._quoted)
 
-    def add(self, text: str, instead: str = PAUSED, *, is_secret: bool = False) -> None:
+    def add(self, text: str, instead: str = PAUSED, *, is_secret: bool = False, was_said: bool = False) -> None:
         """Hide a text; one that `is_secret` also within others, whatever it says."""
         if not (text := text.strip()):
             return
@@ -134,6 +136,9 @@ class Hidden:
             self._within |= dict.fromkeys(forms, instead)
             # The longest first: a part of it that is replaced would leave the rest.
             self._within = dict(sorted(self._within.items(), key=lambda item: -len(item[0])))
+        elif was_said and NAMING.search(text):
+            word = re.sub(r"^\W+|\W+$", "", text)
+            self._words[word] = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
         else:
             self._quoted |= dict.fromkeys((f'"{form}"' for form in forms), f'"{instead}"')
 
@@ -142,6 +147,8 @@ class Hidden:
         for hidden, other in self._within.items():
             if hidden in text:
                 text = text.replace(hidden, other)
+        for pattern in self._words.values():
+            text = pattern.sub(PAUSED, text)
         for hidden, other in self._quoted.items() if of == "wire" else ():
             text = text.replace(hidden, other)
         return text
@@ -149,7 +156,7 @@ class Hidden:
     def split(self, text: str, of: TextKind) -> tuple[str, str]:
         """Return a text without what must not be written, and its end if a hidden text may begin with that."""
         text, waiting = self(text, of), 0
-        for hidden in self._within:
+        for hidden in (*self._within, *self._words):
             lengths = range(min(len(hidden) - 1, len(text)), waiting, -1)
             waiting = next((length for length in lengths if text.endswith(hidden[:length])), waiting)
         return text[: len(text) - waiting], text[len(text) - waiting :]
@@ -157,5 +164,7 @@ class Hidden:
 
 SHORTEST_SECRET: Final = 3
 """A shorter one is in too many words."""
+
+NAMING: Final = re.compile(r"\d|\w{4}|\w\W+\w")
 
 TELLING: Final = re.compile(r"\d.*\d.*\d|@|\w+\W+\w+\W+\w+", re.DOTALL)
