@@ -47,7 +47,7 @@ class Pieces:
         elif line.kind == "ModelEnded" or kind == "ReplyEnd":
             for rest, piece in self._waiting.pop(fields["request_id"], {}).values():
                 yield _with(piece, rest, t_s=fields["t_s"])
-        elif line.kind == "ModelGave" and kind in TEXTS and not line.is_paused:
+        elif self._hidden and line.kind == "ModelGave" and kind in TEXTS and not line.is_paused:
             self._piece(line, kind)
         yield line
 
