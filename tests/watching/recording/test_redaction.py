@@ -15,6 +15,9 @@ from voicepipe.testing import Calls, RecordingOutput, Says, ScriptedVoice
 from voicepipe.testing.simulators.gateway import GatewaySimulator
 from voicepipe.testing.simulators.stt import Spoken, STTSimulator
 from voicepipe.testing.simulators.tts import TTSSimulator
+from voicepipe.watching.recording.batch import Line as Written
+from voicepipe.watching.recording.records import from_json, to_json
+from voicepipe.watching.recording.redaction import Screen
 from voicepipe.watching.recording.screen import Hidden
 from voicepipe.watching.recording.sound import Channels, Covered, cover_of
 
@@ -226,3 +229,23 @@ async def test_what_is_personal_is_not_in_the_reason_either(tmp_path: Path) -> N
         await recorded(tmp_path, pipeline, source=Breaking(seconds=1.0), facts={"caller": vp.Personal("Kowalczyk")})
     assert only_in(tmp_path).manifest.ended is not None
     assert b"Kowalczyk" not in everything(only_in(tmp_path).path)
+
+
+def test_the_rest_of_a_piece_says_nothing_twice() -> None:
+    """A text that ends like a hidden one begins is whole at the end of its reply; a tool is named once."""
+    screen = Screen("both")
+    screen.hidden.add("Kowalczyk", "***", is_secret=True)
+    call = vp.ToolCallDelta(index=0, call_id="c1", name="find", arguments='{"name": "Ko')
+    whole, end = vp.TextDelta("Ask Ko", ends_segment=True), vp.ReplyEnd(finish_reason="stop")
+    parts = [whole, vp.TextDelta("for Kow"), call, end]
+    given = [observed.ModelGave(at_s=1.0, request_id=1, part=part) for part in parts]
+    lines = [Written("exchanges.jsonl", "ModelGave", {"t_s": 1.0, **to_json(one, 0.0)}) for one in given]
+    passed = [from_json("ModelGave", one.fields).part for line in lines for one in screen.passed(line)]
+    assert passed == [
+        whole,
+        vp.TextDelta("for "),
+        vp.ToolCallDelta(index=0, call_id="c1", name="find", arguments='{"name": "'),
+        vp.TextDelta("Kow"),
+        vp.ToolCallDelta(index=0, arguments="Ko"),
+        end,
+    ]

@@ -46,7 +46,7 @@ class Pieces:
             self._stream(fields)
         elif line.kind == "ModelEnded" or kind == "ReplyEnd":
             for rest, piece in self._waiting.pop(fields["request_id"], {}).values():
-                yield _with(piece, rest, t_s=fields["t_s"])
+                yield _rest(piece, rest, fields["t_s"])
         elif self._hidden and line.kind == "ModelGave" and kind in TEXTS and not line.is_paused:
             self._piece(line, kind)
         yield line
@@ -57,7 +57,9 @@ class Pieces:
         waiting = self._waiting.setdefault(line.fields["request_id"], {})
         before, _ = waiting.pop((kind, part.get("index")), ("", line))
         text, rest = self._hidden.split(before + part[name], of)
-        line.fields = _with(line, text, t_s=line.fields["t_s"]).fields
+        if part.get("ends_segment"):  # nothing follows that it could be continued with
+            text, rest = text + rest, ""
+        line.fields = {**line.fields, "part": {**part, name: text}}
         if rest:
             waiting[kind, part.get("index")] = rest, line
 
@@ -70,8 +72,10 @@ class Pieces:
             fields["text"] = LEFT_OUT
 
 
-def _with(piece: Line, text: str, *, t_s: float) -> Line:
-    """Return a line like that of a piece, with another text."""
-    part = piece.fields["part"]
-    changed = {**part, TEXTS[part["type"]][0]: text}
-    return Line(piece.file, piece.kind, {**piece.fields, "t_s": t_s, "part": changed})
+def _rest(piece: Line, text: str, t_s: float) -> Line:
+    """Return a line with the rest of a text: a piece like its last one, which says nothing else."""
+    part: dict[str, Any] = piece.fields["part"]
+    only = {"type", "index"} & part.keys()
+    bare = {"call_id": "", "name": "", "state": None} if part["type"] == "ToolCallDelta" else {"ends_segment": False}
+    rest = {**{name: part[name] for name in only}, **bare, TEXTS[part["type"]][0]: text}
+    return Line(piece.file, piece.kind, {**piece.fields, "t_s": t_s, "part": rest})
