@@ -1,7 +1,9 @@
 """Where a replay stands in its recording.
 
 Rule 1: what is given as late as it was recorded, within 20 ms, goes on at its recorded times, so that differences do
-        not add up. What is given at another time goes on as long after it as it did in the recording.
+        not add up. What is given at another time goes on as long after it as it did in the recording. With recorded
+        parts alone, what is given up to 0.1 s early goes on at its recorded times as well: the steps of a program took
+        that long, which take no time in a replay.
 Rule 2: what came after the end of a turn comes after it here, too, although the turn may end some milliseconds later.
 """
 
@@ -22,6 +24,9 @@ SAME_S: Final = 0.02
 """Times of a call that are no further apart are the same: a frame of audio lasts so long."""
 
 
+EARLY_S: Final = 0.1
+"""What the steps of a program between two parts take at most, on a slow machine."""
+
 LONGER_S: Final = 30.0
 """How much longer than the recorded call a replay may take until it ends by itself."""
 
@@ -34,10 +39,12 @@ class Playhead:
 
     Args:
         listens_s: When the recorded session began to listen. The playhead is there when the replay does.
+        is_recorded: Whether all parts are recorded, so that none of them is quicker than it was.
     """
 
-    def __init__(self, listens_s: float) -> None:
+    def __init__(self, listens_s: float, *, is_recorded: bool = False) -> None:
         self._listens_s = listens_s
+        self._early_s = EARLY_S if is_recorded else SAME_S
         self._zero_s: float | None = None
         self._ends: dict[int, anyio.Event] = {}
 
@@ -53,7 +60,7 @@ class Playhead:
     def shift_s(self, recorded_s: float, now_s: float) -> float:
         """Return by how much the times of what was given at `recorded_s`, and now at `now_s`, move (Rule 1)."""
         late_s = now_s - recorded_s
-        return late_s if abs(late_s) > SAME_S else 0.0
+        return 0.0 if -self._early_s <= late_s <= SAME_S else late_s
 
     async def until(self, at_s: float, *, steps: bool = False) -> None:
         """Wait until a time of the recording; if that has come, this is a step of the loop only if it `steps`."""

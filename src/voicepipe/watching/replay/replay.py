@@ -140,7 +140,7 @@ class Replay:
             VoicepipeError: A live part failed.
         """
         call = self._call
-        playhead = Playhead(call.began.at_s)
+        playhead = Playhead(call.began.at_s, is_recorded=not self._live)
         notes = _Notes(playhead)
         voice = RecordedVoice(call, playhead, strips_markup=self._strips_markup)
         pipeline = self._pipeline(playhead, voice)
