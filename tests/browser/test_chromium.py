@@ -10,6 +10,7 @@ import pytest
 
 import voicepipe as vp
 from tests.helpers.browser import (
+    SILENT_MS,
     TimedPage,
     Wire,
     call,
@@ -85,8 +86,9 @@ async def test_a_conversation_with_an_interruption(tmp_path: Path) -> None:
     assert agent[2].replace(unheard, "").strip() == cut.heard
     decided = [at_ms for at_ms, event in shown.decided if isinstance(event, vp.Paused)]
     came_ms, silent_after_ms = clears[-1]
-    assert silent_after_ms <= 20
-    assert came_ms + silent_after_ms + latency_ms - decided[-1] <= 150  # with the loudspeaker's delay
+    assert silent_after_ms <= SILENT_MS
+    # With the loudspeaker's delay it is 50 ms on a quiet machine.
+    assert came_ms + silent_after_ms + latency_ms - decided[-1] <= 3 * SILENT_MS
 
 
 async def test_a_device_at_another_rate(tmp_path: Path) -> None:

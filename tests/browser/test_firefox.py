@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import voicepipe as vp
-from tests.helpers.browser import TimedPage, serving
+from tests.helpers.browser import SILENT_MS, TimedPage, serving
 from tests.helpers.firefox import firefox, with_firefox
 from tests.helpers.pulse import PulseDaemon
 from tests.helpers.webrtc import agent as audible_agent
@@ -55,7 +55,7 @@ async def test_a_call_by_firefox(tmp_path: Path) -> None:
     assert (type(fine), fine.heard) == (vp.TurnCompleted, "Fine.")
     assert rate == 24_000
     assert sent > 4 * 50
-    assert max(clears) <= 20
+    assert max(clears) <= SILENT_MS
 
 
 @needs_aiortc

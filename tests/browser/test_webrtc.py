@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 import voicepipe as vp
-from tests.helpers.browser import call, chromium, shop, spoken, tab, text_of, until, with_browser
+from tests.helpers.browser import SILENT_MS, call, chromium, shop, spoken, tab, text_of, until, with_browser
 from tests.helpers.webrtc import needs_aiortc
 from voicepipe.cli._demo_script import COST, RETURNS
 from voicepipe.serving import Limits, Page, Serve
@@ -66,8 +66,8 @@ async def test_a_conversation_with_an_interruption(tmp_path: Path) -> None:
         await serve.desk.wait_empty()
     assert caller == [RETURNS, COST]
     assert [type(turn) for turn in turns] == [vp.TurnInterrupted, vp.TurnCompleted]
-    assert max(silent_after_ms) <= 20
-    assert buffer_ms < 1_000 * WebRTCOutput.peer_buffer_s  # what is assumed for the whole way
+    assert max(silent_after_ms) <= SILENT_MS
+    assert buffer_ms < 2_000 * WebRTCOutput.peer_buffer_s  # half of it, where the browser need not wait for the machine
 
 
 async def test_a_caller_may_type() -> None:

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from voicepipe.serving.desk import Desk
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or ""
+SILENT_MS = 100
+"""A page that falls silent within this time after `clear` does it at once; on a quiet machine it takes 7 to 10 ms. A
+machine that is busy with other tests may let its browser wait."""
+
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
 MISSING = [name for name in ("playwright", "pocketsphinx", "soxr") if importlib.util.find_spec(name) is None]
