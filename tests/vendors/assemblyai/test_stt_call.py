@@ -15,8 +15,8 @@ from tests.helpers.stt_server import KEY, Act, Caller, EarServer, Peer, Told, ag
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
 from voicepipe.testing import RecordingOutput
 from voicepipe.testing.simulators.stt import Closes, Drops, HangsUp, Stalls, STTSimulator, TurnsDeaf
-from voicepipe.vendors.assemblyai.backoff import Backoff
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters
+from voicepipe.vendors.line.backoff import Backoff
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from voicepipe.errors import AuthenticationError, ConfigurationError, RateLimited, VendorError
-from voicepipe.vendors.assemblyai.tts_protocol import SpeechRequest, TTSProtocol
+from voicepipe.vendors.assemblyai.tts_protocol import TTSProtocol
+from voicepipe.vendors.line.speech_protocol import SpeechRequest
 
 GONE = VendorError("gone", vendor="AssemblyAI", retryable=True)
 

@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 from voicepipe.errors import ConfigurationError
 from voicepipe.hearing.recogniser import Recogniser
 from voicepipe.http.network import Network
-from voicepipe.vendors.assemblyai.key import KEY_ENV, credentials, socket_url
+from voicepipe.vendors.assemblyai.key import KEY_ENV, credentials
 from voicepipe.vendors.assemblyai.pace import Pace
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters, is_word_by_word
 from voicepipe.vendors.assemblyai.stt_call import Call
 from voicepipe.vendors.assemblyai.stt_messages import event_models
 from voicepipe.vendors.credentials import keyless
+from voicepipe.vendors.line.address import socket_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping

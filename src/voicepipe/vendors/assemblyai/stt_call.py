@@ -18,7 +18,6 @@ from voicepipe.hearing.endpointing import audio_on_its_way
 from voicepipe.listening_events import AudioDropped, RecogniserLost
 from voicepipe.vendors.assemblyai.key import VENDOR
 from voicepipe.vendors.assemblyai.parameters import CHANGEABLE, is_word_by_word, sent_name
-from voicepipe.vendors.assemblyai.socket import SocketClosed
 from voicepipe.vendors.assemblyai.stt_audio import PIECE_S, Backlog
 from voicepipe.vendors.assemblyai.stt_link import connect
 from voicepipe.vendors.assemblyai.stt_protocol import (
@@ -28,6 +27,7 @@ from voicepipe.vendors.assemblyai.stt_protocol import (
     update_message,
 )
 from voicepipe.vendors.assemblyai.stt_refusals import LOST, Attempts
+from voicepipe.vendors.line.socket import SocketClosed
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup

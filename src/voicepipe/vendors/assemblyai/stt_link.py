@@ -13,15 +13,15 @@ import anyio
 
 from voicepipe.errors import VendorError
 from voicepipe.http.refusals import excerpt
-from voicepipe.vendors.assemblyai.json_values import number
 from voicepipe.vendors.assemblyai.key import VENDOR
 from voicepipe.vendors.assemblyai.parameters import URL_CHARACTERS, query
-from voicepipe.vendors.assemblyai.socket import Socket, SocketClosed
 from voicepipe.vendors.assemblyai.stt_audio import AudioClock
 from voicepipe.vendors.assemblyai.stt_messages import MessageReader
 from voicepipe.vendors.assemblyai.stt_protocol import TERMINATE
 from voicepipe.vendors.assemblyai.stt_refusals import refusal
 from voicepipe.vendors.credentials import without_key
+from voicepipe.vendors.line.json_values import number
+from voicepipe.vendors.line.socket import Endpoint, Socket, SocketClosed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -178,7 +178,9 @@ async def connect(url: str, key: SecretStr, route: Route, asked: Mapping[str, Js
     if len(urlencode(query(known))) > URL_CHARACTERS:
         known = {name: value for name, value in known.items() if name not in ("prompt", "keyterms_prompt")}
     with anyio.move_on_after(BEGIN_S):
-        socket = await Socket.open(f"{url}?{urlencode(query(known))}", key, route)
+        socket = await Socket.open(
+            Endpoint(vendor=VENDOR, url=f"{url}?{urlencode(query(known))}", key=key, route=route)
+        )
         try:
             messages = MessageReader()
             name = (await _wait_begin(socket, messages, key)).id

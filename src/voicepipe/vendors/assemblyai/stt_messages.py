@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from voicepipe.core.log import log
 from voicepipe.http.refusals import excerpt
-from voicepipe.vendors.assemblyai.json_values import number, parsed
 from voicepipe.vendors.assemblyai.key import VENDOR
+from voicepipe.vendors.line.json_values import number, parsed
 
 if TYPE_CHECKING:
     from assemblyai.streaming.v3 import EventMessage

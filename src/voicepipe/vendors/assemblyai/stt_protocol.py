@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from voicepipe.flow import EarlyTranscript, SpeechStarted, Transcript, Word
-from voicepipe.vendors.assemblyai.json_values import number
+from voicepipe.vendors.line.json_values import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

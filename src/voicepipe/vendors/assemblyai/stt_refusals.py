@@ -13,8 +13,8 @@ from collections import deque
 from typing import Final
 
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
-from voicepipe.vendors.assemblyai.backoff import Backoff
 from voicepipe.vendors.assemblyai.key import VENDOR
+from voicepipe.vendors.line.backoff import Backoff
 
 __all__ = ["Attempts", "refusal"]
 

@@ -16,10 +16,13 @@ import anyio
 from voicepipe.errors import ConfigurationError
 from voicepipe.http.network import Network
 from voicepipe.speaking.tts_sink import TTSSink
-from voicepipe.vendors.assemblyai.key import KEY_ENV, credentials, socket_url
-from voicepipe.vendors.assemblyai.tts_line import SpeechLine
-from voicepipe.vendors.assemblyai.tts_text import parts_of
+from voicepipe.vendors.assemblyai.key import KEY_ENV, VENDOR, credentials
+from voicepipe.vendors.assemblyai.tts_protocol import TTSProtocol
 from voicepipe.vendors.credentials import keyless
+from voicepipe.vendors.line.address import socket_url
+from voicepipe.vendors.line.socket import Endpoint
+from voicepipe.vendors.line.speech_line import SpeechLine
+from voicepipe.vendors.line.speech_text import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -145,7 +148,7 @@ class AssemblyAITTS(TTSSink):
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Hold a session with the service while the call lasts."""
         del session
-        self._line = SpeechLine(self._socket_url(), self._key, self._route, sample_rate=self.sample_rate)
+        self._line = SpeechLine(self._endpoint(), self._begun)
         async with self._line.open():
             yield
 
@@ -205,7 +208,10 @@ class AssemblyAITTS(TTSSink):
                 self._line.drop(request)
             before_s += audio_s
 
-    def _socket_url(self) -> str:
+    def _begun(self, now: float) -> TTSProtocol:
+        return TTSProtocol(now, sample_rate=self.sample_rate, key=self._key)
+
+    def _endpoint(self) -> Endpoint:
         wanted = {
             "voice_id": self.voice_id,
             "language": self.language,
@@ -215,7 +221,8 @@ class AssemblyAITTS(TTSSink):
             "word_boundaries": "true" if self.word_boundaries else "false",
             "inactivity_timeout": str(self.inactivity_timeout_s),
         }
-        return f"{self.url}?{urlencode({name: value for name, value in wanted.items() if value})}"
+        query = urlencode({name: value for name, value in wanted.items() if value})
+        return Endpoint(vendor=VENDOR, url=f"{self.url}?{query}", key=self._key, route=self._route)
 
     def __repr__(self) -> str:
         """Show voice, rate and where the service is; never the key."""

@@ -15,25 +15,26 @@ import base64
 import json
 import math
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from voicepipe.errors import ConfigurationError, VendorError
 from voicepipe.http.refusals import excerpt
-from voicepipe.vendors.assemblyai.json_values import number, parsed, positive, required
 from voicepipe.vendors.assemblyai.key import VENDOR
 from voicepipe.vendors.assemblyai.tts_allowance import Allowance
 from voicepipe.vendors.assemblyai.tts_refusals import refusal
-from voicepipe.vendors.assemblyai.tts_text import TimedWord
 from voicepipe.vendors.credentials import without_key
+from voicepipe.vendors.line.json_values import number, parsed, positive, required
+from voicepipe.vendors.line.speech_protocol import SpeechProtocol
+from voicepipe.vendors.line.speech_text import TimedWord
 from voicepipe.vendors.loose_json import as_object
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from voicepipe.errors import VoicepipeError
+    from voicepipe.vendors.line.speech_protocol import SpeechRequest
 
-__all__ = ["SpeechRequest", "TTSProtocol"]
+__all__ = ["TTSProtocol"]
 
 BEGIN_S: Final = 5.0
 """How long the service may take to `Begin`; it checks credentials only then."""
@@ -73,57 +74,16 @@ LEAST_INACTIVITY_S: Final = 5.0
 Message: TypeAlias = dict[str, Any]
 
 
-@dataclass(eq=False, slots=True)
-class SpeechRequest:
-    """A text that becomes audio; it outlives the socket on which it was sent.
-
-    Attributes:
-        text: The text to speak.
-        audio: Audio that has come and was not taken yet.
-        came_bytes: How much audio has come in all.
-        words: When its words end; None until that is known, which may be never.
-        is_done: Whether all of its audio has come.
-        error: Why it failed.
-        is_dropped: Whether it was withdrawn.
-        asked: On how many sockets it was sent.
-    """
-
-    text: str
-    audio: deque[bytes] = field(default_factory=deque[bytes])
-    came_bytes: int = 0
-    words: list[TimedWord] | None = None
-    is_done: bool = False
-    error: VoicepipeError | None = None
-    is_dropped: bool = False
-    asked: int = 0
-
-
-class TTSProtocol:
+class TTSProtocol(SpeechProtocol):
     """One session with the service.
 
     Args:
         now: When the connection was made.
         sample_rate: Samples per second that were requested.
         key: The key, which the service may repeat.
-
-    Attributes:
-        has_begun: Whether the service has sent `Begin`.
-        has_ended: Whether it has sent `Termination`.
-        was_given_up: Whether it failed because a message was overdue.
-        session_id: The service's id of the session, if it sends one.
-        error: Why the session is over, if it failed.
-        renew_at: When another session should take over.
-        unknown: Parameters that the service did not know.
-        unreadable: How many messages could not be read, and were skipped.
     """
 
     def __init__(self, now: float, *, sample_rate: int, key: SecretStr) -> None:
-        self.has_begun = self.has_ended = self.was_given_up = False
-        self.session_id: object = None
-        self.error: VoicepipeError | None = None
-        self.renew_at = math.inf
-        self.unknown: tuple[str, ...] = ()
-        self.unreadable = 0
         self._sample_rate = sample_rate
         self._key = key
         self._opened_s = now

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicepipe.flow import WordMark
-from voicepipe.vendors.assemblyai.tts_text import MAX_CHARACTERS, MAX_RUN, TimedWord, parts_of
+from voicepipe.vendors.line.speech_text import MAX_CHARACTERS, MAX_RUN, TimedWord, parts_of
 
 URL = "x" * 100
 

@@ -17,9 +17,11 @@ from voicepipe.core.failures import single_error
 from voicepipe.errors import AuthenticationError, ConfigurationError, RateLimited, VendorError
 from voicepipe.http.network import Route
 from voicepipe.http.tls import Trust
-from voicepipe.vendors.assemblyai.backoff import Backoff
-from voicepipe.vendors.assemblyai.tts_line import SpeechLine
-from voicepipe.vendors.assemblyai.tts_protocol import SpeechRequest
+from voicepipe.vendors.assemblyai.tts_protocol import TTSProtocol
+from voicepipe.vendors.line.backoff import Backoff
+from voicepipe.vendors.line.socket import Endpoint
+from voicepipe.vendors.line.speech_line import SpeechLine
+from voicepipe.vendors.line.speech_protocol import SpeechRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -39,10 +41,17 @@ def spread(*pauses_s: float) -> list[float]:
 """The pause from a loss to the first attempt."""
 
 
+def line_to(url: str) -> SpeechLine:
+    """Return the line of AssemblyAI's protocol to this server."""
+    key = SecretStr(KEY)
+    endpoint = Endpoint(vendor="AssemblyAI", url=url, key=key, route=ROUTE)
+    return SpeechLine(endpoint, lambda now: TTSProtocol(now, sample_rate=24_000, key=key))
+
+
 @asynccontextmanager
 async def calling(server: SpeechServer) -> AsyncGenerator[SpeechLine]:
     async with server.serve() as url:
-        line = SpeechLine(f"{url}/v1/ws?voice_id=aai-jane", SecretStr(KEY), ROUTE, sample_rate=24_000)
+        line = line_to(f"{url}/v1/ws?voice_id=aai-jane")
         with single_error():
             async with line.open():
                 yield line
@@ -146,7 +155,7 @@ async def test_an_unreachable_service_is_an_error() -> None:
     async with SpeechServer(good).serve() as url:
         pass
     with pytest.raises(VendorError, match="cannot connect to 127") as raised, single_error():
-        async with SpeechLine(url, SecretStr(KEY), ROUTE, sample_rate=24_000).open():
+        async with line_to(url).open():
             raise AssertionError("it opened")
     assert raised.value.retryable
 
@@ -154,7 +163,7 @@ async def test_an_unreachable_service_is_an_error() -> None:
 async def test_a_handshake_that_hangs_is_given_up() -> None:
     """A host that accepts the connection and sends nothing is an error after four seconds."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        line = SpeechLine(f"ws://127.0.0.1:{silent.getsockname()[1]}", SecretStr(KEY), ROUTE, sample_rate=24_000)
+        line = line_to(f"ws://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(VendorError, match="did not answer the handshake within 4 s"), single_error():
             async with line.open():
                 raise AssertionError("it opened")
@@ -451,7 +460,7 @@ async def test_leaving_takes_no_longer_than_a_second(ignores: Sequence[str]) -> 
         await anyio.sleep(3)
 
     async with SpeechServer(stubborn).serve() as url:
-        line = SpeechLine(url, SecretStr(KEY), ROUTE, sample_rate=24_000)
+        line = line_to(url)
         async with line.open():
             left_s = anyio.current_time()
         assert anyio.current_time() - left_s <= 1.0

@@ -1,4 +1,4 @@
-"""A websocket to AssemblyAI: opened with a key, read without trust, and always closed.
+"""A websocket to a service: opened with a key, read without trust, and always closed.
 
 Rule 1: the client library is imported when a connection is opened, and its errors become ours only here.
 Rule 2: it has no timer of its own: the code that waits for the socket sets the limit.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from dataclasses import dataclass, field
 from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -19,17 +20,18 @@ import anyio
 from voicepipe.core.observer import Wire
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
 from voicepipe.http.refusals import excerpt
-from voicepipe.vendors.assemblyai.key import VENDOR
-from voicepipe.vendors.credentials import without_key
+from voicepipe.vendors.credentials import authorization, without_key
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic import SecretStr
     from websockets.asyncio.client import ClientConnection
     from websockets.exceptions import ConnectionClosed
 
     from voicepipe.http.network import Route
 
-__all__ = ["Socket", "SocketClosed"]
+__all__ = ["Endpoint", "Socket", "SocketClosed"]
 
 MAX_MESSAGE_BYTES: Final = 1 << 20
 """A turn's message has a few kilobytes; a service that sends more than a megabyte is broken."""
@@ -39,6 +41,33 @@ CLOSE_S: Final = 0.3
 
 SILENT: Final = logging.Logger("voicepipe.websocket", logging.CRITICAL + 1)  # noqa: LOG001 - see below
 """A logger outside the tree of loggers, so that no configuration can enable it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Endpoint:
+    """Where a vendor's websocket is, and how to get there.
+
+    Attributes:
+        vendor: The service, for messages.
+        url: With its query, and without the key.
+        key: Sent in the handshake; an empty one is not sent.
+        route: How to get there.
+        scheme: What precedes the key in its header, e.g. "Token ".
+        header: The header that holds the key.
+        headers: Further headers of the handshake.
+    """
+
+    vendor: str
+    url: str
+    key: SecretStr
+    route: Route
+    scheme: str = ""
+    header: str = "Authorization"
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def clean(self, text: str) -> str:
+        """Return what the service said, short and without the key, fit to be shown."""
+        return excerpt(without_key(text, self.key))
 
 
 class SocketClosed(Exception):  # noqa: N818 - names what happened
@@ -71,13 +100,8 @@ class Socket:
         self._closed = closed
 
     @classmethod
-    async def open(cls, url: str, key: SecretStr, route: Route) -> Socket:
+    async def open(cls, endpoint: Endpoint) -> Socket:
         """Connect and shake hands, without a time limit; cancelling closes what was opened.
-
-        Args:
-            url: Where to, with its query.
-            key: Sent in the handshake.
-            route: How to get there.
 
         Raises:
             VendorError: The host cannot be reached or refuses; `AuthenticationError` and `RateLimited` among them.
@@ -89,6 +113,7 @@ class Socket:
             def process_redirect(self, exc: Exception) -> Exception:
                 return exc  # the key is for this host alone
 
+        url, key, route = endpoint.url, endpoint.key, endpoint.route
         host = url.split("/")[2]
         if (wire := Wire.begun(host, lambda text: without_key(text, key))) is not None:
             wire.sent(f"websocket {urlsplit(url).path}", urlsplit(url).query)
@@ -100,7 +125,7 @@ class Socket:
                 ssl=route.tls if url.lower().startswith("wss:") else None,
                 proxy=route.proxy.url if route.proxy else None,
                 **to_proxy,
-                additional_headers={"Authorization": secret} if (secret := key.get_secret_value()) else {},
+                additional_headers={**endpoint.headers, **authorization(key, endpoint.scheme, endpoint.header)},
                 user_agent_header="voicepipe",
                 compression=None,  # audio does not get smaller, and each connection would hold 64 KiB for it
                 open_timeout=None,  # one limit of the caller's covers the first message too
@@ -115,14 +140,14 @@ class Socket:
             return cls(connection, exceptions.ConnectionClosed, wire)
         except exceptions.InvalidStatus as error:
             response = error.response
-            said = excerpt(without_key(bytes(response.body or b"").decode("utf-8", "replace"), key))
-            failure = _refused(host, response.status_code, said, response.headers.get("Retry-After"))
+            said = endpoint.clean(bytes(response.body or b"").decode("utf-8", "replace"))
+            failure = _refused(endpoint.vendor, host, response.status_code, said, response.headers.get("Retry-After"))
         except (OSError, EOFError, exceptions.WebSocketException) as error:
             cause = f": {error.__cause__}" if isinstance(error, exceptions.ProxyError) and error.__cause__ else ""
-            why = f"{type(error).__name__}: {excerpt(without_key(f'{error}{cause}', key))}"
+            why = f"{type(error).__name__}: {endpoint.clean(f'{error}{cause}')}"
             refused = error.response.status_code if isinstance(error, exceptions.InvalidProxyStatus) else None
             remedy = "is the host right, is the network up?"
-            failure = route.failure(VENDOR, host, why, remedy, refused=refused)
+            failure = route.failure(endpoint.vendor, host, why, remedy, refused=refused)
         raise failure  # without the library's error as its cause: that holds the response, perhaps with the key
 
     @property
@@ -187,14 +212,14 @@ def _closed(closed: ConnectionClosed) -> SocketClosed:
     return SocketClosed(closed.rcvd.code, excerpt(closed.rcvd.reason))
 
 
-def _refused(host: str, status: int, said: str, retry_after: str | None) -> VendorError:
+def _refused(vendor: str, host: str, status: int, said: str, retry_after: str | None) -> VendorError:
     answered = f"{host} refused the connection with HTTP {status}" + (f" ({said})" if said else "")
     if status in (401, 403):
-        return AuthenticationError(f"{answered}; check the key and what it may be used for", vendor=VENDOR)
+        return AuthenticationError(f"{answered}; check the key and what it may be used for", vendor=vendor)
     if status == 429:
         wait_s = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
-        return RateLimited(f"{answered}; open fewer sessions a minute", vendor=VENDOR, retry_after_s=wait_s)
+        return RateLimited(f"{answered}; open fewer sessions a minute", vendor=vendor, retry_after_s=wait_s)
     if status >= 500:
-        return VendorError(f"{answered}; try again later", vendor=VENDOR, retryable=True)
+        return VendorError(f"{answered}; try again later", vendor=vendor, retryable=True)
     remedy = {402: "top up the account", 404: "check host and url"}.get(status, "there is no websocket at this address")
-    return VendorError(f"{answered}; {remedy}", vendor=VENDOR, retryable=False)
+    return VendorError(f"{answered}; {remedy}", vendor=vendor, retryable=False)

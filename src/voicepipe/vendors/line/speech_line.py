@@ -1,6 +1,6 @@
-"""One warm session with AssemblyAI's text-to-speech for each call.
+"""One warm session with a text-to-speech service for each call.
 
-Rule 1: this module moves messages and keeps the socket; `tts_protocol` knows what they mean.
+Rule 1: this module moves messages and keeps the socket; the vendor's `SpeechProtocol` knows what they mean.
 Rule 2: an old session is replaced before it ends, a lost one at once. A request does not notice, unless some of its
         audio had come.
 Rule 3: one task sends everything, so asking and cancelling are synchronous calls.
@@ -17,18 +17,14 @@ import anyio
 
 from voicepipe.core.log import log
 from voicepipe.errors import RateLimited, VendorError, VoicepipeError
-from voicepipe.vendors.assemblyai.backoff import Backoff
-from voicepipe.vendors.assemblyai.key import VENDOR
-from voicepipe.vendors.assemblyai.socket import Socket, SocketClosed
-from voicepipe.vendors.assemblyai.tts_protocol import SpeechRequest, TTSProtocol
+from voicepipe.vendors.line.backoff import Backoff
+from voicepipe.vendors.line.socket import Endpoint, Socket, SocketClosed
+from voicepipe.vendors.line.speech_protocol import SpeechProtocol, SpeechRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from anyio.abc import TaskGroup, TaskStatus
-    from pydantic import SecretStr
-
-    from voicepipe.http.network import Route
 
 __all__ = ["SpeechLine"]
 
@@ -58,24 +54,21 @@ class SpeechLine:
     """Where a call requests speech.
 
     Args:
-        url: The websocket's, with its parameters and without the key.
-        key: Sent in the handshake.
-        route: How to get there.
-        sample_rate: Samples per second that the URL asks for.
+        endpoint: Where the service is.
+        begun: Makes the protocol of a session whose connection began at the given time.
 
     Attributes:
         news: Set, and replaced, when anything changes for any request; audio is most of it.
     """
 
-    def __init__(self, url: str, key: SecretStr, route: Route, *, sample_rate: int) -> None:
+    def __init__(self, endpoint: Endpoint, begun: Callable[[float], SpeechProtocol]) -> None:
         self.news = anyio.Event()
         self._work = anyio.Event()  # the same, except for audio, which leaves nothing to be sent
-        self._url = url
-        self._key = key
-        self._route = route
-        self._sample_rate = sample_rate
-        self._current: TTSProtocol | None = None
-        self._held: list[TTSProtocol] = []
+        self._endpoint = endpoint
+        self._vendor = endpoint.vendor
+        self._begun = begun
+        self._current: SpeechProtocol | None = None
+        self._held: list[SpeechProtocol] = []
         self._waiting: deque[SpeechRequest] = deque()
         self._failures = 0
         self._error: VoicepipeError | None = None  # why there is no attempt before `_not_before`
@@ -133,7 +126,7 @@ class SpeechLine:
 
     def __repr__(self) -> str:
         """Show where it leads and whether there is a session."""
-        return f"<SpeechLine to {self._url.partition('?')[0]} {'open' if self._current else 'lost'}>"
+        return f"<SpeechLine to {self._endpoint.url.partition('?')[0]} {'open' if self._current else 'lost'}>"
 
     def _announce(self) -> None:
         self._announce_audio()
@@ -149,7 +142,7 @@ class SpeechLine:
     async def _hold(self, *, task_status: TaskStatus[None]) -> None:
         """Hold a session until it ends. Raises only until it has begun."""
         began_s = anyio.current_time()
-        protocol = TTSProtocol(began_s, sample_rate=self._sample_rate, key=self._key)
+        protocol = self._begun(began_s)
         try:
             async with self._dialled() as socket:
                 while protocol.error or not protocol.has_begun:
@@ -170,7 +163,7 @@ class SpeechLine:
             if protocol in self._held:
                 self._release(protocol, steady=anyio.current_time() - began_s >= STEADY_S)
 
-    async def _receive(self, socket: Socket, protocol: TTSProtocol) -> None:
+    async def _receive(self, socket: Socket, protocol: SpeechProtocol) -> None:
         """Process the next message, or the end of the connection."""
         try:
             message = await socket.receive()
@@ -183,7 +176,7 @@ class SpeechLine:
             else:
                 self._announce_audio()
 
-    async def _write(self, socket: Socket, protocol: TTSProtocol, session: anyio.CancelScope) -> None:
+    async def _write(self, socket: Socket, protocol: SpeechProtocol, session: anyio.CancelScope) -> None:
         """Send what is due, and end the session when a message of the service is overdue."""
         now = anyio.current_time()
         while True:
@@ -205,10 +198,12 @@ class SpeechLine:
     async def _dialled(self) -> AsyncGenerator[Socket]:
         socket = None
         with anyio.move_on_after(CONNECT_S):
-            socket = await Socket.open(self._url, self._key, self._route)
+            socket = await Socket.open(self._endpoint)
         if socket is None:
-            waited = f"{VENDOR} text-to-speech did not answer the handshake within {CONNECT_S:g} s; is the network up?"
-            raise VendorError(waited, vendor=VENDOR, retryable=True)
+            waited = (
+                f"{self._vendor} text-to-speech did not answer the handshake within {CONNECT_S:g} s; is the network up?"
+            )
+            raise VendorError(waited, vendor=self._vendor, retryable=True)
         try:
             yield socket
         finally:
@@ -216,7 +211,7 @@ class SpeechLine:
 
     # --- the current session ------------------------------------------------------------------------------------------
 
-    def _take_over(self, protocol: TTSProtocol) -> None:
+    def _take_over(self, protocol: SpeechProtocol) -> None:
         if self._current is not None:
             self._current.leave()
         self._backoff.began(protocol.session_id)
@@ -225,18 +220,20 @@ class SpeechLine:
         self._error = None
         while self._waiting:
             protocol.ask(self._waiting.popleft())
-        log.info("%s text-to-speech is connected", VENDOR)
+        log.info("%s text-to-speech is connected", self._vendor)
         if protocol.unknown:
-            log.warning("%s text-to-speech does not know %s; ignored", VENDOR, ", ".join(protocol.unknown))
+            log.warning("%s text-to-speech does not know %s; ignored", self._vendor, ", ".join(protocol.unknown))
         self._announce()
 
-    def _release(self, protocol: TTSProtocol, *, steady: bool) -> None:
+    def _release(self, protocol: SpeechProtocol, *, steady: bool) -> None:
         """Forget a session that is over, and take its unfinished requests back."""
         self._held.remove(protocol)
-        error = protocol.error or VendorError(f"{VENDOR} text-to-speech is closed", vendor=VENDOR, retryable=True)
+        error = protocol.error or VendorError(
+            f"{self._vendor} text-to-speech is closed", vendor=self._vendor, retryable=True
+        )
         again = protocol.lose(error)
         if protocol.unreadable:
-            log.warning("%s text-to-speech sent %d unreadable messages", VENDOR, protocol.unreadable)
+            log.warning("%s text-to-speech sent %d unreadable messages", self._vendor, protocol.unreadable)
         if protocol is not self._current and self._current is not None:
             for request in again:
                 self._current.ask(request)
@@ -248,6 +245,9 @@ class SpeechLine:
         if protocol is self._current:
             self._current = None
         self._announce()
+
+    def _loss(self, what: str) -> VendorError:
+        return VendorError(f"{self._vendor} text-to-speech {what}", vendor=self._vendor, retryable=True)
 
     def _failed(self, error: VoicepipeError, *, is_alone: bool = False) -> None:
         """Decide when to try again, and fail the requests that would wait too long.

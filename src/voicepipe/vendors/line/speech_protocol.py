@@ -1,0 +1,110 @@
+"""What a vendor writes so that `SpeechLine` can keep a socket of its text-to-speech.
+
+Rule 1: a protocol is pure: messages and requests in, frames out, `now` as an argument. No socket, no clock, no await.
+Rule 2: whatever the service owes (a beginning, audio, an answer) has a deadline, after which the socket counts as lost.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from voicepipe.errors import VendorError, VoicepipeError
+    from voicepipe.vendors.line.speech_text import TimedWord
+
+__all__ = ["SpeechProtocol", "SpeechRequest"]
+
+
+@dataclass(eq=False, slots=True)
+class SpeechRequest:
+    """A text that becomes audio; it outlives the socket on which it was sent.
+
+    Attributes:
+        text: The text to speak.
+        audio: Audio that has come and was not taken yet.
+        came_bytes: How much audio has come in all.
+        words: When its words end; None until that is known, which may be never.
+        is_done: Whether all of its audio has come.
+        error: Why it failed.
+        is_dropped: Whether it was withdrawn.
+        asked: On how many sockets it was sent.
+    """
+
+    text: str
+    audio: deque[bytes] = field(default_factory=deque[bytes])
+    came_bytes: int = 0
+    words: list[TimedWord] | None = None
+    is_done: bool = False
+    error: VoicepipeError | None = None
+    is_dropped: bool = False
+    asked: int = 0
+
+
+class SpeechProtocol(ABC):
+    """One session with a service, from the handshake on.
+
+    Attributes:
+        has_begun: Whether the service is ready to take requests.
+        has_ended: Whether it has confirmed the end that `leave` asked for.
+        was_given_up: Whether it failed because a message was overdue.
+        session_id: The service's id of the session, if it sends one.
+        error: Why the session is over, if it failed.
+        renew_at: When another session should take over.
+        unknown: Parameters that the service did not know.
+        unreadable: How many messages could not be read, and were skipped.
+    """
+
+    has_begun: bool = False
+    has_ended: bool = False
+    was_given_up: bool = False
+    session_id: object = None
+    error: VoicepipeError | None = None
+    renew_at: float = math.inf
+    unknown: Sequence[str] = ()
+    unreadable: int = 0
+
+    @abstractmethod
+    def ask(self, request: SpeechRequest) -> None:
+        """Add a request, after all earlier ones."""
+
+    @abstractmethod
+    def drop(self, request: SpeechRequest, now: float) -> None:
+        """Withdraw a request. Does nothing when it is done."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """End the session once every request is done."""
+
+    @abstractmethod
+    def lose(self, error: VoicepipeError) -> list[SpeechRequest]:
+        """Record that the connection is gone; return the requests to send again elsewhere, in order."""
+
+    @abstractmethod
+    def frames(self, now: float) -> list[str]:
+        """Return what to send now. Called when something has changed, and at `wake_at`."""
+
+    @abstractmethod
+    def wake_at(self, now: float) -> float:
+        """Return when to look again if nothing changes."""
+
+    @abstractmethod
+    def overdue(self, now: float) -> VendorError | None:
+        """Return the error for what the service failed to do in time."""
+
+    @abstractmethod
+    def receive(self, message: bytes, now: float) -> bool:
+        """Process a message; skip one that is unreadable or unknown.
+
+        Returns:
+            Whether there may be something to do for the session: audio concerns only its request.
+        """
+
+    @abstractmethod
+    def closed(self, code: int, reason: str) -> VoicepipeError:
+        """Return the error of a closed connection; an error that the service sent before says more."""
