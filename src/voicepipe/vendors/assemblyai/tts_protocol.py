@@ -227,14 +227,14 @@ class TTSProtocol(SpeechProtocol):
 
     # --- what the service sends ---------------------------------------------------------------------------------------
 
-    def receive(self, text: str | bytes, now: float) -> bool:
+    def receive(self, message: str | bytes, now: float) -> bool:
         """Process a message; skip one that is unreadable or unknown.
 
         Returns:
             Whether there may be something to do for the session: audio concerns only its request.
         """
-        message = parsed(text)
-        if not message:
+        found = parsed(message)
+        if not found:
             self.unreadable += 1
             return False
         handle = {
@@ -245,13 +245,13 @@ class TTSProtocol(SpeechProtocol):
             "Cancelled": self._cancelled,
             "Termination": self._termination,
             "Error": self._refused,
-        }.get(str(message.get("type")))
+        }.get(str(found.get("type")))
         try:
             if handle is not None:
-                handle(message, now)
+                handle(found, now)
         except (KeyError, TypeError, ValueError):
             self.unreadable += 1
-        return message.get("type") != "Audio" or bool(self._out)
+        return found.get("type") != "Audio" or bool(self._out)
 
     def closed(self, code: int, reason: str) -> VoicepipeError:
         """Return the error of a closed connection; an error that the service sent before says more."""
