@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where this is set, each worker and each program of a test compiles everything again: a third of their time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo demo-page test test-browser test-oracles quick docs bench lint types tests others coverage package format clean
+.PHONY: help demo demo-page test test-browser test-oracles test-offline quick docs bench lint types tests others coverage package format clean
 .NOTPARALLEL:
 .PRECIOUS: .venvs/%/.installed
 .DELETE_ON_ERROR:
@@ -30,7 +30,7 @@ test: lint types tests others ## what a change has to pass: lint, types, tests, 
 
 quick: .venv/.dev ## the loop while writing: lint and all tests that are not slow
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q -x -m "not slow" -n $(WORKERS) --hypothesis-profile=quick $(ARGS)
+	$(BIN)/python -m pytest -q -x -m "not slow and not offline" -n $(WORKERS) --hypothesis-profile=quick $(ARGS)
 
 # A warning is an error: a broken link, a missing anchor, a docstring that cannot be read.
 docs: .venv/.docs ## build the site into build/site, without the network, and check it
@@ -56,7 +56,7 @@ types: .venv/.dev ## two type checkers, both strict
 HEAR = ( ulimit -f 800000; $(BIN)/python -m pytest -q -m sound -n 1 $(ARGS) ) >build/sound.log 2>&1
 tests: .venv/.dev ## all tests, once, on the Python of .venv
 	@mkdir -p build; $(HEAR) & sound=$$!; \
-	nice -n 10 $(BIN)/python -m pytest -q -m "not sound and not browser and not oracle" -n $(WORKERS) $(ARGS); others=$$?; \
+	nice -n 10 $(BIN)/python -m pytest -q -m "not sound and not browser and not oracle and not offline" -n $(WORKERS) $(ARGS); others=$$?; \
 	wait $$sound; heard=$$?; \
 	if [ $$heard != 0 ] && [ $$heard != 5 ]; then \
 	    grep -av pa_linux_alsa build/sound.log | tail -n 200; echo "the tests with sound, once more:"; $(HEAR); heard=$$?; \
@@ -73,6 +73,10 @@ test-browser: .venv/.browser ## the tests with real browsers: Chromium and Firef
 test-oracles: .venvs/oracles/.installed ## the tests with openai-agents, a client of the Realtime protocol
 	.venvs/oracles/bin/python -m pytest -q -m oracle tests/serving $(ARGS)
 
+# One worker: a model takes both processors of a small machine.
+test-offline: .venv/.offline ## the tests with models for speech that run on this machine, without a network
+	$(BIN)/python -m pytest -q -m offline -n 0 $(ARGS)
+
 others: .venv/.dev ## all tests that are not slow, on the other supported versions of Python that are present
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); absent=; \
 	for version in $(VERSIONS); do \
@@ -84,12 +88,12 @@ others: .venv/.dev ## all tests that are not slow, on the other supported versio
 	if [ -n "$$absent" ]; then echo "Python not on this machine, so not tested:$$absent"; fi
 
 on-%: .venvs/%/.installed
-	.venvs/$*/bin/python -m pytest -q -m "not slow" -n $(WORKERS) $(ARGS)
+	.venvs/$*/bin/python -m pytest -q -m "not slow and not offline" -n $(WORKERS) $(ARGS)
 
 # A step of its own: tracing with branches makes the tests half as fast, and what reads sound in real time too slow.
 coverage: .venv/.dev ## which lines and branches no test takes, apart from the tests with a sound server
 	$(BIN)/coverage erase
-	$(BIN)/coverage run --parallel-mode -m pytest -q -m "not sound and not browser and not oracle" -n $(WORKERS) $(ARGS)
+	$(BIN)/coverage run --parallel-mode -m pytest -q -m "not sound and not browser and not oracle and not offline" -n $(WORKERS) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -147,6 +151,11 @@ clean: ## delete what the targets above made, except conversation/
 .venv/.browser: .venv/.dev
 	@echo "installing what drives a browser into .venv"
 	@$(BIN)/python -m pip install --quiet --group browser
+	@touch $@
+
+.venv/.offline: .venv/.dev
+	@echo "installing models that recognise and speak into .venv"
+	@$(BIN)/python -m pip install --quiet --group offline
 	@touch $@
 
 .venv/.docs: .venv/.dev
