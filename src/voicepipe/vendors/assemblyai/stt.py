@@ -10,13 +10,15 @@ from urllib.parse import urlsplit
 from voicepipe.errors import ConfigurationError
 from voicepipe.hearing.recogniser import Recogniser
 from voicepipe.http.network import Network
-from voicepipe.vendors.assemblyai.key import KEY_ENV, credentials
+from voicepipe.vendors.assemblyai.key import KEY_ENV, VENDOR, credentials
 from voicepipe.vendors.assemblyai.pace import Pace
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters, is_word_by_word
-from voicepipe.vendors.assemblyai.stt_call import Call
 from voicepipe.vendors.assemblyai.stt_messages import event_models
+from voicepipe.vendors.assemblyai.stt_session import AssemblyAIHearing
 from voicepipe.vendors.credentials import keyless
 from voicepipe.vendors.line.address import socket_url
+from voicepipe.vendors.line.hearing_line import HearingLine
+from voicepipe.vendors.line.socket import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -81,6 +83,7 @@ class AssemblyAIRecogniser(Recogniser):
 
     _key: SecretStr
     _route: Route
+    _protocol: AssemblyAIHearing
 
     def __init__(
         self,
@@ -106,7 +109,7 @@ class AssemblyAIRecogniser(Recogniser):
         self.sends_agent_context = sends_agent_context
         self._network = Network(self.name, self.url, proxy)
         self._credentials = credentials(self.name, self.url, api_key, api_key_env)
-        self._call: Call | None = None
+        self._line: HearingLine[Any] | None = None
         self._pace = Pace.of(self.speech_model, self.parameters)
 
     @asynccontextmanager
@@ -120,13 +123,15 @@ class AssemblyAIRecogniser(Recogniser):
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Hold a session with the service while the call lasts."""
-        call = Call(self.url, self._key, self._route, self.speech_model, self.parameters, session)
-        await call.open()
-        self._call = call
+        endpoint = Endpoint(vendor=VENDOR, url=self.url, key=self._key, route=self._route)
+        self._protocol = AssemblyAIHearing(self.speech_model, self.parameters)
+        line = HearingLine(endpoint, self._protocol, session)
+        await line.open()
+        self._line = line
         try:
             yield
         finally:
-            await call.close()
+            await line.close()
 
     def _at_simulator(self, url: str) -> Self:
         """Return a copy that uses a simulator on this machine, without a key.
@@ -142,8 +147,8 @@ class AssemblyAIRecogniser(Recogniser):
     async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: AnySession) -> None:
         """Turn audio into what was heard. See `Recogniser.recognise`."""
         del session
-        assert self._call is not None  # noqa: S101 - `attach` comes first
-        await self._call.run(inbox, outbox)
+        assert self._line is not None  # noqa: S101 - `attach` comes first
+        await self._line.run(inbox, outbox)
 
     def adapt(self, settings: CallSettings) -> None:
         """Recognise the language of the call, and expect its key terms, instead of those of `parameters`.
@@ -180,9 +185,9 @@ class AssemblyAIRecogniser(Recogniser):
 
     def _change(self, changes: Mapping[str, object]) -> None:
         self.parameters = self.parameters.changed(changes)
-        if self._call is not None:
-            self._call.parameters = self.parameters
-            self._call.refresh()
+        if self._line is not None:
+            self._protocol.parameters = self.parameters
+            self._line.refresh()
 
     @asynccontextmanager
     async def updated(self, **changes: Any) -> AsyncGenerator[None]:  # noqa: ANN401
@@ -212,8 +217,8 @@ class AssemblyAIRecogniser(Recogniser):
 
     def force_endpoint(self) -> None:
         """End the caller's turn with the audio so far, if there is speech in it. Never waits."""
-        if self._call is not None:
-            self._call.force_endpoint()
+        if self._line is not None:
+            self._line.force_endpoint()
 
     def agent_said(self, text: str) -> None:
         """Send the service the end of what the caller has heard."""
