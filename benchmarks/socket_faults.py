@@ -33,7 +33,8 @@ import voicepipe as vp
 from voicepipe.listening_events import RecogniserLost
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel, ScriptedVoice
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
-from voicepipe.vendors.assemblyai.stt_audio import KEPT_S, PIECE_S
+from voicepipe.vendors.assemblyai.stt_session import PIECE_S
+from voicepipe.vendors.line.audio_backlog import KEPT_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator
@@ -117,9 +118,9 @@ async def call(url: str, seconds: float, *, speaks: bool) -> Record:
 async def measure(recogniser: Recogniser, record: Record) -> None:
     """Note how much audio waits; it is not public, so it is read from private attributes."""
     inside: Any = recogniser
-    record.hung_up = now() + inside._call._session._source.seconds
+    record.hung_up = now() + inside._line._session._source.seconds
     while True:
-        backlog, link = inside._call._backlog, inside._call._link
+        backlog, link = inside._line._backlog, inside._line._link
         waiting_s = (backlog.pushed - backlog.taken) * PIECE_S
         buffered = link.socket._connection.transport.get_write_buffer_size()
         record.most_waiting_s = max(record.most_waiting_s, waiting_s, buffered / 2 / RATE)

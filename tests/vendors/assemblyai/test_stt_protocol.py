@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicepipe.flow import EarlyTranscript, Hearing, SpeechStarted, Transcript, Word
-from voicepipe.vendors.assemblyai.stt_audio import AudioClock, Piece
 from voicepipe.vendors.assemblyai.stt_messages import MessageReader
-from voicepipe.vendors.assemblyai.stt_protocol import TurnReader, Watch, update_message
+from voicepipe.vendors.assemblyai.stt_protocol import TurnReader
+from voicepipe.vendors.assemblyai.stt_session import update_message
+from voicepipe.vendors.line.audio_backlog import Piece
+from voicepipe.vendors.line.audio_clock import AudioClock
 
 RATE = 16_000
 
@@ -336,83 +338,3 @@ def test_changes_are_sent_as_one_message() -> None:
     """Changed settings travel in one message, with their types."""
     sent = json.loads(update_message({"min_turn_silence": 1000, "keyterms_prompt": ["é"]}))
     assert sent == {"type": "UpdateConfiguration", "min_turn_silence": 1000, "keyterms_prompt": ["é"]}
-
-
-class Room:
-    """A call in pieces of 50 ms, in which the service sends messages at intervals."""
-
-    def __init__(self, *, acknowledges: bool = True, sends_partials: bool = True) -> None:
-        self.watch = Watch(acknowledges=acknowledges, sends_partials=sends_partials)
-        self.now = 0.0
-        self.watch.connected(0.0)
-
-    def gone_after(
-        self, seconds: float, *, loud: bool = False, kind: str = "", every_s: float = 1.0, from_s: float = 0.0
-    ) -> float | None:
-        """Return when the service was given up in this time; None if it was not."""
-        began_s, next_s = self.now, self.now + every_s
-        while self.now < began_s + seconds:
-            self.now = round(self.now + 0.05, 2)
-            if kind and self.now >= next_s:
-                self.watch.received(kind, self.now)
-                next_s += every_s
-            self.watch.sent(0.05, self.now, is_loud=loud and self.now > from_s)
-            if self.watch.is_gone(self.now):
-                gone_s = round(self.now - began_s, 2)
-                self.watch.lost()
-                self.watch.connected(self.now)
-                return gone_s
-        return None
-
-
-@pytest.mark.parametrize(
-    ("room", "hears", "gone_s"),
-    [
-        pytest.param(Room(), {}, 4.5, id="silence is not acknowledged"),
-        pytest.param(Room(), {"loud": True}, 4.5, id="nor is speech"),
-        pytest.param(Room(), {"kind": "Silence"}, None, id="silence is acknowledged"),
-        pytest.param(Room(), {"kind": "Turn", "every_s": 3.0, "loud": True}, None, id="partials come"),
-        pytest.param(Room(acknowledges=False), {}, None, id="an older model says nothing in silence"),
-        pytest.param(Room(acknowledges=False), {"loud": True}, 4.55, id="but it answers speech"),
-        pytest.param(Room(acknowledges=False), {"loud": True, "from_s": 20.0}, 24.55, id="whenever it begins"),
-        pytest.param(Room(sends_partials=False), {"loud": True}, 12.0, id="without partials there is less to go by"),
-        pytest.param(
-            Room(sends_partials=False), {"loud": True, "kind": "Heartbeat", "every_s": 5.0}, None, id="but a heartbeat"
-        ),
-    ],
-)
-def test_a_silent_service_is_noticed(room: Room, hears: dict[str, Any], gone_s: float | None) -> None:
-    """A service that owes a message is given up within 5 s, and one that sends them never."""
-    assert room.gone_after(30.0, **hears) == gone_s
-
-
-def test_a_service_that_never_acknowledges_costs_one_connection() -> None:
-    """When the next connection is as silent, the service counts as one that never acknowledges."""
-    room = Room()
-    assert room.gone_after(30.0) == 4.5
-    assert room.gone_after(3600.0) is None
-
-
-def test_patience_grows_until_something_is_understood() -> None:
-    """In a noise that a service neither acknowledges nor understands, each loss takes twice as long."""
-    room = Room()
-    room.watch.received("Silence", 0.0)
-    assert [room.gone_after(600.0) for _ in range(6)] == [4.5, 9.0, 18.0, 36.0, 60.0, 60.0]
-    room.watch.received("Turn", room.now)
-    assert room.gone_after(600.0) == 4.5
-
-
-def test_nothing_is_owed_for_audio_that_was_not_sent() -> None:
-    """A source that paused does not make the service look dead when it goes on."""
-    room = Room()
-    room.watch.received("Silence", 0.0)
-    room.now = 100.0
-    assert room.gone_after(4.0) is None
-
-
-def test_a_cough_is_no_speech() -> None:
-    """A short noise needs no message, and does not count towards the next one."""
-    room = Room(acknowledges=False)
-    for _ in range(20):
-        assert room.gone_after(0.2, loud=True) is None
-        assert room.gone_after(9.2) is None

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
 from voicepipe.errors import ConfigurationError
-from voicepipe.hearing.recogniser import Recogniser
 from voicepipe.http.network import Network
-from voicepipe.vendors.assemblyai.key import KEY_ENV, credentials
+from voicepipe.vendors.assemblyai.key import KEY_ENV, VENDOR, credentials
 from voicepipe.vendors.assemblyai.pace import Pace
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters, is_word_by_word
-from voicepipe.vendors.assemblyai.stt_call import Call
 from voicepipe.vendors.assemblyai.stt_messages import event_models
+from voicepipe.vendors.assemblyai.stt_session import AssemblyAIHearing
 from voicepipe.vendors.credentials import keyless
 from voicepipe.vendors.line.address import socket_url
+from voicepipe.vendors.line.streaming_recogniser import StreamingRecogniser
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from voicepipe.core.call_settings import CallSettings
-    from voicepipe.core.channel import Inbox, Outbox
-    from voicepipe.core.context import AnySession
-    from voicepipe.flow import AudioFrame, Hearing
-    from voicepipe.http.network import Route
     from voicepipe.turntaking.rules import Eagerness
 
 __all__ = ["AssemblyAIRecogniser"]
@@ -47,7 +43,7 @@ REMEMBERED_CHARACTERS: Final = 1500
 """How much of the agent's words is sent: the service keeps about as much."""
 
 
-class AssemblyAIRecogniser(Recogniser):
+class AssemblyAIRecogniser(StreamingRecogniser):
     """Recognises speech with AssemblyAI's streaming service.
 
     The connection is made when a call begins, and replaced within a second when it breaks: the audio since the last
@@ -79,8 +75,7 @@ class AssemblyAIRecogniser(Recogniser):
     Source: the vendor's streaming reference and its Python SDK 1.8.2, read 2026-11-22.
     """
 
-    _key: SecretStr
-    _route: Route
+    _vendor = VENDOR
 
     def __init__(
         self,
@@ -99,34 +94,25 @@ class AssemblyAIRecogniser(Recogniser):
             raise ConfigurationError(f"{self.name}: speech_model must name a model, e.g. 'u3-rt-pro'")
         if parameters is not None and not isinstance(cast("object", parameters), StreamingParameters):
             raise ConfigurationError(f"{self.name}: parameters must be StreamingParameters(...), not {parameters!r}")
-        self.url = socket_url(self.name, PATH, HOSTS, region=region, host=host, url=url)
+        url = socket_url(self.name, PATH, HOSTS, region=region, host=host, url=url)
+        super().__init__(url, Network(self.name, url, proxy), credentials(self.name, url, api_key, api_key_env))
         self.speech_model = speech_model
         self.parameters = parameters or StreamingParameters()
         self.sample_rate = self.parameters.sample_rate
         self.sends_agent_context = sends_agent_context
-        self._network = Network(self.name, self.url, proxy)
-        self._credentials = credentials(self.name, self.url, api_key, api_key_env)
-        self._call: Call | None = None
+        self._protocol: AssemblyAIHearing | None = None
         self._pace = Pace.of(self.speech_model, self.parameters)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Read the key and the certificates, and import the vendor's SDK while no call would have to wait for it."""
-        self._key = self._credentials.read()
-        self._route = await self._network.route()
-        event_models()
-        yield
-
-    @asynccontextmanager
-    async def attach(self, session: AnySession) -> AsyncGenerator[None]:
-        """Hold a session with the service while the call lasts."""
-        call = Call(self.url, self._key, self._route, self.speech_model, self.parameters, session)
-        await call.open()
-        self._call = call
-        try:
+        async with super().open():
+            event_models()
             yield
-        finally:
-            await call.close()
+
+    def _begun(self) -> AssemblyAIHearing:
+        self._protocol = AssemblyAIHearing(self.speech_model, self.parameters)
+        return self._protocol
 
     def _at_simulator(self, url: str) -> Self:
         """Return a copy that uses a simulator on this machine, without a key.
@@ -138,12 +124,6 @@ class AssemblyAIRecogniser(Recogniser):
         twin.url = socket_url(self.name, PATH, HOSTS, region=None, host=None, url=url)
         twin._credentials = keyless(self.name, twin.url, urlsplit(twin.url).hostname or "")
         return twin
-
-    async def recognise(self, inbox: Inbox[AudioFrame], outbox: Outbox[Hearing], session: AnySession) -> None:
-        """Turn audio into what was heard. See `Recogniser.recognise`."""
-        del session
-        assert self._call is not None  # noqa: S101 - `attach` comes first
-        await self._call.run(inbox, outbox)
 
     def adapt(self, settings: CallSettings) -> None:
         """Recognise the language of the call, and expect its key terms, instead of those of `parameters`.
@@ -180,9 +160,9 @@ class AssemblyAIRecogniser(Recogniser):
 
     def _change(self, changes: Mapping[str, object]) -> None:
         self.parameters = self.parameters.changed(changes)
-        if self._call is not None:
-            self._call.parameters = self.parameters
-            self._call.refresh()
+        if self._protocol is not None:
+            self._protocol.parameters = self.parameters
+            self._refresh()
 
     @asynccontextmanager
     async def updated(self, **changes: Any) -> AsyncGenerator[None]:  # noqa: ANN401
@@ -209,11 +189,6 @@ class AssemblyAIRecogniser(Recogniser):
         self._pace = self._pace.wanting(eagerness, is_expecting=is_expecting)
         if changes := self._pace.changes(self.parameters):
             self._change(changes)
-
-    def force_endpoint(self) -> None:
-        """End the caller's turn with the audio so far, if there is speech in it. Never waits."""
-        if self._call is not None:
-            self._call.force_endpoint()
 
     def agent_said(self, text: str) -> None:
         """Send the service the end of what the caller has heard."""

@@ -9,16 +9,13 @@ Source: the code table of the vendor's Python SDK 1.8.2 and its streaming refere
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
 from voicepipe.vendors.assemblyai.key import VENDOR
-from voicepipe.vendors.line.backoff import Backoff
+from voicepipe.vendors.line.attempts import LOST
 
-__all__ = ["Attempts", "refusal"]
-
-LOST: Final = "a new connection is made"
+__all__ = ["refusal"]
 
 RETRIED: Final = {
     1000: "closed the session unasked",
@@ -49,22 +46,6 @@ REMEDIES: Final = {
 }
 """Codes after which the call fails, and what to do; see also `refusal`."""
 
-WINDOW_S: Final = 60.0
-"""The service limits new sessions a minute, and so does a call, ..."""
-
-MOST: Final = 5
-"""... to what the smallest account may open in a minute."""
-
-FIRST_DELAY_S: Final = 0.5
-"""The first attempt is made at once, the second after this, each further one after twice as long; all are spread."""
-
-PAUSE_S: Final = 4.0
-"""The first pause when the service asks to slow down without a time: with its spread as long as audio is kept. The
-next is twice as long."""
-
-LONGEST_PAUSE_S: Final = 10.0
-"""A caller who is not heard for longer than this has hung up, so the call ends with the error."""
-
 
 def refusal(code: int | None, said: str) -> VendorError:
     """Return what a code means.
@@ -88,38 +69,3 @@ def refusal(code: int | None, said: str) -> VendorError:
         return VendorError(f"{ended}: it {RETRIED[code]}; {LOST}", vendor=VENDOR, retryable=True)
     remedy = REMEDIES.get(code, "see the service's list of codes")
     return VendorError(f"{ended}; {remedy}", vendor=VENDOR, retryable=False)
-
-
-class Attempts:
-    """When a call may connect again: soon, then later and later, and at most `MOST` times in `WINDOW_S`.
-
-    Attributes:
-        backoff: Spreads the attempts of many calls.
-    """
-
-    def __init__(self) -> None:
-        self.backoff = Backoff()
-        self._times: deque[float] = deque()
-
-    def delay_s(self, error: VendorError, now: float, *, is_alone: bool = False) -> float | None:
-        """Return how long to wait before the next attempt, and count it; None if no attempt is left.
-
-        Args:
-            error: Why another attempt is needed.
-            now: The time.
-            is_alone: Only this call has lost its connection, so no other client reconnects at this moment.
-        """
-        while self._times and self._times[0] <= now - WINDOW_S:
-            self._times.popleft()
-        before = len(self._times)
-        if not error.retryable or before >= MOST:
-            return None
-        delay_s = FIRST_DELAY_S * 2 ** (before - 1) if before else 0.0
-        if isinstance(error, RateLimited):
-            wanted_s = PAUSE_S * 2**before if error.retry_after_s is None else error.retry_after_s
-            if wanted_s > LONGEST_PAUSE_S:
-                return None
-            delay_s = max(delay_s, wanted_s)
-        delay_s = delay_s if is_alone else self.backoff.spread(delay_s)
-        self._times.append(now + delay_s)
-        return delay_s

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicepipe.flow import AudioFrame
-from voicepipe.vendors.assemblyai.stt_audio import KEPT_S, AudioClock, Backlog, Piece
+from voicepipe.vendors.line.audio_backlog import KEPT_S, Backlog, Piece
+from voicepipe.vendors.line.audio_clock import AudioClock
 
 RATE = 16_000
+PIECE_S = 0.05
 LOUD = b"\xb8\x0b\x48\xf4" * 400
 QUIET = bytes(1600)
 
@@ -20,7 +22,7 @@ def frame(pcm: bytes, start_s: float, rate: int = RATE) -> AudioFrame:
 
 def filled(sounds: str, start_s: float = 0.0) -> Backlog:
     """A backlog with a piece for each letter: "s" for speech, "." for quiet."""
-    backlog = Backlog(RATE)
+    backlog = Backlog(RATE, PIECE_S)
     for number, sound in enumerate(sounds):
         backlog.push(frame(LOUD if sound == "s" else QUIET, start_s + number * 0.05))
     return backlog
@@ -39,7 +41,7 @@ def test_what_goes_in_comes_out(frames: list[bytes]) -> None:
 
     `push` says whether there is a new one.
     """
-    backlog, at_s = Backlog(RATE), 0.0
+    backlog, at_s = Backlog(RATE, PIECE_S), 0.0
     out = []
     for pcm in frames:
         has_pieces = backlog.push(frame(pcm, at_s))
@@ -61,7 +63,7 @@ def test_what_goes_in_comes_out(frames: list[bytes]) -> None:
 )
 def test_a_piece_is_never_too_short(rate: int, size: int) -> None:
     """A piece has 50 ms at any rate, rounded up: the service refuses shorter ones."""
-    backlog = Backlog(rate)
+    backlog = Backlog(rate, PIECE_S)
     backlog.push(frame(bytes(2 * rate), 0.0, rate))
     pieces = taken(backlog)
     assert {len(piece.pcm) for piece in pieces} == {size}
@@ -70,7 +72,7 @@ def test_a_piece_is_never_too_short(rate: int, size: int) -> None:
 
 def test_a_piece_knows_its_time() -> None:
     """Times follow the newest frame, so that lost audio does not shift what comes after it."""
-    backlog = Backlog(RATE)
+    backlog = Backlog(RATE, PIECE_S)
     backlog.push(frame(bytes(640), 1.0))
     backlog.push(frame(bytes(960), 1.02))
     backlog.push(frame(bytes(1600), 5.0))
@@ -87,7 +89,7 @@ def test_the_oldest_waiting_audio_is_dropped_and_counted() -> None:
 
 def test_audio_that_was_sent_is_not_counted_as_dropped() -> None:
     """Sent audio is kept for a new connection, and does not count as dropped when it grows too old."""
-    backlog = Backlog(RATE)
+    backlog = Backlog(RATE, PIECE_S)
     for number in range(300):
         backlog.push(frame(LOUD, number * 0.05))
         taken(backlog)
@@ -152,7 +154,7 @@ def test_at_the_end_nothing_is_held_back() -> None:
 
 def test_noise_is_not_speech_for_long() -> None:
     """A steady noise counts as speech only until it has proved steady."""
-    backlog = Backlog(RATE)
+    backlog = Backlog(RATE, PIECE_S)
     noise = b"\xf4\x01\x0c\xfe" * 400
     loud = []
     for number in range(1200):

@@ -6,7 +6,7 @@ Rule 2: at most `KEPT_S` of audio is held, sent or not; audio that is dropped un
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import math
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice
@@ -15,10 +15,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from voicepipe.flow import AudioFrame
 
-__all__ = ["AudioClock", "Backlog", "Piece"]
-
-PIECE_S: Final = 0.05
-"""The service recommends this length, and refuses shorter pieces."""
+__all__ = ["KEPT_S", "Backlog", "Piece"]
 
 KEPT_S: Final = 5.0
 """How much audio is held: what would be sent again on a new connection, then what still waits to be sent."""
@@ -26,8 +23,8 @@ KEPT_S: Final = 5.0
 QUIET_S: Final = 0.6
 """How much of a quiet stretch is sent even to a service that is behind: enough to sound like a pause."""
 
-ONSET_PIECES: Final = 4
-"""Pieces before speech that are never left out, 0.2 s: words begin softly."""
+ONSET_S: Final = 0.2
+"""Audio before speech that is never left out: words begin softly."""
 
 SOFTEST: Final = 100.0
 """Mean amplitude below which audio is never speech: -50 dB of full scale."""
@@ -40,9 +37,6 @@ NOISE_RISE: Final = 1.005
 
 SAME_S: Final = 1e-3
 """Times closer than this are equal: they are sums of fractions."""
-
-SLIP_S: Final = 0.01
-"""A new stretch of audio begins where samples and times differ by this much."""
 
 EVERY_NTH: Final = 8
 """One sample in eight is enough for a mean, and costs microseconds."""
@@ -70,6 +64,7 @@ class Backlog:
 
     Args:
         sample_rate: Of the audio.
+        piece_s: Length of a piece; never shorter, since a service may refuse what is.
 
     Attributes:
         dropped_s: Seconds of audio that were dropped unsent.
@@ -77,9 +72,11 @@ class Backlog:
         quiet_s: How long it has been quiet at the end of the audio that was taken.
     """
 
-    def __init__(self, sample_rate: int) -> None:
+    def __init__(self, sample_rate: int, piece_s: float) -> None:
         self._rate = sample_rate
-        self._piece_bytes = 2 * -(-sample_rate // round(1 / PIECE_S))  # rounded up: the service refuses less
+        self._piece_bytes = 2 * math.ceil(round(sample_rate * piece_s, 6))
+        self._most_pieces = round(KEPT_S / piece_s)
+        self._onset_pieces = math.ceil(round(ONSET_S / piece_s, 6))
         self._rest = b""
         self._end_s = 0.0
         self._pieces: deque[Piece] = deque()
@@ -125,9 +122,9 @@ class Backlog:
         while self._sent < len(self._pieces):
             piece = self._pieces[self._sent]
             if is_behind and not piece.is_loud and self.quiet_s >= QUIET_S and not self.is_ended:
-                ahead = list(islice(self._pieces, self._sent, self._sent + 1 + ONSET_PIECES))
+                ahead = list(islice(self._pieces, self._sent, self._sent + 1 + self._onset_pieces))
                 if not any(one.is_loud for one in ahead):
-                    if len(ahead) <= ONSET_PIECES:
+                    if len(ahead) <= self._onset_pieces:
                         return None
                     self._sent += 1
                     continue
@@ -171,7 +168,7 @@ class Backlog:
 
     def _keep(self, pcm: bytes, start_s: float) -> None:
         self._pieces.append(Piece(pcm, start_s, start_s + len(pcm) / 2 / self._rate, self._is_loud(pcm)))
-        if len(self._pieces) > round(KEPT_S / PIECE_S):
+        if len(self._pieces) > self._most_pieces:
             if not self._sent:
                 self.dropped_s += self._pieces[0].end_s - self._pieces[0].start_s
             self._drop()
@@ -187,39 +184,3 @@ class Backlog:
         is_loud = level > max(SOFTEST, SPEECH_OVER_NOISE * self._noise)
         self._noise = min(max(level, SOFTEST / SPEECH_OVER_NOISE), self._noise * NOISE_RISE)
         return is_loud
-
-
-class AudioClock:
-    """Maps positions in one connection's audio to the loop's clock.
-
-    Args:
-        sample_rate: Of the audio.
-    """
-
-    def __init__(self, sample_rate: int) -> None:
-        self._rate = sample_rate
-        self._samples = 0
-        self._next_s = 0.0
-        # Where a stretch of audio begins, which is rare: 256 are more than enough for an hour.
-        self._positions: deque[float] = deque(maxlen=256)
-        self._times: deque[float] = deque(maxlen=256)
-
-    def add(self, piece: Piece) -> None:
-        """Record a piece that was sent."""
-        if not self._times or abs(piece.start_s - self._times[-1] - self.sent_s + self._positions[-1]) > SLIP_S:
-            self._positions.append(self.sent_s)
-            self._times.append(piece.start_s)
-        self._samples += len(piece.pcm) // 2
-        self._next_s = piece.end_s
-
-    @property
-    def sent_s(self) -> float:
-        """Seconds of audio that were sent."""
-        return self._samples / self._rate
-
-    def at(self, position_s: float) -> float:
-        """Return the time of the sample at a position; beyond the end, that of the last one."""
-        if not self._times:
-            return 0.0
-        index = max(0, bisect_right(self._positions, position_s) - 1)
-        return min(self._times[index] + position_s - self._positions[index], self._next_s)

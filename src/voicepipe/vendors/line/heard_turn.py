@@ -1,0 +1,130 @@
+"""What a recogniser has understood of the caller's present turn, over any number of connections.
+
+Rule 1: pure: no await, no clock, no I/O.
+Rule 2: each of the caller's turns gives one `Transcript`, even if connections are replaced in the middle of it.
+Rule 3: nothing a service sends can break it: a position that is out of range says nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Final
+
+from voicepipe.flow import EarlyTranscript, SpeechEnded, SpeechStarted, Transcript, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from voicepipe.flow import Hearing
+    from voicepipe.vendors.line.audio_clock import AudioClock
+
+__all__ = ["HeardTurn"]
+
+ONSET_S: Final = 1.0
+"""The end of a silence that is sent again all the same: a word may have begun in it that is not recognised yet."""
+
+TERMINAL: Final = re.compile("[.?!…。\uff1f\uff01؟।]['\")\\]»”\u2019]*$")
+"""The end of a text that sounds finished."""
+
+
+class HeardTurn:
+    """The caller's turns in one call, one after the other.
+
+    Attributes:
+        clock: Maps positions in the present connection's audio to times; None before there is one.
+        is_open: Whether somebody seems to be in the middle of a turn.
+        settled_s: Until when audio belongs to turns that have ended, or was found silent before the next one, so that
+            it need not be sent again.
+    """
+
+    def __init__(self) -> None:
+        self.clock: AudioClock | None = None
+        self.is_open = False
+        self.settled_s = -math.inf
+        self._words: tuple[Word, ...] = ()  # the newest
+        self._carried: tuple[Word, ...] = ()  # older than the audio that can be sent again
+        self._early: EarlyTranscript | None = None
+        self._is_speech = False
+        self._speech_s = -math.inf  # of the newest start of speech
+        self._repeated_until_s = -math.inf
+
+    def connect(self, clock: AudioClock, *, oldest_s: float, newest_s: float) -> None:
+        """Continue on a new connection, which receives the audio between these times again."""
+        self.clock = clock
+        self._repeated_until_s = newest_s
+        self._carried += tuple(word for word in self._words if word.end_s <= oldest_s)
+        self._words = ()
+        self._early = None
+
+    # --- sounds -------------------------------------------------------------------------------------------------------
+
+    def start(self, at_s: float) -> list[Hearing]:
+        """Speech began; nothing is reported that was sent twice, or reported before a connection broke."""
+        if at_s == self._speech_s or (self.is_open and at_s <= self._repeated_until_s):
+            return []
+        self.is_open = self._is_speech = True
+        self._speech_s = at_s
+        return [SpeechStarted(at_s=at_s)]
+
+    def stop(self, at_s: float) -> list[Hearing]:
+        """Speech ended, if it was reported to have begun."""
+        if not self._is_speech:
+            return []
+        self._is_speech = False
+        return [SpeechEnded(at_s=max(at_s, self._speech_s))]
+
+    def silent_until(self, position_s: float | None) -> None:
+        """Settle audio in which no speech was recognised: a silent line would hold 5 s of it, 160 KB."""
+        if position_s is not None and self.clock is not None and self.clock.sent_s and not self.is_open:
+            self.settled_s = max(self.settled_s, self.clock.at(position_s) - ONSET_S)
+
+    # --- words --------------------------------------------------------------------------------------------------------
+
+    def text(self, said: str) -> str:
+        """Return what this connection has understood of the turn, after the words from before it."""
+        return " ".join([*(word.text for word in self._carried), said]).strip()
+
+    def hear(self, text: str, words: Sequence[Word], *, is_stable: bool) -> list[Hearing]:
+        """Report early words, unless nothing about them is new."""
+        self.is_open = True
+        self._words = tuple(words) or self._words
+        early = EarlyTranscript(text, stable=is_stable)
+        if early == self._early:
+            return []
+        self._early = early
+        return [early]
+
+    def looks_finished(self, text: str) -> bool:
+        """Whether early words look like the last of the turn: a sentence's end, or the same words again."""
+        return bool(TERMINAL.search(text)) or (self._early is not None and self._early.text == text)
+
+    def final(self, text: str, words: Sequence[Word], now: float) -> Transcript:
+        """Return the transcript of a turn whose end is known at `now`."""
+        words = (*self._carried, *words)
+        last_s = words[-1].end_s if words else self._words[-1].end_s if self._words else now
+        # A service pads its last word by up to a quarter of a second, so it may end in the future.
+        return Transcript(text, min(last_s, now), now, words)
+
+    def finish(self, transcript: Transcript) -> list[Hearing]:
+        """End the turn, and report its transcript if there is text in it."""
+        self._early = None
+        self._words = self._carried = ()
+        self.is_open = self._is_speech = False
+        if not transcript.text:
+            return []
+        self.settled_s = max(self.settled_s, transcript.speech_ended_s)
+        return [transcript]
+
+    # --- times --------------------------------------------------------------------------------------------------------
+
+    def word(self, text: str, start_s: float | None, end_s: float | None, confidence: float, now: float) -> Word:
+        """Return a word between two positions in the connection's audio."""
+        began_s, ended_s = self.time(start_s, now), self.time(end_s, now)
+        return Word(text, start_s=began_s, end_s=max(began_s, ended_s), confidence=confidence)
+
+    def time(self, position_s: float | None, now: float) -> float:
+        """Return when a position was spoken; `now` for none, and for one before any audio was sent."""
+        if position_s is None or self.clock is None or not self.clock.sent_s:
+            return now
+        return min(now, self.clock.at(position_s))
