@@ -258,6 +258,7 @@ async def test_a_turn_has_five_steps() -> None:
 
 
 @pytest.mark.parametrize(("letter", "count"), [("x", 16 * 1024), ("é", 9 * 1024), ("\u0000", 4 * 1024)])
+@pytest.mark.slow
 async def test_arguments_have_sixteen_kibibytes(letter: str, count: int) -> None:
     """A call with more than 16 KiB of arguments, counted in the bytes that the model wrote, does not run."""
     ran: list[str] = []

@@ -105,6 +105,7 @@ def test_seconds_are_seconds(seconds: str, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize("arguments", [["talk", "app.py"], ["devices", "--level"], ["demo", "--mic"]])
+@pytest.mark.slow
 def test_the_other_commands_need_the_terminal_package_too(arguments: list[str]) -> None:
     """Without rich, each command that draws says in one line what to install."""
     ended = command(*arguments, before="sys.modules['rich'] = None")
@@ -124,6 +125,7 @@ def test_the_other_commands_need_the_terminal_package_too(arguments: list[str]) 
         ("soxr", ["--json"], "Resampling from 22050 to 16000 Hz", "local"),
     ],
 )
+@pytest.mark.slow
 def test_a_missing_package_is_told_in_one_line(
     package: str, arguments: list[str], who: str, extra: str, tmp_path: Path
 ) -> None:
@@ -136,6 +138,7 @@ def test_a_missing_package_is_told_in_one_line(
     assert (ended.returncode, ended.stdout, out.exists()) == (2, "", False)
 
 
+@pytest.mark.slow
 def test_the_demo_needs_two_extras_only(tmp_path: Path) -> None:
     """The demo gets as far as the recogniser without what only tests need, though its model is a scripted one."""
     blocked = "pytest", "hypothesis", "openai", "assemblyai", "sounddevice"
@@ -143,6 +146,7 @@ def test_the_demo_needs_two_extras_only(tmp_path: Path) -> None:
     assert "needs the package pocketsphinx" in command("demo", "--out", str(tmp_path), before=before).stderr
 
 
+@pytest.mark.slow
 def test_a_conversation_as_json_needs_no_terminal_package(tmp_path: Path) -> None:
     """With --json the demo does not need rich, which only draws on the terminal."""
     ended = command("demo", "--json", "--out", str(tmp_path), before="sys.modules.update(rich=None, pocketsphinx=None)")

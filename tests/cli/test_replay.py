@@ -48,6 +48,7 @@ def test_a_recording_is_replayed(calls: tuple[Path, Path], capsys: Any) -> None:
     assert out.endswith("no difference; marks at most 0.000 ms apart\n")
 
 
+@pytest.mark.slow
 def test_a_replay_with_a_live_model_shows_what_differs_and_is_recorded(
     calls: tuple[Path, Path], tmp_path: Path, capsys: Any
 ) -> None:

@@ -175,6 +175,7 @@ def test_rates_that_nothing_can_convert(
 
 
 @pytest.mark.parametrize("package", ["starlette", "prometheus_client", "uvicorn"])
+@pytest.mark.slow
 def test_a_missing_extra(package: str, app: Path) -> None:
     """Without the server's packages the command says what to install."""
     program = f"import sys\nsys.modules[{package!r}] = None\nfrom voicepipe.cli import main\nsys.exit(main())"

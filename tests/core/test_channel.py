@@ -189,6 +189,7 @@ async def test_it_shows_how_full_it_is() -> None:
     assert repr(channel) == "<Channel 1/1 dropped=1>"
 
 
+@pytest.mark.slow
 async def test_a_forgotten_channel_does_not_complain() -> None:
     """A channel can be dropped without closing it; no warning is raised."""
     channel = Channel[int](1)

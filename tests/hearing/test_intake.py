@@ -297,6 +297,7 @@ async def test_a_recogniser_gets_silence_after_two_seconds() -> None:
     ]
 
 
+@pytest.mark.slow
 async def test_a_call_that_is_held_costs_nothing() -> None:
     """Of a gap of an hour the recogniser hears ten seconds; then nothing moves until audio comes again."""
     ear = Ear()

@@ -138,6 +138,7 @@ USED = {"stt": stt_server.text_of(0)}
 
 @pytest.mark.parametrize("how", ["the environment", "the argument", "a proxy spoken to by https"])
 @pytest.mark.parametrize("kind", PARTS)
+@pytest.mark.slow
 async def test_everything_goes_through_the_proxy(kind: str, how: str, environment: pytest.MonkeyPatch) -> None:
     """HTTP and both websockets reach a service that only the proxy can reach, with the proxy's login."""
     async with services() as served:
@@ -274,6 +275,7 @@ async def test_everything_goes_through_socks(kind: str, login: str, environment:
 @pytest.mark.parametrize(("login", "why"), [("ada:canary-wrong", "authentica|assword"), (LOGIN, "nreachable")])
 @pytest.mark.parametrize("kind", PARTS)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # see the end
+@pytest.mark.slow
 async def test_a_socks_proxy_that_refuses_says_why(kind: str, login: str, why: str) -> None:
     """The error names the proxy and has its reason: a wrong login, or a host that it cannot reach."""
     pytest.importorskip("socksio")

@@ -80,6 +80,7 @@ def test_nothing_ignored_is_tracked() -> None:
 
 
 @needs_checkout
+@pytest.mark.slow
 def test_the_source_distribution_is_whole(source: Path) -> None:
     """All files of the project are in the source distribution, but those that only the repository needs."""
     for_the_repository = {name for name in listed() if name.startswith(".")}
@@ -99,6 +100,7 @@ def test_what_must_be_in_the_source_distribution_is(source: Path) -> None:
     assert {"src", "tests", "docs", "examples", "benchmarks"} <= {name.partition("/")[0] for name in files}
 
 
+@pytest.mark.slow
 def test_litter_stays_out(source: Path, tmp_path: Path) -> None:
     """Wheels, logs, caches, and files next to the project's do not get into a source distribution."""
     tree = tmp_path / "tree"
@@ -215,6 +217,7 @@ def test_the_urls_come_from_one_address() -> None:
     assert re.search(r"^## More$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_address_in_pyproject_is_what_counts(source: Path, tmp_path: Path) -> None:
     """Once the address is written into pyproject.toml, the metadata name it."""
     tree = tmp_path / "tree"

@@ -133,6 +133,7 @@ def trusted() -> ssl.SSLContext:
 
 @needs("nginx")
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # real time: nginx is a program of its own
+@pytest.mark.slow
 async def test_a_call_through_nginx(tmp_path: Path, anyio_backend: str) -> None:
     """A call goes through TLS and nginx; when a process drains, the other one takes all further calls."""
     made = {"origins": ["https://voice.example.com"], "authenticate": lambda _: {}}

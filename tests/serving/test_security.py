@@ -63,6 +63,7 @@ async def one_call(serve: Serve[Any]) -> AsyncGenerator[int]:
 # --- malformed --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_ten_thousand_malformed_messages(caplog: pytest.LogCaptureFixture) -> None:
     """Each call ends by a refusal, the server is as before, and its log has no traceback."""
     caplog.set_level(logging.INFO)
@@ -244,6 +245,7 @@ async def test_a_flood_on_one_call() -> None:
         assert await good.wait_closed() == 1000
 
 
+@pytest.mark.slow
 async def test_a_peer_that_does_not_read() -> None:
     """A peer that takes nothing of a long greeting is given up within a minute; the other call is answered."""
     serve = Serve(agent(character_s=1.0), [Plain()], greeting="word " * 60)
@@ -328,6 +330,7 @@ async def test_a_visitor_that_never_reads_keeps_no_connection(ends: bytes) -> No
         assert len(server.server_state.connections) == 0
 
 
+@pytest.mark.slow
 async def test_nothing_is_left_of_two_hundred_calls() -> None:
     """After two hundred short calls, a third of which vanish, no task and no session is left."""
     serve = Serve(agent(), [Plain()], limits=Limits(opening_per_s=1_000))

@@ -211,6 +211,7 @@ def check(trial: Trial) -> None:
     "over_http", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["in process", "over HTTP"]
 )
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.slow
 def test_a_tool_turn_can_be_cancelled_at_every_step(way: str, over_http: bool) -> None:
     """A tool turn can be cancelled in any way at any step: no task or socket is left, each call has one result, and
     the next turn on the same host is whole."""

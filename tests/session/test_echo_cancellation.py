@@ -134,6 +134,7 @@ async def hold(
 @pytest.mark.parametrize(
     ("delay_s", "gain"), [ROOM, *(pytest.param(*room, marks=pytest.mark.slow) for room in OTHER_ROOMS)]
 )
+@pytest.mark.slow
 async def test_the_agent_hears_the_caller_and_not_itself(delay_s: float, gain: float, kind: str) -> None:
     """Two replies are heard whole in every room, and two callers who speak into one stop it."""
     room = Room(delay_s=delay_s, gain=gain)

@@ -74,6 +74,7 @@ def number(digits: str, pauses_s: tuple[float, ...]) -> tuple[bytes, float]:
 
 @pytest.mark.parametrize("digits", ["278916", "402573", "913684"])
 @pytest.mark.parametrize("pauses_s", [(0.5, 0.9), (0.9, 0.5)], ids=str)
+@pytest.mark.slow
 async def test_a_number_in_three_breaths_is_one_message(digits: str, pauses_s: tuple[float, float]) -> None:
     """The recogniser ends its turn in each pause; the agent answers all six digits once, after the last one.
 

@@ -245,6 +245,7 @@ async def test_a_writing_tool_may_wait_once_its_turn_is_over() -> None:
     assert heard == ["It is booked."]
 
 
+@pytest.mark.slow
 async def test_what_a_turn_began_does_not_keep_the_call_alive() -> None:
     """A context that was copied in a turn, as a kept connection does, keeps neither the turn nor its session."""
     contexts: list[contextvars.Context] = []

@@ -498,6 +498,7 @@ async def test_the_same_script_gives_the_same_timeline_twice() -> None:
 
 
 @pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
+@pytest.mark.slow
 async def test_cancelling_the_block_leaves_nothing_behind(twice: bool) -> None:
     """A tool turn can be cancelled at any moment: no task is left, and each call has a result."""
 

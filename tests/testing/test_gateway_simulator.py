@@ -114,6 +114,7 @@ STREAM: dict[str, Any] = HELLO | {"stream": True, "tools": TOOLS}
         pytest.param(replace(ASSEMBLYAI, usage="every", null_choices=True, sends_done=False), id="more of it"),
     ],
 )
+@pytest.mark.slow
 async def test_a_call_with_a_tool_is_the_same_with_each_quirk(quirks: GatewayQuirks) -> None:
     """The tool runs once with its argument, all words are said in order, and the turn completes."""
     gateway = GatewaySimulator(ORDER, quirks=quirks)

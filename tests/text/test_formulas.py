@@ -83,6 +83,7 @@ def test_a_plain_text_is_plain(text: str) -> None:
     "piece",
     [r"\(", r"\(a\)", "$$", "$a^", "$a^$ ", r"\frac{", r"\frac{a}{", r"\sqrt[", "{", "^", "_", "\\", r"\a{" + "\n"],
 )
+@pytest.mark.slow
 def test_the_worst_formula_takes_milliseconds(piece: str) -> None:
     """Nothing is quadratic: of 128 KiB each piece costs what it costs in a short text, in a formula or out of one."""
     text = piece * (128 * 1024 // len(piece))

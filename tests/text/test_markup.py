@@ -138,6 +138,7 @@ def test_text_without_markup_comes_back(text: str) -> None:
 @given(MARKS | st.text(max_size=40))
 @example("&amp;" * 9 + "amp;amp;lt;b&gt;")
 @example("\\" * 9 + "*" + "\n:" * 9)
+@pytest.mark.slow
 def test_clean_text_is_clean(text: str) -> None:
     """Cleaning twice is cleaning once, also for text made to get something past it."""
     said = spoken(text)
@@ -148,6 +149,7 @@ def test_clean_text_is_clean(text: str) -> None:
 @given(MARKS)
 @example("<" * 9 + "b>" * 9)
 @example("&" + "amp;" * 9 + "lt;b/>")
+@pytest.mark.slow
 def test_no_tag_is_left(text: str) -> None:
     """No "<" is left that may begin a tag, alone or with the sentences after it; nor an entity that is one."""
     said = spoken(text)
@@ -157,6 +159,7 @@ def test_no_tag_is_left(text: str) -> None:
 
 @settings(max_examples=300)
 @given(st.lists(st.sampled_from(["Rome", "5", "Überlingen", "中文"]), min_size=1, max_size=8), st.data())
+@pytest.mark.slow
 def test_words_are_never_lost(words: list[str], data: st.DataObject) -> None:
     """Whatever marks stand around words, each word is said."""
     marks = st.sampled_from(
@@ -217,6 +220,7 @@ def test_printable_text_keeps_its_markup(text: str, clean: str) -> None:
         *("`", "|", "\n|", "> ", "- ", "# ", "\\", "\\*", "<*", "👍", "\u200c", "\x00", " ", "\n", "a*b<i>_&lt;"),
     ],
 )
+@pytest.mark.slow
 def test_the_worst_text_takes_milliseconds(mark: str) -> None:
     """Nothing in here is quadratic: of 128 KiB of marks each costs what it costs in a short text.
 

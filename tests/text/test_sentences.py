@@ -354,6 +354,7 @@ def calls_for(text: str) -> int:
     "piece",
     ["word ", "longword", "3.", "a. b ", "(go. on ", "Dr. ", "wait… so ", "U.S. and ", "語", "`a. B` ", "“a. b "],
 )
+@pytest.mark.slow
 def test_the_work_is_linear(piece: str) -> None:
     """Twice as much text without an end of a sentence is twice as many calls, whatever is pending."""
     calls = [calls_for("So " + piece * count) for count in (1000, 2000)]

@@ -393,6 +393,7 @@ def grown(inner: st.SearchStrategy[Kind]) -> st.SearchStrategy[Kind]:
 @pytest.mark.parametrize("form", [strict, reduced])
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])  # pydantic makes classes slowly
 @given(data=st.data(), kind=st.recursive(leaves, grown, max_leaves=5))
+@pytest.mark.slow
 def test_any_schema_has_both_forms(form: Any, data: st.DataObject, kind: Kind) -> None:
     """No refused keyword is left, the given schema is unchanged, and complete valid JSON stays valid."""
     holder = create_model("Holder", field=(kind.type, ...))

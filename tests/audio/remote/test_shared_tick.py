@@ -61,6 +61,7 @@ async def test_all_of_a_loop_share_one() -> None:
     assert found == [current_beat()] * 2
 
 
+@pytest.mark.slow
 def test_another_loop_has_another() -> None:
     """Two successive loops share nothing, and a closed one is not kept alive."""
 
@@ -185,6 +186,7 @@ def test_it_ticks_in_any_asyncio_program() -> None:
     assert sent == [960] * 4
 
 
+@pytest.mark.slow
 async def test_no_context_of_a_call_is_kept() -> None:
     """The first session's context variables can be freed while others keep the tick running."""
     variable = contextvars.ContextVar[object]("request")

@@ -224,6 +224,7 @@ async def test_a_process_without_descriptors(caplog: pytest.LogCaptureFixture) -
     assert caplog.text.count("cannot accept") == 1
 
 
+@pytest.mark.slow
 async def test_calls_leave_nothing() -> None:
     """Two hundred short calls, one after another: no call is left."""
     limits = Limits(opening_per_s=1_000)

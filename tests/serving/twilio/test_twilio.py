@@ -287,6 +287,7 @@ async def test_what_was_of_no_use_is_counted(caplog: pytest.LogCaptureFixture) -
     assert said == f"session {call.sid}: twilio ignored 2 messages, 0 of them with audio"
 
 
+@pytest.mark.slow
 async def test_calls_leave_nothing() -> None:
     """Sixty callers, of whom every third vanishes: no call, no token and no result is left."""
     transport, limits = line(), Limits(opening_per_s=1_000)

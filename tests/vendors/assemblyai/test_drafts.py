@@ -98,6 +98,7 @@ def waits_s(held: Held) -> list[float]:
     return [(event.timeline.waited_us or 0) / 1e6 for event in held.turns]
 
 
+@pytest.mark.slow
 async def test_drafts_answer_finished_sentences_sooner() -> None:
     """Where the service waits 0.4 s for the caller to go on, drafts save 0.15 s or more, and nothing else changes."""
     with_drafts, without = await hold(sentences()), await hold(sentences(), drafts=False)
@@ -108,6 +109,7 @@ async def test_drafts_answer_finished_sentences_sooner() -> None:
     assert with_drafts.history == without.history
 
 
+@pytest.mark.slow
 async def test_a_wrong_draft_is_never_heard() -> None:
     """Early words that the final transcript changes cost a request at most, and leave no trace."""
     held = await hold(sentences(GUESS))

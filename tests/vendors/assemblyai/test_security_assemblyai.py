@@ -94,6 +94,7 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
+@pytest.mark.slow
 async def test_a_key_is_nowhere_in_a_whole_call(log: pytest.LogCaptureFixture) -> None:
     """In a call with a tool, lost sessions of both sockets and a refused request, nothing shows the key."""
     asyncio.get_running_loop().set_debug(True)

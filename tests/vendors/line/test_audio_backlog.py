@@ -176,6 +176,7 @@ def test_the_clock_follows_the_audio() -> None:
     assert clock.sent_s == pytest.approx(0.3)
 
 
+@pytest.mark.slow
 def test_the_clock_of_a_long_call_is_exact_and_small() -> None:
     """After ten hours of audio from a source that is 200 ppm slow there is no drift, and nothing has grown."""
     clock, rate = AudioClock(RATE), 0.9998

@@ -187,6 +187,7 @@ TURNS = 50
 
 
 @pytest.mark.parametrize("after_s", [0.05, 0.1, 0.15])  # the hedge wins, both come at once, the first wins
+@pytest.mark.slow
 async def test_many_lost_requests_leave_every_connection_free(after_s: float) -> None:
     """The connection of a request that lost is given back, whether it was connecting, waiting or speaking."""
     gateway = ScriptedGateway(lambda chat: Says("Very well.", after_s=0.1 if chat.model == "small" else 0.2))

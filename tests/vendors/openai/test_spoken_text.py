@@ -192,6 +192,7 @@ def test_data_that_was_asked_for_is_kept(text: str) -> None:
     assert read(f"<think>Hm.</think>\n{text}<|im_end|>", keeps_json=True) == text
 
 
+@pytest.mark.slow
 def test_a_call_that_is_too_long_is_text() -> None:
     """What looks like a call is not held back for ever."""
     text = '{"name": "look", "parameters": {"city": "%s"}}' % ("x" * 9000)

@@ -140,6 +140,7 @@ async def test_times() -> None:
 
 
 @pytest.mark.parametrize("frame_bytes", [2, 320, 966, 4_096])
+@pytest.mark.slow
 async def test_frames_of_any_length(frame_bytes: int) -> None:
     """The length of the frames changes nothing in what is heard or when."""
     pcm = await say("what time is it", lead_s=0.3)

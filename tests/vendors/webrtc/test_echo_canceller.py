@@ -27,6 +27,7 @@ def test_a_rate_that_it_does_not_know_is_refused(rates: tuple[int, int]) -> None
 
 
 @pytest.mark.parametrize("far_rate", [8_000, 16_000, 24_000, 44_100, 48_000])
+@pytest.mark.slow
 def test_an_echo_goes_and_a_voice_stays(far_rate: int) -> None:
     """In the third second 20 dB of an echo are gone, whatever the output's rate is; without an echo the level stays."""
     pytest.importorskip("livekit.rtc", reason="needs the extra aec")

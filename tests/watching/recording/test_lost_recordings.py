@@ -165,6 +165,7 @@ async def test_a_long_silence_takes_no_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.slow
 async def test_a_disk_that_does_not_answer_lets_calls_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call whose recording cannot begin in time begins without it, and an event says why."""
     monkeypatch.setattr("voicepipe.watching.recording.recorder.BEGIN_S", 0.05)

@@ -190,6 +190,7 @@ async def test_of_one_side_nothing_of_the_other_is_recorded(side: Any, other: st
 
 
 @pytest.mark.parametrize("word", ["Kowalczyk.", "42", "Ann Lee", "Yes"])
+@pytest.mark.slow
 async def test_a_single_word_of_a_pause_is_nowhere_either(word: str, tmp_path: Path) -> None:
     """A name or a number is left out of the turn's end too, which comes after the pause; words like "yes" are not."""
 

@@ -188,6 +188,7 @@ class Held(ScriptedVoice):
         (RecordingOutput(), ScriptedVoice(), vp.TurnRules(idle=(0.5, 1.0))),
     ],
 )
+@pytest.mark.slow
 def test_what_a_session_depends_on_is_recorded(output: vp.Output, voice: vp.TTSSink, rules: vp.TurnRules) -> None:
     """Text that is only shown, echo, a voice that is held back, and rules that speak by themselves."""
     agent = shop(two_turns(), turns=rules).replace({ScriptedVoice: voice})

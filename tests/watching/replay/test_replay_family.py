@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import anyio
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -121,6 +122,7 @@ async def use(session: vp.Session, script: list[tuple[str, float]]) -> None:
     first_audio_s=st.sampled_from([0.0, 0.09, 0.3]),
     ends_s=st.sampled_from([6.0, 14.0]),
 )
+@pytest.mark.slow
 def test_a_replay_equals_its_call_and_the_next_replay(
     script: list[tuple[str, str, float]],
     answers: list[Reply],

@@ -71,6 +71,7 @@ def html(records: Records, story: Story) -> Elements:
     return Elements(page(records, story, figures=[("Turns", "5")]))
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_by_itself(html: Elements) -> None:
     """It names no file and no address: no image, no link, no frame, no source, no attribute that is a script."""
     attributes = {name for _, given, _ in html.found for name in given}

@@ -6,6 +6,7 @@ import random
 import zlib
 from array import array
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,7 @@ def test_the_sound_is_what_a_telephone_carries(samples: list[int]) -> None:
     assert (sound.rate, zlib.decompress(sound.packed())) == (8_000, to_ulaw(means))
 
 
+@pytest.mark.slow
 def test_a_rate_of_no_telephone_stays_and_does_not_drift() -> None:
     """What is no multiple of 8,000 keeps its rate and every sample, and a click after a minute is drawn where it is."""
     dice = random.Random(1)

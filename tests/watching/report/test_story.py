@@ -182,6 +182,7 @@ JSON = (
 
 @settings(max_examples=60)
 @given(st.data())
+@pytest.mark.slow
 def test_damage_of_any_kind_is_an_error_about_the_recording(recording: Path, data: st.DataObject) -> None:
     """Whatever stands in a record in place of what was written: there is a report, or one error that says so."""
     whole = read_records(recording)
