@@ -8,7 +8,6 @@ Every arrow is a bounded channel, every stage a task, everything inside one canc
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,16 +17,14 @@ from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.channel import Channel
 from voicepipe.core.clock import loop_time
 from voicepipe.core.failures import joined, single_error
-from voicepipe.core.handover import checker
 from voicepipe.core.stage import flow_of
 from voicepipe.errors import StageError
 from voicepipe.events import CleanupOverran
 from voicepipe.flow import Sentence, TextDelta, Transcript
-from voicepipe.text.chunker import SentenceChunker
-from voicepipe.timeline import STAGE
+from voicepipe.session.stage_times import StageTimes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from anyio.abc import TaskGroup
 
@@ -72,8 +69,8 @@ class _Reply:
         self._at_work = list(stages)
         # The last stage that reads transcripts is the model.
         before = max((at for at, stage in enumerate(stages, 1) if flow_of(stage)[0] is Transcript), default=0)
-        self._marks = Counter[str]()
         self._before, self._behind = stages[:before], stages[before:]
+        self._times = StageTimes(turn, self._before[-1] if self._before else None, stages[-1])
         self._tasks: TaskGroup
         self._watch = anyio.CancelScope()
 
@@ -95,29 +92,7 @@ class _Reply:
 
     def _channel_behind(self, stage: Stage[Any, Any] | None, after: Stage[Any, Any] | None) -> Channel[Any]:
         assert stage is not None  # noqa: S101 - only the last of a row has nothing after it
-        sent = flow_of(stage)[1]
-        check = None if stage._is_ours else checker(sent, stage.name)
-        is_chunker = isinstance(stage, SentenceChunker)
-        has_own_marks = stage in self._before[-1:] or after is None or (is_chunker and after is self._stages[-1])
-        if has_own_marks or stage._never_waits:
-            return Channel[Any](CAPACITY.get(sent, 8), check)
-        mark = "chunked" if is_chunker else f"{STAGE}{stage.name}"
-        self._marks[mark] += 1
-        if (number := self._marks[mark]) > 1:
-            mark = f"{mark}_{number}"  # stages of one name share what they take
-        return Channel[Any](CAPACITY.get(sent, 8), self._marking(mark, check))
-
-    def _marking(self, mark: str, check: Callable[[Any], None] | None) -> Callable[[Any], None]:
-        """Return a check of what a stage hands on that also marks when it does so for the first time."""
-        timeline, fillers = self._turn.timeline, self._turn.speech.fillers
-
-        def checked(item: object) -> None:
-            if check is not None:
-                check(item)
-            if not isinstance(item, TextDelta) or item.text:  # an empty one only ends a segment
-                timeline.mark_speech(mark, is_filler=isinstance(item, Sentence) and item.segment in fillers)
-
-        return checked
+        return Channel[Any](CAPACITY.get(flow_of(stage)[1], 8), self._times.check_of(stage, after))
 
     async def _run_stage(self, stage: Stage[Any, Any], inbox: Channel[Any], outbox: Channel[Any]) -> None:
         turn = self._turn
