@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["WorkerThread"]
+__all__ = ["WorkerThread", "settle"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -103,11 +103,14 @@ def _nothing() -> None:
 
 def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:
     while (job := jobs.get()) is not None:
-        _do(*job)
+        settle(*job)
 
 
-def _do(future: concurrent.futures.Future[Any], function: Callable[[], Any]) -> None:
-    """Settle one future. A separate function, so that the loop above keeps no reference to a finished job."""
+def settle(future: concurrent.futures.Future[Any], function: Callable[[], Any]) -> None:
+    """Run a function and settle its future, unless the future has been cancelled.
+
+    A separate function, so that the loop above keeps no reference to a finished job.
+    """
     if not future.set_running_or_notify_cancel():
         return
     try:
