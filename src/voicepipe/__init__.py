@@ -87,6 +87,7 @@ _MODULE_OF = {
     "Personal": "core.log",
     "Phone": "turntaking.expectation",
     "Pipeline": "session.pipeline",
+    "PiperTTS": "vendors.piper.tts",
     "PlayedAudio": "observed",
     "PocketsphinxRecogniser": "vendors.pocketsphinx.recogniser",
     "PreparedAudio": "speaking.prepared",

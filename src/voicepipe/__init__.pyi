@@ -125,6 +125,7 @@ from voicepipe.vendors.detectors.webrtc import WebRTCDetector
 from voicepipe.vendors.espeak.tts import EspeakTTS
 from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
 from voicepipe.vendors.openai.speech import OpenAITTS
+from voicepipe.vendors.piper.tts import PiperTTS
 from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser
 from voicepipe.vendors.webrtc.echo_canceller import WebRTCEchoCanceller
 from voicepipe.watching.budget import LatencyBudget
@@ -214,6 +215,7 @@ __all__ = [
     "Personal",
     "Phone",
     "Pipeline",
+    "PiperTTS",
     "PlayedAudio",
     "PocketsphinxRecogniser",
     "PreparedAudio",

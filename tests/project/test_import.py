@@ -58,6 +58,7 @@ def test_importing_is_silent() -> None:
         "assemblyai",
         "asyncio",
         "espeakng_loader",
+        "piper",
         "httpx",
         "httpx_sse",
         "numpy",

@@ -37,6 +37,7 @@ FOREIGN = {
     "espeakng_loader": ("vendors", "testing"),
     "livekit": ("vendors",),
     "openai": ("vendors", "testing"),
+    "piper": ("vendors",),
     "pocketsphinx": ("vendors", "testing"),
     "websockets": ("vendors", "testing"),
     "h11": ("testing",),

