@@ -19,8 +19,9 @@ import pytest
 import voicepipe as vp
 from voicepipe.audio.resample import Resampler
 from voicepipe.cli import _demo_script as script
+from voicepipe.cli._demo_files import drafts_in, save, stereo
 from voicepipe.cli._waterfall import waterfall
-from voicepipe.cli.demo import Call, _drafts, _save, _stereo
+from voicepipe.cli.demo import Call
 from voicepipe.testing import Calls, ChatMessage, ChatRequest, Difference, Says, run_on_virtual_time
 from voicepipe.vendors.pocketsphinx.grammar import load_grammar
 from voicepipe.vendors.pocketsphinx.recogniser import _Ear
@@ -335,7 +336,7 @@ def test_tracks_are_placed_by_their_time() -> None:
     call = Call(began_s=100.0, played=bytearray(array("h", [7] * 22_050).tobytes()))
     loud = array("h", [1000] * 8_000).tobytes()
     call.caller = [vp.AudioFrame(pcm=loud, sample_rate=16_000, start_s=100.25)]
-    both = array("h", _stereo(call))
+    both = array("h", stereo(call))
     left, right = both[0::2], both[1::2]
     assert right.tolist() == [7] * 22_050
     at = {second: left[round(second * 22_050)] for second in (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9)}
@@ -357,7 +358,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     out = tmp_path / "conversation"
 
     def fail() -> None:
-        with _drafts(out) as drafts:
+        with drafts_in(out) as drafts:
             (drafts / "conversation.wav").touch()
             raise vp.AudioError("the device is gone")
 
@@ -369,6 +370,6 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_what_cannot_be_put_in_place_is_told(tmp_path: Path) -> None:
     """When a file cannot be moved to its place, the error says where, and no temporary file is left."""
     (tmp_path / "conversation.wav").mkdir()
-    with pytest.raises(vp.AudioError, match="the conversation cannot be written"), _drafts(tmp_path) as drafts:
-        _save(Call(), drafts, tmp_path)
+    with pytest.raises(vp.AudioError, match="the conversation cannot be written"), drafts_in(tmp_path) as drafts:
+        save(Call(), drafts, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["conversation.wav"]

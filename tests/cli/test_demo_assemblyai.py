@@ -91,7 +91,7 @@ def test_services_on_this_machine_need_no_key(monkeypatch: pytest.MonkeyPatch) -
     """With three URLs of this machine the demo needs no key; with fewer it uses AssemblyAI, and needs one."""
     monkeypatch.delenv("ASSEMBLYAI_API_KEY", raising=False)
     urls = {"stt": "ws://127.0.0.1:1", "llm": "http://127.0.0.1:2/v1", "tts": "ws://127.0.0.1:3"}
-    _, notes, _ = assemblyai(urls)
+    notes = assemblyai(urls).notes
     assert all("127.0.0.1" in note for note in notes[:3])
     for name in urls:
         with pytest.raises(vp.ConfigurationError, match="needs a key"):

@@ -38,6 +38,8 @@ from voicepipe.errors import ConfigurationError, MissingExtra, RecordingError, V
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from voicepipe.cli._demo_stack import Conversation
+
 __all__ = ["main"]
 
 EXTRAS: Final = {"rich": "cli", "h11": "testing", "watchfiles": "server"}
@@ -140,11 +142,10 @@ def _run(options: argparse.Namespace) -> int:
             return demo_by_microphone(options)
         from voicepipe.cli.demo import demo  # noqa: PLC0415 - Rule 2
 
-        live = _live(options)
         return demo(
+            _conversation(options),
             options.out,
             as_json=options.json,
-            live=live,
             plays=options.play,
             device=options.output,
             record=options.record,
@@ -156,12 +157,14 @@ def _run(options: argparse.Namespace) -> int:
         raise MissingExtra(f"voicepipe {options.command}", package, EXTRAS[package]) from error
 
 
-def _live(options: argparse.Namespace) -> dict[str, str] | None:
-    """Return the given URLs of AssemblyAI's services, or None without --assemblyai; others keep their default."""
+def _conversation(options: argparse.Namespace) -> Conversation:
+    """Return the conversation that the demo holds; services whose URL is not given are AssemblyAI's own."""
+    from voicepipe.cli._demo_stack import assemblyai, local  # noqa: PLC0415 - Rule 2
+
     urls = {name: url for name in ("stt", "llm", "tts") if (url := getattr(options, f"{name}_url")) is not None}
     if urls and not options.assemblyai:
         raise ConfigurationError("--stt-url, --llm-url and --tts-url have no effect alone; add --assemblyai")
-    return urls if options.assemblyai else None
+    return assemblyai(urls) if options.assemblyai else local()
 
 
 def _complain(error: VoicepipeError, status: int) -> int:

@@ -86,12 +86,14 @@ class Line:
         reply: The words of the expected reply.
         cut_after_s: How long the caller listens before interrupting with the next line; None to listen to the end.
         tool: The tool that must have run by then; "" for none.
+        recording: The name of a recording of a person who says it; "" if there is none.
     """
 
     text: str
     reply: str
     cut_after_s: float | None = None
     tool: str = ""
+    recording: str = ""
 
 
 LINES: Final = (

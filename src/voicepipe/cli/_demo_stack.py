@@ -1,4 +1,4 @@
-"""The parts of the demo's agent: embedded and scripted ones, or AssemblyAI's services.
+"""The conversations of the demo and the parts of its agent: embedded and scripted ones, or AssemblyAI's services.
 
 Rule 1: both hold the same conversation and are reported in the same way; only this module knows the difference.
 Rule 2: a live model's replies are not scripted, so only this is checked: each turn ended as it should, and part of its
@@ -11,10 +11,10 @@ import os
 from array import array
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import voicepipe as vp
-from voicepipe.cli._demo_script import GRAMMAR, LINES, LIVE_SYSTEM, NOTES, SYSTEM, answer, problems
+from voicepipe.cli._demo_script import CALLER, GRAMMAR, LINES, LIVE_SYSTEM, NOTES, SYSTEM, TOOLS, answer, problems
 from voicepipe.testing.gateway import ScriptedGateway
 from voicepipe.vendors.openai.services import GATEWAY_URL
 
@@ -22,9 +22,23 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-__all__ = ["KEY_ENV", "SPEAK_RATE", "Stack", "StackOpener", "assemblyai", "local"]
+    from voicepipe.cli._demo_script import Line
+    from voicepipe.tools.tool import Tool
+
+__all__ = [
+    "KEY_ENV",
+    "LISTEN_RATE",
+    "SPEAK_RATE",
+    "TOKEN_S",
+    "Conversation",
+    "Stack",
+    "assemblyai",
+    "live_problems",
+    "local",
+]
 
 KEY_ENV: Final = "ASSEMBLYAI_API_KEY"
+LISTEN_RATE: Final = 16_000
 SPEAK_RATE: Final = vp.EspeakTTS.sample_rate
 TOKEN_S: Final = 0.01
 SILENCE_S: Final = 0.28
@@ -54,12 +68,29 @@ class Stack:
     is_scripted: bool
 
 
-StackOpener: TypeAlias = "tuple[str, Sequence[str], Callable[[], AbstractAsyncContextManager[Stack]]]"
-"""The title of the conversation, the notes to show first, and the function that opens the parts."""
+@dataclass(frozen=True, kw_only=True)
+class Conversation:
+    """A conversation that the demo can hold.
+
+    Attributes:
+        title: What it is.
+        notes: What is real and what is not; shown first.
+        opened: Opens the parts.
+        lines: What the caller says.
+        tools: What the model may call.
+        caller: The eSpeak voice of the caller, for lines that no recording has.
+    """
+
+    title: str
+    notes: Sequence[str]
+    opened: Callable[[], AbstractAsyncContextManager[Stack]]
+    lines: Sequence[Line] = LINES
+    tools: Sequence[Tool[Any]] = TOOLS
+    caller: str = CALLER
 
 
-def local() -> StackOpener:
-    """Return the stack that needs neither key nor network."""
+def local() -> Conversation:
+    """Return the conversation that needs neither key nor network."""
 
     @asynccontextmanager
     async def opened() -> AsyncGenerator[Stack]:
@@ -74,11 +105,11 @@ def local() -> StackOpener:
                 is_scripted=True,
             )
 
-    return "A conversation without key, network or sound card.", NOTES, opened
+    return Conversation(title="A conversation without key, network or sound card.", notes=NOTES, opened=opened)
 
 
-def assemblyai(urls: Mapping[str, str]) -> StackOpener:
-    """Return the stack of AssemblyAI's services.
+def assemblyai(urls: Mapping[str, str]) -> Conversation:
+    """Return the conversation with the stack of AssemblyAI's services.
 
     Args:
         urls: Other URLs than AssemblyAI's own for "stt", "llm" and "tts", e.g. of the simulators, which need no key.
@@ -105,19 +136,20 @@ def assemblyai(urls: Mapping[str, str]) -> StackOpener:
     async def opened() -> AsyncGenerator[Stack]:
         yield Stack(stt=vp.STTStage(stt), llm=llm, tts=tts, problems=live_problems, requests=list, is_scripted=False)
 
-    return "A conversation with AssemblyAI's services.", notes, opened
+    return Conversation(title="A conversation with AssemblyAI's services.", notes=notes, opened=opened)
 
 
-def live_problems(events: Sequence[vp.Event], played: Mapping[int, bytes]) -> list[str]:
+def live_problems(events: Sequence[vp.Event], played: Mapping[int, bytes], lines: Sequence[Line] = LINES) -> list[str]:
     """Return what went wrong in a conversation with unscripted replies, a sentence each.
 
     Args:
         events: What the session emitted.
         played: The agent's audio of each turn, by the turn's number.
+        lines: What the caller said.
     """
     turns = [event for event in events if isinstance(event, vp.TurnEnded)]
     found: list[str] = []
-    for line, turn in zip(LINES, turns, strict=False):
+    for line, turn in zip(lines, turns, strict=False):
         kind = vp.TurnCompleted if line.cut_after_s is None else vp.TurnInterrupted
         if not isinstance(turn, kind):
             said = f": {turn.error}" if isinstance(turn, vp.TurnFailed) else ""
@@ -128,6 +160,6 @@ def live_problems(events: Sequence[vp.Event], played: Mapping[int, bytes]) -> li
             found.append(f"turn {turn.turn_id}: the agent said nothing")
         elif max(map(abs, array("h", played.get(turn.turn_id, b""))), default=0) <= AUDIBLE:
             found.append(f"turn {turn.turn_id}: {turn.heard!r} was said, but nothing of it was audible")
-    if len(turns) != len(LINES):
-        found.append(f"there were {len(turns)} turns instead of {len(LINES)}")
+    if len(turns) != len(lines):
+        found.append(f"there were {len(turns)} turns instead of {len(lines)}")
     return found
