@@ -80,10 +80,11 @@ async def engine_of(voice: VoiceFile) -> AsyncGenerator[Engine]:
     """
     path = voice.model.resolve()
     with _registry:
-        engine = _engines.setdefault(path, Engine(voice)) if path not in _engines else _engines[path]
+        engine = _engines.setdefault(path, Engine(voice))
         engine.users += 1
     try:
         await run_in_daemon_thread(engine.load, name="voicepipe-piper-load", warns=False)
+        engine.start()
         yield engine
     finally:
         with _registry:
@@ -120,8 +121,13 @@ class Engine:
             ConfigurationError: The file is not a Piper voice.
         """
         with self._loading:
-            if self._worker is None:
+            if self._model is None:
                 self._model = _loaded(self._voice)
+
+    def start(self) -> None:
+        """Start the thread, unless it runs. Not done by `load`, whose own thread may end after all hosts have."""
+        with _registry:
+            if self._worker is None:
                 self._worker = FairWorker(f"voicepipe-piper-{self._voice.name}")
 
     def speak(self, call: Hashable, text: str, manner: Manner) -> concurrent.futures.Future[Spoken]:
