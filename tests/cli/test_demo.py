@@ -19,9 +19,8 @@ import pytest
 import voicepipe as vp
 from voicepipe.audio.resample import Resampler
 from voicepipe.cli import _demo_script as script
-from voicepipe.cli._demo_files import drafts_in, save, stereo
+from voicepipe.cli._demo_files import Call, drafts_in, save, stereo
 from voicepipe.cli._waterfall import waterfall
-from voicepipe.cli.demo import Call
 from voicepipe.testing import Calls, ChatMessage, ChatRequest, Difference, Says, run_on_virtual_time
 from voicepipe.vendors.pocketsphinx.grammar import load_grammar
 from voicepipe.vendors.pocketsphinx.recogniser import _Ear

@@ -1,4 +1,4 @@
-"""The two files that `voicepipe demo` writes about a conversation: its sound, and all else as JSON.
+"""The record of a conversation, and the two files that `voicepipe demo` writes: its sound, and all else as JSON.
 
 Rule 1: the two files are written completely, or not at all.
 """
@@ -10,6 +10,7 @@ import json
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
@@ -19,14 +20,60 @@ from voicepipe.audio.resample import Resampler
 from voicepipe.cli._demo_stack import LISTEN_RATE, SPEAK_RATE
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
-    from voicepipe.cli.demo import Call
-
-__all__ = ["as_text", "drafts_in", "resampled", "save", "stereo"]
+__all__ = ["Call", "as_text", "drafts_in", "resampled", "save", "stereo"]
 
 ON_THE_CLOCK: Final = {"at_s", "speech_ended_s", "endpoint_s", "start_s", "end_s"}
 """Fields of events and words that are times; in the file they are relative to the beginning of the session."""
+
+
+@dataclass
+class Call:
+    """The record of the call.
+
+    Attributes:
+        notes: What a reader of the record has to know.
+        plays: Whether the call is also played through a loudspeaker.
+        device: Which loudspeaker.
+        observers: Watch the call.
+        began_s: When the recording began, on the loop's clock.
+        caller: The caller's audio, as the recogniser got it.
+        played: The agent's audio from `began_s` on, without gaps.
+        events: What the session emitted, with the time.
+        history: The conversation at its end.
+        requests: The messages of each request to the model.
+        problems: How the call differs from the script.
+    """
+
+    notes: Sequence[str] = ()
+    plays: bool = False
+    device: int | str | None = None
+    observers: Sequence[vp.Observer] = ()
+    began_s: float = 0.0
+    caller: list[vp.AudioFrame] = field(default_factory=list)
+    played: bytearray = field(default_factory=bytearray)
+    events: list[tuple[float, vp.Event]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[Any] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def turns(self) -> list[vp.TurnEnded]:
+        """The turns, as they ended."""
+        return [event for _, event in self.events if isinstance(event, vp.TurnEnded)]
+
+    @property
+    def played_in(self) -> dict[int, bytes]:
+        """The agent's audio of each turn, by the turn's number."""
+        return {
+            turn.turn_id: bytes(self.played[self._at(turn.timeline.first_frame) : self._at(turn.timeline.ended)])
+            for turn in self.turns
+            if "first_frame" in turn.timeline
+        }
+
+    def _at(self, time_s: float) -> int:
+        return 2 * max(0, round((time_s - self.began_s) * SPEAK_RATE))
 
 
 @contextmanager

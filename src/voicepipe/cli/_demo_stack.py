@@ -85,7 +85,7 @@ class Conversation:
     notes: Sequence[str]
     opened: Callable[[], AbstractAsyncContextManager[Stack]]
     lines: Sequence[Line] = LINES
-    tools: Sequence[Tool[Any]] = TOOLS
+    tools: Sequence[Tool[..., Any]] = TOOLS
     caller: str = CALLER
 
 

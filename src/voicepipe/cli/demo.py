@@ -12,21 +12,20 @@ Rule 2: everything is fed and played in real time, so the measured times are wha
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
 import voicepipe as vp
 from voicepipe.cli._aloud import Aloud
 from voicepipe.cli._demo_callers import spoken_lines
-from voicepipe.cli._demo_files import as_text, drafts_in, save
+from voicepipe.cli._demo_files import Call, as_text, drafts_in, save
 from voicepipe.cli._demo_stack import LISTEN_RATE, SPEAK_RATE
 from voicepipe.core.process import run
 from voicepipe.watching.recording.directory import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
 
     from anyio.streams.memory import MemoryObjectReceiveStream
@@ -92,54 +91,6 @@ def _ignore(at_s: float, event: vp.Event) -> None:
 
 
 # --- the call ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Call:
-    """The record of the call.
-
-    Attributes:
-        notes: What a reader of the record has to know.
-        plays: Whether the call is also played through a loudspeaker.
-        device: Which loudspeaker.
-        observers: Watch the call.
-        began_s: When the recording began, on the loop's clock.
-        caller: The caller's audio, as the recogniser got it.
-        played: The agent's audio from `began_s` on, without gaps.
-        events: What the session emitted, with the time.
-        history: The conversation at its end.
-        requests: The messages of each request to the model.
-        problems: How the call differs from the script.
-    """
-
-    notes: Sequence[str] = ()
-    plays: bool = False
-    device: int | str | None = None
-    observers: Sequence[vp.Observer] = ()
-    began_s: float = 0.0
-    caller: list[vp.AudioFrame] = field(default_factory=list)
-    played: bytearray = field(default_factory=bytearray)
-    events: list[tuple[float, vp.Event]] = field(default_factory=list)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    requests: list[Any] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def turns(self) -> list[vp.TurnEnded]:
-        """The turns, as they ended."""
-        return [event for _, event in self.events if isinstance(event, vp.TurnEnded)]
-
-    @property
-    def played_in(self) -> dict[int, bytes]:
-        """The agent's audio of each turn, by the turn's number."""
-        return {
-            turn.turn_id: bytes(self.played[self._at(turn.timeline.first_frame) : self._at(turn.timeline.ended)])
-            for turn in self.turns
-            if "first_frame" in turn.timeline
-        }
-
-    def _at(self, time_s: float) -> int:
-        return 2 * max(0, round((time_s - self.began_s) * SPEAK_RATE))
 
 
 class Tap(vp.SessionStage[vp.AudioFrame, vp.AudioFrame]):
