@@ -84,17 +84,19 @@ async def spoken(tts: vp.PiperTTS, text: str) -> tuple[bytes, list[vp.WordMark]]
 
 
 async def test_what_it_says_is_understood(tts: vp.PiperTTS, whisper: Any) -> None:
-    """Every word of a sentence comes back from a recogniser, in the time it takes to say it, at a usual loudness."""
+    """A recogniser misses 1 word of 40 at most; sentences take the time it takes to say them, at a usual loudness."""
+    wrong = 0
     for text, as_heard in {
         "Could you send somebody to Bristol on Thursday?": None,
         "Dr. Smith is in the garden, and Mrs. Brown waits outside.": None,
         LONG: AS_HEARD,
     }.items():
         pcm, _ = await spoken(tts, text)
-        assert recognised(whisper, pcm, tts.sample_rate) == words(as_heard or text)
+        wrong += missed(recognised(whisper, pcm, tts.sample_rate), words(as_heard or text))
         assert 0.04 < len(pcm) / 2 / tts.sample_rate / len(text) < 0.08
         peak = max(abs(sample) for sample in memoryview(pcm).cast("h"))
         assert 8_000 < peak <= 32_767
+    assert wrong <= 1
 
 
 async def test_words_end_where_its_marks_say(tts: vp.PiperTTS, whisper: Any) -> None:
