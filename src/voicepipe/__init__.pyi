@@ -80,6 +80,7 @@ from voicepipe.flow import (
     ToolCallDelta,
     Transcript,
     Word,
+    Wording,
     WordMark,
 )
 from voicepipe.hearing.detector import Detector
@@ -111,6 +112,7 @@ from voicepipe.speaking.prepared import PreparedAudio
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.text.chunker import SentenceChunker
 from voicepipe.text.sentences import SentenceSplitter
+from voicepipe.text.speakable import Speakable
 from voicepipe.timeline import Timeline
 from voicepipe.tools.tool import Tool, ToolContext, tool
 from voicepipe.tools.toolbox import Toolbox
@@ -252,6 +254,7 @@ __all__ = [
     "SessionStage",
     "SileroDetector",
     "Source",
+    "Speakable",
     "Speaker",
     "SpeechEnded",
     "SpeechStarted",
@@ -300,6 +303,7 @@ __all__ = [
     "Withheld",
     "Word",
     "WordMark",
+    "Wording",
     "audio",
     "devices",
     "read_wav",

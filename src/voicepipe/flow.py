@@ -30,6 +30,7 @@ __all__ = [
     "Transcript",
     "Word",
     "WordMark",
+    "Wording",
 ]
 
 
@@ -242,16 +243,33 @@ class ReplyEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class Wording:
+    """A piece of a sentence that is spoken in other words than it was written, or in the same.
+
+    Attributes:
+        spoken: What is said, e.g. "five dollars".
+        written: What the model wrote there, e.g. "$5".
+    """
+
+    spoken: str
+    written: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sentence:
     """Something to speak in one go.
 
     Attributes:
-        text: Includes the white space around it: the sentences of a reply, joined, are its text.
+        text: What is spoken. Includes the white space around it: the sentences of a reply, joined, are its text.
         segment: Which part of the reply it belongs to, from 0; tool calls separate the parts.
+        wording: If a stage such as `Speakable` has put other words into `text`: its pieces, in order, with what the
+            model wrote in place of each. History and events keep what was written. It counts for as long as the pieces,
+            joined, are `text`; a stage that changes `text` later makes its words the ones to keep.
     """
 
     text: str
     segment: int = 0
+    wording: tuple[Wording, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicepipe.conversation.speech import Speech
+from voicepipe.flow import Sentence
 
 SENTENCE = "It is 22 degrees in Lyon."  # 25 characters
 
@@ -18,7 +19,7 @@ def spoken(
 ) -> Speech:
     speech = Speech()
     speech.expect()
-    speech.begin(text, 0)
+    speech.begin(Sentence(text), 0)
     for mark in marks or []:
         speech.add_mark(*mark)
     speech.add_audio(duration_s)
@@ -69,7 +70,7 @@ def test_marks_outside_of_the_text_are_not_believed(good: list[tuple[int, float]
 def test_wrong_marks_concern_their_own_sentence() -> None:
     """The marks of the sentences before and after count as they are."""
     speech = spoken(1.0, whole=True, text="One two. ", marks=[(3, 0.9)])
-    speech.begin("Three four.", 0)
+    speech.begin(Sentence("Three four."), 0)
     speech.add_mark(99, 0.0)
     speech.add_audio(1.1)
     assert [speech.heard_until(at) for at in (0.8, 0.9, 1.0, 1.3)] == [
@@ -91,7 +92,7 @@ def test_a_sentence_that_is_still_coming_is_not_whole() -> None:
 def test_sentences_are_counted_one_after_the_other() -> None:
     """The second sentence begins where the first one's audio ends."""
     speech = spoken(1.0, whole=True, text="One two. ")
-    speech.begin("Three four.", 0)
+    speech.begin(Sentence("Three four."), 0)
     speech.add_audio(1.1)
     speech.finish()
     assert [speech.heard_until(at) for at in (0.8, 1.0, 1.6, 2.1)] == [
@@ -107,7 +108,7 @@ def test_a_sentence_that_was_cut_does_not_grow(marks: list[tuple[int, float]]) -
     """Audio after a sentence that was cut off does not count for that sentence."""
     speech = spoken(0.5, whole=False, marks=marks)
     cut = speech.heard_until(0.5)
-    speech.begin("Sorry.", 1)
+    speech.begin(Sentence("Sorry."), 1)
     speech.add_audio(5.0)
     speech.finish()
     assert speech.heard_until(5.5) == cut | {1: "Sorry."}
@@ -116,7 +117,7 @@ def test_a_sentence_that_was_cut_does_not_grow(marks: list[tuple[int, float]]) -
 def test_segments_are_kept_apart() -> None:
     """The words before a tool call and those after it are separate texts."""
     speech = spoken(1.0, whole=True, text="One moment.")
-    speech.begin("Booked.", 1)
+    speech.begin(Sentence("Booked."), 1)
     speech.add_audio(0.7)
     speech.finish()
     assert speech.heard_until(1.7) == {0: "One moment.", 1: "Booked."}
@@ -125,7 +126,7 @@ def test_segments_are_kept_apart() -> None:
 def test_rounding_does_not_lose_a_sentence() -> None:
     """A hundred frames of 20 ms are heard after two seconds, although the sum of floats is not exact."""
     speech = Speech()
-    speech.begin(SENTENCE, 0)
+    speech.begin(Sentence(SENTENCE), 0)
     for _ in range(100):
         speech.add_audio(0.02)
     speech.finish()
@@ -175,7 +176,7 @@ def test_a_turn_is_silent_once_all_was_played() -> None:
 
     speech.expect()
     look()
-    speech.begin(SENTENCE, 0)
+    speech.begin(Sentence(SENTENCE), 0)
     speech.add_audio(2.5)
     look()
     meter.played_s = 2.5  # what came so far, and more may come
@@ -196,7 +197,7 @@ WORDS = st.lists(st.sampled_from(["a", "it", "22,", "degrees", "Lyon.", "—", "
 def replies(draw: st.DrawFn) -> Speech:
     speech = Speech()
     for text in draw(st.lists(WORDS, min_size=1, max_size=4)):
-        speech.begin(text, draw(st.integers(0, 2)))
+        speech.begin(Sentence(text), draw(st.integers(0, 2)))
         ends = sorted(draw(st.lists(st.integers(0, len(text)), max_size=3)))
         for end in ends if draw(st.booleans()) else []:
             speech.add_mark(end, end * 0.05)

@@ -6,27 +6,27 @@ Rule 2: a word counts only when all of its audio was played. In doubt, less was 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
 
+from voicepipe.text.wording import WORD_END, written_until
+
 if TYPE_CHECKING:
     from voicepipe.core.context import OutputLease
+    from voicepipe.flow import Sentence
 
-__all__ = ["WORD_END", "Speech"]
+__all__ = ["Speech"]
 
 SLOW_CHARACTERS_PER_S = 11.0
 """While a sentence's audio is still arriving its length is unknown: assume slow speech, so that too little counts as
 heard rather than too much. Ordinary English speech runs at 14 to 17 characters a second."""
 
-WORD_END = re.compile(r"\S(?=\s|$)")
-
 
 @dataclass(slots=True)
 class _Sentence:
-    text: str
+    sentence: Sentence
     segment: int
     start_s: float
     is_filler: bool = False
@@ -71,9 +71,9 @@ class Speech:
         self._unfinished = 0
         self._wake()
 
-    def begin(self, text: str, segment: int, *, is_filler: bool = False) -> None:
+    def begin(self, sentence: Sentence, segment: int, *, is_filler: bool = False) -> None:
         """Start a sentence where the last one ends."""
-        self._sentences.append(_Sentence(text, segment, self.written_s, is_filler))
+        self._sentences.append(_Sentence(sentence, segment, self.written_s, is_filler))
 
     def is_filler_at(self, at_s: float) -> bool:
         """Return whether the sentence that is spoken at this place of the turn's audio answers nothing."""
@@ -92,7 +92,7 @@ class Speech:
         """
         sentence = self._sentences[-1]
         sentence.marks.append((char_end, end_s))
-        sentence.has_wrong_marks |= not 0 <= char_end <= len(sentence.text)
+        sentence.has_wrong_marks |= not 0 <= char_end <= len(sentence.sentence.text)
 
     def finish(self) -> None:
         """Note that the output has been given all audio of the current sentence."""
@@ -162,31 +162,42 @@ class Speech:
         """Return whether a sentence begins there."""
         return any(sentence.start_s == at_s for sentence in self._sentences)
 
+    @property
+    def heard_words(self) -> int:
+        """How many words have been heard so far, as they were spoken."""
+        ends = [(one.sentence.text, _heard_end(one, self.played_s - one.start_s)) for one in self._sentences]
+        return sum(len(text[:end].split()) for text, end in ends)
+
     def heard(self) -> dict[int, str]:
         """Return what has been heard so far, by segment."""
         return self.heard_until(self.played_s)
 
     def heard_until(self, played_s: float) -> dict[int, str]:
-        """Return what has been heard once `played_s` seconds of this turn's audio were played, by segment."""
+        """Return what has been heard once `played_s` seconds of this turn's audio were played, by segment.
+
+        The words are those that the model wrote, where others were spoken.
+        """
         heard: dict[int, str] = {}
         for sentence in self._sentences:
-            text = _heard_of(sentence, played_s - sentence.start_s)
+            text = written_until(sentence.sentence, _heard_end(sentence, played_s - sentence.start_s))
             heard[sentence.segment] = heard.get(sentence.segment, "") + text
         return {segment: text for segment, text in heard.items() if any(c.isalnum() for c in text)}
 
 
-def _heard_of(sentence: _Sentence, played_s: float) -> str:
+def _heard_end(sentence: _Sentence, played_s: float) -> int:
+    """Return how many characters of a sentence, as it was spoken, have been heard."""
+    text = sentence.sentence.text
     # What is played after this sentence does not count for it, also if the sentence was cut off. And half a sample at
     # 192 kHz more: sums of frame lengths must not lose a sentence to rounding.
     played_s = min(played_s, sentence.duration_s) + 2.5e-6
     if not sentence.duration_s:
-        return ""
+        return 0
     if sentence.is_whole and played_s >= sentence.duration_s:
-        return sentence.text
+        return len(text)
     if sentence.marks and not sentence.has_wrong_marks:
-        return sentence.text[: max((end for end, at_s in sentence.marks if at_s <= played_s), default=0)]
-    slow_s = len(sentence.text) / SLOW_CHARACTERS_PER_S
+        return max((end for end, at_s in sentence.marks if at_s <= played_s), default=0)
+    slow_s = len(text) / SLOW_CHARACTERS_PER_S
     length_s = sentence.duration_s if sentence.is_whole else max(sentence.duration_s, slow_s)
-    characters = len(sentence.text) * min(1.0, played_s / length_s)
-    ends = [match.end() for match in WORD_END.finditer(sentence.text)]
-    return sentence.text[: max((end for end in ends if end <= characters), default=0)]
+    characters = len(text) * min(1.0, played_s / length_s)
+    ends = [match.end() for match in WORD_END.finditer(text)]
+    return max((end for end in ends if end <= characters), default=0)

@@ -327,7 +327,7 @@ class Turn:
     def sentence_begins(self, sentence: Sentence, *, is_filler: bool = False) -> None:
         """Note that what is played from here on belongs to this sentence, which may answer nothing."""
         segment = min(sentence.segment, len(self._segments) - 1)  # a stage may have ended segments of its own
-        self.speech.begin(sentence.text, segment, is_filler=is_filler)
+        self.speech.begin(sentence, segment, is_filler=is_filler)
         message = self._segments[segment]
         message.synthesised += sentence.text
         if segment not in self.speech.fillers:

@@ -63,7 +63,7 @@ class FloorFacts:
     def heard_words(self) -> int:
         """Words of the reply that were heard."""
         turn = self._live
-        return sum(len(text.split()) for text in turn.speech.heard().values()) if turn is not None else 0
+        return turn.speech.heard_words if turn is not None else 0
 
     @property
     def left_s(self) -> float:

@@ -65,6 +65,7 @@ class CachedOpeners(TTSSink):
         """Take over what a pipeline has to know of the voice."""
         self.sample_rate = self.voice.sample_rate
         self.strips_markup = self.voice.strips_markup
+        self.reads_numbers = self.voice.reads_numbers
         self.start_buffer_s = self.voice.start_buffer_s
 
     @property

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from voicepipe.errors import LeaseRevoked
 from voicepipe.events import SentenceStarted
+from voicepipe.text.wording import written
 
 if TYPE_CHECKING:
     from voicepipe.conversation.turn import Turn
@@ -62,7 +63,7 @@ class Playback:
             self._turn.timeline.mark("filler_ended")
         self._is_filler = is_filler
         self._turn.sentence_begins(sentence, is_filler=is_filler)
-        self._unreported = sentence.text.strip()
+        self._unreported = written(sentence).strip()
 
     def mark(self, mark: WordMark) -> None:
         """Note how far the current sentence has come."""

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from voicepipe.audio.resample import resampler
 from voicepipe.audio.wav import parse_wav, read_wav
-from voicepipe.conversation.speech import WORD_END
 from voicepipe.errors import AudioError, ConfigurationError
 from voicepipe.flow import Sentence, WordMark
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.speaking.voice_time import VoiceTime
+from voicepipe.text.wording import WORD_END
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

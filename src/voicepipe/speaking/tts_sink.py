@@ -31,6 +31,7 @@ from voicepipe.speaking.voice_pace import REBUFFER_S, StartBuffer, VoicePace
 from voicepipe.speaking.voice_shown import VoiceShown
 from voicepipe.speaking.voice_time import VoiceTime
 from voicepipe.text.markup import printable, spoken
+from voicepipe.text.wording import after_space, as_written, has_wording
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -64,10 +65,13 @@ class TTSSink(Stage[Sentence, Never]):
             word; what a resampler holds back is added. A sentence that is whole, or 1 s ahead of that, does not wait,
             and none waits longer for it while another is played. 0 plays each sentence from its first sample on.
             `VoiceTooSlow` reports a voice that falls behind.
+        reads_numbers: Whether the voice itself says dates, sums of money and the like as a person would. A `Speakable`
+            before it then changes nothing.
     """
 
     sample_rate: int = 24_000
     strips_markup: bool = True
+    reads_numbers: bool = False
     start_buffer_s: StartBuffer = 0.0
 
     _obeys = True
@@ -104,7 +108,8 @@ class TTSSink(Stage[Sentence, Never]):
         clips = Channel[Clip](PREFETCH)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._play, clips, turn)
-            async for sentence in _speakable(inbox, spoken if self.strips_markup else printable):
+            clean = spoken if self.strips_markup else printable
+            async for sentence in _pronounceable(inbox, clean, as_it_is=self.reads_numbers):
                 clip = self._clip(sentence, turn)
                 turn.timeline.mark_speech("first_sentence", is_filler=clip.is_filler)
                 turn.speech.expect()
@@ -284,15 +289,19 @@ class TTSSink(Stage[Sentence, Never]):
         return VendorError(f"{self.name} {what}", vendor=self.name, retryable=True)
 
 
-async def _speakable(inbox: Inbox[Sentence], clean: Callable[[str], str]) -> AsyncIterator[Sentence]:
+async def _pronounceable(
+    inbox: Inbox[Sentence], clean: Callable[[str], str], *, as_it_is: bool
+) -> AsyncIterator[Sentence]:
     """Pass on cleaned sentences that can be pronounced; one that is only white space is added to the next one."""
     space, segment = "", 0
-    async for sentence in inbox:
+    async for given in inbox:
+        sentence = as_written(given) if as_it_is else given
         if sentence.segment != segment:
             space, segment = "", sentence.segment
-        text = clean(sentence.text)
-        if any(c.isalnum() for c in text):
-            yield replace(sentence, text=space + text)
+        if not has_wording(sentence):  # else it was cleaned before its words were changed
+            sentence = replace(sentence, text=clean(sentence.text), wording=())
+        if any(c.isalnum() for c in sentence.text):
+            yield after_space(sentence, space)
             space = ""
-        elif text.isspace():
-            space += text
+        elif sentence.text.isspace():
+            space += sentence.text

@@ -36,6 +36,7 @@ EXTRAS: Final = {
     "otel": (("opentelemetry",), "traces and figures for OpenTelemetry"),
     "silero": (("onnxruntime",), "a speech detector that hears through music"),
     "recording": (("soundfile", "soxr"), "recordings as FLAC, and of sides whose sample rates differ"),
+    "speakable": (("babel", "num2words"), "sums, dates and codes written out for the voice"),
     "socks": (("python_socks", "socksio"), "proxies that speak SOCKS"),
     "uvloop": (("uvloop",), "an event loop that costs less"),
     "webrtc": (("aiortc",), "calls by browser over WebRTC"),

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from voicepipe.audio.pcm import FRAME_S
-from voicepipe.conversation.speech import WORD_END
 from voicepipe.flow import WordMark
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.text.markup import spoken
+from voicepipe.text.wording import WORD_END
 from voicepipe.watching.replay.playhead import SAME_S
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What is written, as a person reads it out: rules, and a table of words a language."""
