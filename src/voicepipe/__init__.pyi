@@ -112,6 +112,7 @@ from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.text.chunker import SentenceChunker
 from voicepipe.text.sentences import SentenceSplitter
 from voicepipe.timeline import Timeline
+from voicepipe.tool_events import ToolsChanged, ToolServerLost
 from voicepipe.tools.tool import Tool, ToolContext, tool
 from voicepipe.tools.toolbox import Toolbox
 from voicepipe.turntaking.expectation import Date, Digits, Email, Expectation, Pattern, Phone
@@ -123,6 +124,7 @@ from voicepipe.vendors.detectors.earshot import EarshotDetector
 from voicepipe.vendors.detectors.silero import SileroDetector
 from voicepipe.vendors.detectors.webrtc import WebRTCDetector
 from voicepipe.vendors.espeak.tts import EspeakTTS
+from voicepipe.vendors.mcp.toolbox import mcp_tools
 from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
 from voicepipe.vendors.openai.speech import OpenAITTS
 from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser
@@ -271,8 +273,10 @@ __all__ = [
     "ToolFinished",
     "ToolRetry",
     "ToolRouter",
+    "ToolServerLost",
     "ToolStarted",
     "Toolbox",
+    "ToolsChanged",
     "Transcript",
     "Transfer",
     "Turn",
@@ -300,6 +304,7 @@ __all__ = [
     "WordMark",
     "audio",
     "devices",
+    "mcp_tools",
     "read_wav",
     "run",
     "stage",
