@@ -114,6 +114,7 @@ from voicepipe.text.chunker import SentenceChunker
 from voicepipe.text.sentences import SentenceSplitter
 from voicepipe.text.speakable import Speakable
 from voicepipe.timeline import Timeline
+from voicepipe.tool_events import ToolsChanged, ToolServerLost
 from voicepipe.tools.tool import Tool, ToolContext, tool
 from voicepipe.tools.toolbox import Toolbox
 from voicepipe.turntaking.expectation import Date, Digits, Email, Expectation, Pattern, Phone
@@ -125,6 +126,7 @@ from voicepipe.vendors.detectors.earshot import EarshotDetector
 from voicepipe.vendors.detectors.silero import SileroDetector
 from voicepipe.vendors.detectors.webrtc import WebRTCDetector
 from voicepipe.vendors.espeak.tts import EspeakTTS
+from voicepipe.vendors.mcp.toolbox import mcp_tools
 from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
 from voicepipe.vendors.openai.speech import OpenAITTS
 from voicepipe.vendors.piper.tts import PiperTTS
@@ -276,8 +278,10 @@ __all__ = [
     "ToolFinished",
     "ToolRetry",
     "ToolRouter",
+    "ToolServerLost",
     "ToolStarted",
     "Toolbox",
+    "ToolsChanged",
     "Transcript",
     "Transfer",
     "Turn",
@@ -306,6 +310,7 @@ __all__ = [
     "Wording",
     "audio",
     "devices",
+    "mcp_tools",
     "read_wav",
     "run",
     "stage",

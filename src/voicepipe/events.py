@@ -32,6 +32,7 @@ from voicepipe.listening_events import (
     RecogniserLost,
 )
 from voicepipe.model_events import HedgeStarted, ModelAnswered, ModelUsage, RateLimitNear, ReplyCut, RequestRetried
+from voicepipe.tool_events import ToolsChanged, ToolServerLost
 from voicepipe.watching_events import (
     BudgetExceeded,
     ObserverFailed,
@@ -290,6 +291,8 @@ Event: TypeAlias = (
     | EchoIgnored
     | MicrophoneLost
     | RecogniserLost
+    | ToolServerLost
+    | ToolsChanged
     | CleanupOverran
     | ModelUsage
     | BudgetExceeded

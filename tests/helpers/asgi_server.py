@@ -19,11 +19,21 @@ needs_server = pytest.mark.skipif(
 
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncGenerator[int]:
-    """Serve an application without a lifespan while the block lasts, and yield its port."""
+async def serving(app: Any, stop_s: int | None = None) -> AsyncGenerator[int]:
+    """Serve an application without a lifespan while the block lasts, and yield its port.
+
+    Responses that have not ended after `stop_s` are cut; None waits for them.
+    """
     import uvicorn
 
-    config = uvicorn.Config(app, ws="websockets-sansio", ws_ping_interval=None, lifespan="off", log_level="error")
+    config = uvicorn.Config(
+        app,
+        ws="websockets-sansio",
+        ws_ping_interval=None,
+        lifespan="off",
+        log_level="error" if stop_s is None else "critical",
+        timeout_graceful_shutdown=stop_s,
+    )
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
     async with anyio.create_task_group() as tasks:

@@ -24,6 +24,7 @@ FOLDERS = (
         "floor_events",
         "listening_events",
         "model_events",
+        "tool_events",
         "watching_events",
         "events",
         "observed",

@@ -105,6 +105,13 @@ class ToolRouter(Stage[Transcript, TextDelta]):
 
     @at_once
     @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Refuse two tools of one name where a toolbox has learned only now which tools it has."""
+        Toolset(self._given)
+        yield
+
+    @at_once
+    @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Keep what this caller was asked to confirm, which calls are running, and the ids of all calls so far."""
         replies = (message for message in session.history if isinstance(message, AssistantMessage))

@@ -57,6 +57,7 @@ from voicepipe.listening_events import (
     RecogniserLost,
 )
 from voicepipe.model_events import HedgeStarted, ModelAnswered, ModelUsage, RateLimitNear, ReplyCut, RequestRetried
+from voicepipe.tool_events import ToolsChanged, ToolServerLost
 from voicepipe.watching_events import (
     BudgetExceeded,
     ObserverFailed,
@@ -117,6 +118,8 @@ LINES: Final[dict[type[Event], tuple[int, str]]] = {
     DetectorMissing: (WARNING, "no speech detector is installed; run: pip install 'voicepipe[{e.extra}]'"),
     MicrophoneLost: (WARNING, "the microphone was lost: {error}"),
     RecogniserLost: (WARNING, "the recogniser was lost: {error}"),
+    ToolServerLost: (WARNING, "the tool server {e.server!r} was lost: {error}"),
+    ToolsChanged: (INFO, "the tool server {e.server!r} has other tools: {e.changes}"),
     CleanupOverran: (INFO, "{e.part} takes longer than {e.after_s:g} s to end"),
 }
 """Level and line of each event. `{e}` is the event, and `{error}` its error without words of the application. What a

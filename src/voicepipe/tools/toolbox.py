@@ -35,6 +35,9 @@ class Toolbox(Part):
     A toolbox is a part like any other: `open` can set up what all sessions share, `attach` what belongs to one session.
     """
 
+    _finds_its_tools = False
+    """Whether it learns only in `open` which tools it has, perhaps none, e.g. from a server."""
+
     def __init_subclass__(cls, **options: object) -> None:
         """Refuse tools that would replace a member that every toolbox has."""
         super().__init_subclass__(**options)
@@ -122,7 +125,8 @@ class Toolset(Mapping[str, Tool[..., Any]]):
 
 
 def _tools_of(box: Toolbox) -> list[Tool[..., Any]]:
-    if found := box.tools():
+    found = box.tools()
+    if found or box._finds_its_tools:
         return found
     raise ConfigurationError(f"{box.name} has no tools; decorate its methods with @tool, and leave out @staticmethod")
 

@@ -32,6 +32,7 @@ EXTRAS: Final = {
     "server": (("prometheus_client", "starlette", "uvicorn", "watchfiles"), "calls by browser and telephone"),
     "testing": (("h11", "pytest"), "tests on virtual time, and simulated services"),
     "aec": (("livekit",), "takes the agent's voice out of what the microphone picks up"),
+    "mcp": (("mcp_types", "mcp"), "tools of MCP servers"),
     "metrics": (("prometheus_client",), "figures for Prometheus without a server"),
     "otel": (("opentelemetry",), "traces and figures for OpenTelemetry"),
     "silero": (("onnxruntime",), "a speech detector that hears through music"),

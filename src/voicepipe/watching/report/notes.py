@@ -62,6 +62,8 @@ WORDINGS: Final = {
     "DetectorMissing": _Wording("trouble", "No speech detector is installed"),
     "MicrophoneLost": _Wording("trouble", "The microphone disappeared", "{error}"),
     "RecogniserLost": _Wording("trouble", "The recogniser is reconnecting", "{error}"),
+    "ToolServerLost": _Wording("trouble", "The tool server {server} is reconnecting", "{error}"),
+    "ToolsChanged": _Wording("agent", "The tool server {server} has other tools"),
     "RequestRetried": _Wording("trouble", "The request to the model is sent again", "{error}"),
     "HedgeStarted": _Wording("agent", "The model is late; another request is sent"),
     "ModelAnswered": _Wording("agent", "{model} answers first"),
