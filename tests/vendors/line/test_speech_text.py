@@ -7,9 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicepipe.flow import WordMark
-from voicepipe.vendors.line.speech_text import MAX_CHARACTERS, MAX_RUN, TimedWord, parts_of
+from voicepipe.vendors.assemblyai.tts import MAX_CHARACTERS, MAX_RUN
+from voicepipe.vendors.line import speech_text
+from voicepipe.vendors.line.speech_text import SpokenPart, TimedWord
 
 URL = "x" * 100
+
+
+def parts_of(sentence: str) -> list[SpokenPart]:
+    """Cut a sentence as AssemblyAI wants it."""
+    return speech_text.parts_of(sentence, max_characters=MAX_CHARACTERS, max_run=MAX_RUN)
 
 
 def timed(*words: tuple[str, float]) -> list[TimedWord]:
