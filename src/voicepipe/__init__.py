@@ -47,6 +47,7 @@ _MODULE_OF = {
     "EarshotDetector": "vendors.detectors.earshot",
     "EchoCanceller": "audio.echo_canceller",
     "EchoIgnored": "listening_events",
+    "ElevenLabsTTS": "vendors.elevenlabs.tts",
     "Email": "turntaking.expectation",
     "EspeakTTS": "vendors.espeak.tts",
     "Event": "events",

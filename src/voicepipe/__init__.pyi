@@ -122,6 +122,7 @@ from voicepipe.vendors.assemblyai.tts import AssemblyAITTS
 from voicepipe.vendors.detectors.earshot import EarshotDetector
 from voicepipe.vendors.detectors.silero import SileroDetector
 from voicepipe.vendors.detectors.webrtc import WebRTCDetector
+from voicepipe.vendors.elevenlabs.tts import ElevenLabsTTS
 from voicepipe.vendors.espeak.tts import EspeakTTS
 from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
 from voicepipe.vendors.openai.speech import OpenAITTS
@@ -174,6 +175,7 @@ __all__ = [
     "EarshotDetector",
     "EchoCanceller",
     "EchoIgnored",
+    "ElevenLabsTTS",
     "Email",
     "EspeakTTS",
     "Event",
