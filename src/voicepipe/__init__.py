@@ -31,6 +31,7 @@ _MODULE_OF = {
     "CachedOpeners": "speaking.cached_openers",
     "CallLimit": "floor_events",
     "CallSettings": "core.call_settings",
+    "CartesiaTTS": "vendors.cartesia.tts",
     "Channel": "core.channel",
     "ChannelStatistics": "core.channel",
     "CleanupOverran": "events",

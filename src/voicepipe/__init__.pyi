@@ -119,6 +119,7 @@ from voicepipe.turntaking.rules import TurnRules
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
 from voicepipe.vendors.assemblyai.tts import AssemblyAITTS
+from voicepipe.vendors.cartesia.tts import CartesiaTTS
 from voicepipe.vendors.detectors.earshot import EarshotDetector
 from voicepipe.vendors.detectors.silero import SileroDetector
 from voicepipe.vendors.detectors.webrtc import WebRTCDetector
@@ -159,6 +160,7 @@ __all__ = [
     "CachedOpeners",
     "CallLimit",
     "CallSettings",
+    "CartesiaTTS",
     "Channel",
     "ChannelStatistics",
     "CleanupOverran",

@@ -13,6 +13,7 @@ import voicepipe as vp
 from voicepipe.history import AssistantMessage
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel
 from voicepipe.testing.simulators._contexts import ContextSimulator
+from voicepipe.testing.simulators.cartesia import CartesiaSimulator
 from voicepipe.testing.simulators.elevenlabs import ElevenLabsSimulator
 from voicepipe.vendors.line.voice import LineVoice
 
@@ -26,18 +27,16 @@ class Vendor:
     Attributes:
         voice: Makes the voice.
         simulator: Makes the simulator.
-        spoken: What became of the sentences of a reply that was interrupted.
     """
 
     voice: Callable[..., LineVoice]
     simulator: Callable[..., ContextSimulator]
-    cut: str
 
     def __str__(self) -> str:
         return self.simulator.__name__.removesuffix("Simulator")  # type: ignore[attr-defined]  # both are classes
 
 
-VENDORS = [Vendor(vp.ElevenLabsTTS, ElevenLabsSimulator, cut="done")]
+VENDORS = [Vendor(vp.ElevenLabsTTS, ElevenLabsSimulator), Vendor(vp.CartesiaTTS, CartesiaSimulator)]
 
 
 class Call:

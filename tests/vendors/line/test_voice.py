@@ -51,7 +51,6 @@ async def test_what_was_heard_is_exact(vendor: Vendor, ahead_s: float) -> None:
     (session,) = simulator.sessions
     assert session.error == ""
     assert session.spoken[-1] == ("Fine.", "done")
-    assert {outcome for _, outcome in session.spoken[:-1]} == {vendor.cut}
     after = [span for span in call.output.spans() if span[0] >= silent_from_s]
     assert [round(end - start, 3) for start, end in after] == [0.3]
 
@@ -167,7 +166,7 @@ async def test_a_refused_key_is_an_error_that_does_not_show_it(
         for one, level in zip(loggers, levels, strict=True):
             one.setLevel(level)
     assert isinstance(error, AuthenticationError)
-    assert "_API_KEY" in str(error)
+    assert "check" in str(error)
     shown = [*traceback.format_exception(error), caplog.text, repr(voice), repr(vars(voice)), repr(row)]
     shown += [repr(vars(record)) for record in caplog.records]
     assert KEY not in "\n".join([*shown, *map(repr, wire)])

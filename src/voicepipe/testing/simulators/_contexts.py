@@ -74,13 +74,13 @@ class RecordedContext:
         context_id: The client's name for it.
         text: The text, as far as it was spoken or will be.
         audio_s: Seconds of audio that were sent.
-        outcome: "waiting" until it is "done", "cancelled" by the client or "refused".
+        outcome: "waiting" until it is "done", or "cancelled" by the client.
     """
 
     context_id: str
     text: str = ""
     audio_s: float = 0.0
-    outcome: Literal["waiting", "done", "cancelled", "refused"] = "waiting"
+    outcome: Literal["waiting", "done", "cancelled"] = "waiting"
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -9,17 +9,18 @@ from typing import Final
 
 __all__ = ["LANGUAGES", "ONLY_BY_TEXT", "OTHER_CODES"]
 
-_V2: Final = frozenset(
-    "ar bg cs da de el en es fi fil fr hi hr id it ja ko ms nl pl pt ro ru sk sv ta tr uk zh".split()  # noqa: SIM905
-)
+_V2: Final = {
+    "ar", "bg", "cs", "da", "de", "el", "en", "es", "fi", "fil", "fr", "hi", "hr", "id", "it", "ja", "ko", "ms",
+    "nl", "pl", "pt", "ro", "ru", "sk", "sv", "ta", "tr", "uk", "zh",
+}  # fmt: skip
 _V2_5: Final = _V2 | {"hu", "no", "vi"}
 
 LANGUAGES: Final = {
     "eleven_flash_v2_5": _V2_5,
     "eleven_turbo_v2_5": _V2_5,
     "eleven_multilingual_v2": _V2,
-    "eleven_flash_v2": frozenset({"en"}),
-    "eleven_turbo_v2": frozenset({"en"}),
+    "eleven_flash_v2": {"en"},
+    "eleven_turbo_v2": {"en"},
 }
 """What a model speaks; any other model is the service's to judge."""
 
