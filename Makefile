@@ -70,8 +70,8 @@ test-browser: .venv/.browser ## the tests with real browsers: Chromium and Firef
 	$(BROWSER) || [ $$? = 5 ] || $(BROWSER) --last-failed
 
 # Clients that we did not write, and that do not fit next to the newest packages of our own.
-test-oracles: .venvs/oracles/.installed ## the tests with openai-agents, a client of the Realtime protocol
-	.venvs/oracles/bin/python -m pytest -q -m oracle tests/serving $(ARGS)
+test-oracles: .venvs/oracles/.installed ## the tests with clients of others: openai-agents, and the vendors' SDKs
+	.venvs/oracles/bin/python -m pytest -q -m oracle tests/serving tests/vendors $(ARGS)
 
 # One worker: a model takes both processors of a small machine.
 test-offline: .venv/.offline ## the tests with models for speech that run on this machine, without a network

@@ -122,9 +122,11 @@ from voicepipe.turntaking.rules import TurnRules
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
 from voicepipe.vendors.assemblyai.tts import AssemblyAITTS
+from voicepipe.vendors.cartesia.tts import CartesiaTTS
 from voicepipe.vendors.detectors.earshot import EarshotDetector
 from voicepipe.vendors.detectors.silero import SileroDetector
 from voicepipe.vendors.detectors.webrtc import WebRTCDetector
+from voicepipe.vendors.elevenlabs.tts import ElevenLabsTTS
 from voicepipe.vendors.espeak.tts import EspeakTTS
 from voicepipe.vendors.mcp.toolbox import mcp_tools
 from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
@@ -163,6 +165,7 @@ __all__ = [
     "CachedOpeners",
     "CallLimit",
     "CallSettings",
+    "CartesiaTTS",
     "Channel",
     "ChannelStatistics",
     "CleanupOverran",
@@ -179,6 +182,7 @@ __all__ = [
     "EarshotDetector",
     "EchoCanceller",
     "EchoIgnored",
+    "ElevenLabsTTS",
     "Email",
     "EspeakTTS",
     "Event",

@@ -173,8 +173,8 @@ def test_word_times_come_after_the_end() -> None:
     wire.audio(1)
     wire.words(0)
 
-    assert [(word.word, word.end_s) for word in one.words or ()] == [("One", 0.25)]
-    assert two.words is None
+    assert [(word.word, word.end_s) for word in one.words] == [("One", 0.25)]
+    assert (one.has_all_words, two.words, two.has_all_words) == (True, [], False)
 
 
 def test_endless_audio_is_an_error() -> None:

@@ -7,9 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicepipe.flow import WordMark
-from voicepipe.vendors.line.speech_text import MAX_CHARACTERS, MAX_RUN, TimedWord, parts_of
+from voicepipe.vendors.assemblyai.tts import MAX_CHARACTERS, MAX_RUN
+from voicepipe.vendors.line import speech_text
+from voicepipe.vendors.line.speech_text import SpokenPart, TimedWord
 
 URL = "x" * 100
+
+
+def parts_of(sentence: str) -> list[SpokenPart]:
+    """Cut a sentence as AssemblyAI wants it."""
+    return speech_text.parts_of(sentence, max_characters=MAX_CHARACTERS, max_run=MAX_RUN)
 
 
 def timed(*words: tuple[str, float]) -> list[TimedWord]:
@@ -56,9 +63,16 @@ def test_nothing_is_lost_or_too_long(start: str, run: str) -> None:
         ("One two.", [("One", 0.25), ("two.", 1.05)], [(3, 0.25), (8, 1.0)]),
         (f"See {URL} now.", [("See", 0.1), ("x" * 40, 0.2), ("x" * 40, 0.3)], [(3, 0.1)]),
         (URL, [("x" * 40, 0.2), ("x" * 40, 0.3), ("x" * 20, 0.4)], [(100, 0.4)]),
+        ('"One," (two).', [("One", 0.25), ("two", 0.5)], [(6, 0.25), (13, 0.5)]),
+        ("One, two.", [("One", 0.2), (",", 0.3), ("two", 0.5), (".", 0.6)], [(4, 0.2), (9, 0.5)]),
+        ("Don't!", [("Don", 0.2), ("t", 0.3)], [(6, 0.3)]),
+        ("好的。 Yes", [("好", 0.1), ("的", 0.2), ("。", 0.3), ("Yes", 0.4)], [(1, 0.1), (3, 0.2), (7, 0.4)]),
     ],
-    ids=["space before", "a dash without time", "only the first", "beyond the audio", "within a run", "a whole run"],
-)
+    ids=[
+        "space before", "a dash without time", "only the first", "beyond the audio", "within a run", "a whole run",
+        "without punctuation", "punctuation by itself", "a word in pieces", "without spaces",
+    ],
+)  # fmt: skip
 def test_word_times_become_marks(sentence: str, words: list[tuple[str, float]], marks: list[tuple[int, float]]) -> None:
     """A mark counts the characters of complete words; a word that was cut counts with its last piece."""
     (part,) = parts_of(sentence)

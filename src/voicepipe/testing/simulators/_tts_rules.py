@@ -10,10 +10,11 @@ import json
 import re
 from collections import deque
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from urllib.parse import parse_qsl
 from uuid import UUID
+
+from voicepipe.testing.simulators._simulated_voice import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -331,12 +332,8 @@ def timed_words(text: str, marks: Iterable[tuple[int, float]], *, start_s: float
         start_s: When the text begins.
         length_s: How long it takes.
     """
-    known = [(0, 0.0), *marks, (max(1, len(text.rstrip())), length_s)]
-
-    def when(character: int) -> float:
-        for (before, before_s), (after, after_s) in pairwise(known):
-            if character <= after and after > before:
-                return start_s + before_s + (after_s - before_s) * max(0, character - before) / (after - before)
-        return start_s + length_s
-
-    return [TimedWord(found[0], when(found.start()), when(found.end())) for found in re.finditer(r"\S+", text)]
+    timing = Timing(text, marks, length_s)
+    return [
+        TimedWord(found[0], start_s + timing.at(found.start()), start_s + timing.at(found.end()))
+        for found in re.finditer(r"\S+", text)
+    ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from contextlib import aclosing, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
@@ -19,8 +19,7 @@ from urllib.parse import parse_qsl
 import anyio
 from websockets.asyncio.server import serve
 
-from voicepipe.audio.resample import resampler
-from voicepipe.flow import Sentence, WordMark
+from voicepipe.testing.simulators._simulated_voice import SimulatedVoice
 from voicepipe.testing.simulators._tts_rules import Ended, TTSLimits
 from voicepipe.testing.simulators._tts_session import (
     CLOSE_S,
@@ -96,7 +95,7 @@ class TTSSimulator:
         self.boundaries_s = boundaries_s
         self.limits = limits
         self.adds_unknown = adds_unknown
-        self._voice = voice._copied() if voice else None
+        self._voice = SimulatedVoice(voice, character_s)
         self._api_key = api_key
         self._faults = tuple(faults)
         self._record = record
@@ -117,7 +116,7 @@ class TTSSimulator:
         Raises:
             VoicepipeError: The voice failed; raised when the block ends. The client received a server error.
         """
-        async with self._voice.open() if self._voice else nullcontext():
+        async with self._voice.open():
             server = await serve(
                 self._converse,
                 "127.0.0.1",
@@ -183,34 +182,13 @@ class TTSSimulator:
 
     async def synthesize(self, text: str, sample_rate: int) -> tuple[bytes, list[tuple[int, float]]]:
         """Return the audio of a text, and pairs of characters spoken and seconds passed."""
-        if not any(map(str.isalnum, text)):
-            return b"", []
-        if self._voice is None:
-            return _tone(max(1, len(text.strip())) * self.character_s, sample_rate), []
-        to_rate = resampler(self._voice.sample_rate, sample_rate, repr(self._voice), "the client")
-        pcm, marks = bytearray(), list[tuple[int, float]]()
-        async with aclosing(self._voice.synthesize(Sentence(text))) as pieces:  # type: ignore[type-var]  # see TTSSink
-            async for piece in pieces:
-                if isinstance(piece, WordMark):
-                    marks.append((piece.char_end, piece.end_s))
-                else:
-                    pcm += piece
-        whole = bytes(pcm[: len(pcm) & ~1])
-        return (to_rate.feed(whole) + to_rate.flush() if to_rate else whole), marks
+        return await self._voice.synthesize(text, sample_rate)
 
     def __repr__(self) -> str:
         """Show the voice and how many clients there were."""
-        return f"<TTSSimulator {self._voice or 'tone'} {self._came} sessions>"
+        return f"<TTSSimulator {self._voice!r} {self._came} sessions>"
 
 
 def _only_path(connection: ServerConnection, request: Request) -> Response | None:
     path = request.path.partition("?")[0]
     return None if path == PATH else connection.respond(HTTPStatus.NOT_FOUND, f"there is no {path}, only {PATH}\n")
-
-
-def _tone(seconds: float, sample_rate: int) -> bytes:
-    """Return a soft square wave of 450 Hz."""
-    period = sample_rate // 50  # nine waves, a whole number of samples at every rate of the service
-    wave = b"".join((b"\x00\x08", b"\x00\xf8")[at * 18 // period % 2] for at in range(period))
-    samples = round(seconds * sample_rate)
-    return (wave * (samples // period + 1))[: 2 * samples]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
-from voicepipe.vendors.credentials import Credentials
+from voicepipe.vendors.line.key import socket_credentials
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
+
+    from voicepipe.vendors.credentials import Credentials
 
 __all__ = ["KEY_ENV", "VENDOR", "credentials"]
 
@@ -18,19 +19,5 @@ KEY_ENV: Final = "ASSEMBLYAI_API_KEY"
 
 
 def credentials(part: str, url: str, api_key: str | SecretStr | None, api_key_env: str) -> Credentials:
-    """Return where the key of a part comes from. A service on this machine without TLS, a simulator, may need none.
-
-    Raises:
-        ConfigurationError: The key is empty.
-    """
-    parts = urlsplit(url)
-    return Credentials(
-        part,
-        url,
-        parts.hostname or "",
-        api_key=api_key,
-        api_key_env=None if api_key is not None or api_key_env == KEY_ENV else api_key_env,
-        usual_env=KEY_ENV,
-        vendor=VENDOR,
-        is_optional=parts.scheme == "ws",
-    )
+    """Return where the key of a part comes from; see `socket_credentials`."""
+    return socket_credentials(part, url, api_key, api_key_env, usual_env=KEY_ENV, vendor=VENDOR)

@@ -1,40 +1,27 @@
-"""Speech from AssemblyAI's streaming text-to-speech.
+"""Speech from AssemblyAI's streaming text-to-speech: its settings, and where it is.
 
-Rule 1: a sentence is one request (a very long one is a few); its audio is passed on as it comes.
-Rule 2: closing a generator early withdraws its request synchronously; the socket stays open for the next turn.
+Rule 1: what all voices over a websocket do alike is `LineVoice`'s.
 """
 
 from __future__ import annotations
 
-import math
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Literal
-from urllib.parse import urlencode, urlsplit
-
-import anyio
+from urllib.parse import urlencode
 
 from voicepipe.errors import ConfigurationError
-from voicepipe.http.network import Network
-from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.vendors.assemblyai.key import KEY_ENV, VENDOR, credentials
 from voicepipe.vendors.assemblyai.tts_protocol import TTSProtocol
-from voicepipe.vendors.credentials import keyless
 from voicepipe.vendors.line.address import socket_url
 from voicepipe.vendors.line.socket import Endpoint
-from voicepipe.vendors.line.speech_line import SpeechLine
 from voicepipe.vendors.line.speech_text import parts_of
+from voicepipe.vendors.line.voice import LineVoice
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-    from typing import Self
-
     from pydantic import SecretStr
 
     from voicepipe.core.call_settings import CallSettings
-    from voicepipe.core.context import AnySession
-    from voicepipe.flow import Sentence, WordMark
-    from voicepipe.http.network import Route
     from voicepipe.speaking.voice_pace import StartBuffer
+    from voicepipe.vendors.line.speech_text import SpokenPart
 
 __all__ = ["AssemblyAITTS"]
 
@@ -52,14 +39,15 @@ LANGUAGES: Final = {
     "en": "english", "es": "spanish", "de": "german", "fr": "french", "it": "italian", "pt": "portuguese",
 }  # fmt: skip
 
-MARKS_S: Final = 0.5
-"""How long to wait for word times, at most: they come after the audio, or not at all."""
+MAX_CHARACTERS: Final = 1000
+"""The longest text of one request: about a minute of speech. The service takes 2000, but only 1500 without a pause, and
+a barge-in drops a whole request."""
 
-BEFORE_SILENCE_S: Final = 0.1
-"""The wait for word times ends this long before the output could run dry."""
+MAX_RUN: Final = 40
+"""The longest run without white space; the service refuses somewhere between 40 and 60."""
 
 
-class AssemblyAITTS(TTSSink):
+class AssemblyAITTS(LineVoice):
     """Speaks with a voice of AssemblyAI, over a websocket that is opened before the first turn and kept for all turns.
 
     AssemblyAITTS()                                                       # the key is in ASSEMBLYAI_API_KEY
@@ -94,10 +82,6 @@ class AssemblyAITTS(TTSSink):
 
     Source: the service's streaming reference and its Python SDK 1.8.2 (`tts/v1`), read 2026-11-22.
     """
-
-    _key: SecretStr
-    _route: Route
-    _line: SpeechLine
 
     def __init__(
         self,
@@ -134,23 +118,7 @@ class AssemblyAITTS(TTSSink):
         self.inactivity_timeout_s = inactivity_timeout_s
         self.start_buffer_s = start_buffer_s
         self.url = socket_url("AssemblyAITTS", PATH, REGIONS, region=region, host=host, url=url)
-        self._network = Network("AssemblyAITTS", self.url, proxy)
-        self._credentials = credentials("AssemblyAITTS", self.url, api_key, api_key_env)
-
-    @asynccontextmanager
-    async def open(self) -> AsyncGenerator[None]:
-        """Read the key and the certificates, so that a missing one is an error before the first call."""
-        self._key = self._credentials.read()
-        self._route = await self._network.route()
-        yield
-
-    @asynccontextmanager
-    async def attach(self, session: AnySession) -> AsyncGenerator[None]:
-        """Hold a session with the service while the call lasts."""
-        del session
-        self._line = SpeechLine(self._endpoint(), self._begun)
-        async with self._line.open():
-            yield
+        self._reach("AssemblyAITTS", proxy, credentials("AssemblyAITTS", self.url, api_key, api_key_env))
 
     def adapt(self, settings: CallSettings) -> None:
         """Speak with the voice and in the language of the call.
@@ -165,48 +133,15 @@ class AssemblyAITTS(TTSSink):
             self.language = LANGUAGES[settings.language_code]
         self.voice_id = settings.voice or self.voice_id
 
-    def _at_simulator(self, url: str) -> Self:
-        """Return a copy that uses a simulator on this machine, without a key.
+    def _url_at(self, url: str) -> str:
+        return socket_url(self.name, PATH, REGIONS, region=None, host=None, url=url)
 
-        Raises:
-            ConfigurationError: The URL cannot be used.
-        """
-        twin = self._copied()
-        twin.url = socket_url(self.name, PATH, REGIONS, region=None, host=None, url=url)
-        twin._credentials = keyless(self.name, twin.url, urlsplit(twin.url).hostname or "")
-        return twin
+    def _parts(self, text: str) -> list[SpokenPart]:
+        return parts_of(text, max_characters=MAX_CHARACTERS, max_run=MAX_RUN)
 
-    async def synthesize(self, sentence: Sentence) -> AsyncGenerator[bytes | WordMark]:
-        """Yield the audio as it comes, and the word times when they come. See `TTSSink.synthesize`."""
-        before_s = 0.0
-        for part in parts_of(sentence.text):
-            request = self._line.ask(part.text)
-            first_s = last_s = math.inf  # when its first piece was passed on, and when the wait for word times ends
-            has_marks = not self.word_boundaries
-            now = anyio.current_time()
-            try:
-                while True:
-                    news = self._line.news
-                    audio_s = request.came_bytes / 2 / self.sample_rate
-                    if request.is_done and request.words is not None and not has_marks:
-                        has_marks = True
-                        for mark in part.marks(request.words, audio_s=audio_s, start_s=before_s):
-                            yield mark
-                    elif request.audio:
-                        first_s = min(first_s, anyio.current_time())
-                        yield request.audio.popleft()
-                    elif request.error is not None:
-                        raise request.error
-                    elif request.is_done and (has_marks or not audio_s or now >= last_s):
-                        break
-                    else:
-                        if request.is_done:
-                            heard_s = first_s + audio_s - BEFORE_SILENCE_S
-                            last_s = min(last_s, anyio.current_time() + MARKS_S, heard_s)
-                        now = await self._line.changed(news, last_s)
-            finally:
-                self._line.drop(request)
-            before_s += audio_s
+    @property
+    def _wants_words(self) -> bool:
+        return self.word_boundaries
 
     def _begun(self, now: float) -> TTSProtocol:
         return TTSProtocol(now, sample_rate=self.sample_rate, key=self._key)

@@ -24,7 +24,7 @@ from voicepipe.vendors.assemblyai.tts_allowance import Allowance
 from voicepipe.vendors.assemblyai.tts_refusals import refusal
 from voicepipe.vendors.credentials import without_key
 from voicepipe.vendors.line.json_values import number, parsed, positive, required
-from voicepipe.vendors.line.speech_protocol import SpeechProtocol
+from voicepipe.vendors.line.speech_protocol import SpeechProtocol, sorted_out
 from voicepipe.vendors.line.speech_text import TimedWord
 from voicepipe.vendors.loose_json import as_object
 
@@ -121,21 +121,9 @@ class TTSProtocol(SpeechProtocol):
         self._is_leaving = True
 
     def lose(self, error: VoicepipeError) -> list[SpeechRequest]:
-        """Record that the connection is gone; return the requests to send again elsewhere, in order.
-
-        A request that has had audio, or that would fail again, gets the error: to say a sentence twice would be worse.
-        """
-        error = self.error = self.error or error
-        may_help = isinstance(error, VendorError) and error.retryable
-        again: list[SpeechRequest] = []
-        for request in [*self._sent, *self._waiting]:
-            was_sent = request in self._sent
-            if request.is_dropped:
-                continue
-            if not was_sent or (may_help and not request.came_bytes and request.asked <= 1):
-                again.append(request)
-            else:
-                request.error = error
+        """Record that the connection is gone; return the requests to send again elsewhere, in order."""
+        self.error = self.error or error
+        again = [*sorted_out(self._sent, self.error), *self._waiting]
         self._sent.clear()
         self._waiting.clear()
         return again
@@ -317,6 +305,7 @@ class TTSProtocol(SpeechProtocol):
         request.words = [
             TimedWord(str(one["word"]), (required(one["end"]) - start_ms) / 1000) for one in message["words"]
         ]
+        request.has_all_words = True
 
     def _cancelled(self, message: Message, now: float) -> None:
         del message, now

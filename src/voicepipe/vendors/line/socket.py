@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Endpoint", "Socket", "SocketClosed"]
 
 MAX_MESSAGE_BYTES: Final = 1 << 20
-"""A turn's message has a few kilobytes; a service that sends more than a megabyte is broken."""
+"""A turn's message has a few kilobytes, and so has a frame of audio with most services."""
 
 CLOSE_S: Final = 0.3
 """How long the service may take to answer a close frame before the connection is cut."""
@@ -55,6 +55,7 @@ class Endpoint:
         scheme: What precedes the key in its header, e.g. "Token ".
         header: The header that holds the key.
         headers: Further headers of the handshake.
+        max_message_bytes: The longest message of the service; a longer one is a broken service.
     """
 
     vendor: str
@@ -64,6 +65,7 @@ class Endpoint:
     scheme: str = ""
     header: str = "Authorization"
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    max_message_bytes: int = MAX_MESSAGE_BYTES
 
     def clean(self, text: str) -> str:
         """Return what the service said, short and without the key, fit to be shown."""
@@ -131,7 +133,7 @@ class Socket:
                 open_timeout=None,  # one limit of the caller's covers the first message too
                 ping_interval=None,  # the service's own messages show that it is there; see `Watch`
                 close_timeout=CLOSE_S,
-                max_size=MAX_MESSAGE_BYTES,
+                max_size=endpoint.max_message_bytes,
                 max_queue=16,  # further messages wait at the sender
                 logger=SILENT,
             )

@@ -191,6 +191,7 @@ class SpeechLine:
             if error is not None:
                 protocol.was_given_up = protocol.error is None
                 protocol.error = protocol.error or error
+            if error is not None or protocol.has_ended:
                 session.cancel()
             now = await self.changed(work, protocol.wake_at(now))
 

@@ -12,13 +12,15 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from voicepipe.errors import VendorError
+from voicepipe.vendors.line.speech_text import TimedWord
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from voicepipe.errors import VendorError, VoicepipeError
-    from voicepipe.vendors.line.speech_text import TimedWord
+    from voicepipe.errors import VoicepipeError
 
-__all__ = ["SpeechProtocol", "SpeechRequest"]
+__all__ = ["SpeechProtocol", "SpeechRequest", "sorted_out"]
 
 
 @dataclass(eq=False, slots=True)
@@ -29,7 +31,8 @@ class SpeechRequest:
         text: The text to speak.
         audio: Audio that has come and was not taken yet.
         came_bytes: How much audio has come in all.
-        words: When its words end; None until that is known, which may be never.
+        words: When its words end, as far as that is known, which may be never.
+        has_all_words: Whether no more of them come.
         is_done: Whether all of its audio has come.
         error: Why it failed.
         is_dropped: Whether it was withdrawn.
@@ -39,11 +42,29 @@ class SpeechRequest:
     text: str
     audio: deque[bytes] = field(default_factory=deque[bytes])
     came_bytes: int = 0
-    words: list[TimedWord] | None = None
+    words: list[TimedWord] = field(default_factory=list[TimedWord])
+    has_all_words: bool = False
     is_done: bool = False
     error: VoicepipeError | None = None
     is_dropped: bool = False
     asked: int = 0
+
+
+def sorted_out(sent: Iterable[SpeechRequest], error: VoicepipeError) -> list[SpeechRequest]:
+    """Return which of the requests that a service had may be sent once more, in order; the others get the error.
+
+    A request that has had audio, or that would fail again, gets the error: to say a sentence twice would be worse.
+    """
+    may_help = isinstance(error, VendorError) and error.retryable
+    again: list[SpeechRequest] = []
+    for request in sent:
+        if request.is_dropped:
+            continue
+        if may_help and not request.came_bytes and request.asked <= 1:
+            again.append(request)
+        else:
+            request.error = error
+    return again
 
 
 class SpeechProtocol(ABC):
@@ -51,7 +72,7 @@ class SpeechProtocol(ABC):
 
     Attributes:
         has_begun: Whether the service is ready to take requests.
-        has_ended: Whether it has confirmed the end that `leave` asked for.
+        has_ended: Whether the end that `leave` asked for is reached; the socket is then closed.
         was_given_up: Whether it failed because a message was overdue.
         session_id: The service's id of the session, if it sends one.
         error: Why the session is over, if it failed.

@@ -1,7 +1,8 @@
-"""Turns sentences into texts that AssemblyAI's text-to-speech accepts, and its word times into ours.
+"""Turns sentences into texts that a text-to-speech service accepts, and its word times into ours.
 
 Rule 1: pure: text and times in, text and marks out.
 Rule 2: the text that is sent has the sentence's words, in order, so that the word times can be matched one by one.
+Rule 3: a mark never says too much: times that do not fit the text or the audio give none.
 """
 
 from __future__ import annotations
@@ -16,14 +17,20 @@ from voicepipe.flow import WordMark
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["SpokenPart", "TimedWord", "parts_of"]
+__all__ = ["SpokenPart", "TimedWord", "is_unspaced", "parts_of"]
 
-MAX_CHARACTERS: Final = 1000
-"""The longest text of one request: about a minute of speech. The service takes 2000, but only 1500 without a pause, and
-a barge-in drops a whole request."""
+PADDING_S: Final = 0.1
+"""The last word may end in the padding of a frame, this long after the counted audio."""
 
-MAX_RUN: Final = 40
-"""The longest run without white space; the service refuses somewhere between 40 and 60."""
+UNSPACED: Final = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
+    "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"  # Japanese and Chinese
+)
+
+
+def is_unspaced(character: str) -> bool:
+    """Return whether words are written without spaces in the script of this character."""
+    return UNSPACED.match(character) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,7 @@ class TimedWord:
     """A word, and when the service has spoken it.
 
     Attributes:
-        word: A run of the text that was sent, between white space.
+        word: A run of the text that was sent, between white space, or a piece of one; with or without punctuation.
         end_s: When it ends, in seconds after the request's first sample.
     """
 
@@ -61,38 +68,64 @@ class SpokenPart:
         """Return how far the sentence has come after each word; no marks when the times do not fit the text.
 
         Args:
-            timed: The service's word times of this part.
-            audio_s: Length of this part's audio.
+            timed: The service's word times of this part, as far as they are known.
+            audio_s: Length of this part's audio, as far as it has come.
             start_s: Length of the sentence's audio before this part.
         """
-        # The last word may end in the padding of a frame, beyond the counted audio.
-        times = [0.0, *(one.end_s for one in timed), audio_s + 0.1]
+        times = [0.0, *(one.end_s for one in timed), audio_s + PADDING_S]
         if any(after < before for before, after in pairwise(times)):
             return []
         marks: list[WordMark] = []
-        at = 0
+        place = (0, 0)
         for one in timed:
-            # A dash between spaces is not spoken, so it may have no time.
-            while at < len(self.words) and self.words[at] != one.word and not any(map(str.isalnum, self.words[at])):
-                at += 1
-            if at == len(self.words) or self.words[at] != one.word:
-                return []
-            if (char_end := self.ends[at]) is not None:
+            if (found := self._after(one.word, *place)) is None:
+                if any(map(str.isalnum, one.word)):
+                    return []
+                continue  # punctuation that was counted with the word before it
+            place = found
+            if (char_end := self._complete_at(*place)) is not None:
                 marks.append(WordMark(char_end=char_end, end_s=start_s + min(one.end_s, audio_s)))
-            at += 1
         return marks
 
+    def _after(self, timed: str, at: int, into: int) -> tuple[int, int] | None:
+        """Return the place after a timed word, as a word and characters into it; None if it does not come next."""
+        # A dash between spaces is not spoken, so it may have no time; nor may what surrounds a word.
+        while at < len(self.words) and not self.words[at].startswith(timed, into):
+            if into < len(self.words[at]) and not self.words[at][into].isalnum():
+                into += 1
+            elif into < len(self.words[at]):
+                return None
+            if into == len(self.words[at]):
+                at, into = at + 1, 0
+        if at == len(self.words) or not timed:
+            return None
+        into += len(timed)
+        return at, into if any(map(str.isalnum, self.words[at][into:])) else len(self.words[at])
 
-def parts_of(sentence: str) -> list[SpokenPart]:
-    """Cut a sentence into parts that the service accepts; nearly always one. Blank text has none."""
+    def _complete_at(self, at: int, into: int) -> int | None:
+        """Return how many characters of the sentence are spoken at this place; None within a word."""
+        word, end = self.words[at], self.ends[at]
+        if end is None or (into < len(word) and not (is_unspaced(word[into - 1]) or is_unspaced(word[into]))):
+            return None
+        return end - len(word) + into
+
+
+def parts_of(sentence: str, *, max_characters: int, max_run: int | None = None) -> list[SpokenPart]:
+    """Cut a sentence into parts that a service accepts; nearly always one. Blank text has none.
+
+    Args:
+        sentence: The text.
+        max_characters: The longest text of one part.
+        max_run: The longest run without white space; None for no limit below `max_characters`.
+    """
     parts: list[SpokenPart] = []
     words: list[str] = []
     ends: list[int | None] = []
-    length = 0
+    length, most = 0, max_run or max_characters
     for found in re.finditer(r"\S+", sentence):
-        for at in range(found.start(), found.end(), MAX_RUN):
-            word = sentence[at : min(at + MAX_RUN, found.end())]
-            if words and length + len(word) > MAX_CHARACTERS:
+        for at in range(found.start(), found.end(), most):
+            word = sentence[at : min(at + most, found.end())]
+            if words and length + len(word) > max_characters:
                 parts.append(SpokenPart(tuple(words), tuple(ends)))
                 words, ends, length = [], [], 0
             words.append(word)

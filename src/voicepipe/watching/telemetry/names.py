@@ -109,6 +109,8 @@ PROVIDERS_BY_PART: Final = {
     "AssemblyAIRecogniser": "assemblyai",
     "AssemblyAITTS": "assemblyai",
     "OpenAITTS": "openai",
+    "CartesiaTTS": "cartesia",
+    "ElevenLabsTTS": "elevenlabs",
     "EspeakTTS": "espeak",
     "PocketsphinxRecogniser": "pocketsphinx",
 }

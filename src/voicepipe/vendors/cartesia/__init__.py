@@ -1,0 +1,1 @@
+"""Cartesia: speech over a websocket, with a time for each word."""

@@ -1,0 +1,1 @@
+"""ElevenLabs: speech over a websocket, with a time for each character."""
