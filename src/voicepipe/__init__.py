@@ -137,6 +137,8 @@ _MODULE_OF = {
     "StructuredDone": "events",
     "StructuredFailed": "events",
     "StructuredOutputError": "errors",
+    "Summarised": "model_events",
+    "SummaryFailed": "model_events",
     "TTSSink": "speaking.tts_sink",
     "TextDelta": "flow",
     "Timeline": "timeline",

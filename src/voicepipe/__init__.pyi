@@ -102,7 +102,16 @@ from voicepipe.model.question import structured
 from voicepipe.model.structured_stage import Structured
 from voicepipe.model.tool_router import ToolRouter
 from voicepipe.model.window import Window
-from voicepipe.model_events import HedgeStarted, ModelAnswered, ModelUsage, RateLimitNear, ReplyCut, RequestRetried
+from voicepipe.model_events import (
+    HedgeStarted,
+    ModelAnswered,
+    ModelUsage,
+    RateLimitNear,
+    ReplyCut,
+    RequestRetried,
+    Summarised,
+    SummaryFailed,
+)
 from voicepipe.observed import Exchange, PlayedAudio, WireMessage
 from voicepipe.session.pipeline import Host, Pipeline, run
 from voicepipe.session.saying import Said, Saying
@@ -271,6 +280,8 @@ __all__ = [
     "StructuredDone",
     "StructuredFailed",
     "StructuredOutputError",
+    "Summarised",
+    "SummaryFailed",
     "TTSSink",
     "TextDelta",
     "Timeline",

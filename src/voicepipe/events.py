@@ -31,7 +31,16 @@ from voicepipe.listening_events import (
     MicrophoneLost,
     RecogniserLost,
 )
-from voicepipe.model_events import HedgeStarted, ModelAnswered, ModelUsage, RateLimitNear, ReplyCut, RequestRetried
+from voicepipe.model_events import (
+    HedgeStarted,
+    ModelAnswered,
+    ModelUsage,
+    RateLimitNear,
+    ReplyCut,
+    RequestRetried,
+    Summarised,
+    SummaryFailed,
+)
 from voicepipe.tool_events import ToolsChanged, ToolServerLost
 from voicepipe.watching_events import (
     BudgetExceeded,
@@ -302,5 +311,7 @@ Event: TypeAlias = (
     | RecordingResumed
     | RecordingStarted
     | RecordingStopped
+    | Summarised
+    | SummaryFailed
 )
 """What iterating over a session yields."""

@@ -17,6 +17,8 @@ __all__ = [
     "RateLimitNear",
     "ReplyCut",
     "RequestRetried",
+    "Summarised",
+    "SummaryFailed",
 ]
 
 
@@ -83,12 +85,13 @@ class ReplyCut(Stamped):
 class ModelUsage(Stamped):
     """The tokens of a request to the model, reported when the reply has ended, or with the end of its turn.
 
-    A whole reply is reported if the service counts it. Requests of `Structured` are reported as those for replies are.
+    A whole reply is reported if the service counts it. Requests of `Structured` and for summaries are reported as those
+    for replies are.
 
     Attributes:
         turn_id: The turn that asked; one with tools asks several times.
         model: The model that replied, in the service's word.
-        step: Which of the turn's requests it was, from 0; None for one of `Structured`.
+        step: Which of the turn's requests it was, from 0; None for one of `Structured` or for a summary.
         input_tokens: Tokens of the request.
         output_tokens: Tokens of the reply.
         is_estimated: Whether the reply was cut or interrupted before the service counted it, so that the numbers are a
@@ -118,3 +121,31 @@ class RateLimitNear(Stamped):
     remaining: int
     limit: int
     reset_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summarised(Stamped):
+    """The oldest messages of the conversation are a summary in the requests that follow: see `Window`.
+
+    Attributes:
+        turn_id: The turn after which it was written.
+        messages: How many messages of the history it covers.
+        text: The summary.
+    """
+
+    turn_id: int
+    messages: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryFailed(Stamped):
+    """A summary could not be written. Requests hold what they would hold without it, and another try comes later.
+
+    Attributes:
+        turn_id: The turn after which it was tried.
+        error: Why.
+    """
+
+    turn_id: int
+    error: VoicepipeError

@@ -104,6 +104,43 @@ def test_it_moves_only_when_it_must(shape: str, limit: int) -> None:
         since = start
 
 
+@pytest.mark.parametrize(
+    ("limit", "shape", "settled", "left"),
+    [
+        pytest.param(8, "uauaua", 0, "uauaua", id="three quarters are not exceeded"),
+        pytest.param(8, "uauauaua", 0, "uaua", id="half is left, from the caller on"),
+        pytest.param(8, "u2u2ua", 0, "ua", id="calls and results count, and go together"),
+        pytest.param(8, "uau*uauaua", 0, "u*uauaua", id="a call that still runs stays, with the words before it"),
+        pytest.param(8, "u*uauauaua", 0, "u*uauauaua", id="nothing is summarised before it"),
+        pytest.param(8, "?auauauau", 9, "uau", id="a greeting from before the session cannot change"),
+        pytest.param(8, "?auauauau", 0, "?auauauau", id="a greeting that is still being said can"),
+        pytest.param(2, "uau222", 0, "u222", id="the newest words and what follows them are never summarised"),
+        pytest.param(1, "aaaa", 0, "aaaa", id="a caller who said nothing yet"),
+    ],
+)
+def test_what_is_summarised(limit: int, shape: str, settled: int, left: str) -> None:
+    """All but the newest half, once three quarters are exceeded, as far as it can no longer change."""
+    whole = conversation(shape.replace("*", "2").replace("?", "a"))
+    for at, letter in enumerate(shape):
+        message = whole[at]
+        if isinstance(message, AssistantMessage):
+            message.is_settled = letter != "?"
+            for call in message.calls[:1] if letter == "*" else ():
+                call.status = "pending"
+    assert shape[Window(messages=limit).surplus(whole, settled) :] == left
+
+
+@given(SHAPES, st.integers(1, 20), st.none() | st.integers(1, 200))
+def test_a_summary_leaves_whole_turns(shape: str, messages: int, tokens: int | None) -> None:
+    """What is left begins with the caller, holds their newest words, and has room for more."""
+    whole, window = conversation(shape), Window(messages=messages, tokens=tokens)
+    count = window.surplus(whole)
+    assert count == 0 or isinstance(whole[count], UserMessage)
+    assert count <= shape.rindex("u")
+    assert window.surplus(whole[count:]) == 0 or count == 0
+    assert count >= window.start(whole) or count == shape.rindex("u")
+
+
 def test_it_drops_in_blocks() -> None:
     """In a long call the beginning of the requests changes only once in many turns."""
     whole, window, since, moved = conversation("ua" * 500), Window(), 0, 0

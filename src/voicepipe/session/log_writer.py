@@ -56,7 +56,16 @@ from voicepipe.listening_events import (
     MicrophoneLost,
     RecogniserLost,
 )
-from voicepipe.model_events import HedgeStarted, ModelAnswered, ModelUsage, RateLimitNear, ReplyCut, RequestRetried
+from voicepipe.model_events import (
+    HedgeStarted,
+    ModelAnswered,
+    ModelUsage,
+    RateLimitNear,
+    ReplyCut,
+    RequestRetried,
+    Summarised,
+    SummaryFailed,
+)
 from voicepipe.tool_events import ToolsChanged, ToolServerLost
 from voicepipe.watching_events import (
     BudgetExceeded,
@@ -103,6 +112,8 @@ LINES: Final[dict[type[Event], tuple[int, str]]] = {
     ModelAnswered: (INFO, "turn {e.turn_id}: of several requests, that to {e.model!r} is answered"),
     ReplyCut: (INFO, "turn {e.turn_id}: the reply was cut, and goes on with its tools: {error}"),
     RateLimitNear: (INFO, "turn {e.turn_id}: {e.remaining} of {e.limit} requests are left"),
+    Summarised: (DEBUG, "turn {e.turn_id}: the first {e.messages} messages are a summary from now on"),
+    SummaryFailed: (WARNING, "turn {e.turn_id}: the conversation could not be summarised: {error}"),
     RecordingPaused: (INFO, "the recording pauses"),
     RecordingResumed: (INFO, "the recording goes on"),
     RecordingStarted: (INFO, "the call is recorded: {e.path}"),

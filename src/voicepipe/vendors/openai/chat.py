@@ -22,6 +22,7 @@ from voicepipe.http.network import Network
 from voicepipe.model.hedge import Hedge
 from voicepipe.model.model import Completion, Model, ReplyPart, Request
 from voicepipe.model.race import Race, Runner
+from voicepipe.model.summary import Summaries
 from voicepipe.model.window import Window
 from voicepipe.model_events import RequestRetried
 from voicepipe.vendors.credentials import Credentials, authorization, keyless, without_key
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.channel import Outbox
     from voicepipe.core.context import AnySession, SessionContext
+    from voicepipe.history import UserMessage
 
 __all__ = ["Deadlines", "LLMStreamStage"]
 
@@ -174,6 +176,7 @@ class LLMStreamStage(Model):
         if messages not in (None, *get_args(MessageOrder)):
             raise ConfigurationError(f"LLMStreamStage: messages must be 'free' or 'strict', not {messages!r}")
         self._order: MessageOrder = messages or self._service.order
+        self._summaries = Summaries(window, window.summarise) if window and window.summarise else None
         self._limit_field: LimitField = max_tokens_field or self._service.limit_field
         self._adjust = adjust
         self._schemas = SchemaTexts(schemas, self.name)
@@ -216,14 +219,20 @@ class LLMStreamStage(Model):
 
     async def reply(self, request: Request, outbox: Outbox[ReplyPart], turn: Turn) -> None:
         """Send the request, and send it again while nothing of its reply was used. See `Model.reply`."""
-        asked = self._filled(request, turn)
+        asked, summary = self._filled(request, turn), None
+        if self._summaries is not None:
+            self._summaries.follow(turn)
+            summary, messages = self._summaries.split(asked.messages)
+            asked = replace(asked, messages=tuple(messages))
 
         async def ask() -> None:
             if self.hedge is None:
-                await self._ask(asked, turn, outbox)
+                await self._ask(asked, turn, summary, outbox)
             else:
                 both = (asked, replace(asked, model=self.hedge.model or asked.model))
-                runners = [Runner(self.name, self._label(one.model), partial(self._ask, one, turn)) for one in both]
+                runners = [
+                    Runner(self.name, self._label(one.model), partial(self._ask, one, turn, summary)) for one in both
+                ]
                 await Race(outbox, turn, self.hedge.after_s).run(runners)
 
         def retried(error: VendorError) -> None:
@@ -231,13 +240,13 @@ class LLMStreamStage(Model):
 
         await persist(ask, RETRY_WITHIN * self.deadlines.first_token_s, retried)
 
-    async def _ask(self, asked: Request, turn: Turn, outbox: Outbox[ReplyPart]) -> None:
+    async def _ask(self, asked: Request, turn: Turn, summary: UserMessage | None, outbox: Outbox[ReplyPart]) -> None:
         """Send a request once, and its reply into an outbox."""
         filler = filler_of(asked.model)
         conversations = self._conversations.setdefault(turn.session, {})
         if filler not in conversations:
             conversations[filler] = self._conversation(filler)
-        body = self._body(asked, conversations[filler], stream=self.streams)
+        body = self._body(asked, conversations[filler], stream=self.streams, summary=summary)
         limits = self.deadlines if self.streams else None
         reply = TurnOutbox(outbox, turn, asked, self._http.vendor, len(body.encode("utf-8", "replace")))
         turn.before_end(reply.report)
@@ -317,9 +326,11 @@ class LLMStreamStage(Model):
         with named(f"the prompt function {_name_of(write)}"):
             return write(session)
 
-    def _body(self, asked: Request, conversation: Conversation, *, stream: bool) -> str:
+    def _body(
+        self, asked: Request, conversation: Conversation, *, stream: bool, summary: UserMessage | None = None
+    ) -> str:
         schemas = self._schemas.text(asked.tools, asked.response_format)
-        return conversation.body(asked, stream=stream, schemas=schemas, limit_field=self._limit_field)
+        return conversation.body(asked, stream=stream, schemas=schemas, limit_field=self._limit_field, summary=summary)
 
     def __repr__(self) -> str:
         """Show the model and where it is; never the key."""

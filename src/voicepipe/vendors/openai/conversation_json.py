@@ -81,7 +81,15 @@ class Conversation:
         # With the message, so that its id is not used again.
         self._final: dict[int, tuple[Message, str]] = {}
 
-    def body(self, request: Request, *, stream: bool, schemas: str = "", limit_field: LimitField = "max_tokens") -> str:
+    def body(
+        self,
+        request: Request,
+        *,
+        stream: bool,
+        schemas: str = "",
+        limit_field: LimitField = "max_tokens",
+        summary: UserMessage | None = None,
+    ) -> str:
         """Return the body of a request.
 
         Args:
@@ -89,19 +97,20 @@ class Conversation:
             stream: Whether the reply should come in pieces.
             schemas: Its tools and format as JSON text, each after a comma. See `SchemaTexts`.
             limit_field: The field that limits the reply.
+            summary: A message to send before those of the window, which tells of earlier ones.
 
         Raises:
             ConfigurationError: A call has no id, no result, or the id of another call.
         """
         if self._order == "strict":
-            messages = self._in_strict_order(request)
+            messages = self._in_strict_order(request, summary)
         else:
-            messages = self.rendered(request.system or "", request.messages)
+            messages = self.rendered(request.system or "", request.messages, summary)
         return f'{dumped(_fields(request, limit_field, stream=stream))[:-1]}{schemas},"messages":{messages}}}'
 
-    def rendered(self, system: str, messages: Sequence[Message]) -> str:
+    def rendered(self, system: str, messages: Sequence[Message], summary: UserMessage | None = None) -> str:
         """Return the messages as a JSON array."""
-        sent = self._windowed(messages)
+        sent = self._windowed(messages, summary)
         beginning = self._begun(sent)
         parts, call_ids = list(beginning.parts), set(beginning.call_ids)
         said: list[UserMessage] = []
@@ -130,16 +139,20 @@ class Conversation:
             self._beginning = Beginning()  # the window has moved, or the conversation has changed
         return self._beginning
 
-    def _in_strict_order(self, request: Request) -> str:
+    def _in_strict_order(self, request: Request, summary: UserMessage | None) -> str:
         # Each message depends on its neighbours, so the whole window is written for each request.
-        sent, call_ids = self._windowed(request.messages), set[str]()
+        sent, call_ids = self._windowed(request.messages, summary), set[str]()
         for message in sent:
             if isinstance(message, AssistantMessage):
                 check_calls(message.calls, call_ids)
         folds = folds_system(request.model)
         return dumped(in_strict_order(request.system or "", sent, self._filler, service=self._service, folds=folds))
 
-    def _windowed(self, messages: Sequence[Message]) -> Sequence[Message]:
+    def _windowed(self, messages: Sequence[Message], summary: UserMessage | None) -> Sequence[Message]:
+        sent = self._newest(messages)
+        return sent if summary is None else (summary, *sent)
+
+    def _newest(self, messages: Sequence[Message]) -> Sequence[Message]:
         if self._window is None or not messages:
             return messages
         if self._since >= len(messages) or messages[self._since] is not self._first:

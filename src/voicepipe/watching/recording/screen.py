@@ -42,6 +42,7 @@ FIELDS: Final[dict[str, dict[str, TextKind]]] = {
     "ModelAsked": {"system": "prompt"},
     "RecordedResult": {"fields": "tool"},
     "ServiceState": {"fields": "wire"},
+    "Summarised": {"text": "agent"},
     "ToolAsked": {"arguments": "tool"},
     "ToolCall": {"arguments": "tool", "result": "tool"},
     "ToolCallDelta": {"arguments": "tool"},

@@ -75,6 +75,8 @@ WORDINGS: Final = {
     "ObserverFailed": _Wording("trouble", "The observer {observer} failed", "{error}"),
     "RateLimitNear": _Wording("trouble", "{remaining} of {limit} requests to the model left"),
     "BudgetExceeded": _Wording("trouble", "Over budget: {name} took {took_s:.3f} s of {budget_s:g} s"),
+    "Summarised": _Wording("agent", "The first {messages} messages are a summary from now on", "{text}"),
+    "SummaryFailed": _Wording("trouble", "The conversation could not be summarised", "{error}"),
     "RecordingPaused": _Wording("agent", "The recording pauses"),
     "RecordingResumed": _Wording("agent", "The recording goes on"),
     "RecordingStopped": _Wording("trouble", "The recording stops", "{reason}"),
