@@ -47,6 +47,7 @@ MODULES: Final = {
     "audio": "Telephone codecs",
     "serving": "Serving",
     "testing": "Testing",
+    "testing.conformance": "Conformance",
     "watching.recording": "Recordings",
 }
 """Public modules with an `__all__`; others that have one come behind them, under their own name."""

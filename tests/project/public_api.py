@@ -37,7 +37,8 @@ def public_modules() -> list[str]:
     """Return the modules that an application may import from."""
     below = pkgutil.iter_modules(simulators.__path__, f"{simulators.__name__}.")
     named = [module.name for module in below if "._" not in module.name]
-    return ["voicepipe", "voicepipe.audio", "voicepipe.observed", "voicepipe.serving", "voicepipe.testing", *named]
+    tested = ["voicepipe.testing", "voicepipe.testing.conformance", *named]
+    return ["voicepipe", "voicepipe.audio", "voicepipe.observed", "voicepipe.serving", *tested]
 
 
 def describe(modules: Iterable[str]) -> str:

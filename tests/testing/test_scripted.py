@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -21,8 +21,18 @@ from voicepipe import (
     VendorError,
     tool,
 )
+from voicepipe.core.channel import Channel
 from voicepipe.errors import StageError
-from voicepipe.flow import EarlyTranscript, Sentence, SpeechEnded, SpeechStarted, Transcript, WordMark
+from voicepipe.flow import (
+    AudioFrame,
+    EarlyTranscript,
+    Hearing,
+    Sentence,
+    SpeechEnded,
+    SpeechStarted,
+    Transcript,
+    WordMark,
+)
 from voicepipe.testing import (
     Breaks,
     Calls,
@@ -110,6 +120,19 @@ async def test_a_recogniser_goes_by_the_audio_it_was_given() -> None:
 
 
 # --- the model --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_recogniser_gives_the_last_words_of_a_caller_who_hangs_up() -> None:
+    """A turn whose speech has begun when the audio ends gets its transcript all the same."""
+    recogniser = ScriptedRecogniser(8_000).says("Hello?", at_s=1.0, speech_s=0.5, silence_s=0.2)
+    recogniser.says("And then?", at_s=3.0, speech_s=0.5)
+    frames, heard = Channel[AudioFrame](100), Channel[Hearing](10)
+    for count in range(30):
+        await frames.send(AudioFrame(pcm=bytes(320), sample_rate=8_000, start_s=count * 0.02))
+    frames.close()
+    await recogniser.recognise(frames, heard, cast("Any", None))
+    heard.close()
+    assert [event.text async for event in heard if isinstance(event, Transcript)] == ["Hello?"]
 
 
 async def test_a_model_answers_at_the_times_of_its_script() -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from contextvars import Context
 
-__all__ = ["VIRTUAL_TIME", "DeadlockError", "VirtualTimeLoop", "run_on_virtual_time"]
+__all__ = ["VIRTUAL_TIME", "DeadlockError", "VirtualTimeLoop", "run_on_virtual_time", "start_thread"]
 
 T = TypeVar("T")
 
@@ -183,7 +183,8 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
         raise RuntimeError(f"the name {arguments[0]!r} was looked up on virtual time; use 127.0.0.1")
 
 
-_start_thread = threading.Thread.start
+start_thread: Final = threading.Thread.start
+"""Starts a thread although virtual time may run in this one."""
 
 
 def _refuse_thread(thread: threading.Thread) -> None:
@@ -191,7 +192,7 @@ def _refuse_thread(thread: threading.Thread) -> None:
         raise RuntimeError(
             f"a thread was started on virtual time ({thread.name}), where its real time counts for nothing; script it"
         )
-    _start_thread(thread)
+    start_thread(thread)
 
 
 def _is_loopback(host: str | bytes) -> bool:

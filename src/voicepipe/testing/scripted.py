@@ -161,11 +161,13 @@ class ScriptedRecogniser(_CallerScript, Recogniser):
         self._endpoints = EndpointRequests()
         script, received_s, end_s = deque(self._in_order()), 0.0, 0.0
         is_speech = False  # the caller's turn has begun, and its transcript is still to come
-        while True:
+        is_over = False
+        while not is_over:
+            frame = None
             try:
                 frame = await self._endpoints.next(inbox)
             except anyio.EndOfStream:
-                return
+                is_over = True  # what was said before a hang-up is recognised all the same
             if frame is not None:
                 received_s, end_s = received_s + frame.duration_s, frame.start_s + frame.duration_s
             while script and (script[0][0] <= received_s + 1e-9 or (frame is None and is_speech)):

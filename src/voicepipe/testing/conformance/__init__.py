@@ -1,0 +1,21 @@
+"""Checks that a part of yours does what the library relies on; see docs/adding-a-vendor.md."""
+
+from voicepipe.testing.conformance.behaviour import KEY, Behaviour, Server
+from voicepipe.testing.conformance.hearing import Speech
+from voicepipe.testing.conformance.model import check_model
+from voicepipe.testing.conformance.recogniser import check_recogniser
+from voicepipe.testing.conformance.report import Check, Nonconformance, Report
+from voicepipe.testing.conformance.voice import check_voice
+
+__all__ = [
+    "KEY",
+    "Behaviour",
+    "Check",
+    "Nonconformance",
+    "Report",
+    "Server",
+    "Speech",
+    "check_model",
+    "check_recogniser",
+    "check_voice",
+]

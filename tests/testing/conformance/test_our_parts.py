@@ -1,0 +1,144 @@
+"""Every part of ours passes the kit that vendors run, and docs/vendors.md says of it what the kit finds."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import anyio
+import pytest
+
+import voicepipe as vp
+from tests.helpers.conformance import assemblyai_ears, assemblyai_voice, gateway_model, openai_model, openai_voice
+from tests.helpers.vendor_table import check_row, rows
+from voicepipe.audio.resample import Resampler
+from voicepipe.errors import ConfigurationError
+from voicepipe.testing import Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
+from voicepipe.testing.conformance import KEY, Speech, check_model, check_recogniser, check_voice
+
+MISSING = [name for name in ("pocketsphinx", "espeakng_loader", "soxr") if importlib.util.find_spec(name) is None]
+needs_local = pytest.mark.skipif(
+    bool(MISSING) and os.environ.get("VOICEPIPE_TEST_ALL") != "1",
+    reason=f"not installed (extra local): {', '.join(MISSING)}",
+)
+
+
+def test_assemblyai_tts() -> None:
+    """AssemblyAI's voice conforms; its messages hold whole samples, so none can be cut."""
+    report = check_voice(
+        lambda url: vp.AssemblyAITTS(url=url, api_key=KEY),
+        server=assemblyai_voice,
+        refuses=[lambda: vp.AssemblyAITTS(" "), lambda: vp.AssemblyAITTS(sample_rate=11_025)],
+    )
+    assert report.not_applicable == ("samples are cut in the middle",)
+    check_row(report)
+    accepted = [rate for rate in (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000) if _speaks_at(rate)]
+    assert rows()["AssemblyAITTS"]["sample rates"] == ", ".join(map(str, accepted))
+
+
+def _speaks_at(rate: int) -> bool:
+    try:
+        vp.AssemblyAITTS(sample_rate=rate)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def test_openai_tts() -> None:
+    """OpenAI's voice conforms."""
+    report = check_voice(
+        lambda url: vp.OpenAITTS(base_url=url, api_key=KEY),
+        server=openai_voice,
+        refuses=[lambda: vp.OpenAITTS(voice=""), lambda: vp.OpenAITTS(speed=9)],
+    )
+    assert report.not_applicable == ()
+    check_row(report)
+
+
+@needs_local
+def test_espeak() -> None:
+    """The embedded voice conforms, in real time."""
+    report = check_voice(vp.EspeakTTS, real_time=True, refuses=[lambda: vp.EspeakTTS(words_per_minute=1)])
+    assert "speaking is cancelled at each await" in report.passed
+    check_row(report)
+    assert rows()["EspeakTTS"]["sample rates"] == str(vp.EspeakTTS.sample_rate)
+
+
+def test_scripted_voice() -> None:
+    """The scripted voice conforms, at once and in real time."""
+    check_voice(lambda: ScriptedVoice(first_audio_s=0.2, speed=1.0, marks=False))
+    check_row(check_voice(ScriptedVoice))
+
+
+def test_assemblyai_recogniser() -> None:
+    """AssemblyAI's recogniser conforms."""
+    report = check_recogniser(
+        lambda url: vp.AssemblyAIRecogniser(url=url, api_key=KEY),
+        server=assemblyai_ears,
+        speech=Speech(text="My order number is four two"),
+        refuses=[lambda: vp.AssemblyAIRecogniser(speech_model="")],
+    )
+    assert report.not_applicable == ()
+    check_row(report)
+
+
+def test_scripted_recogniser() -> None:
+    """The scripted recogniser conforms."""
+    report = check_recogniser(lambda: ScriptedRecogniser().says("Hello there.", at_s=2.0, speech_s=1.0, silence_s=0.5))
+    assert "the turn is ended on request" in report.passed
+    check_row(report)
+
+
+@needs_local
+@pytest.mark.slow
+def test_pocketsphinx() -> None:
+    """The embedded recogniser conforms, in real time, with a sentence that the embedded voice speaks."""
+    text, before_s = "cancel my order", 0.5
+    pcm = anyio.run(_spoken, text)
+    end_s = before_s + len(pcm) / 2 / RATE
+    audio = bytes(2 * round(before_s * RATE)) + pcm + bytes(2 * RATE)
+    report = check_recogniser(
+        lambda: vp.PocketsphinxRecogniser("#JSGF V1.0; grammar shop; public <request> = cancel my order | stop;"),
+        speech=Speech(start_s=before_s, end_s=end_s, length_s=end_s + 1, pcm=audio, text=text),
+        refuses=[lambda: vp.PocketsphinxRecogniser("", silence_s=0.01)],
+        real_time=True,
+    )
+    check_row(report)
+
+
+RATE = vp.PocketsphinxRecogniser.sample_rate
+
+
+async def _spoken(text: str) -> bytes:
+    voice, pcm = vp.EspeakTTS(words_per_minute=150), b""
+    resampler = Resampler(voice.sample_rate, RATE)
+    async with voice.open():
+        async for piece in voice.synthesize(vp.Sentence(text)):
+            pcm += resampler.feed(piece) if isinstance(piece, bytes) else b""
+    return pcm + resampler.flush()
+
+
+def test_openai_model() -> None:
+    """The model for services like OpenAI's conforms."""
+    report = check_model(
+        lambda url: vp.LLMStreamStage("Be brief.", base_url=url, api_key=KEY, model="scripted"),
+        server=openai_model,
+        refuses=[lambda: vp.LLMStreamStage("Be brief.", base_url="no url")],
+    )
+    assert report.not_applicable == ()
+    check_row(report)
+
+
+def test_gateway_model() -> None:
+    """The model conforms with AssemblyAI's gateway, too."""
+    report = check_model(
+        lambda url: vp.LLMStreamStage("Be brief.", base_url=url, api_key=KEY, model="gpt-5.2"), server=gateway_model
+    )
+    assert report.not_applicable == ("bad options are refused",)
+
+
+def test_scripted_model() -> None:
+    """The scripted model conforms."""
+    report = check_model(lambda: ScriptedModel(lambda _: Says("Hello.", token_s=0.1)))
+    assert "two replies at once" in report.passed
+    check_row(report)
