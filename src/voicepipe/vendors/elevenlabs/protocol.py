@@ -51,7 +51,7 @@ class ElevenLabsProtocol(ContextProtocol):
         super().__init__(now, vendor=VENDOR, sample_rate=sample_rate, clean=clean)
         self._voice_settings = dict(voice_settings)
         self._alignments: dict[str, Alignment] = {}
-        self._refused: VoicepipeError | None = None  # the last refusal, which says more than the close after it
+        self._refused: VoicepipeError | None = None  # of a context; it says more than the close after it
 
     def _beginning(self, context: Context) -> list[Message]:
         self._alignments[context.id] = Alignment()
@@ -63,6 +63,10 @@ class ElevenLabsProtocol(ContextProtocol):
             {"text": f"{context.request.text} ", "context_id": context.id, "flush": True},
             {"context_id": context.id, "close_context": True},
         ]
+
+    def _forget(self, context: Context, now: float) -> None:
+        super()._forget(context, now)
+        self._alignments.pop(context.id, None)
 
     def _dropped(self, context: Context, now: float) -> None:
         """Do nothing; see Rule 2."""
@@ -82,7 +86,7 @@ class ElevenLabsProtocol(ContextProtocol):
             context.request.words += aligned.feed(alignment, before_s)
         if message.get("isFinal") or message.get("is_final"):
             context.request.words += aligned.finish()
-            del self._alignments[context.id]
+            self._refused = None
             self._finish(context, now)
             return True
         return False

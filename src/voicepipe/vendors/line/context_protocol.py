@@ -33,7 +33,8 @@ SILENT_S: Final = 2.5
 """How long the oldest context may get no message. Half of what `TTSSink` allows, so that a second socket is in time."""
 
 PAUSE_S: Final = 0.5
-"""How long a request waits when the service has too many at once, and does not say for how long."""
+"""How long a request waits when the service has too many at once, and does not say for how long: it does not count how
+many begin in a minute, and one that is spoken is soon over."""
 
 PATIENCE_S: Final = 2.0
 """A request that would have to wait longer fails: `TTSSink` waits 5 s for its audio."""
@@ -73,6 +74,8 @@ class ContextProtocol(SpeechProtocol):
 
     most_contexts: ClassVar[int]
     idle_s: ClassVar[float]
+
+    rate_limit_s = PAUSE_S
 
     def __init__(self, now: float, *, vendor: str, sample_rate: int, clean: Callable[[str], str]) -> None:
         self.has_begun = True
