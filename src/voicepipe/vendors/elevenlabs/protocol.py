@@ -2,10 +2,10 @@
 
 Rule 1: a context is opened, given its text with `flush`, and closed at once. Only a closed context reports its end
         (`isFinal`), and closing one that was flushed lets it finish.
-Rule 2: for that reason nothing stops a context: a request that is withdrawn is forgotten here, and its context counts
-        until the service ends it. The service makes a sentence's audio in a fraction of the time that it takes to play.
-Rule 3: each socket numbers its contexts from 1, and none is ever addressed that was not opened: a `flush` alone would
-        open it.
+Rule 2: a barge-in cannot stop a context that was flushed. The request is dropped here at once, its late audio is thrown
+        away, and its context counts until the service ends it: the audio of a sentence is made in a fraction of the
+        time that it takes to play.
+Rule 3: messages only name contexts that were opened, because any other name would open one.
 
 Source, read 2026-11-30: the service's reference and guide of the multi-context websocket, its Python SDK 2.78.0, and
 the plugins of LiveKit and Pipecat. Never tried live.

@@ -2,7 +2,7 @@
 
 Rule 1: one request is one context. A turn's sentences do not share one: `TTSSink` asks for a sentence when the one
         before it begins to play, which is seconds after that one's audio has come, and a service ends a context that
-        waits. And only so can one sentence be withdrawn, repeated, or timed alone.
+        waits. One sentence can then be withdrawn, repeated and timed alone.
 Rule 2: there are never more contexts than the service allows, and those that were withdrawn count until it ends them.
 Rule 3: whatever the service owes has a deadline, after which the socket counts as lost.
 """
