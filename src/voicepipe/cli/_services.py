@@ -1,4 +1,4 @@
-"""Puts the parts of a pipeline that use AssemblyAI's services, or a language model, at simulators on this machine.
+"""Puts the parts of a pipeline that use services which have a simulator at simulators on this machine.
 
 Rule 1: the parts themselves stay, so that the conversation goes through the real protocols; only their URLs change.
 Rule 2: no key is read or sent.
@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Simulation", "simulated"]
 
-PARTS: Final = {"stt": vp.AssemblyAIRecogniser, "llm": vp.LLMStreamStage, "tts": vp.AssemblyAITTS}
-"""The parts that have a simulator, by the names of the options for their URLs."""
+PARTS: Final = {
+    "stt": vp.AssemblyAIRecogniser,
+    "llm": vp.LLMStreamStage,
+    "tts": vp.AssemblyAITTS,
+    "elevenlabs": vp.ElevenLabsTTS,
+    "cartesia": vp.CartesiaTTS,
+}
+"""The parts that have a simulator, by the names of the options for their URLs, where there are any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +53,7 @@ async def simulated(agent: vp.Pipeline, options: argparse.Namespace) -> AsyncGen
     Raises:
         ConfigurationError: An option has no effect on this pipeline, or a URL is not one of this machine.
     """
-    urls = {name: str(url) for name in PARTS if (url := getattr(options, f"{name}_url"))}
+    urls = {name: str(url) for name in PARTS if (url := getattr(options, f"{name}_url", None))}
     users = [user for part in agent.parts for user in _users(part)]
     services = [name for name, kind in PARTS.items() if any(isinstance(user, kind) for user in users)]
     for name in urls.keys() - {*services}:
@@ -112,13 +118,8 @@ def _users(part: vp.Part) -> Iterator[vp.Part]:
 
 def _moved(part: vp.Part, urls: Mapping[str, str]) -> vp.Part:
     """Return the part at the simulators, itself or the parts that it holds; the same if it uses none of them."""
-    match part:
-        case vp.AssemblyAIRecogniser() if "stt" in urls:
-            return part._at_simulator(urls["stt"])
-        case vp.LLMStreamStage() if "llm" in urls:
-            return part._at_simulator(urls["llm"])
-        case vp.AssemblyAITTS() if "tts" in urls:
-            return part._at_simulator(urls["tts"])
-        case _:
-            twin = part._with_held(lambda held: _moved(held, urls))
-            return part if twin._held() == part._held() else twin
+    for name, kind in PARTS.items():
+        if isinstance(part, kind) and name in urls:
+            return part._at_simulator(urls[name])
+    twin = part._with_held(lambda held: _moved(held, urls))
+    return part if twin._held() == part._held() else twin

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from voicepipe.speaking.tts_sink import TTSSink
+
 __all__ = ["SERVICES", "Asked", "Simulated", "simulate"]
 
 FIRST_S: Final = 1.0
@@ -86,15 +88,35 @@ def _read(path: Path) -> str:
         raise ConfigurationError(f"--grammar {path}: cannot be read: {why}") from error
 
 
-def _tts(asked: Asked) -> Simulated:
-    from voicepipe.testing.simulators.tts import TTSSimulator  # noqa: PLC0415 - Rule 2
+def _voice() -> TTSSink | None:
+    """Return eSpeak if the extra is installed; None is a tone."""
     from voicepipe.vendors.espeak.tts import EspeakTTS  # noqa: PLC0415 - Rule 2
 
-    # eSpeak if the extra is installed, otherwise a tone.
-    voice = EspeakTTS() if find_spec("espeakng_loader") and find_spec("soxr") else None
+    return EspeakTTS() if find_spec("espeakng_loader") and find_spec("soxr") else None
+
+
+def _tts(asked: Asked) -> Simulated:
+    from voicepipe.testing.simulators.tts import TTSSimulator  # noqa: PLC0415 - Rule 2
+
     first_audio_s = 0.3 if asked.delay_s is None else asked.delay_s
-    serving = TTSSimulator(voice, first_audio_s=first_audio_s, record=False).serve(port=asked.port)
+    serving = TTSSimulator(_voice(), first_audio_s=first_audio_s, record=False).serve(port=asked.port)
     return Simulated(serving, "vp.AssemblyAITTS(url='{url}')")
+
+
+def _elevenlabs(asked: Asked) -> Simulated:
+    from voicepipe.testing.simulators.elevenlabs import ElevenLabsSimulator  # noqa: PLC0415 - Rule 2
+
+    first_audio_s = 0.3 if asked.delay_s is None else asked.delay_s
+    serving = ElevenLabsSimulator(_voice(), voices=None, first_audio_s=first_audio_s, record=False)
+    return Simulated(serving.serve(port=asked.port), "vp.ElevenLabsTTS(url='{url}')")
+
+
+def _cartesia(asked: Asked) -> Simulated:
+    from voicepipe.testing.simulators.cartesia import CartesiaSimulator  # noqa: PLC0415 - Rule 2
+
+    first_audio_s = 0.3 if asked.delay_s is None else asked.delay_s
+    serving = CartesiaSimulator(_voice(), voices=None, first_audio_s=first_audio_s, record=False)
+    return Simulated(serving.serve(port=asked.port), "vp.CartesiaTTS(url='{url}')")
 
 
 def _gateway(asked: Asked) -> Simulated:
@@ -106,7 +128,13 @@ def _gateway(asked: Asked) -> Simulated:
     return Simulated(serving, "vp.LLMStreamStage(base_url='{url}')")
 
 
-SERVICES: Final[Mapping[str, Callable[[Asked], Simulated]]] = {"stt": _stt, "tts": _tts, "gateway": _gateway}
+SERVICES: Final[Mapping[str, Callable[[Asked], Simulated]]] = {
+    "stt": _stt,
+    "tts": _tts,
+    "gateway": _gateway,
+    "elevenlabs": _elevenlabs,
+    "cartesia": _cartesia,
+}
 
 
 def simulate(service: str, asked: Asked) -> int:
@@ -127,8 +155,8 @@ def simulate(service: str, asked: Asked) -> int:
         raise ConfigurationError("--grammar makes stt recognise its audio; use it only with stt, and without --say")
     if asked.calls and service != "gateway":
         raise ConfigurationError(f"--calls is for gateway, whose model calls tools; {service} has no model")
-    if service == "tts" and asked.say:
-        raise ConfigurationError("--say is for stt and gateway; tts says the text that it is sent")
+    if service not in ("stt", "gateway") and asked.say:
+        raise ConfigurationError(f"--say is for stt and gateway; {service} says the text that it is sent")
     run(_serve, SERVICES[service](asked))
     return 0
 

@@ -18,6 +18,8 @@ from voicepipe.cli.doctor import _ask_all
 from voicepipe.cli.doctor.findings import Finding, Status
 from voicepipe.cli.doctor.services import default_parts, services_of
 from voicepipe.http import tls
+from voicepipe.testing.simulators.cartesia import CartesiaSimulator
+from voicepipe.testing.simulators.elevenlabs import ElevenLabsSimulator
 from voicepipe.testing.simulators.gateway import GatewaySimulator
 from voicepipe.testing.simulators.stt import STTSimulator
 from voicepipe.testing.simulators.tts import TTSSimulator
@@ -79,6 +81,19 @@ async def test_a_first_stack_that_works() -> None:
         ("LLMStreamStage", "ok", f"{hosts[1]} answers in 0 ms and has gpt-5.2"),
         ("AssemblyAITTS", "ok", f"{hosts[2]} answers in 0 ms"),
         ("clock", "ok", f"agrees with {hosts[0]}"),
+    ]
+
+
+async def test_voices_of_other_vendors() -> None:
+    """Each is asked whether it answers, and its own key is looked for."""
+    async with ElevenLabsSimulator().serve() as one, CartesiaSimulator().serve() as two:
+        findings = await examined(vp.ElevenLabsTTS(url=one, api_key=KEY), vp.CartesiaTTS(url=two, api_key=KEY))
+    assert [(part, status) for part, status, _ in seen(findings)] == [
+        ("api_key of ElevenLabsTTS", "ok"),
+        ("api_key of CartesiaTTS", "ok"),
+        ("ElevenLabsTTS", "ok"),
+        ("CartesiaTTS", "ok"),
+        ("clock", "ok"),
     ]
 
 

@@ -31,7 +31,7 @@ def sent(protocol: CartesiaProtocol, now: float = 0.0) -> list[dict[str, Any]]:
     return [json.loads(frame) for frame in protocol.frames(now)]
 
 
-def told(protocol: CartesiaProtocol, kind: str, context_id: str | None, now: float = 0.0, **fields: Any) -> bool:
+def received(protocol: CartesiaProtocol, kind: str, context_id: str | None, now: float = 0.0, **fields: Any) -> bool:
     found = {} if context_id is None else {"context_id": context_id}
     return protocol.receive(json.dumps({"type": kind, "done": False, **found, **fields}), now)
 
@@ -44,11 +44,11 @@ def test_a_request_is_one_message_and_two_are_spoken_at_once() -> None:
         {"model_id": "sonic-3.5", "context_id": "1", "transcript": "Hi you.", "continue": False},
         {"model_id": "sonic-3.5", "context_id": "2", "transcript": "Yes.", "continue": False},
     ]
-    assert not told(protocol, "chunk", "2", data=AUDIO)
-    assert not told(protocol, "timestamps", "2", word_timestamps={"words": ["Yes"], "start": [0.0], "end": [0.4]})
-    assert not told(protocol, "flush_done", "2", flush_id=1)
-    assert not told(protocol, "phoneme_timestamps", "2")
-    assert told(protocol, "done", "2")
+    assert not received(protocol, "chunk", "2", data=AUDIO)
+    assert not received(protocol, "timestamps", "2", word_timestamps={"words": ["Yes"], "start": [0.0], "end": [0.4]})
+    assert not received(protocol, "flush_done", "2", flush_id=1)
+    assert not received(protocol, "phoneme_timestamps", "2")
+    assert received(protocol, "done", "2")
     assert [(word.word, word.end_s) for word in two.words] == [("Yes", 0.4)]
     assert (one.is_done, two.is_done, two.has_all_words, two.came_bytes) == (False, True, True, 480)
     assert [message["transcript"] for message in sent(protocol)] == ["No."]
@@ -65,7 +65,7 @@ def test_a_withdrawn_request_is_cancelled_and_forgotten() -> None:
         {"model_id": "sonic-3.5", "context_id": "3", "transcript": "c", "continue": False},
     ]
     for kind, fields in (("chunk", {"data": AUDIO}), ("done", {}), ("error", {"status_code": 500})):
-        told(protocol, kind, "1", **fields)
+        received(protocol, kind, "1", **fields)
     assert (one.came_bytes, two.error, three.error, protocol.error) == (0, None, None, None)
     assert protocol.wake_at(1.0) == 3.5
     protocol.drop(two, 1.0)
@@ -80,10 +80,10 @@ def test_too_many_at_once_is_tried_again() -> None:
     protocol = begun()
     (one,) = asked(protocol, "a")
     sent(protocol)
-    assert told(protocol, "error", "1", 1.0, status_code=429, error_code="concurrency_limited", title="Too many")
+    assert received(protocol, "error", "1", 1.0, status_code=429, error_code="concurrency_limited", title="Too many")
     assert (one.error, sent(protocol, 1.0), protocol.wake_at(1.0)) == (None, [], 1.5)
     assert [message["context_id"] for message in sent(protocol, 1.5)] == ["2"]
-    told(protocol, "error", "2", 2.0, status_code=429, title="Too many")
+    received(protocol, "error", "2", 2.0, status_code=429, title="Too many")
     assert isinstance(one.error, RateLimited)
     assert protocol.error is None
 
@@ -91,7 +91,7 @@ def test_too_many_at_once_is_tried_again() -> None:
 def test_a_refusal_without_a_context_ends_the_session() -> None:
     """It says more than the close that follows."""
     protocol = begun()
-    told(protocol, "error", None, status_code=401, title="Unauthorized", message="Invalid API key")
+    received(protocol, "error", None, status_code=401, title="Unauthorized", message="Invalid API key")
     assert isinstance(protocol.error, AuthenticationError)
     assert protocol.closed(1008, "") is protocol.error
     assert "code 1000: idle" in str(begun().closed(1000, "idle"))
@@ -111,7 +111,7 @@ def test_unreadable_messages_are_skipped(message: str) -> None:
     (request,) = asked(protocol, "a")
     sent(protocol)
     protocol.receive(message, 0.0)
-    told(protocol, "done", "1")
+    received(protocol, "done", "1")
     assert (request.is_done, request.error, request.words, protocol.error) == (True, None, [], None)
 
 

@@ -26,7 +26,7 @@ def asked(protocol: ElevenLabsProtocol, *texts: str, now: float = 0.0) -> list[S
     return requests
 
 
-def told(protocol: ElevenLabsProtocol, now: float = 0.0, **message: Any) -> bool:
+def received(protocol: ElevenLabsProtocol, now: float = 0.0, **message: Any) -> bool:
     return protocol.receive(json.dumps(message), now)
 
 
@@ -50,11 +50,11 @@ def test_audio_and_words_go_to_their_request(name: str) -> None:
     protocol = begun()
     one, two = asked(protocol, "Hi you.", "Yes.")
     times = {"chars": list("Yes."), "charStartTimesMs": [0, 1, 2, 3], "charDurationsMs": [1, 1, 1, 5]}
-    assert not told(protocol, **{name: "2"}, audio=AUDIO, alignment=times)
-    assert not told(protocol, **{name: "1"}, audio=AUDIO, alignment=None, normalizedAlignment=None)
-    assert not told(protocol, **{name: "9"}, audio=AUDIO)
-    assert not told(protocol, type="flush_done", **{name: "1"})
-    assert told(protocol, **{name: "2"}, isFinal=True)
+    assert not received(protocol, **{name: "2"}, audio=AUDIO, alignment=times)
+    assert not received(protocol, **{name: "1"}, audio=AUDIO, alignment=None, normalizedAlignment=None)
+    assert not received(protocol, **{name: "9"}, audio=AUDIO)
+    assert not received(protocol, type="flush_done", **{name: "1"})
+    assert received(protocol, **{name: "2"}, isFinal=True)
 
     assert [(one.came_bytes, one.is_done), (two.came_bytes, two.is_done)] == [(480, False), (480, True)]
     assert [(word.word, word.end_s) for word in two.words] == [("Yes.", 0.003)]
@@ -68,9 +68,9 @@ def test_contexts_are_limited_and_count_until_they_end() -> None:
     for request in requests[:3]:
         protocol.drop(request, 0.1)
     assert protocol.frames(0.1) == []
-    told(protocol, 0.2, contextId="1", audio=AUDIO)
+    received(protocol, 0.2, contextId="1", audio=AUDIO)
     assert not requests[0].audio
-    told(protocol, 0.2, contextId="1", isFinal=True)
+    received(protocol, 0.2, contextId="1", isFinal=True)
     assert [json.loads(frame).get("text") for frame in protocol.frames(0.2)] == [" ", "e ", None]
 
 
@@ -79,9 +79,9 @@ def test_a_silent_service_is_noticed() -> None:
     protocol = begun()
     asked(protocol, "a", "b")
     assert protocol.wake_at(0.0) == 2.5
-    told(protocol, 1.0, contextId="2", audio=AUDIO)
+    received(protocol, 1.0, contextId="2", audio=AUDIO)
     assert protocol.wake_at(1.0) == 2.5
-    told(protocol, 2.0, contextId="1", isFinal=True)
+    received(protocol, 2.0, contextId="1", isFinal=True)
     assert (protocol.overdue(4.4), protocol.wake_at(2.0)) == (None, 4.5)
     error = protocol.overdue(4.5)
     assert error is not None
@@ -92,7 +92,7 @@ def test_a_loss_gives_back_what_had_no_audio() -> None:
     """After a loss, a request without audio is sent once more, and none a third time."""
     protocol = begun()
     one, two, three = asked(protocol, "a", "b", "c")
-    told(protocol, contextId="1", audio=AUDIO)
+    received(protocol, contextId="1", audio=AUDIO)
     protocol.drop(three, 0.0)
     gone = VendorError("gone", vendor="ElevenLabs", retryable=True)
     assert protocol.lose(gone) == [two]
@@ -114,7 +114,7 @@ def test_an_idle_session_is_renewed() -> None:
     protocol.leave()
     protocol.frames(51.0)
     assert not protocol.has_ended
-    told(protocol, 52.0, contextId="1", isFinal=True)
+    received(protocol, 52.0, contextId="1", isFinal=True)
     protocol.frames(52.0)
     assert protocol.has_ended
 
@@ -131,7 +131,7 @@ def test_unreadable_messages_are_skipped(message: str) -> None:
     protocol = begun()
     (request,) = asked(protocol, "a")
     protocol.receive(message, 0.0)
-    told(protocol, contextId="1", isFinal=True)
+    received(protocol, contextId="1", isFinal=True)
     assert (request.is_done, request.error, protocol.error) == (True, None, None)
 
 
@@ -165,16 +165,16 @@ def test_a_refusal_of_one_context_leaves_the_others() -> None:
     """An error with a context fails it alone, or has it sent again; one without ends the session."""
     protocol = begun()
     one, two = asked(protocol, "a", "b")
-    assert told(protocol, 1.0, contextId="1", error="quota_exceeded", message="no credits", code=1008)
-    assert told(protocol, 1.0, contextId="2", error="too_many_concurrent_requests", message="wait", code=1008)
+    assert received(protocol, 1.0, contextId="1", error="quota_exceeded", message="no credits", code=1008)
+    assert received(protocol, 1.0, contextId="2", error="too_many_concurrent_requests", message="wait", code=1008)
     assert isinstance(one.error, VendorError)
     assert two.error is None
     assert (protocol.frames(1.0), protocol.wake_at(1.0)) == ([], 1.5)
     assert [json.loads(frame).get("text") for frame in protocol.frames(1.5)] == [" ", "b ", None]
-    told(protocol, 2.0, contextId="3", error="too_many_concurrent_requests", message="wait", code=1008)
+    received(protocol, 2.0, contextId="3", error="too_many_concurrent_requests", message="wait", code=1008)
     assert isinstance(two.error, RateLimited)
     assert protocol.closed(1008, "") is two.error
 
-    told(protocol, 3.0, error="invalid_api_key", message="Invalid API key", code=1008)
+    received(protocol, 3.0, error="invalid_api_key", message="Invalid API key", code=1008)
     assert isinstance(protocol.error, AuthenticationError)
     assert protocol.closed(1008, "Invalid API key") is protocol.error

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 import voicepipe as vp
-from tests.helpers.context_voices import KEY, pieces_of
+from tests.helpers.context_voices import KEY, Vendor, calling, pieces_of
 from voicepipe.errors import ConfigurationError
-from voicepipe.testing.simulators.elevenlabs import ElevenLabsSimulator
+from voicepipe.testing.simulators.elevenlabs import ElevenLabsSimulator, VoiceFault
 
 pytestmark = pytest.mark.anyio
 
@@ -66,6 +66,15 @@ async def test_a_message_of_more_than_a_megabyte_is_read() -> None:
     async with simulator.serve() as url:
         pieces = await pieces_of(vp.ElevenLabsTTS(url=url, sample_rate=48_000), "Oh.")
     assert sum(len(piece) for _, piece in pieces if isinstance(piece, bytes)) == 15 * 96_000
+
+
+async def test_a_full_account_costs_only_time() -> None:
+    """A socket that is closed because the account speaks too much at once is replaced after a moment."""
+    simulator = ElevenLabsSimulator(faults=[VoiceFault(code=1008, reason="Too many concurrent requests")])
+    async with calling(Vendor(vp.ElevenLabsTTS, ElevenLabsSimulator), simulator, "Fine.") as call:
+        turn = await call.session.user_says("Hello?")
+    assert (call.heard, turn.failure) == ("Fine.", None)
+    assert 0.7 <= turn.timeline.tts_first_audio <= 1.2
 
 
 @pytest.mark.parametrize(

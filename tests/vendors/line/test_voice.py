@@ -74,7 +74,7 @@ async def test_marks_come_with_the_audio(vendor: Vendor) -> None:
 
 
 async def test_closing_a_generator_takes_its_request_back(vendor: Vendor) -> None:
-    """A synthesis that is closed early is withdrawn without waiting for the service, and its late audio is nobody's."""
+    """A synthesis that is closed early is withdrawn without waiting, and its late audio is thrown away."""
     simulator = vendor.simulator(speed=2.0)
     async with simulator.serve() as url:
         voice = vendor.voice(url=url)

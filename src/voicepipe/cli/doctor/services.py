@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 import voicepipe as vp
 from voicepipe.http.address import host_of
-from voicepipe.vendors.assemblyai import stt, tts
+from voicepipe.vendors.assemblyai import stt
+from voicepipe.vendors.line.voice import LineVoice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,12 +88,13 @@ def services_of(part: Part) -> Iterator[Service]:
                 header="authorization",
                 proves_key=True,
             )
-        case vp.AssemblyAITTS():
-            base_url = _http(part.url.removesuffix(tts.PATH))
+        case LineVoice():
+            path = urlsplit(part.url).path
+            base_url = _http(part.url.removesuffix(path))
             yield Service(
                 part=part.name,
                 base_url=base_url,
-                path=tts.PATH,
+                path=path,
                 network=part._network.to(base_url),
                 credentials=part._credentials,
                 is_for_sockets=True,

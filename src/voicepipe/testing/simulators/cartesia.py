@@ -65,7 +65,7 @@ class CartesiaSimulator(ContextSimulator):
         voice: Speaks; None is a tone as long as the words would take. It is opened, but attached to no session; its
             audio is resampled to the rate that a client asks for.
         api_key: The key that clients must send, as `X-API-Key` or as a bearer token; None accepts any.
-        voices: The ids of the account's voices.
+        voices: The ids of the account's voices; None takes any.
         first_audio_s: From a text to its first audio.
         speed: How many times faster than real time the audio comes.
         chunk_s: Length of the audio in one message.
@@ -84,7 +84,7 @@ class CartesiaSimulator(ContextSimulator):
         voice: TTSSink | None = None,
         *,
         api_key: str | None = None,
-        voices: Collection[str] = VOICES,
+        voices: Collection[str] | None = VOICES,
         first_audio_s: float = 0.2,
         speed: float = 10.0,
         chunk_s: float = 0.1,
@@ -104,7 +104,7 @@ class CartesiaSimulator(ContextSimulator):
             faults=faults,
             record=record,
         )
-        self._voices = frozenset(voices)
+        self._voices = None if voices is None else frozenset(voices)
         self._most_contexts = most_contexts
         self._strips_punctuation = strips_punctuation
         self._active = 0
@@ -217,7 +217,8 @@ class _Session(ContextSession):
         if not MODELS.fullmatch(str(message.get("model_id"))):
             text = "The model is not valid, make sure it is a valid model ID."
             raise _Refused(400, "model_not_found", "Invalid model", text)
-        if (voice.get("id") if isinstance(voice, dict) else voice) not in self._simulator._voices:
+        name, known = voice.get("id") if isinstance(voice, dict) else voice, self._simulator._voices
+        if not isinstance(name, str) or (known is not None and name not in known):
             raise _Refused(404, "voice_not_found", "Voice not found", "The voice does not exist or is not yours.")
         if message.get("language", "en") not in LANGUAGES:
             raise _invalid("language", "is not supported by the model")

@@ -143,8 +143,8 @@ class AssemblyAITTS(LineVoice):
     def _wants_words(self) -> bool:
         return self.word_boundaries
 
-    def _begun(self, now: float) -> TTSProtocol:
-        return TTSProtocol(now, sample_rate=self.sample_rate, key=self._key)
+    def _begun(self, now: float, endpoint: Endpoint) -> TTSProtocol:
+        return TTSProtocol(now, sample_rate=self.sample_rate, key=endpoint.key)
 
     def _endpoint(self) -> Endpoint:
         wanted = {

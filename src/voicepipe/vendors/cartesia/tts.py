@@ -141,9 +141,8 @@ class CartesiaTTS(LineVoice):
     def _url_at(self, url: str) -> str:
         return socket_url(self.name, PATH, HOSTS, region=None, host=None, url=url)
 
-    def _begun(self, now: float) -> CartesiaProtocol:
-        clean, settings = self._endpoint().clean, self._settings()
-        return CartesiaProtocol(now, sample_rate=self.sample_rate, clean=clean, settings=settings)
+    def _begun(self, now: float, endpoint: Endpoint) -> CartesiaProtocol:
+        return CartesiaProtocol(now, sample_rate=self.sample_rate, clean=endpoint.clean, settings=self._settings())
 
     def _settings(self) -> dict[str, object]:
         """Return what each message holds besides the text."""

@@ -1,10 +1,11 @@
 """ElevenLabs' times of characters as times of words. Pure.
 
 Rule 1: a word ends with its last letter or digit. The characters after it (a full stop) hold the pause that follows.
-Rule 2: by the reference the times are relative to a piece of audio, while LiveKit takes them as they are; where the
-        second piece starts decides for the whole context. A piece is where its audio is, unless its characters clearly
-        continue those before: some messages hold audio alone, and the next one the times of both.
-Rule 3: a word may go on in the next piece, so it is complete with the white space after it, or at the end.
+Rule 2: the reference counts times from the start of each piece of audio, and LiveKit's plugin from the start of the
+        context. The start of the second piece shows which of both it is.
+Rule 3: a piece begins where its audio does. If that is far from where the characters before it ended, messages held
+        audio without times, and the characters go on where those ended.
+Rule 4: a word may go on in the next piece, so it is complete with the white space after it, or at the end.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 Rule 1: a context is opened, given its text with `flush`, and closed at once. Only a closed context reports its end
         (`isFinal`), and closing one that was flushed lets it finish.
-Rule 2: for that reason nothing stops a context: a request that is withdrawn is forgotten here, and its context counts
-        until the service ends it. The service makes a sentence's audio in a fraction of the time that it takes to play.
-Rule 3: each socket numbers its contexts from 1, and none is ever addressed that was not opened: a `flush` alone would
-        open it.
+Rule 2: a barge-in cannot stop a context that was flushed. The request is dropped here at once, its late audio is thrown
+        away, and its context counts until the service ends it: the audio of a sentence is made in a fraction of the
+        time that it takes to play.
+Rule 3: messages only name contexts that were opened, because any other name would open one.
 
 Source, read 2026-11-30: the service's reference and guide of the multi-context websocket, its Python SDK 2.78.0, and
 the plugins of LiveKit and Pipecat. Never tried live.
@@ -51,7 +51,7 @@ class ElevenLabsProtocol(ContextProtocol):
         super().__init__(now, vendor=VENDOR, sample_rate=sample_rate, clean=clean)
         self._voice_settings = dict(voice_settings)
         self._alignments: dict[str, Alignment] = {}
-        self._refused: VoicepipeError | None = None  # the last refusal, which says more than the close after it
+        self._refused: VoicepipeError | None = None  # of a context; it says more than the close after it
 
     def _beginning(self, context: Context) -> list[Message]:
         self._alignments[context.id] = Alignment()
@@ -63,6 +63,10 @@ class ElevenLabsProtocol(ContextProtocol):
             {"text": f"{context.request.text} ", "context_id": context.id, "flush": True},
             {"context_id": context.id, "close_context": True},
         ]
+
+    def _forget(self, context: Context, now: float) -> None:
+        super()._forget(context, now)
+        self._alignments.pop(context.id, None)
 
     def _dropped(self, context: Context, now: float) -> None:
         """Do nothing; see Rule 2."""
@@ -82,7 +86,7 @@ class ElevenLabsProtocol(ContextProtocol):
             context.request.words += aligned.feed(alignment, before_s)
         if message.get("isFinal") or message.get("is_final"):
             context.request.words += aligned.finish()
-            del self._alignments[context.id]
+            self._refused = None
             self._finish(context, now)
             return True
         return False

@@ -156,9 +156,10 @@ class ElevenLabsTTS(LineVoice):
     def _url_at(self, url: str) -> str:
         return socket_url(self.name, PATH, REGIONS, region=None, host=None, url=url)
 
-    def _begun(self, now: float) -> ElevenLabsProtocol:
-        clean, settings = self._endpoint().clean, self.voice_settings
-        return ElevenLabsProtocol(now, sample_rate=self.sample_rate, clean=clean, voice_settings=settings)
+    def _begun(self, now: float, endpoint: Endpoint) -> ElevenLabsProtocol:
+        return ElevenLabsProtocol(
+            now, sample_rate=self.sample_rate, clean=endpoint.clean, voice_settings=self.voice_settings
+        )
 
     def _endpoint(self) -> Endpoint:
         wanted = {

@@ -2,7 +2,7 @@
 
 Rule 1: one request is one context. A turn's sentences do not share one: `TTSSink` asks for a sentence when the one
         before it begins to play, which is seconds after that one's audio has come, and a service ends a context that
-        waits. And only so can one sentence be withdrawn, repeated, or timed alone.
+        waits. One sentence can then be withdrawn, repeated and timed alone.
 Rule 2: there are never more contexts than the service allows, and those that were withdrawn count until it ends them.
 Rule 3: whatever the service owes has a deadline, after which the socket counts as lost.
 """
@@ -33,7 +33,8 @@ SILENT_S: Final = 2.5
 """How long the oldest context may get no message. Half of what `TTSSink` allows, so that a second socket is in time."""
 
 PAUSE_S: Final = 0.5
-"""How long a request waits when the service has too many at once, and does not say for how long."""
+"""How long a request waits when the service has too many at once, and does not say for how long: it does not count how
+many begin in a minute, and one that is spoken is soon over."""
 
 PATIENCE_S: Final = 2.0
 """A request that would have to wait longer fails: `TTSSink` waits 5 s for its audio."""
@@ -73,6 +74,8 @@ class ContextProtocol(SpeechProtocol):
 
     most_contexts: ClassVar[int]
     idle_s: ClassVar[float]
+
+    rate_limit_s = PAUSE_S
 
     def __init__(self, now: float, *, vendor: str, sample_rate: int, clean: Callable[[str], str]) -> None:
         self.has_begun = True

@@ -41,7 +41,7 @@ TRIES: Final = 3
 """After this many failures, the loss included, requests that wait get the error; the line keeps trying."""
 
 RATE_LIMIT_S: Final = 15.0
-"""The pause when the service refuses new sessions and does not say for how long."""
+"""The pause when the service refuses a connection for too many and does not say for how long."""
 
 PATIENCE_S: Final = 4.0
 """A request gets the error at once if the next attempt is further away: `TTSSink` waits 5 s."""
@@ -242,7 +242,7 @@ class SpeechLine:
             log.warning("text-to-speech was lost: %s", error)
             self._waiting.extend(again)
             self._failures = 0 if steady else self._failures
-            self._failed(error, is_alone=protocol.was_given_up)
+            self._failed(error, is_alone=protocol.was_given_up, rate_limit_s=protocol.rate_limit_s)
         if protocol is self._current:
             self._current = None
         self._announce()
@@ -250,14 +250,14 @@ class SpeechLine:
     def _loss(self, what: str) -> VendorError:
         return VendorError(f"{self._vendor} text-to-speech {what}", vendor=self._vendor, retryable=True)
 
-    def _failed(self, error: VoicepipeError, *, is_alone: bool = False) -> None:
+    def _failed(self, error: VoicepipeError, *, is_alone: bool = False, rate_limit_s: float = RATE_LIMIT_S) -> None:
         """Decide when to try again, and fail the requests that would wait too long.
 
         Each call notices a silent service at a time of its own; any other failure may have hit many calls at once.
         """
         pause_s = math.inf
         if isinstance(error, RateLimited):
-            pause_s = self._backoff.spread(RATE_LIMIT_S if error.retry_after_s is None else error.retry_after_s)
+            pause_s = self._backoff.spread(rate_limit_s if error.retry_after_s is None else error.retry_after_s)
         elif isinstance(error, VendorError) and error.retryable:
             pause_s = PAUSES_S[min(self._failures, len(PAUSES_S) - 1)]
             pause_s = pause_s if is_alone else self._backoff.spread(pause_s)

@@ -77,6 +77,7 @@ class SpeechProtocol(ABC):
         session_id: The service's id of the session, if it sends one.
         error: Why the session is over, if it failed.
         renew_at: When another session should take over.
+        rate_limit_s: How long to wait after a refusal for too many at once, if the service does not say.
         unknown: Parameters that the service did not know.
         unreadable: How many messages could not be read, and were skipped.
     """
@@ -87,6 +88,7 @@ class SpeechProtocol(ABC):
     session_id: object = None
     error: VoicepipeError | None = None
     renew_at: float = math.inf
+    rate_limit_s: float = 15.0
     unknown: Sequence[str] = ()
     unreadable: int = 0
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from voicepipe.http.network import Route
     from voicepipe.vendors.line.socket import Endpoint
     from voicepipe.vendors.line.speech_protocol import SpeechProtocol, SpeechRequest
-    from voicepipe.vendors.line.speech_text import SpokenPart
+    from voicepipe.vendors.line.speech_text import SpokenPart, TimedWord
 
 __all__ = ["LineVoice"]
 
@@ -63,8 +63,8 @@ class LineVoice(TTSSink):
         """Return where the websocket is, with this call's settings."""
 
     @abstractmethod
-    def _begun(self, now: float) -> SpeechProtocol:
-        """Return the protocol of a session whose connection began at this time."""
+    def _begun(self, now: float, endpoint: Endpoint) -> SpeechProtocol:
+        """Return the protocol of a session whose connection to `endpoint` began at this time."""
 
     @abstractmethod
     def _parts(self, text: str) -> Sequence[SpokenPart]:
@@ -91,7 +91,8 @@ class LineVoice(TTSSink):
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Hold a session with the service while the call lasts."""
         del session
-        self._line = SpeechLine(self._endpoint(), self._begun)
+        endpoint = self._endpoint()
+        self._line = SpeechLine(endpoint, lambda now: self._begun(now, endpoint))
         async with self._line.open():
             yield
 
@@ -120,16 +121,19 @@ class LineVoice(TTSSink):
         for part in self._parts(sentence.text):
             request = self._line.ask(part.text)
             first_s = last_s = math.inf  # when its first piece was passed on, and when the wait for word times ends
-            marked = 0
+            known = marked = 0  # words whose audio has come, and marks that were given
             now = anyio.current_time()
             try:
                 while True:
                     news = self._line.news
                     audio_s = request.came_bytes / 2 / self.sample_rate
-                    marks = _known(part, request, audio_s=audio_s, start_s=before_s)[marked:]
-                    marked += len(marks)
-                    for mark in marks:
-                        yield mark
+                    words = _known(request, audio_s)
+                    if len(words) > known:
+                        known = len(words)
+                        marks = part.marks(words, audio_s=audio_s, start_s=before_s)[marked:]
+                        marked += len(marks)
+                        for mark in marks:
+                            yield mark
                     if request.audio:
                         first_s = min(first_s, anyio.current_time())
                         yield request.audio.popleft()
@@ -137,7 +141,7 @@ class LineVoice(TTSSink):
                         raise request.error
                     elif request.is_done and (self._has_words(request) or not audio_s or now >= last_s):
                         break
-                    elif not marks:
+                    elif news is self._line.news:
                         if request.is_done:
                             heard_s = first_s + audio_s - BEFORE_SILENCE_S
                             last_s = min(last_s, anyio.current_time() + MARKS_S, heard_s)
@@ -150,7 +154,6 @@ class LineVoice(TTSSink):
         return request.has_all_words or not self._wants_words
 
 
-def _known(part: SpokenPart, request: SpeechRequest, *, audio_s: float, start_s: float) -> list[WordMark]:
-    """Return the marks of the words whose audio has come."""
-    words = request.words if request.is_done else [word for word in request.words if word.end_s <= audio_s]
-    return part.marks(words, audio_s=audio_s, start_s=start_s) if words else []
+def _known(request: SpeechRequest, audio_s: float) -> list[TimedWord]:
+    """Return the words whose audio has come."""
+    return request.words if request.is_done else [word for word in request.words if word.end_s <= audio_s]
