@@ -116,7 +116,7 @@ def _moved(part: vp.Part, urls: Mapping[str, str]) -> vp.Part:
         case vp.AssemblyAIRecogniser() if "stt" in urls:
             return part._at_simulator(urls["stt"])
         case vp.LLMStreamStage() if "llm" in urls:
-            return part._at_simulator(urls["llm"])
+            return part._at_simulator(urls["llm"])._with_held(lambda held: _moved(held, urls))  # that writes summaries
         case vp.AssemblyAITTS() if "tts" in urls:
             return part._at_simulator(urls["tts"])
         case _:
