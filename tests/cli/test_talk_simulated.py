@@ -103,6 +103,19 @@ def test_several_models_go_to_the_simulator_together() -> None:
     assert (moved.after_s, given.models, _services._moved(given, {})) == (0.8, models, given)
 
 
+def test_a_model_that_writes_summaries_is_simulated_as_well() -> None:
+    """It is held by the window of another one, and would ask its own service."""
+    small = vp.LLMStreamStage(base_url="https://small.example.com/v1", model="s", api_key="key")
+    given = vp.LLMStreamStage(model="m", api_key="key", window=vp.Window(summarise=small))
+    moved = _services._moved(given, {"llm": "http://127.0.0.1:1/v1"})
+    assert isinstance(moved, vp.LLMStreamStage)
+    (summaries,) = moved._held()
+    assert [part.label for part in (moved, *summaries._held()) if isinstance(part, vp.Model)] == [
+        "m at http://127.0.0.1:1/v1",
+        "s at http://127.0.0.1:1/v1",
+    ]
+
+
 @slow
 def test_typing_past_the_recogniser(app: str) -> None:
     """With --text the words go to the model as they were typed, and no recogniser is simulated."""

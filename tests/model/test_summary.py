@@ -14,7 +14,7 @@ import voicepipe as vp
 from voicepipe.core.lifetimes import opened
 from voicepipe.errors import ConfigurationError
 from voicepipe.model.model import Usage
-from voicepipe.model.window import SUMMARY_PROMPT
+from voicepipe.model.summary import SUMMARY_PROMPT
 from voicepipe.testing import (
     Calls,
     RecordingOutput,
@@ -296,7 +296,7 @@ async def test_a_model_without_a_session_has_no_summary() -> None:
     [
         {"summarise": "small"},
         {"summarise": vp.Model},
-        {"summary_prompt": " "},
+        {"summary_prompt": None},
         {"summary_s": 0},
         {"summary_s": float("inf")},
     ],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage
-from voicepipe.model.window import Window, estimated_tokens
+from voicepipe.model.window import Window, estimated_tokens, surplus
 from voicepipe.vendors.openai.conversation_json import messages_json
 
 
@@ -127,17 +127,17 @@ def test_what_is_summarised(limit: int, shape: str, settled: int, left: str) -> 
             message.is_settled = letter != "?"
             for call in message.calls[:1] if letter == "*" else ():
                 call.status = "pending"
-    assert shape[Window(messages=limit).surplus(whole, settled) :] == left
+    assert shape[surplus(Window(messages=limit), whole, settled) :] == left
 
 
 @given(SHAPES, st.integers(1, 20), st.none() | st.integers(1, 200))
 def test_a_summary_leaves_whole_turns(shape: str, messages: int, tokens: int | None) -> None:
     """What is left begins with the caller, holds their newest words, and has room for more."""
     whole, window = conversation(shape), Window(messages=messages, tokens=tokens)
-    count = window.surplus(whole)
+    count = surplus(window, whole)
     assert count == 0 or isinstance(whole[count], UserMessage)
     assert count <= shape.rindex("u")
-    assert window.surplus(whole[count:]) == 0 or count == 0
+    assert surplus(window, whole[count:]) == 0 or count == 0
     assert count >= window.start(whole) or count == shape.rindex("u")
 
 

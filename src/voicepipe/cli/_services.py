@@ -120,6 +120,7 @@ def _moved(part: vp.Part, urls: Mapping[str, str]) -> vp.Part:
     """Return the part at the simulators, itself or the parts that it holds; the same if it uses none of them."""
     for name, kind in PARTS.items():
         if isinstance(part, kind) and name in urls:
-            return part._at_simulator(urls[name])
+            # What a part holds moves too: the model that writes summaries.
+            return part._at_simulator(urls[name])._with_held(lambda held: _moved(held, urls))
     twin = part._with_held(lambda held: _moved(held, urls))
     return part if twin._held() == part._held() else twin

@@ -41,6 +41,11 @@ UNITS: Final = {
 
 MILLION: Final = 1_000_000
 
+LONGEST_PLAIN: Final = 3
+"""Digits of a bare number that is nothing but a number: one of four may be a year, or the end of an account."""
+
+AFTER_CAPITALS: Final = re.compile(r"(?<!\w)[A-Z]{1,3}[ \u00a0]$")
+
 FIRST_YEAR: Final = 1100
 LAST_YEAR: Final = 2099
 
@@ -51,16 +56,18 @@ def rules(language: Language) -> Iterator[Rule]:
     amount = _Amounts(language)
     magnitudes = any_of(table.section("magnitudes"))
     words = {word for code in table.section("currencies") for word in table.words(code, "currencies")[:2]}
-    signs, numbers = any_of([*SIGNS, *CODES]), rf"(?P<a>{n})(?:{GAP}?[-–]{GAP}?(?P<b>{n}))?"
+    signs, numbers = any_of([*SIGNS, *CODES]), rf"(?P<a>{n})(?:[.,][-–—]{{1,2}}|{GAP}?[-–]{GAP}?(?P<b>{n}))?"
+    sums = numbers.replace(f"(?P<a>{n})", rf"(?P<a>{n}|{re.escape(language.numerals.decimal)}[0-9]{{2}})")
     minus = r"(?P<minus>[-−])?"
     many = rf"(?:{GAP}?(?P<many>{magnitudes})(?!\w))?"
     of = rf"(?:{any_of([table.text('of', 'money'), table.text('of_vowel', 'money')])})?{GAP}?"
     before, after = r"(?<![\w/@#:.,])(?<!\w[-–−])", r"(?!\w)(?![.,][0-9])"
-    yield Rule("money", re.compile(rf"{before}{minus}(?P<sign>{signs}){GAP}?{numbers}{many}{after}"), amount.money)
+    yield Rule("money", re.compile(rf"{before}{minus}(?P<sign>{signs}){GAP}?{sums}{many}{after}"), amount.money)
     named = rf"{BEFORE}{minus}{numbers}{many}{GAP}?(?:{of})(?P<sign>{any_of([*SIGNS, *CODES, *words])})(?!\w)"
     yield Rule("money", re.compile(named), amount.money)
     yield Rule("percent", re.compile(rf"{BEFORE}{minus}{numbers}{GAP}?%(?!\w)"), amount.percent)
-    unit = rf"{BEFORE}{minus}{numbers}{GAP}?(?P<unit>{any_of(UNITS)})(?![\w/°²³])"
+    dot = rf"(?:(?<=[a-z]{{2}})\.(?={GAP}[a-z0-9]|,))?"  # "15 min. before", but not the end of the sentence
+    unit = rf"{BEFORE}{minus}{numbers}{GAP}?(?P<unit>{any_of(amount.units)})(?![\w/°²³])(?![-.]\w)(?<![0-9]s){dot}"
     yield Rule("unit", re.compile(unit), amount.unit)
 
 
@@ -69,13 +76,13 @@ def number_rules(language: Language) -> Iterator[Rule]:
     n, table = language.numerals.pattern, language.table
     amount = _Amounts(language)
     long_words = [word for word in table.section("magnitudes") if len(word.rstrip(".")) > 2]
-    plain = rf"{AFTER}{ALONE_AFTER}(?![-–]\w)(?!{GAP}?[%°$€£¥₹])"
+    plain = rf"{AFTER}{ALONE_AFTER}(?![-–]\w)(?!{GAP}?[%°$€£¥₹¢])"
     for dash, follows in (("–", ""), ("-", rf"(?={GAP}[^\W\d_])")):
         yield Rule(
             "range", re.compile(rf"{BEFORE}(?P<a>{n}){GAP}?{dash}{GAP}?(?P<b>{n}){plain}{follows}"), amount.range
         )
     yield Rule("number", re.compile(rf"{BEFORE}(?P<a>{n}){GAP}(?P<many>{any_of(long_words)})(?!\w)"), amount.many)
-    yield Rule("number", re.compile(rf"{BEFORE}{ALONE_BEFORE}(?P<minus>−)?(?P<a>{n}){plain}"), amount.plain)
+    yield Rule("number", re.compile(rf"{BEFORE}{ALONE_BEFORE}(?P<minus>[-−])?(?P<a>{n}){plain}"), amount.plain)
 
 
 class _Amounts:
@@ -83,6 +90,7 @@ class _Amounts:
         self._language = language
         self._table = language.table
         self._numerals = language.numerals
+        self.units: dict[str, str] = UNITS | self._table.section("units")
         self._codes = dict(SIGNS)
         if self._table.code == "es" and self._table.locale.territory in PESOS:
             territory = self._table.locale.territory
@@ -110,7 +118,7 @@ class _Amounts:
 
     def unit(self, match: re.Match[str]) -> str | None:
         """Say a measure."""
-        unit = UNITS[match["unit"]]
+        unit = self.units[match["unit"]]
         last = self._numerals.read(match["b"] or match["a"])
         if last is None:
             return None
@@ -120,11 +128,11 @@ class _Amounts:
     def range(self, match: re.Match[str]) -> str | None:
         """Say a range of plain numbers or years; numbers that do not rise may be a score, and are left."""
         low, high = self._both(match)
-        if low is None or high is None or low.value >= high.value or len(match["a"]) > 6:
+        if low is None or high is None or low.value >= high.value:
             return None
         if all(_is_year(match[name]) for name in "ab"):
             return self._language.ranged(match, self._numerals.year(low.whole), self._numerals.year(high.whole))
-        if not self._numerals.is_sure(high.whole) or _is_year(match["b"]) or len(match["b"]) > 7:
+        if not self._numerals.is_sure(high.whole) or any(self._is_bare(match[name]) for name in "ab"):
             return None
         return self._language.ranged(match, self._numerals.said(low), self._numerals.said(high))
 
@@ -140,13 +148,20 @@ class _Amounts:
         """Say a number, unless it may be a year, a part of a longer one, or agree with a noun that nobody knows."""
         text = match["a"]
         number = self._numerals.read(text)
-        if number is None or _is_year(text) or (text.isdigit() and len(text) > 4):
+        if number is None or self._is_bare(text):
             return None
         if not number.decimals and not self._numerals.is_sure(number.whole):
             return None
         if not match.string[: match.start()].strip() and match.string.startswith(". ", match.end()):
             return None  # an item of a list
+        if AFTER_CAPITALS.search(match.string[: match.start()]):
+            return None  # "LH 458", "Gate A 14"
         return self._signed(match, self._numerals.said(number))
+
+    def _is_bare(self, text: str) -> bool:
+        """Return whether a number has too many digits for one, with nothing between them."""
+        whole = text.partition(self._numerals.decimal)[0]
+        return whole.isdigit() and len(whole) > LONGEST_PLAIN
 
     def _both(self, match: re.Match[str]) -> tuple[Number | None, Number | None]:
         return self._numerals.read(match["a"]), self._numerals.read(match["b"]) if match["b"] else None

@@ -43,6 +43,8 @@ def rules(language: Language) -> Iterator[Rule]:
         day = rf"{BEFORE}(?P<the>)(?P<day>{DAY}){suffix}{GAP}(?:of{GAP})?"
         yield Rule("date", re.compile(day + month + year), calendar.date)
     elif table.code == "de":
+        spaced = rf"{BEFORE}(?P<first>{DAY})(?P<sign>\.){GAP}(?P<second>{DAY})\.{GAP}(?P<year>{YEAR}){end}"
+        yield Rule("date", re.compile(spaced), calendar.short)
         yield Rule(
             "date", re.compile(rf"{BEFORE}(?P<day>{DAY})\.{GAP}?{month}(?:{GAP}(?P<year>{YEAR}){end})?"), calendar.date
         )
@@ -79,7 +81,7 @@ def _times(language: Language) -> Iterator[Rule]:
         said = rf"(?P<said>(?<!\w)(?:{any_of(before)}){GAP}?)"
         yield Rule("time", re.compile(rf"{said}{dotted}{AFTER}", re.IGNORECASE), times.time)
     if table.has("hour_letter", "times"):
-        lettered = rf"{BEFORE}(?P<hour>{hour}){GAP}?h(?:{GAP}?(?P<minute>{minute}))?(?![\w/])"
+        lettered = rf"{BEFORE}(?P<hour>{hour}){GAP}?h(?:{GAP}?(?P<minute>{minute}))?(?![\w/])(?:\.(?={GAP}[a-z]))?"
         yield Rule("time", re.compile(lettered), times.time)
     elif table.words("hour_word", "times"):
         hours = rf"{BEFORE}(?P<hour>{hour})(?:{GAP}?[-–]{GAP}?(?P<hour2>{hour}))?{hour_word}"
@@ -93,7 +95,7 @@ class _Calendar:
         self._numerals = language.numerals
         self._order = self._table.date_order
         self._years_after = frozenset(self._table.words("after", "years"))
-        self.months = self._table.month_names()
+        self.months = self._table.month_names() | self._table.section("months")
         if self._table.code == "en":  # small letters are verbs and "may"
             self.months = {name: number for name, number in self.months.items() if name[0].isupper()}
 
@@ -146,7 +148,7 @@ class _Calendar:
             if self._table.locale.territory in (None, "US", "CA") and "the" not in match.re.groupindex:
                 said = f"{name} {ordinal}"
             else:
-                the = "" if last_word(match) == "the" else "the "
+                the = "" if last_word(match.string[: match.start()]) == "the" else "the "
                 said = the + self._table.text("day_of_month", "dates").format(day=ordinal, month=name)
             return f"{said}, {self._year(year)}" if year else said
         if code == "de":

@@ -31,6 +31,7 @@ SHORTEST_PHONE: Final = 7
 LONGEST_PHONE: Final = 15
 LONGEST_LETTERS: Final = 4
 SHORTEST_ID: Final = 5
+SHORTEST_DIGITS_OF_ID: Final = 3
 SHORTEST_DIGITS: Final = 7
 """Digits in a row that are nobody's amount, so that they are read one by one."""
 
@@ -51,6 +52,8 @@ def address_rules(language: Language) -> Iterator[Rule]:
 def rules(language: Language) -> Iterator[Rule]:
     """Yield the rules of telephone numbers, codes and ordinals."""
     spell, table = _Spelling(language), language.table
+    account = r"(?<!\w)[A-Z]{2}[0-9]{2}(?: [A-Z0-9]{4}){2,7}(?: [A-Z0-9]{1,3})?(?!\w)"
+    yield Rule("id", re.compile(account), spell.code)
     after = r"(?![\w@])(?!(?:[-–/.,]|[ ]|[ ][(])[0-9])"
     yield Rule(
         "phone", re.compile(rf"(?<![\w+])\+[1-9][0-9]{{0,2}}(?:[ ./-]?\(?[0-9]{{1,12}}\)?){{1,7}}{after}"), spell.phone
@@ -59,14 +62,13 @@ def rules(language: Language) -> Iterator[Rule]:
         yield Rule("phone", re.compile(rf"{BEFORE}(?:{PHONES[table.code]}){after}"), spell.phone)
     zero = rf"{BEFORE}\(?0[0-9]{{0,5}}\)?(?:[ /.-]{{1,3}}[0-9]{{1,10}}){{1,5}}{after}"
     yield Rule("phone", re.compile(zero), spell.phone)
-    code = r"(?<![\w/@.,:-])(?=[A-Z0-9-]*[A-Z])(?=[A-Z0-9-]*[0-9])[A-Z0-9]+(?:-[A-Z0-9]+)*"
-    account = r"(?<!\w)[A-Z]{2}[0-9]{2}(?: [A-Z0-9]{4}){2,7}(?: [A-Z0-9]{1,3})?(?!\w)"
-    yield Rule("id", re.compile(account), spell.code)
-    yield Rule("id", re.compile(rf"{code}(?![\w/@'’-])"), spell.code)
+    code = r"(?<![\w/@.,:*-])(?=[A-Z0-9./-]*[A-Z])(?=[A-Z0-9./-]*[0-9])[A-Z0-9]+(?:[-./][A-Z0-9]+)*"
+    yield Rule("id", re.compile(rf"{code}(?![\w@'’-])(?![./]\w)"), spell.code)
     yield Rule("id", re.compile(rf"(?<![\w&])#{GAP}?(?P<digits>[0-9]+){AFTER}"), spell.hashed)
-    words, links = any_of(table.words("words", "ids")), any_of(table.words("links", "ids"))
-    said = rf"(?P<said>(?<!\w)(?:{words}):?{GAP}(?:(?:{links}):?{GAP}){{0,2}})"
-    yield Rule("id", re.compile(rf"{said}(?P<digits>[0-9]{{3,}}){AFTER}", re.IGNORECASE), spell.named)
+    links = any_of(table.words("links", "ids"))
+    for name, shortest in (("words", 4), ("short", 3)):  # "order 500 of them"
+        said = rf"(?P<said>(?<!\w)(?:{any_of(table.words(name, 'ids'))}):?{GAP}(?:(?:{links}):?{GAP}){{0,2}})"
+        yield Rule("id", re.compile(rf"{said}(?P<digits>[0-9]{{{shortest},}}){AFTER}", re.IGNORECASE), spell.named)
     yield Rule(
         "id",
         re.compile(rf"{BEFORE}{ALONE_BEFORE}(?P<digits>0[0-9]+|[0-9]{{{SHORTEST_DIGITS},}}){AFTER}{ALONE_AFTER}"),
@@ -120,10 +122,16 @@ class _Spelling:
 
     def code(self, match: re.Match[str]) -> str | None:
         """Spell a code of letters and digits, unless it may be a word or a short name such as "B12"."""
-        groups: list[str] = re.split(r"[- ]", match[0])
+        groups: list[str] = re.split(r"[-./ ]", match[0])
         digits = sum(character.isdigit() for character in match[0])
         runs: list[str] = re.findall(r"[A-Z]+", match[0])
-        if digits < 2 or sum(map(len, groups)) < SHORTEST_ID or max(map(len, runs)) > LONGEST_LETTERS:
+        if re.fullmatch(r"[0-9]+[A-Z]{1,3}", match[0]):  # "500GB", "14C"
+            return None
+        if (
+            digits < SHORTEST_DIGITS_OF_ID
+            or sum(map(len, groups)) < SHORTEST_ID
+            or max(map(len, runs)) > LONGEST_LETTERS
+        ):
             return None
         return ", ".join(
             " ".join(self._numerals.digits(one) if one.isdigit() else one for one in group) for group in groups

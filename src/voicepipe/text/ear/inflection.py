@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from voicepipe.text.ear.rule import last_word
 
 if TYPE_CHECKING:
-    import re
-
     from voicepipe.text.ear.table import Table
 
 __all__ = ["ending", "inflected"]
+
+SEVERAL: Final = re.compile(r"[0-9]{1,3}\.[ \u00a0](?:und|oder|bis)[ \u00a0]$")
+"""An ordinal before another one, which has the same ending."""
 
 
 def ending(match: re.Match[str], table: Table, wanted: str = "") -> str:
@@ -22,10 +24,13 @@ def ending(match: re.Match[str], table: Table, wanted: str = "") -> str:
         table: What is known of the language.
         wanted: The ending to look for; "" for any.
     """
-    word = last_word(match)
+    text = match.string[: match.start()]
+    if several := SEVERAL.search(text):
+        text = text[: several.start()]
+    word = last_word(text)
     found = ""
     if word == "der":
-        found = "en" if last_word(match, 2) in table.words("dative", "endings") else "e"
+        found = "en" if last_word(text, 2) in table.words("dative", "endings") else "e"
     elif word in table.words("en", "endings"):
         found = "en"
     elif word in table.words("e", "endings"):

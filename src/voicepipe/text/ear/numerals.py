@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AFTER", "ALONE_AFTER", "ALONE_BEFORE", "BEFORE", "Number", "Numerals"]
 
-BEFORE: Final = r"(?<![\w/@#:])(?<!\w[-–−])(?<![0-9][.,'’])"
+BEFORE: Final = r"(?<![\w/@#:*.])(?<![\w)][-–−(])(?<![0-9][,'’])"
 """What may not stand before a number: it would be a part of something else."""
 
-AFTER: Final = r"(?![\w/@])(?![-–.,:'’][0-9])"
+AFTER: Final = r"(?![\w/@(*])(?![-–.:'’]\w)(?![.,][-–—0-9])"
 """What may not stand after a number."""
 
 ALONE_BEFORE: Final = r"(?<![0-9][ \u00a0\u202f])"
@@ -86,7 +86,7 @@ class Numerals:
         """Return a number that is written like this; None if it is too long to be said."""
         whole, _, decimals = text.partition(self.decimal)
         digits = re.sub(r"[^0-9]", "", whole)
-        return Number(int(digits), decimals) if len(digits) + len(decimals) <= LONGEST_DIGITS else None
+        return Number(int(digits or 0), decimals) if len(digits) + len(decimals) <= LONGEST_DIGITS else None
 
     def cardinal(self, number: int, gender: str = "") -> str:
         """Return a whole number in words, before a noun of a gender or alone."""

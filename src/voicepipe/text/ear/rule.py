@@ -55,7 +55,7 @@ class Language:
     def ranged(self, match: re.Match[str], low: str, high: str) -> str:
         """Return "from `low` to `high`", without the first word if it stands before the match."""
         template = self.table.text("range")
-        if last_word(match) in self._range_words:
+        if last_word(match.string[: match.start()]) in self._range_words:
             template = template[template.index("{") :]
         return template.format(low, high)
 
@@ -65,11 +65,11 @@ def any_of(words: Iterable[str]) -> str:
     return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)) or r"(?!)"
 
 
-def last_word(match: re.Match[str], number: int = 1) -> str:
-    """Return the word before a match in lower case, or one further back; "" if there is none."""
-    end, word = match.start(), ""
+def last_word(text: str, number: int = 1) -> str:
+    """Return the last word of a text in lower case, or one further back; "" if there is none."""
+    end, word = len(text), ""
     for _ in range(number):
-        found = LAST_WORD.search(match.string, max(0, end - 40), end)
+        found = LAST_WORD.search(text, max(0, end - 40), end)
         if found is None:
             return ""
         end, word = found.start(), found[1].lower()
