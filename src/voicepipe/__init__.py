@@ -96,6 +96,7 @@ _MODULE_OF = {
     "PrometheusMetrics": "watching.telemetry.prometheus",
     "PullOutput": "audio.output",
     "PushSource": "audio.source",
+    "PydanticAIModel": "vendors.pydantic_ai.model",
     "RateLimitNear": "model_events",
     "RateLimited": "errors",
     "Recogniser": "hearing.stt",

@@ -142,6 +142,7 @@ from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
 from voicepipe.vendors.openai.speech import OpenAITTS
 from voicepipe.vendors.piper.tts import PiperTTS
 from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser
+from voicepipe.vendors.pydantic_ai.model import PydanticAIModel
 from voicepipe.vendors.webrtc.echo_canceller import WebRTCEchoCanceller
 from voicepipe.watching.budget import LatencyBudget
 from voicepipe.watching.recording.recorder import Recorder
@@ -239,6 +240,7 @@ __all__ = [
     "PrometheusMetrics",
     "PullOutput",
     "PushSource",
+    "PydanticAIModel",
     "RateLimitNear",
     "RateLimited",
     "Recogniser",

@@ -14,7 +14,7 @@ import voicepipe as vp
 from tests.helpers.tool_rows import DONE, PieceModel, Row, calls_of, scripted, sleeper
 from voicepipe.errors import ConfigurationError, IncompleteReply, ToolError, VendorError
 from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
-from voicepipe.model.model import ReplyPart, Request
+from voicepipe.model.model import Model, ReplyPart, Request
 from voicepipe.testing import Calls, RecordingOutput, Says, ScriptedModel, ScriptedUser, ScriptedVoice
 
 if TYPE_CHECKING:
@@ -47,6 +47,26 @@ async def test_text_before_a_call_is_spoken_at_once() -> None:
 
     assert row.voice.sentences == [(0.0, "One moment. "), (2.0, "Done.")]
     assert [message.text for message in list(session.history)[1:]] == ["One moment.", "Done."]
+
+
+class PausingModel(Model):
+    """Does something of its own between two texts."""
+
+    async def reply(self, request: Request, outbox: Outbox[ReplyPart], turn: Turn) -> None:
+        await outbox.send(TextDelta("Let me look", ends_segment=True))
+        await anyio.sleep(2.0)
+        await outbox.send(TextDelta(" Found"))
+        await outbox.send(ReplyEnd(finish_reason="stop"))
+
+
+async def test_a_model_may_say_where_its_text_ends() -> None:
+    """What a model ends is spoken at once, though nothing in the text ends it, and stays one message."""
+    row = Row(PausingModel(), [])
+    async with row.session() as session:
+        await session.user_says("Where is it?")
+
+    assert row.voice.sentences == [(0.0, "Let me look"), (2.0, " Found")]
+    assert [message.text for message in list(session.history)[1:]] == ["Let me look Found"]
 
 
 async def test_calls_of_one_reply_run_side_by_side() -> None:

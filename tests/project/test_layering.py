@@ -41,6 +41,7 @@ FOREIGN = {
     "pocketsphinx": ("vendors", "testing"),
     "websockets": ("vendors", "testing"),
     "mcp": ("vendors.mcp",),
+    "pydantic_ai": ("vendors.pydantic_ai",),
     "mcp_types": ("vendors.mcp",),
     "httpx2": ("vendors.mcp",),
     "jsonschema": ("vendors.mcp",),

@@ -210,14 +210,18 @@ class CallingReply:
             await self._outbox.send(TextDelta("", ends_segment=True))
 
     async def _text(self, delta: TextDelta) -> None:
+        if not delta.text and delta.ends_segment:
+            await self.end_text()
+            return
         if not self._text_end:
             # Text after a call is spoken as a segment of its own, but belongs to the same message.
             self._turn.add_segment(self._message)
             self._text_end = anyio.Event()
         room = MAX_REPLY_CHARACTERS - len(self._message.generated)
         is_too_long = len(delta.text) > room
-        if is_too_long or delta.ends_segment:
-            delta = TextDelta(delta.text[:room])  # no model says where a segment ends
+        ends_segment = delta.ends_segment
+        if is_too_long or ends_segment:
+            delta = TextDelta(delta.text[:room])
         self._turn.timeline.mark("llm_first_token")
         self._message.generated += delta.text
         await self._outbox.send(delta)
@@ -225,6 +229,8 @@ class CallingReply:
             raise IncompleteReply(
                 f"the reply is longer than {MAX_REPLY_CHARACTERS} characters; the rest is not spoken", vendor="model"
             )
+        if ends_segment:
+            await self.end_text()
 
     async def _call(self, delta: ToolCallDelta) -> None:
         if self._turn.is_over:

@@ -35,6 +35,7 @@ EXTRAS: Final = {
     "mcp": (("mcp_types", "mcp"), "tools of MCP servers"),
     "metrics": (("prometheus_client",), "figures for Prometheus without a server"),
     "otel": (("opentelemetry",), "traces and figures for OpenTelemetry"),
+    "pydantic-ai": (("pydantic_ai",), "an agent of pydantic-ai as the language model"),
     "silero": (("onnxruntime",), "a speech detector that hears through music"),
     "recording": (("soundfile", "soxr"), "recordings as FLAC, and of sides whose sample rates differ"),
     "speakable": (("babel", "num2words"), "sums, dates and codes written out for the voice"),

@@ -1,0 +1,1 @@
+"""Agents of pydantic-ai as the language model of a pipeline."""
