@@ -132,6 +132,9 @@ from voicepipe.vendors.assemblyai.parameters import StreamingParameters
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
 from voicepipe.vendors.assemblyai.tts import AssemblyAITTS
 from voicepipe.vendors.cartesia.tts import CartesiaTTS
+from voicepipe.vendors.deepgram.flux import DeepgramFluxRecogniser
+from voicepipe.vendors.deepgram.nova import DeepgramRecogniser
+from voicepipe.vendors.deepgram.parameters import FluxParameters, NovaParameters
 from voicepipe.vendors.detectors.earshot import EarshotDetector
 from voicepipe.vendors.detectors.silero import SileroDetector
 from voicepipe.vendors.detectors.webrtc import WebRTCDetector
@@ -184,6 +187,8 @@ __all__ = [
     "ConfigurationError",
     "Date",
     "Deadlines",
+    "DeepgramFluxRecogniser",
+    "DeepgramRecogniser",
     "Detector",
     "DetectorMissing",
     "Digit",
@@ -199,6 +204,7 @@ __all__ = [
     "Exchange",
     "Expectation",
     "FirstOf",
+    "FluxParameters",
     "Hearing",
     "Hedge",
     "HedgeStarted",
@@ -219,6 +225,7 @@ __all__ = [
     "ModelUsage",
     "Monologue",
     "MonologueCut",
+    "NovaParameters",
     "Observer",
     "ObserverFailed",
     "OpenAITTS",

@@ -18,6 +18,7 @@ from voicepipe.turntaking.decisions import (
     Pause,
     Release,
     Resume,
+    RollBack,
     Start,
     Withhold,
 )
@@ -320,6 +321,24 @@ def test_silence_makes_no_draft_of_words_that_came_long_before_it(words_s: float
     """Early words that came more than 0.2 s before the end of the sound lack its last word: nothing is prepared."""
     script = [start(0.2), early(words_s, "Where is the parcel"), (1.72, SpeechEnded(at_s=1.5))]
     assert SpokenCall().plays(script, until_s=2.0).times(Draft) == drafted
+
+
+@pytest.mark.parametrize(
+    ("later", "dropped", "started"),
+    [
+        (early(1.9, "Where is my parcel?"), [1.9], [2.5]),
+        (early(1.9, "Where is my parcel? The"), [1.9], [2.5]),
+        (early(1.9, "Where is my parcel?", stable=True), [], []),
+        (early(1.9, "Where is my part"), [], []),
+    ],
+)
+def test_a_draft_is_dropped_when_the_end_of_the_turn_is_taken_back(
+    later: tuple[float, Hearing], dropped: list[float], started: list[float]
+) -> None:
+    """Words that were stable and no longer are go on; other words are but another guess at them."""
+    script = [start(0.2), early(1.6, "Where is my parcel?", stable=True), later, final(2.5, "Where is my parcel?")]
+    call = SpokenCall().plays(script, until_s=3.0)
+    assert (call.times(Draft)[:1], call.times(RollBack), call.times(Start)) == ([1.6], dropped, started)
 
 
 LOCAL_END = TurnRules(local_end=True)

@@ -2,7 +2,8 @@
 
 Rule 1: pure. A draft is a guess: its words are compared with what the caller has said in the end.
 Rule 2: a caller who speaks for long must not cost a request for each breath.
-Rule 3: early words that complete what is expected need no silence after them, and the recogniser need wait for none.
+Rule 3: a recogniser may take back that the turn is probably over; the draft that it caused is then dropped at once.
+Rule 4: early words that complete what is expected need no silence after them, and the recogniser need wait for none.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Drafts:
         self._is_closed = is_closed
         self._count = 0  # in this turn of the caller's
         self._words = ""
+        self._is_reported = False  # whether the recogniser has called the draft's words stable
 
     @property
     def due_s(self) -> float:
@@ -60,8 +62,12 @@ class Drafts:
         speech = self._speech
         is_met = self._floor.progress(f"{held.text if held else ''} {speech.text}") == "met"
         decisions: list[Decision] = []
-        if event.stable or is_met or (speech.is_stable and not self._is_closed):
+        if not event.stable and not is_met and self._is_taken_back(held):
+            self._is_reported = False
+            decisions = [RollBack()]
+        elif event.stable or is_met or (speech.is_stable and not self._is_closed):
             decisions = self.early(held, now, is_reported=event.stable or is_met)
+            self._is_reported = self._is_reported or event.stable
         if is_met and not speech.is_forced:
             speech.is_forced = True
             decisions.append(ForceEndpoint())
@@ -89,6 +95,7 @@ class Drafts:
             return []
         self._count += 1
         self._words = words
+        self._is_reported = False
         return [RollBack(), Draft(transcript)] if self._floor.has_draft else [Draft(transcript)]
 
     def answered(self) -> None:
@@ -98,6 +105,11 @@ class Drafts:
     def fits(self, transcript: Transcript) -> bool:
         """Return whether there is a draft for these words."""
         return self._floor.has_draft and normal(transcript.text) == self._words
+
+    def _is_taken_back(self, held: Transcript | None) -> bool:
+        """Whether early words, which are not stable, begin with the stable words that have caused the draft."""
+        words = normal(f"{held.text if held else ''} {self._speech.text}")
+        return self._is_reported and self._floor.has_draft and f"{words} ".startswith(f"{self._words} ")
 
     @property
     def _may_draft(self) -> bool:

@@ -191,3 +191,10 @@ def test_the_clock_of_a_long_call_is_exact_and_small() -> None:
 def test_nothing_sent_has_no_time() -> None:
     """A message about audio that was never sent does not break the clock."""
     assert AudioClock(RATE).at(3.0) == 0.0
+
+
+def test_audio_that_need_not_be_heard_is_skipped() -> None:
+    """Sent or not, it is gone, and the next piece is the first after that moment."""
+    backlog = filled("ssssss")
+    backlog.skip(0.11)
+    assert [round(piece.start_s, 2) for piece in taken(backlog)] == [0.15, 0.2, 0.25]

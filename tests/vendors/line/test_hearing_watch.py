@@ -87,3 +87,12 @@ def test_a_cough_is_no_speech() -> None:
     for _ in range(20):
         assert room.gone_after(0.2, loud=True) is None
         assert room.gone_after(9.2) is None
+
+
+def test_a_service_may_be_given_longer_while_nobody_speaks() -> None:
+    """Its own limit counts for speech, a longer one for silence once that was acknowledged."""
+    watch = HearingWatch(acknowledges=False, sends_partials=True, limit_s=3.0, silent_s=6.0)
+    watch.received(Sign.SILENCE, 0.0)
+    for step in range(1, 120):
+        watch.sent(0.05, step * 0.05, is_loud=False)
+    assert [watch.is_gone(now) for now in (3.0, 5.9, 6.0)] == [False, False, True]

@@ -131,8 +131,8 @@ class ServerSocket:
         self._protocol.send_text(text.encode())
         await self._flush()
 
-    async def close(self, code: int, reason: str) -> None:
-        """Send a close frame and wait until the client has answered it, for `CLOSE_S` at most."""
+    async def close(self, code: int | None, reason: str = "") -> None:
+        """Send a close frame, without a code if it is None; wait for the client's answer, for `CLOSE_S` at most."""
         with suppress(ClientGone), anyio.move_on_after(CLOSE_S):
             if self._protocol.state is State.OPEN:
                 self._protocol.send_close(code, reason)

@@ -138,8 +138,9 @@ class AssemblyAISession(HearingSession["EventMessage"]):
         """See `HearingSession.refresh`."""
         self._is_up_to_date = False
 
-    def update(self) -> str | None:
+    def update(self, now: float) -> str | None:
         """See `HearingSession.update`."""
+        del now
         if self._is_up_to_date:
             return None
         self._is_up_to_date = True

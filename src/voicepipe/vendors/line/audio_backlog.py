@@ -146,6 +146,11 @@ class Backlog:
         while self._sent and self._pieces[0].start_s < until_s - SAME_S:
             self._drop()
 
+    def skip(self, until_s: float) -> None:
+        """Drop audio up to this time, sent or not, since it need not be heard. See `forget`."""
+        while self._pieces and self._pieces[0].start_s < until_s - SAME_S:
+            self._drop()
+
     @property
     def oldest_s(self) -> float:
         """Time of the oldest audio held."""

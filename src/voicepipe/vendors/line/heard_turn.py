@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["HeardTurn"]
 
+UNHEARD_S: Final = 3.0
+"""A new connection that understands nothing for so long has not heard the turn that broke off, which is over then."""
+
 ONSET_S: Final = 1.0
 """The end of a silence that is sent again all the same: a word may have begun in it that is not recognised yet."""
 
@@ -36,26 +39,43 @@ class HeardTurn:
         is_open: Whether somebody seems to be in the middle of a turn.
         settled_s: Until when audio belongs to turns that have ended, or was found silent before the next one, so that
             it need not be sent again.
+        carried_until_s: Until when the next connection need not hear the open turn, since its words are kept from
+            before.
     """
 
     def __init__(self) -> None:
         self.clock: AudioClock | None = None
         self.is_open = False
-        self.settled_s = -math.inf
+        self.settled_s = self.carried_until_s = -math.inf
         self._words: tuple[Word, ...] = ()  # the newest
         self._carried: tuple[Word, ...] = ()  # older than the audio that can be sent again
         self._early: EarlyTranscript | None = None
         self._is_speech = False
-        self._speech_s = -math.inf  # of the newest start of speech
+        self._speech_s = self._stopped_s = -math.inf  # the newest start and end of speech
         self._repeated_until_s = -math.inf
+        self._unheard_until_s = math.inf
 
     def connect(self, clock: AudioClock, *, oldest_s: float, newest_s: float) -> None:
-        """Continue on a new connection, which receives the audio between these times again."""
+        """Continue on a new connection, which receives the audio between these times again.
+
+        Words of which that audio holds no more than an end are kept from before. The newest word is not one of them: it
+        may have been the beginning of another.
+        """
         self.clock = clock
         self._repeated_until_s = newest_s
-        self._carried += tuple(word for word in self._words if word.end_s <= oldest_s)
+        whole = [word for word in self._words if word.end_s <= oldest_s]
+        if len(whole) + 1 < len(self._words) and self._words[len(whole)].start_s < oldest_s:
+            whole.append(self._words[len(whole)])
+        self._carried += tuple(whole)
+        if self._carried:
+            self.carried_until_s = self._carried[-1].end_s
+            self._unheard_until_s = newest_s + UNHEARD_S
         self._words = ()
         self._early = None
+
+    def due(self, now: float) -> list[Hearing]:
+        """End a turn of which the present connection has heard nothing, so that it does not report its end."""
+        return self.finish(self.final(self.text(""), (), now)) if now >= self._unheard_until_s else []
 
     # --- sounds -------------------------------------------------------------------------------------------------------
 
@@ -67,12 +87,20 @@ class HeardTurn:
         self._speech_s = at_s
         return [SpeechStarted(at_s=at_s)]
 
+    def begin(self, words: Sequence[Word], now: float) -> list[Hearing]:
+        """Speech began with words of which no start was reported."""
+        if self._is_speech:
+            return []
+        starts = [word.start_s for word in words if word.start_s >= self._stopped_s] if words else [now]
+        return self.start(starts[0]) if starts else []
+
     def stop(self, at_s: float) -> list[Hearing]:
         """Speech ended, if it was reported to have begun."""
         if not self._is_speech:
             return []
         self._is_speech = False
-        return [SpeechEnded(at_s=max(at_s, self._speech_s))]
+        self._stopped_s = max(at_s, self._speech_s)
+        return [SpeechEnded(at_s=self._stopped_s)]
 
     def silent_until(self, position_s: float | None) -> None:
         """Settle audio in which no speech was recognised: a silent line would hold 5 s of it, 160 KB."""
@@ -88,6 +116,7 @@ class HeardTurn:
     def hear(self, text: str, words: Sequence[Word], *, is_stable: bool) -> list[Hearing]:
         """Report early words, unless nothing about them is new."""
         self.is_open = True
+        self._unheard_until_s = math.inf
         self._words = tuple(words) or self._words
         early = EarlyTranscript(text, stable=is_stable)
         if early == self._early:
@@ -111,6 +140,7 @@ class HeardTurn:
         self._early = None
         self._words = self._carried = ()
         self.is_open = self._is_speech = False
+        self._unheard_until_s = math.inf
         if not transcript.text:
             return []
         self.settled_s = max(self.settled_s, transcript.speech_ended_s)

@@ -161,6 +161,7 @@ class HearingLine(Generic[M]):
         now = anyio.current_time()
         self._protocol.turns.connect(link.session.clock, oldest_s=self._backlog.oldest_s, newest_s=now)
         self._backlog.rewind()
+        self._backlog.skip(self._protocol.turns.carried_until_s)
         self._protocol.watch.connected(now)
 
     # --- audio --------------------------------------------------------------------------------------------------------
@@ -254,7 +255,7 @@ class HearingLine(Generic[M]):
         return True
 
     async def _send_control(self, link: HearingLink[M]) -> None:
-        if (changes := link.session.update()) is not None:
+        if (changes := link.session.update(anyio.current_time())) is not None:
             await link.socket.send(changes)
         if self._is_forced:
             await audio_on_its_way()

@@ -74,7 +74,7 @@ class HearingSession(ABC, Generic[M]):
         """Record that settings have changed."""
 
     @abstractmethod
-    def update(self) -> str | None:
+    def update(self, now: float) -> str | None:
         """Return the message that gives the service the present settings; None if there is nothing to send now."""
 
 
@@ -117,8 +117,7 @@ class HearingProtocol(ABC, Generic[M]):
 
     def due(self, now: float) -> Sequence[Hearing]:
         """Return what time alone brings. Called with each piece of audio."""
-        del now
-        return ()
+        return self.turns.due(now)
 
     @abstractmethod
     def flush(self, now: float) -> Sequence[Hearing]:

@@ -42,17 +42,21 @@ class HearingWatch:
     Args:
         acknowledges: Whether the service was asked to acknowledge silence.
         sends_partials: Whether messages come while somebody speaks; otherwise only a heartbeat comes, every 5 s.
+        limit_s: How long a message may take where partials are sent.
+        silent_s: The same while nobody speaks; like `limit_s` by default.
     """
 
-    LIMIT_S: Final = 4.5
     WITHOUT_PARTIALS_S: Final = 12.0
     MOST_S: Final = 60.0
     SPEECH_S: Final = 1.5
     """This much loud audio is speech, and the service owes a message about it."""
 
-    def __init__(self, *, acknowledges: bool, sends_partials: bool) -> None:
-        self._least_s = self.LIMIT_S if sends_partials else self.WITHOUT_PARTIALS_S
+    def __init__(
+        self, *, acknowledges: bool, sends_partials: bool, limit_s: float = 4.5, silent_s: float = 0.0
+    ) -> None:
+        self._least_s = limit_s if sends_partials else self.WITHOUT_PARTIALS_S
         self._limit_s = self._least_s
+        self._silent_factor = max(1.0, silent_s / limit_s)
         self._acknowledges = acknowledges
         self._has_acknowledged = False
         self._since_s = 0.0
@@ -90,7 +94,7 @@ class HearingWatch:
         """Whether a message is overdue."""
         if now - self._since_s < self._limit_s:
             return False
-        if self._acknowledges:
+        if self._acknowledges and now - self._since_s >= self._silent_factor * self._limit_s:
             return True
         return self._loud_s >= self.SPEECH_S and now - self._loud_since_s >= self._limit_s
 

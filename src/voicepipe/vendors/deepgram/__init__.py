@@ -1,0 +1,1 @@
+"""Deepgram: streaming recognition, with Nova and with Flux."""
