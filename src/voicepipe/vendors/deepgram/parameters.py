@@ -139,7 +139,6 @@ class NovaParameters(DeepgramParameters):
             It counts where noise hides the silence, and while something is expected of the caller.
         punctuate: Whether transcripts are punctuated; turn-taking goes by it.
         smart_format: Whether dates, amounts and the like are written out.
-        filler_words: Whether "uh" and "um" are transcribed.
         keywords: Words to expect with models before Nova-3, as "word" or "word:2".
     """
 
@@ -148,13 +147,11 @@ class NovaParameters(DeepgramParameters):
     utterance_end_s: float = 1.0
     punctuate: bool = True
     smart_format: bool | None = None
-    filler_words: bool | None = None
     keywords: Sequence[str] = ()
 
     def query(self, model: str, *, endpointing_s: float) -> list[tuple[str, str]]:
         """Return the query of a connection, with a silence that counts where none is set."""
         silence_s = endpointing_s if self.endpointing_s is None else self.endpointing_s
-        flags = (("smart_format", self.smart_format), ("filler_words", self.filler_words))
         asked = [
             ("model", model),
             *self._shared_query(),
@@ -164,7 +161,7 @@ class NovaParameters(DeepgramParameters):
             ("endpointing", str(round(silence_s * 1000))),
             ("utterance_end_ms", str(round(self.utterance_end_s * 1000))),
             ("punctuate", _flag(self.punctuate)),
-            *((name, _flag(value)) for name, value in flags if value is not None),
+            *((("smart_format", _flag(self.smart_format)),) if self.smart_format is not None else ()),
             *((("language", self.language),) if self.language is not None else ()),
             *(("keyterm", term) for term in self.keyterms),
             *(("keywords", word) for word in self.keywords),
