@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 import pytest
 
 import voicepipe as vp
 from tests.helpers.conformance import assemblyai_ears, assemblyai_voice, gateway_model, openai_model, openai_voice
+from tests.helpers.context_voices import VENDORS, Vendor, served
 from tests.helpers.vendor_table import check_row, rows
 from voicepipe.audio.resample import Resampler
 from voicepipe.errors import ConfigurationError
@@ -32,16 +35,29 @@ def test_assemblyai_tts() -> None:
     )
     assert report.not_applicable == ("samples are cut in the middle",)
     check_row(report)
-    accepted = [rate for rate in (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000) if _speaks_at(rate)]
-    assert rows()["AssemblyAITTS"]["sample rates"] == ", ".join(map(str, accepted))
+    assert rows()["AssemblyAITTS"]["sample rates"] == _rates(vp.AssemblyAITTS)
 
 
-def _speaks_at(rate: int) -> bool:
-    try:
-        vp.AssemblyAITTS(sample_rate=rate)
-    except ConfigurationError:
-        return False
-    return True
+def _rates(voice: Callable[..., vp.TTSSink]) -> str:
+    """Return the sample rates that a voice accepts."""
+    accepted: list[int] = []
+    for rate in (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000):
+        with suppress(ConfigurationError):
+            accepted.append(voice(sample_rate=rate).sample_rate)
+    return ", ".join(map(str, accepted))
+
+
+@pytest.mark.parametrize("vendor", VENDORS, ids=str)
+def test_voices_of_contexts(vendor: Vendor) -> None:
+    """The voices of ElevenLabs and Cartesia conform; their messages hold whole samples, so none can be cut."""
+    report = check_voice(
+        lambda url: vendor.voice(url=url, api_key=KEY),
+        server=lambda behaviour: served(vendor, behaviour),
+        refuses=[lambda: vendor.voice(" "), lambda: vendor.voice(sample_rate=11_025)],
+    )
+    assert report.not_applicable == ("samples are cut in the middle",)
+    check_row(report)
+    assert rows()[report.part]["sample rates"] == _rates(vendor.voice)
 
 
 def test_openai_tts() -> None:
