@@ -66,12 +66,14 @@ class Bench(Generic[P]):
         relay: The network between it and its service; None without a service.
         notes: What the trials have shown.
         name: The name of the check.
+        make: Makes another part like it.
     """
 
     part: P
     relay: Relay | None
     notes: Notes
     name: str
+    make: Callable[[], P]
 
     def blocked(self, seconds: float) -> None:
         """Note that a step held the loop."""
@@ -145,7 +147,7 @@ class Trials(Generic[P]):
             part = self._make(*url)
             self.notes.look_for_keys("the repr of the part", repr(part))
             try:
-                await body(Bench(part, relay, self.notes, name))
+                await body(Bench(part, relay, self.notes, name, lambda: self._make(*url)))
             except (Fails, Skips) as error:
                 self.notes.saw(error, name)
                 raise
