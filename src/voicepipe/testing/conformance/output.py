@@ -16,7 +16,7 @@ from voicepipe.testing.conformance.behaviour import KEY
 from voicepipe.testing.conformance.calls import NothingHeld, calling, hosting
 from voicepipe.testing.conformance.cutting import Counted, cut_at
 from voicepipe.testing.conformance.examination import Examination, examining
-from voicepipe.testing.conformance.lifetimes import check_obeyed, cuts, sweep
+from voicepipe.testing.conformance.lifetimes import check_obeyed, checked_rate, cuts, sweep
 from voicepipe.testing.conformance.trial import Bench, Fails
 
 if TYPE_CHECKING:
@@ -95,9 +95,7 @@ class _Output:
         output = bench.part
         if not isinstance(cast("object", output), Output):
             raise Fails(f"expected an Output, found {type(output).__name__}; derive it from voicepipe.Output")
-        rate = cast("object", output.sample_rate)
-        if not isinstance(rate, int) or not 8_000 <= rate <= 192_000:
-            raise Fails(f"expected a sample_rate of 8000 to 192000, found {rate!r}; name the rate that write expects")
+        rate = checked_rate(output)
         async with self._attached(output):
             if output.played_s:
                 raise Fails(f"expected that nothing is played before the first write, found {output.played_s:g} s")

@@ -14,7 +14,7 @@ from voicepipe.testing.conformance.behaviour import KEY
 from voicepipe.testing.conformance.calls import NothingHeld, calling, hosting
 from voicepipe.testing.conformance.cutting import cut_at
 from voicepipe.testing.conformance.examination import Examination, examining
-from voicepipe.testing.conformance.lifetimes import check_obeyed, cuts, sweep
+from voicepipe.testing.conformance.lifetimes import check_obeyed, checked_rate, cuts, sweep
 from voicepipe.testing.conformance.trial import Bench, Fails
 
 if TYPE_CHECKING:
@@ -112,9 +112,7 @@ class _Source:
         source = bench.part
         if not isinstance(cast("object", source), Source):
             raise Fails(f"expected a Source, found {type(source).__name__}; derive it from voicepipe.Source")
-        rate = cast("object", source.sample_rate)
-        if not isinstance(rate, int) or not 8_000 <= rate <= 192_000:
-            raise Fails(f"expected a sample_rate of 8000 to 192000, found {rate!r}; name the rate of what it yields")
+        rate = checked_rate(source)
         async with hosting(NothingHeld()) as host, calling(host) as call:
             began_s = anyio.current_time()
             given = await self._listen(source, call.session)
