@@ -9,6 +9,10 @@ from tests.helpers.raw_server import RawServer, answer
 from tests.helpers.tts_server import Peer, SpeechServer
 from voicepipe.testing import Calls, Refuses, Reply, Says, ScriptedGateway
 from voicepipe.testing.conformance import KEY, Behaviour
+from voicepipe.testing.simulators.cartesia import CartesiaSimulator
+from voicepipe.testing.simulators.cartesia import VoiceFault as CartesiaFault
+from voicepipe.testing.simulators.elevenlabs import ElevenLabsSimulator
+from voicepipe.testing.simulators.elevenlabs import VoiceFault as ElevenLabsFault
 from voicepipe.testing.simulators.gateway import GatewaySimulator
 from voicepipe.testing.simulators.stt import Closes, Fault, Rejects, Spoken, STTSimulator
 from voicepipe.testing.simulators.tts import TTSFault, TTSSimulator
@@ -44,6 +48,48 @@ def assemblyai_voice(behaviour: Behaviour) -> Served:
 async def _no_audio(peer: Peer) -> None:
     await peer.begin()
     await peer.serve(frames=0)
+
+
+def elevenlabs_voice(behaviour: Behaviour) -> Served:
+    """ElevenLabs' websocket."""
+
+    def closing(code: int, reason: str) -> Served:
+        return ElevenLabsSimulator(api_key=KEY, faults=[ElevenLabsFault(code=code, reason=reason)] * OFTEN).serve()
+
+    match behaviour:
+        case Behaviour.NORMAL:
+            return ElevenLabsSimulator(api_key=KEY).serve()
+        case Behaviour.EMPTY:
+            return ElevenLabsSimulator(api_key=KEY, character_s=0.0).serve()
+        case Behaviour.UNAUTHORISED:
+            return ElevenLabsSimulator(api_key="another").serve()
+        case Behaviour.RATE_LIMITED:
+            return closing(1008, "too_many_concurrent_requests")
+        case Behaviour.FAILING:
+            return closing(1011, "")
+        case Behaviour.INVALID:
+            return ElevenLabsSimulator(api_key=KEY, voices=()).serve()
+        case _:
+            return None  # each message holds whole samples
+
+
+def cartesia_voice(behaviour: Behaviour) -> Served:
+    """Cartesia's websocket."""
+    match behaviour:
+        case Behaviour.NORMAL:
+            return CartesiaSimulator(api_key=KEY).serve()
+        case Behaviour.EMPTY:
+            return CartesiaSimulator(api_key=KEY, character_s=0.0).serve()
+        case Behaviour.UNAUTHORISED:
+            return CartesiaSimulator(api_key="another").serve()
+        case Behaviour.RATE_LIMITED:
+            return CartesiaSimulator(api_key=KEY, most_contexts=0).serve()
+        case Behaviour.FAILING:
+            return CartesiaSimulator(api_key=KEY, faults=[CartesiaFault()] * OFTEN).serve()
+        case Behaviour.INVALID:
+            return CartesiaSimulator(api_key=KEY, voices=()).serve()
+        case _:
+            return None  # each message holds whole samples
 
 
 PCM: Final = bytes(range(1, 241)) * 100

@@ -13,6 +13,15 @@ import pytest
 import voicepipe as vp
 from tests.helpers.conformance import assemblyai_ears, assemblyai_voice, gateway_model, openai_model, openai_voice
 from tests.helpers.context_voices import VENDORS, Vendor, served
+from tests.helpers.conformance import (
+    assemblyai_ears,
+    assemblyai_voice,
+    cartesia_voice,
+    elevenlabs_voice,
+    gateway_model,
+    openai_model,
+    openai_voice,
+)
 from tests.helpers.vendor_table import check_row, rows
 from voicepipe.audio.resample import Resampler
 from voicepipe.errors import ConfigurationError
@@ -58,6 +67,41 @@ def test_voices_of_contexts(vendor: Vendor) -> None:
     assert report.not_applicable == ("samples are cut in the middle",)
     check_row(report)
     assert rows()[report.part]["sample rates"] == _rates(vendor.voice)
+    check_rates("AssemblyAITTS", vp.AssemblyAITTS)
+
+
+def test_elevenlabs_tts() -> None:
+    """ElevenLabs' voice conforms; its messages hold whole samples, so none can be cut."""
+    report = check_voice(
+        lambda url: vp.ElevenLabsTTS(url=url, api_key=KEY),
+        server=elevenlabs_voice,
+        refuses=[lambda: vp.ElevenLabsTTS(" "), lambda: vp.ElevenLabsTTS(sample_rate=11_025)],
+    )
+    assert report.not_applicable == ("samples are cut in the middle",)
+    check_row(report)
+    check_rates("ElevenLabsTTS", vp.ElevenLabsTTS)
+
+
+def test_cartesia_tts() -> None:
+    """Cartesia's voice conforms; its messages hold whole samples, so none can be cut."""
+    report = check_voice(
+        lambda url: vp.CartesiaTTS(url=url, api_key=KEY),
+        server=cartesia_voice,
+        refuses=[lambda: vp.CartesiaTTS(" "), lambda: vp.CartesiaTTS(speed=9)],
+    )
+    assert report.not_applicable == ("samples are cut in the middle",)
+    check_row(report)
+    check_rates("CartesiaTTS", vp.CartesiaTTS)
+
+
+def check_rates(name: str, voice: Callable[..., vp.TTSSink]) -> None:
+    """Compare the rates in a voice's row with those that it accepts."""
+    accepted: list[str] = []
+    for rate in (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000):
+        with suppress(ConfigurationError):
+            voice(sample_rate=rate)
+            accepted.append(str(rate))
+    assert rows()[name]["sample rates"] == ", ".join(accepted)
 
 
 def test_openai_tts() -> None:

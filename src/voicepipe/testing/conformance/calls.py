@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from voicepipe.session.session import Session
     from voicepipe.testing.conformance.notes import Notes
 
-__all__ = ["Call", "SearchedWire", "calling", "hosting"]
+__all__ = ["Call", "NothingHeld", "SearchedWire", "calling", "hosting"]
 
 P = TypeVar("P", bound=Part)
 
@@ -80,6 +80,10 @@ class _Holds(SessionStage[Never, Hearing]):
         session.deps.part, session.deps.session = self.part, session
         session.deps._is_ready.set()
         await anyio.sleep_forever()
+
+
+class NothingHeld(Part):
+    """Stands in where the part that is checked is not held by the call, but used beside it."""
 
 
 class _Works(Model):

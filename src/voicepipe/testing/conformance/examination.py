@@ -177,7 +177,9 @@ class Examination(Generic[P]):
             known = ", ".join(sorted(self._names))
             raise ConfigurationError(f"only: there is no check {', '.join(sorted(unknown))}; the checks are {known}")
         for name, found, remedy in everywhere:
-            if found:
+            if found is notes.shown and not found and not notes.was_sent:
+                self.add(name, "not applicable", "no key was sent; make the part with KEY, or name its keys in secrets")
+            elif found:
                 distinct = list(dict.fromkeys(found))
                 more = f" and {len(distinct) - SHOWN} more" if len(distinct) > SHOWN else ""
                 self.add(name, "failed", f"expected none, found {'; '.join(distinct[:SHOWN])}{more}; {remedy}")

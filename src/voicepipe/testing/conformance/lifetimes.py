@@ -6,7 +6,7 @@ A kind of part brings its own piece of work: a voice speaks a sentence, a recogn
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -29,6 +29,7 @@ from voicepipe.testing.conformance.relay import Harm
 from voicepipe.testing.conformance.trial import Bench, Fails
 
 if TYPE_CHECKING:
+    from voicepipe.core.call_settings import CallSettings
     from voicepipe.testing.conformance.examination import Examination
 
 __all__ = [
@@ -38,6 +39,8 @@ __all__ = [
     "check_network",
     "check_obeyed",
     "check_refusals",
+    "check_settings",
+    "checked_rate",
     "cuts",
     "mutes",
     "opened_in_time",
@@ -55,8 +58,14 @@ MOST_CUTS: Final = 32
 LATE_S: Final = 1.0
 
 
-def check_lifetimes(exam: Examination[P], work: Work) -> None:
-    """Check that a part can be opened and used again, several times at once, and cancelled while it opens."""
+def check_lifetimes(exam: Examination[P], work: Work, *, apart_s: float = 0.0) -> None:
+    """Check that a part can be opened and used again, several times at once, and cancelled while it opens.
+
+    Args:
+        exam: Takes the checks.
+        work: Uses the part.
+        apart_s: How much later the second of two calls begins, where both would look the same otherwise.
+    """
 
     async def second_call(bench: Bench[P]) -> str:
         async with hosting(bench.part) as host:
@@ -67,7 +76,7 @@ def check_lifetimes(exam: Examination[P], work: Work) -> None:
 
     async def two_calls(bench: Bench[P]) -> str:
         async with hosting(bench.part) as host, calling(host) as one, calling(host) as other:
-            await _both(work, one, other)
+            await _both(work, one, other, apart_s)
         return "on one host"
 
     async def two_hosts(bench: Bench[P]) -> str:
@@ -77,7 +86,7 @@ def check_lifetimes(exam: Examination[P], work: Work) -> None:
             calling(host) as one,
             calling(another) as other,
         ):
-            await _both(work, one, other)
+            await _both(work, one, other, apart_s)
         return "of one object"
 
     async def opening(bench: Bench[P]) -> str:
@@ -111,6 +120,37 @@ def check_lifetimes(exam: Examination[P], work: Work) -> None:
     exam.check("two hosts at once", two_hosts)
     exam.check("opening is cancelled at each await", opening)
     exam.check("attaching is cancelled at each await", attaching)
+
+
+def checked_rate(part: Any) -> int:  # noqa: ANN401 - what a part of any kind says of itself
+    """Return the sample rate of a part.
+
+    Raises:
+        Fails: It is none.
+    """
+    rate: object = part.sample_rate
+    if not isinstance(rate, int) or not 8_000 <= rate <= 192_000:
+        raise Fails(f"expected a sample_rate of 8000 to 192000, found {rate!r}; name the rate of the part's audio")
+    return rate
+
+
+def check_settings(exam: Examination[P], settings: Mapping[str, CallSettings]) -> None:
+    """Check that a part takes what differs from call to call, or refuses it."""
+
+    async def adapts(bench: Bench[P]) -> str:
+        taken: list[str] = []
+        for name, setting in settings.items():
+            try:
+                bench.part._copied().adapt(setting)
+            except ConfigurationError:
+                continue
+            except Exception as error:
+                found = f"found {type(error).__name__}: {error}; call settings.refuse"
+                raise Fails(f"expected that adapt takes a {name} or raises ConfigurationError, {found}") from error
+            taken.append(name)
+        return f"takes {' and '.join(taken)}" if taken else f"refuses {' and '.join(settings)}"
+
+    exam.check("the settings of a call", adapts)
 
 
 def check_network(exam: Examination[P], work: Work) -> None:
@@ -218,18 +258,19 @@ def _nowhere(url: str) -> str:
     return urlunsplit(urlsplit(url)._replace(netloc=f"127.0.0.1:{port}"))
 
 
-async def _both(work: Work, one: Call[Any], other: Call[Any]) -> None:
+async def _both(work: Work, one: Call[Any], other: Call[Any], apart_s: float) -> None:
     raised: list[Exception] = []
 
-    async def run(call: Call[Any]) -> None:
+    async def run(call: Call[Any], after_s: float) -> None:
+        await anyio.sleep(after_s)
         try:
             await work(call)
         except Exception as error:  # noqa: BLE001 - raised below, without a group around it
             raised.append(error)
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(run, one)
-        tasks.start_soon(run, other)
+        tasks.start_soon(run, one, 0.0)
+        tasks.start_soon(run, other, apart_s)
     if raised:
         raise raised[0]
 

@@ -29,6 +29,7 @@ class Notes:
         shown: Where a secret was shown.
         blocked: What held the loop.
         where: The check that is being made.
+        was_sent: Whether a secret was sent to the service, without which looking for it elsewhere says nothing.
     """
 
     secrets: Sequence[str]
@@ -39,13 +40,23 @@ class Notes:
     shown: list[str] = field(default_factory=list[str])
     blocked: list[str] = field(default_factory=list[str])
     where: str = ""
+    was_sent: bool = False
+
+    def sent(self, data: bytes) -> None:
+        """Look at what the part has sent."""
+        self.was_sent = self.was_sent or self._has_secret(data.decode("latin-1"))
 
     def look_for_keys(self, where: str, text: str) -> None:
         """Note a text that shows a secret, in whatever form a request carries it."""
-        for secret in self.secrets:
-            forms = {secret, quote(secret, safe=""), b64encode(secret.encode()).decode()}
-            if any(form in text for form in forms) and where not in self.shown:
-                self.shown.append(where)
+        if self._has_secret(text) and where not in self.shown:
+            self.shown.append(where)
+
+    def _has_secret(self, text: str) -> bool:
+        return any(
+            form in text
+            for secret in self.secrets
+            for form in (secret, quote(secret, safe=""), b64encode(secret.encode()).decode())
+        )
 
     def saw(self, error: BaseException, where: str) -> None:
         """Look for secrets in an error, its causes and its traceback."""

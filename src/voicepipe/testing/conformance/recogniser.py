@@ -9,7 +9,7 @@ import anyio
 
 from voicepipe.core.call_settings import CallSettings
 from voicepipe.core.channel import Channel
-from voicepipe.errors import ConfigurationError, StageError, VoicepipeError
+from voicepipe.errors import StageError, VoicepipeError
 from voicepipe.flow import AudioFrame, EarlyTranscript, Hearing, SpeechEnded, SpeechStarted, Transcript
 from voicepipe.hearing.recogniser import Recogniser
 from voicepipe.testing.conformance.behaviour import KEY
@@ -23,6 +23,8 @@ from voicepipe.testing.conformance.lifetimes import (
     check_network,
     check_obeyed,
     check_refusals,
+    check_settings,
+    checked_rate,
     cuts,
     mutes,
     opened_in_time,
@@ -87,9 +89,10 @@ def check_recogniser(
         exam.check("the caller hangs up without a word", ears.no_word)
         exam.check("frames of odd lengths", ears.odd_frames)
         exam.check("hearing is cancelled at each await", ears.cancelled)
-        check_lifetimes(exam, ears.work)
+        check_lifetimes(exam, ears.work, apart_s=APART_S)
         exam.check("the turn is ended on request", ears.forced)
-        exam.check("the settings of a call", ears.settings)
+        languages, terms = CallSettings(language="de"), CallSettings(key_terms=["Flat white"])
+        check_settings(exam, {"language": languages, "key terms": terms})
         check_network(exam, ears.work)
         ears.check_failing_network()
         check_refusals(exam, ears.work)
@@ -109,7 +112,8 @@ class _Recogniser:
 
     async def work(self, call: Call[Recogniser]) -> None:
         """Hear the turn."""
-        self._check_turn(await hear(call, self._audio(call.part)))
+        heard = await hear(call, self._audio(call.part))
+        self._check_times(self._check_turn(heard), heard)
 
     def _audio(self, part: Recogniser) -> bytes:
         return self._speech.at(part.sample_rate)
@@ -129,9 +133,7 @@ class _Recogniser:
         part = bench.part
         if not isinstance(cast("object", part), Recogniser):
             raise Fails(f"expected a Recogniser, found {type(part).__name__}; derive it from voicepipe.Recogniser")
-        rate = cast("object", part.sample_rate)
-        if not isinstance(rate, int) or not 8_000 <= rate <= 192_000:
-            raise Fails(f"expected a sample_rate of 8000 to 192000, found {rate!r}; name the rate that it expects")
+        checked_rate(part)
         async with hosting(part) as host, calling(host) as call:
             heard = await hear(call, self._audio(part), blocked=bench.blocked)
             self._received_bytes = max(bench.relay.received_bytes, default=0) if bench.relay is not None else 0
@@ -207,25 +209,6 @@ class _Recogniser:
         at_s = next(at_s for at_s, event in heard.events if isinstance(event, Transcript))
         return f"{at_s - heard.began_s - self._speech.end_s:.2f} s after the request"
 
-    async def settings(self, bench: Bench[Recogniser]) -> str:
-        heeded: list[str] = []
-        for name, setting in (
-            ("language", CallSettings(language="de")),
-            ("key terms", CallSettings(key_terms=["Flat white"])),
-        ):
-            twin = bench.part._copied()
-            try:
-                twin.adapt(setting)
-            except ConfigurationError:
-                continue
-            except Exception as error:
-                raise Fails(
-                    f"expected that adapt takes a {name} or raises ConfigurationError, found {type(error).__name__}: "
-                    f"{error}; call settings.refuse"
-                ) from error
-            heeded.append(name)
-        return f"takes {' and '.join(heeded)}" if heeded else "refuses language and key terms"
-
     def check_failing_network(self) -> None:
         """Check that a service that falls silent is noticed, and that a connection may break anywhere."""
         exam, total = self._exam, self._received_bytes
@@ -259,6 +242,9 @@ class _Recogniser:
             raise Fails(f"expected the words or an error within {limit_s:g} s, found neither; notice a lost service")
         return "heard by another connection" if (bench.relay and bench.relay.connections > 1) else "heard"
 
+
+APART_S: Final = 1.0
+"""How much later the second of two calls begins: the words are the same, so the times tell them apart."""
 
 TIMES_S: Final = 0.5
 """How far the end of speech may be off: recognisers pad words."""

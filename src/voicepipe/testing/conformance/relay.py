@@ -19,7 +19,7 @@ import anyio
 import anyio.abc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
 __all__ = ["Harm", "Relay"]
 
@@ -51,6 +51,7 @@ class Relay:
     Args:
         url: The service's URL.
         harm: What goes wrong.
+        on_sent: Takes the first bytes that a client sends on each connection.
 
     Attributes:
         url: The service's URL.
@@ -59,13 +60,14 @@ class Relay:
         received_bytes: Bytes that the service has sent on each connection.
     """
 
-    def __init__(self, url: str, harm: Harm) -> None:
+    def __init__(self, url: str, harm: Harm, on_sent: Callable[[bytes], None]) -> None:
         self.connections = 0
         self.open = 0
         self.received_bytes: list[int] = []
         self.url = url
         self._url = urlsplit(url)
         self._harm = harm
+        self._on_sent = on_sent
 
     @property
     def breaks_again(self) -> bool:
@@ -112,8 +114,11 @@ class Relay:
 
             async def up() -> None:
                 with suppress(*GONE):
+                    sent = await client.receive()
+                    self._on_sent(sent)
                     while True:
-                        await service.send(await client.receive())
+                        await service.send(sent)
+                        sent = await client.receive()
                 tasks.cancel_scope.cancel()  # the client has gone
 
             tasks.start_soon(up)

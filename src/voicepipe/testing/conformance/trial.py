@@ -13,9 +13,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
 
 import anyio
@@ -66,12 +68,14 @@ class Bench(Generic[P]):
         relay: The network between it and its service; None without a service.
         notes: What the trials have shown.
         name: The name of the check.
+        make: Makes another part like it.
     """
 
     part: P
     relay: Relay | None
     notes: Notes
     name: str
+    make: Callable[[], P]
 
     def blocked(self, seconds: float) -> None:
         """Note that a step held the loop."""
@@ -139,20 +143,20 @@ class Trials(Generic[P]):
                     raise Skips(
                         f"the server does not simulate Behaviour.{behaviour.name}: a service that {behaviour.value}"
                     )
-                relay = Relay(await stack.enter_async_context(served), harm)
+                relay = Relay(await stack.enter_async_context(served), harm, self.notes.sent)
                 url = (await stack.enter_async_context(relay.serve()),)
             _is_part.set(True)
             part = self._make(*url)
             self.notes.look_for_keys("the repr of the part", repr(part))
             try:
-                await body(Bench(part, relay, self.notes, name))
+                await body(Bench(part, relay, self.notes, name, lambda: self._make(*url)))
             except (Fails, Skips) as error:
                 self.notes.saw(error, name)
                 raise
             except Exception as error:
                 self.notes.saw(error, name)
-                what = f"{type(error).__name__}: {error}"
-                raise Fails(f"expected no error here, found {what}; run it alone to see the traceback") from error
+                found = f"found {type(error).__name__} of {_place(error)}: {error}"
+                raise Fails(f"expected no error here, {found}") from error
             await anyio.sleep(SETTLE_S / 10 if self.real_time else SETTLE_S)
             self._note_left(name, loop, relay)
 
@@ -263,6 +267,13 @@ async def _gathered(tasks: set[asyncio.Task[Any]]) -> None:
     await asyncio.wait(tasks, timeout=1.0)
 
 
+def _place(error: Exception) -> str:
+    """Return where an error was raised, or what called the library that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)[::-1]
+    frame = next((frame for frame in frames if "site-packages" not in frame.filename), frames[0])
+    return f"{Path(frame.filename).name}:{frame.lineno}"
+
+
 def _coroutine(task: asyncio.Task[Any]) -> str:
     return getattr(task.get_coro(), "__qualname__", task.get_name())
 
@@ -275,8 +286,6 @@ def _outside(run: Callable[[], Fails | Skips | None]) -> Fails | Skips | None:
         return run()
     results: list[Fails | Skips | None] = []
     thread = threading.Thread(target=lambda: results.append(run()), name="voicepipe conformance")
-    start_thread(
-        thread
-    )  # the running loop may be on virtual time, which refuses threads; this one it does not wait for
+    start_thread(thread)  # also where virtual time runs, and refuses threads: it stands still until this one has ended
     thread.join()
     return results[0]

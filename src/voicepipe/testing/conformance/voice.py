@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 import anyio
 
 from voicepipe.core.call_settings import CallSettings
-from voicepipe.errors import ConfigurationError, StageError, VendorError, VoicepipeError
+from voicepipe.errors import StageError, VendorError, VoicepipeError
 from voicepipe.events import TurnCompleted, TurnEnded, TurnFailed
 from voicepipe.flow import Sentence, WordMark
 from voicepipe.session.pipeline import Pipeline
@@ -24,6 +24,8 @@ from voicepipe.testing.conformance.lifetimes import (
     check_lifetimes,
     check_network,
     check_refusals,
+    check_settings,
+    checked_rate,
     mutes,
     opened_in_time,
     sweep,
@@ -98,7 +100,7 @@ def check_voice(
         exam.check("speaking is cancelled at each await", voice.cancelled)
         exam.check("a sentence is closed early", voice.closed_early)
         check_lifetimes(exam, voice.work)
-        exam.check("the settings of a call", voice.settings)
+        check_settings(exam, {"voice": CallSettings(voice="anna"), "language": CallSettings(language="de")})
         check_network(exam, voice.work)
         exam.check("samples are cut in the middle", voice.odd, behaviour=Behaviour.ODD, needs_server=True)
         exam.check("the answer is empty", voice.empty, behaviour=Behaviour.EMPTY, needs_server=True)
@@ -140,9 +142,7 @@ class _Voice:
         part = bench.part
         if not isinstance(cast("object", part), TTSSink):
             raise Fails(f"expected a TTSSink, found {type(part).__name__}; derive the voice from voicepipe.TTSSink")
-        rate = cast("object", part.sample_rate)
-        if not isinstance(rate, int) or not 8_000 <= rate <= 192_000:
-            raise Fails(f"expected a sample_rate of 8000 to 192000, found {rate!r}; name the rate of what it yields")
+        rate = checked_rate(part)
         async with hosting(part) as host, calling(host) as call:
             short = await Counted(_speak(call.part, SHORT), blocked=bench.blocked)
             self._received_bytes = max(bench.relay.received_bytes, default=0) if bench.relay is not None else 0
@@ -202,22 +202,6 @@ class _Voice:
                 raise Fails(f"expected aclose() to take {CLEANUP_S:g} s at most, found {took_s:g} s; shield less")
             await self.work(call)
         return "and the next sentence is whole"
-
-    async def settings(self, bench: Bench[TTSSink]) -> str:
-        heeded: list[str] = []
-        for name, setting in (("voice", CallSettings(voice="anna")), ("language", CallSettings(language="de"))):
-            twin = bench.part._copied()
-            try:
-                twin.adapt(setting)
-            except ConfigurationError:
-                continue
-            except Exception as error:
-                raise Fails(
-                    f"expected that adapt takes a {name} or raises ConfigurationError, found {type(error).__name__}: "
-                    f"{error}; call settings.refuse"
-                ) from error
-            heeded.append(name)
-        return f"takes {' and '.join(heeded)}" if heeded else "refuses voice and language"
 
     async def odd(self, bench: Bench[TTSSink]) -> str:
         async with hosting(bench.part) as host, calling(host) as call:
