@@ -11,8 +11,6 @@ import anyio
 import pytest
 
 import voicepipe as vp
-from tests.helpers.conformance import assemblyai_ears, assemblyai_voice, gateway_model, openai_model, openai_voice
-from tests.helpers.context_voices import VENDORS, Vendor, served
 from tests.helpers.conformance import (
     assemblyai_ears,
     assemblyai_voice,
@@ -22,6 +20,7 @@ from tests.helpers.conformance import (
     openai_model,
     openai_voice,
 )
+from tests.helpers.context_voices import VENDORS, Vendor, served
 from tests.helpers.vendor_table import check_row, rows
 from voicepipe.audio.resample import Resampler
 from voicepipe.errors import ConfigurationError
