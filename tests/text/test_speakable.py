@@ -170,6 +170,13 @@ async def test_a_voice_that_reads_numbers_is_given_what_was_written() -> None:
     assert ([text for _, text in voice.sentences], message.synthesised) == (["It costs $5."], "It costs $5.")
 
 
+def test_which_voices_read_numbers() -> None:
+    """A service whose reference says so does; one that decides for itself, or says nothing, is not relied on."""
+    voices = [vp.CartesiaTTS(), vp.ElevenLabsTTS(text_normalization="on"), vp.ElevenLabsTTS(), vp.AssemblyAITTS()]
+    assert [voice.reads_numbers for voice in voices] == [True, True, False, False]
+    assert vp.CachedOpeners(voices[0], ["Sure."]).reads_numbers
+
+
 async def test_a_call_may_have_its_own_language() -> None:
     """`CallSettings` decide, also for a row without a language; other languages are spoken as they are written."""
     said = {}

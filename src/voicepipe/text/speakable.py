@@ -66,7 +66,9 @@ class Speakable(Stage[Sentence, Sentence]):
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Read the words of the language, so that no reply waits for them."""
+        """Read the words of the language, or of all if calls decide it, so that no reply waits for them."""
+        for language in LANGUAGES if self.language is None else ():
+            self._reader_for(language)
         self._read_words()
         yield
 
@@ -101,9 +103,12 @@ class Speakable(Stage[Sentence, Sentence]):
         return replace(sentence, text="".join(piece.spoken for piece in wording), wording=wording)
 
     def _read_words(self) -> None:
+        self._reader = self._reader_for(self.language) if self.language else None
+
+    def _reader_for(self, language: str) -> Reader | None:
         from voicepipe.text.ear.reader import reader_for  # noqa: PLC0415 - tables and patterns, for who needs them
 
-        self._reader = reader_for(self.language, self.name) if self.language else None
+        return reader_for(language, self.name)
 
     def __repr__(self) -> str:
         """Show the language and what is left."""

@@ -84,6 +84,8 @@ class CartesiaTTS(LineVoice):
     Source: the service's reference of version 2026-03-01, read 2026-11-30.
     """
 
+    reads_numbers = True  # its guide "Text normalization" (read 2026-11-30): in each request, unless that is turned off
+
     def __init__(
         self,
         voice_id: str = "f786b574-daa5-4673-aa0c-cbe3e8534c02",

@@ -73,7 +73,8 @@ class ElevenLabsTTS(LineVoice):
         language: A code of ISO 639, e.g. "de"; None lets the model tell by the text.
         sample_rate: Samples per second: 8000, 16000, 22050, 24000, 32000, 44100 or 48000; some need a larger plan.
         voice_settings: stability, similarity_boost, style, use_speaker_boost, speed; the voice's own otherwise.
-        text_normalization: Whether the service spells out numbers and dates: "auto", "on" or "off".
+        text_normalization: Whether the service spells out numbers and dates: "auto", "on" or "off". With "on", a
+            `Speakable` leaves it to the service.
         region: Where the text is processed, for accounts that have data residency: "us", "eu", "in" or "sg".
         host: Another host, over TLS.
         url: Another URL, e.g. "wss://tts.example.com"; "ws://" is for this machine alone.
@@ -127,6 +128,7 @@ class ElevenLabsTTS(LineVoice):
         self.sample_rate = sample_rate
         self.voice_settings = dict(voice_settings or {})
         self.text_normalization = text_normalization
+        self.reads_numbers = text_normalization == "on"  # with "auto" nobody knows
         self.start_buffer_s = start_buffer_s
         self.url = socket_url("ElevenLabsTTS", PATH, REGIONS, region=region, host=host, url=url)
         key = socket_credentials("ElevenLabsTTS", self.url, api_key, api_key_env, usual_env=KEY_ENV, vendor=VENDOR)
