@@ -85,6 +85,8 @@ from voicepipe.flow import (
 )
 from voicepipe.hearing.detector import Detector
 from voicepipe.hearing.stt import Recogniser, STTStage
+from voicepipe.hearing.utterance_recogniser import UtteranceRecogniser
+from voicepipe.hearing.utterances import Utterance
 from voicepipe.history import AssistantMessage, History, Message, ServiceState, ToolCall, UserMessage
 from voicepipe.listening_events import (
     AudioDropped,
@@ -93,6 +95,7 @@ from voicepipe.listening_events import (
     DetectorMissing,
     EchoIgnored,
     MicrophoneLost,
+    RecogniserBehind,
     RecogniserLost,
 )
 from voicepipe.model.first_of import FirstOf
@@ -242,6 +245,7 @@ __all__ = [
     "RateLimitNear",
     "RateLimited",
     "Recogniser",
+    "RecogniserBehind",
     "RecogniserLost",
     "Recorder",
     "RecordingError",
@@ -309,7 +313,9 @@ __all__ = [
     "TurnStarted",
     "TurnState",
     "UserMessage",
+    "Utterance",
     "UtteranceEnded",
+    "UtteranceRecogniser",
     "VendorError",
     "VoiceTooSlow",
     "VoicepipeError",
