@@ -177,6 +177,7 @@ _MODULE_OF = {
     "WavSource": "audio.wav",
     "WebRTCDetector": "vendors.detectors.webrtc",
     "WebRTCEchoCanceller": "vendors.webrtc.echo_canceller",
+    "WhisperRecogniser": "vendors.whisper.recogniser",
     "Window": "model.window",
     "WireMessage": "observed",
     "Withheld": "floor_events",

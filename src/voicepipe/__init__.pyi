@@ -146,6 +146,7 @@ from voicepipe.vendors.openai.speech import OpenAITTS
 from voicepipe.vendors.piper.tts import PiperTTS
 from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser
 from voicepipe.vendors.webrtc.echo_canceller import WebRTCEchoCanceller
+from voicepipe.vendors.whisper.recogniser import WhisperRecogniser
 from voicepipe.watching.budget import LatencyBudget
 from voicepipe.watching.recording.recorder import Recorder
 from voicepipe.watching.telemetry.otel import OpenTelemetry
@@ -323,6 +324,7 @@ __all__ = [
     "WavSource",
     "WebRTCDetector",
     "WebRTCEchoCanceller",
+    "WhisperRecogniser",
     "Window",
     "WireMessage",
     "Withheld",
