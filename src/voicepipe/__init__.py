@@ -77,6 +77,7 @@ _MODULE_OF = {
     "MonologueCut": "floor_events",
     "Observer": "core.observer",
     "ObserverFailed": "watching_events",
+    "OpenAIRecogniser": "vendors.openai.transcription",
     "OpenAITTS": "vendors.openai.speech",
     "OpenTelemetry": "watching.telemetry.otel",
     "Outbox": "core.channel",

@@ -143,6 +143,7 @@ from voicepipe.vendors.espeak.tts import EspeakTTS
 from voicepipe.vendors.mcp.toolbox import mcp_tools
 from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
 from voicepipe.vendors.openai.speech import OpenAITTS
+from voicepipe.vendors.openai.transcription import OpenAIRecogniser
 from voicepipe.vendors.piper.tts import PiperTTS
 from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser
 from voicepipe.vendors.webrtc.echo_canceller import WebRTCEchoCanceller
@@ -224,6 +225,7 @@ __all__ = [
     "MonologueCut",
     "Observer",
     "ObserverFailed",
+    "OpenAIRecogniser",
     "OpenAITTS",
     "OpenTelemetry",
     "Outbox",
