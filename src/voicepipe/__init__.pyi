@@ -85,6 +85,8 @@ from voicepipe.flow import (
 )
 from voicepipe.hearing.detector import Detector
 from voicepipe.hearing.stt import Recogniser, STTStage
+from voicepipe.hearing.utterance_recogniser import UtteranceRecogniser
+from voicepipe.hearing.utterances import Utterance
 from voicepipe.history import AssistantMessage, History, Message, ServiceState, ToolCall, UserMessage
 from voicepipe.listening_events import (
     AudioDropped,
@@ -93,6 +95,7 @@ from voicepipe.listening_events import (
     DetectorMissing,
     EchoIgnored,
     MicrophoneLost,
+    RecogniserBehind,
     RecogniserLost,
 )
 from voicepipe.model.first_of import FirstOf
@@ -143,10 +146,12 @@ from voicepipe.vendors.espeak.tts import EspeakTTS
 from voicepipe.vendors.mcp.toolbox import mcp_tools
 from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
 from voicepipe.vendors.openai.speech import OpenAITTS
+from voicepipe.vendors.openai.transcription import OpenAIRecogniser
 from voicepipe.vendors.piper.tts import PiperTTS
 from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser
 from voicepipe.vendors.pydantic_ai.model import PydanticAIModel
 from voicepipe.vendors.webrtc.echo_canceller import WebRTCEchoCanceller
+from voicepipe.vendors.whisper.recogniser import WhisperRecogniser
 from voicepipe.watching.budget import LatencyBudget
 from voicepipe.watching.recording.recorder import Recorder
 from voicepipe.watching.telemetry.otel import OpenTelemetry
@@ -228,6 +233,7 @@ __all__ = [
     "NovaParameters",
     "Observer",
     "ObserverFailed",
+    "OpenAIRecogniser",
     "OpenAITTS",
     "OpenTelemetry",
     "Outbox",
@@ -251,6 +257,7 @@ __all__ = [
     "RateLimitNear",
     "RateLimited",
     "Recogniser",
+    "RecogniserBehind",
     "RecogniserLost",
     "Recorder",
     "RecordingError",
@@ -318,7 +325,9 @@ __all__ = [
     "TurnStarted",
     "TurnState",
     "UserMessage",
+    "Utterance",
     "UtteranceEnded",
+    "UtteranceRecogniser",
     "VendorError",
     "VoiceTooSlow",
     "VoicepipeError",
@@ -326,6 +335,7 @@ __all__ = [
     "WavSource",
     "WebRTCDetector",
     "WebRTCEchoCanceller",
+    "WhisperRecogniser",
     "Window",
     "WireMessage",
     "Withheld",

@@ -29,6 +29,7 @@ from voicepipe.listening_events import (
     DetectorMissing,
     EchoIgnored,
     MicrophoneLost,
+    RecogniserBehind,
     RecogniserLost,
 )
 from voicepipe.model_events import (
@@ -299,6 +300,7 @@ Event: TypeAlias = (
     | DetectorMissing
     | EchoIgnored
     | MicrophoneLost
+    | RecogniserBehind
     | RecogniserLost
     | ToolServerLost
     | ToolsChanged

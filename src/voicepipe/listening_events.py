@@ -17,6 +17,7 @@ __all__ = [
     "DetectorMissing",
     "EchoIgnored",
     "MicrophoneLost",
+    "RecogniserBehind",
     "RecogniserLost",
 ]
 
@@ -94,6 +95,19 @@ class MicrophoneLost(Stamped):
     """
 
     error: VoicepipeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecogniserBehind(Stamped):
+    """A recogniser of whole utterances needed more than a second for the final words after the end of a turn.
+
+    Its model is busy with other calls, or its service is slow. The agent answers later by as much.
+
+    Attributes:
+        late_s: From the end of the turn to its words.
+    """
+
+    late_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,7 +107,8 @@ class RawServer:
                 length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-len"))
                 while len(received) < length:
                     received += await stream.receive()
-                self.requests.append(RawRequest(anyio.current_time(), head.decode("latin-1"), json.loads(received)))
+                body = received if b"multipart/form-data" in head else json.loads(received)
+                self.requests.append(RawRequest(anyio.current_time(), head.decode("latin-1"), body))
                 await self._play(self._replies[min(len(self.requests), len(self._replies)) - 1], stream)
                 return
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):

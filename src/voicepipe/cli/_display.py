@@ -119,6 +119,8 @@ class Display:
                 self._line(at_s, "caller", f"audio comes again, after {after_s:.1f} s")
             case vp.MicrophoneLost(error=error):
                 self._line(at_s, "failed", f"{error}; waiting for it to come back")
+            case vp.RecogniserBehind(late_s=late_s):
+                self._line(at_s, "failed", f"the recogniser is slow: the last words came after {late_s:.1f} s")
             case vp.RecogniserLost(error=error):
                 self._line(at_s, "failed", f"the recogniser is reconnecting: {error}")
             case vp.ToolServerLost(server=server, error=error):

@@ -59,7 +59,7 @@ TRUSTS_NOBODY: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 # Compression would hold tokens back until a block is full.
 HEADERS: Final = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "voicepipe"}
 
-JSON: Final = (b"content-type", b"application/json")
+JSON: Final = "application/json"
 
 
 class HTTPClient:
@@ -143,18 +143,23 @@ class HTTPClient:
             except (VendorError, httpx.InvalidURL):
                 return
 
-    def post(self, path: str, body: str, *, limit_s: float) -> AbstractAsyncContextManager[HTTPResponse]:
+    def post(
+        self, path: str, body: str | bytes, *, limit_s: float, content_type: str = JSON
+    ) -> AbstractAsyncContextManager[HTTPResponse]:
         """Send a request and wait for the response's head. The response is closed with the block, also when cancelled.
 
         Args:
             path: Below the base URL, with its slash.
-            body: JSON text. Half a surrogate pair, which UTF-8 does not have, becomes a question mark.
+            body: JSON text, in which half a surrogate pair, which UTF-8 does not have, becomes a question mark; or the
+                bytes of anything else.
             limit_s: How long the head may take.
+            content_type: What the body is.
 
         Raises:
             VendorError: The service cannot be reached, breaks the connection, or is silent.
         """
-        return self._request("POST", path, limit_s=limit_s, content=body.encode("utf-8", "replace"))
+        content = body if isinstance(body, bytes) else body.encode("utf-8", "replace")
+        return self._request("POST", path, limit_s=limit_s, content=content, content_type=content_type)
 
     def get(self, path: str, *, limit_s: float) -> AbstractAsyncContextManager[HTTPResponse]:
         """Send a request without a body, as `post` does one with it. The path may have a query of its own."""
@@ -162,11 +167,11 @@ class HTTPClient:
 
     @asynccontextmanager
     async def _request(
-        self, method: str, path: str, *, limit_s: float, content: bytes | None = None
+        self, method: str, path: str, *, limit_s: float, content: bytes | None = None, content_type: str = JSON
     ) -> AsyncGenerator[HTTPResponse]:
         transport, pool = self._taken(), self._idle
         try:
-            response = await self._head(transport, method, path, content, limit_s)
+            response = await self._head(transport, method, path, content, content_type, limit_s)
         except BaseException as error:
             await _close(transport)
             if isinstance(error, VendorError) and pool is self._idle:
@@ -181,15 +186,17 @@ class HTTPClient:
                 await response.aclose()
 
     async def _head(
-        self, transport: Transport, method: str, path: str, content: bytes | None, limit_s: float
+        self, transport: Transport, method: str, path: str, content: bytes | None, content_type: str, limit_s: float
     ) -> HTTPResponse:
         with anyio.move_on_after(limit_s):
             url, headers = self._address(path)
             wire = Wire.begun(url.host, self.hide)
             if wire is not None:
-                wire.sent(f"{method} {url.path}", content.decode("utf-8", "replace") if content else "")
+                data = content or b""
+                wire.sent(f"{method} {url.path}", data.decode("utf-8", "replace") if content_type == JSON else data)
             if content is not None:
-                headers = [*headers, JSON, (b"content-length", b"%d" % len(content))]
+                kind = (b"content-type", content_type.encode("ascii"))
+                headers = [*headers, kind, (b"content-length", b"%d" % len(content))]
             try:
                 response = await transport.send(method, url, headers, content)
             except transport.failures as error:

@@ -54,6 +54,7 @@ from voicepipe.listening_events import (
     DetectorMissing,
     EchoIgnored,
     MicrophoneLost,
+    RecogniserBehind,
     RecogniserLost,
 )
 from voicepipe.model_events import (
@@ -128,6 +129,7 @@ LINES: Final[dict[type[Event], tuple[int, str]]] = {
     AudioResumed: (INFO, "audio comes again, after {e.after_s:.1f} s"),
     DetectorMissing: (WARNING, "no speech detector is installed; run: pip install 'voicepipe[{e.extra}]'"),
     MicrophoneLost: (WARNING, "the microphone was lost: {error}"),
+    RecogniserBehind: (WARNING, "the final words of a turn came {e.late_s:.1f} s after its end"),
     RecogniserLost: (WARNING, "the recogniser was lost: {error}"),
     ToolServerLost: (WARNING, "the tool server {e.server!r} was lost: {error}"),
     ToolsChanged: (INFO, "the tool server {e.server!r} has other tools: {e.changes}"),

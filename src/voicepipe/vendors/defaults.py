@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from voicepipe.core.defaults import Default
 
 if TYPE_CHECKING:
+    from voicepipe.hearing.detector import Detector
     from voicepipe.hearing.recogniser import Recogniser
     from voicepipe.model.model import Model
 
@@ -18,7 +19,7 @@ __all__ = ["choose"]
 
 def choose() -> None:
     """Say what makes each default."""
-    Default.choose(recogniser=_recogniser, model=_model)
+    Default.choose(recogniser=_recogniser, model=_model, detector=_detector)
 
 
 def _recogniser() -> Recogniser:
@@ -34,3 +35,10 @@ def _model() -> Model:
     from voicepipe.vendors.openai.chat import LLMStreamStage  # noqa: PLC0415 - Rule 1
 
     return LLMStreamStage(INSTRUCTIONS)
+
+
+def _detector() -> Detector:
+    """Return the detector of a recogniser of whole utterances."""
+    from voicepipe.vendors.detectors.earshot import EarshotDetector  # noqa: PLC0415 - Rule 1
+
+    return EarshotDetector()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from voicepipe.core.part import at_once
 from voicepipe.errors import ConfigurationError
 from voicepipe.hearing.detector import Detector
-from voicepipe.vendors.detectors.loading import loaded
+from voicepipe.vendors.loading import loaded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -10,7 +10,7 @@ from voicepipe.audio.pcm import FRAME_S
 from voicepipe.core.part import at_once
 from voicepipe.errors import ConfigurationError, MissingExtra
 from voicepipe.hearing.detector import Detector
-from voicepipe.vendors.detectors.loading import loaded
+from voicepipe.vendors.loading import loaded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

@@ -17,6 +17,7 @@ from voicepipe.listening_events import (
     AudioStopped,
     DetectorMissing,
     MicrophoneLost,
+    RecogniserBehind,
     RecogniserLost,
 )
 from voicepipe.watching.replay.heard_audio import type_in
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["RecordedCaller"]
 
-OF_LISTENING = (AudioDropped, AudioResumed, AudioStopped, DetectorMissing, MicrophoneLost, RecogniserLost)
+OF_LISTENING = (
+    *(AudioDropped, AudioResumed, AudioStopped, DetectorMissing),
+    *(MicrophoneLost, RecogniserBehind, RecogniserLost),
+)
 """Events about the caller's audio."""
 
 

@@ -61,6 +61,7 @@ WORDINGS: Final = {
     "AudioResumed": _Wording("caller", "Audio comes again, after {after_s:.1f} s"),
     "DetectorMissing": _Wording("trouble", "No speech detector is installed"),
     "MicrophoneLost": _Wording("trouble", "The microphone disappeared", "{error}"),
+    "RecogniserBehind": _Wording("trouble", "The recogniser is slow: the last words came after {late_s:.1f} s"),
     "RecogniserLost": _Wording("trouble", "The recogniser is reconnecting", "{error}"),
     "ToolServerLost": _Wording("trouble", "The tool server {server} is reconnecting", "{error}"),
     "ToolsChanged": _Wording("agent", "The tool server {server} has other tools"),

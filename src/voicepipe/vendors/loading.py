@@ -1,4 +1,4 @@
-"""Packages that a detector needs, imported when a host opens and not before."""
+"""Optional packages that a part needs, imported when a host opens and not before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def loaded(part: str, extra: str, *packages: str) -> list[Any]:
     """Import packages and return their modules. The first time in a process numpy takes 0.1 s, before any call.
 
     Args:
-        part: The detector; errors name it.
+        part: Errors name it.
         extra: The extra that installs the packages.
         packages: Their names.
 
