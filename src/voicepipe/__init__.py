@@ -14,6 +14,8 @@ from voicepipe.vendors import defaults
 defaults.choose()
 
 _MODULE_OF = {
+    "AgentLost": "listening_events",
+    "AgentRestored": "listening_events",
     "AssemblyAIRecogniser": "vendors.assemblyai.stt",
     "AssemblyAITTS": "vendors.assemblyai.tts",
     "AssistantMessage": "history",
@@ -130,6 +132,7 @@ _MODULE_OF = {
     "Speaker": "audio.devices.speaker",
     "SpeechEnded": "flow",
     "SpeechStarted": "flow",
+    "SpeechToSpeech": "hosted.agent",
     "Stage": "core.stage",
     "StageError": "errors",
     "StreamingParameters": "vendors.assemblyai.parameters",

@@ -86,7 +86,10 @@ from voicepipe.flow import (
 from voicepipe.hearing.detector import Detector
 from voicepipe.hearing.stt import Recogniser, STTStage
 from voicepipe.history import AssistantMessage, History, Message, ServiceState, ToolCall, UserMessage
+from voicepipe.hosted.agent import SpeechToSpeech
 from voicepipe.listening_events import (
+    AgentLost,
+    AgentRestored,
     AudioDropped,
     AudioResumed,
     AudioStopped,
@@ -157,6 +160,8 @@ from voicepipe.watching_events import (
 )
 
 __all__ = [
+    "AgentLost",
+    "AgentRestored",
     "AssemblyAIRecogniser",
     "AssemblyAITTS",
     "AssistantMessage",
@@ -273,6 +278,7 @@ __all__ = [
     "Speaker",
     "SpeechEnded",
     "SpeechStarted",
+    "SpeechToSpeech",
     "Stage",
     "StageError",
     "StreamingParameters",
