@@ -62,6 +62,7 @@ _MODULE_OF = {
     "HedgeStarted": "model_events",
     "History": "history",
     "Host": "session.pipeline",
+    "HostedVoiceAgent": "vendors.assemblyai.agent",
     "Idle": "floor_events",
     "Inbox": "core.channel",
     "IncompleteReply": "errors",

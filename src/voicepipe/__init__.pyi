@@ -131,6 +131,7 @@ from voicepipe.tools.tool import Tool, ToolContext, tool
 from voicepipe.tools.toolbox import Toolbox
 from voicepipe.turntaking.expectation import Date, Digits, Email, Expectation, Pattern, Phone
 from voicepipe.turntaking.rules import TurnRules
+from voicepipe.vendors.assemblyai.agent import HostedVoiceAgent
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
 from voicepipe.vendors.assemblyai.tts import AssemblyAITTS
@@ -208,6 +209,7 @@ __all__ = [
     "HedgeStarted",
     "History",
     "Host",
+    "HostedVoiceAgent",
     "Idle",
     "Inbox",
     "IncompleteReply",

@@ -67,7 +67,7 @@ async def hold(
     pipeline: dict[str, Any] | None = None,
     **arguments: Any,
 ) -> HostedCall:
-    """Hold a call, and return what came of it.
+    """Hold a call, and return what came of it. All times count from its beginning.
 
     Args:
         agent: The agent.
@@ -79,18 +79,18 @@ async def hold(
         pipeline: Further arguments of the pipeline.
         arguments: Those of the session.
     """
-    call, source = HostedCall(), vp.PushSource(rate)
+    call, source, began_s = HostedCall(), vp.PushSource(rate), anyio.current_time()
 
     async def talk() -> None:
         for frame in range(round(for_s * 50)):
-            await anyio.sleep_until((frame + 1) / 50)
+            await anyio.sleep_until(began_s + (frame + 1) / 50)
             is_loud = any(start_s <= frame / 50 < end_s for start_s, end_s in speaks)
             source.push(tone(0.02, rate) if is_loud else bytes(2 * rate // 50))
         source.end()
 
     async def act(session: vp.Session) -> None:
         for at_s, do in acts:
-            await anyio.sleep_until(at_s)
+            await anyio.sleep_until(began_s + at_s)
             done = do(session)
             if hasattr(done, "__await__"):
                 tasks.start_soon(_wait, done)
@@ -106,7 +106,7 @@ async def hold(
         tasks.start_soon(talk)
         tasks.start_soon(act, session)
         async for event in session:
-            call.events.append((anyio.current_time(), event))
+            call.events.append((anyio.current_time() - began_s, event))
         tasks.cancel_scope.cancel()
     call.history = tuple(session.history)
     return call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import anyio
@@ -222,13 +223,18 @@ async def test_a_lost_connection_is_restored_with_the_conversation_so_far() -> N
     ]
 
 
+def _hang_up(agent: ScriptedAgent, session: vp.Session) -> None:
+    del session
+    agent.hang_up()
+
+
 async def test_a_connection_that_cannot_be_restored_ends_the_call_with_its_error() -> None:
     """A refusal ends the session by the agent's name at once, and so does a service that stays away."""
     for failures, took_s in (([lost(retryable=False)], 0.0), ([lost()] * 4, 6.0)):
         agent, begun_s = ScriptedAgent(), anyio.current_time()
         agent.failures = failures
         with pytest.raises(VendorError, match="gone"):
-            await hold(agent, acts=[(begun_s + 2.0, lambda _, agent=agent: agent.hang_up())], for_s=60.0)
+            await hold(agent, acts=[(2.0, partial(_hang_up, agent))], for_s=60.0)
         assert round(anyio.current_time() - begun_s - 2.0, 3) == took_s
 
 

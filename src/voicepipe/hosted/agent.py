@@ -59,23 +59,23 @@ class SpeechToSpeech(Part):
         """
 
     @property
-    def conversation(self) -> Conversation:
+    def _shared(self) -> Conversation:
         """What its three places in the row share; each copy of the agent has its own."""
         if self._conversation is None:
             self._conversation = Conversation(self.name, self.sample_rate, repeats_tags=self.repeats_tags)
         return self._conversation
 
-    def ear(self) -> AgentEar:
+    def _ear(self) -> AgentEar:
         """Return what takes the caller's audio."""
         return AgentEar(self.name, self.sample_rate, self._hear)
 
-    def mind(self) -> AgentMind:
+    def _mind(self) -> AgentMind:
         """Return what stands in the model's place."""
-        return AgentMind(self.name, self.conversation)
+        return AgentMind(self.name, self._shared)
 
-    def voice(self) -> AgentVoice:
+    def _voice(self) -> AgentVoice:
         """Return what plays."""
-        return AgentVoice(self.name, self.conversation, self.sample_rate, fills_silence=self.fills_silence)
+        return AgentVoice(self.name, self._shared, self.sample_rate, fills_silence=self.fills_silence)
 
     def _copied(self) -> Self:
         twin = super()._copied()
@@ -88,7 +88,7 @@ class SpeechToSpeech(Part):
         if self._line is not None:
             self._line.hear(pcm)
 
-    def report_to(self, report: Report) -> None:
+    def _report_to(self, report: Report) -> None:
         """Begin to act on what the service reports: the session is ready for turns."""
         if self._line is not None:
             self._line.report_to(report)
@@ -97,7 +97,7 @@ class SpeechToSpeech(Part):
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Hold the conversation with the service while the call lasts."""
         line = self._line = AgentLine(
-            self.name, self.instructions, self.sample_rate, self.conversation, session, self.connect
+            self.name, self.instructions, self.sample_rate, self._shared, session, self.connect
         )
         await line.open(greets=self.has_greeting)
         try:

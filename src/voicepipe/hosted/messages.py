@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from voicepipe.errors import VendorError
+    from voicepipe.errors import VendorError, VoicepipeError
     from voicepipe.history import Message
 
 __all__ = [
@@ -166,7 +166,7 @@ class RequestFailed:
 class ServiceComplained:
     """The service reports an error that belongs to no reply, and goes on."""
 
-    error: VendorError
+    error: VoicepipeError
 
 
 AgentEvent: TypeAlias = (

@@ -132,7 +132,7 @@ class SpokenWords:
         text, marks = "", list[tuple[int, float]]()
         while self._waiting and (end_s := self._waiting[0].end_s) is not None:
             text += self._waiting.popleft().text
-            marks.append((len(text.rstrip()), max(0.0, end_s - start_s)))
+            marks.append((len(text.rstrip()), round(max(0.0, end_s - start_s), 6)))
             if SENTENCE_END.search(text.rstrip(), max(0, len(text.rstrip()) - 4)):
                 break
         self._passed += len(text)

@@ -93,7 +93,7 @@ class Conductor:
     async def keep_time(self) -> None:
         """Tell the core when the time has come that it asked for; never returns."""
         if self._agent is not None:
-            self._agent.report_to(self.hear)
+            self._agent._report_to(self.hear)
         while True:
             with anyio.CancelScope(deadline=self._core.wake_at) as self._alarm:
                 await anyio.sleep_forever()

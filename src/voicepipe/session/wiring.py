@@ -143,12 +143,12 @@ class Row:
 
     def with_agent(self, agent: SpeechToSpeech) -> Row:
         """Return this row with the ear, mind and voice of this copy of its agent."""
-        hearing = (*self.hearing_stages[:-1], STTStage(agent.ear()))
+        hearing = (*self.hearing_stages[:-1], STTStage(agent._ear()))
         return replace(
             self,
             agent=agent,
             hearing_stages=hearing,
-            reply_stages=(self.router.with_model(agent.mind()), agent.voice()),
+            reply_stages=(self.router.with_model(agent._mind()), agent._voice()),
         )
 
     def adapt(self, settings: CallSettings) -> None:
@@ -184,7 +184,7 @@ def compiled(
     agent = agent_of(parts)
     if agent is not None:
         router = parts[-1] if isinstance(parts[-1], ToolRouter) else ToolRouter([], turn_s=AGENT_TURN_S)
-        replies = [router.with_model(agent.mind()), agent.voice()]
+        replies = [router.with_model(agent._mind()), agent._voice()]
     for part, after in zip(parts, [*parts[1:], None], strict=True):
         if isinstance(part, Model):
             router = after if isinstance(after, ToolRouter) else ToolRouter([])
@@ -209,7 +209,7 @@ def compiled(
 
 def hearing_stages(parts: Sequence[Part]) -> tuple[SessionStage[Any, Any], ...]:
     """Return the parts that live as long as a session: from audio to transcripts."""
-    stages = (STTStage(part.ear()) if isinstance(part, SpeechToSpeech) else part for part in parts)
+    stages = (STTStage(part._ear()) if isinstance(part, SpeechToSpeech) else part for part in parts)
     return tuple(stage for stage in stages if isinstance(stage, SessionStage))
 
 

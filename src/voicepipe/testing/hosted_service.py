@@ -148,6 +148,7 @@ class HostedService:
         async with anyio.create_task_group() as self._tasks:
             if self.greeting:
                 self.ask(Asked("greeting", self.greeting))
+                self.greeting = ""  # once, although the session may be resumed
             while True:
                 while not self._waiting:
                     self._news = anyio.Event()
@@ -247,9 +248,8 @@ class HostedService:
             await anyio.sleep(getattr(reply, "after_s", 0.0) or self.habits.think_s)
             self._emit(ReplyBegan(reply_id, asked.tag if self.habits.repeats_tags else ""))
             await self._give(reply, reply_id)
-        status = "interrupted" if self._has_stopped else "completed"
         self._reply = None
-        self._emit(ReplyDone(status, reply_id=reply_id))
+        self._emit(ReplyDone("interrupted" if self._has_stopped else "completed", reply_id=reply_id))
 
     async def _give(self, reply: Says | Calls | Sequence[Calls], reply_id: str) -> None:
         calls = [reply] if isinstance(reply, Calls) else [] if isinstance(reply, Says) else [*reply]
@@ -267,8 +267,8 @@ class HostedService:
         at_s = 0.0
         for word in words:
             length_s = len(word) * habits.character_s
-            times = (at_s, at_s + length_s) if habits.is_timed else (None, None)
-            self._emit(ReplyText(word, *times, reply_id=reply_id))
+            start_s, word_end_s = (at_s, at_s + length_s) if habits.is_timed else (None, None)
+            self._emit(ReplyText(word, start_s, word_end_s, reply_id))
             end_s = at_s + length_s
             while at_s < end_s - 1e-9:
                 piece_s = min(habits.piece_s, end_s - at_s)
