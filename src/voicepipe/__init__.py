@@ -80,6 +80,7 @@ _MODULE_OF = {
     "MonologueCut": "floor_events",
     "Observer": "core.observer",
     "ObserverFailed": "watching_events",
+    "OpenAIRealtimeAgent": "vendors.openai.realtime",
     "OpenAITTS": "vendors.openai.speech",
     "OpenTelemetry": "watching.telemetry.otel",
     "Outbox": "core.channel",

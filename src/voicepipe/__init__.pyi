@@ -143,6 +143,7 @@ from voicepipe.vendors.elevenlabs.tts import ElevenLabsTTS
 from voicepipe.vendors.espeak.tts import EspeakTTS
 from voicepipe.vendors.mcp.toolbox import mcp_tools
 from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
+from voicepipe.vendors.openai.realtime import OpenAIRealtimeAgent
 from voicepipe.vendors.openai.speech import OpenAITTS
 from voicepipe.vendors.piper.tts import PiperTTS
 from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser
@@ -227,6 +228,7 @@ __all__ = [
     "MonologueCut",
     "Observer",
     "ObserverFailed",
+    "OpenAIRealtimeAgent",
     "OpenAITTS",
     "OpenTelemetry",
     "Outbox",

@@ -105,7 +105,7 @@ class Conversation:
         self._unheard: Unheard | None = None  # a turn whose words have not come,
         self._beginning: Unheard | None = None  # and the newest such turn, which may not have begun
         self._aside = ""  # words during a reply, which may be answered or not
-        self._early = ""
+        self._early = self._item_id = ""
         self._has_spoken = False  # whether the caller has spoken, and their words have not come
         self._stopped_s: float | None = None  # when the caller's newest speech ended
         self._is_stale = False  # whether what comes without a beginning belongs to a reply that was dropped
@@ -153,16 +153,18 @@ class Conversation:
         """Act on what the service reports."""
         now = anyio.current_time()
         match event:
-            case CallerSpeaks(stops_agent=stops_agent):
-                self._has_spoken, self._stopped_s = True, None
+            case CallerSpeaks(stops_agent=stops_agent, item_id=item_id):
+                self._has_spoken, self._stopped_s, self._item_id = True, None, item_id
+                if self._unheard is not None and not self._unheard.item_id:
+                    self._unheard = None  # its words are not to be expected any more
                 self._report(SpeechStarted(at_s=now))
                 if stops_agent:
                     self._stops()
             case CallerStopped():
                 self._stopped_s = now
                 self._report(SpeechEnded(at_s=now))
-            case CallerSaid(text=text, is_final=is_final):
-                self._said(text.strip(), now, is_final=is_final)
+            case CallerSaid(text=text, is_final=is_final, item_id=item_id):
+                self._said(text.strip(), now, is_final=is_final, item_id=item_id)
             case ReplyBegan(reply_id=reply_id, tag=tag):
                 self._begins(reply_id, tag)
             case ReplyAudio() | ReplyText() | ReplyCalls():
@@ -176,19 +178,21 @@ class Conversation:
 
     # --- the caller's words -------------------------------------------------------------------------------------------
 
-    def _said(self, text: str, now: float, *, is_final: bool) -> None:
+    def _said(self, text: str, now: float, *, is_final: bool, item_id: str = "") -> None:
         if not is_final:
             if text and text != self._early:
                 self._early = text
                 self._report(EarlyTranscript(text))
             return
-        self._has_spoken, self._early = False, ""
-        if not text:
-            return
-        if (unheard := self._unheard) is not None:  # its reply did not wait for them
+        if (unheard := self._unheard) is not None and unheard.item_id == item_id:  # its reply did not wait for them
             self._unheard = None
             unheard.came(text)
-        elif (reply := self._eager) is not None:
+            return
+        if text or not item_id:
+            self._has_spoken, self._early = False, ""
+        if not text:
+            return
+        if (reply := self._eager) is not None:
             self._eager = None
             self._answer(text, reply, now)
         elif self._active is not None and not self._active.is_unwanted:
@@ -239,7 +243,7 @@ class Conversation:
         if self._eager is reply:
             self._eager, self._has_spoken = None, False
             text = self._early or UNHEARD
-            self._unheard = self._beginning = Unheard(reply)
+            self._unheard = self._beginning = Unheard(reply, self._item_id)
             self._answer(text, reply, anyio.current_time())
 
     def _goes_on(self, event: ReplyAudio | ReplyText | ReplyCalls) -> None:

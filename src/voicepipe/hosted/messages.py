@@ -49,9 +49,11 @@ class CallerSpeaks:
     Attributes:
         stops_agent: Whether the service stops its reply at this, although no message about the reply need follow: all
             of its audio may have come already.
+        item_id: The service's id of what the caller will have said; "" if it gives none.
     """
 
     stops_agent: bool = False
+    item_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,13 @@ class CallerSaid:
 
     Attributes:
         text: The words so far, or all of them.
-        is_final: Whether they end the caller's turn.
+        is_final: Whether they end the caller's turn; without words, nobody knows what they were.
+        item_id: As in `CallerSpeaks`.
     """
 
     text: str
     is_final: bool = True
+    item_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

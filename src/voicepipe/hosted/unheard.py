@@ -16,13 +16,12 @@ class Unheard:
 
     Args:
         reply: The reply that answers them.
-
-    Attributes:
-        reply: The same.
+        item_id: The service's id of them; "" if it gives none.
     """
 
-    def __init__(self, reply: SpokenReply) -> None:
+    def __init__(self, reply: SpokenReply, item_id: str) -> None:
         self.reply = reply
+        self.item_id = item_id
         self._turn: Turn | None = None
         self._words = ""
 

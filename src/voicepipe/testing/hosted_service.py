@@ -133,7 +133,7 @@ class HostedService:
         self.habits = habits
         self._hears = deque(hears)
         self._replies = deque(replies) if isinstance(replies, Sequence) else replies
-        self._rate = sample_rate
+        self.sample_rate = sample_rate
         self._events = Channel[AgentEvent](10_000)  # a client that does not read is the simulator's business
         self._waiting = deque[Asked]()
         self._news = anyio.Event()
@@ -197,10 +197,10 @@ class HostedService:
     def hear(self, pcm: bytes) -> None:
         """Take the caller's audio."""
         samples = array("h", pcm)
-        step = self._rate // 100
+        step = self.sample_rate // 100
         for at in range(0, len(samples), step):
             block = samples[at : at + step]
-            self._hear_block(any(abs(sample) > LOUD for sample in block), len(block) / self._rate)
+            self._hear_block(any(abs(sample) > LOUD for sample in block), len(block) / self.sample_rate)
 
     def _hear_block(self, is_loud: bool, duration_s: float) -> None:
         ear = self._ear
@@ -274,7 +274,7 @@ class HostedService:
                 piece_s = min(habits.piece_s, end_s - at_s)
                 if habits.lead_s < math.inf:
                     await anyio.sleep_until(began_s + at_s - habits.lead_s)
-                self._emit(ReplyAudio(tone(piece_s, self._rate), reply_id))
+                self._emit(ReplyAudio(tone(piece_s, self.sample_rate), reply_id))
                 at_s += piece_s
 
 
