@@ -14,6 +14,8 @@ from voicepipe.vendors import defaults
 defaults.choose()
 
 _MODULE_OF = {
+    "AgentLost": "listening_events",
+    "AgentRestored": "listening_events",
     "AssemblyAIRecogniser": "vendors.assemblyai.stt",
     "AssemblyAITTS": "vendors.assemblyai.tts",
     "AssistantMessage": "history",
@@ -63,6 +65,7 @@ _MODULE_OF = {
     "HedgeStarted": "model_events",
     "History": "history",
     "Host": "session.pipeline",
+    "HostedVoiceAgent": "vendors.assemblyai.agent",
     "Idle": "floor_events",
     "Inbox": "core.channel",
     "IncompleteReply": "errors",
@@ -82,6 +85,7 @@ _MODULE_OF = {
     "Observer": "core.observer",
     "ObserverFailed": "watching_events",
     "OpenAIRecogniser": "vendors.openai.transcription",
+    "OpenAIRealtimeAgent": "vendors.openai.realtime",
     "OpenAITTS": "vendors.openai.speech",
     "OpenTelemetry": "watching.telemetry.otel",
     "Outbox": "core.channel",
@@ -137,6 +141,7 @@ _MODULE_OF = {
     "Speaker": "audio.devices.speaker",
     "SpeechEnded": "flow",
     "SpeechStarted": "flow",
+    "SpeechToSpeech": "hosted.agent",
     "Stage": "core.stage",
     "StageError": "errors",
     "StreamingParameters": "vendors.assemblyai.parameters",

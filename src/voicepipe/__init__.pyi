@@ -88,7 +88,10 @@ from voicepipe.hearing.stt import Recogniser, STTStage
 from voicepipe.hearing.utterance_recogniser import UtteranceRecogniser
 from voicepipe.hearing.utterances import Utterance
 from voicepipe.history import AssistantMessage, History, Message, ServiceState, ToolCall, UserMessage
+from voicepipe.hosted.agent import SpeechToSpeech
 from voicepipe.listening_events import (
+    AgentLost,
+    AgentRestored,
     AudioDropped,
     AudioResumed,
     AudioStopped,
@@ -131,6 +134,7 @@ from voicepipe.tools.tool import Tool, ToolContext, tool
 from voicepipe.tools.toolbox import Toolbox
 from voicepipe.turntaking.expectation import Date, Digits, Email, Expectation, Pattern, Phone
 from voicepipe.turntaking.rules import TurnRules
+from voicepipe.vendors.assemblyai.agent import HostedVoiceAgent
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters
 from voicepipe.vendors.assemblyai.stt import AssemblyAIRecogniser
 from voicepipe.vendors.assemblyai.tts import AssemblyAITTS
@@ -145,6 +149,7 @@ from voicepipe.vendors.elevenlabs.tts import ElevenLabsTTS
 from voicepipe.vendors.espeak.tts import EspeakTTS
 from voicepipe.vendors.mcp.toolbox import mcp_tools
 from voicepipe.vendors.openai.chat import Deadlines, LLMStreamStage
+from voicepipe.vendors.openai.realtime import OpenAIRealtimeAgent
 from voicepipe.vendors.openai.speech import OpenAITTS
 from voicepipe.vendors.openai.transcription import OpenAIRecogniser
 from voicepipe.vendors.piper.tts import PiperTTS
@@ -166,6 +171,8 @@ from voicepipe.watching_events import (
 )
 
 __all__ = [
+    "AgentLost",
+    "AgentRestored",
     "AssemblyAIRecogniser",
     "AssemblyAITTS",
     "AssistantMessage",
@@ -215,6 +222,7 @@ __all__ = [
     "HedgeStarted",
     "History",
     "Host",
+    "HostedVoiceAgent",
     "Idle",
     "Inbox",
     "IncompleteReply",
@@ -234,6 +242,7 @@ __all__ = [
     "Observer",
     "ObserverFailed",
     "OpenAIRecogniser",
+    "OpenAIRealtimeAgent",
     "OpenAITTS",
     "OpenTelemetry",
     "Outbox",
@@ -289,6 +298,7 @@ __all__ = [
     "Speaker",
     "SpeechEnded",
     "SpeechStarted",
+    "SpeechToSpeech",
     "Stage",
     "StageError",
     "StreamingParameters",

@@ -23,6 +23,8 @@ from voicepipe.floor_events import (
 )
 from voicepipe.flow import Hearing, Stamped
 from voicepipe.listening_events import (
+    AgentLost,
+    AgentRestored,
     AudioDropped,
     AudioResumed,
     AudioStopped,
@@ -304,6 +306,8 @@ Event: TypeAlias = (
     | RecogniserLost
     | ToolServerLost
     | ToolsChanged
+    | AgentLost
+    | AgentRestored
     | CleanupOverran
     | ModelUsage
     | BudgetExceeded

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from voicepipe.errors import VoicepipeError
 
 __all__ = [
+    "AgentLost",
+    "AgentRestored",
     "AudioDropped",
     "AudioResumed",
     "AudioStopped",
@@ -20,6 +22,33 @@ __all__ = [
     "RecogniserBehind",
     "RecogniserLost",
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentLost(Stamped):
+    """The connection to a hosted agent broke, and is being restored; what the caller says meanwhile is not heard.
+
+    What the agent was saying fails its turn. If the connection cannot be restored, the session ends with an error.
+
+    Attributes:
+        error: Why.
+    """
+
+    error: VoicepipeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRestored(Stamped):
+    """A hosted agent is there again after an `AgentLost`.
+
+    Attributes:
+        was_resumed: Whether the service goes on with its session. Otherwise it begins a new one, and knows of the
+            conversation what the history holds.
+        after_s: For how many seconds it was lost.
+    """
+
+    was_resumed: bool
+    after_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

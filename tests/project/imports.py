@@ -34,6 +34,7 @@ FOLDERS = (
     ("hearing", "conversation"),
     ("tools", "speaking"),
     ("model",),
+    ("hosted",),
     ("vendors",),
     ("session",),
     ("watching",),

@@ -127,6 +127,8 @@ class Display:
                 self._line(at_s, "failed", f"the tool server {server} is reconnecting: {error}")
             case vp.ToolsChanged(server=server, changes=changes):
                 self._line(at_s, "agent", f"(the tool server {server}: {changes})")
+            case vp.AgentLost(error=error):
+                self._line(at_s, "failed", f"the hosted agent is reconnecting: {error}")
             case vp.RequestRetried(error=error, model=model):
                 where = f"sent to {model}" if model else "retried"
                 self._line(at_s, "failed", f"the request to the model is {where}: {error}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
@@ -14,6 +14,7 @@ from voicepipe.observed import Heard
 from voicepipe.session.expecting import Expecting
 from voicepipe.session.floor_facts import FloorFacts
 from voicepipe.session.observing import by_the_rules
+from voicepipe.turntaking.agent_yielded import AgentYielded
 from voicepipe.turntaking.core import Quiet, Tick, TurnCore
 from voicepipe.turntaking.decisions import (
     Commit,
@@ -28,6 +29,7 @@ from voicepipe.turntaking.decisions import (
     Start,
     Withhold,
 )
+from voicepipe.turntaking.following import FollowingCore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from voicepipe.session.wiring import Row
     from voicepipe.turntaking.decisions import Decision
     from voicepipe.turntaking.echo import EchoGuard
+    from voicepipe.turntaking.following import DecidingCore
 
 __all__ = ["Conductor"]
 
@@ -76,7 +79,10 @@ class Conductor:
         self._floor = floor
         self._max_call_text = rules.max_call_text
         facts = FloorFacts(floor, self.expecting, is_working)
-        self._core = TurnCore(rules, facts, echo, is_closed=recogniser.is_closed, now=anyio.current_time())
+        self._agent = row.agent
+        core = TurnCore if row.agent is None else FollowingCore
+        made = core(rules, facts, echo, is_closed=recogniser.is_closed, now=anyio.current_time())
+        self._core = cast("DecidingCore", made)
         self._alarm = anyio.CancelScope()  # its deadline is the time that the core asks for
 
     @property
@@ -86,6 +92,8 @@ class Conductor:
 
     async def keep_time(self) -> None:
         """Tell the core when the time has come that it asked for; never returns."""
+        if self._agent is not None:
+            self._agent._report_to(self.hear)
         while True:
             with anyio.CancelScope(deadline=self._core.wake_at) as self._alarm:
                 await anyio.sleep_forever()
@@ -93,20 +101,20 @@ class Conductor:
             now = anyio.current_time()
             self._handle(Tick(), max(now, min(self._alarm.deadline, now + ROUNDING_S)))
 
-    def hear(self, event: Hearing | Quiet, *, is_typed: bool = False) -> None:
+    def hear(self, event: Hearing | Quiet | AgentYielded, *, is_typed: bool = False) -> None:
         """Have the core decide about an event, report the event, and carry the decisions out; nothing after the end."""
         if not self._session.ended.is_set():
             now, watch = anyio.current_time(), self._session.watch
-            if watch is not None and not isinstance(event, Quiet):
+            if watch is not None and not isinstance(event, (Quiet, AgentYielded)):
                 watch.exchange(Heard(at_s=now, hearing=event, is_typed=is_typed))
             self._handle(event, now, is_typed=is_typed)
 
-    def _handle(self, event: Hearing | Tick | Quiet, now: float, *, is_typed: bool = False) -> None:
+    def _handle(self, event: Hearing | Tick | Quiet | AgentYielded, now: float, *, is_typed: bool = False) -> None:
         self.expecting.look()
         made = self._core.handle(event, now, is_typed=is_typed)
         if isinstance(event, Transcript) and Ignore() in made:
             self._session.emit(EchoIgnored(text=event.text))
-        elif not isinstance(event, (Tick, Quiet)) and Ignore() not in made:
+        elif not isinstance(event, (Tick, Quiet, AgentYielded)) and Ignore() not in made:
             self._session.emit(event)
         for decision in made:
             if not self._session.ended.is_set():  # an interruption may have ended the session

@@ -48,6 +48,8 @@ from voicepipe.floor_events import (
 )
 from voicepipe.flow import Digit, EarlyTranscript, SpeechEnded, SpeechStarted, Transcript
 from voicepipe.listening_events import (
+    AgentLost,
+    AgentRestored,
     AudioDropped,
     AudioResumed,
     AudioStopped,
@@ -133,6 +135,8 @@ LINES: Final[dict[type[Event], tuple[int, str]]] = {
     RecogniserLost: (WARNING, "the recogniser was lost: {error}"),
     ToolServerLost: (WARNING, "the tool server {e.server!r} was lost: {error}"),
     ToolsChanged: (INFO, "the tool server {e.server!r} has other tools: {e.changes}"),
+    AgentLost: (WARNING, "the hosted agent was lost: {error}"),
+    AgentRestored: (INFO, "the hosted agent is back after {e.after_s:.1f} s"),
     CleanupOverran: (INFO, "{e.part} takes longer than {e.after_s:g} s to end"),
 }
 """Level and line of each event. `{e}` is the event, and `{error}` its error without words of the application. What a

@@ -15,8 +15,10 @@ from voicepipe.flow import AudioFrame, Hearing, TextDelta, Transcript
 from voicepipe.hearing.detector import Detector
 from voicepipe.hearing.recogniser import Recogniser
 from voicepipe.hearing.stt import STTStage
+from voicepipe.hosted.agent import SpeechToSpeech
 from voicepipe.model.model import Model
 from voicepipe.model.tool_router import ToolRouter
+from voicepipe.session.agent_row import AGENT_TURN_S, agent_of, check_agent_row
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.speaking.voice_pace import checked_start_buffer
 from voicepipe.tools.tool import Tool
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from voicepipe.audio.echo_canceller import EchoCanceller
     from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.part import Part
+    from voicepipe.hosted.faces import AgentVoice
     from voicepipe.turntaking.rules import TurnRules
 
 __all__ = ["Row", "check", "compiled", "expect", "hearing_rate", "hearing_stages"]
@@ -50,6 +53,8 @@ class Row:
         turns: How turns are taken.
         fallback: Spoken when there is no whole reply; "" for nothing.
         echo_canceller: Takes the agent's echo out of what the source records; None for nothing.
+        agent: The hosted agent whose ear, mind and voice stand in this row; None in a row of recogniser, model and
+            voice.
     """
 
     source: Source | None
@@ -59,6 +64,7 @@ class Row:
     turns: TurnRules
     fallback: str
     echo_canceller: EchoCanceller | None = None
+    agent: SpeechToSpeech | None = None
 
     @property
     def router(self) -> ToolRouter:
@@ -88,9 +94,9 @@ class Row:
         return tuple(stage for stage in self.speech_stages if not is_left_out(stage))
 
     @property
-    def sink(self) -> TTSSink:
+    def sink(self) -> TTSSink | AgentVoice:
         """The voice."""
-        return cast("TTSSink", self.reply_stages[-1])
+        return cast("TTSSink | AgentVoice", self.reply_stages[-1])
 
     @property
     def hears_by_itself(self) -> bool:
@@ -115,6 +121,8 @@ class Row:
 
     def parts(self, *, hears: bool) -> Iterator[Part]:
         """Return the parts to open or attach; the hearing stages only if `hears`."""
+        if self.agent is not None:
+            yield self.agent
         if hears and self.echo_canceller is not None:
             yield self.echo_canceller
         yield from self.hearing_stages if hears else ()
@@ -124,12 +132,23 @@ class Row:
 
     def copied(self) -> Row:
         """Return a row with copies of all parts."""
-        return replace(
+        row = replace(
             self,
             hearing_stages=tuple(stage._copied() for stage in self.hearing_stages),
             detector=self.detector._copied() if self.detector is not None else None,
             reply_stages=tuple(stage._copied() for stage in self.reply_stages),
             echo_canceller=self.echo_canceller and self.echo_canceller._copied(),
+        )
+        return row if self.agent is None else row.with_agent(self.agent._copied())
+
+    def with_agent(self, agent: SpeechToSpeech) -> Row:
+        """Return this row with the ear, mind and voice of this copy of its agent."""
+        hearing = (*self.hearing_stages[:-1], STTStage(agent._ear()))
+        return replace(
+            self,
+            agent=agent,
+            hearing_stages=hearing,
+            reply_stages=(self.router.with_model(agent._mind()), agent._voice()),
         )
 
     def adapt(self, settings: CallSettings) -> None:
@@ -162,6 +181,10 @@ def compiled(
 ) -> Row:
     """Return the parts that `check` accepted, by what they do; the tool router takes in the model."""
     replies: list[Stage[Any, Any]] = []
+    agent = agent_of(parts)
+    if agent is not None:
+        router = parts[-1] if isinstance(parts[-1], ToolRouter) else ToolRouter([], turn_s=AGENT_TURN_S)
+        replies = [router.with_model(agent._mind()), agent._voice()]
     for part, after in zip(parts, [*parts[1:], None], strict=True):
         if isinstance(part, Model):
             router = after if isinstance(after, ToolRouter) else ToolRouter([])
@@ -180,12 +203,14 @@ def compiled(
         turns=turns,
         fallback=fallback,
         echo_canceller=echo_canceller,
+        agent=agent,
     )
 
 
 def hearing_stages(parts: Sequence[Part]) -> tuple[SessionStage[Any, Any], ...]:
     """Return the parts that live as long as a session: from audio to transcripts."""
-    return tuple(part for part in parts if isinstance(part, SessionStage))
+    stages = (STTStage(part._ear()) if isinstance(part, SpeechToSpeech) else part for part in parts)
+    return tuple(stage for stage in stages if isinstance(stage, SessionStage))
 
 
 def hearing_rate(stages: Sequence[SessionStage[Any, Any]]) -> int:
@@ -204,6 +229,9 @@ def check(parts: Sequence[Part]) -> None:
     """
     for part in parts:
         _check_kind(part)
+    if (agent := agent_of(parts)) is not None:
+        check_agent_row(parts, agent)
+        return
     if sum(isinstance(part, Model) for part in parts) != 1:
         raise ConfigurationError(f"a pipeline needs exactly one model, e.g. LLMStreamStage(...); the order is {ORDER}")
     if not isinstance(parts[-1], TTSSink):
@@ -240,7 +268,7 @@ def _check_kind(part: Any) -> None:  # noqa: ANN401 - an application may have pa
         raise ConfigurationError(f"{part.name} is a recogniser; write STTStage({part.name}(...))")
     if isinstance(part, TTSSink):
         checked_start_buffer(part.name, part.start_buffer_s)
-    if not isinstance(part, (Source, SessionStage, Stage, Model)):
+    if not isinstance(part, (Source, SessionStage, Stage, Model, SpeechToSpeech)):
         hint = "; decorate it with @stage" if callable(part) else f"; the order is {ORDER}"
         raise ConfigurationError(f"{getattr(part, '__name__', repr(part))} is not a part of a pipeline{hint}")
 

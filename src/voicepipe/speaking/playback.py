@@ -63,7 +63,7 @@ class Playback:
             self._turn.timeline.mark("filler_ended")
         self._is_filler = is_filler
         self._turn.sentence_begins(sentence, is_filler=is_filler)
-        self._unreported = written(sentence).strip()
+        self._unreported = written(sentence).strip() or None  # a hosted agent's words may come after their sound
 
     def mark(self, mark: WordMark) -> None:
         """Note how far the current sentence has come."""

@@ -16,6 +16,7 @@ from voicepipe.testing.scripted import (
     ScriptedUser,
     ScriptedVoice,
 )
+from voicepipe.testing.scripted_agent import ScriptedAgent
 from voicepipe.watching.replay import CallNotes, CallTurn, Difference, Replayed, ToolUse
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Reply",
     "Says",
     "Script",
+    "ScriptedAgent",
     "ScriptedGateway",
     "ScriptedModel",
     "ScriptedRecogniser",

@@ -189,6 +189,17 @@ class Socket:
             self._wire.received_text(message)
         return message
 
+    async def ping(self) -> None:
+        """Return once the other side has answered a ping, without a time limit.
+
+        Raises:
+            SocketClosed: The connection is over.
+        """
+        try:
+            await (await self._connection.ping())
+        except self._closed as closed:
+            raise _closed(closed) from None
+
     def abort(self) -> None:
         """Cut the connection; `receive` returns what has already come, and then raises."""
         self._connection.transport.abort()

@@ -13,7 +13,7 @@ from voicepipe.core.clock import loop_time
 from voicepipe.events import ToolFinished, ToolStarted, TurnEnded, TurnFailed, TurnInterrupted
 from voicepipe.floor_events import Paused, Resumed
 from voicepipe.flow import SpeechStarted
-from voicepipe.listening_events import AudioDropped, MicrophoneLost, RecogniserLost
+from voicepipe.listening_events import AgentLost, AudioDropped, MicrophoneLost, RecogniserLost
 from voicepipe.model_events import ModelUsage, RequestRetried
 from voicepipe.watching.budget import measured_us
 from voicepipe.watching.telemetry.outcomes import OTHER, outcome_of
@@ -167,6 +167,9 @@ class CallCounts:
             case RecogniserLost(error=error):
                 self._failed("stt", error)
                 sink.add("reconnects", 1, "stt")
+            case AgentLost(error=error):
+                self._failed("agent", error)
+                sink.add("reconnects", 1, "agent")
             case MicrophoneLost(error=error):
                 self._failed("microphone", error)
                 sink.add("reconnects", 1, "microphone")

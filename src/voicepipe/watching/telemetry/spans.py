@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context, trace
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
@@ -18,7 +18,7 @@ from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 from voicepipe.core.clock import loop_time
 from voicepipe.events import TurnEnded, TurnFailed, TurnInterrupted, TurnStarted
 from voicepipe.flow import Transcript
-from voicepipe.listening_events import MicrophoneLost, RecogniserLost
+from voicepipe.listening_events import AgentLost, MicrophoneLost, RecogniserLost
 from voicepipe.model_events import HedgeStarted, ModelUsage, RequestRetried
 from voicepipe.observed import (
     DraftDropped,
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from voicepipe.watching.telemetry.request_span import RequestTimes
 
 __all__ = ["CallSpans"]
+
+LOST: Final = {AgentLost: "agent_lost", MicrophoneLost: "microphone_lost", RecogniserLost: "recogniser_lost"}
 
 
 @dataclass(slots=True)
@@ -129,8 +131,8 @@ class CallSpans:
                         request.count(event)
             case RequestRetried(turn_id=turn_id, error=error):
                 self._note(turn_id, "voicepipe.request_retried", {names.ERROR: type(error).__name__})
-            case RecogniserLost(error=error) | MicrophoneLost(error=error):
-                lost = "recogniser_lost" if isinstance(event, RecogniserLost) else "microphone_lost"
+            case RecogniserLost(error=error) | MicrophoneLost(error=error) | AgentLost(error=error):
+                lost = LOST[type(event)]
                 about = {names.ERROR: type(error).__name__}
                 self._call.add_event(f"voicepipe.{lost}", about, self._ns(loop_time()))
             case HedgeStarted(turn_id=turn_id):

@@ -1,0 +1,1 @@
+"""Agents that a service hosts: it hears, answers and speaks over one connection, and the session stays ours."""
