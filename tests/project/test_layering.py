@@ -36,6 +36,8 @@ FOREIGN = {
     "assemblyai": ("vendors", "testing"),
     "espeakng_loader": ("vendors", "testing"),
     "livekit": ("vendors",),
+    "onnx": ("vendors",),
+    "onnxruntime": ("vendors",),
     "openai": ("vendors", "testing"),
     "piper": ("vendors",),
     "pocketsphinx": ("vendors", "testing"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -16,7 +16,8 @@ import pytest
 from tests.vendors.piper.test_voice_file import put_voice
 from voicepipe.errors import ConfigurationError, MissingExtra, VendorError
 from voicepipe.flow import Sentence, WordMark
-from voicepipe.vendors.piper.engine import Manner, engine_of
+from voicepipe.vendors.piper.engine import engine_of
+from voicepipe.vendors.piper.model import Manner
 from voicepipe.vendors.piper.tts import PiperTTS
 from voicepipe.vendors.piper.voice_file import find_voice
 
@@ -44,17 +45,11 @@ class SynthesisConfig:
 class PiperVoice:
     """A package that speaks a character in 100 samples with a peak of 0.4, and says when its characters end."""
 
-    loads: ClassVar[list[Path]] = []
     asked: ClassVar[list[tuple[str, SynthesisConfig]]] = []
     error: ClassVar[Exception | None] = None
 
-    aligns: bool
-    config: Any = field(default_factory=lambda: SimpleNamespace(length_scale=1.2))
-
-    @staticmethod
-    def load(model: Path, config: Path, *, include_alignments: bool) -> PiperVoice:
-        PiperVoice.loads.append(model)
-        return PiperVoice(include_alignments)
+    session: InferenceSession
+    config: Any
 
     def phonemize(self, text: str) -> list[list[str]]:
         return [list(text)] if text.strip() else []
@@ -64,23 +59,80 @@ class PiperVoice:
         if PiperVoice.error is not None:
             raise PiperVoice.error
         for phonemes in self.phonemize(text):
-            alignments = [SimpleNamespace(phoneme=one, num_samples=100) for one in phonemes] if self.aligns else None
+            alignments = [SimpleNamespace(phoneme=one, num_samples=100) for one in phonemes]
             audio = np.full(100 * len(phonemes), 0.4 * config.volume, np.float32)
-            pcm = (audio * 32767).astype(np.int16).tobytes()
-            yield SimpleNamespace(audio_float_array=audio, audio_int16_bytes=pcm, phoneme_alignments=alignments)
+            yield SimpleNamespace(
+                audio_float_array=audio,
+                audio_int16_bytes=(audio * 32767).astype(np.int16).tobytes(),
+                phoneme_alignments=alignments if self.session.model.endswith(b" with times") else None,
+            )
+
+
+@dataclass
+class InferenceSession:
+    """As onnxruntime's: a model by its file, or by its bytes."""
+
+    loads: ClassVar[list[InferenceSession]] = []
+
+    given: str | bytes
+    options: Any
+    providers: Sequence[str]
+
+    def __post_init__(self) -> None:
+        self.model = self.given if isinstance(self.given, bytes) else Path(self.given).read_bytes()
+        InferenceSession.loads.append(self)
+
+
+class SessionOptions:
+    """As onnxruntime's."""
+
+    intra_op_num_threads = 0
+
+    def __init__(self) -> None:
+        self.entries: dict[str, str] = {}
+
+    def add_session_config_entry(self, name: str, value: str) -> None:
+        self.entries[name] = value
+
+
+@dataclass
+class OnnxModel:
+    """As onnx's."""
+
+    content: bytes
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - its name
+        return self.content
+
+
+def add_alignment_output(model: OnnxModel) -> None:
+    if model.content.endswith(b" with times"):
+        raise ValueError("tensor is already marked as output")
+    model.content += b" with times"
 
 
 @pytest.fixture
 def voice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A voice for that package, which is there, and so is onnx."""
-    monkeypatch.setitem(sys.modules, "piper", SimpleNamespace(PiperVoice=PiperVoice, SynthesisConfig=SynthesisConfig))
-    monkeypatch.setitem(sys.modules, "onnx", SimpleNamespace(__spec__=object()))
-    monkeypatch.setattr(PiperVoice, "loads", [])
+    """A voice for these packages, which are there."""
+    config = SimpleNamespace(from_dict=lambda _: SimpleNamespace(length_scale=1.2))
+    packages = {
+        "piper": {"PiperVoice": PiperVoice, "PiperConfig": config, "SynthesisConfig": SynthesisConfig},
+        "piper.patch_voice_with_alignment": {"add_alignment_output": add_alignment_output},
+        "onnxruntime": {"InferenceSession": InferenceSession, "SessionOptions": SessionOptions},
+        "onnx": {"load": lambda path: OnnxModel(Path(path).read_bytes()), "__spec__": object()},
+    }
+    for name, content in packages.items():
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**content))
+    monkeypatch.setattr(InferenceSession, "loads", [])
     monkeypatch.setattr(PiperVoice, "asked", [])
     monkeypatch.setattr(PiperVoice, "error", None)
     model = put_voice(tmp_path)
     model.write_bytes(b"model")
     return model
+
+
+def put(voice: Path, model: bytes) -> None:
+    voice.write_bytes(model)
 
 
 def workers() -> int:
@@ -103,10 +155,12 @@ async def test_a_model_is_loaded_once_and_given_up_with_its_last_host(voice: Pat
             for tts in (one, other):
                 tasks.start_soon(spoken, tts, "One two.")
         await spoken(one, "Three.")
-        assert PiperVoice.loads == [voice]
+        (loaded,) = InferenceSession.loads
+        assert loaded.options.entries == {"session.intra_op.allow_spinning": "0"}
+        assert 1 <= loaded.options.intra_op_num_threads <= 4
     assert workers() == 0
     async with one.open():
-        assert PiperVoice.loads == [voice, voice]
+        assert len(InferenceSession.loads) == 2
 
     trial, *asked = PiperVoice.asked[:-1]
     assert trial[1].volume == 1.0
@@ -120,13 +174,17 @@ async def test_a_model_is_loaded_once_and_given_up_with_its_last_host(voice: Pat
 
 
 async def test_audio_comes_with_the_ends_of_words(voice: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Words are timed by their phonemes; without onnx, whose absence Piper would warn of, only the whole is."""
+    """Words are timed by their phonemes, in a file that gives their times or is made to; without onnx the whole is."""
     tts = PiperTTS(voice)
     async with tts.open():
         pcm, marks = await spoken(tts, "One two.")
     assert len(pcm) == 2 * 800
     assert marks == [WordMark(char_end=3, end_s=300 / 16_000), WordMark(char_end=8, end_s=700 / 16_000)]
 
+    put(voice, b"a model with times")  # as Piper can make a file
+    async with tts.open():
+        assert len((await spoken(tts, "One two."))[1]) == 2
+    put(voice, b"a model")
     monkeypatch.setitem(sys.modules, "onnx", None)
     async with tts.open():
         assert (await spoken(tts, "One two."))[1] == [WordMark(char_end=8, end_s=800 / 16_000)]
@@ -161,6 +219,6 @@ async def test_a_host_that_gives_up_while_it_loads_leaves_nothing(voice: Path) -
             pass
     async with engine_of(find_voice(voice)) as engine:
         assert engine.users == 1
-        assert len(PiperVoice.loads) == 2
+        assert len(InferenceSession.loads) == 2
         assert (await anyio.to_thread.run_sync(engine.speak("call", "One.", Manner()).result)).pcm
     assert workers() == 0

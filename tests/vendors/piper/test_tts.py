@@ -15,7 +15,8 @@ import pytest
 import voicepipe as vp
 from tests.vendors.piper.test_voice_file import put_voice
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel
-from voicepipe.vendors.piper.engine import Engine, Manner, Spoken
+from voicepipe.vendors.piper.engine import Engine
+from voicepipe.vendors.piper.model import Manner, Spoken
 from voicepipe.vendors.piper.tts import PiperTTS
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,8 @@ from voicepipe.flow import Sentence, WordMark
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.text.languages import words_for
 from voicepipe.vendors.piper.chunks import chunks
-from voicepipe.vendors.piper.engine import Manner, engine_of
+from voicepipe.vendors.piper.engine import engine_of
+from voicepipe.vendors.piper.model import Manner
 from voicepipe.vendors.piper.voice_file import DEFAULT_VOICE, find_voice
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
     from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.context import AnySession
-    from voicepipe.vendors.piper.engine import Engine, Spoken
+    from voicepipe.vendors.piper.engine import Engine
+    from voicepipe.vendors.piper.model import Spoken
 
 __all__ = ["PiperTTS"]
 
