@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -121,6 +122,34 @@ class MemoryServer:
         for alive in self._alive:
             alive.cancel()
         self._alive.clear()
+
+
+def before_2026(app: Any) -> Any:
+    """Return an application that does not know the protocol of 2026, so that clients begin a session as before."""
+
+    async def older(scope: Any, receive: Any, send: Any) -> None:
+        if scope["method"] != "POST":
+            await app(scope, receive, send)
+            return
+        message = await receive()
+        while message["more_body"]:
+            rest = await receive()
+            message = {**rest, "body": message["body"] + rest["body"]}
+        request = json.loads(message["body"])
+        if request["method"] == "server/discover":
+            refusal = {"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32601, "message": "Method not found"}}
+            kind = [(b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 200, "headers": kind})
+            await send({"type": "http.response.body", "body": json.dumps(refusal).encode()})
+            return
+        given = [message]
+        await app(scope, lambda: _next(given, receive), send)
+
+    return older
+
+
+async def _next(given: list[Any], receive: Any) -> Any:
+    return given.pop() if given else await receive()
 
 
 async def until(condition: Callable[[], object]) -> None:

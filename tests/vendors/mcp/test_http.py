@@ -11,7 +11,7 @@ import pytest
 
 import voicepipe as vp
 from tests.helpers.asgi_server import needs_server, serving
-from tests.helpers.mcp_server import MemoryServer, needs_mcp, until
+from tests.helpers.mcp_server import MemoryServer, before_2026, needs_mcp, until
 from tests.helpers.tool_rows import DONE, Row, calls_of, scripted
 from voicepipe.testing import Calls
 
@@ -95,6 +95,28 @@ async def test_a_server_that_goes_away_is_lost_without_a_call() -> None:
             lost, gone = await changed(row)
             assert lost.startswith(f"cannot connect to {url[0]} (All connection attempts failed)")
             assert gone == "-echo -huge"
+
+
+async def test_a_server_that_has_forgotten_the_session_gets_another() -> None:
+    """With a protocol before 2026, a server that was restarted refuses one call; then there is another session."""
+    first, second = shop().server, shop().server
+    apps = [first.streamable_http_app(), second.streamable_http_app()]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await apps[0](scope, receive, send)
+
+    row, _ = scripted([Calls("echo", {}), DONE] * 3)
+    async with first.session_manager.run(), second.session_manager.run(), serving(before_2026(app), stop_s=1) as port:
+        row.tools = [vp.mcp_tools(url=f"http://127.0.0.1:{port}/mcp", name="shop")]
+        async with row.session() as session:
+            await session.user_says("Hi")
+            del apps[0]
+            await session.user_says("Hi")
+            await until(lambda: len(row.reported(vp.ToolsChanged)) > 1)
+            await session.user_says("Hi")
+            assert [call.status for call in calls_of(session)] == ["done", "failed", "done"]
+    (lost,) = row.reported(vp.ToolServerLost)
+    assert str(lost.error) == "shop has forgotten the session, as after a restart"
 
 
 async def test_what_refuses_says_which_setting_to_look_at() -> None:

@@ -18,7 +18,7 @@ from voicepipe.errors import AuthenticationError, RateLimited, VendorError
 from voicepipe.http.refusals import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
     from mcp.client._transport import TransportStreams
@@ -37,6 +37,9 @@ SILENT_S: Final = 300.0
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 """The longest body that is no stream of events."""
+
+SESSION: Final = "mcp-session-id"
+"""The header that names a session, in protocols before 2026."""
 
 MAX_REFUSAL_BYTES: Final = 64 * 1024
 """How much of the body of a refusal is read."""
@@ -61,6 +64,7 @@ class Endpoint:
         self._auth = auth
         self._route: Route
         self._refusal: VoicepipeError | None = None
+        self._lost: Callable[[], None]
 
     async def prepare(self) -> None:
         """Decide the way, and read the certificates.
@@ -70,8 +74,9 @@ class Endpoint:
         """
         self._route = await self._network.route()
 
-    def connection(self) -> AbstractAsyncContextManager[TransportStreams]:
+    def connection(self, lost: Callable[[], None]) -> AbstractAsyncContextManager[TransportStreams]:
         """Return a transport with a client of its own."""
+        self._lost = lost
         return self._connection()
 
     def failure(self, error: BaseException) -> VoicepipeError | None:
@@ -112,8 +117,13 @@ class Endpoint:
             extensions=request.extensions,
         )
 
-    def refused(self, status: int, body: str) -> None:
+    def refused(self, request: httpx2.Request, status: int, body: str) -> None:
         """Note the last refusal, of which the SDK does not tell the status."""
+        if status == 404 and SESSION in request.headers:  # what the protocol says to those whose session is over
+            again = f"{self._name} has forgotten the session, as after a restart"
+            self._refusal = VendorError(again, vendor=self._name, retryable=True)
+            self._lost()
+            return
         said = excerpt(self._extras.hidden(body)) or "(empty)"
         answered = f"{self._name} answered HTTP {status} at {self._url}: {said}"
         if status in (401, 403):
@@ -139,7 +149,7 @@ class _Way(httpx2.AsyncBaseTransport):
         response = await self._inner.handle_async_request(self._endpoint.completed(request))
         if response.status_code >= 400:
             body = await _beginning(response.stream)
-            self._endpoint.refused(response.status_code, body.decode(errors="replace"))
+            self._endpoint.refused(request, response.status_code, body.decode(errors="replace"))
             response.stream = httpx2.ByteStream(body)
         elif not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
             response.stream = _Limited(response.stream)

@@ -20,7 +20,6 @@ from mcp import Client, MCPError
 from mcp.client.subscriptions import SubscriptionLost
 from mcp_types import (
     CONNECTION_CLOSED,
-    INVALID_REQUEST,
     REQUEST_TIMEOUT,
     Implementation,
     ToolListChangedNotification,
@@ -37,7 +36,7 @@ from voicepipe.vendors.mcp.result import quoted
 from voicepipe.vendors.mcp.tool import MCPTool, offered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
     from contextlib import AbstractAsyncContextManager
 
     from anyio.abc import TaskStatus
@@ -80,8 +79,8 @@ class Place(Protocol):
         """Read what connections need, once, when the host opens."""
         ...
 
-    def connection(self) -> Any:  # noqa: ANN401 - a server object or a transport of the SDK
-        """Return what the SDK's client takes, for one connection."""
+    def connection(self, lost: Callable[[], None]) -> Any:  # noqa: ANN401 - a server object or a transport of the SDK
+        """Return what the SDK's client takes, for one connection; call `lost` when that is of no use any more."""
         ...
 
     def failure(self, error: BaseException) -> VoicepipeError | None:
@@ -181,8 +180,6 @@ class Link:
             if error.code == REQUEST_TIMEOUT:
                 waited = f"the tool server {self.name} gave no answer within {CALL_S:g} s"
                 raise ToolError(f"{waited}; the outcome is unknown, it may have happened") from error
-            if error.code == INVALID_REQUEST and error.message == "Session terminated":
-                self._ended.set()  # the server has forgotten us; the next connection begins another session
             said = f"the tool server {self.name} refuses the call, in words of its own that are data"
             raise ToolError(f"{said}: {quoted(error.message)}") from error
         except (ValidationError, RuntimeError) as error:
@@ -191,7 +188,7 @@ class Link:
 
     # --- one connection -----------------------------------------------------------------------------------------------
 
-    async def _connected(self, ready: Any, *, is_first: bool) -> VoicepipeError:  # noqa: ANN401 - a function
+    async def _connected(self, ready: Callable[[], None], *, is_first: bool) -> VoicepipeError:
         """Hold one connection for as long as it lasts, and return why it ended."""
         self._ended, self._changed = anyio.Event(), anyio.Event()
         try:
@@ -226,7 +223,7 @@ class Link:
 
     @asynccontextmanager
     async def _client_of_connection(self) -> AsyncGenerator[Client]:
-        connection = self._place.connection()
+        connection = self._place.connection(self._ended.set)
         if hasattr(connection, "__aenter__"):
             connection = _Noting(connection, self._ended)
         client = Client(

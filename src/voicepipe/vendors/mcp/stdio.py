@@ -32,7 +32,7 @@ from voicepipe.errors import ConfigurationError, VendorError
 from voicepipe.http.refusals import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -95,8 +95,9 @@ class Command:
     async def prepare(self) -> None:
         """Do nothing: a process needs nothing beforehand."""
 
-    def connection(self) -> AbstractAsyncContextManager[TransportStreams]:
+    def connection(self, lost: Callable[[], None]) -> AbstractAsyncContextManager[TransportStreams]:
         """Return a transport that starts the process, and ends it with the connection."""
+        del lost  # the end of its stdout says it
         return self._process()
 
     def failure(self, error: BaseException) -> VoicepipeError | None:

@@ -275,8 +275,9 @@ class InProcess:
     async def prepare(self) -> None:
         """Do nothing."""
 
-    def connection(self) -> Any:  # noqa: ANN401 - what the SDK's client takes
+    def connection(self, lost: Callable[[], None]) -> Any:  # noqa: ANN401 - what the SDK's client takes
         """Return the server, or what the function returns."""
+        del lost
         return self._server() if callable(self._server) else self._server
 
     def failure(self, error: BaseException) -> None:
