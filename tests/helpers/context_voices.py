@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +12,12 @@ import anyio
 import voicepipe as vp
 from voicepipe.history import AssistantMessage
 from voicepipe.testing import RecordingOutput, Says, ScriptedModel
-from voicepipe.testing.conformance import KEY as CONFORMANCE_KEY
-from voicepipe.testing.conformance import Behaviour
-from voicepipe.testing.simulators._contexts import ContextSimulator, VoiceFault
+from voicepipe.testing.simulators._contexts import ContextSimulator
 from voicepipe.testing.simulators.cartesia import CartesiaSimulator
 from voicepipe.testing.simulators.elevenlabs import ElevenLabsSimulator
 from voicepipe.vendors.line.voice import LineVoice
 
 KEY = "canary-41d7"
-
-OFTEN = 100
 
 
 @dataclass(frozen=True)
@@ -38,30 +34,6 @@ class Vendor:
 
     def __str__(self) -> str:
         return self.simulator.__name__.removesuffix("Simulator")  # type: ignore[attr-defined]  # both are classes
-
-
-def served(vendor: Vendor, behaviour: Behaviour) -> AbstractAsyncContextManager[str] | None:
-    """Return a service of a vendor as the conformance kit wants it."""
-    faults: list[VoiceFault] = []
-    settings: dict[str, Any] = {}
-    match behaviour:
-        case Behaviour.NORMAL:
-            pass
-        case Behaviour.EMPTY:
-            settings["character_s"] = 0.0
-        case Behaviour.UNAUTHORISED:
-            settings["api_key"] = "another"
-        case Behaviour.RATE_LIMITED if vendor.simulator is CartesiaSimulator:
-            settings["most_contexts"] = 0
-        case Behaviour.RATE_LIMITED:
-            faults = [VoiceFault(code=1008, reason="Too many concurrent requests")] * OFTEN
-        case Behaviour.FAILING:
-            faults = [VoiceFault(code=1011)] * OFTEN
-        case Behaviour.INVALID:
-            settings["voices"] = []
-        case _:
-            return None  # each message holds whole samples
-    return vendor.simulator(**{"api_key": CONFORMANCE_KEY, "faults": faults, **settings}).serve()
 
 
 VENDORS = [Vendor(vp.ElevenLabsTTS, ElevenLabsSimulator), Vendor(vp.CartesiaTTS, CartesiaSimulator)]

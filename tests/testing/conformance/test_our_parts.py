@@ -20,7 +20,6 @@ from tests.helpers.conformance import (
     openai_model,
     openai_voice,
 )
-from tests.helpers.context_voices import VENDORS, Vendor, served
 from tests.helpers.vendor_table import check_row, rows
 from voicepipe.audio.resample import Resampler
 from voicepipe.errors import ConfigurationError
@@ -43,29 +42,6 @@ def test_assemblyai_tts() -> None:
     )
     assert report.not_applicable == ("samples are cut in the middle",)
     check_row(report)
-    assert rows()["AssemblyAITTS"]["sample rates"] == _rates(vp.AssemblyAITTS)
-
-
-def _rates(voice: Callable[..., vp.TTSSink]) -> str:
-    """Return the sample rates that a voice accepts."""
-    accepted: list[int] = []
-    for rate in (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000):
-        with suppress(ConfigurationError):
-            accepted.append(voice(sample_rate=rate).sample_rate)
-    return ", ".join(map(str, accepted))
-
-
-@pytest.mark.parametrize("vendor", VENDORS, ids=str)
-def test_voices_of_contexts(vendor: Vendor) -> None:
-    """The voices of ElevenLabs and Cartesia conform; their messages hold whole samples, so none can be cut."""
-    report = check_voice(
-        lambda url: vendor.voice(url=url, api_key=KEY),
-        server=lambda behaviour: served(vendor, behaviour),
-        refuses=[lambda: vendor.voice(" "), lambda: vendor.voice(sample_rate=11_025)],
-    )
-    assert report.not_applicable == ("samples are cut in the middle",)
-    check_row(report)
-    assert rows()[report.part]["sample rates"] == _rates(vendor.voice)
     check_rates("AssemblyAITTS", vp.AssemblyAITTS)
 
 

@@ -187,6 +187,7 @@ NUMBER = [Spoken("four two", 1.0, 1.8), Spoken("seven", 2.5, 2.9)]
 
 async def test_an_expected_number_is_one_turn() -> None:
     """While digits are expected, a pause ends no turn, and the last digit ends it; Flux is asked to be surer."""
+    simulator = DeepgramSimulator(NUMBER, api_key=KEY)
     for kind, controls in ((NOVA, ["Finalize", "CloseStream"]), (FLUX, ["Configure", "ForceEndTurn", "Configure"])):
 
         async def expect(session: vp.Session) -> None:

@@ -195,7 +195,9 @@ class RealtimeProtocol(AgentProtocol):
                 return self._item_done(as_object(message.get("item")), response_id)
             case "response.done":
                 return [self._done(response)]
-            case _ if not kind.startswith(IGNORED_PREFIXES):
+            case _ if kind.startswith(IGNORED_PREFIXES):
+                pass
+            case _:
                 self.unknown.add(kind or "?")
         return []
 
