@@ -95,7 +95,7 @@ class AssistantMessage:
 
     Attributes:
         generated: The text as the model wrote it.
-        synthesised: The part that was handed to TTS, as it was spoken: where `Speakable` put other words, in those.
+        synthesised: The part that was handed to TTS, in the words of the model.
         heard: The part that the caller heard.
         calls: Tool calls, in the model's order.
         is_settled: Whether its turn has ended, so that `heard` no longer grows.

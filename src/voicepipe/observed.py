@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from voicepipe.errors import VoicepipeError
-    from voicepipe.flow import Hearing, ReplyEnd, ReplyState, TextDelta, ToolCallDelta, WordMark
+    from voicepipe.flow import Hearing, ReplyEnd, ReplyState, TextDelta, ToolCallDelta, Wording, WordMark
     from voicepipe.history import Message
 
 __all__ = [
@@ -264,11 +264,13 @@ class VoiceAsked:
         sentence_id: Counts the sentences of a session, those of drafts included, from 1.
         turn_id: The turn that speaks.
         voice: Name of the part that synthesises it.
-        text: The sentence, cleaned of markup.
+        text: The sentence as the model wrote it, cleaned of markup.
         segment: As in `Sentence`.
         sample_rate: Samples per second of the audio that the voice gives.
         start_buffer_s: How long after its first audio it is played, as `TTSSink.start_buffer_s` says for it.
         is_filler: Whether it only fills a silence, and answers nothing; see `Timeline`.
+        wording: What the voice was given in its place, if a stage such as `Speakable` put other words in; as in
+            `Sentence`.
     """
 
     at_s: float
@@ -280,6 +282,12 @@ class VoiceAsked:
     sample_rate: int
     start_buffer_s: float = 0.0
     is_filler: bool = False
+    wording: tuple[Wording, ...] = ()
+
+    @property
+    def spoken(self) -> str:
+        """What the voice was given."""
+        return "".join(piece.spoken for piece in self.wording) or self.text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,7 +142,7 @@ async def test_history_keeps_the_words_of_the_model() -> None:
     assert [text for _, text in voice.sentences] == ["It costs five dollars today.", " Pay at nine thirty."]
     assert message.text == message.generated == "It costs $5 today. Pay at 9:30."
     assert shown == ["It costs $5 today.", "Pay at 9:30."]
-    assert message.synthesised == "It costs five dollars today. Pay at nine thirty."
+    assert message.synthesised == message.generated
     assert not message.was_interrupted
 
 

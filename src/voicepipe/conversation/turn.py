@@ -24,6 +24,7 @@ from voicepipe.events import (
     TurnStarted,
 )
 from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage
+from voicepipe.text.wording import written
 from voicepipe.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -329,7 +330,7 @@ class Turn:
         segment = min(sentence.segment, len(self._segments) - 1)  # a stage may have ended segments of its own
         self.speech.begin(sentence, segment, is_filler=is_filler)
         message = self._segments[segment]
-        message.synthesised += sentence.text
+        message.synthesised += written(sentence)
         if segment not in self.speech.fillers:
             self._worded.append(message)
 

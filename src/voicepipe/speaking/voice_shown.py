@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from voicepipe.core.clock import loop_time
 from voicepipe.observed import VoiceAsked, VoiceEnded, VoiceGave
+from voicepipe.text.wording import has_wording, written
 
 if TYPE_CHECKING:
     from voicepipe.core.context import TurnContext, Watching
@@ -37,11 +38,12 @@ class VoiceShown:
                 sentence_id=self._sentence_id,
                 turn_id=turn.turn_id,
                 voice=voice,
-                text=clip.sentence.text,
+                text=written(clip.sentence),
                 segment=clip.sentence.segment,
                 sample_rate=sample_rate,
                 start_buffer_s=clip.start_buffer_s,
                 is_filler=clip.is_filler,
+                wording=clip.sentence.wording if has_wording(clip.sentence) else (),
             )
         )
 

@@ -11,7 +11,7 @@ import pytest
 import voicepipe as vp
 from tests.watching.recording.calls import Line, Reports, agent, everything, only_in, recorded, spans
 from voicepipe import observed
-from voicepipe.testing import Calls, RecordingOutput, Says, ScriptedVoice
+from voicepipe.testing import Calls, RecordingOutput, Says, ScriptedModel, ScriptedVoice
 from voicepipe.testing.simulators.gateway import GatewaySimulator
 from voicepipe.testing.simulators.stt import Spoken, STTSimulator
 from voicepipe.testing.simulators.tts import TTSSimulator
@@ -161,6 +161,31 @@ async def test_keys_and_personal_facts_are_in_no_file(tmp_path: Path) -> None:
     heard_s = sum(len(message.data) for message in wire if isinstance(message.data, bytes)) / 2 / 16_000
     assert heard_s == pytest.approx(8.0, abs=0.5)
     assert [one.at_s for one in wire] == sorted(one.at_s for one in wire)
+
+
+@pytest.mark.parametrize("by", ["hook", "fact"])
+async def test_what_is_spelled_out_for_the_voice_is_in_no_file_either(by: str, tmp_path: Path) -> None:
+    """Digits that a `Speakable` writes out as words go with those that were written, also from the wire."""
+    pytest.importorskip("num2words")
+    reply = "Gut, die Nummer ist +49 170 1234567. Danke."
+    stt, tts = STTSimulator([Spoken("Is it open today?", 1.0, 2.0)]), TTSSimulator()
+    async with stt.serve() as stt_url, tts.serve() as tts_url:
+        pipeline = vp.Pipeline(
+            vp.STTStage(vp.AssemblyAIRecogniser(url=stt_url)),
+            ScriptedModel([Says(reply)]),
+            vp.SentenceChunker(),
+            vp.Speakable("de"),
+            vp.AssemblyAITTS(url=tts_url),
+            output=RecordingOutput(24_000),
+            detector=None,
+            observers=[vp.Recorder(tmp_path, redact=(lambda text, _: NUMBER.sub("#", text)) if by == "hook" else None)],
+        )
+        facts = {"phone": vp.Personal("+49 170 1234567")} if by == "fact" else {}
+        await recorded(tmp_path, pipeline, source=Line((1.0, 2.0), seconds=9.0), facts=facts)
+    assert "sechs sieben" in repr([session.messages for session in tts.sessions])
+    content = everything(only_in(tmp_path).path).decode("utf-8", "replace")
+    assert [words for words in ("1234567", "sechs sieben", "f\\u00fcnf sechs", "fünf sechs") if words in content] == []
+    assert "Danke" in content
 
 
 async def test_what_is_personal_is_in_no_pieces_either(tmp_path: Path) -> None:

@@ -91,6 +91,16 @@ def test_a_replay_equals_its_call() -> None:
     assert_turn(turns[2], caller="how much is tea", heard="tea: 2 euros. Anything else?", tools=["price"])
 
 
+def test_what_was_said_in_other_words_is_found_again() -> None:
+    """Without the `Speakable` that wrote a price out, the voice says it, and its marks count in what was spoken."""
+    pytest.importorskip("num2words")
+    model = ScriptedModel(lambda _: Says("It costs $5.50 today, at 9:30. Anything else?", after_s=0.3, token_s=0.02))
+    voice = ScriptedVoice(first_audio_s=0.12)
+    row = vp.Pipeline(two_turns(), model, vp.ToolRouter([]), vp.SentenceChunker(), vp.Speakable("en"), voice)
+    turns = assert_turns(check(recorded_call(row)), "interrupted", "interrupted")
+    assert_turn(turns[0], heard="It costs $5.50 today,")
+
+
 def test_a_tool_uses_the_session_as_it_did() -> None:
     """What a tool did with the session is done again when the recorded tool runs: here it ended the call."""
     user = ScriptedUser().says("I order a cake", at_s=1.0)

@@ -8,13 +8,14 @@ Rule 3: where words are left out, so is their sound.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from voicepipe.watching.recording.pieces import LEFT_OUT, Pieces
-from voicepipe.watching.recording.screen import Hidden, TextKind, screened, without_words, words_in
+from voicepipe.watching.recording.screen import Hidden, TextKind, screened, spelled_out, without_words, words_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,10 @@ class Screen:
                 self._remember(one)
                 one.fields = self._paused(one)
             elif self._sides != "both" or self.hidden:
-                one.fields = self._without_words_of(screened(one.kind, one.fields, self._replaced), one)
+                fields = screened(one.kind, one.fields, self._replaced)
+                for words in spelled_out(one.fields, fields):
+                    self.hidden.add(words)
+                one.fields = self._without_words_of(fields, one)
             yield one
 
     def history(self, messages: list[Json]) -> list[Json]:
@@ -153,6 +157,7 @@ class Redaction:
         self._pieces: dict[object, list[Line]] = {}  # of replies that have not ended, by their request
         self._spoke_s: float | None = None  # when the caller began to speak
         self._sentences: set[int] = set()  # whose sound is left out
+        self._spelled: set[str] = set()  # what such a sentence spells out, as JSON may have it
         self.silenced: list[Silenced] = []
         self.ended_turns: list[tuple[int, float]] = []
 
@@ -247,6 +252,8 @@ class Redaction:
     def _silence(self, kind: str, before: Json, after: Json) -> None:
         if kind == "VoiceAsked" and before["text"] != after["text"]:
             self._sentences.add(before["sentence_id"])
+            for words in spelled_out(before, after):
+                self._spelled |= {words, json.dumps(words)[1:-1]}
             self.silenced.append(Silenced("agent", before["t_s"], None, before["turn_id"]))
         elif kind in ("TurnCompleted", "TurnEmpty", "TurnFailed", "TurnInterrupted"):
             self.ended_turns.append((before["turn_id"], before["t_s"]))
@@ -254,9 +261,16 @@ class Redaction:
     def _wire(self, line: Line) -> None:
         """Apply the hook to a request as a whole; what comes back comes in pieces."""
         if line.fields["direction"] == "sent":
-            line.fields = screened(line.kind, line.fields, self._redact)
+            line.fields = screened(line.kind, line.fields, self._sent)
         elif line.fields.get("text"):
             line.fields = {**line.fields, "text": LEFT_OUT}
+
+    def _sent(self, text: str, of: TextKind) -> str:
+        """Apply the hook to a request, and take out what a voice was given in place of what the hook took out."""
+        text = self._redact(text, of)
+        for words in self._spelled:
+            text = text.replace(words, LEFT_OUT)
+        return text
 
 
 def _left_out(text: str, of: TextKind) -> str:

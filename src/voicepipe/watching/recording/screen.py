@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from voicepipe.watching.recording.records import Json
 
-__all__ = ["PAUSED", "Hidden", "Replace", "TextKind", "screened", "without_words", "words_in"]
+__all__ = ["PAUSED", "Hidden", "Replace", "TextKind", "screened", "spelled_out", "without_words", "words_in"]
 
 TextKind: TypeAlias = Literal["caller", "agent", "tool", "prompt", "error", "wire"]
 """Whose words a text has: the caller's, the agent's, those between the model and a tool, the prompt's, those of an
-error, or a message to or from a service, which has a bit of everything."""
+error, or a message to or from a service or a summary, which have a bit of everything."""
 
 Replace: TypeAlias = Callable[[str, TextKind], str]
 """Returns what is written instead of a text."""
@@ -42,12 +42,13 @@ FIELDS: Final[dict[str, dict[str, TextKind]]] = {
     "ModelAsked": {"system": "prompt"},
     "RecordedResult": {"fields": "tool"},
     "ServiceState": {"fields": "wire"},
-    "Summarised": {"text": "agent"},
+    "Summarised": {"text": "wire"},
     "ToolAsked": {"arguments": "tool"},
     "ToolCall": {"arguments": "tool", "result": "tool"},
     "ToolCallDelta": {"arguments": "tool"},
     "ToolGave": {"result": "tool"},
     "TurnStarted": {"user_text": "caller"},
+    "Wording": {"spoken": "agent", "written": "agent"},
     "WireMessage": {"head": "wire", "text": "wire"},
 }
 """The fields that hold words, by class."""
@@ -65,9 +66,12 @@ def screened(kind: str, fields: Json, replace: Replace) -> Json:
         replace: Returns what is written instead of a text.
     """
     kinds = FIELDS.get(kind, {})
-    return {
+    written = {
         name: _walked(value, kinds.get(name), WITHOUT_TYPE.get(name, ""), replace) for name, value in fields.items()
     }
+    if fields.get("wording") and written["text"] != fields["text"]:
+        written["wording"] = []  # digits that are spelled out are not found in what was spoken
+    return written
 
 
 def _walked(value: object, of: TextKind | None, kind: str, replace: Replace) -> object:
@@ -86,6 +90,13 @@ def _walked(value: object, of: TextKind | None, kind: str, replace: Replace) -> 
             name: _walked(inner, None if name == "type" else "error", "", replace) for name, inner in fields.items()
         }
     return {name: inner if name == "type" else _walked(inner, of, "", replace) for name, inner in fields.items()}
+
+
+def spelled_out(before: Json, after: Json) -> list[str]:
+    """Return what a voice was given in other words than were written, if something was taken out of the sentence."""
+    if not before.get("wording") or before["text"] == after["text"]:
+        return []
+    return [piece["spoken"] for piece in before["wording"] if piece["spoken"] != piece["written"]]
 
 
 def without_words(text: str, of: TextKind) -> str:

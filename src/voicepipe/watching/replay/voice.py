@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ from voicepipe.audio.pcm import FRAME_S
 from voicepipe.flow import WordMark
 from voicepipe.speaking.tts_sink import TTSSink
 from voicepipe.text.markup import spoken
-from voicepipe.text.wording import WORD_END
+from voicepipe.text.wording import WORD_END, written
 from voicepipe.watching.replay.playhead import SAME_S
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class RecordedVoice(TTSSink):
         for sentence in call.spoken:
             self._left[sentence.asked.turn_id, sentence.asked.text].append(sentence)
         whole = [one for one in call.spoken if one.ended is not None and one.ended.error is None and one.audio_s]
-        self._character_s = median(one.audio_s / len(one.asked.text) for one in whole) if whole else CHARACTER_S
+        self._character_s = median(one.audio_s / len(one.asked.spoken) for one in whole) if whole else CHARACTER_S
         self._first_audio_s = median(one.gave[0].at_s - one.asked.at_s for one in whole) if whole else FIRST_AUDIO_S
         self._being_said: dict[int, RecordedSentence] = {}
 
@@ -76,7 +77,10 @@ class RecordedVoice(TTSSink):
 
     def _clip(self, sentence: Sentence, turn: Turn) -> Clip:
         """Find the sentence in the recording."""
-        if (recorded := self._taken(turn.turn_id, sentence.text)) is not None:
+        if (recorded := self._taken(turn.turn_id, written(sentence))) is not None:
+            wording = recorded.asked.wording
+            if wording and not sentence.wording:  # what said it in other words is not there
+                sentence = replace(sentence, text=recorded.asked.spoken, wording=wording)
             self._being_said[id(sentence)] = recorded
         return super()._clip(sentence, turn)
 

@@ -344,7 +344,7 @@ class CallSpans:
         turn = self._turn(asked.turn_id, asked.at_s, is_draft=True)
         attributes: dict[str, AttributeValue] = {
             names.PROVIDER: names.provider_of_part(asked.voice),
-            names.CHARACTERS: len(asked.text),
+            names.CHARACTERS: len(asked.spoken),
             names.OUTPUT_TYPE: "speech",
         }
         if self._content is not None:
