@@ -91,6 +91,11 @@ class ToolRouter(Stage[Transcript, TextDelta]):
         self.follows_up = follows_up
         self._calls: SessionCalls
 
+    @property
+    def _learns_tools(self) -> bool:
+        """Whether some of its tools are known only when the pipeline is open."""
+        return any(isinstance(one, Toolbox) and one._finds_its_tools for one in self._given)
+
     def with_model(self, model: Model) -> Self:
         """Return a router that asks this model; the pipeline gives it the model before it."""
         router = copy.copy(self)

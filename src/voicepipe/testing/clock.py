@@ -81,9 +81,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def run_in_executor(self, executor: object, func: Callable[..., object], *args: object) -> Any:  # noqa: ANN401, D102
         del executor, args
-        raise RuntimeError(
-            f"a thread was started on virtual time (for {func.__name__}), where its real time counts for nothing"
-        )
+        what = getattr(func, "__name__", func)  # a `partial` has no name
+        raise RuntimeError(f"a thread was started on virtual time (for {what}), where its real time counts for nothing")
 
     async def getaddrinfo(self, host: Any, port: Any, **settings: Any) -> Any:  # noqa: ANN401, D102
         # An address needs no name server, and so no thread; a name is refused by the audit.

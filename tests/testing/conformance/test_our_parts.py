@@ -32,6 +32,11 @@ needs_local = pytest.mark.skipif(
     reason=f"not installed (extra local): {', '.join(MISSING)}",
 )
 
+needs_pydantic_ai = pytest.mark.skipif(
+    importlib.util.find_spec("pydantic_ai") is None and os.environ.get("VOICEPIPE_TEST_ALL") != "1",
+    reason="not installed: pydantic_ai",
+)
+
 
 def test_assemblyai_tts() -> None:
     """AssemblyAI's voice conforms; its messages hold whole samples, so none can be cut."""
@@ -170,6 +175,27 @@ def test_gateway_model() -> None:
         lambda url: vp.LLMStreamStage("Be brief.", base_url=url, api_key=KEY, model="gpt-5.2"), server=gateway_model
     )
     assert report.not_applicable == ("bad options are refused",)
+
+
+@needs_pydantic_ai
+@pytest.mark.slow
+def test_pydantic_ai() -> None:
+    """An agent of pydantic-ai conforms, with pydantic-ai's own client of services like OpenAI's."""
+    from pydantic_ai import Agent
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    def make(url: str) -> vp.PydanticAIModel:
+        provider = OpenAIProvider(base_url=url, api_key=KEY)
+        provider.client.max_retries = 0  # the retries are ours
+        provider.client._platform = "Linux"  # it would ask for it in a thread
+        return vp.PydanticAIModel(Agent(OpenAIChatModel("scripted", provider=provider)))
+
+    report = check_model(
+        make, server=openai_model, refuses=[lambda: vp.PydanticAIModel(Agent("test", output_type=int))]
+    )
+    assert report.not_applicable == ("answers in one piece",)
+    check_row(report)
 
 
 def test_scripted_model() -> None:

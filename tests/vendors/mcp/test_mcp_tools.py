@@ -11,8 +11,10 @@ import pytest
 
 import voicepipe as vp
 from tests.helpers.mcp_server import NOTHING, TEXT, MemoryServer, needs_mcp
+from tests.helpers.recorded import recorded_call
 from tests.helpers.tool_rows import DONE, Row, calls_of, scripted
-from voicepipe.testing import Calls, Says
+from voicepipe.testing import Calls, Says, ScriptedModel, ScriptedUser, assert_turn, assert_turns, run_on_virtual_time
+from voicepipe.watching.replay import Replay
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -333,3 +335,16 @@ async def test_sessions_share_one_connection_and_nothing_is_left() -> None:
                 assert calls_of(session)[0].result == "x"
     assert server.connections == 1
     assert asyncio.all_tasks() == before
+
+
+def test_a_recorded_call_is_replayed_without_the_server() -> None:
+    """The tools of a server are recorded like others: a replay with the application connects to nobody."""
+    server = server_of(look=returning("a table"))
+    user = ScriptedUser().says("Look.", at_s=1.0).hangs_up(at_s=4.0)
+    script = ScriptedModel(lambda request: DONE if request.tool_results else Calls("look", {}))
+    row = Row(script, [box(server)], user)
+    call = recorded_call(row.pipeline())
+    played = run_on_virtual_time(Replay(call, row.pipeline()).run)
+
+    assert server.connections == 1
+    assert_turn(assert_turns(played, "completed")[0], heard="Done.", tools=["look"])

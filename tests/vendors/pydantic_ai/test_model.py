@@ -218,6 +218,32 @@ async def test_their_tool_may_be_cut_and_the_agent_is_told() -> None:
     assert cut == "the reply was interrupted before this ended; the outcome is unknown, it may have happened"
 
 
+class Notes(vp.Model):
+    """Writes summaries."""
+
+    async def reply(self, request: vp.Request, outbox: vp.Outbox[vp.ReplyPart], turn: vp.Turn) -> None:
+        raise NotImplementedError
+
+    async def complete(self, request: vp.Request) -> vp.Completion:
+        return vp.Completion(text="the caller counts")
+
+
+async def test_a_long_conversation_is_given_as_a_summary_and_its_end() -> None:
+    """The window of a pipeline holds for an agent, too: old messages are left out, or replaced by a summary."""
+    for summarise, first, kept in (
+        (None, "three", ["Yes.", "four"]),
+        (Notes(), "[Summary of the conversation so far.", ["three", "Yes.", "four"]),
+    ):
+        script = Script(*(["Yes."] for _ in range(4)))
+        row = row_of(script.agent(), window=vp.Window(messages=6, summarise=summarise))
+        async with row.session() as session:
+            for words in ("one", "two", "three", "four"):
+                await session.user_says(words)
+                await anyio.sleep(1.0)
+        (_, begins), *others = script.seen[3]
+        assert (begins.startswith(first), [text for _, text in others]) == (True, kept)
+
+
 def http_error(status: int, **settings: Any) -> Exception:
     from pydantic_ai.exceptions import ModelHTTPError
 

@@ -77,6 +77,19 @@ async def test_calls_are_counted_in_the_registry_of_the_application() -> None:
     assert all(f"# TYPE voicepipe_{name}" in text for name in INSTRUMENTS)
 
 
+async def test_what_is_lost_counts_as_a_failure_and_a_reconnect() -> None:
+    """A recogniser, a microphone and a server of tools that are lost count by part, and so do their reconnects."""
+    registry, error = CollectorRegistry(), vp.VendorError("gone", vendor="shop", retryable=True)
+    observed = agent(user=ScriptedUser(), observers=[vp.PrometheusMetrics(registry)])
+    async with observed.session() as session:
+        session.emit(vp.RecogniserLost(error=error))
+        session.emit(vp.MicrophoneLost(error=error))
+        session.emit(vp.ToolServerLost(server="shop", error=error))
+    for part in ("stt", "microphone", "tool_server"):
+        assert value(registry, "failures_total", part=part, error="VendorError") == 1
+        assert value(registry, "reconnects_total", part=part) == 1
+
+
 async def test_two_observers_share_one_registry() -> None:
     """A second agent of the process counts into the same instruments, and a label has a bounded number of values."""
     registry = CollectorRegistry()

@@ -17,13 +17,14 @@ from voicepipe.core.part import at_once
 from voicepipe.errors import ConfigurationError, IncompleteReply, MissingExtra, VendorError
 from voicepipe.history import AssistantMessage
 from voicepipe.model.model import Model
+from voicepipe.model.summary import Summaries
 from voicepipe.model.window import Window
 from voicepipe.model_events import RequestRetried
 from voicepipe.vendors.openai.deadlines import Deadlines
 from voicepipe.vendors.openai.retry import persist
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from pydantic_ai.agent import AbstractAgent
     from pydantic_ai.messages import ModelMessage
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.channel import Outbox
     from voicepipe.core.context import AnySession
+    from voicepipe.history import Message, UserMessage
     from voicepipe.model.model import ReplyPart, Request
 
 __all__ = ["PydanticAIModel"]
@@ -107,6 +109,7 @@ class PydanticAIModel(Model):
         self._deps = deps
         self._usage_limits = usage_limits
         self._model_settings = model_settings
+        self._summaries = Summaries(window, window.summarise) if window and window.summarise else None
         self._since = 0
         self._runs: WeakKeyDictionary[Turn, tuple[int, list[ModelMessage], list[str]]]
 
@@ -134,6 +137,8 @@ class PydanticAIModel(Model):
 
     async def reply(self, request: Request, outbox: Outbox[ReplyPart], turn: Turn) -> None:
         """Run the agent, and run it again while nothing was used and that may help. See `Model.reply`."""
+        if self._summaries is not None:
+            self._summaries.follow(turn)
 
         def retried(error: VendorError) -> None:
             turn.emit(RequestRetried(turn_id=turn.turn_id, error=error))
@@ -182,12 +187,19 @@ class PydanticAIModel(Model):
         from voicepipe.vendors.pydantic_ai.messages import messages_of, results_of  # noqa: PLC0415
 
         last = request.messages[-1]
-        step, messages, ids = self._runs.get(turn, (-1, [], []))
-        if messages and step == request.step - 1 and isinstance(last, AssistantMessage):
-            return [*messages, results_of(last.calls, ids)]
+        step, run, ids = self._runs.get(turn, (-1, [], []))
+        if run and step == request.step - 1 and isinstance(last, AssistantMessage):
+            return [*run, results_of(last.calls, ids)]
+        summary: UserMessage | None = None
+        messages: Sequence[Message] = request.messages
+        if self._summaries is not None:
+            summary, messages = self._summaries.split(messages)
         if self.window is not None:
-            self._since = self.window.start(request.messages, min(self._since, len(request.messages) - 1))
-        return messages_of(request.messages[self._since :])
+            covered = len(request.messages) - len(messages)
+            since = max(0, min(self._since - covered, len(messages) - 1))
+            since = self.window.start(messages, since)
+            self._since, messages = covered + since, messages[since:]
+        return messages_of([summary, *messages] if summary is not None else messages)
 
     def _deps_of(self, session: AnySession) -> object:
         if self._deps is None:

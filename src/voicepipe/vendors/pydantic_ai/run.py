@@ -93,7 +93,6 @@ class Run:
         Raises:
             VendorError: The model, or a tool of the agent's, does not answer in time.
         """
-        self._events = events
         while True:
             event: object = None
             with anyio.move_on_after(self._limit_s) as limit:
@@ -103,6 +102,7 @@ class Run:
                 raise VendorError(
                     f"{self._vendor}: {late} for {self._limit_s:g} s", vendor=self._vendor, retryable=True
                 )
+            self._events = events  # before the first event there is no run
             if isinstance(event, AgentRunResultEvent):
                 return event.result
             await self._take(event)

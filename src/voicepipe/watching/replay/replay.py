@@ -233,9 +233,14 @@ class _Notes(CallNotes):
 
 
 def _with_past_tools(router: ToolRouter, call: RecordedCall, playhead: Playhead) -> ToolRouter:
-    """Return a router like this one, of which each tool returns what it returned."""
+    """Return a router like this one, of which each tool returns what it returned.
+
+    Tools that it would learn from a server are those that the model was offered in the recording.
+    """
     twin = copy.copy(router)
-    twin._given = tuple(PastTool(tool, call, playhead) for tool in router.tools.values())
+    learned = [one for name, one in call.offered.items() if router._learns_tools and name not in router.tools]
+    own = tuple(PastTool(tool, call, playhead) for tool in router.tools.values())
+    twin._given = (*own, *(PastTool(tool, call, playhead) for tool in learned))
     twin.tools = Toolset(twin._given)
     return twin
 
@@ -267,6 +272,8 @@ def _check_fit(call: RecordedCall, agent: Pipeline[Any] | None, live: frozenset[
     if "tools" in live and not routers and call.offered:
         raise ReplayError("the application has no tools that could be live; leave out tools, or add a ToolRouter")
     known = {name for router in routers for name in router.tools}
+    if any(router._learns_tools for router in routers):
+        known |= call.offered.keys()
     called = dict.fromkeys(run.asked.name for run in call.runs.values())
     if "model" not in live and (missing := [name for name in called if name not in known]):
         raise ReplayError(

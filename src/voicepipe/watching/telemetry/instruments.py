@@ -15,6 +15,7 @@ from voicepipe.floor_events import Paused, Resumed
 from voicepipe.flow import SpeechStarted
 from voicepipe.listening_events import AgentLost, AudioDropped, MicrophoneLost, RecogniserLost
 from voicepipe.model_events import ModelUsage, RequestRetried
+from voicepipe.tool_events import ToolServerLost
 from voicepipe.watching.budget import measured_us
 from voicepipe.watching.telemetry.outcomes import OTHER, outcome_of
 from voicepipe.watching_events import BudgetExceeded
@@ -173,6 +174,9 @@ class CallCounts:
             case MicrophoneLost(error=error):
                 self._failed("microphone", error)
                 sink.add("reconnects", 1, "microphone")
+            case ToolServerLost(error=error):
+                self._failed("tool_server", error)
+                sink.add("reconnects", 1, "tool_server")
             case ModelUsage():
                 model = self._labels.model(event.model)
                 sink.add("tokens", event.input_tokens, model, "input")
