@@ -105,6 +105,17 @@ def test_a_loss_gives_back_what_had_no_audio() -> None:
     assert two.error is gone
 
 
+def test_audio_without_an_end_is_given_up() -> None:
+    """A request that got five minutes of audio fails, because no sentence of ours needs as much."""
+    protocol = begun()
+    (request,) = asked(protocol, "a")
+    minute = base64.b64encode(bytes(60 * 48_000)).decode()
+    for _ in range(6):
+        received(protocol, contextId="1", audio=minute)
+    assert "more than 300 s of audio" in str(request.error)
+    assert (request.is_dropped, len(request.audio)) == (True, 0)
+
+
 def test_an_idle_session_is_renewed() -> None:
     """Another session takes over 135 s after the last request, before the service's 180 s are over."""
     protocol = begun()

@@ -191,6 +191,8 @@ async def test_an_unknown_voice_is_a_configuration_error(vendor: Vendor) -> None
         ({"language": "tlh"}, "speaks .* not 'tlh'"),
         ({"url": "ws://tts.example.com"}, "unencrypted"),
         ({"url": "https://tts.example.com"}, "wss://"),
+        ({"host": "☃.example.com"}, "is no URL"),
+        ({"proxy": "ftp://relay"}, "proxy= must be the URL of a proxy"),
         ({"host": "tts.example.com", "url": "wss://tts.example.com"}, "give one of"),
         ({"api_key": ""}, "api_key is empty"),
     ],

@@ -33,11 +33,8 @@ SILENT_S: Final = 2.5
 """How long the oldest context may get no message. Half of what `TTSSink` allows, so that a second socket is in time."""
 
 PAUSE_S: Final = 0.5
-"""How long a request waits when the service has too many at once, and does not say for how long: it does not count how
-many begin in a minute, and one that is spoken is soon over."""
-
-PATIENCE_S: Final = 2.0
-"""A request that would have to wait longer fails: `TTSSink` waits 5 s for its audio."""
+"""How long a request waits when the service has too many at once. It counts what it speaks, and not what began in the
+last minute, so there is soon room."""
 
 MAX_AUDIO_S: Final = 300.0
 """The longest audio of one request."""
@@ -215,15 +212,9 @@ class ContextProtocol(SpeechProtocol):
     def _fail(self, context: Context, error: VoicepipeError, now: float) -> None:
         """Note that the service refused a context; it is tried once more if that may help."""
         self._forget(context, now)
-        pause_s = 0.0
-        if isinstance(error, RateLimited):
-            pause_s = PAUSE_S if error.retry_after_s is None else error.retry_after_s
-        if pause_s > PATIENCE_S and not context.request.is_dropped:
-            context.request.error = error
-            return
         for request in sorted_out([context.request], error):
             self._waiting.appendleft(request)
-            self._not_before = now + pause_s
+            self._not_before = now + (PAUSE_S if isinstance(error, RateLimited) else 0.0)
 
     def _forget(self, context: Context, now: float) -> None:
         """Take a context off; the next oldest has all its time from now."""
