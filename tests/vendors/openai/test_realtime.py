@@ -169,7 +169,11 @@ def _cut(simulator: RealtimeSimulator, session: vp.Session) -> None:
 
 async def test_a_cut_connection_is_replaced_by_one_that_knows_the_conversation() -> None:
     """The new session gets the conversation so far as items, with calls and their results."""
-    replies = {"caller": Calls("get_order", {"number": 42}), "results": Says(LONG), "typed": Says("Yes.")}
+    replies: dict[str, Says | Calls] = {
+        "caller": Calls("get_order", {"number": 42}),
+        "results": Says(LONG),
+        "typed": Says("Yes."),
+    }
     simulator = RealtimeSimulator(["Order?"], lambda asked: replies[asked.by], api_key=KEY)
 
     held = await call(

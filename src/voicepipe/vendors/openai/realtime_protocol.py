@@ -195,9 +195,10 @@ class RealtimeProtocol(AgentProtocol):
                 return self._item_done(as_object(message.get("item")), response_id)
             case "response.done":
                 return [self._done(response)]
-            case _ if not kind.startswith(IGNORED_PREFIXES):
-                self.unknown.add(kind or "?")
-        return []
+            case _:
+                if not kind.startswith(IGNORED_PREFIXES):
+                    self.unknown.add(kind or "?")
+                return []
 
     def _audio(self, message: dict[str, Any], response_id: str) -> list[AgentEvent]:
         index = message.get("content_index")
