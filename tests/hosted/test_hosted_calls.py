@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
 
 import voicepipe as vp
 from tests.helpers.hosted_calls import hold
@@ -20,9 +23,12 @@ from voicepipe.hosted.messages import (
     StopReply,
     Suggest,
 )
-from voicepipe.testing import Calls, Says
+from voicepipe.observed import ModelGave
+from voicepipe.serving import Realtime, Serve
+from voicepipe.testing import Calls, Says, run_on_virtual_time
 from voicepipe.testing.hosted_service import ServiceHabits
 from voicepipe.testing.scripted_agent import ScriptedAgent
+from voicepipe.watching.recording import Recording
 
 pytestmark = pytest.mark.anyio
 
@@ -239,13 +245,13 @@ async def test_a_connection_that_cannot_be_restored_ends_the_call_with_its_error
 
 
 async def test_a_reply_that_does_not_come_fails_its_turn() -> None:
-    """The caller hears the fallback after 15 s, and the call goes on."""
+    """The caller hears the fallback after 10 s, and the call goes on."""
     agent = ScriptedAgent(["Hello?", "Hello?"], lambda asked: Says("Here I am.") if len(asked.text) > 6 else None)
 
     call = await hold(agent, speaks=[(0.5, 1.0)], acts=[(25.0, lambda s: s.user_says("Anyone there?"))], for_s=30.0)
 
     failed, completed = call.of(vp.TurnEnded)
-    assert "did not begin a reply within 15 s" in str(failed.error)
+    assert "did not begin a reply within 10 s" in str(failed.error)
     assert failed.heard.startswith("Sorry, I cannot answer")
     assert completed.heard == "Here I am."
 
@@ -294,3 +300,65 @@ def test_a_row_with_an_agent_says_what_has_no_place_in_it() -> None:
     for row, message in rows:
         with pytest.raises(vp.ConfigurationError, match=message):
             vp.Pipeline(*row)
+
+
+async def test_a_call_that_is_interrupted_at_any_time_stays_whole() -> None:
+    """Each turn ends once, nothing sounds after the cut until the next reply, and each call of a tool has a result."""
+    replies: dict[str, Says | Calls] = {
+        "caller": Calls("get_order", {"number": 42}, say="One moment."),
+        "results": Says(LONG),
+        "typed": Says("Yes."),
+    }
+    for tenths in range(5, 90, 7):
+        cut_s = tenths / 10
+        agent = ScriptedAgent(["Where is my order?"], lambda asked: replies.get(asked.by), greeting="Hello there.")
+
+        call = await hold(
+            agent,
+            vp.ToolRouter([get_order]),
+            speaks=[(1.5, 2.0)],
+            acts=[(cut_s, lambda s: s.interrupt()), (cut_s + 0.2, lambda s: s.user_says("Still there?"))],
+            for_s=cut_s + 6.0,
+        )
+
+        started = [event.turn_id for event in call.of(vp.TurnStarted)]
+        assert sorted(event.turn_id for event in call.of(vp.TurnEnded)) == started
+        assert all(start_s >= cut_s + 0.2 for start_s, _ in call.output.spans() if start_s > cut_s)
+        calls = [one for message in call.history if isinstance(message, vp.AssistantMessage) for one in message.calls]
+        assert all(one.status != "pending" for one in calls)
+        assert "caller: Still there?" in call.said
+
+
+def test_a_recorded_and_traced_call_is_like_any_other(tmp_path: Path) -> None:
+    """Observers see a hosted call as they see a row of four: none of them fails, and both sides are recorded."""
+    tracing = vp.OpenTelemetry(tracer_provider=TracerProvider(resource=Resource({}), shutdown_on_exit=False))
+    observing = {"observers": [tracing, vp.Recorder(tmp_path)]}
+    agent = ScriptedAgent(["Order?"], [Calls("get_order", {"number": 42}), Says(LONG)], greeting="Hi.")
+    router = vp.ToolRouter([get_order])
+
+    call = run_on_virtual_time(lambda: hold(agent, router, speaks=[(1.0, 1.5)], pipeline=observing))
+
+    assert not call.of(vp.ObserverFailed)
+    (path,) = tmp_path.iterdir()
+    recording = Recording.read(path)
+    assert recording.manifest.sides == "both"
+    said = [piece.part.text for piece in recording.exchanges if isinstance(piece, ModelGave) and _is_text(piece)]
+    assert "".join(said) == f"Hi.{LONG}"
+    assert [type(timed.event) for timed in recording.events if isinstance(timed.event, vp.TurnEnded)] == [
+        vp.TurnCompleted,
+        vp.TurnCompleted,
+    ]
+
+
+def _is_text(gave: ModelGave) -> bool:
+    return isinstance(gave.part, vp.TextDelta)
+
+
+async def test_a_hosted_agent_is_served_as_any_other() -> None:
+    """A server of calls needs nothing of a row but what it hears and speaks at."""
+    agent = ScriptedAgent(["Hello?"], [Says("Yes?")], greeting="Hi.", habits=ServiceHabits(min_silence_s=0.3))
+    async with Serve(vp.Pipeline(agent), [Realtime(key="k")]).listening() as port:
+        client = vp.OpenAIRealtimeAgent(url=f"ws://127.0.0.1:{port}/v1/realtime", api_key="k")
+        call = await hold(client, speaks=[(1.5, 2.0)], for_s=6.0)
+
+    assert call.said == ["agent: Hi.", "caller: Hello?", "agent: Yes?"]

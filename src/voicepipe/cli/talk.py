@@ -22,6 +22,7 @@ from voicepipe.cli._simulated_caller import Silence
 from voicepipe.cli._typed import TypedLines
 from voicepipe.core.process import run
 from voicepipe.core.stage import flow_of
+from voicepipe.session.wiring import hearing_stages, voice_of
 
 if TYPE_CHECKING:
     import argparse
@@ -128,7 +129,7 @@ def _call(simulation: Simulation, options: argparse.Namespace) -> Call:
 
 def spoken_call(agent: vp.Pipeline, options: argparse.Namespace) -> Call:
     """Return a call by microphone and loudspeaker, except for the source and output of the application itself."""
-    listens = [part for part in agent.parts if isinstance(part, vp.SessionStage)]
+    listens = hearing_stages(agent.parts)
     if not listens:
         raise vp.ConfigurationError(
             f"{options.app} has no recogniser; add STTStage(...) before the model, or type with --text"
@@ -200,7 +201,8 @@ def _sound(agent: vp.Pipeline, output: vp.Output | None, options: argparse.Names
 def _own_source(agent: vp.Pipeline) -> vp.Part | None:
     """Return the pipeline's own caller: its source, or a first stage that needs none."""
     first = agent.parts[0]
-    return first if isinstance(first, vp.Source) or flow_of(first)[0] is Never else None
+    speaks = isinstance(first, vp.SessionStage) and flow_of(first)[0] is Never
+    return first if isinstance(first, vp.Source) or speaks else None
 
 
 def _with(agent: vp.Pipeline, parts: tuple[vp.Part, ...], turns: vp.TurnRules) -> vp.Pipeline:
@@ -216,9 +218,7 @@ def _with(agent: vp.Pipeline, parts: tuple[vp.Part, ...], turns: vp.TurnRules) -
 
 
 def _voice_rate(agent: vp.Pipeline) -> int:
-    voice = agent.parts[-1]
-    assert isinstance(voice, vp.TTSSink)  # noqa: S101 - every pipeline ends with one
-    return voice.sample_rate
+    return voice_of(agent.parts).sample_rate
 
 
 def _described(part: vp.Part | None, device: int | str | None, role: str) -> str:

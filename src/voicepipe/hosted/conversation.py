@@ -344,6 +344,8 @@ class Conversation:
     def _taken(self, reply: SpokenReply, turn: Turn) -> SpokenReply:
         reply.turn = turn
         self._spoken.append(reply)
+        if reply.was_interrupted:  # before its turn had begun
+            self._report(AgentYielded())
         return reply
 
     def _answering(self, text: str, turn: Turn) -> SpokenReply:

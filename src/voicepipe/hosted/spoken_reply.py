@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SpokenReply"]
 
-BEGIN_S: Final = 15.0
+BEGIN_S: Final = 10.0
 """How long a reply may take to begin. Replies of AssemblyAI were seen to take 4.5 s from far away."""
 
 NEWS_S: Final = 10.0
@@ -128,6 +128,11 @@ class SpokenReply:
     def is_over(self) -> bool:
         """Whether the service has ended it."""
         return self.state == "over"
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether the service has stopped it for the caller."""
+        return bool(self.parts) and isinstance(done := self.parts[-1], ReplyDone) and done.status == "interrupted"
 
     @property
     def has_called(self) -> bool:

@@ -70,6 +70,8 @@ class SpokenWords:
             end_s: When they end.
             audio_s: How much audio of the reply has come.
         """
+        if not text:
+            return
         if start_s is None or end_s is None or not 0 <= start_s <= end_s:
             self._add_untimed(text)
             return

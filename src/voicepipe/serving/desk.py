@@ -27,8 +27,7 @@ from voicepipe.serving.refusal import Refused
 from voicepipe.serving.tokens import Tokens
 from voicepipe.serving.transport import Desk
 from voicepipe.session.label import label_of
-from voicepipe.session.wiring import hearing_rate, hearing_stages
-from voicepipe.speaking.tts_sink import TTSSink
+from voicepipe.session.wiring import hearing_rate, hearing_stages, voice_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -79,7 +78,7 @@ class FrontDesk(Desk):
         self.limits = limits or Limits()
         self.tokens = Tokens(valid_s=self.limits.token_s, most=self.limits.tokens)
         self.hearing_rate = hearing_rate(hearing_stages(agent.parts))
-        self.voice_rate = voice_of(agent).sample_rate
+        self.voice_rate = voice_of(agent.parts).sample_rate
         self._greeting = greeting
         self._on_call = on_call
         self.agent = agent
@@ -333,13 +332,6 @@ class FrontDesk(Desk):
             call.cut()
         with anyio.move_on_after(CUT_S):
             await self.wait_empty()
-
-
-def voice_of(agent: Pipeline[Any]) -> TTSSink:
-    """Return the part with which an agent speaks."""
-    voice = agent.parts[-1]
-    assert isinstance(voice, TTSSink)  # noqa: S101 - every pipeline ends with one
-    return voice
 
 
 def _is_here(host: str) -> bool:

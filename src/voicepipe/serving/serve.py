@@ -22,7 +22,7 @@ from voicepipe.audio.resample import resampler
 from voicepipe.core.context import Deps
 from voicepipe.core.process import is_in_loop
 from voicepipe.errors import ConfigurationError
-from voicepipe.serving.desk import FrontDesk, voice_of
+from voicepipe.serving.desk import FrontDesk
 from voicepipe.serving.guard import Guard
 from voicepipe.serving.limits import Limits
 from voicepipe.serving.metrics import CONTENT_TYPE
@@ -30,7 +30,7 @@ from voicepipe.serving.origins import is_loopback, is_passed_on
 from voicepipe.serving.transport import Transport
 from voicepipe.serving.websocket import WebSocketEntry
 from voicepipe.session.pipeline import Pipeline
-from voicepipe.session.wiring import expect, hearing_rate, hearing_stages
+from voicepipe.session.wiring import expect, hearing_rate, hearing_stages, voice_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -326,7 +326,7 @@ def _check_texts(*, greeting: object, metrics_token: object) -> None:
 
 def _check_rates(agent: Pipeline[Any], transports: Sequence[Transport]) -> None:
     """Refuse a transport whose audio nothing here can convert."""
-    stages, voice = hearing_stages(agent.parts), voice_of(agent)
+    stages, voice = hearing_stages(agent.parts), voice_of(agent.parts)
     for transport in transports:
         if transport.caller_rate is not None:
             resampler(transport.caller_rate, hearing_rate(stages), transport.name, stages[0].name)

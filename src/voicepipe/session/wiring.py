@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from voicepipe.hosted.faces import AgentVoice
     from voicepipe.turntaking.rules import TurnRules
 
-__all__ = ["Row", "check", "compiled", "expect", "hearing_rate", "hearing_stages"]
+__all__ = ["Row", "check", "compiled", "expect", "hearing_rate", "hearing_stages", "voice_of"]
 
 ORDER: Final = "[Source] [SessionStage ...] [Stage ...] Model [ToolRouter] [Stage ...] TTSSink"
 
@@ -219,6 +219,11 @@ def hearing_rate(stages: Sequence[SessionStage[Any, Any]]) -> int:
         if isinstance(stage, STTStage):
             return stage.recogniser.sample_rate
     return DEFAULT_HEARING_RATE
+
+
+def voice_of(parts: Sequence[Part]) -> TTSSink | SpeechToSpeech:
+    """Return the part with which a row that fits together speaks."""
+    return agent_of(parts) or cast("TTSSink", parts[-1])
 
 
 def check(parts: Sequence[Part]) -> None:

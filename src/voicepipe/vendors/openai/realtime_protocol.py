@@ -195,11 +195,10 @@ class RealtimeProtocol(AgentProtocol):
                 return self._item_done(as_object(message.get("item")), response_id)
             case "response.done":
                 return [self._done(response)]
-            case _ if kind.startswith(IGNORED_PREFIXES):
-                pass
             case _:
-                self.unknown.add(kind or "?")
-        return []
+                if not kind.startswith(IGNORED_PREFIXES):
+                    self.unknown.add(kind or "?")
+                return []
 
     def _audio(self, message: dict[str, Any], response_id: str) -> list[AgentEvent]:
         index = message.get("content_index")

@@ -18,6 +18,7 @@ from voicepipe.core.stage import SessionStage
 from voicepipe.errors import ReplayError
 from voicepipe.events import TurnEnded
 from voicepipe.hearing.stt import STTStage
+from voicepipe.hosted.agent import SpeechToSpeech
 from voicepipe.model.model import Model
 from voicepipe.model.tool_router import ToolRouter
 from voicepipe.observed import ApplicationAsked
@@ -268,6 +269,8 @@ def _check_fit(call: RecordedCall, agent: Pipeline[Any] | None, live: frozenset[
         if live:
             raise ReplayError(f"a live {min(live)} is one of an application; name it: its pipeline, or app.py")
         return
+    if any(isinstance(part, SpeechToSpeech) for part in agent.parts):
+        raise ReplayError("a hosted agent hears and answers by itself, so nothing of the application can be replayed")
     routers = [part for part in agent.parts if isinstance(part, ToolRouter)]
     if "tools" in live and not routers and call.offered:
         raise ReplayError("the application has no tools that could be live; leave out tools, or add a ToolRouter")
