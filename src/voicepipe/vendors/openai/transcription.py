@@ -14,12 +14,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
-import httpx
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.hearing.utterance_recogniser import UtteranceRecogniser
 from voicepipe.http.address import host_of
 from voicepipe.http.client import HTTPClient
+from voicepipe.http.form import form
 from voicepipe.http.network import Network
 from voicepipe.http.refusals import excerpt, failure
 from voicepipe.vendors.credentials import Credentials, authorization, without_key
@@ -166,13 +166,11 @@ class OpenAIRecogniser(UtteranceRecogniser):
         Raises:
             VendorError: The service refused, is silent, or sent something that is not a transcription.
         """
-        form = self._form(utterance)
-        ask = partial(self._answer, form.read(), form.headers["content-type"])
+        ask = partial(self._answer, *self._form(utterance))
         answer = await (ask() if utterance.is_early else persist(ask, AGAIN_S, _sent_again))
         return self._words(answer, utterance.speech_s)
 
-    def _form(self, utterance: Utterance) -> httpx.Request:
-        """Return the form, as httpx encodes it."""
+    def _form(self, utterance: Utterance) -> tuple[bytes, str]:
         file = io.BytesIO()
         with wave.open(file, "wb") as wav:
             wav.setnchannels(1)
@@ -188,7 +186,7 @@ class OpenAIRecogniser(UtteranceRecogniser):
             **({"prompt": prompt} if prompt else {}),
         }
         files = {"file": ("speech.wav", file.getvalue(), "audio/wav")}
-        return httpx.Request("POST", f"{self.base_url}{PATH}", data=fields, files=files)
+        return form(fields, files)
 
     async def _answer(self, body: bytes, content_type: str) -> dict[str, Any]:
         vendor = self._http.vendor
