@@ -28,6 +28,7 @@ from benchmarks.scale import scale
 from benchmarks.sentences import sentences
 from benchmarks.serve import serve
 from benchmarks.sockets import sockets
+from benchmarks.speakable import speakable
 from benchmarks.telemetry import telemetry
 from benchmarks.tools import tools
 from benchmarks.turn_profile import profile
@@ -56,6 +57,7 @@ BENCHMARKS = {
         browser_paths,
         report,
         sentences,
+        speakable,
         imports,
         installed,
         size,

@@ -14,19 +14,16 @@ from typing import TYPE_CHECKING, Final
 
 from voicepipe.flow import Wording
 from voicepipe.text.ear import abbreviations, amounts, calendar, identifiers
-from voicepipe.text.ear.rule import Language, Rule
+from voicepipe.text.ear.rule import Language, Rule, any_of
 from voicepipe.text.ear.table import table_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
     from voicepipe.text.ear.kinds import Kind
 
 __all__ = ["Reader", "reader_for"]
-
-WORTH_A_LOOK: Final = re.compile(r"[0-9@]|[.°º/]|\b(?:Mme|Mmes|Mlle|Dr|Pr|Ste?)\b")
-"""Nothing is read out of a sentence without any of these."""
-
 
 CLOSING: Final = " \n\t\"'”’)»"
 
@@ -36,10 +33,13 @@ class Reader:
 
     Args:
         rules: The rules; of two finds in one place, that of the earlier rule counts.
+        short_forms: The short forms that one of them reads.
     """
 
-    def __init__(self, rules: tuple[Rule, ...]) -> None:
+    def __init__(self, rules: tuple[Rule, ...], short_forms: Iterable[str]) -> None:
         self._rules = rules
+        # Without any of these, as most sentences are, no rule finds anything.
+        self._worth_a_look = re.compile(rf"[0-9@]|\w\.\w|{any_of(short_forms)}")
 
     def wording(self, text: str, leaves: AbstractSet[Kind] = frozenset()) -> tuple[Wording, ...]:
         """Return a text in pieces: what is said, and what is written there. Empty if all is said as it is written.
@@ -48,7 +48,7 @@ class Reader:
             text: A sentence.
             leaves: What stays as it is written.
         """
-        if not WORTH_A_LOOK.search(text):
+        if not self._worth_a_look.search(text):
             return ()
         found: list[tuple[int, int, str]] = []
         taken = bytearray(len(text))
@@ -91,7 +91,9 @@ def reader_for(language: str, part: str) -> Reader | None:
         abbreviations.rules(known),
         amounts.number_rules(known),
     )
-    return Reader(tuple(chain.from_iterable(kinds)))
+    sections = ("titles", "streets", "abbreviations")
+    short_forms = chain.from_iterable(table.section(name) for name in sections)
+    return Reader(tuple(chain.from_iterable(kinds)), short_forms)
 
 
 def _pieces(text: str, found: list[tuple[int, int, str]]) -> tuple[Wording, ...]:
