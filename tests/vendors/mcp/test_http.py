@@ -16,7 +16,7 @@ from tests.helpers.tool_rows import DONE, Row, calls_of, scripted
 from voicepipe.testing import Calls
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Generator
 
 pytestmark = [pytest.mark.anyio, needs_mcp, needs_server]
 
@@ -41,7 +41,8 @@ async def listening(memory: MemoryServer, requests: list[Any]) -> AsyncGenerator
     app = server.streamable_http_app()
 
     async def noted(scope: Any, receive: Any, send: Any) -> None:
-        requests.append((scope["query_string"], dict(scope["headers"]).get(b"authorization")))
+        headers = dict(scope["headers"])
+        requests.append((scope["query_string"], headers.get(b"authorization"), headers.get(b"x-own")))
         await app(scope, receive, send)
 
     async with server.session_manager.run(), serving(noted, stop_s=1) as port:
@@ -56,11 +57,18 @@ async def changed(row: Row) -> list[str]:
 
 
 async def test_calls_go_over_http_with_their_key_and_show_it_nowhere(caplog: pytest.LogCaptureFixture) -> None:
-    """Each request carries the application's header and query, which stand in no log, not even the HTTP client's."""
+    """Each request carries the application's header, query and authentication; none stands in any log."""
     caplog.set_level(logging.DEBUG)
+    import httpx2
+
+    class Own(httpx2.Auth):
+        def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response]:
+            request.headers["x-own"] = "canary-3"
+            yield request
+
     memory, requests = shop(), list[Any]()
     async with listening(memory, requests) as url:
-        tools = vp.mcp_tools(url=f"{url}?key=canary-1", headers={"authorization": "Bearer canary-2"})
+        tools = vp.mcp_tools(url=f"{url}?key=canary-1", headers={"authorization": "Bearer canary-2"}, auth=Own())
         row, _ = scripted([(Calls("echo", {}), Calls("huge", {})), DONE], tools)
         async with row.session() as session:
             await session.user_says("Hi")
@@ -71,7 +79,7 @@ async def test_calls_go_over_http_with_their_key_and_show_it_nowhere(caplog: pyt
             await memory.changed()
             assert await changed(row) == ["-huge"]
 
-    assert set(requests) == {(b"key=canary-1", b"Bearer canary-2")}
+    assert set(requests) == {(b"key=canary-1", b"Bearer canary-2", b"canary-3")}
     assert [record.name for record in caplog.records if "canary" in record.getMessage()] == []
 
 

@@ -120,7 +120,7 @@ async def test_arguments_that_do_not_fit_never_reach_the_server() -> None:
     row, _ = scripted([Calls("weather", '{"city": "Lyon", "days": null}'), DONE], box(server))
     async with row.session() as session:
         await session.user_says("Hi")
-    assert server.calls == [("weather", {"city": "Lyon"})]  # a null of a field that is never null is none
+    assert server.calls == [("weather", {"city": "Lyon"})]  # a null of a field that is never null counts as left out
 
 
 async def test_calls_of_one_reply_run_side_by_side() -> None:

@@ -111,11 +111,11 @@ async def test_a_process_that_does_not_go_is_killed_with_what_it_started(caplog:
     child = int(said.split()[-1])
     assert not lives(pid)
     with anyio.fail_after(PATIENCE_S):
-        await until(lambda: not lives(child))  # whoever inherits orphans has to notice
+        await until(lambda: not lives(child))  # the process that inherits orphans has to notice
 
 
 async def test_what_cannot_be_started_says_what_to_do() -> None:
-    """A program that is missing, that is none, or that ends at once is one sentence, without a variable's value."""
+    """A missing program, a file that is no program, and one that ends at once: a sentence each, without a secret."""
 
     async def opened(command: list[str], **settings: Any) -> str:
         row, _ = scripted([DONE], vp.mcp_tools(command=command, name="shop", **settings))

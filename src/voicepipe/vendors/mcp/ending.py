@@ -30,7 +30,7 @@ class EndingStream:
 
     @property
     def last_context(self) -> Any:  # noqa: ANN401 - the SDK looks for it, and streams that have none do without
-        """The context variables of whoever sent the last message."""
+        """The context variables with which the last message was sent."""
         return getattr(self._stream, "last_context", None)
 
     async def receive(self) -> Any:  # noqa: ANN401 - the SDK's messages

@@ -118,7 +118,7 @@ class Endpoint:
         )
 
     def refused(self, request: httpx2.Request, status: int, body: str) -> None:
-        """Note the last refusal, of which the SDK does not tell the status."""
+        """Note the last refusal: the SDK does not pass its status on."""
         if status == 404 and SESSION in request.headers:  # what the protocol says to those whose session is over
             again = f"{self._name} has forgotten the session, as after a restart"
             self._refusal = VendorError(again, vendor=self._name, retryable=True)

@@ -2,8 +2,7 @@
 
 Rule 1: a connection is opened and closed in one task, because the SDK's cancel scopes belong to the task that enters.
 Rule 2: a connection that breaks takes its tools away until there is another one, and each session reports both.
-Rule 3: a call is sent once. When the connection breaks before the answer, nobody knows whether it happened, and the
-        model is told so.
+Rule 3: a call is sent once. When the connection breaks before the answer, the model sees that the outcome is unknown.
 Rule 4: every wait for the server has a deadline, named here.
 """
 
@@ -53,7 +52,7 @@ ANSWER_S: Final = 10.0
 """How long a server may take for anything but a call: to list its tools, to confirm a subscription."""
 
 CALL_S: Final = 600.0
-"""How long the true result of a call is waited for, long after the model was told that it has not come."""
+"""How long the true result of a call is waited for, long after the model has gone on without it."""
 
 LEAVE_S: Final = 0.8
 """How long saying goodbye may take; a part has one second for it."""
@@ -320,7 +319,7 @@ class Link:
 
 
 class _Noting:
-    """A transport that notes when the server has closed it, which the SDK's client does not tell."""
+    """A transport that notes when the server has closed it, which the SDK's client does not report."""
 
     def __init__(self, transport: Transport, ended: anyio.Event) -> None:
         self._transport: AbstractAsyncContextManager[TransportStreams] = transport

@@ -49,7 +49,7 @@ class Rules:
         confirm: The tools to which the caller has to agree; None leaves it to `asks_first`.
         prefix: Stands in front of each name that the model sees.
         say: What the agent says while a tool takes long.
-        timeout_s: Seconds after which the model is told that a tool has not answered.
+        timeout_s: Seconds after which the router stops waiting for a tool.
 
     Raises:
         ConfigurationError: A setting is invalid.

@@ -82,7 +82,7 @@ def mcp_tools(
             nor `effects` names them, and for those that the server calls destructive; [] asks for none.
         prefix: Stands in front of each name that the model sees, so that two servers can have a tool of one name.
         say: What the agent says when a tool takes long, e.g. "One moment."
-        timeout_s: Seconds after which the model is told that a tool has not answered.
+        timeout_s: Seconds after which the router stops waiting for a tool, as for `@tool(timeout_s=...)`.
         ready_s: Seconds within which a connection must have listed the tools.
         env: Variables for the program, in addition to PATH, HOME and the like. Their values are in no log.
         cwd: The program's working directory.

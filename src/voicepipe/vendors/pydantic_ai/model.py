@@ -57,8 +57,9 @@ class PydanticAIModel(Model):
 
     Each request of the pipeline is one run of the agent. Its text is spoken as it comes; the tools of a `ToolRouter`
     run there, under its rules. The agent's own tools run inside the agent: a barge-in cancels the run, and with it a
-    tool that is running, even if it writes, and nothing keeps them from running twice. Calls that must not be cut, and
-    such as need the caller's agreement, belong into the `ToolRouter`. The agent is told of calls that were cut.
+    tool that is running, even if it writes, and nothing keeps a tool from running twice. Tools whose calls must not be
+    cut, or need the caller's agreement, belong into the `ToolRouter`. A later run sees that the outcome of a call that
+    was cut is unknown.
 
     Args:
         agent: The agent; its output is text. Its instructions, tools, toolsets and capabilities are used as they are.

@@ -218,7 +218,7 @@ class OurTools(ExternalToolset[Any]):
 
 
 class _Unread:
-    """Checks no arguments: the `ToolRouter` does, and tells the model what is wrong."""
+    """Checks no arguments: the `ToolRouter` does, and shows the model what is wrong."""
 
     def validate_json(self, input: str | bytes | bytearray, **settings: Any) -> dict[str, Any]:  # noqa: A002, ANN401
         """Return no arguments, whatever was written."""
