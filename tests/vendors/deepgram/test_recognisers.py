@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
@@ -187,17 +186,16 @@ NUMBER = [Spoken("four two", 1.0, 1.8), Spoken("seven", 2.5, 2.9)]
 
 async def test_an_expected_number_is_one_turn() -> None:
     """While digits are expected, a pause ends no turn, and the last digit ends it; Flux is asked to be surer."""
+
+    async def expect(session: vp.Session) -> None:
+        session.expect(vp.Digits(3))
+
     simulator = DeepgramSimulator(NUMBER, api_key=KEY)
     for kind, controls in ((NOVA, ["Finalize", "CloseStream"]), (FLUX, ["Configure", "ForceEndTurn", "Configure"])):
-
-        async def expect(session: vp.Session) -> None:
-            session.expect(vp.Digits(3))
-
-        simulator = DeepgramSimulator(NUMBER, api_key=KEY)
         call = await held(kind, simulator, expect, script=NUMBER)
         assert call.said == ["four two seven"]
-        assert simulator.sessions[0].kinds[: len(controls)] == controls
-    changes = [json.loads(json.dumps(control.message)) for control in simulator.sessions[0].controls[:3:2]]
+        assert simulator.sessions[-1].kinds[: len(controls)] == controls
+    changes = [control.message for control in simulator.sessions[-1].controls[:3:2]]
     assert [change["thresholds"]["eot_threshold"] for change in changes] == [0.9, 0.7]
 
 

@@ -305,7 +305,8 @@ class Serving:
                 }
             )
         self._say(last, delay_s=self._rules.timing.close_s)
-        self._put(0.0, _Shut(None if self._record.asked.is_flux else 1000))
+        ended_s = max(anyio.current_time(), self._heard_s) + self._rules.timing.close_s
+        self._put(ended_s, _Shut(None if self._record.asked.is_flux else 1000))
 
     # --- to the client ------------------------------------------------------------------------------------------------
 
