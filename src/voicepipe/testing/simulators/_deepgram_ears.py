@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
+from voicepipe.testing.simulators._deepgram_messages import results, started, turn_info
 from voicepipe.testing.simulators._stt_turns import TERMINAL, Message, Spoken, SpokenWord, in_order
 
 if TYPE_CHECKING:
@@ -63,15 +64,15 @@ class DeepgramEar(Protocol):
 
     asked: Asked
 
-    def hear(self, until_s: float) -> list[Message]:
+    async def hear(self, pcm: bytes, until_s: float) -> list[Message]:
         """Hear audio up to `until_s`, and return the messages about it, in order."""
         ...
 
-    def force(self) -> list[Message]:
+    async def force(self) -> list[Message]:
         """End what is said with what was heard so far."""
         ...
 
-    def close(self) -> list[Message]:
+    async def close(self) -> list[Message]:
         """Return the last words."""
         ...
 
@@ -96,8 +97,9 @@ class _Ear:
         self._done = 0  # how many of them were sent as final
         self._now_s = 0.0
 
-    def hear(self, until_s: float) -> list[Message]:
+    async def hear(self, pcm: bytes, until_s: float) -> list[Message]:
         """See `DeepgramEar.hear`."""
+        del pcm
         sent: list[Message] = []
         while (due := min(self._due(), key=lambda one: one[0]))[0] <= until_s + ROUNDING_S:
             self._now_s = max(self._now_s, due[0])
@@ -130,13 +132,13 @@ class NovaEar(_Ear):
         self._end_s = math.inf  # when `UtteranceEnd` is due
         self._last_s = -1.0  # the end of the last final word
 
-    def force(self) -> list[Message]:
+    async def force(self) -> list[Message]:
         """See `DeepgramEar.force`."""
         if self._quirks.ignores_finalize or not self._heard():
             return []
         return self._final(from_finalize=True)
 
-    def close(self) -> list[Message]:
+    async def close(self) -> list[Message]:
         """See `DeepgramEar.close`."""
         return self._final() if self._heard() else []
 
@@ -155,7 +157,7 @@ class NovaEar(_Ear):
     def _start(self) -> list[Message]:
         start_s = self._sounds[self._begun][0]
         self._begun += 1
-        return [{"type": "SpeechStarted", "channel": [0, 1], "timestamp": start_s}] if self.asked.vad_events else []
+        return [started(start_s)] if self.asked.vad_events else []
 
     def _silence(self) -> list[Message]:
         self._over += 1
@@ -164,11 +166,12 @@ class NovaEar(_Ear):
 
     def _interim(self) -> list[Message]:
         self._interim_s = self._now_s + INTERIM_S
-        return [self._results(self._heard(), is_final=False)] if self.asked.interim_results else []
+        return [results(self.asked, self._heard(), self._from_s, self._now_s)] if self.asked.interim_results else []
 
     def _final(self, *, speech_final: bool = False, from_finalize: bool = False) -> list[Message]:
         words = self._heard()
-        message = self._results(words, is_final=True, speech_final=speech_final, from_finalize=from_finalize)
+        message = results(self.asked, words, self._from_s, self._now_s, is_final=True, speech_final=speech_final)
+        message["from_finalize"] = from_finalize
         self._done += len(words)
         self._from_s = self._now_s
         self._interim_s = self._now_s + INTERIM_S
@@ -183,35 +186,6 @@ class NovaEar(_Ear):
             return []  # somebody speaks again
         return [{"type": "UtteranceEnd", "channel": [0, 1], "last_word_end": round(self._last_s, 3)}]
 
-    def _results(
-        self, words: Sequence[SpokenWord], *, is_final: bool, speech_final: bool = False, from_finalize: bool = False
-    ) -> Message:
-        best = {
-            "transcript": _joined(words),
-            "confidence": 0.98 if words else 0.0,
-            "words": [
-                {
-                    "word": word.text.lower().strip(".,?!;:"),
-                    "start": word.start_s,
-                    "end": word.end_s,
-                    "confidence": 0.98,
-                    "punctuated_word": word.text,
-                }
-                for word in words
-            ],
-        }
-        return {
-            "type": "Results",
-            "channel_index": [0, 1],
-            "duration": round(self._now_s - self._from_s, 6),
-            "start": round(self._from_s, 6),
-            "is_final": is_final,
-            "speech_final": speech_final,
-            "channel": {"alternatives": [best]},
-            "metadata": {"model_info": {"name": self.asked.model, "version": "simulated", "arch": "nova"}},
-            "from_finalize": from_finalize,
-        }
-
 
 class FluxEar(_Ear):
     """Hears as /v2/listen does."""
@@ -224,13 +198,13 @@ class FluxEar(_Ear):
         self._began_s = 0.0
         self._update_s = UPDATE_S
 
-    def force(self) -> list[Message]:
+    async def force(self) -> list[Message]:
         """See `DeepgramEar.force`."""
         if self._is_open:
             return self._end("manual")
         return [{"type": "Warning", "code": "FORCE_END_TURN_NO_ACTIVE_TURN", "description": "There is no turn to end."}]
 
-    def close(self) -> list[Message]:
+    async def close(self) -> list[Message]:
         """See `DeepgramEar.close`: no turn is ended."""
         return [self._info("Update")] if self._is_open else []
 
@@ -290,20 +264,4 @@ class FluxEar(_Ear):
         words = self._words[self._done : self._known]
         quiet_s = self._now_s - words[-1].end_s if words else 0.0
         sure = min(self._surest, quiet_s / SURE_S) if words else 0.0
-        spoken: list[dict[str, Any]] = [
-            {"word": word.text, "confidence": 0.98, "start": word.start_s, "end": word.end_s} for word in words
-        ]
-        return {
-            "type": "TurnInfo",
-            "event": event,
-            "turn_index": self._index,
-            "audio_window_start": round(self._began_s, 6),
-            "audio_window_end": round(self._now_s, 6),
-            "transcript": _joined(words),
-            "words": spoken,
-            "end_of_turn_confidence": round(sure, 4),
-        }
-
-
-def _joined(words: Iterable[SpokenWord]) -> str:
-    return " ".join(word.text for word in words)
+        return turn_info(event, self._index, words, self._began_s, self._now_s, sure)

@@ -17,6 +17,7 @@ from uuid import NAMESPACE_URL, uuid5
 import anyio
 
 from voicepipe.testing.simulators._deepgram_ears import DeepgramQuirks, ear_for
+from voicepipe.testing.simulators._deepgram_hosted import HostedEar
 from voicepipe.testing.simulators._deepgram_rules import BadRequest, changed
 from voicepipe.testing.simulators._stt_faults import Closes, Drops, Fault, Rejects, Stalls, TurnsDeaf
 from voicepipe.testing.simulators._stt_record import SentControl
@@ -25,6 +26,7 @@ from voicepipe.testing.simulators._websocket import ClientGone
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from voicepipe.session.pipeline import Host
     from voicepipe.testing.simulators._deepgram_ears import DeepgramEar
     from voicepipe.testing.simulators._deepgram_rules import Asked
     from voicepipe.testing.simulators._stt_turns import Message, Spoken
@@ -64,6 +66,7 @@ class DeepgramRules:
     timing: DeepgramTiming
     quirks: DeepgramQuirks
     patience_s: float
+    record: bool
     record_audio: bool
 
 
@@ -148,6 +151,7 @@ class Serving:
         rules: The settings that all sessions share.
         fault: How it goes wrong.
         script: Called when the first audio comes, or none will.
+        host: A recogniser that hears the audio instead, and its rate.
     """
 
     def __init__(
@@ -157,13 +161,15 @@ class Serving:
         rules: DeepgramRules,
         fault: Fault | None,
         script: Callable[[], Iterable[Spoken]],
+        host: tuple[Host, int] | None = None,
     ) -> None:
         self._socket = socket
         self._record = record
         self._rules = rules
         self._fault = fault
         self._script = script
-        self._made: DeepgramEar | None = None
+        self._hosted = HostedEar(*host, record.asked, self._say) if host is not None else None
+        self._made: DeepgramEar | None = self._hosted
         self._queue: deque[tuple[float, Message | _Shut]] = deque()
         self._queued = anyio.Event()
         self._heard_s = 0.0  # when all audio so far has been heard, on the loop's clock
@@ -202,7 +208,8 @@ class Serving:
             group.cancel_scope.cancel()
 
         async with anyio.create_task_group() as group:
-            for work in (self._deliver, self._keep_time, self._listen):
+            background = (self._hosted.run,) if self._hosted is not None else ()
+            for work in (self._deliver, self._keep_time, self._listen, *background):
                 group.start_soon(guarded, work)
         await self._say_goodbye()
         if failure is not None:
@@ -217,11 +224,11 @@ class Serving:
             if self._is_closing:
                 continue
             if isinstance(message, str):
-                self._take_control(message)
+                await self._take_control(message)
             elif message:
-                self._take_audio(message)
+                await self._take_audio(message)
             else:
-                self._close()  # an empty message ends the audio
+                await self._close()  # an empty message ends the audio
 
     def _begin(self) -> None:
         fault = self._fault
@@ -232,7 +239,7 @@ class Serving:
         if self._record.asked.is_flux:
             self._say([{"type": "Connected"}], delay_s=self._rules.timing.begin_s)
 
-    def _take_audio(self, pcm: bytes) -> None:
+    async def _take_audio(self, pcm: bytes) -> None:
         record, now = self._record, anyio.current_time()
         record.first_frame = record.first_frame or pcm
         record.audio_bytes += len(pcm)
@@ -242,7 +249,7 @@ class Serving:
         self._alive_s = now
         duration_s = len(pcm) / record.asked.bytes_per_s
         self._heard_s = max(now, self._heard_s + duration_s / self._rules.timing.speed)
-        self._say(self._ear.hear(record.audio_s), delay_s=self._rules.timing.result_s)
+        self._say(await self._ear.hear(pcm, record.audio_s), delay_s=self._rules.timing.result_s)
         fault = self._fault
         if fault is None or isinstance(fault, Rejects) or fault.at_s is None or record.audio_s < fault.at_s:
             return
@@ -250,21 +257,22 @@ class Serving:
             raise _Over(fault)
         self._silent_until_s, self._fault = now + fault.for_s, None
 
-    def _take_control(self, text: str) -> None:
+    async def _take_control(self, text: str) -> None:
         now, is_flux = anyio.current_time(), self._record.asked.is_flux
         try:
             message = json.loads(text)
             kind = message["type"]
         except (ValueError, RecursionError, TypeError, KeyError):
             message, kind = {"type": text}, ""
-        self._record.controls.append(SentControl(now, self._record.audio_s, message))
+        if self._rules.record:
+            self._record.controls.append(SentControl(now, self._record.audio_s, message))
         self._alive_s = self._alive_s if is_flux else now  # of Flux, only audio counts
         if kind == "CloseStream":
-            self._close()
+            await self._close()
         elif kind == "Configure":
             self._say([self._configured(message)])
         elif (kind == "Finalize" and not is_flux) or (kind == "ForceEndTurn" and is_flux):
-            self._say(self._ear.force(), delay_s=self._rules.timing.result_s)
+            self._say(await self._ear.force(), delay_s=self._rules.timing.result_s)
         elif kind == "KeepAlive" and not is_flux:
             pass
         elif is_flux:
@@ -290,9 +298,9 @@ class Serving:
             }
         return answer
 
-    def _close(self) -> None:
+    async def _close(self) -> None:
         self._is_closing = True
-        last = self._ear.close()
+        last = await self._ear.close()
         if not self._record.asked.is_flux:
             last.append(
                 {
@@ -347,7 +355,8 @@ class Serving:
         if self._record.asked.is_flux:
             message["sequence_id"], self._sequence = self._sequence, self._sequence + 1
         await self._socket.send(json.dumps(message))
-        self._record.sent.append((anyio.current_time(), message))
+        if self._rules.record:
+            self._record.sent.append((anyio.current_time(), message))
 
     async def _keep_time(self) -> None:
         """End the session when nothing comes."""

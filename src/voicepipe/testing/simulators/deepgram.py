@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -24,9 +24,11 @@ import anyio
 import anyio.abc
 
 from voicepipe.errors import ConfigurationError
+from voicepipe.hearing.recogniser import Recogniser
 from voicepipe.testing.simulators._deepgram_ears import DeepgramQuirks
 from voicepipe.testing.simulators._deepgram_rules import MODELS, Asked, BadRequest, parse
 from voicepipe.testing.simulators._deepgram_session import DeepgramRules, DeepgramSession, DeepgramTiming, Serving
+from voicepipe.testing.simulators._stt_ears import hosted
 from voicepipe.testing.simulators._stt_faults import Fault, Rejects, TurnsDeaf
 from voicepipe.testing.simulators._stt_turns import Spoken, in_order
 from voicepipe.testing.simulators._websocket import ClientGone, ServerSocket
@@ -34,27 +36,33 @@ from voicepipe.testing.simulators._websocket import ClientGone, ServerSocket
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from voicepipe.session.pipeline import Host
+
 __all__ = ["DeepgramQuirks", "DeepgramScript", "DeepgramSession", "DeepgramSimulator", "DeepgramTiming"]
 
+KEYS: Final = "/v1/auth/token"
 MAX_MESSAGE_BYTES: Final = 1 << 20
 SECRET_HEADERS: Final = {"authorization", "cookie", "sec-websocket-protocol"}
 
-DeepgramScript: TypeAlias = Sequence[Spoken] | Callable[[DeepgramSession], Sequence[Spoken]]
-"""What is said in a session: the same in each, or a function of the session at its first audio."""
+DeepgramScript: TypeAlias = Sequence[Spoken] | Callable[[DeepgramSession], Sequence[Spoken]] | Recogniser
+"""What is said in a session: the same in each, a function of the session at its first audio, or what a recogniser
+understands."""
 
 
 class DeepgramSimulator:
-    """A server of `/v1/listen` and `/v2/listen` that hears what a script says.
+    """A server of `/v1/listen` and `/v2/listen` that hears what a script says, and of `/v1/auth/token`.
 
     Args:
         script: What is said, on the audio clock of each session, which begins with its first audio. A function is
             called with the session when its first audio has come (`first_frame`), so that it can return what a later
-            session of the same call hears, e.g. with `remaining`.
+            session of the same call hears, e.g. with `remaining`. A recogniser hears the audio itself; it must not be
+            in use elsewhere.
         api_key: The key that clients must send, as `Authorization: Token KEY`; None accepts any.
         timing: How long the service takes.
         quirks: Peculiarities of the service.
         faults: How each session goes wrong, or each by its number, from 1. `at_s=None` and 0 both mean at once.
         patience_s: The service closes a connection that gets neither audio nor, with Nova, a message for so long.
+        record: Whether to keep what was sent; switch it off in a server that runs for long.
         record_audio: Whether to keep the audio too.
 
     Attributes:
@@ -73,15 +81,18 @@ class DeepgramSimulator:
         quirks: DeepgramQuirks | None = None,
         faults: Fault | Mapping[int, Fault] | None = None,
         patience_s: float = 10.0,
+        record: bool = True,
         record_audio: bool = False,
     ) -> None:
         self.sessions: list[DeepgramSession] = []
-        self._script = script if callable(script) else in_order(script)
+        self._script = script if isinstance(script, Recogniser) or callable(script) else in_order(script)
+        self._host: tuple[Host, int] | None = None
         self._api_key = api_key
         self._rules = DeepgramRules(
             timing=timing or DeepgramTiming(),
             quirks=quirks or DeepgramQuirks(),
             patience_s=patience_s,
+            record=record,
             record_audio=record_audio,
         )
         self._faults = faults
@@ -111,7 +122,11 @@ class DeepgramSimulator:
                 f"cannot listen on {host}:{port}: {why}; choose another port, or 0 for a free one"
             ) from error
         raised: Exception | None = None
-        async with await anyio.abc.SocketListener.from_socket(server) as listener, anyio.create_task_group() as group:
+        async with AsyncExitStack() as stack:
+            listener = await stack.enter_async_context(await anyio.abc.SocketListener.from_socket(server))
+            if isinstance(self._script, Recogniser):
+                self._host = await stack.enter_async_context(hosted(self._script)), self._script.sample_rate
+            group = await stack.enter_async_context(anyio.create_task_group())
             group.start_soon(listener.serve, self._converse, group)
             name, bound = server.getsockname()[:2]
             try:
@@ -130,10 +145,25 @@ class DeepgramSimulator:
         try:
             with suppress(ClientGone):
                 await client.receive_request()
-                await self._serve_session(client)
+                if client.path == KEYS:
+                    await self._show_key(client)
+                else:
+                    await self._serve_session(client)
         finally:
             with anyio.CancelScope(shield=True):  # does not wait for the peer: data that it has not read is dropped
                 await stream.aclose()
+
+    def _knows(self, client: ServerSocket) -> bool:
+        """Whether the client has sent the key."""
+        scheme, _, key = client.request.headers.get("Authorization", "").partition(" ")
+        return self._api_key is None or (scheme.lower() == "token" and key == self._api_key)
+
+    async def _show_key(self, client: ServerSocket) -> None:
+        """Answer a request about the key, which costs nothing."""
+        if self._knows(client):
+            await client.answer(200, {"api_key_id": "simulated", "scopes": ["usage:write"]})
+        else:
+            await _refuse(client, 401, "Invalid credentials.")
 
     async def _serve_session(self, client: ServerSocket) -> None:
         self._count += 1
@@ -144,8 +174,7 @@ class DeepgramSimulator:
         if client.path not in MODELS:
             await _refuse(client, 404, "Not found.")
             return
-        given = client.request.headers.get("Authorization", "")
-        if self._api_key is not None and given not in (f"Token {self._api_key}", f"token {self._api_key}"):
+        if not self._knows(client):
             await _refuse(client, 401, "Invalid credentials.")
             return
         try:
@@ -157,14 +186,18 @@ class DeepgramSimulator:
             await anyio.sleep_forever()
         await client.accept()
         session = self._note(client, asked)
-        script = self._script
-        said = (lambda: in_order(script(session))) if callable(script) else (lambda: script)
         try:
-            await Serving(client, session, self._rules, fault, said).run()
+            await Serving(client, session, self._rules, fault, lambda: self._said(session), self._host).run()
         except Exception as error:  # noqa: BLE001 - raised when the simulator ends
             self._failures.append(error)
         finally:
             session.close, session.ended_s = client.closed, anyio.current_time()
+
+    def _said(self, session: DeepgramSession) -> Sequence[Spoken]:
+        script = self._script
+        if isinstance(script, Recogniser):
+            return ()
+        return in_order(script(session)) if callable(script) else script
 
     def _note(self, client: ServerSocket, asked: Asked) -> DeepgramSession:
         """Start the record of a session, without its key."""
@@ -177,7 +210,8 @@ class DeepgramSimulator:
             started_s=anyio.current_time(),
             asked=asked,
         )
-        self.sessions.append(session)
+        if self._rules.record:
+            self.sessions.append(session)
         return session
 
     def __repr__(self) -> str:

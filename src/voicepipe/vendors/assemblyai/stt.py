@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
-from urllib.parse import urlsplit
 
 from voicepipe.errors import ConfigurationError
 from voicepipe.http.network import Network
@@ -14,13 +13,11 @@ from voicepipe.vendors.assemblyai.pace import Pace
 from voicepipe.vendors.assemblyai.parameters import StreamingParameters, is_word_by_word
 from voicepipe.vendors.assemblyai.stt_messages import event_models
 from voicepipe.vendors.assemblyai.stt_session import AssemblyAIHearing
-from voicepipe.vendors.credentials import keyless
 from voicepipe.vendors.line.address import socket_url
 from voicepipe.vendors.line.streaming_recogniser import StreamingRecogniser
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
-    from typing import Self
 
     from pydantic import SecretStr
 
@@ -76,6 +73,7 @@ class AssemblyAIRecogniser(StreamingRecogniser):
     """
 
     _vendor = VENDOR
+    _path = PATH
 
     def __init__(
         self,
@@ -113,17 +111,6 @@ class AssemblyAIRecogniser(StreamingRecogniser):
     def _begun(self) -> AssemblyAIHearing:
         self._protocol = AssemblyAIHearing(self.speech_model, self.parameters)
         return self._protocol
-
-    def _at_simulator(self, url: str) -> Self:
-        """Return a copy that uses a simulator on this machine, without a key.
-
-        Raises:
-            ConfigurationError: The URL cannot be used.
-        """
-        twin = self._copied()
-        twin.url = socket_url(self.name, PATH, HOSTS, region=None, host=None, url=url)
-        twin._credentials = keyless(self.name, twin.url, urlsplit(twin.url).hostname or "")
-        return twin
 
     def adapt(self, settings: CallSettings) -> None:
         """Recognise the language of the call, and expect its key terms, instead of those of `parameters`.

@@ -64,6 +64,7 @@ class DeepgramFluxRecogniser(DeepgramStreaming[FluxParameters]):
     Source: the vendor's reference of Flux and its Python SDK 7.17.0, read 2026-11-30.
     """
 
+    _path = PATH
     parameters: FluxParameters
 
     def __init__(
@@ -80,7 +81,6 @@ class DeepgramFluxRecogniser(DeepgramStreaming[FluxParameters]):
     ) -> None:
         self._check(FluxParameters, model=model, parameters=parameters, example="flux-general-en")
         super().__init__(
-            PATH,
             model,
             parameters or FluxParameters(),
             api_key=api_key,

@@ -53,6 +53,7 @@ class DeepgramRecogniser(DeepgramStreaming[NovaParameters]):
     Source: the vendor's streaming reference and its Python SDK 7.17.0, read 2026-11-30.
     """
 
+    _path = PATH
     parameters: NovaParameters
 
     def __init__(
@@ -69,7 +70,6 @@ class DeepgramRecogniser(DeepgramStreaming[NovaParameters]):
     ) -> None:
         self._check(NovaParameters, model=model, parameters=parameters, example="nova-3")
         super().__init__(
-            PATH,
             model,
             parameters or NovaParameters(),
             api_key=api_key,

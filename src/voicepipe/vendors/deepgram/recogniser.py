@@ -27,7 +27,6 @@ class DeepgramStreaming(StreamingRecogniser, Generic[P]):
     """Base of both recognisers.
 
     Args:
-        path: The service's path.
         model: The model's name.
         parameters: The settings.
         api_key: The key.
@@ -43,7 +42,6 @@ class DeepgramStreaming(StreamingRecogniser, Generic[P]):
 
     def __init__(
         self,
-        path: str,
         model: str,
         parameters: P,
         *,
@@ -54,7 +52,7 @@ class DeepgramStreaming(StreamingRecogniser, Generic[P]):
         url: str | None,
         proxy: str | SecretStr | None,
     ) -> None:
-        url = socket_url(self.name, path, HOSTS, region=region, host=host, url=url)
+        url = socket_url(self.name, self._path, HOSTS, region=region, host=host, url=url)
         super().__init__(url, Network(self.name, url, proxy), credentials(self.name, url, api_key, api_key_env))
         self.model = model
         self.parameters = parameters

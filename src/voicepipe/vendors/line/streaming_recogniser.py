@@ -5,13 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from voicepipe.hearing.recogniser import Recogniser
+from voicepipe.vendors.credentials import keyless
+from voicepipe.vendors.line.address import socket_url
 from voicepipe.vendors.line.hearing_line import HearingLine
 from voicepipe.vendors.line.socket import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from typing import Self
 
     from pydantic import SecretStr
 
@@ -38,6 +42,7 @@ class StreamingRecogniser(Recogniser):
     """
 
     _vendor: str
+    _path: str
     _scheme: str = ""
     _key: SecretStr
     _route: Route
@@ -81,6 +86,17 @@ class StreamingRecogniser(Recogniser):
         """End the caller's turn with the audio so far, if there is speech in it. Never waits."""
         if self._line is not None:
             self._line.force_endpoint()
+
+    def _at_simulator(self, url: str) -> Self:
+        """Return a copy that uses a simulator on this machine, without a key.
+
+        Raises:
+            ConfigurationError: The URL cannot be used.
+        """
+        twin = self._copied()
+        twin.url = socket_url(self.name, self._path, {None: ""}, region=None, host=None, url=url)
+        twin._credentials = keyless(self.name, twin.url, urlsplit(twin.url).hostname or "")
+        return twin
 
     def _refresh(self) -> None:
         """Let the service learn that settings have changed."""
