@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import Any
 
 import pytest
 
 import voicepipe as vp
 from voicepipe.cli._services import PARTS, simulated
 from voicepipe.cli.simulate import SERVICES, Asked
-from voicepipe.testing import ScriptedModel
+from voicepipe.testing import ScriptedModel, ScriptedVoice
 
 pytestmark = pytest.mark.anyio
 
@@ -31,6 +32,19 @@ async def test_a_voice_goes_to_the_simulator_of_its_vendor(name: str) -> None:
         assert note.startswith(f"simulated: {PARTS[name].__name__} at ws://127.0.0.1:")
         assert repr(moved).partition(" at ")[2].startswith(note.partition(" at ")[2])
         assert moved._credentials.source == ""  # type: ignore[attr-defined]  # all voices of services have it
+
+
+@pytest.mark.parametrize("name", ["stt", "nova", "flux"])
+async def test_a_recogniser_goes_to_the_simulator_of_its_vendor(name: str) -> None:
+    """With --simulate a recogniser hears what is typed, from a simulator of its protocol and without a key."""
+    recogniser: Any = PARTS[name](api_key="canary")
+    agent = vp.Pipeline(vp.STTStage(recogniser), ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice())
+    options = Namespace(app="app.py", simulate=True, text=False, calls=None, stt_url=None, llm_url=None, tts_url=None)
+    async with simulated(agent, options) as simulation:
+        (note,) = simulation.notes
+        (moved,) = simulation.agent.parts[0]._held()
+        assert (simulation.speech is not None, note.partition(" at ")[0]) == (True, f"simulated: {moved.name}")
+        assert repr(moved).partition(" at ")[2].startswith(note.partition(" at ")[2])
 
 
 @pytest.mark.parametrize("name", [name for name in SERVICES if name != "gateway"])

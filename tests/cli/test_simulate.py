@@ -82,9 +82,9 @@ def test_the_line_to_use_is_valid() -> None:
     [
         (["dance"], "voicepipe: there is no simulator of 'dance'; choose from stt"),
         (["stt", "--say", " "], "voicepipe: Spoken needs words and an end after its beginning"),
-        (["tts", "--say", "Hm."], "voicepipe: --say is for stt and gateway"),
-        (["tts", "--grammar", "x"], "voicepipe: --grammar makes stt recognise its audio"),
-        (["stt", "--grammar", "x", "--say", "Hm."], "voicepipe: --grammar makes stt recognise its audio"),
+        (["tts", "--say", "Hm."], "voicepipe: --say is for stt, deepgram and gateway"),
+        (["tts", "--grammar", "x"], "voicepipe: --grammar makes stt or deepgram recognise its audio"),
+        (["stt", "--grammar", "x", "--say", "Hm."], "voicepipe: --grammar makes stt or deepgram recognise its audio"),
         (["stt", "--calls", "a={}"], "voicepipe: --calls is for gateway, whose model calls tools; stt has no model"),
         (["stt", "--grammar", "no/such.jsgf"], "voicepipe: --grammar no/such.jsgf: cannot be read: No such file"),
     ],

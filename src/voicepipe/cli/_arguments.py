@@ -138,13 +138,14 @@ def add_simulate(commands: Any) -> None:  # noqa: ANN401 - as above
         help="run a simulated service of a vendor on this machine",
         description="Run a simulated service of a vendor on this machine, without key or network, until Ctrl-C. "
         "stt: streaming recognition; it reports the texts of --say, or recognises the audio with --grammar. "
+        "deepgram: the same, by the protocols of this vendor. "
         "gateway: the LLM Gateway; it makes the calls of --calls, replies with the texts of --say, then echoes the "
         "user's text. "
         "tts: streaming speech; eSpeak speaks if the extra `local` is installed, otherwise there is a tone. "
         "elevenlabs and cartesia: the same, by the protocols of these vendors. "
         "Prints its URL, and the line of a program that uses it.",
     )
-    simulate.add_argument("service", metavar="SERVICE", help="which one: stt, gateway, tts, elevenlabs or cartesia")
+    simulate.add_argument("service", metavar="SERVICE", help="stt, gateway, tts, deepgram, elevenlabs or cartesia")
     simulate.add_argument(
         "--port", type=port_number, default=0, metavar="N", help="the port to listen on; 0 for a free one"
     )

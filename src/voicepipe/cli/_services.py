@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import voicepipe as vp
 from voicepipe.cli._simulated_caller import TypedSpeech
 from voicepipe.cli.simulate import SERVICES, Asked
+from voicepipe.vendors.line.streaming_recogniser import StreamingRecogniser
 
 if TYPE_CHECKING:
     import argparse
@@ -25,10 +26,18 @@ PARTS: Final = {
     "stt": vp.AssemblyAIRecogniser,
     "llm": vp.LLMStreamStage,
     "tts": vp.AssemblyAITTS,
+    "nova": vp.DeepgramRecogniser,
+    "flux": vp.DeepgramFluxRecogniser,
     "elevenlabs": vp.ElevenLabsTTS,
     "cartesia": vp.CartesiaTTS,
 }
 """The parts that have a simulator, by the names of the options for their URLs, where there are any."""
+
+EARS: Final = ("stt", "nova", "flux")
+"""Those that hear what is typed."""
+
+SIMULATORS: Final = {"llm": "gateway", "nova": "deepgram", "flux": "deepgram"}
+"""The names of their simulators, where they are others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +67,11 @@ async def simulated(agent: vp.Pipeline, options: argparse.Namespace) -> AsyncGen
     services = [name for name, kind in PARTS.items() if any(isinstance(user, kind) for user in users)]
     for name in urls.keys() - {*services}:
         raise vp.ConfigurationError(f"--{name}-url has no effect: {options.app} has no {PARTS[name].__name__}")
-    rate = next((user.sample_rate for user in users if isinstance(user, vp.AssemblyAIRecogniser)), 0)
+    rate = next((user.sample_rate for user in users if isinstance(user, StreamingRecogniser)), 0)
     speech = TypedSpeech(rate) if rate and options.simulate and not options.text else None
     async with AsyncExitStack() as stack:
         if options.simulate:
-            missing = [name for name in services if name not in urls and (name != "stt" or speech)]
+            missing = [name for name in services if name not in urls and (name not in EARS or speech)]
             _check(agent, options, services, missing)
             for name in missing:
                 urls[name] = await stack.enter_async_context(_serving(name, options, speech))
@@ -100,12 +109,7 @@ def _check(agent: vp.Pipeline, options: argparse.Namespace, services: Sequence[s
 
 
 def _serving(name: str, options: argparse.Namespace, speech: TypedSpeech | None) -> AbstractAsyncContextManager[str]:
-    if name == "stt" and speech is not None:
-        from voicepipe.testing.simulators.stt import STTSimulator  # noqa: PLC0415 - Rule 2 of `simulate`
-
-        return STTSimulator(speech, record=False).serve()
-    service = {"llm": "gateway"}.get(name, name)
-    return SERVICES[service](Asked(calls=options.calls or ())).serving
+    return SERVICES[SIMULATORS.get(name, name)](Asked(calls=options.calls or (), hears=speech)).serving
 
 
 def _users(part: vp.Part) -> Iterator[vp.Part]:

@@ -21,13 +21,18 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from voicepipe.hearing.recogniser import Recogniser
     from voicepipe.speaking.tts_sink import TTSSink
+    from voicepipe.testing.simulators.stt import Spoken
 
 __all__ = ["SERVICES", "Asked", "Simulated", "simulate"]
 
 FIRST_S: Final = 1.0
 WORD_S: Final = 0.35
 PAUSE_S: Final = 3.0
+
+HEARING: Final = ("stt", "deepgram")
+"""The services that recognise speech."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,7 @@ class Asked:
         say: The texts to say, one per turn.
         delay_s: Seconds from the end of a request to the beginning of the answer; None for the default.
         grammar: A file with a grammar, with which an embedded recogniser recognises the audio.
+        hears: A recogniser that recognises the audio.
         calls: The tools that a simulated model calls, each with its arguments.
     """
 
@@ -46,6 +52,7 @@ class Asked:
     say: Sequence[str] = ()
     delay_s: float | None = None
     grammar: Path | None = None
+    hears: Recogniser | None = None
     calls: Sequence[tuple[str, Mapping[str, Any]]] = ()
 
 
@@ -62,22 +69,38 @@ class Simulated(NamedTuple):
 
 
 def _stt(asked: Asked) -> Simulated:
-    from voicepipe.testing.simulators.stt import Spoken, STTScript, STTSimulator, Timing  # noqa: PLC0415 - Rule 2
+    from voicepipe.testing.simulators.stt import STTSimulator, Timing  # noqa: PLC0415 - Rule 2
 
     timing = Timing() if asked.delay_s is None else Timing(final_s=asked.delay_s, force_s=asked.delay_s)
-    use = "vp.STTStage(vp.AssemblyAIRecogniser(url='{url}'))"
+    serving = STTSimulator(_heard(asked), timing=timing, record=False)
+    return Simulated(serving.serve(port=asked.port), "vp.STTStage(vp.AssemblyAIRecogniser(url='{url}'))")
+
+
+def _deepgram(asked: Asked) -> Simulated:
+    from voicepipe.testing.simulators.deepgram import DeepgramSimulator, DeepgramTiming  # noqa: PLC0415 - Rule 2
+
+    timing = DeepgramTiming() if asked.delay_s is None else DeepgramTiming(result_s=asked.delay_s)
+    serving = DeepgramSimulator(_heard(asked), timing=timing, record=False)
+    return Simulated(serving.serve(port=asked.port), "vp.STTStage(vp.DeepgramFluxRecogniser(url='{url}'))")
+
+
+def _heard(asked: Asked) -> Recogniser | Sequence[Spoken]:
+    """Return what a simulated recogniser hears: what it is told to, or what another one makes of the audio."""
+    if asked.hears is not None:
+        return asked.hears
+    from voicepipe.testing.simulators.stt import Spoken  # noqa: PLC0415 - Rule 2
+
     if asked.grammar is not None:
         from voicepipe.vendors.pocketsphinx.recogniser import PocketsphinxRecogniser  # noqa: PLC0415 - Rule 2
 
-        listening: STTScript = PocketsphinxRecogniser(_read(asked.grammar))
-        return Simulated(STTSimulator(listening, timing=timing, record=False).serve(port=asked.port), use)
+        return PocketsphinxRecogniser(_read(asked.grammar))
     script: list[Spoken] = []
     start_s = FIRST_S
     for text in asked.say or ["My order number is four two."]:
         end_s = start_s + WORD_S * max(1, len(text.split()))
         script.append(Spoken(text, start_s, end_s))
         start_s = end_s + PAUSE_S
-    return Simulated(STTSimulator(script, timing=timing, record=False).serve(port=asked.port), use)
+    return script
 
 
 def _read(path: Path) -> str:
@@ -132,6 +155,7 @@ SERVICES: Final[Mapping[str, Callable[[Asked], Simulated]]] = {
     "stt": _stt,
     "tts": _tts,
     "gateway": _gateway,
+    "deepgram": _deepgram,
     "elevenlabs": _elevenlabs,
     "cartesia": _cartesia,
 }
@@ -151,12 +175,16 @@ def simulate(service: str, asked: Asked) -> int:
     """
     if service not in SERVICES:
         raise ConfigurationError(f"there is no simulator of {service!r}; choose from {', '.join(SERVICES)}")
-    if asked.grammar is not None and (service != "stt" or asked.say):
-        raise ConfigurationError("--grammar makes stt recognise its audio; use it only with stt, and without --say")
+    if asked.grammar is not None and (service not in HEARING or asked.say):
+        raise ConfigurationError(
+            f"--grammar makes {' or '.join(HEARING)} recognise its audio; use it only with these, and without --say"
+        )
     if asked.calls and service != "gateway":
         raise ConfigurationError(f"--calls is for gateway, whose model calls tools; {service} has no model")
-    if service not in ("stt", "gateway") and asked.say:
-        raise ConfigurationError(f"--say is for stt and gateway; {service} says the text that it is sent")
+    if service not in (*HEARING, "gateway") and asked.say:
+        raise ConfigurationError(
+            f"--say is for {', '.join(HEARING)} and gateway; {service} says the text that it is sent"
+        )
     run(_serve, SERVICES[service](asked))
     return 0
 

@@ -19,6 +19,7 @@ from voicepipe.cli.doctor.findings import Finding, Status
 from voicepipe.cli.doctor.services import default_parts, services_of
 from voicepipe.http import tls
 from voicepipe.testing.simulators.cartesia import CartesiaSimulator
+from voicepipe.testing.simulators.deepgram import DeepgramSimulator
 from voicepipe.testing.simulators.elevenlabs import ElevenLabsSimulator
 from voicepipe.testing.simulators.gateway import GatewaySimulator
 from voicepipe.testing.simulators.stt import STTSimulator
@@ -97,12 +98,29 @@ async def test_voices_of_other_vendors() -> None:
     ]
 
 
+DEEPGRAM = vp.DeepgramRecogniser, vp.DeepgramFluxRecogniser
+
+
+async def test_recognisers_of_other_vendors() -> None:
+    """Deepgram says whether it accepts the key, the same for both of its recognisers."""
+    async with DeepgramSimulator(api_key=KEY).serve() as url:
+        findings = await examined(*(kind(url=url, api_key=KEY) for kind in DEEPGRAM))
+    assert [(part, status) for part, status, _ in seen(findings)] == [
+        ("api_key of DeepgramRecogniser", "ok"),
+        ("api_key of DeepgramFluxRecogniser", "ok"),
+        ("DeepgramRecogniser", "ok"),
+        ("DeepgramFluxRecogniser", "ok"),
+        ("clock", "ok"),
+    ]
+
+
 async def test_a_key_that_is_refused() -> None:
     """The service says so before a call has to; it is reachable all the same."""
-    async with STTSimulator(api_key="another").serve() as url:
-        key, service, _ = await examined(vp.AssemblyAIRecogniser(url=url))
-    assert (key.status, "answered HTTP 401" in key.found, key.remedy) == (Status.FAILED, True, "check the key")
-    assert service.status is Status.OK
+    async with STTSimulator(api_key="another").serve() as one, DeepgramSimulator(api_key="another").serve() as two:
+        for part in (vp.AssemblyAIRecogniser(url=one), vp.DeepgramFluxRecogniser(url=two, api_key=KEY)):
+            key, service, _ = await examined(part)
+            assert (key.status, "answered HTTP 401" in key.found, key.remedy) == (Status.FAILED, True, "check the key")
+            assert service.status is Status.OK
 
 
 async def test_a_key_is_never_shown() -> None:

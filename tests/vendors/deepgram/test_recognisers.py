@@ -14,6 +14,7 @@ from tests.helpers.deepgram_calls import KEY, RATE, Caller, Held, hearing, hold
 from voicepipe.audio.output import PullOutput
 from voicepipe.core.channel import Channel
 from voicepipe.errors import AuthenticationError, RateLimited, VendorError
+from voicepipe.testing import ScriptedRecogniser
 from voicepipe.testing.simulators._stt_ears import hosted
 from voicepipe.testing.simulators.deepgram import DeepgramQuirks, DeepgramSimulator
 from voicepipe.testing.simulators.stt import Closes, Drops, Fault, HangsUp, Rejects, Spoken, Stalls, TurnsDeaf
@@ -149,6 +150,15 @@ async def test_a_connection_without_audio_stays(kind: Kind) -> None:
     assert session.kinds == (["KeepAlive"] * 7 if kind is NOVA else []) + ["CloseStream"]
     (final,) = [event for event in events if isinstance(event, vp.Transcript)]
     assert began_s + 0.9 < final.speech_ended_s < began_s + 1.6
+
+
+@both
+async def test_the_simulator_hears_with_a_recogniser(kind: Kind) -> None:
+    """A recogniser of ours takes the script's place: its words come in the service's messages."""
+    script = ScriptedRecogniser().says("Hello there.", at_s=1.0, speech_s=0.8, silence_s=0.5)
+    assert (await held(kind, DeepgramSimulator(script, api_key=KEY), script=[], hangs_up_s=4.0)).said == [
+        "Hello there."
+    ]
 
 
 @both

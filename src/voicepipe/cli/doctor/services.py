@@ -27,6 +27,9 @@ __all__ = ["Service", "default_parts", "services_of"]
 TOKEN: Final = "/v3/token?expires_in_seconds=1"  # noqa: S105 - where it comes from
 """A temporary token is given for a valid key alone, costs nothing, and has expired when this one has arrived."""
 
+DEEPGRAM_KEY: Final = "/v1/auth/token"
+"""Says what a key may do, and answers for a valid one alone."""
+
 MODELS: Final = "/models"
 
 PROVING: Final = ("api.openai.com", "api.groq.com", "api.mistral.ai", "api.deepseek.com")
@@ -86,6 +89,18 @@ def services_of(part: Part) -> Iterator[Service]:
                 network=part._network.to(base_url),
                 credentials=part._credentials,
                 header="authorization",
+                proves_key=True,
+            )
+        case vp.DeepgramRecogniser() | vp.DeepgramFluxRecogniser():
+            base_url = _http(part.url.removesuffix(part._path))
+            yield Service(
+                part=part.name,
+                base_url=base_url,
+                path=DEEPGRAM_KEY,
+                network=part._network.to(base_url),
+                credentials=part._credentials,
+                header="authorization",
+                scheme=part._scheme,
                 proves_key=True,
             )
         case LineVoice():
