@@ -106,6 +106,14 @@ TABLE: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
         [STARTED, results("Four two", 2.0, **PAUSE), UTTERANCE_END],
         ["(2", "3)", "[Four two]"],
     ),
+    "a start that comes again within the turn says nothing": (
+        [STARTED, results("My", 2.0), STARTED | {"timestamp": 2.4}, results("My order", 2.0, **PAUSE)],
+        ["(2", "My", "3)", "[My order]"],
+    ),
+    "noise that does not end is none after a second": (
+        [STARTED, results("", 1.5, **FINAL), results("", 2.5, **FINAL), STARTED | {"timestamp": 5.0}],
+        ["(2", "3.5)", "(5"],
+    ),
     "noise is speech without a turn": ([STARTED, results("", 2.0, **PAUSE)], ["(2", "3)"]),
     "noise may end without a report": ([STARTED, UTTERANCE_END, STARTED], ["(2", "10)"]),
     "silence says nothing": ([results("", 0.0), results("", 0.0, **FINAL), results("", 3.0, **PAUSE)], []),

@@ -55,6 +55,9 @@ LATE_S: Final = 3.5
 SILENT_S: Final = 6.0
 """In silence they have no words, and come each 3 s at least."""
 
+NOISE_S: Final = 1.0
+"""The first word of a turn comes sooner."""
+
 FINALIZED_S: Final = 1.0
 """How long a turn that was ended on request waits for the answer; with nothing left to transcribe there is none."""
 
@@ -91,7 +94,7 @@ class NovaReader(HeardTurn):
         match message.get("type"):
             case "Results":
                 return self._results(message, now)
-            case "SpeechStarted":
+            case "SpeechStarted" if not self._is_speech:  # it may come again while somebody speaks
                 return self.start(self.time(number(message.get("timestamp")), now))
             case "UtteranceEnd" if self._texts or self._early is None:  # else words are on their way
                 return self._end(now)
@@ -129,11 +132,14 @@ class NovaReader(HeardTurn):
             return self._end(now)
         if text and (said or is_final):
             return self._go_on(text, [*self._final_words, *words], now, is_settled=is_final, is_pause=is_pause)
-        until_s = start_s + duration_s
-        if is_final and not text:
-            self.is_open = False
-            self.silent_until(until_s)
-        return self.stop(self.time(until_s, now)) if is_pause else []
+        return self._nothing(start_s + duration_s, now, is_pause=is_pause) if is_final else []
+
+    def _nothing(self, until_s: float, now: float, *, is_pause: bool) -> list[Hearing]:
+        """A stretch of audio holds no words, so what began well before its end was no speech."""
+        self.is_open = False
+        self.silent_until(until_s)
+        ended_s = self.time(until_s, now)
+        return self.stop(ended_s) if is_pause or ended_s - self._speech_s >= NOISE_S else []
 
     def _go_on(
         self, text: str, words: Sequence[Word], now: float, *, is_settled: bool, is_pause: bool
