@@ -85,7 +85,7 @@ async def test_a_line_that_was_dead_during_a_turn_is_made_up_for() -> None:
     [
         (Rejects(401), AuthenticationError, "check the key"),
         (Rejects(402), VendorError, "top up"),
-        (Rejects(400), VendorError, "refuses this handshake"),
+        (Rejects(400), VendorError, "check the model"),
         (Rejects(429), RateLimited, "fewer sessions"),
         (Rejects(503), VendorError, "try again"),
         (Closes(1008, at_s=2.0, reason=f"DATA-0000 {KEY}"), VendorError, "cannot decode"),

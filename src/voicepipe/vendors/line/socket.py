@@ -39,6 +39,14 @@ MAX_MESSAGE_BYTES: Final = 1 << 20
 CLOSE_S: Final = 0.3
 """How long the service may take to answer a close frame before the connection is cut."""
 
+REMEDIES: Final = {
+    400: "check the model and the other settings",
+    402: "top up the account",
+    404: "check host and url",
+    422: "check the model and the other settings",
+}
+"""What to do about a handshake that is refused for good."""
+
 SILENT: Final = logging.Logger("voicepipe.websocket", logging.CRITICAL + 1)  # noqa: LOG001 - see below
 """A logger outside the tree of loggers, so that no configuration can enable it."""
 
@@ -234,5 +242,5 @@ def _refused(vendor: str, host: str, status: int, said: str, retry_after: str | 
         return RateLimited(f"{answered}; open fewer sessions a minute", vendor=vendor, retry_after_s=wait_s)
     if status >= 500:
         return VendorError(f"{answered}; try again later", vendor=vendor, retryable=True)
-    remedy = {402: "top up the account", 404: "check host and url"}.get(status, "there is no websocket at this address")
+    remedy = REMEDIES.get(status, "there is no websocket at this address")
     return VendorError(f"{answered}; {remedy}", vendor=vendor, retryable=False)
