@@ -103,7 +103,8 @@ class EarlyTranscript(Stamped):
 
     Attributes:
         text: The words so far.
-        stable: Whether the recogniser is sure enough of it to start a draft reply.
+        stable: Whether the recogniser is sure enough of it to start a draft reply. The same words, with or without more
+            behind them, take that back when they are not stable.
     """
 
     text: str
