@@ -15,6 +15,7 @@ from voicepipe.testing import RecordingOutput, Says, ScriptedModel
 from voicepipe.testing.simulators._contexts import ContextSimulator
 from voicepipe.testing.simulators.cartesia import CartesiaSimulator
 from voicepipe.testing.simulators.elevenlabs import ElevenLabsSimulator
+from voicepipe.vendors.line.backoff import Backoff
 from voicepipe.vendors.line.voice import LineVoice
 
 KEY = "canary-41d7"
@@ -34,6 +35,13 @@ class Vendor:
 
     def __str__(self) -> str:
         return self.simulator.__name__.removesuffix("Simulator")  # type: ignore[attr-defined]  # both are classes
+
+
+def pause_s(session: int = 1, pause_s: float = 0.0) -> float:
+    """Return how long a client waits until it connects again when it has lost this session of a simulator."""
+    backoff = Backoff()
+    backoff.began(f"simulated-{session}")
+    return backoff.spread(pause_s)
 
 
 VENDORS = [Vendor(vp.ElevenLabsTTS, ElevenLabsSimulator), Vendor(vp.CartesiaTTS, CartesiaSimulator)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import voicepipe as vp
-from tests.helpers.context_voices import KEY, Vendor, calling, pieces_of
+from tests.helpers.context_voices import KEY, Vendor, calling, pause_s, pieces_of
 from voicepipe.errors import ConfigurationError
 from voicepipe.testing.simulators.elevenlabs import ElevenLabsSimulator, VoiceFault
 
@@ -74,7 +74,7 @@ async def test_a_full_account_costs_only_time() -> None:
     async with calling(Vendor(vp.ElevenLabsTTS, ElevenLabsSimulator), simulator, "Fine.") as call:
         turn = await call.session.user_says("Hello?")
     assert (call.heard, turn.failure) == ("Fine.", None)
-    assert 0.7 <= turn.timeline.tts_first_audio <= 1.2
+    assert turn.timeline.tts_first_audio == pytest.approx(0.2 + pause_s(pause_s=0.5))
 
 
 @pytest.mark.parametrize(

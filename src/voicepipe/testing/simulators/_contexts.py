@@ -11,7 +11,7 @@ import logging
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 from urllib.parse import parse_qsl
 
 import anyio
@@ -135,6 +135,8 @@ class SessionEnded(Exception):  # noqa: N818 - names what became of the session
 class ContextSimulator(ABC):
     """A server of such a service; the arguments are explained at the vendors' simulators."""
 
+    _id_header: ClassVar[str]
+
     def __init__(
         self,
         voice: TTSSink | None,
@@ -156,7 +158,7 @@ class ContextSimulator(ABC):
         self._api_key = api_key
         self._faults = tuple(faults)
         self._record = record
-        self._came = 0
+        self._came = self._named = 0
         self._open: set[ServerConnection] = set()
 
     @abstractmethod
@@ -187,6 +189,7 @@ class ContextSimulator(ABC):
                 "127.0.0.1",
                 port,
                 process_request=self._handshake,
+                process_response=self._name,
                 compression=None,
                 max_size=MAX_MESSAGE_BYTES,
                 ping_interval=None,  # a ping would be a second clock
@@ -209,6 +212,12 @@ class ContextSimulator(ABC):
     def _handshake(self, connection: ServerConnection, request: Request) -> Response | None:
         refused = self._refusal(request, _query(request))
         return None if refused is None else connection.respond(refused[0], refused[1])
+
+    def _name(self, connection: ServerConnection, request: Request, response: Response) -> None:
+        """Name a connection: the same way in each run, so that what depends on it can be repeated."""
+        del connection, request
+        self._named += 1
+        response.headers[self._id_header] = f"simulated-{self._named}"
 
     async def _converse(self, connection: ServerConnection) -> None:
         if (request := connection.request) is None:

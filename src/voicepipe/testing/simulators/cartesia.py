@@ -79,6 +79,8 @@ class CartesiaSimulator(ContextSimulator):
         sessions: What each client did, in the order of arrival.
     """
 
+    _id_header = "X-Request-Id"
+
     def __init__(
         self,
         voice: TTSSink | None = None,

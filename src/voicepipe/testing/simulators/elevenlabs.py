@@ -74,6 +74,8 @@ class ElevenLabsSimulator(ContextSimulator):
         sessions: What each client did, in the order of arrival.
     """
 
+    _id_header = "x-trace-id"
+
     def __init__(
         self,
         voice: TTSSink | None = None,

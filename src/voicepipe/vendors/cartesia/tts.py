@@ -171,6 +171,7 @@ class CartesiaTTS(LineVoice):
             header="X-API-Key",
             headers={"Cartesia-Version": VERSION},
             max_message_bytes=MAX_MESSAGE_BYTES,
+            id_header="X-Request-Id",
         )
 
     def __repr__(self) -> str:

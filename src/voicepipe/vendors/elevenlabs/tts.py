@@ -181,6 +181,7 @@ class ElevenLabsTTS(LineVoice):
             route=self._route,
             header="xi-api-key",
             max_message_bytes=MAX_MESSAGE_BYTES,
+            id_header="x-trace-id",
         )
 
     def __repr__(self) -> str:

@@ -64,6 +64,7 @@ class Endpoint:
         header: The header that holds the key.
         headers: Further headers of the handshake.
         max_message_bytes: The longest message of the service; a longer one is a broken service.
+        id_header: The header in which the service names the connection; "" if it has none.
     """
 
     vendor: str
@@ -74,6 +75,7 @@ class Endpoint:
     header: str = "Authorization"
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     max_message_bytes: int = MAX_MESSAGE_BYTES
+    id_header: str = ""
 
     def clean(self, text: str) -> str:
         """Return what the service said, short and without the key, fit to be shown."""
@@ -102,9 +104,17 @@ class Socket:
         closed: The exception with which the library says that it is over; an import at each message costs more than
             the message.
         wire: Shows observers what is sent and received; None if nobody wants to see it.
+        session_id: The service's name for the connection, if it has one.
     """
 
-    def __init__(self, connection: ClientConnection, closed: type[ConnectionClosed], wire: Wire | None = None) -> None:
+    def __init__(
+        self,
+        connection: ClientConnection,
+        closed: type[ConnectionClosed],
+        wire: Wire | None = None,
+        session_id: str | None = None,
+    ) -> None:
+        self.session_id = session_id
         self._connection = connection
         self._wire = wire
         self._closed = closed
@@ -147,7 +157,8 @@ class Socket:
             )
             if route.proxy is not None and route.proxy.is_socks:
                 _send_at_once(connection)
-            return cls(connection, exceptions.ConnectionClosed, wire)
+            answered = connection.response.headers if connection.response is not None and endpoint.id_header else {}
+            return cls(connection, exceptions.ConnectionClosed, wire, answered.get(endpoint.id_header))
         except exceptions.InvalidStatus as error:
             response = error.response
             said = endpoint.clean(bytes(response.body or b"").decode("utf-8", "replace"))

@@ -145,6 +145,7 @@ class SpeechLine:
         protocol = self._begun(began_s)
         try:
             async with self._dialled() as socket:
+                protocol.session_id = socket.session_id
                 while protocol.error or not protocol.has_begun:
                     if protocol.error:
                         raise protocol.error
