@@ -17,6 +17,7 @@ from tests.helpers.conformance import (
     cartesia_voice,
     elevenlabs_voice,
     gateway_model,
+    openai_ears,
     openai_model,
     openai_voice,
 )
@@ -117,6 +118,28 @@ def test_assemblyai_recogniser() -> None:
         server=assemblyai_ears,
         speech=Speech(text="My order number is four two"),
         refuses=[lambda: vp.AssemblyAIRecogniser(speech_model="")],
+    )
+    assert report.not_applicable == ()
+    check_row(report)
+
+
+class Loud(vp.Detector):
+    """Takes for speech what is not silent."""
+
+    sample_rate = 16_000
+    start_threshold, end_threshold = 0.6, 0.4
+
+    def speech(self, frame: bytes) -> float:
+        return float(any(frame))
+
+
+def test_openai_recogniser() -> None:
+    """Recognition by the transcription endpoint conforms."""
+    report = check_recogniser(
+        lambda url: vp.OpenAIRecogniser(base_url=url, api_key=KEY, detector=Loud()),
+        server=openai_ears,
+        speech=Speech(text="My order number is four two"),
+        refuses=[lambda: vp.OpenAIRecogniser(model="")],
     )
     assert report.not_applicable == ()
     check_row(report)
