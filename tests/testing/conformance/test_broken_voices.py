@@ -13,6 +13,7 @@ from typing import Any, cast
 import anyio
 import anyio.lowlevel
 import httpx
+import pytest
 
 import voicepipe as vp
 from tests.helpers.acme import AcmeTTS, voice_server
@@ -298,6 +299,7 @@ def failing(make: Any, only: str, **options: Any) -> Report:
     return report
 
 
+@pytest.mark.slow
 def test_a_voice_that_is_broken_by_itself_is_found() -> None:
     """Each of these voices fails the check that is for it, and the correct one none of them."""
     missed = [f"{voice.__name__}: {name}" for voice, name in ALONE if name not in failing(voice, name).failed]
@@ -451,6 +453,7 @@ SERVED: list[tuple[type[AcmeTTS], str]] = [
 WHERE_KEYS_ARE = {QuotesTheKey: "a refused key is told apart"}
 
 
+@pytest.mark.slow
 def test_a_voice_that_fails_with_its_service_is_found() -> None:
     """Each of these voices fails the check that is for it, and the correct one none at all."""
     missed: list[str] = []

@@ -192,6 +192,7 @@ def test_openai_model() -> None:
     check_row(report)
 
 
+@pytest.mark.slow
 def test_gateway_model() -> None:
     """The model conforms with AssemblyAI's gateway, too."""
     report = check_model(
