@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any, Final
+from urllib.parse import urlsplit
 
+import anyio
+import anyio.abc
 import httpx
 
 import voicepipe as vp
@@ -122,3 +126,109 @@ class AcmeModel(Client, vp.Model):
         if "call" in line:
             return vp.ToolCallDelta(index=0, call_id="1", name=line["call"], arguments=line["arguments"])
         return vp.TextDelta(line["text"]) if "text" in line else vp.ReplyEnd(finish_reason=line["end"])
+
+
+# --- ears, over a bare connection: the key in a line, then audio; a dot for each piece that was heard, and words ------
+
+HEARD: Final = "Hello there."
+RATE: Final = 16_000
+
+
+@asynccontextmanager
+async def ears_server(behaviour: Behaviour) -> AsyncGenerator[str]:
+    async def converse(stream: anyio.abc.SocketStream) -> None:
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+            async with stream:
+                key, _, audio = (await stream.receive()).partition(b"\n")
+                is_known = key.decode() == KEY and behaviour is not Behaviour.UNAUTHORISED
+                said = REFUSALS.get(behaviour if is_known else Behaviour.UNAUTHORISED, ("200 OK", ""))[0]
+                await stream.send(f"{said}\n".encode())
+                heard_s, is_said = len(audio) / 2 / RATE, False
+                while True:
+                    try:
+                        heard_s += len(await stream.receive()) / 2 / RATE
+                    except anyio.EndOfStream:
+                        if heard_s > 1.5 and not is_said:
+                            await stream.send(f"{HEARD}\n".encode())
+                        return
+                    await stream.send(b".\n")
+                    if heard_s > 2 and not is_said:
+                        is_said = True
+                        await stream.send(f"{HEARD}\n".encode())
+
+    server = socket.create_server(("127.0.0.1", 0))
+    async with await anyio.abc.SocketListener.from_socket(server) as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, converse, tasks)
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        tasks.cancel_scope.cancel()
+
+
+class AcmeEars(vp.Recogniser):
+    """Hears over one connection for each call; a connection that is lost ends the call with an error."""
+
+    silent_s = 3.0
+
+    def __init__(self, url: str, api_key: str = KEY) -> None:
+        self.url = urlsplit(url)
+        self._key = api_key
+        self.stream: anyio.abc.SocketStream
+
+    @asynccontextmanager
+    async def attach(self, session: vp.Session) -> AsyncGenerator[None]:
+        try:
+            self.stream = await anyio.connect_tcp(self.url.hostname or "", self.url.port or 0)
+        except OSError as error:
+            raise vp.VendorError(f"Acme cannot be reached: {error}", vendor="acme", retryable=True) from error
+        async with self.stream:
+            await self.stream.send(f"{self._key}\n".encode())
+            self.lines = self.read()
+            said = await self.line()
+            if not said.startswith("200"):
+                raise refusal(int(said[:3]), said)
+            yield
+            await self.lines.aclose()
+
+    async def read(self) -> AsyncGenerator[str]:
+        rest = b""
+        while True:
+            *lines, rest = (rest + await self.stream.receive()).split(b"\n")
+            for line in lines:
+                yield line.decode()
+
+    async def line(self) -> str:
+        try:
+            with anyio.fail_after(self.silent_s):
+                return await anext(self.lines)
+        except TimeoutError as error:
+            raise vp.VendorError("Acme fell silent", vendor="acme", retryable=True) from error
+        except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
+            raise vp.VendorError("Acme was lost", vendor="acme", retryable=True) from error
+
+    async def recognise(self, inbox: Any, outbox: Any, session: vp.Session) -> None:
+        self.ended_s, self.is_over = 0.0, False
+        raised: list[vp.VoicepipeError] = []
+        async with anyio.create_task_group() as tasks:
+
+            async def send() -> None:
+                with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # the reader sees it, too
+                    async for frame in inbox:
+                        if any(frame.pcm):
+                            self.ended_s = frame.start_s + frame.duration_s
+                        await self.stream.send(frame.pcm)
+                    self.is_over = True
+                    await self.stream.send_eof()
+
+            tasks.start_soon(send)
+            try:
+                await self.hear(outbox)
+            except vp.VendorError as error:
+                if not self.is_over:
+                    raised.append(error)
+            tasks.cancel_scope.cancel()
+        if raised:
+            raise raised[0]
+
+    async def hear(self, outbox: Any) -> None:
+        while True:
+            if (line := await self.line()) != ".":
+                await outbox.send(vp.Transcript(line, self.ended_s, anyio.current_time()))

@@ -15,6 +15,7 @@ from voicepipe.testing.simulators.elevenlabs import ElevenLabsSimulator
 from voicepipe.testing.simulators.elevenlabs import VoiceFault as ElevenLabsFault
 from voicepipe.testing.simulators.gateway import GatewaySimulator
 from voicepipe.testing.simulators.stt import Closes, Fault, Rejects, Spoken, STTSimulator
+from voicepipe.testing.simulators.transcriptions import TranscriptionSimulator
 from voicepipe.testing.simulators.tts import TTSFault, TTSSimulator
 
 Served = AbstractAsyncContextManager[str] | None
@@ -140,6 +141,16 @@ def assemblyai_ears(behaviour: Behaviour) -> Served:
             return failing(Closes(3006, None))
         case _:
             return None
+
+
+def openai_ears(behaviour: Behaviour) -> Served:
+    """OpenAI's transcription endpoint."""
+    if behaviour is Behaviour.UNAUTHORISED:
+        return TranscriptionSimulator([], api_key="another").serve()
+    reply = TURN[0].text if behaviour is Behaviour.NORMAL else REPLIES.get(behaviour)
+    if not isinstance(reply, (str, Refuses)):
+        return None
+    return TranscriptionSimulator(lambda pcm, rate: reply, api_key=KEY).serve()
 
 
 REPLIES: Final[dict[Behaviour, Reply]] = {

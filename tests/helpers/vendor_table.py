@@ -21,7 +21,9 @@ def rows() -> dict[str, dict[str, str]]:
         elif not titles:
             titles = cells
         elif not set(line) <= set("|-"):
-            found[cells[0].strip("`")] = dict(zip(titles[1:], cells[1:], strict=True))
+            name = cells[0].strip("`")
+            assert name not in found, f"docs/vendors.md has two rows of {name}"
+            found[name] = dict(zip(titles[1:], cells[1:], strict=True))
     return found
 
 

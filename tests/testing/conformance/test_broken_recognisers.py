@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 
 import voicepipe as vp
+from tests.helpers.acme import AcmeEars, ears_server
 from voicepipe.testing.conformance import Nonconformance, Report, check_recogniser
 
 HEARS, HANGS_UP = "hears one turn", "the caller hangs up after the last word"
@@ -240,10 +243,69 @@ BROKEN: list[tuple[type[Ears], str]] = [
 ]
 
 
-def failing(make: Any, only: str) -> Report:
+# --- with a service ---------------------------------------------------------------------------------------------------
+
+
+class WaitsForEver(AcmeEars):
+    """Does not notice that nothing comes any more."""
+
+    silent_s = 1_000.0
+
+
+class TakesABreakForAHangUp(AcmeEars):
+    """Ends without a word when its connection breaks."""
+
+    async def hear(self, outbox: Any) -> None:
+        try:
+            await super().hear(outbox)
+        except vp.VendorError:
+            return
+
+
+class LeavesForeignErrors(AcmeEars):
+    """Lets the errors of its library through."""
+
+    async def line(self) -> str:
+        try:
+            return await anext(self.lines)
+        except anyio.EndOfStream:
+            if self.is_over:
+                raise vp.VendorError("Acme has ended", vendor="acme", retryable=False) from None
+            raise
+
+
+class LeaksAConnection(AcmeEars):
+    """Leaves its connection to itself when it could not attach."""
+
+    kept: list[Any] = []  # noqa: RUF012
+
+    @asynccontextmanager
+    async def attach(self, session: Any) -> AsyncGenerator[None]:
+        self.kept.append(await anyio.connect_tcp(self.url.hostname, self.url.port))
+        async with super().attach(session):
+            yield
+
+
+SERVED: list[tuple[type[AcmeEars], str]] = [
+    (WaitsForEver, "the service falls silent"),
+    (TakesABreakForAHangUp, "the connection breaks"),
+    (LeavesForeignErrors, "the connection breaks"),
+    (LeaksAConnection, "attaching is cancelled at each await"),
+    (LeaksAConnection, "no connection is left"),
+]
+
+
+def test_a_recogniser_that_fails_with_its_service_is_found() -> None:
+    """Each of these recognisers fails the check that is for it, and the correct one none at all."""
+    found = [(ears, name, failing(ears, name, server=ears_server)) for ears, name in SERVED]
+    assert [f"{ears.__name__}: {name}" for ears, name, report in found if name not in report.failed] == []
+    assert check_recogniser(AcmeEars, server=ears_server).failed == ()
+
+
+def failing(make: Any, only: str, **options: Any) -> Report:
     """Return the report of a recogniser that fails."""
     try:
-        report = check_recogniser(make, only=[only])
+        report = check_recogniser(make, only=[only], **options)
     except Nonconformance as error:
         return error.report
     return report

@@ -13,6 +13,7 @@ from typing import Any, cast
 import anyio
 import anyio.lowlevel
 import httpx
+import pytest
 
 import voicepipe as vp
 from tests.helpers.acme import AcmeTTS, voice_server
@@ -173,10 +174,14 @@ class BlocksTheLoop(Tone):
 
 
 class ComputesOnTheLoop(Tone):
-    """Makes its audio where all calls wait for it."""
+    """Loads its model where all calls wait for it."""
+
+    def __init__(self) -> None:
+        self.loaded: list[bool] = []
 
     async def synthesize(self, sentence: vp.Sentence) -> AsyncGenerator[Any]:
-        until_s = time.thread_time() + (0.3 if len(sentence.text) < 20 else 0.0)
+        until_s = time.thread_time() + (0.0 if self.loaded else 0.25)
+        self.loaded.append(True)
         while time.thread_time() < until_s:
             pass
         yield TONE
@@ -201,8 +206,8 @@ class NeverEnds(Tone):
 
     async def synthesize(self, sentence: vp.Sentence) -> AsyncGenerator[Any]:
         while True:
-            await anyio.sleep(0.01)
-            yield TONE
+            await anyio.sleep(1)
+            yield 50 * TONE
 
 
 class Hangs(Tone):
@@ -294,6 +299,7 @@ def failing(make: Any, only: str, **options: Any) -> Report:
     return report
 
 
+@pytest.mark.slow
 def test_a_voice_that_is_broken_by_itself_is_found() -> None:
     """Each of these voices fails the check that is for it, and the correct one none of them."""
     missed = [f"{voice.__name__}: {name}" for voice, name in ALONE if name not in failing(voice, name).failed]
@@ -421,7 +427,7 @@ class RetriesForEver(AcmeTTS):
                     yield pcm
                 return
             except vp.VendorError:
-                await anyio.sleep(1)
+                await anyio.sleep(10)
 
 
 SERVED: list[tuple[type[AcmeTTS], str]] = [
@@ -447,6 +453,7 @@ SERVED: list[tuple[type[AcmeTTS], str]] = [
 WHERE_KEYS_ARE = {QuotesTheKey: "a refused key is told apart"}
 
 
+@pytest.mark.slow
 def test_a_voice_that_fails_with_its_service_is_found() -> None:
     """Each of these voices fails the check that is for it, and the correct one none at all."""
     missed: list[str] = []

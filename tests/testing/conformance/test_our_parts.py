@@ -17,6 +17,7 @@ from tests.helpers.conformance import (
     cartesia_voice,
     elevenlabs_voice,
     gateway_model,
+    openai_ears,
     openai_model,
     openai_voice,
 )
@@ -122,6 +123,28 @@ def test_assemblyai_recogniser() -> None:
     check_row(report)
 
 
+class Loud(vp.Detector):
+    """Takes for speech what is not silent."""
+
+    sample_rate = 16_000
+    start_threshold, end_threshold = 0.6, 0.4
+
+    def speech(self, frame: bytes) -> float:
+        return float(any(frame))
+
+
+def test_openai_recogniser() -> None:
+    """Recognition by the transcription endpoint conforms."""
+    report = check_recogniser(
+        lambda url: vp.OpenAIRecogniser(base_url=url, api_key=KEY, detector=Loud()),
+        server=openai_ears,
+        speech=Speech(text="My order number is four two"),
+        refuses=[lambda: vp.OpenAIRecogniser(model="")],
+    )
+    assert report.not_applicable == ()
+    check_row(report)
+
+
 def test_scripted_recogniser() -> None:
     """The scripted recogniser conforms."""
     report = check_recogniser(lambda: ScriptedRecogniser().says("Hello there.", at_s=2.0, speech_s=1.0, silence_s=0.5))
@@ -169,6 +192,7 @@ def test_openai_model() -> None:
     check_row(report)
 
 
+@pytest.mark.slow
 def test_gateway_model() -> None:
     """The model conforms with AssemblyAI's gateway, too."""
     report = check_model(

@@ -22,10 +22,15 @@ class Spent:
         self._cpu_s, self._real_s = _clocks()
         self._waits = _waits_in_system()
 
-    def held_s(self) -> float:
-        """Return for how long it has computed, and if it has waited within the system, for how long in all."""
+    def held_s(self, *, is_alone: bool) -> float:
+        """Return for how long it has computed, and if it has waited within the system, for how long in all.
+
+        Args:
+            is_alone: Whether no other thread works. Otherwise waits are left out: most are for Python's own lock.
+        """
         cpu_s, real_s = _clocks()
-        return cpu_s - self._cpu_s if _waits_in_system() == self._waits else real_s - self._real_s
+        has_waited = is_alone and _waits_in_system() != self._waits
+        return real_s - self._real_s if has_waited else cpu_s - self._cpu_s
 
 
 def _clocks() -> tuple[float, float]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeV
 
 import anyio
 
-from voicepipe.testing.conformance.blocking import BLOCKED_S, Spent
+from voicepipe.testing.conformance.blocking import Spent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -37,7 +37,7 @@ class Counted(Generic[T]):
         work: The coroutine.
         at: At which wait `scope` is cancelled; 0 for never.
         scope: The scope around it.
-        blocked: Called with the seconds for which one step held the loop, if that was too long.
+        spent: Called with what each step has spent.
 
     Attributes:
         awaits: How often it has waited.
@@ -52,7 +52,7 @@ class Counted(Generic[T]):
         *,
         at: int = 0,
         scope: anyio.CancelScope | None = None,
-        blocked: Callable[[float], None] | None = None,
+        spent: Callable[[Spent], None] | None = None,
     ) -> None:
         self.awaits = 0
         self.is_armed = True
@@ -60,7 +60,7 @@ class Counted(Generic[T]):
         self._work = work
         self._at = at
         self._scope = scope
-        self._blocked = blocked
+        self._spent = spent
         self.deliveries = 0
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -95,15 +95,13 @@ class Counted(Generic[T]):
         return isinstance(error, asyncio.CancelledError) and f"scope {id(self._scope):x}" in str(error)
 
     def _step(self, thrown: BaseException | None) -> object:
-        if self._blocked is None:
+        if self._spent is None:
             return self._work.send(None) if thrown is None else self._work.throw(thrown)
         before = Spent()
         try:
             return self._work.send(None) if thrown is None else self._work.throw(thrown)
         finally:
-            held_s = before.held_s()
-            if held_s > BLOCKED_S:
-                self._blocked(held_s)
+            self._spent(before)
 
 
 Outcome: TypeAlias = Literal["completed", "obeyed", "swallowed", "ignored", "raised"]

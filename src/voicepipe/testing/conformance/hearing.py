@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from voicepipe.hearing.recogniser import Recogniser
+    from voicepipe.testing.conformance.blocking import Spent
     from voicepipe.testing.conformance.calls import Call
 
 __all__ = ["EVENTS", "FRAMES", "SPEECH", "Heard", "Speech", "began_s", "hear", "note", "speak"]
@@ -90,7 +91,7 @@ async def hear(
     *,
     lengths_s: Sequence[float] = (FRAME_S,),
     force_at_s: float = math.inf,
-    blocked: Callable[[float], None] | None = None,
+    spent: Callable[[Spent], None] | None = None,
 ) -> Heard:
     """Let the recogniser hear audio as a session does, and return what it reports.
 
@@ -99,7 +100,7 @@ async def hear(
         pcm: The audio.
         lengths_s: How long the frames are, in turn.
         force_at_s: When it is asked to end the turn.
-        blocked: As `Counted` takes it.
+        spent: As `Counted` takes it.
     """
     part, heard = call.part, Heard(began_s(call.part, pcm))
     frames, events = Channel[AudioFrame](FRAMES), Channel[Hearing](EVENTS)
@@ -109,7 +110,7 @@ async def hear(
         tasks.start_soon(note, heard, events)
         try:
             with anyio.fail_after(len(pcm) / 2 / part.sample_rate + LAST_WORDS_S):
-                await Counted(part.recognise(frames, events, call.session), blocked=blocked)
+                await Counted(part.recognise(frames, events, call.session), spent=spent)
         except TimeoutError:
             raised.append(
                 Fails(

@@ -139,15 +139,16 @@ def check_settings(exam: Examination[P], settings: Mapping[str, CallSettings]) -
 
     async def adapts(bench: Bench[P]) -> str:
         taken: list[str] = []
-        for name, setting in settings.items():
-            try:
-                bench.part._copied().adapt(setting)
-            except ConfigurationError:
-                continue
-            except Exception as error:
-                found = f"found {type(error).__name__}: {error}; call settings.refuse"
-                raise Fails(f"expected that adapt takes a {name} or raises ConfigurationError, {found}") from error
-            taken.append(name)
+        async with hosting(bench.part) as host, calling(host) as call:
+            for name, setting in settings.items():
+                try:
+                    call.part._copied().adapt(setting)
+                except ConfigurationError:
+                    continue
+                except Exception as error:
+                    found = f"found {type(error).__name__}: {error}; call settings.refuse"
+                    raise Fails(f"expected that adapt takes a {name} or raises ConfigurationError, {found}") from error
+                taken.append(name)
         return f"takes {' and '.join(taken)}" if taken else f"refuses {' and '.join(settings)}"
 
     exam.check("the settings of a call", adapts)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from voicepipe.conversation.turn import Turn
     from voicepipe.testing.conformance.behaviour import Server
+    from voicepipe.testing.conformance.blocking import Spent
     from voicepipe.testing.conformance.calls import Call
     from voicepipe.testing.conformance.cutting import Cut
     from voicepipe.testing.conformance.report import Report
@@ -155,7 +156,7 @@ class _Model:
         if not isinstance(cast("object", bench.part), Model):
             raise Fails(f"expected a Model, found {type(bench.part).__name__}; derive it from voicepipe.Model")
         async with hosting(bench.part) as host, calling(host) as call:
-            replied = await _reply(call, blocked=bench.blocked)
+            replied = await _reply(call, spent=bench.spent)
             self._received_bytes = max(bench.relay.received_bytes, default=0) if bench.relay is not None else 0
         _check_parts(replied)
         self._text = replied.text
@@ -267,20 +268,20 @@ REQUEST_WITH_TOOL: Final = Request(messages=(UserMessage("Where is my order 1234
 
 
 async def _reply(
-    call: Call[Model], request: Request = REQUEST, *, blocked: Callable[[float], None] | None = None
+    call: Call[Model], request: Request = REQUEST, *, spent: Callable[[Spent], None] | None = None
 ) -> Replied:
     """Ask the model in a turn of its own, and return what came."""
     replied: list[Replied] = []
 
     async def work(turn: Turn) -> None:
-        replied.append(await _collected(call.part, turn, request, blocked=blocked))
+        replied.append(await _collected(call.part, turn, request, spent=spent))
 
     await call.in_turn(work)
     return replied[0]
 
 
 async def _collected(
-    model: Model, turn: Turn, request: Request, *, blocked: Callable[[float], None] | None = None
+    model: Model, turn: Turn, request: Request, *, spent: Callable[[Spent], None] | None = None
 ) -> Replied:
     collected, parts = Replied(), Channel[ReplyPart](PARTS)
 
@@ -292,7 +293,7 @@ async def _collected(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(collect)
         try:
-            await Counted(model.reply(request, parts, turn), blocked=blocked)
+            await Counted(model.reply(request, parts, turn), spent=spent)
         except Exception as error:  # noqa: BLE001 - raised below, without a group around it
             raised.append(error)
         parts.close()

@@ -100,7 +100,7 @@ class _Output:
             if output.played_s:
                 raise Fails(f"expected that nothing is played before the first write, found {output.played_s:g} s")
             began_s = anyio.current_time()
-            await Counted(self._write(output, PLAYS_S), blocked=bench.blocked)
+            await Counted(self._write(output, PLAYS_S), spent=bench.spent)
             took_s = anyio.current_time() - began_s
             if took_s < PLAYS_S - MOST_LEAD_S - BUFFERED_S - EXACT_S:
                 raise Fails(

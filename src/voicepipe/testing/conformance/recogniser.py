@@ -135,7 +135,7 @@ class _Recogniser:
             raise Fails(f"expected a Recogniser, found {type(part).__name__}; derive it from voicepipe.Recogniser")
         checked_rate(part)
         async with hosting(part) as host, calling(host) as call:
-            heard = await hear(call, self._audio(part), blocked=bench.blocked)
+            heard = await hear(call, self._audio(part), spent=bench.spent)
             self._received_bytes = max(bench.relay.received_bytes, default=0) if bench.relay is not None else 0
         transcript = self._check_turn(heard)
         self._check_times(transcript, heard)
@@ -232,7 +232,8 @@ class _Recogniser:
                 is_open = True
                 heard = await hear(call, audio)
         except StageError as error:
-            raise Fails(f"expected a VendorError, found {error}; translate errors of libraries") from error
+            remedy = "translate errors of libraries, and give each wait a deadline"
+            raise Fails(f"expected a VendorError, found {error}; {remedy}") from error
         except VoicepipeError as error:
             if not is_open:
                 await opened_in_time(bench, began_s)

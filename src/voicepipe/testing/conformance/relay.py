@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Harm", "Relay"]
 
+ANSWER_S: Final = 3.0
+"""How long a service may take to answer the end of what a client sends."""
+
 GONE: Final = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
@@ -68,6 +71,7 @@ class Relay:
         self._url = urlsplit(url)
         self._harm = harm
         self._on_sent = on_sent
+        self._has_closed: set[int] = set()
 
     @property
     def breaks_again(self) -> bool:
@@ -103,9 +107,15 @@ class Relay:
                 async with await anyio.connect_tcp(self._url.hostname or "", self._url.port or 0) as service:
                     await self._exchange(client, service, harm, number)
         finally:
-            self.open -= 1
+            self._closed(number)
             with anyio.CancelScope(shield=True):
                 await client.aclose()
+
+    def _closed(self, number: int) -> None:
+        """Count a connection that the client has closed, once."""
+        if number not in self._has_closed:
+            self._has_closed.add(number)
+            self.open -= 1
 
     async def _exchange(
         self, client: anyio.abc.SocketStream, service: anyio.abc.SocketStream, harm: Harm, number: int
@@ -119,7 +129,12 @@ class Relay:
                     while True:
                         await service.send(sent)
                         sent = await client.receive()
-                tasks.cancel_scope.cancel()  # the client has gone
+                # It has gone, or only ended what it sends, as a caller who hangs up: the service may still answer that.
+                self._closed(number)
+                with suppress(*GONE):
+                    await service.send_eof()
+                await anyio.sleep(ANSWER_S)
+                tasks.cancel_scope.cancel()
 
             tasks.start_soon(up)
             way = _Way(client, harm)

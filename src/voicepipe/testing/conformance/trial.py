@@ -15,7 +15,7 @@ import contextvars
 import threading
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
@@ -26,11 +26,13 @@ from voicepipe.core.part import Part
 from voicepipe.testing._waits import waits
 from voicepipe.testing.clock import VirtualTimeLoop, start_thread
 from voicepipe.testing.conformance.behaviour import Behaviour
+from voicepipe.testing.conformance.blocking import BLOCKED_S
 from voicepipe.testing.conformance.notes import Notes
 from voicepipe.testing.conformance.relay import Harm, Relay
 
 if TYPE_CHECKING:
     from voicepipe.testing.conformance.behaviour import Server
+    from voicepipe.testing.conformance.blocking import Spent
 
 __all__ = ["Bench", "Fails", "Skips", "Trials"]
 
@@ -68,6 +70,7 @@ class Bench(Generic[P]):
         relay: The network between it and its service; None without a service.
         notes: What the trials have shown.
         name: The name of the check.
+        real_time: Whether the part has threads.
         make: Makes another part like it.
     """
 
@@ -75,11 +78,14 @@ class Bench(Generic[P]):
     relay: Relay | None
     notes: Notes
     name: str
+    real_time: bool
     make: Callable[[], P]
 
-    def blocked(self, seconds: float) -> None:
-        """Note that a step held the loop."""
-        self.notes.blocked.append(f"{seconds:.2f} s ({self.name})")
+    def spent(self, step: Spent) -> None:
+        """Note a step that has held the loop for too long."""
+        held_s = step.held_s(is_alone=not self.real_time)
+        if held_s > BLOCKED_S:
+            self.notes.blocked.append(f"{held_s:.2f} s ({self.name})")
 
 
 Body: TypeAlias = Callable[[Bench[P]], Awaitable[None]]
@@ -134,31 +140,46 @@ class Trials(Generic[P]):
             self._note_threads(name, before)
 
     async def _trial(self, loop: _TrialLoop, name: str, body: Body[P], behaviour: Behaviour, harm: Harm) -> None:
-        async with AsyncExitStack() as stack:
-            relay: Relay | None = None
-            url: tuple[str, ...] = ()
-            if self._server is not None:
-                served = self._server(behaviour)
-                if served is None:
-                    raise Skips(
-                        f"the server does not simulate Behaviour.{behaviour.name}: a service that {behaviour.value}"
-                    )
-                relay = Relay(await stack.enter_async_context(served), harm, self.notes.sent)
-                url = (await stack.enter_async_context(relay.serve()),)
-            _is_part.set(True)
-            part = self._make(*url)
-            self.notes.look_for_keys("the repr of the part", repr(part))
-            try:
-                await body(Bench(part, relay, self.notes, name, lambda: self._make(*url)))
-            except (Fails, Skips) as error:
-                self.notes.saw(error, name)
-                raise
-            except Exception as error:
-                self.notes.saw(error, name)
-                found = f"found {type(error).__name__} of {_place(error)}: {error}"
-                raise Fails(f"expected no error here, {found}") from error
-            await anyio.sleep(SETTLE_S / 10 if self.real_time else SETTLE_S)
-            self._note_left(name, loop, relay)
+        failed: list[Fails | Skips] = []  # not raised through the server's block, which may wrap what it sees
+        try:
+            async with AsyncExitStack() as stack:
+                relay: Relay | None = None
+                url: tuple[str, ...] = ()
+                if self._server is not None:
+                    relay = Relay(await stack.enter_async_context(self._served(behaviour)), harm, self.notes.sent)
+                    url = (await stack.enter_async_context(relay.serve()),)
+                _is_part.set(True)
+                try:
+                    await self._use(url, relay, name, body)
+                except (Fails, Skips) as failure:
+                    failed.append(failure)
+                else:
+                    await anyio.sleep(SETTLE_S / 10 if self.real_time else SETTLE_S)
+                    self._note_left(name, loop, relay)
+        finally:
+            if failed:
+                raise failed[0]
+
+    def _served(self, behaviour: Behaviour) -> AbstractAsyncContextManager[str]:
+        assert self._server is not None  # noqa: S101 - the caller has looked
+        served = self._server(behaviour)
+        if served is None:
+            raise Skips(f"the server does not simulate Behaviour.{behaviour.name}: a service that {behaviour.value}")
+        return served
+
+    async def _use(self, url: tuple[str, ...], relay: Relay | None, name: str, body: Body[P]) -> None:
+        """Make the part, and let the check use it."""
+        part = self._make(*url)
+        self.notes.look_for_keys("the repr of the part", repr(part))
+        try:
+            await body(Bench(part, relay, self.notes, name, self.real_time, lambda: self._make(*url)))
+        except (Fails, Skips) as error:
+            self.notes.saw(error, name)
+            raise
+        except Exception as error:
+            self.notes.saw(error, name)
+            found = f"found {type(error).__name__} of {_place(error)}: {error}"
+            raise Fails(f"expected no error here, {found}") from error
 
     def _note_left(self, name: str, loop: _TrialLoop, relay: Relay | None) -> None:
         mine = asyncio.current_task()

@@ -144,9 +144,9 @@ class _Voice:
             raise Fails(f"expected a TTSSink, found {type(part).__name__}; derive the voice from voicepipe.TTSSink")
         rate = checked_rate(part)
         async with hosting(part) as host, calling(host) as call:
-            short = await Counted(_speak(call.part, SHORT), blocked=bench.blocked)
+            short = await Counted(_speak(call.part, SHORT), spent=bench.spent)
             self._received_bytes = max(bench.relay.received_bytes, default=0) if bench.relay is not None else 0
-            long = await Counted(_speak(call.part, LONG), blocked=bench.blocked)
+            long = await Counted(_speak(call.part, LONG), spent=bench.spent)
             again = await _speak(call.part, SHORT)
         for text, spoken in ((SHORT, short), (LONG, long)):
             _check_spoken(text, spoken, rate)
@@ -225,6 +225,8 @@ class _Voice:
         ended = await _reply(bench)
         if not isinstance(ended, VoicepipeError):
             raise Fails(f"expected an error, found {_shown(ended)}; silence must not look like an end")
+        if isinstance(ended, StageError):
+            raise Fails(f"expected a VendorError, found {ended}; give each wait a deadline of its own")
         if (took_s := anyio.current_time() - began_s) > SILENT_S:
             raise Fails(f"expected an error within {SILENT_S:g} s, found {took_s:g} s; give each wait a deadline")
         return f"{type(ended).__name__} after {took_s:.1f} s"
