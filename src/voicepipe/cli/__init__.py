@@ -19,6 +19,7 @@ from voicepipe.cli._arguments import (
     add_devices,
     add_diff,
     add_doctor,
+    add_local,
     add_new,
     add_record,
     add_replay,
@@ -161,9 +162,15 @@ def _conversation(options: argparse.Namespace) -> Conversation:
     """Return the conversation that the demo holds; services whose URL is not given are AssemblyAI's own."""
     from voicepipe.cli._demo_stack import assemblyai, local  # noqa: PLC0415 - Rule 2
 
+    if options.local:
+        from voicepipe.cli._demo_offline import offline  # noqa: PLC0415 - Rule 2
+
+        if options.stt_url or options.tts_url:
+            raise ConfigurationError("--stt-url and --tts-url have no effect with --local; leave them out")
+        return offline(options.llm_url, options.llm_model)
     urls = {name: url for name in ("stt", "llm", "tts") if (url := getattr(options, f"{name}_url")) is not None}
     if urls and not options.assemblyai:
-        raise ConfigurationError("--stt-url, --llm-url and --tts-url have no effect alone; add --assemblyai")
+        raise ConfigurationError("--stt-url, --llm-url and --tts-url have no effect alone; add --assemblyai or --local")
     return assemblyai(urls) if options.assemblyai else local()
 
 
@@ -221,6 +228,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--assemblyai", action="store_true", help="use AssemblyAI's services and the key in ASSEMBLYAI_API_KEY; billed"
     )
+    add_local(demo, "hold a conversation in any words")
     add_urls(demo, "another URL for {}, e.g. of a simulator")
     add_talk(commands)
     add_serve(commands)

@@ -15,6 +15,7 @@ __all__ = [
     "add_devices",
     "add_diff",
     "add_doctor",
+    "add_local",
     "add_new",
     "add_record",
     "add_replay",
@@ -29,6 +30,12 @@ __all__ = [
 NEEDS: Final = {
     ("talk", "play"): ("text", "simulate"),
     ("talk", "calls"): ("simulate",),
+    ("talk", "llm_model"): ("local",),
+    ("serve", "llm_url"): ("local",),
+    ("serve", "llm_model"): ("local",),
+    ("dev", "llm_url"): ("local",),
+    ("dev", "llm_model"): ("local",),
+    ("demo", "llm_model"): ("local",),
     ("devices", "seconds"): ("level",),
     ("demo", "input"): ("mic",),
     ("demo", "headphones"): ("mic",),
@@ -41,16 +48,23 @@ NEEDS: Final = {
 EXCLUDES: Final = {
     ("talk", "input"): ("text", "simulate"),
     ("talk", "headphones"): ("text", "simulate"),
-    ("talk", "stt_url"): ("text", "simulate"),
+    ("talk", "stt_url"): ("text", "simulate", "local"),
+    ("talk", "tts_url"): ("local",),
+    ("talk", "local"): ("simulate",),
     ("devices", "json"): ("level",),
     ("demo", "json"): ("mic", "page"),
     ("demo", "play"): ("mic", "page"),
     ("demo", "assemblyai"): ("mic", "page"),
     ("demo", "record"): ("mic", "page"),
     ("demo", "mic"): ("page",),
+    ("demo", "local"): ("mic", "page", "assemblyai"),
     ("report", "no_audio"): ("svg",),
 }
 """Options that have no effect together with one of others."""
+
+LOCAL_MODEL: Final = (
+    "with --local: a server with OpenAI's endpoints, e.g. Ollama at http://127.0.0.1:11434/v1, llama.cpp or vLLM"
+)
 
 CALL_EXAMPLE: Final = """find_table={"guests": 4}"""
 
@@ -73,6 +87,7 @@ def add_talk(commands: Any) -> None:  # noqa: ANN401 - argparse does not export 
         action="store_true",
         help="type to simulators of AssemblyAI's services on this machine, which are started and need no key",
     )
+    add_local(talk, "talk to your agent without any key")
     _add_calls(talk)
     add_urls(talk, "{} at a simulator that runs already, e.g. voicepipe simulate")
     talk.add_argument("--deps", metavar="DEPS", help="what tools get as their deps: module:object or module:function")
@@ -165,6 +180,7 @@ def add_serve(commands: Any) -> None:  # noqa: ANN401 - as above
         "calls; a second one ends them. Other machines can call if the Serve says how it knows who calls.",
     )
     _add_app(serve)
+    add_local(serve, "serve your agent without any key", has_url=False)
     add_record(serve, "each call")
     serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (%(default)s)")
     serve.add_argument(
@@ -186,6 +202,7 @@ def add_serve(commands: Any) -> None:  # noqa: ANN401 - as above
         "start again whenever a Python file in its folder is saved, until Ctrl-C.",
     )
     _add_app(dev)
+    add_local(dev, "serve your agent without any key", has_url=False)
     add_record(dev, "each call")
     dev.add_argument("--no-browser", action="store_true", help="print the address, and open no browser")
 
@@ -246,6 +263,26 @@ def _add_app(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--greeting", default="", metavar="TEXT", help="what the agent says first, for a Pipeline")
 
 
+def add_local(parser: argparse.ArgumentParser, purpose: str, *, has_url: bool = True) -> None:
+    """Add the options that put ears, voice and model on this machine.
+
+    Args:
+        parser: The command's.
+        purpose: What that is good for.
+        has_url: Whether the command has an option --llm-url of its own.
+    """
+    parser.add_argument(
+        "--local",
+        action="store_true",
+        help=f"{purpose}: Whisper recognises and Piper speaks, on this machine; with --llm-url the model is there, too",
+    )
+    if not has_url:
+        parser.add_argument("--llm-url", metavar="URL", help=LOCAL_MODEL)
+    parser.add_argument(
+        "--llm-model", metavar="NAME", help="with --llm-url: the model; not needed for a server that has only one"
+    )
+
+
 def add_record(parser: argparse.ArgumentParser, what: str) -> None:
     """Add the option to record calls."""
     parser.add_argument(
@@ -271,7 +308,8 @@ def _add_calls(parser: argparse.ArgumentParser) -> None:
 def add_urls(parser: argparse.ArgumentParser, purpose: str) -> None:
     """Add the options for the URLs of services."""
     for name in ("stt", "llm", "tts"):
-        parser.add_argument(f"--{name}-url", metavar="URL", help=purpose.format(name.upper()))
+        also = f"; {LOCAL_MODEL}" if name == "llm" else ""
+        parser.add_argument(f"--{name}-url", metavar="URL", help=purpose.format(name.upper()) + also)
 
 
 def add_device_options(parser: argparse.ArgumentParser, *, headphones: bool = True) -> None:
@@ -297,11 +335,13 @@ def check(options: argparse.Namespace) -> None:
     given = {name for name, value in vars(options).items() if value is not None and value is not False}
     for (command, name), others in NEEDS.items():
         if command == options.command and name in given and not given & {*others}:
-            needed = " or ".join(f"--{other}" for other in others)
+            needed = " or ".join(map(_flag, others))
             raise ConfigurationError(f"{_flag(name)} has no effect without {needed}; see voicepipe {command} --help")
     for (command, name), others in EXCLUDES.items():
         if command == options.command and name in given and (there := [other for other in others if other in given]):
             raise ConfigurationError(f"{_flag(name)} has no effect with --{there[0]}; see voicepipe {command} --help")
+    if "llm_model" in given and "llm_url" not in given:
+        raise ConfigurationError("--llm-model has no effect without --llm-url; name the server that has the model")
     if options.command == "demo" and "output" in given and not {"mic", "play"} & given:
         raise ConfigurationError("--output has no effect without --mic or --play; see voicepipe demo --help")
 

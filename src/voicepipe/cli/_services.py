@@ -63,6 +63,8 @@ async def simulated(agent: vp.Pipeline, options: argparse.Namespace) -> AsyncGen
         ConfigurationError: An option has no effect on this pipeline, or a URL is not one of this machine.
     """
     urls = {name: str(url) for name in PARTS if (url := getattr(options, f"{name}_url", None))}
+    if options.local:
+        urls = {}  # the model is at its URL, and no simulator is
     users = [user for part in agent.parts for user in _users(part)]
     services = [name for name, kind in PARTS.items() if any(isinstance(user, kind) for user in users)]
     for name in urls.keys() - {*services}:

@@ -52,6 +52,10 @@ def dev(options: argparse.Namespace) -> int:
         command += ["--greeting", options.greeting]
     if options.record:
         command += ["--record", str(options.record)]
+    if options.local:
+        command += ["--local"]
+    for name, value in (("--llm-url", options.llm_url), ("--llm-model", options.llm_model)):
+        command += [name, value] if value else []
     run(_serve_again_and_again, command, folder, not options.no_browser)
     return 0
 

@@ -9,6 +9,7 @@ import anyio
 
 import voicepipe as vp
 from voicepipe.cli._app import load_served
+from voicepipe.cli._local import notes_on, on_this_machine
 from voicepipe.cli._recorded import notice, recorded
 from voicepipe.serving import Page, Serve
 
@@ -35,6 +36,9 @@ def serve(options: argparse.Namespace) -> int:
 async def _run(loaded: Loaded, options: argparse.Namespace) -> None:
     async with loaded.made() as made:
         served = _served(loaded.where, made, options)
+        served.desk.agent = await on_this_machine(served.desk.agent, options)
+        for note in notes_on(served.desk.agent, options):
+            print(f"voicepipe: {note}", flush=True)
         if options.record is not None:
             served.desk.agent = recorded(served.desk.agent, options.record)
             print(f"voicepipe: {notice(options.record)}", flush=True)

@@ -16,6 +16,7 @@ import anyio.lowlevel
 
 import voicepipe as vp
 from voicepipe.cli._app import load_agent, load_deps
+from voicepipe.cli._local import notes_on, on_this_machine
 from voicepipe.cli._recorded import notice, recorded
 from voicepipe.cli._services import simulated
 from voicepipe.cli._simulated_caller import Silence
@@ -97,10 +98,16 @@ async def _hold(
     async with AsyncExitStack() as stack:
         given = await stack.enter_async_context(deps.made()) if deps else None
         agent = recorded(await stack.enter_async_context(app.pipeline()), options.record)
+        agent = await on_this_machine(agent, options, is_typed=options.text)
         simulation = await stack.enter_async_context(simulated(agent, options))
         call = _call(simulation, options)
         display = shown_by(call)
-        notes = (*simulation.notes, *call.notes, *([notice(options.record)] if options.record else []))
+        notes = (
+            *simulation.notes,
+            *notes_on(call.agent, options),
+            *call.notes,
+            *([notice(options.record)] if options.record else []),
+        )
         with display.open(f"A call with {options.app}.", notes):
             await converse(call, options.greeting, display, given)
 

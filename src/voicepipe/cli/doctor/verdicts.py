@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from voicepipe.cli.doctor.asking import Answer
     from voicepipe.errors import VoicepipeError
 
-__all__ = ["clock", "keys", "reach"]
+__all__ = ["clock", "is_model", "keys", "reach"]
 
 SLOW_S: Final = 0.4
 """Each turn waits for several round trips, so from here on callers notice how far away a service is."""
@@ -43,7 +43,7 @@ def reach(answer: Answer) -> Finding:
         return Finding(service.part, Status.WARNING, f"{found}, which callers will notice", remedy)
     if answer.models is None:
         return Finding(service.part, Status.OK, found)
-    if any(_is_model(service.model, one) for one in answer.models):
+    if any(is_model(service.model, one) for one in answer.models):
         return Finding(service.part, Status.OK, f"{found} and has {service.model}")
     near = difflib.get_close_matches(service.model, answer.models, n=3, cutoff=0.3) or answer.models[:3]
     found += f", but {service.model} is not among its {len(answer.models)} models"
@@ -59,7 +59,7 @@ def _unreached(answer: Answer, error: VoicepipeError) -> Finding:
     return finding
 
 
-def _is_model(wanted: str, listed: str) -> bool:
+def is_model(wanted: str, listed: str) -> bool:
     """Return whether a service means one model by two names, as in `llama3.2:latest` or `models/gemini-2.5-flash`."""
     return wanted in (listed, listed.partition(":")[0], listed.rpartition("/")[2])
 

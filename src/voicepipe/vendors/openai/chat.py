@@ -217,6 +217,29 @@ class LLMStreamStage(Model):
         twin._extras = Extras(self.name, base_url, host, None, None)
         return twin
 
+    def _elsewhere(self, base_url: str, model: str) -> Self:
+        """Return a copy that asks a model of another service, with that service's usual key if it has one.
+
+        The prompt and the application's limits stay; what it set for its own service alone does not. The order of
+        messages is one that all known templates take.
+
+        Raises:
+            ConfigurationError: The URL cannot be used.
+        """
+        host = host_of(base_url, PATH)
+        twin = self._copied()
+        twin.base_url, twin.model, twin.hedge = base_url, model, None
+        twin._service = service = service_at(host, model, self.name)
+        twin._extras = Extras(self.name, base_url, host, None, None)
+        twin._network = Network(self.name, base_url, None)
+        twin._credentials = Credentials(
+            self.name, base_url, host, api_key=None, api_key_env=None, usual_env=service.key_env
+        )
+        body = {name: value for name, value in self._own.extra_body.items() if name not in self._service.body}
+        twin._own = replace(self._own, extra_body=service.extra_body(body))
+        twin._order, twin._limit_field = "strict", service.limit_field
+        return twin
+
     async def reply(self, request: Request, outbox: Outbox[ReplyPart], turn: Turn) -> None:
         """Send the request, and send it again while nothing of its reply was used. See `Model.reply`."""
         asked, summary = self._filled(request, turn), None
