@@ -94,7 +94,7 @@ async def test_what_a_server_says_is_bounded_and_a_dead_one_comes_back(caplog: p
     assert not lives(int(first))
     assert not lives(int(second))
     logged = [record.getMessage() for record in caplog.records]
-    assert sum("old says: line" in line for line in logged) <= 20
+    assert sum("old says: line" in line for line in logged) < 500  # of 1,000; 20 at once
     assert any("old writes to its stdout what is no message: a banner" in line for line in logged)
     assert "canary-1" not in "".join(logged) + lost
 

@@ -244,6 +244,29 @@ async def test_a_long_conversation_is_given_as_a_summary_and_its_end() -> None:
         assert (begins.startswith(first), [text for _, text in others]) == (True, kept)
 
 
+async def test_data_come_from_the_agents_model_without_its_tools() -> None:
+    """`structured` asks the agent's model by the schema, and again with the error; the agent's tools take no part."""
+    from pydantic_ai import Agent
+    from pydantic_ai.messages import ModelResponse, ToolCallPart
+    from pydantic_ai.models.function import FunctionModel
+
+    asked: list[tuple[Any, ...]] = []
+
+    async def answer(messages: list[Any], info: Any) -> Any:
+        (output,) = info.output_tools
+        asked.append((info.instructions, len(info.function_tools), output.parameters_json_schema["required"]))
+        return ModelResponse(parts=[ToolCallPart(output.name, {"number": 7 if len(asked) > 1 else "seven"})])
+
+    for form in ("response_format", "tool"):
+        asked.clear()
+        agent = Agent(FunctionModel(answer), instructions="Be kind.")
+        looking(agent, [])
+        model = vp.PydanticAIModel(agent)
+        order = await vp.structured(Order, "The seventh", llm=model, form=form, instructions="Take the data.")
+        assert order == Order(number=7)
+        assert asked == [("Take the data.", 0, ["number"])] * 2
+
+
 def http_error(status: int, **settings: Any) -> Exception:
     from pydantic_ai.exceptions import ModelHTTPError
 

@@ -53,6 +53,12 @@ TERMINATE_S: Final = 0.2
 REAP_S: Final = 0.2
 """How long it takes at most until the loop knows that a killed process is dead."""
 
+LAST_WORDS_S: Final = 0.5
+"""How long the last words of a process that has ended may take to be read."""
+
+STEPS: Final = 10
+"""Steps of the loop after that: where it was held up for longer, they are there to be read only now."""
+
 POLL_S: Final = 0.01
 """Pause between two looks at a process that ends. `Process.wait` would wait for its pipes as well, which whatever it
 has started may hold open."""
@@ -271,8 +277,10 @@ async def _end(process: Process, all_said: anyio.Event) -> int | None:
     status: int | None = None
     if await _has_ended(process, GRACE_S):
         status = process.returncode
-        with anyio.move_on_after(REAP_S):
+        with anyio.move_on_after(LAST_WORDS_S) as limit:
             await all_said.wait()
+        for _ in range(STEPS if limit.cancelled_caught else 0):
+            await anyio.lowlevel.checkpoint()
     else:
         _signal(process, signal.SIGTERM)
         await _has_ended(process, TERMINATE_S)

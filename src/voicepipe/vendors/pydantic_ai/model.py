@@ -7,16 +7,19 @@ Rule 3: a run is repeated only while nothing of it was used and no tool of the a
 
 from __future__ import annotations
 
+import json
 import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakKeyDictionary
 
+import anyio
+
 from voicepipe.core.failures import named
 from voicepipe.core.part import at_once
 from voicepipe.errors import ConfigurationError, IncompleteReply, MissingExtra, VendorError
 from voicepipe.history import AssistantMessage
-from voicepipe.model.model import Model
+from voicepipe.model.model import Completion, Model, Usage
 from voicepipe.model.summary import Summaries
 from voicepipe.model.window import Window
 from voicepipe.model_events import RequestRetried
@@ -26,7 +29,7 @@ from voicepipe.vendors.openai.retry import persist
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from pydantic_ai.agent import AbstractAgent
+    from pydantic_ai.agent import AbstractAgent, AgentRunResult
     from pydantic_ai.messages import ModelMessage
     from pydantic_ai.settings import ModelSettings
     from pydantic_ai.usage import UsageLimits
@@ -44,6 +47,9 @@ RETRY_WITHIN: Final = 1.5
 
 MAX_REQUESTS: Final = 6
 """Requests of one run: five rounds of the agent's own tools, and the answer."""
+
+WHOLE_S: Final = 10.0
+"""How long a whole answer may take."""
 
 OWN_TOOLS_S: Final = 10.0
 """How long the agent's own tools may say nothing."""
@@ -76,7 +82,7 @@ class PydanticAIModel(Model):
             tools have one name, or an agent with output validators is given the tools of a `ToolRouter`.
             `MissingExtra` without pydantic-ai.
 
-    It gives no structured output: give `Structured` and `structured` a model of its own (`llm=`).
+    As `llm=` of `structured` and `Structured` the agent answers without its tools.
 
     Source: pydantic-ai's documentation and its source, version 2.68, read 2026-11-30. Never tried with a live service;
     checked with its `FunctionModel`.
@@ -183,6 +189,40 @@ class PydanticAIModel(Model):
         if called:
             self._runs[turn] = (request.step, result.all_messages(), called)
 
+    async def complete(self, request: Request) -> Completion:
+        """Return the whole answer to one request. See `Model.complete`.
+
+        The agent's tools and toolsets take no part. There is no session here, so `deps` is None. A run may take 10 s.
+        """
+        return await persist(
+            lambda: self._answer(request), RETRY_WITHIN * self.deadlines.first_token_s, lambda _error: None
+        )
+
+    async def _answer(self, request: Request) -> Completion:
+        from pydantic_ai.usage import UsageLimits  # noqa: PLC0415 - an agent has imported it
+
+        from voicepipe.vendors.pydantic_ai.failures import translated  # noqa: PLC0415
+        from voicepipe.vendors.pydantic_ai.messages import messages_of  # noqa: PLC0415
+
+        own = {"instructions": request.system} if request.system is not None else {}
+        with anyio.move_on_after(WHOLE_S):
+            try:
+                with self.agent.override(tools=[], toolsets=[], **cast("Any", own)):
+                    result = await self.agent.run(
+                        None,
+                        message_history=messages_of(request.messages),
+                        output_type=_wanted(request),
+                        usage_limits=self._usage_limits or UsageLimits(request_limit=MAX_REQUESTS),
+                        model_settings=self._model_settings,
+                        infer_name=False,
+                    )
+            except Exception as error:
+                if (failure := translated(error, self.label)) is None:
+                    raise
+                raise failure from error
+            return _completion(request, result)
+        raise VendorError(f"{self.label}: no answer within {WHOLE_S:g} s", vendor=self.label, retryable=True)
+
     def _history(self, request: Request, turn: Turn) -> list[ModelMessage]:
         """Return what the run begins with: after calls of our tools, the run that made them and their results."""
         from voicepipe.vendors.pydantic_ai.messages import messages_of, results_of  # noqa: PLC0415
@@ -211,6 +251,44 @@ class PydanticAIModel(Model):
     def __repr__(self) -> str:
         """Show the model."""
         return f"<PydanticAIModel {self.label}>"
+
+
+def _wanted(request: Request) -> Any:  # noqa: ANN401 - a type of output
+    """Return the type of output that a request asks for: an object by its JSON schema, or text.
+
+    Raises:
+        ConfigurationError: The schema cannot be used.
+    """
+    from pydantic_ai import StructuredDict  # noqa: PLC0415 - an agent has imported it
+    from pydantic_ai.exceptions import UserError  # noqa: PLC0415
+
+    if request.response_format is not None:
+        described = request.response_format["json_schema"]
+        name, schema = described["name"], described["schema"]
+    elif request.must_call:
+        described = next(one["function"] for one in request.tools if one["function"]["name"] == request.must_call)
+        name, schema = described["name"], {"description": described["description"], **described["parameters"]}
+    else:
+        return str
+    try:
+        return StructuredDict(dict(schema), name=name)
+    except UserError as error:
+        raise ConfigurationError(f"pydantic-ai cannot ask for {name}: {error}") from error
+
+
+def _completion(request: Request, result: AgentRunResult[Any]) -> Completion:
+    """Return what a run has answered."""
+    output: object = result.output
+    written = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+    usage = Usage(
+        model=result.response.model_name or "",
+        input_tokens=result.usage.input_tokens,
+        output_tokens=result.usage.output_tokens,
+    )
+    reason = result.response.finish_reason or ""
+    if request.must_call:
+        return Completion(arguments=written, finish_reason=reason, usage=usage)
+    return Completion(text=written, finish_reason=reason, usage=usage)
 
 
 def _check_agent(part: str, agent: object) -> None:
