@@ -362,3 +362,18 @@ async def test_a_hosted_agent_is_served_as_any_other() -> None:
         call = await hold(client, speaks=[(1.5, 2.0)], for_s=6.0)
 
     assert call.said == ["agent: Hi.", "caller: Hello?", "agent: Yes?"]
+
+
+async def test_a_call_of_an_interrupted_reply_is_refused_where_the_service_waits_for_it() -> None:
+    """A service that does not know of the interruption gets an error in place of a result; the tool does not run."""
+    agent = ScriptedAgent(["Order?"], lambda asked: Calls("get_order", {"number": 1}, say=LONG) if asked.text else None)
+    agent.ignores_stops = True
+
+    call = await hold(
+        agent, vp.ToolRouter([get_order]), speaks=[(0.5, 1.0)], acts=[(3.0, lambda s: s.interrupt())], for_s=8.0
+    )
+
+    assert call.said == ["caller: Order?", "agent: Your order 42"]
+    (result,) = agent.services[0].results
+    assert (result.is_error, result.text) == (True, '{"error": "the caller interrupted, so the tool was not called"}')
+    assert not call.of(vp.ToolStarted)

@@ -154,7 +154,7 @@ class Conversation:
         now = anyio.current_time()
         match event:
             case CallerSpeaks(stops_agent=stops_agent, item_id=item_id):
-                self._has_spoken, self._stopped_s, self._item_id = True, None, item_id
+                self._has_spoken, self._early, self._stopped_s, self._item_id = True, "", None, item_id
                 if self._unheard is not None and not self._unheard.item_id:
                     self._unheard = None  # its words are not to be expected any more
                 self._report(SpeechStarted(at_s=now))
@@ -258,10 +258,10 @@ class Conversation:
             reply.add(event)
 
     def _leave_out(self, event: ReplyAudio | ReplyText | ReplyCalls) -> None:
-        """Drop what belongs to a reply that was interrupted; the service need not wait for its calls."""
-        if isinstance(event, ReplyCalls):
+        """Drop what belongs to a reply that was interrupted; a service that does not know of it waits for its calls."""
+        if isinstance(event, ReplyCalls) and self._active is not None:
             result = CallResult(event.call_id, event.name, json.dumps({"error": NOT_CALLED}), is_error=True)
-            self._post(ShowResults((result,), are_late=True))
+            self._post(ShowResults((result,)))
 
     def _ends(self, done: ReplyDone) -> None:
         reply = self._active

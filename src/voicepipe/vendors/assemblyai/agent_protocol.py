@@ -53,6 +53,9 @@ __all__ = ["VoiceAgentProtocol"]
 
 SO_FAR: Final = "\n\nThe conversation so far, which goes on now:\n{}"
 SINCE_THEN: Final = "\n\nResults of tool calls that came late:\n{}"
+MAX_LATE: Final = 20
+"""Late results that the prompt holds: the newest."""
+
 AGENT_KINDS: Final = frozenset(
     {
         *("reply.started", "reply.audio", "reply.done", "transcript.agent.delta", "transcript.agent", "tool.call"),
@@ -134,7 +137,8 @@ class VoiceAgentProtocol(AgentProtocol):
             case ShowResults(results=results, are_late=False):
                 return [_result(result) for result in results]
             case ShowResults(results=results):
-                self._late += [f"{result.name} has returned: {result.text}" for result in results]
+                late = [f"{result.name} has returned: {result.text}" for result in results]
+                self._late = [*self._late, *late][-MAX_LATE:]
                 return [_message("session.update", session={"system_prompt": self._full_prompt})]
             case SetInstructions(text=text):
                 self._prompt = text

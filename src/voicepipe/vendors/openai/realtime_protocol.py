@@ -75,6 +75,9 @@ IGNORED_PREFIXES: Final = (
 )
 """What is known and needs nothing: the same is said by other messages, or it is about what is not used."""
 
+MAX_ITEMS: Final = 8
+"""The newest replies, of which one may still be played and so be cut."""
+
 HARMLESS: Final = frozenset({"response_cancel_not_active"})
 """The reply had just ended when it was to be stopped."""
 
@@ -176,6 +179,7 @@ class RealtimeProtocol(AgentProtocol):
                 self._early.pop(item_id, None)
                 return [CallerSaid(_text(message, "transcript"), item_id=item_id)]
             case "conversation.item.input_audio_transcription.failed":
+                self._early.pop(item_id, None)
                 return [CallerSaid("", item_id=item_id)]
             case _:
                 return self._of_response(kind, message)
@@ -202,6 +206,8 @@ class RealtimeProtocol(AgentProtocol):
 
     def _audio(self, message: dict[str, Any], response_id: str) -> list[AgentEvent]:
         index = message.get("content_index")
+        if response_id not in self._items and len(self._items) == MAX_ITEMS:
+            del self._items[next(iter(self._items))]
         self._items[response_id] = _text(message, "item_id"), index if isinstance(index, int) else 0
         try:
             audio = base64.b64decode(_text(message, "delta"), validate=True)
