@@ -35,6 +35,7 @@ def test_times_are_seconds(cls: type) -> None:
 def test_each_event_belongs_somewhere(cls: type) -> None:
     """Every class is a piece of the flow between stages, or a session can report it."""
     flows = {"AudioFrame", "TextDelta", "ToolCallDelta", "ReplyState", "ReplyEnd", "Sentence", "Word", "WordMark"}
+    flows |= {"Wording"}  # what a sentence was made of
     reported = {kind for union in (Event, Hearing) for kind in typing.get_args(union)}
     assert cls.__name__ in flows or issubclass(cls, tuple(reported)) or cls is Stamped
 

@@ -156,7 +156,7 @@ class Conversation:
             case CallerSpeaks(stops_agent=stops_agent, item_id=item_id):
                 self._has_spoken, self._early, self._stopped_s, self._item_id = True, "", None, item_id
                 if self._unheard is not None and not self._unheard.item_id:
-                    self._unheard = None  # its words are not to be expected any more
+                    self._unheard = None  # its words will not come
                 self._report(SpeechStarted(at_s=now))
                 if stops_agent:
                     self._stops()

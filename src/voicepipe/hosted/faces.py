@@ -43,7 +43,7 @@ class AgentEar(Recogniser):
         take: Takes the audio.
     """
 
-    is_closed = True  # no word of the agent's own echo could be told from the caller's here: the service acts on it
+    is_closed = True  # the service acts on all that it hears, the agent's own echo included
     reports_speech = True
 
     def __init__(self, name: str, sample_rate: int, take: Callable[[bytes], None]) -> None:

@@ -43,7 +43,7 @@ class Promises:
         """
         if (reply := self.take(tag)) is None:
             reply = SpokenReply(self._agent, self._rate)
-            reply.is_unwanted = bool(tag)  # whoever asked for it is gone
+            reply.is_unwanted = bool(tag)  # the turn that asked for it is over
         return reply
 
     def take(self, tag: str) -> SpokenReply | None:

@@ -1,7 +1,7 @@
 """One reply of a hosted agent, as it comes: its words and calls for the model's place, its audio for the voice's.
 
 Rule 1: nothing here waits but for news; the conversation puts in what the service sends, in the order in which it came.
-Rule 2: a reply is promised before it begins, so that whoever asked for it has something to wait for.
+Rule 2: a reply is promised before it begins, so that a turn has something to wait for.
 """
 
 from __future__ import annotations

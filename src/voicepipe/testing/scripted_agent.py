@@ -37,7 +37,7 @@ class ScriptedAgent(SpeechToSpeech):
 
     Args:
         hears: What the caller says, one text for each stretch of sound; "" is a noise.
-        replies: What the agent does, in order, or a function of what it is asked. What it is told to say it says.
+        replies: What the agent does, in order, or a function of what it is asked. It says every text that it is asked to say.
         greeting: What it says first.
         habits: How the service behaves.
 

@@ -128,7 +128,8 @@ def test_times_count_from_the_beginning_and_durations_stay() -> None:
 def test_every_field_in_seconds_is_either_a_time_or_a_duration() -> None:
     """A new field has to say which: this list, and the tables of `records`, are all that there are."""
     durations = {
-        ("AudioDropped", "seconds"), ("AudioResumed", "after_s"), ("BudgetExceeded", "budget_s"),
+        ("AgentRestored", "after_s"), ("AudioDropped", "seconds"), ("AudioResumed", "after_s"),
+        ("BudgetExceeded", "budget_s"), ("RecogniserBehind", "late_s"),
         ("BudgetExceeded", "took_s"), ("CallLimit", "left_s"),
         ("CleanupOverran", "after_s"), ("Idle", "silent_s"), ("Monologue", "speech_s"), ("MonologueCut", "speech_s"),
         ("Paused", "heard_s"), ("RateLimitNear", "reset_s"), ("Resumed", "from_s"), ("TurnCompleted", "heard_s"),

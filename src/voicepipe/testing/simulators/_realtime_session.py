@@ -235,14 +235,14 @@ class RealtimeSession:
     async def _send(self, kind: str, **fields: object) -> None:
         event = {"type": kind, "event_id": f"event_{next(self._ids)}", **fields}
         self._sent.append(event)
-        with suppress(ConnectionClosed):  # whoever reads from it sees that it is over
+        with suppress(ConnectionClosed):  # the task that reads from it sees that it is over
             await self._connection.send(json.dumps(event))
 
     async def _report(self) -> None:
         while True:
-            await self._tell(await self._service.event())
+            await self._show(await self._service.event())
 
-    async def _tell(self, event: AgentEvent) -> None:
+    async def _show(self, event: AgentEvent) -> None:
         match event:
             case CallerSpeaks():
                 self._user_item = f"item_{next(self._ids)}"

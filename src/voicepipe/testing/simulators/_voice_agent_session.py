@@ -273,7 +273,7 @@ class Session:
 
     async def _send(self, kind: str, **fields: object) -> None:
         extra = {"trace": {"id": 7}} if self._server.is_messy else {}
-        with suppress(ConnectionClosed):  # whoever reads from it sees that it is over
+        with suppress(ConnectionClosed):  # the task that reads from it sees that it is over
             await self._connection.send(json.dumps({"type": kind, **fields, **extra}))
 
     async def _report(self, service: HostedService) -> None:

@@ -46,7 +46,7 @@ class OpenAIRealtimeAgent(SpeechToSpeech):
     Pipeline(MicSource(), OpenAIRealtimeAgent("Be brief."), ToolRouter([get_order]))
 
     One websocket takes the place of recogniser, model and voice. The service decides when the caller has finished and
-    when it yields to them, and is told how much of a cut reply was heard. Its audio comes faster than real time, and
+    when it yields to them, and learns how much of a cut reply was heard. Its audio comes faster than real time, and
     its words have no times, so the history of a cut reply is an estimate. See docs/hosted-agents.md. Any server of the
     same protocol works. Never tried live: checked against the types of the `openai` package 3.57 and simulators.
 

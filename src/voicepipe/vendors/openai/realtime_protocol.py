@@ -1,7 +1,7 @@
 """The messages of OpenAI's Realtime API, as its client. Pure.
 
 Rule 1: a reply that we ask for has our tag in its metadata, and its request the tag in its `event_id`, so that replies
-        and refusals find whoever asked.
+        and refusals find the turn that asked.
 Rule 2: the service learns how much of a cut reply was heard, so that it knows what the caller knows.
 
 Source: the types of the `openai` package 3.57 and OpenAI's Realtime reference, read 2026-11-30. Never tried live.
