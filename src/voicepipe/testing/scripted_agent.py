@@ -37,7 +37,8 @@ class ScriptedAgent(SpeechToSpeech):
 
     Args:
         hears: What the caller says, one text for each stretch of sound; "" is a noise.
-        replies: What the agent does, in order, or a function of what it is asked. It says every text that it is asked to say.
+        replies: What the agent does, in order, or a function of what it is asked. A text that it is to say it says
+            without a script.
         greeting: What it says first.
         habits: How the service behaves.
 
