@@ -15,9 +15,11 @@ import pytest
 
 import voicepipe as vp
 from tests.helpers.hosted_calls import HostedCall, hold
+from tests.helpers.telephone_calls import AUTH_TOKEN, VOICE, twilio_calls
 from voicepipe.errors import AuthenticationError, ConfigurationError, VendorError, VoicepipeError
+from voicepipe.serving import Twilio
 from voicepipe.testing import Calls, Says
-from voicepipe.testing.hosted_service import ServiceHabits
+from voicepipe.testing.hosted_service import ServiceHabits, tone
 from voicepipe.testing.simulators.voice_agent import VoiceAgentSimulator
 
 pytestmark = pytest.mark.anyio
@@ -244,3 +246,31 @@ async def test_a_service_that_gives_no_times_is_heard_by_estimate() -> None:
     assert LONG.startswith(heard)
     assert heard
     assert len(heard) <= 1.0 / 0.06
+
+
+async def test_a_telephone_line_is_answered_and_interrupted() -> None:
+    """On a line of Twilio the caller's voice cuts the agent: one clear, and the history is what the line played."""
+    simulator = VoiceAgentSimulator(["Where is it?", "Stop."], [Says(LONG), Says("Yes?")])
+    async with simulator.serve() as url:
+        row = vp.Pipeline(vp.HostedVoiceAgent(url=url, sample_rate=8_000, greeting="Hi."))
+        line = Twilio(AUTH_TOKEN)
+        async with twilio_calls(row, line) as (network, office, _), network.call(VOICE) as caller:
+            await caller.wait_speaking()
+            await caller.wait_silent()
+            caller.say(tone(0.5, 8_000))
+            await caller.wait_speaking()
+            await anyio.sleep(1.0)
+            caller.say(tone(0.5, 8_000))
+            await caller.wait_silent()
+            await caller.wait_speaking()
+            await caller.wait_silent()
+            await caller.hang_up()
+            assert [what for _, what in caller.received].count("clear") == 1
+
+    heard = [(type(end), end.heard) for end in office.of(vp.TurnEnded)]
+    assert heard == [
+        (vp.TurnCompleted, "Hi."),
+        (vp.TurnInterrupted, "Your order 42"),
+        (vp.TurnCompleted, "Yes?"),
+    ]
+    assert simulator.sessions[0].close_code == 1000
