@@ -46,7 +46,7 @@ HALF: Final = (
 )
 CLOSED: Final = (
     "half duplex: while the agent speaks you cannot interrupt it, because the microphone picks up the loudspeaker "
-    "and {recogniser} forces every sound into its phrases; with headphones use --headphones"
+    "and {recogniser} cannot tell it from you; with headphones use --headphones"
 )
 CANCELLED: Final = "full duplex: {canceller} takes the agent's voice out of what the microphone picks up"
 FULL: Final = (
