@@ -81,7 +81,7 @@ async def any_call(dice: random.Random, *, is_openai: bool) -> HostedCall:
     if is_openai:
         simulator = RealtimeSimulator(WORDS, partial(answers, dice))
     else:
-        odd = {name: dice.random() < 0.5 for name in ("resumes", "names_replies", "is_messy")}
+        odd = {name: dice.random() < 0.5 for name in ("resumes", "names_replies", "words_come_last", "is_messy")}
         simulator = VoiceAgentSimulator(WORDS, partial(answers, dice), **odd)
     agent: vp.SpeechToSpeech
     async with simulator.serve() as url:

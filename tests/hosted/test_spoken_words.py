@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicepipe.hosted.spoken_words import Piece, SpokenWords
+from voicepipe.hosted.spoken_words import Piece, SpokenWords, joined
 
 
 def played(words: SpokenWords, until_s: float, *, is_whole: bool = True) -> list[tuple[float, Piece]]:
@@ -85,3 +85,10 @@ def test_what_goes_in_comes_out_once_in_order(
     assert words.is_empty
     for piece in pieces:
         assert all(0 <= char_end <= len(piece.text) and 0 <= end_s < math.inf for char_end, end_s in piece.marks)
+
+
+def test_words_that_begin_at_once_are_one_piece() -> None:
+    """Else none of the sound would be left to any but the last of them; marks count from the joined beginning."""
+    assert joined([Piece("One.", ((4, 0.5),)), Piece(" Two", ((4, 0.2),))]) == Piece("One. Two", ((4, 0.5), (8, 0.2)))
+    assert joined([Piece("One.", ((4, 0.5),)), Piece(" Two")]) == Piece("One. Two")
+    assert joined([]) == Piece("")

@@ -8,8 +8,8 @@ Rule 3: what comes of a reply after it was interrupted is dropped.
 
 from __future__ import annotations
 
-import json
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -17,13 +17,12 @@ import anyio
 from voicepipe.core.log import log
 from voicepipe.floor_events import Backchannel
 from voicepipe.flow import EarlyTranscript, SpeechEnded, SpeechStarted, Transcript
-from voicepipe.hosted.known import Known, calls_of
+from voicepipe.hosted.known import Known, calls_of, not_called
 from voicepipe.hosted.messages import (
     CallerSaid,
     CallerSpeaks,
     CallerStopped,
     CallerTyped,
-    CallResult,
     ReplyAudio,
     ReplyBegan,
     ReplyCalls,
@@ -64,10 +63,11 @@ UNHEARD: Final = "(not transcribed)"
 TRANSCRIPT_S: Final = 0.4
 """How long a reply waits for the words that it answers; services recognise them along the way."""
 
+WORDS_S: Final = 0.5
+"""How long a reply that came without words waits for them after its end."""
+
 ASIDE_S: Final = 2.0
 """Words during a reply that the service answers with nothing for so long after it were a back-channel."""
-
-NOT_CALLED: Final = "the caller interrupted, so the tool was not called"
 
 GO_ON: Final = "The tools have been called and their results are known. Go on."
 """What the service is asked when it knows all results already: without a request it would say nothing."""
@@ -247,7 +247,7 @@ class Conversation:
             self._answer(text, reply, anyio.current_time())
 
     def _goes_on(self, event: ReplyAudio | ReplyText | ReplyCalls) -> None:
-        if self._active is None and not self._is_stale and not event.reply_id:
+        if self._active is None and not (self._is_stale or event.reply_id or isinstance(event, ReplyText)):
             self._begins("", "")  # after tool calls, a service may go on without saying so
         reply = self._active
         if reply is None or reply.is_unwanted or (event.reply_id and event.reply_id != reply.reply_id):
@@ -260,13 +260,15 @@ class Conversation:
     def _leave_out(self, event: ReplyAudio | ReplyText | ReplyCalls) -> None:
         """Drop what belongs to a reply that was interrupted; a service that does not know of it waits for its calls."""
         if isinstance(event, ReplyCalls) and self._active is not None:
-            result = CallResult(event.call_id, event.name, json.dumps({"error": NOT_CALLED}), is_error=True)
-            self._post(ShowResults((result,)))
+            self._post(ShowResults((not_called(event),)))
 
     def _ends(self, done: ReplyDone) -> None:
         reply = self._active
         if reply is None or (done.reply_id and done.reply_id != reply.reply_id):
-            return
+            return None
+        if done.lacks_words and not reply.parts:
+            whole = replace(done, lacks_words=False)
+            return self._later(WORDS_S, lambda: self._ends(whole) if self._active is reply else None)
         self._active = None
         self._is_stale = done.status == "interrupted" or reply.is_unwanted
         reply.finish(done)
@@ -274,6 +276,7 @@ class Conversation:
             self._interrupted(reply)
         elif aside := self._aside:
             self._later(ASIDE_S, lambda: self._was_aside(aside))
+        return None
 
     def _stops(self) -> None:
         """The service stops for the caller, whether it was still speaking or had only sent everything early."""

@@ -6,7 +6,8 @@ Rule 2: a call belongs to the connection that it came over; no other connection 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Any, Final
 
 from voicepipe.history import AssistantMessage, ServiceState
 from voicepipe.hosted.messages import CallResult, SetInstructions, SetInterruptible, SetTools
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from voicepipe.history import Message, ToolCall
-    from voicepipe.hosted.messages import AgentRequest
+    from voicepipe.hosted.messages import AgentRequest, ReplyCalls
 
-__all__ = ["Known", "calls_of"]
+__all__ = ["Known", "calls_of", "not_called"]
+
+NOT_CALLED: Final = "the caller interrupted, so the tool was not called"
 
 
 class Known:
@@ -90,3 +93,8 @@ class Known:
 def calls_of(messages: Iterable[Message]) -> list[ToolCall]:
     """Return the calls of these messages, oldest first."""
     return [call for message in messages if isinstance(message, AssistantMessage) for call in message.calls]
+
+
+def not_called(call: ReplyCalls) -> CallResult:
+    """Return the result of a call that belongs to a reply which was interrupted."""
+    return CallResult(call.call_id, call.name, json.dumps({"error": NOT_CALLED}), is_error=True)

@@ -145,12 +145,14 @@ class ReplyDone:
         reason: Why, in the service's word; "" if it has none.
         error: Why it failed.
         reply_id: The reply's; "" for the one that is being given.
+        lacks_words: Whether its words may still come.
     """
 
     status: Literal["completed", "interrupted", "failed"]
     reason: str = ""
     error: VendorError | None = None
     reply_id: str = ""
+    lacks_words: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from voicepipe.audio.pcm import FRAME_S, frames_of
 from voicepipe.errors import VendorError
 from voicepipe.flow import Sentence, WordMark
+from voicepipe.hosted.spoken_words import Piece, joined
 
 if TYPE_CHECKING:
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.context import Resampling
     from voicepipe.hosted.spoken_reply import SpokenReply
-    from voicepipe.hosted.spoken_words import Piece
     from voicepipe.speaking.playback import Playback
 
 __all__ = ["ReplyPlayer"]
@@ -67,16 +67,17 @@ class ReplyPlayer:
         self._turn.timeline.mark_speech("tts_first_audio", is_filler=False)
         is_last = reply.is_over and not reply.has_audio(self._frame_bytes + 1)
         pcm = reply.take(self._frame_bytes)
+        pieces = list[Piece]()
         while (piece := reply.words.due(at_s, reply.audio_s, is_whole=reply.is_over)) is not None:
-            await self._begin(piece)
+            pieces.append(piece)
         if is_last and (rest := reply.words.rest()) is not None:
-            await self._begin(rest)
-        if not self._has_begun:
-            await self._begin(None)
+            pieces.append(rest)
+        if pieces or not self._has_begun:  # without a piece, sound has come before its words
+            await self._begin(joined(pieces))
         await self._write(self._resampler.feed(pcm) if self._resampler is not None else pcm)
 
-    async def _begin(self, piece: Piece | None) -> None:
-        """Begin the next words; None stands for audio whose words have not come."""
+    async def _begin(self, piece: Piece) -> None:
+        """Begin the next words; "" stands for audio whose words have not come."""
         turn, is_filler = self._turn, self._segment in self._turn.speech.fillers
         turn.timeline.mark_speech("first_sentence", is_filler=is_filler)
         turn.speech.expect()
@@ -85,9 +86,8 @@ class ReplyPlayer:
         else:
             self._reply.began_at_s = turn.speech.written_s
         self._has_begun = True
-        text = piece.text if piece is not None else ""
-        await self._playback.begin_sentence(Sentence(text, self._segment), is_filler=is_filler)
-        for char_end, end_s in piece.marks if piece is not None else ():
+        await self._playback.begin_sentence(Sentence(piece.text, self._segment), is_filler=is_filler)
+        for char_end, end_s in piece.marks:
             self._playback.mark(WordMark(char_end=char_end, end_s=end_s))
 
     async def _write(self, pcm: bytes, *, ends: bool = False) -> None:

@@ -10,9 +10,12 @@ from __future__ import annotations
 import re
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["Piece", "SpokenWords"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Piece", "SpokenWords", "joined"]
 
 SLOW_CHARACTERS_PER_S: Final = 11.0
 """Slow speech, as in `conversation.speech`: words whose time nobody knows are taken to come late."""
@@ -35,6 +38,15 @@ class Piece:
 
     text: str
     marks: tuple[tuple[int, float], ...] = ()
+
+
+def joined(pieces: Sequence[Piece]) -> Piece:
+    """Return pieces that begin at the same time as one: each would leave none of the sound to the one before it."""
+    text, marks = "", list[tuple[int, float]]()
+    for piece in pieces:
+        marks += [(len(text) + char_end, end_s) for char_end, end_s in piece.marks]
+        text += piece.text
+    return Piece(text, tuple(marks) if all(piece.marks for piece in pieces) else ())
 
 
 @dataclass(slots=True)

@@ -248,6 +248,17 @@ async def test_a_service_that_gives_no_times_is_heard_by_estimate() -> None:
     assert len(heard) <= 1.0 / 0.06
 
 
+async def test_words_that_come_after_a_reply_still_belong_to_it() -> None:
+    """Whether the words come along with the sound or after it, history has them, once."""
+    for come_last in (False, True):
+        for names in (False, True):
+            simulator = VoiceAgentSimulator(
+                ["Hello?"], [Says(LONG), Says("Yes?")], words_come_last=come_last, names_replies=names
+            )
+            held = await call(simulator, speaks=[(0.5, 1.0)], acts=[(7.0, lambda s: s.user_says("Well?"))])
+            assert held.said == ["caller: Hello?", f"agent: {LONG}", "caller: Well?", "agent: Yes?"]
+
+
 async def test_a_telephone_line_is_answered_and_interrupted() -> None:
     """On a line of Twilio the caller's voice cuts the agent: one clear, and the history is what the line played."""
     simulator = VoiceAgentSimulator(["Where is it?", "Stop."], [Says(LONG), Says("Yes?")])

@@ -87,6 +87,7 @@ class Server(Protocol):
 
     names_replies: bool
     is_messy: bool
+    words_come_last: bool
 
     def check_key(self, authorization: str) -> None: ...
 
@@ -299,6 +300,8 @@ class Session:
                 return [("reply.audio", {"data": data, **name}) for data in self._encoded(pcm)]
             case ReplyText(text=text, start_s=start_s, end_s=end_s):
                 self._said += text
+                if self._server.words_come_last:
+                    return []
                 if start_s is None or end_s is None:
                     return [("transcript.agent.delta", {"delta": text, **name})]
                 times = {"start_ms": round(start_s * 1000), "end_ms": round(end_s * 1000)}
@@ -310,7 +313,8 @@ class Session:
             case ReplyDone(status=status):
                 was_cut = status == "interrupted"
                 said = ("transcript.agent", {"text": self._said, "interrupted": was_cut, **name})
-                return [*([said] if self._said else []), ("reply.done", {"status": status, **name})]
+                done = ("reply.done", {"status": status, **name})
+                return [done, said] if self._server.words_come_last else [said, done] if self._said else [done]
             case _:
                 return []
 

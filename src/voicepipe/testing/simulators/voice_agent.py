@@ -70,6 +70,7 @@ class VoiceAgentSimulator:
         habits: How the service behaves.
         resumes: Whether a session that was cut can be resumed within 30 s; in the field it never could.
         names_replies: Whether audio and words name their reply.
+        words_come_last: Whether the words of a reply come only after `reply.done`, all at once.
         is_messy: Whether messages have fields, and sessions messages, that are in no reference, and audio comes in odd
             pieces.
 
@@ -87,12 +88,14 @@ class VoiceAgentSimulator:
         habits: ServiceHabits = ServiceHabits(),  # noqa: B008 - frozen
         resumes: bool = False,
         names_replies: bool = True,
+        words_come_last: bool = False,
         is_messy: bool = False,
     ) -> None:
         self.sessions: list[RecordedAgentSession] = []
         self.services: list[HostedService] = []
         self.names_replies = names_replies
         self.is_messy = is_messy
+        self.words_come_last = words_come_last
         self._script = hears, replies, habits
         self._api_key = api_key
         self._resumes = resumes

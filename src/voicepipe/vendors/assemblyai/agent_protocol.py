@@ -86,7 +86,8 @@ class VoiceAgentProtocol(AgentProtocol):
         self._late: list[str] = []
         self._tools: tuple[dict[str, Any], ...] = ()
         self._odd = b""
-        self._words = ""  # of the present reply
+        self._words = ""  # of the present reply,
+        self._has_audio = False  # and whether it has any sound
 
     # --- to the service -----------------------------------------------------------------------------------------------
 
@@ -185,7 +186,7 @@ class VoiceAgentProtocol(AgentProtocol):
     def _of_agent(self, kind: str, message: dict[str, Any]) -> list[AgentEvent]:
         match kind:
             case "reply.started":
-                self._odd, self._words = b"", ""
+                self._odd, self._words, self._has_audio = b"", "", False
                 return [ReplyBegan(_text(message, "reply_id"))]
             case "reply.audio":
                 return self._audio(message)
@@ -226,6 +227,7 @@ class VoiceAgentProtocol(AgentProtocol):
         except (binascii.Error, ValueError):
             self.unknown.add("reply.audio that is not base64")
             return []
+        self._has_audio = True
         pcm = self._odd + (from_ulaw(audio) if self._is_telephone else audio)
         whole = len(pcm) & ~1
         self._odd = pcm[whole:]
@@ -259,9 +261,10 @@ class VoiceAgentProtocol(AgentProtocol):
         return [ReplyCalls(call_id, name, arguments, _text(message, "reply_id"))] if name and call_id else []
 
     def _done(self, message: dict[str, Any]) -> list[AgentEvent]:
-        self._words = ""
-        was_cut = message.get("status") == "interrupted"
-        return [ReplyDone("interrupted" if was_cut else "completed", reply_id=_text(message, "reply_id"))]
+        reply_id = _text(message, "reply_id")
+        if message.get("status") == "interrupted":
+            return [ReplyDone("interrupted", reply_id=reply_id)]
+        return [ReplyDone("completed", reply_id=reply_id, lacks_words=self._has_audio and not self._words)]
 
 
 def _message(kind: str, **fields: object) -> str:
