@@ -12,8 +12,8 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from functools import partial
+from importlib.util import find_spec
 from itertools import cycle, islice
 from typing import Any
 
