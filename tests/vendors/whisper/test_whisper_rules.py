@@ -22,18 +22,22 @@ pytestmark = pytest.mark.anyio
 def test_plausible() -> None:
     """Words count if the model believes in speech, and somebody can have said them in the time that was spoken."""
     table = [
-        ("Thank you.", 0.1, 0.6, True),
-        ("Thank you.", 0.93, 0.6, False),  # music
-        ("Yes.", 0.59, 0.1, True),
-        ("Yes.", 0.6, 0.1, False),
-        ("I'm gonna go to the end of the", 0.3, 0.2, False),  # a click cannot be a sentence
-        ("...", 0.1, 1.0, False),
-        ("", 0.1, 1.0, False),
-        ("Ja, natürlich.", 0.1, 0.5, True),
-        ("一二三", 0.1, 0.5, True),
+        ("Thank you.", 0.1, -0.5, 0.6, True),
+        ("Thank you.", 0.93, -0.9, 0.6, False),  # music
+        ("Yes.", 0.49, -1.4, 0.1, True),
+        ("Yes.", 0.5, -0.1, 0.1, False),
+        ("I'm...", 0.31, -1.8, 0.5, False),  # breath
+        ("Hum.", 0.29, -1.8, 0.5, True),
+        ("I'm gonna go to the end of the", 0.2, -0.5, 0.2, False),  # a click cannot be a sentence
+        ("Thank you.", 0.2, -0.8, 5.0, False),  # nor a minute of music one of two words
+        ("It is seven.", 0.2, -0.8, 4.0, True),
+        ("...", 0.1, 0.0, 1.0, False),
+        ("", 0.1, 0.0, 1.0, False),
+        ("Ja, natürlich.", 0.1, -0.5, 0.5, True),
+        ("一二三", 0.1, -0.5, 0.5, True),
     ]
-    for text, no_speech, speech_s, is_said in table:
-        assert plausible(Heard(text, no_speech), speech_s) == (text if is_said else ""), text
+    for text, no_speech, sure, speech_s, is_said in table:
+        assert plausible(Heard(text, no_speech, sure), speech_s) == (text if is_said else ""), (text, no_speech)
 
 
 def test_repeats() -> None:

@@ -10,6 +10,7 @@ import io
 import json
 import wave
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -207,17 +208,15 @@ class OpenAIRecogniser(UtteranceRecogniser):
 
     def _words(self, answer: dict[str, Any], speech_s: float) -> str:
         """Return the words that were said; a model that says nothing about noise is believed."""
-        segments = answer.get("segments")
-        kept: list[str] = []
-        for segment in segments if isinstance(segments, list) else ():
-            match segment:
-                case {"text": str(text), "no_speech_prob": float(no_speech) | int(no_speech)}:
-                    kept.append(plausible(Heard(text, no_speech), speech_s))
-                case _:
-                    kept = []
-                    break
-        text = " ".join((" ".join(kept) if kept else answer["text"]).split())
-        return plausible(Heard(text, 0.0), speech_s)
+        heard = Heard(" ".join(answer["text"].split()), 0.0)
+        match answer.get("segments"):
+            case [{"no_speech_prob": float(no_speech) | int(no_speech)} as segment, *_]:
+                # Of several segments all have that of their window, which is one for 30 s.
+                sure = segment.get("avg_logprob")
+                heard = replace(heard, no_speech=no_speech, log_probability=sure if isinstance(sure, float) else 0.0)
+            case _:
+                pass
+        return plausible(heard, speech_s)
 
     def __repr__(self) -> str:
         """Show the model and where it is; never the key."""

@@ -139,11 +139,14 @@ class LoadedModel:
             [start],
             beam_size=1,
             max_length=min(len(start) + FIRST_TOKENS + int(TOKENS_PER_S * seconds), MOST_TOKENS),
+            return_scores=True,
             return_no_speech_prob=True,
             suppress_tokens=suppressed,
             max_initial_timestamp_index=50,  # 1 s, as in faster-whisper
         )[0]
-        return Heard(" ".join(tokenizer.decode(result.sequences_ids[0]).split()), result.no_speech_prob)
+        tokens = result.sequences_ids[0]
+        sure = result.scores[0] * len(tokens) / (len(tokens) + 1)  # the end of the text counts as well
+        return Heard(" ".join(tokenizer.decode(tokens).split()), result.no_speech_prob, sure)
 
     def _language(self, encoded: Any) -> str:  # noqa: ANN401 - the package has no types
         if len(self.languages) == 1:
