@@ -23,7 +23,7 @@ help: ## list the targets
 demo: .venv/.demo ## hold a conversation without key, network or microphone, and write it to conversation/
 	@$(BIN)/voicepipe demo $(ARGS)
 
-demo-offline: .venv/.demo-offline ## the same in any words and with a natural voice, on this machine: 700 MB of models
+demo-offline: .venv/.demo-offline ## the same in any words and with a natural voice, on this machine; installs 800 MB
 	@$(BIN)/voicepipe demo --local $(ARGS)
 
 demo-page: .venv/.page ## talk to the demo's agent in a browser: prints the address, needs no key

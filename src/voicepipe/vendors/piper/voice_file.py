@@ -46,7 +46,7 @@ class VoiceFile:
     sample_rate: int
     language: str
     region: str = ""
-    speakers: Mapping[str, int] = field(default_factory=dict[str, int])
+    speakers: Mapping[str, int] = field(default_factory=dict[str, int], hash=False)
     speaker_count: int = 1
 
     @property
