@@ -472,6 +472,7 @@ def test_options_that_are_not_checked_are_found() -> None:
         assert "bad options are refused" in failing(Tone, "bad options are refused", refuses=[bad]).failed
 
 
+@pytest.mark.slow
 def test_threads_that_are_left_are_found() -> None:
     """A thread that goes on after its part was closed is named."""
     ended = threading.Event()

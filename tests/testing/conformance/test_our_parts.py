@@ -227,3 +227,16 @@ def test_scripted_model() -> None:
     report = check_model(lambda: ScriptedModel(lambda _: Says("Hello.", token_s=0.1)))
     assert "two replies at once" in report.passed
     check_row(report)
+
+
+@pytest.mark.slow
+def test_parts_that_hold_others() -> None:
+    """The first of two models, and a voice whose openers are kept, conform like what they hold."""
+
+    def model(url: str) -> vp.LLMStreamStage:
+        return vp.LLMStreamStage("Be brief.", base_url=url, api_key=KEY, model="scripted")
+
+    check_model(lambda url: vp.FirstOf(model(url), model(url), after_s=0.5), server=openai_model)
+    check_voice(
+        lambda url: vp.CachedOpeners(vp.AssemblyAITTS(url=url, api_key=KEY), ["Hello there."]), server=assemblyai_voice
+    )

@@ -47,6 +47,12 @@ MOST_STEPS: Final = 50_000
 CLOSING_STEPS: Final = 2_000
 """How many steps of the loop tasks may take that are left at the end of a trial."""
 
+THREAD_S: Final = 3.0
+"""How long a thread may go on after its part was closed, as everything else of a session may."""
+
+LONGEST_REAL_S: Final = 45.0
+"""How long a trial in real time may take."""
+
 SETTLE_S: Final = 0.1
 """How long what was closed has to disappear."""
 
@@ -190,7 +196,7 @@ class Trials(Generic[P]):
 
     def _note_threads(self, name: str, before: set[threading.Thread]) -> None:
         for thread in set(threading.enumerate()) - before:
-            thread.join(0.0 if self.notes.threads else 1.0)  # one that was told to end needs a moment
+            thread.join(0.0 if self.notes.threads else THREAD_S)  # one that was told to end may have work to finish
             if thread.is_alive():
                 self.notes.threads.append(f"{thread.name} ({name})")
 
@@ -250,7 +256,8 @@ class _RealLoop(_TrialLoop):
 
 def _finished(loop: _TrialLoop, trial: Any) -> Fails | Skips | None:  # noqa: ANN401 - a coroutine
     """Run a trial to its end, and return what it raised."""
-    loop.call_later(LONGEST_S, loop.give_up)
+    longest_s = LONGEST_REAL_S if isinstance(loop, _RealLoop) else LONGEST_S
+    loop.call_later(longest_s, loop.give_up)
     try:
         loop.run_until_complete(trial)
     except (Fails, Skips) as error:
@@ -259,7 +266,7 @@ def _finished(loop: _TrialLoop, trial: Any) -> Fails | Skips | None:  # noqa: AN
         if not loop.endless:
             return Fails(f"expected an end of the trial, found {type(error).__name__}: {error}")
         return Fails(
-            f"expected an end, found none after {LONGEST_S:g} s or {MOST_STEPS:,} steps of the loop; give every wait "
+            f"expected an end, found none after {longest_s:g} s or {MOST_STEPS:,} steps of the loop; give every wait "
             f"an end, also when the work is cancelled. These wait: {' '.join(loop.endless.split())}"
         )
     except Exception as error:  # noqa: BLE001 - of the server, which is reported like one of the part
