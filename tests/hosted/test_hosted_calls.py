@@ -14,7 +14,9 @@ from opentelemetry.sdk.trace import TracerProvider
 import voicepipe as vp
 from tests.helpers.hosted_calls import hold
 from voicepipe.errors import VendorError
+from voicepipe.hosted.line import AgentConnection
 from voicepipe.hosted.messages import (
+    AgentSetup,
     CallerTyped,
     SetInterruptible,
     SetTools,
@@ -227,6 +229,25 @@ async def test_a_lost_connection_is_restored_with_the_conversation_so_far() -> N
         "agent: Your order 42 has",
         "agent: Sorry, I cannot answer that right now. Please try again.",
     ]
+
+
+class HangsUp(ScriptedAgent):
+    """Accepts each connection, and hangs up."""
+
+    async def connect(self, setup: AgentSetup) -> AgentConnection:
+        connection = await super().connect(setup)
+        self.hang_up()
+        return connection
+
+
+async def test_a_service_that_accepts_and_hangs_up_is_not_called_for_ever() -> None:
+    """A connection that does not last is a failed attempt: the pauses grow, and after four the session ends."""
+    agent, begun_s = HangsUp(), anyio.current_time()
+
+    with pytest.raises(VendorError, match="hung up"):
+        await hold(agent, for_s=60.0)
+
+    assert (len(agent.setups), round(anyio.current_time() - begun_s, 3)) == (5, 6.0)
 
 
 def _hang_up(agent: ScriptedAgent, session: vp.Session) -> None:
