@@ -90,7 +90,7 @@ async def test_a_call_is_greeted_asks_a_tool_and_is_interrupted_to_the_word() ->
     ]
     assert call.of(vp.TurnInterrupted)[0].by == "caller"
     assert call.output.spans()[1] == (5.0, 6.1)  # silent in the step in which the service was
-    assert [result.text for result in agent.services[0].results] == ["order 42 has shipped"]
+    assert [result.text for result in agent.services[0].results] == ['{"untrusted_result":"order 42 has shipped"}']
 
 
 async def test_the_application_speaks_and_lets_the_agent_speak() -> None:
@@ -167,7 +167,9 @@ async def test_a_writing_tool_goes_on_and_the_agent_is_shown_its_late_result() -
         "agent: It is cancelled.",
     ]
     shown = [request for _, request in agent.sent if isinstance(request, ShowResults)]
-    assert [(one.are_late, one.results[0].text) for one in shown] == [(True, "order 42 is cancelled")]
+    assert [(one.are_late, one.results[0].text) for one in shown] == [
+        (True, '{"untrusted_result":"order 42 is cancelled"}')
+    ]
 
 
 async def test_words_that_come_after_the_reply_to_them_enter_history_all_the_same() -> None:
