@@ -33,6 +33,7 @@ class MemoryServer:
     Attributes:
         calls: The calls that arrived: name and arguments.
         connections: How many there have been.
+        listings: How often it has listed its tools.
         refuses: How many connections it refuses from now on.
         is_silent: Whether it never answers.
     """
@@ -40,6 +41,7 @@ class MemoryServer:
     tools: dict[str, tuple[Any, Handler]] = field(default_factory=dict)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     connections: int = 0
+    listings: int = 0
     refuses: int = 0
     is_silent: bool = False
     _alive: list[anyio.CancelScope] = field(default_factory=list)
@@ -69,6 +71,7 @@ class MemoryServer:
         from mcp_types import CallToolResult, ListToolsResult, TextContent
 
         async def listed(context: Any, params: Any) -> ListToolsResult:
+            self.listings += 1
             return ListToolsResult(tools=[tool for tool, _ in self.tools.values()])
 
         async def called(context: Any, params: Any) -> CallToolResult:

@@ -14,7 +14,9 @@ from opentelemetry.sdk.trace import TracerProvider
 import voicepipe as vp
 from tests.helpers.hosted_calls import hold
 from voicepipe.errors import VendorError
+from voicepipe.hosted.line import AgentConnection
 from voicepipe.hosted.messages import (
+    AgentSetup,
     CallerTyped,
     SetInterruptible,
     SetTools,
@@ -88,7 +90,7 @@ async def test_a_call_is_greeted_asks_a_tool_and_is_interrupted_to_the_word() ->
     ]
     assert call.of(vp.TurnInterrupted)[0].by == "caller"
     assert call.output.spans()[1] == (5.0, 6.1)  # silent in the step in which the service was
-    assert [result.text for result in agent.services[0].results] == ["order 42 has shipped"]
+    assert [result.text for result in agent.services[0].results] == ['{"untrusted_result":"order 42 has shipped"}']
 
 
 async def test_the_application_speaks_and_lets_the_agent_speak() -> None:
@@ -165,7 +167,9 @@ async def test_a_writing_tool_goes_on_and_the_agent_is_shown_its_late_result() -
         "agent: It is cancelled.",
     ]
     shown = [request for _, request in agent.sent if isinstance(request, ShowResults)]
-    assert [(one.are_late, one.results[0].text) for one in shown] == [(True, "order 42 is cancelled")]
+    assert [(one.are_late, one.results[0].text) for one in shown] == [
+        (True, '{"untrusted_result":"order 42 is cancelled"}')
+    ]
 
 
 async def test_words_that_come_after_the_reply_to_them_enter_history_all_the_same() -> None:
@@ -227,6 +231,25 @@ async def test_a_lost_connection_is_restored_with_the_conversation_so_far() -> N
         "agent: Your order 42 has",
         "agent: Sorry, I cannot answer that right now. Please try again.",
     ]
+
+
+class HangsUp(ScriptedAgent):
+    """Accepts each connection, and hangs up."""
+
+    async def connect(self, setup: AgentSetup) -> AgentConnection:
+        connection = await super().connect(setup)
+        self.hang_up()
+        return connection
+
+
+async def test_a_service_that_accepts_and_hangs_up_is_not_called_for_ever() -> None:
+    """A connection that does not last is a failed attempt: the pauses grow, and after four the session ends."""
+    agent, begun_s = HangsUp(), anyio.current_time()
+
+    with pytest.raises(VendorError, match="hung up"):
+        await hold(agent, for_s=60.0)
+
+    assert (len(agent.setups), round(anyio.current_time() - begun_s, 3)) == (5, 6.0)
 
 
 def _hang_up(agent: ScriptedAgent, session: vp.Session) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +64,19 @@ def test_half_a_word_waits_for_its_other_half() -> None:
 
     assert first == Piece("The")
     assert [piece.text for _, piece in played(words, 3.0)] == [" order is here."]
+
+
+def test_words_without_an_end_of_a_sentence_cost_no_more_than_their_length() -> None:
+    """A row of dots, and a long text that comes in small pieces, do not hold up the calls of the process."""
+    began_s = time.process_time()
+    for pieces in (["." * 32_000 + "a"], ["word "] * 20_000):
+        for start_s in (None, 0.0):
+            words = SpokenWords()
+            for piece in pieces:
+                words.add(piece, start_s, start_s, 0.0)
+            words.due(0.0, 1.0, is_whole=False)
+
+    assert time.process_time() - began_s < 3.0
 
 
 @given(

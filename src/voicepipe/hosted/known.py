@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from voicepipe.conversation.tool_result import result_of
 from voicepipe.history import AssistantMessage, ServiceState
 from voicepipe.hosted.messages import CallResult, SetInstructions, SetInterruptible, SetTools
 
@@ -77,10 +78,11 @@ class Known:
             if call_id is None or (call.status == "pending" and not with_running):
                 continue
             key = (self._connection, call_id)
-            if self._shown.get(key) != call.result:
-                self._shown[key] = call.result
+            result = result_of(call)
+            if self._shown.get(key) != result:
+                self._shown[key] = result
                 is_error = call.status in ("failed", "unknown")
-                found.append(CallResult(call_id, call.name, call.result, is_error=is_error))
+                found.append(CallResult(call_id, call.name, result, is_error=is_error))
         return tuple(found)
 
     def _call_id(self, call: ToolCall) -> str | None:

@@ -46,6 +46,10 @@ SEND_S: Final = 4.0
 PAUSES_S: Final = (0.0, 0.5, 1.5, 4.0)
 """The pauses before attempts to restore a connection; the session ends with the error of the last one."""
 
+STABLE_S: Final = 15.0
+"""A connection that is lost sooner counts as a failed attempt: a service that accepts and hangs up would otherwise be
+called again without a pause and without an end."""
+
 
 class AgentConnection(ABC):
     """An open connection to a service; made by `SpeechToSpeech.connect`.
@@ -124,6 +128,8 @@ class AgentLine:
         self._report: Report | None = None
         self._is_ready = anyio.Event()
         self._connection: AgentConnection
+        self._began_s = 0.0
+        self._attempts = 0
 
     async def open(self, *, greets: bool) -> None:
         """Connect for the first time.
@@ -155,6 +161,7 @@ class AgentLine:
     async def _connected(self, setup: AgentSetup) -> AgentConnection:
         connection = await self._connect(setup)
         self._conversation.connected(setup)
+        self._began_s = anyio.current_time()
         return connection
 
     async def run(self, tasks: TaskGroup) -> None:
@@ -255,11 +262,12 @@ class AgentLine:
             VendorError: None can be made, or none would help.
         """
         lost_s, resumes = anyio.current_time(), self._connection.name
+        if lost_s - self._began_s >= STABLE_S:
+            self._attempts = 0
         await self._connection.aclose()
-        for pause_s in PAUSES_S:
-            if not error.retryable:
-                break
-            await anyio.sleep(pause_s)
+        while error.retryable and self._attempts < len(PAUSES_S):
+            self._attempts += 1
+            await anyio.sleep(PAUSES_S[self._attempts - 1])
             try:
                 self._connection = await self._connected(self._setup(resumes=resumes))
             except VendorError as failure:

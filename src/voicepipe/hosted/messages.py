@@ -249,7 +249,7 @@ class CallResult:
     Attributes:
         call_id: The service's id of the call.
         name: The tool's name.
-        text: The result as the model may see it.
+        text: The result as the model may see it: JSON, with the mark of data that nobody vouches for.
         is_error: Whether the call failed.
     """
 

@@ -1,21 +1,28 @@
-"""The conversation so far as a text, for a service that takes no messages of earlier turns. Pure."""
+"""The conversation so far as a text, for a service that takes no messages of earlier turns. Pure.
+
+Rule 1: what the caller, the model or a tool has said is quoted, so that it cannot imitate a line of its own, and a
+        tool's data is marked as untrusted.
+"""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
+from voicepipe.conversation.tool_result import dumped, result_of
 from voicepipe.history import UserMessage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from voicepipe.history import Message
+    from voicepipe.history import Message, ToolCall
 
 __all__ = ["retold"]
 
 MAX_CHARACTERS: Final = 12_000
 """The newest part of the conversation, up to this length: about a quarter of an hour of speech."""
+
+MAX_RESULT_CHARACTERS: Final = 1_500
+"""The beginning of a tool's result; one of 8 KiB would otherwise take the place of most of the conversation."""
 
 
 def retold(history: Sequence[Message]) -> str:
@@ -34,9 +41,15 @@ def retold(history: Sequence[Message]) -> str:
 
 def _line(message: Message) -> str:
     if isinstance(message, UserMessage):
-        return f"Caller: {json.dumps(message.text, ensure_ascii=False)}"
-    said = [f"You: {json.dumps(message.text, ensure_ascii=False)}"] if message.text.strip() else []
-    called = [
-        f"You called {call.name} with {call.arguments}, and the result was: {call.result}" for call in message.calls
-    ]
-    return "\n".join(said + called)
+        return f"Caller: {dumped(message.text)}"
+    said = [f"You: {dumped(message.text)}"] if message.text.strip() else []
+    return "\n".join(said + [_call_line(call) for call in message.calls])
+
+
+def _call_line(call: ToolCall) -> str:
+    result = dumped(_beginning(result_of(call)))
+    return f"You called {dumped(call.name)} with {dumped(call.arguments)}, and the result was: {result}"
+
+
+def _beginning(result: str) -> str:
+    return result if len(result) <= MAX_RESULT_CHARACTERS else f"{result[:MAX_RESULT_CHARACTERS]} ..."

@@ -29,6 +29,9 @@ CALLS_S: Final = 1.0
 """How long a reply that has called tools may bring nothing else. It then counts as ended here: a service may wait for
 the results before it goes on."""
 
+MAX_CHARACTERS: Final = 64 * 1024
+"""Words and calls of one reply. A model's place takes no more than a part of it; see `model.calling_reply`."""
+
 MAX_AUDIO_S: Final = 300.0
 """Audio of one reply: nobody listens for longer, and at 24 kHz it takes 14 MB."""
 
@@ -72,6 +75,7 @@ class SpokenReply:
         self._audio = bytearray()
         self._taken = 0
         self._audio_bytes = 0
+        self._characters = 0
         self._news = anyio.Event()
 
     # --- what the service sends ---------------------------------------------------------------------------------------
@@ -82,7 +86,9 @@ class SpokenReply:
         self._changed()
 
     def add_audio(self, pcm: bytes) -> None:
-        """Take audio in."""
+        """Take audio in; what comes after the end is ignored."""
+        if self.is_over:
+            return
         if self._audio_bytes + len(pcm) > MAX_AUDIO_S * self._rate * 2:
             self.fail(self._error(f"sent a reply of more than {MAX_AUDIO_S:g} s", retryable=False))
             return
@@ -91,7 +97,13 @@ class SpokenReply:
         self._changed()
 
     def add(self, part: ReplyText | ReplyCalls) -> None:
-        """Take words or a call in."""
+        """Take words or a call in; what comes after the end is ignored."""
+        if self.is_over:
+            return
+        self._characters += len(part.text) if isinstance(part, ReplyText) else len(part.arguments)
+        if self._characters > MAX_CHARACTERS:
+            self.fail(self._error(f"sent a reply of more than {MAX_CHARACTERS} characters", retryable=False))
+            return
         self.parts.append(part)
         if isinstance(part, ReplyText):
             self.words.add(part.text, part.start_s, part.end_s, self.audio_s)

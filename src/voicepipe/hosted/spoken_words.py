@@ -24,7 +24,11 @@ FAR_OFF_S: Final = 2.0
 """Times count from the reply's beginning. If the first one is this far beyond all audio so far, they count from
 somewhere else, such as the session's beginning, and the first one is where the reply begins."""
 
-SENTENCE_END: Final = re.compile(r"[.!?\u3002\uff01\uff1f\u2026]+[\"')\]\u00bb\u201d\u2019]*(?=\s|$)")
+STOPS: Final = ".!?\u3002\uff01\uff1f\u2026"
+CLOSERS: Final = "\"')]\u00bb\u201d\u2019"
+
+SENTENCE_END: Final = re.compile(rf"(?<![{STOPS}])[{STOPS}]+[{re.escape(CLOSERS)}]*(?=\s|$)")
+"""It begins where a row of stops begins, or a long row of dots would be tried from each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +97,11 @@ class SpokenWords:
 
     def _add_untimed(self, text: str) -> None:
         """Cut words into sentences, because each of them gets an estimated time of its own."""
+        at = seen = 0
         if self._waiting and self._waiting[-1].start_s is None:
-            text = self._waiting.pop().text + text
-        at = 0
-        for end in [match.end() for match in SENTENCE_END.finditer(text)]:
+            before = self._waiting.pop().text
+            text, seen = before + text, len(before.rstrip().rstrip(CLOSERS).rstrip(STOPS))
+        for end in [match.end() for match in SENTENCE_END.finditer(text, seen)]:
             if text[end:].strip():
                 self._waiting.append(_Words(text[at:end], None, None))
                 at = end
@@ -143,11 +148,15 @@ class SpokenWords:
         return Piece(text)
 
     def _timed(self, start_s: float) -> Piece:
-        text, marks = "", list[tuple[int, float]]()
+        words, marks, size, spoken = list[str](), list[tuple[int, float]](), 0, 0
         while self._waiting and (end_s := self._waiting[0].end_s) is not None:
-            text += self._waiting.popleft().text
-            marks.append((len(text.rstrip()), round(max(0.0, end_s - start_s), 6)))
-            if SENTENCE_END.search(text.rstrip(), max(0, len(text.rstrip()) - 4)):
+            word = self._waiting.popleft().text
+            bare = word.rstrip()
+            spoken = size + len(bare) if bare else spoken
+            size += len(word)
+            words.append(word)
+            marks.append((spoken, round(max(0.0, end_s - start_s), 6)))
+            if SENTENCE_END.search(bare[-4:]):
                 break
-        self._passed += len(text)
-        return Piece(text, tuple(marks))
+        self._passed += size
+        return Piece("".join(words), tuple(marks))

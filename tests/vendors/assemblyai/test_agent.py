@@ -90,7 +90,7 @@ async def test_a_call_is_greeted_asks_a_tool_and_is_interrupted_to_the_word(
     ]
     (session,) = simulator.sessions
     assert [json.loads(result["result"]) for result in session.of("tool.result")] == [
-        {"number": 42, "status": "shipped"}
+        {"untrusted_result": {"number": 42, "status": "shipped"}}
     ]
     assert [type(message) for _, message in session.messages][-1:] == [dict]
     assert session.messages[-1][1] == {"type": "session.end"}

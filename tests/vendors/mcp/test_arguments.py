@@ -23,6 +23,10 @@ def read(schema: dict[str, Any], arguments: str) -> Any:
 
 
 EVIL = "(a+)+$"
+DOUBLED = {  # each definition is checked twice as often as the one before
+    "properties": {"a": {"$ref": "#/$defs/d0"}},
+    "$defs": {f"d{i}": {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(40)} | {"d40": {"type": "string"}},
+}
 REMOTE = {"properties": {"x": {"$ref": "http://127.0.0.1:1/schema.json"}}}
 
 
@@ -46,6 +50,11 @@ REMOTE = {"properties": {"x": {"$ref": "http://127.0.0.1:1/schema.json"}}}
             {"properties": {"a": {"pattern": f"^{EVIL}"}}},
             f'{{"a": "{"a" * 5000}!"}}',
             f'a: does not fit pattern "^{EVIL}"',
+        ),
+        (
+            DOUBLED,
+            '{"a": 1}',
+            "the arguments cannot be checked: the schema needs more than 2000 references for them; write shorter ones",
         ),
         ({"patternProperties": {f"^{EVIL}": {}}, "additionalProperties": False}, f'{{"{"a" * 5000}!": 1}}', None),
         ({"properties": {"a": {"pattern": "(?=x)"}}}, '{"a": "y"}', {"a": "y"}),  # the server checks it

@@ -295,6 +295,24 @@ async def test_a_running_session_follows_the_servers_list() -> None:
     ]
 
 
+async def test_a_server_whose_list_changes_without_end_is_not_read_without_end() -> None:
+    """However often the server says so, its tools are listed twice a second at most, and the last change is seen."""
+    server = server_of(look=returning("x"))
+    row, _ = scripted([DONE], box(server))
+    async with row.session() as session:
+        await anyio.sleep(1.0)
+        listings = server.listings
+        for _ in range(100):
+            await server.changed()
+            await anyio.sleep(0.01)
+        server.add("fresh", returning("new"), read_only_hint=True)
+        await server.changed()
+        await anyio.sleep(1.0)
+
+        assert server.listings - listings <= 4
+        assert sorted(session.tools) == ["fresh", "look"]
+
+
 async def test_a_server_that_dies_takes_its_tools_along_and_brings_them_back() -> None:
     """A call in the air fails with an unknown outcome; the session reports the loss once, and the return."""
     server = server_of(look=returning("x"))

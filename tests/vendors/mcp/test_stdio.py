@@ -133,6 +133,6 @@ async def test_what_cannot_be_started_says_what_to_do() -> None:
     assert await opened(old_program(), cwd="/no/such/place") == (
         "ConfigurationError: shop: there is no directory '/no/such/place'; correct cwd"
     )
-    assert await opened(old_program("exits"), env={"TOKEN": "canary-1"}) == (
+    assert await opened(old_program("exits"), env={"PART": "canary", "TOKEN": "canary-1"}) == (
         "VendorError: shop: the server ended with status 1; its last words: no licence for ***"
     )

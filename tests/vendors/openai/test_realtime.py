@@ -307,6 +307,14 @@ def test_what_is_sent_has_the_client_s_types() -> None:
     ]
 
 
+def test_the_caller_s_voice_stops_nothing_while_the_service_is_not_to_be_interrupted() -> None:
+    """A text that the caller has to hear whole is still given to its end after they have spoken."""
+    one = protocol()
+    for is_interruptible in (True, False, True):
+        one.write(SetInterruptible(is_interruptible))
+        assert read(one, type="input_audio_buffer.speech_started") == [CallerSpeaks(stops_agent=is_interruptible)]
+
+
 def test_settings_that_cannot_be_are_refused_when_they_are_written() -> None:
     """Each is one sentence that says what was expected."""
     cases: list[tuple[dict[str, Any], str]] = [

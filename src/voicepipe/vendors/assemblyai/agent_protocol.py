@@ -15,6 +15,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from voicepipe.audio.g711 import from_ulaw, to_ulaw
+from voicepipe.conversation.tool_result import dumped
 from voicepipe.hosted.messages import (
     CallerAudio,
     CallerSaid,
@@ -53,8 +54,9 @@ __all__ = ["VoiceAgentProtocol"]
 
 SO_FAR: Final = "\n\nThe conversation so far, which goes on now:\n{}"
 SINCE_THEN: Final = "\n\nResults of tool calls that came late:\n{}"
-MAX_LATE: Final = 20
-"""Late results that the prompt holds: the newest."""
+
+MAX_LATE_CHARACTERS: Final = 24_000
+"""Late results in the prompt: three of the longest, or a call's worth of usual ones."""
 
 AGENT_KINDS: Final = frozenset(
     {
@@ -138,8 +140,7 @@ class VoiceAgentProtocol(AgentProtocol):
             case ShowResults(results=results, are_late=False):
                 return [_result(result) for result in results]
             case ShowResults(results=results):
-                late = [f"{result.name} has returned: {result.text}" for result in results]
-                self._late = [*self._late, *late][-MAX_LATE:]
+                self._keep_late(results)
                 return [_message("session.update", session={"system_prompt": self._full_prompt})]
             case SetInstructions(text=text):
                 self._prompt = text
@@ -152,6 +153,12 @@ class VoiceAgentProtocol(AgentProtocol):
                 return [_message("session.update", session={"input": {"turn_detection": turns}})]
             case _:
                 return []
+
+    def _keep_late(self, results: tuple[CallResult, ...]) -> None:
+        """Keep late results for the prompt, quoted so that none can imitate a line of it; the oldest leave it again."""
+        self._late += [f"{dumped(result.name)} has returned: {dumped(result.text)}" for result in results]
+        while len(self._late) > 1 and sum(map(len, self._late)) > MAX_LATE_CHARACTERS:
+            del self._late[0]
 
     def farewell(self) -> list[str]:
         """Return the message that ends the session; one that is not ended is billed for another 30 s."""

@@ -2,7 +2,8 @@
 
 Rule 1: the arguments are exactly what the schema describes, or the call does not run: nothing is repaired or guessed.
 Rule 2: a refusal names fields and what the schema wants, and no values (see `tools/strict_json.py`).
-Rule 3: a schema comes from outside. It is of limited size, fetches nothing, and its patterns take linear time.
+Rule 3: a schema comes from outside. It is of limited size, fetches nothing, and its patterns take linear time,
+        and the references that it follows are counted.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ from voicepipe.tools.tool import MAX_ARGUMENT_BYTES
 from voicepipe.tools.validation import without_idle_nulls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["ArgumentSchema", "UnreadableSchema"]
 
 MAX_SCHEMA_BYTES: Final = 64 * 1024
 """The longest schema of one tool; a model reads all of it with every request."""
+
+MAX_REFERENCES: Final = 2_000
+"""References that are followed to check one call: a few definitions that refer to each other twice double the work with
+each of them, and the loop stands still."""
 
 MAX_COMPLAINTS: Final = 8
 SHOWN_CHARACTERS: Final = 120
@@ -36,6 +41,8 @@ SHOWN_CHARACTERS: Final = 120
 
 NAMES_BY_PATTERN: Final = ("patternProperties", "additionalProperties", "unevaluatedProperties")
 """Keywords that the library checks with Python's own regular expressions once a schema has the first of them."""
+
+REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 
 COMBINED: Final = (
     "$ref",
@@ -51,6 +58,10 @@ COMBINED: Final = (
 
 class UnreadableSchema(Exception):  # noqa: N818 - names what is wrong with the schema
     """A schema that describes no arguments; the message says why."""
+
+
+class TooManyReferences(Exception):  # noqa: N818 - names what happened
+    """The check of a call is given up."""
 
 
 class ArgumentSchema:
@@ -75,10 +86,18 @@ class ArgumentSchema:
         except (jsonschema.SchemaError, RecursionError) as error:
             raise UnreadableSchema("its schema is not a valid JSON schema") from error
         ignored = NAMES_BY_PATTERN if '"patternProperties"' in written else ()
-        linear: Any = extend(base, {"pattern": _pattern, **dict.fromkeys(ignored, _unchecked)})
+        linear: Any = extend(
+            base,
+            {
+                "pattern": _pattern,
+                **dict.fromkeys(ignored, _unchecked),
+                **{name: self._counted(base.VALIDATORS[name]) for name in REFERENCES if name in base.VALIDATORS},
+            },
+        )
         # An empty registry: the library's own one fetches what a reference names from the network.
         self._validator = linear(schema, registry=Registry())
         self._schema = schema
+        self._references = 0
         self._names_all = not any(keyword in schema for keyword in COMBINED)
 
     def read(self, arguments: str) -> dict[str, Any]:
@@ -90,6 +109,7 @@ class ArgumentSchema:
         Raises:
             ToolError: They do not fit.
         """
+        self._references = 0
         try:
             found = self._without_idle_nulls(read_object(arguments or "{}", "the arguments", MAX_ARGUMENT_BYTES))
             complaints = list(dict.fromkeys(islice(self._complaints(found), MAX_COMPLAINTS)))
@@ -97,6 +117,9 @@ class ArgumentSchema:
             raise ToolError("the arguments: nested too deeply") from error
         except Unresolvable as error:
             raise ToolError("the arguments cannot be checked: the schema refers to what it does not hold") from error
+        except TooManyReferences as error:
+            why = f"the schema needs more than {MAX_REFERENCES} references for them"
+            raise ToolError(f"the arguments cannot be checked: {why}; write shorter ones") from error
         if complaints:
             raise ToolError("; ".join(complaints))
         return found
@@ -111,6 +134,17 @@ class ArgumentSchema:
             return without_idle_nulls(found, self._schema)  # type: ignore[no-any-return]
         except (AttributeError, KeyError, TypeError):  # a form that pydantic does not write
             return found
+
+    def _counted(self, follow: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a check of a reference that gives up when there are too many."""
+
+        def counted(*arguments: Any) -> Any:  # noqa: ANN401 - as the library calls it
+            self._references += 1
+            if self._references > MAX_REFERENCES:
+                raise TooManyReferences
+            return follow(*arguments)
+
+        return counted
 
     def _complaints(self, found: dict[str, Any]) -> Iterator[str]:
         if self._names_all:

@@ -67,6 +67,9 @@ STEADY_S: Final = 60.0
 RELISTEN_S: Final = 1.0
 """Pause before change notices are asked for again; a proxy may end such a stream as often as it likes."""
 
+RELIST_S: Final = 0.5
+"""Pause between two listings, however often the server says that its tools have changed."""
+
 MAX_PAGES: Final = 32
 """Pages of a listing that are read."""
 
@@ -252,6 +255,7 @@ class Link:
                 except MCPError as error:
                     if error.code != CONNECTION_CLOSED:
                         log.warning("%s does not list its tools: %s", self.name, quoted(error.message))
+                await anyio.sleep(RELIST_S)
 
     async def _subscribe(self, client: Client) -> None:
         """Ask for notices of changes, where the protocol has them on request, and ask again when they stop."""

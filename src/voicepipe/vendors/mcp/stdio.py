@@ -93,6 +93,7 @@ class Command:
         self._name = name
         self._command = list(command)
         self._env = dict(env)
+        self._secrets = sorted(env.values(), key=len, reverse=True)  # one may be the beginning of another
         self._cwd = cwd
         self._status: int | None = None
         self._last_words: deque[str] = deque(maxlen=3)
@@ -209,7 +210,7 @@ class Command:
     def _hidden(self, line: bytes) -> str:
         """Return a line without what the application put into the environment."""
         text = line.decode(errors="replace")
-        for value in self._env.values():
+        for value in self._secrets:
             if len(value) >= SHORTEST_SECRET:
                 text = text.replace(value, "***")
         return text

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from operator import is_
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from voicepipe.conversation.tool_result import dumped
 from voicepipe.errors import ConfigurationError
 from voicepipe.history import AssistantMessage, Message, UserMessage, check_calls
-from voicepipe.vendors.openai.message_json import dumped, rendered_message
+from voicepipe.vendors.openai.message_json import rendered_message
 from voicepipe.vendors.openai.strict_order import MessageOrder, folds_system, in_strict_order
 
 if TYPE_CHECKING:

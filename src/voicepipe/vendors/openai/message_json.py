@@ -1,15 +1,15 @@
 """Writes one message of a conversation in the chat-completions format. Pure.
 
-Rule 1: data from a tool is marked as untrusted, whatever it says.
+Rule 1: data from a tool is marked as untrusted; see `conversation.tool_result`.
 Rule 2: what a service wants back goes to that service as it came, and to no other.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from voicepipe.conversation.tool_result import dumped, result_of
 from voicepipe.history import UserMessage
 from voicepipe.vendors.loose_json import as_object, is_object
 
@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 
     from voicepipe.history import AssistantMessage, Message, ServiceState, ToolCall
 
-__all__ = ["CUT_MARK", "call_json", "content_of", "dumped", "rendered_message", "result_of", "state_for"]
+__all__ = ["CUT_MARK", "call_json", "content_of", "rendered_message", "state_for"]
 
 CUT_MARK: Final = " —"
 """Ends the heard part of an interrupted message, so that the model knows that it was cut there."""
-
-dumped: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def rendered_message(message: Message, filler: str = "{}", service: str = "") -> str:
@@ -76,27 +74,6 @@ def call_json(call: ToolCall, filler: str, service: str = "") -> dict[str, Any]:
         "type": "function",
         "function": {**as_object(state.get("function")), **function},
     }
-
-
-def result_of(call: ToolCall) -> str:
-    """Return a call's result as JSON."""
-    if call.status == "pending":
-        return dumped({"pending": call.result})
-    if call.status != "done":
-        return call.result  # this library's own text, which is JSON already
-    return f'{{"untrusted_result":{call.result if _is_data(call.result) else dumped(call.result)}}}'
-
-
-def _is_data(result: str) -> bool:
-    """Return whether a result is a JSON object or array, as it is for tools that return no text."""
-    try:
-        return result[:1] in ("{", "[") and isinstance(json.loads(result, parse_constant=_refuse), (dict, list))
-    except (ValueError, RecursionError):
-        return False
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _sendable(arguments: str, filler: str) -> str:

@@ -15,6 +15,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from voicepipe.audio.g711 import from_ulaw, to_ulaw
+from voicepipe.conversation.tool_result import result_of
 from voicepipe.errors import AuthenticationError, ConfigurationError, RateLimited, VendorError
 from voicepipe.history import UserMessage
 from voicepipe.hosted.messages import (
@@ -97,7 +98,7 @@ class RealtimeProtocol(AgentProtocol):
         self._session = dict(session)
         self._key = key
         self._is_telephone = is_telephone
-        self._interrupts = interrupts
+        self._interrupts = self._interrupts_now = interrupts
         self._prompt = ""
         self._history: tuple[Message, ...] = ()
         self._early: dict[str, str] = {}  # the caller's words so far, by item
@@ -153,7 +154,8 @@ class RealtimeProtocol(AgentProtocol):
 
     def _set_interruptible(self, is_interruptible: bool) -> list[str]:
         turns = as_object(as_object(as_object(self._session.get("audio")).get("input")).get("turn_detection"))
-        changed = {**turns, "interrupt_response": is_interruptible and self._interrupts}
+        self._interrupts_now = is_interruptible and self._interrupts
+        changed = {**turns, "interrupt_response": self._interrupts_now}
         return [_update({"audio": {"input": {"turn_detection": changed}}})]
 
     # --- from the service ---------------------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ class RealtimeProtocol(AgentProtocol):
             case "error":
                 return self._error(as_object(message.get("error")))
             case "input_audio_buffer.speech_started":
-                return [CallerSpeaks(stops_agent=self._interrupts, item_id=item_id)]
+                return [CallerSpeaks(stops_agent=self._interrupts_now, item_id=item_id)]
             case "input_audio_buffer.speech_stopped":
                 return [CallerStopped()]
             case "conversation.item.input_audio_transcription.delta":
@@ -312,7 +314,7 @@ def _items_of(message: Message) -> list[dict[str, Any]]:
         items.append({"type": "message", "role": "assistant", "content": content})
     for call in message.calls:
         asked = {"type": "function_call", "call_id": call.call_id, "name": call.name, "arguments": call.arguments}
-        items += [asked, _output(call.call_id, call.result)]
+        items += [asked, _output(call.call_id, result_of(call))]
     return items
 
 

@@ -19,9 +19,10 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from voicepipe.conversation.tool_result import result_of
 from voicepipe.history import UserMessage
 from voicepipe.vendors.loose_json import is_object
-from voicepipe.vendors.openai.message_json import CUT_MARK, call_json, content_of, result_of, state_for
+from voicepipe.vendors.openai.message_json import CUT_MARK, call_json, content_of, state_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

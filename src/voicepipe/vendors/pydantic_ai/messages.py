@@ -19,10 +19,11 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
+from voicepipe.conversation.tool_result import result_of
 from voicepipe.flow import ReplyState
 from voicepipe.history import ServiceState, UserMessage
 from voicepipe.tools.tool import MAX_RESULT_BYTES
-from voicepipe.vendors.openai.message_json import call_json, content_of, result_of, state_for
+from voicepipe.vendors.openai.message_json import call_json, content_of, state_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
