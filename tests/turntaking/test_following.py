@@ -44,6 +44,8 @@ WORDS = vp.Transcript("Hello?", 1.0, 1.2)
         (Agent("quiet"), WORDS, False, [Start(WORDS, 2.0)]),
         (Agent("thinking"), WORDS, False, [Interrupt(), Start(WORDS, 2.0)]),
         (Agent("speaking"), WORDS, False, []),
+        (Agent("thinking", is_protected=True), WORDS, False, []),
+        (Agent("thinking", is_protected=True), WORDS, True, [Interrupt(), Start(WORDS, 2.0)]),
         (Agent("speaking"), WORDS, True, [Interrupt(), Start(WORDS, 2.0)]),
         (Agent("quiet"), AgentYielded(), False, []),
         (Agent("thinking"), AgentYielded(), False, [Interrupt()]),

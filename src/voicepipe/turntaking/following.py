@@ -7,7 +7,7 @@ Rule 2: the service is followed. Nothing is drafted, held up or paused here, bec
 |---|---|---|
 | any | speech, early words | none |
 | is quiet, thinks | the caller's words, whole | `Interrupt` if it thinks, `Start` |
-| speaks | the caller's words, whole | held until it is quiet: the service answers them after this reply; then `Start` |
+| speaks, or is protected | the caller's words, whole | held until it is quiet: the service answers them then; `Start` |
 | thinks, speaks | the service has yielded | `Interrupt` |
 | thinks, speaks | typed words, keys | `Interrupt`, `Start` |
 
@@ -113,7 +113,8 @@ class FollowingCore:
 
     def _said(self, event: Transcript, now: float, *, is_typed: bool) -> list[Decision]:
         self._held, self._heard_s = joined(self._held, event), now
-        if self._floor.phase == "speaking" and not is_typed:
+        must_wait = self._floor.phase == "speaking" or (self._floor.phase == "thinking" and self._floor.is_protected)
+        if must_wait and not is_typed:
             return []
         return [*self._silence(is_typed=is_typed), *self._answer_held()]
 
