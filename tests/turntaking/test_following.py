@@ -82,6 +82,9 @@ def test_keys_and_a_silent_caller_are_treated_as_in_any_call() -> None:
     assert isinstance(start, Start)
     assert start.transcript.text == "42"
 
+    protected = core(Agent("speaking", is_protected=True))
+    assert protected.handle(vp.Digit("1"), 4.0) == protected.handle(vp.Digit("#"), 4.1) == []
+
     agent.reply_id = 2
     following.handle(Quiet(), 5.0)
     following.handle(vp.SpeechStarted(at_s=14.0), 14.0)  # a noise: the wait goes on after it

@@ -136,7 +136,8 @@ class FollowingCore:
         return decisions + self._typed(self._keypad.press(key, now), now)
 
     def _typed(self, keys: str, now: float) -> list[Decision]:
-        return self._said(Transcript(keys, now, now), now, is_typed=True) if keys else []
+        interrupts = not self._floor.is_protected
+        return self._said(Transcript(keys, now, now), now, is_typed=interrupts) if keys else []
 
     def _tick(self, now: float) -> list[Decision]:
         if self._keypad.due_s <= now:
