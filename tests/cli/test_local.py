@@ -91,6 +91,15 @@ async def test_a_url_that_nothing_uses_is_refused() -> None:
         await on_this_machine(row, options("http://127.0.0.1:9/v1"))
 
 
+@pytest.mark.usefixtures("voice")
+async def test_an_agent_that_a_service_hosts_is_not_replaced() -> None:
+    """It is ears, voice and model at once, so --local would change nothing, and says so."""
+    with pytest.raises(
+        vp.ConfigurationError, match=r"--local has no effect: app\.py has no recogniser, voice or model"
+    ):
+        await on_this_machine(vp.Pipeline(vp.HostedVoiceAgent("Be brief.")), options())
+
+
 async def test_a_model_elsewhere_gets_no_key_and_nothing_that_was_meant_for_the_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

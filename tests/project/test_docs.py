@@ -36,7 +36,7 @@ PATH = re.compile(r"([\w./-]+(?:\.(?:py|pyi|md|toml|json|txt|yml|yaml)|/))(?::([
 # Files that are not in the repository: an application, a new language, what the demo, a recorder and `make docs` write.
 READERS_FILES = {
     "agent.py", "app.py", "conversation.json", "eo.toml", "history.json", "llms-full.txt", "llms.txt",
-    "manifest.json", "test_agent.py",
+    "manifest.json", "test_agent.py", "tokenizer.json",
 }  # fmt: skip
 
 # Runs the Python blocks of one page in one namespace, as if they were one program that may await at the top. Blank

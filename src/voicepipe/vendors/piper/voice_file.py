@@ -1,7 +1,7 @@
 """Where a Piper voice is, and what its configuration says.
 
 Rule 1: nothing of Piper is imported, so that a pipeline can be built, and a wrong voice reported, without the extra.
-Rule 2: whatever is wrong with a voice is one sentence that says what to do.
+Rule 2: each fault of a voice raises one sentence that says what to do.
 """
 
 from __future__ import annotations
