@@ -240,3 +240,15 @@ def test_parts_that_hold_others() -> None:
     check_voice(
         lambda url: vp.CachedOpeners(vp.AssemblyAITTS(url=url, api_key=KEY), ["Hello there."]), server=assemblyai_voice
     )
+
+
+def test_every_vendor_has_its_row() -> None:
+    """docs/vendors.md has a row for each voice, recogniser and model of a vendor."""
+    kinds = (vp.TTSSink, vp.Recogniser, vp.Model)
+    exported = [(name, getattr(vp, name)) for name in vp.__all__]
+    vendors = {
+        name
+        for name, it in exported
+        if isinstance(it, type) and issubclass(it, kinds) and it.__module__.startswith("voicepipe.vendors.")
+    }
+    assert vendors - rows().keys() == set()
