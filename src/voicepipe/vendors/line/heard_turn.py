@@ -124,6 +124,11 @@ class HeardTurn:
         self._early = early
         return [early]
 
+    def retract(self) -> None:
+        """Record that there were no words after all, but those from before this connection."""
+        self._early, self._words = None, ()
+        self.is_open = bool(self._carried)
+
     def looks_finished(self, text: str) -> bool:
         """Whether early words look like the last of the turn: a sentence's end, or the same words again."""
         return bool(TERMINAL.search(text)) or (self._early is not None and self._early.text == text)
