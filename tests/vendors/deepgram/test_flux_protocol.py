@@ -92,6 +92,15 @@ def test_a_turn_goes_on_over_a_lost_connection() -> None:
     ]  # fmt: skip
 
 
+def test_a_turn_that_ended_while_the_connection_was_lost_is_heard() -> None:
+    """Updates without words are no words of the turn, which ends when the new connection hears nothing of it."""
+    reader = connected()
+    read(reader, info("StartOfTurn", "One two"))
+    reader.connect(clock(108.0), oldest_s=108.0, newest_s=108.0)
+    assert read(reader, info("Update"), info("Update"), now=109.0) == []
+    assert (reader.due(110.9), brief(reader.due(111.0))) == ([], ["[One two]"])
+
+
 def test_silence_need_not_be_sent_again() -> None:
     """An update without words settles the audio before it, but for the last second."""
     reader = connected()

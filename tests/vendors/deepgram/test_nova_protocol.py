@@ -185,6 +185,14 @@ def test_a_turn_that_ended_while_the_connection_was_lost_is_heard() -> None:
     assert (reader.due(110.9), brief(reader.due(111.0))) == ([], ["[One two]"])
 
 
+def test_words_that_were_none_are_not_taken() -> None:
+    """What a breath was taken for is gone once the service says that there was nothing."""
+    reader = NovaReader()
+    reader.connect(clock(), oldest_s=BEGAN_S, newest_s=BEGAN_S)
+    read(results("Okay.", 2.0), results("", 2.0, **FINAL), reader=reader)
+    assert (reader.is_open, [event for event in reader.flush(110.0) if isinstance(event, Transcript)]) == (False, [])
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.sampled_from(["Results", "UtteranceEnd"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from random import Random
 from typing import TypeAlias
 
 import anyio
@@ -69,6 +70,27 @@ async def test_no_word_is_lost_with_a_connection_nor_heard_twice(kind: Kind) -> 
         simulator = DeepgramSimulator(hearing(SCRIPT), api_key=KEY, faults={1: fault})
         call = await held(kind, simulator, hangs_up_s=13.0 if isinstance(fault, Stalls) else 9.0)
         assert (call.said, call.error, call.losses) == (SAID, None, 1), fault
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+async def test_any_break_leaves_every_word_once(seed: int) -> None:
+    """Whatever is said and whenever the connection breaks, all words are heard, in order, none of them twice."""
+    random = Random(seed)
+    for _ in range(6):
+        script: list[Spoken] = []
+        start_s, number = 0.6, 0
+        for _ in range(random.randint(1, 3)):
+            words = [f"w{number + at}" for at in range(random.randint(1, 14))]
+            end_s, number = start_s + len(words) * random.uniform(0.2, 0.45), number + len(words)
+            script.append(Spoken(" ".join(words) + random.choice([".", ""]), round(start_s, 2), round(end_s, 2)))
+            start_s = end_s + random.uniform(2.0, 7.0)
+        kind, at_s = random.choice([NOVA, FLUX]), round(random.uniform(0.2, start_s), 2)
+        fault = random.choice([Drops(at_s), HangsUp(at_s), Closes(1011, at_s=at_s)])
+        simulator = DeepgramSimulator(hearing(script), api_key=KEY, faults={1: fault})
+        call = await held(kind, simulator, script=script, hangs_up_s=start_s + 4.0)
+        assert " ".join(call.said).split() == [word.text for one in script for word in one.words], (kind, script, fault)
+        assert (call.error, call.losses) == (None, 1)
 
 
 async def test_a_line_that_was_dead_during_a_turn_is_made_up_for() -> None:

@@ -74,12 +74,13 @@ class FluxReader(HeardTurn):
         index = number(message.get("turn_index"))
         if index is not None and index <= self._ended:
             return []
-        words, text = words_of(message.get("words"), self, now), self.text(text_of(message.get("transcript")))
+        words, said = words_of(message.get("words"), self, now), text_of(message.get("transcript"))
+        text = self.text(said)
         match message.get("event"):
             case "EndOfTurn":
                 self._ended = self._ended if index is None else index
                 return self._end(text, words, now)
-            case "EagerEndOfTurn" if text:
+            case "EagerEndOfTurn" if said:
                 self._is_ending, self._ending_words = True, len(words)
                 heard = [*self.begin(words, now), *self.hear(text, words, is_stable=True)]
                 return [*heard, *self.stop(words[-1].end_s if words else now)]
@@ -87,9 +88,14 @@ class FluxReader(HeardTurn):
                 self._is_ending = False
                 more = words[self._ending_words :]
                 at_s = more[0].start_s if more else self.time(number(message.get("audio_window_end")), now)
-                return [*self.start(at_s), *(self.hear(text, words, is_stable=False) if text else [])]
-            case "StartOfTurn" | "Update":
-                return self._update(message, text, words, now)
+                return [*self.start(at_s), *(self.hear(text, words, is_stable=False) if said else [])]
+            case "StartOfTurn" | "Update" if said:
+                return [] if self._is_ending else self._grow(text, words, now)
+            case "StartOfTurn":
+                return self.begin(words, now)
+            case "Update":
+                self.silent_until(number(message.get("audio_window_end")))
+                return []
             case _:
                 return []
 
@@ -97,14 +103,9 @@ class FluxReader(HeardTurn):
         """Return the words of a turn that the end of the call cut short."""
         return self._end(self._early.text if self._early is not None else self.text(""), self._words, now)
 
-    def _update(self, message: Message, text: str, words: Sequence[Word], now: float) -> list[Hearing]:
-        if self._is_ending:
-            return []  # the same words as before
-        if not text and message.get("event") == "Update":
-            self.silent_until(number(message.get("audio_window_end")))
-            return []
-        began = self.begin(words, now)
-        return [*began, *(self.hear(text, words, is_stable=False) if text else [])]
+    def _grow(self, text: str, words: Sequence[Word], now: float) -> list[Hearing]:
+        """Report the words so far."""
+        return [*self.begin(words, now), *self.hear(text, words, is_stable=False)]
 
     def _end(self, text: str, words: Sequence[Word], now: float) -> list[Hearing]:
         self._is_ending = False

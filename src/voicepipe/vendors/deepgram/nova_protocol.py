@@ -96,8 +96,10 @@ class NovaReader(HeardTurn):
                 return self._results(message, now)
             case "SpeechStarted" if not self._is_speech:  # it may come again while somebody speaks
                 return self.start(self.time(number(message.get("timestamp")), now))
-            case "UtteranceEnd" if self._texts or self._early is None:  # else words are on their way
+            case "UtteranceEnd" if self._texts:
                 return self._end(now)
+            case "UtteranceEnd" if self._early is None:  # else words are on their way
+                return self.stop(now)
             case _:
                 return []
 
@@ -127,16 +129,17 @@ class NovaReader(HeardTurn):
             self._final_words += words
             words, said = [], ""
         is_over = (is_pause and not self.waits_for_utterance_end) or message.get("from_finalize") is True
-        text = self.text(" ".join([*self._texts, *([said] if said else [])]))
-        if is_final and is_over and text:
+        is_forced = is_final and self._forced_until_s < math.inf
+        if is_final and is_over and (self._texts or is_forced):
             return self._end(now)
-        if text and (said or is_final):
+        if said or (is_final and self._texts):
+            text = self.text(" ".join([*self._texts, *([said] if said else [])]))
             return self._go_on(text, [*self._final_words, *words], now, is_settled=is_final, is_pause=is_pause)
         return self._nothing(start_s + duration_s, now, is_pause=is_pause) if is_final else []
 
     def _nothing(self, until_s: float, now: float, *, is_pause: bool) -> list[Hearing]:
         """A stretch of audio holds no words, so what began well before its end was no speech."""
-        self.is_open = False
+        self.retract()
         self.silent_until(until_s)
         ended_s = self.time(until_s, now)
         return self.stop(ended_s) if is_pause or ended_s - self._speech_s >= NOISE_S else []

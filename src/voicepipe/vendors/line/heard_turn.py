@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["HeardTurn"]
 
+WORD_S: Final = 1.0
+"""A word that ended so long before the end of the audio would have become longer by then, if it were to."""
+
 UNHEARD_S: Final = 3.0
 """A new connection that understands nothing for so long has not heard the turn that broke off, which is over then."""
 
@@ -58,15 +61,17 @@ class HeardTurn:
     def connect(self, clock: AudioClock, *, oldest_s: float, newest_s: float) -> None:
         """Continue on a new connection, which receives the audio between these times again.
 
-        Words of which that audio holds no more than an end are kept from before. The newest word is not one of them: it
-        may have been the beginning of another.
+        Words of which that audio holds no more than an end are kept from before, unless that was the end of all audio:
+        such a word may have been the beginning of another.
         """
+        sent_until_s = self.clock.at(self.clock.sent_s) if self.clock is not None else -math.inf
         self.clock = clock
         self._repeated_until_s = newest_s
-        whole = [word for word in self._words if word.end_s <= oldest_s]
-        if len(whole) + 1 < len(self._words) and self._words[len(whole)].start_s < oldest_s:
-            whole.append(self._words[len(whole)])
-        self._carried += tuple(whole)
+        self._carried += tuple(
+            word
+            for word in self._words
+            if word.end_s <= oldest_s or (word.start_s < oldest_s and word.end_s <= sent_until_s - WORD_S)
+        )
         if self._carried:
             self.carried_until_s = self._carried[-1].end_s
             self._unheard_until_s = newest_s + UNHEARD_S
@@ -123,6 +128,11 @@ class HeardTurn:
             return []
         self._early = early
         return [early]
+
+    def retract(self) -> None:
+        """Record that there were no words after all, but those from before this connection."""
+        self._early, self._words = None, ()
+        self.is_open = bool(self._carried)
 
     def looks_finished(self, text: str) -> bool:
         """Whether early words look like the last of the turn: a sentence's end, or the same words again."""
