@@ -139,15 +139,27 @@ def test_results_are_json_and_late_ones_join_the_prompt() -> None:
 
 def test_a_stored_agent_is_named_first_and_learns_the_rest_afterwards() -> None:
     """Nothing may come with an agent's id; the tools follow once the session is ready."""
-    one = protocol(agent_id="a1")
+    one = protocol(agent_id="a1", input={"keyterms": ["Ozeki"]}, output={"volume": 50})
     tool = {"type": "function", "function": {"name": "f", "description": "F.", "parameters": {}}}
     (first,) = one.opening(AgentSetup(instructions="", tools=(tool,)))
     assert json.loads(first)["session"] == {"agent_id": "a1"}
     read(one, type="session.ready", session_id="s1")
     (second,) = one.settling()
     assert json.loads(second)["session"] == {
-        "tools": [{"type": "function", "name": "f", "description": "F.", "parameters": {}}]
+        "tools": [{"type": "function", "name": "f", "description": "F.", "parameters": {}}],
+        "input": {"keyterms": ["Ozeki"]},
+        "output": {"volume": 50},
     }
+
+
+@pytest.mark.parametrize("interrupts", [True, False])
+def test_a_resumed_session_can_be_interrupted_as_before(*, interrupts: bool) -> None:
+    """The connection may have been lost while a text was said that nobody was to interrupt."""
+    one = protocol(**({} if interrupts else {"input": {"turn_detection": {"interrupt_response": False}}}))
+    one.opening(AgentSetup(instructions="Be brief.", resumes="s1"))
+    read(one, type="session.ready", session_id="s1")
+    (settled,) = one.settling()
+    assert json.loads(settled)["session"] == {"input": {"turn_detection": {"interrupt_response": interrupts}}}
 
 
 @pytest.mark.parametrize(
@@ -165,11 +177,11 @@ def test_a_stored_agent_is_named_first_and_learns_the_rest_afterwards() -> None:
 def test_errors_have_a_kind_and_no_key(code: str, kind: type[Exception], *, is_retryable: bool | None) -> None:
     """What the service refuses before the session is ready ends it, by a kind that says who has to act."""
     one = protocol()
-    read(one, type="session.error", code=code, message=f"Not with {KEY}", param="session.output")
+    read(one, type="session.error", code=code, message=f"Not with {KEY}", param=f"session.output of {KEY}")
     assert type(one.failure) is kind
     assert getattr(one.failure, "retryable", None) == is_retryable
     assert KEY not in str(one.failure)
-    assert "session.output: Not with ***" in str(one.failure)
+    assert "session.output of ***: Not with ***" in str(one.failure)
 
 
 def test_a_session_is_resumed_only_if_the_service_says_so() -> None:

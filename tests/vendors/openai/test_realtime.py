@@ -260,7 +260,7 @@ def test_events_are_read_as_far_as_they_can_be() -> None:
     one = protocol()
     for kind, fields, events in cases:
         assert read(one, type=kind, **fields) == events, kind
-    assert one.unknown == {"audio that is not base64", "response.weather", "?"}
+    assert one.unknown.kinds == {"audio that is not base64", "response.weather", "?"}
     broken = {"id": "r1", "status": "failed", "status_details": {"error": {"code": "x", "message": "broke"}}}
     (ended,) = read(one, type="response.done", response=broken)
     assert isinstance(ended, ReplyDone)
@@ -278,7 +278,8 @@ def test_errors_find_whoever_asked() -> None:
     assert read(one, type="error", error={"code": "response_cancel_not_active"}) == []
     for code, kind in (("invalid_api_key", AuthenticationError), ("insufficient_quota", RateLimited)):
         early = RealtimeProtocol({}, SecretStr(KEY), is_telephone=False, interrupts=True)
-        assert read(early, type="error", error={"code": code, "message": f"Not with {KEY}"}) == []
+        refused = {"code": code, "message": f"Not with {KEY}", "param": f"Bearer {KEY}"}
+        assert read(early, type="error", error=refused) == []
         assert type(early.failure) is kind
         assert KEY not in str(early.failure)
 
@@ -305,6 +306,20 @@ def test_what_is_sent_has_the_client_s_types() -> None:
         [],
         ["session.update"],
     ]
+
+
+def test_what_a_service_sends_without_end_is_not_kept_without_end() -> None:
+    """Kinds of messages, the caller's words so far, and what each response speaks are of limited number and size."""
+    one = protocol()
+    for number in range(300):
+        read(one, type=f"odd.{number}" + "x" * 500)
+        read(one, type="conversation.item.input_audio_transcription.delta", item_id=f"i{number}", delta="a" * 9_000)
+        read(one, type="response.output_audio.delta", response_id=f"r{number}", item_id="i1", delta="AAAA")
+    (said,) = read(one, type="conversation.item.input_audio_transcription.delta", item_id="i299", delta="a")
+
+    assert said == CallerSaid("a" * 8_000, is_final=False, item_id="i299")
+    assert (len(one._early), len(one._items), len(one.unknown)) == (8, 8, 20)
+    assert max(map(len, one.unknown.kinds)) == 60
 
 
 def test_the_caller_s_voice_stops_nothing_while_the_service_is_not_to_be_interrupted() -> None:

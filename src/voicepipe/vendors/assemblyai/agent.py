@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
 from voicepipe.errors import ConfigurationError, VendorError
@@ -109,6 +109,10 @@ class HostedVoiceAgent(SpeechToSpeech):
         api_key_env: str = KEY_ENV,
         proxy: str | SecretStr | None = None,
     ) -> None:
+        if isinstance(cast("object", language_codes), str):
+            raise ConfigurationError(f'{self.name}: language_codes must be a list, e.g. ["en", "de"], not a text')
+        if volume is not None and not 0 <= volume <= 100:
+            raise ConfigurationError(f"{self.name}: volume must be 0 to 100, not {volume}")
         if sample_rate not in ENCODINGS:
             raise ConfigurationError(f"{self.name}: sample_rate must be 24000 or 8000, not {sample_rate!r}")
         if voice is not None and not voice.strip():
@@ -187,10 +191,9 @@ class HostedVoiceAgent(SpeechToSpeech):
         return await AgentSocket.open(endpoint, protocol, setup)
 
     def _session(self) -> dict[str, Any]:
-        """Return the fields of the first `session.update`, without prompt and tools."""
-        if self.agent_id is not None:
-            return {"agent_id": self.agent_id}
-        audio = {"format": {"encoding": ENCODINGS[self.sample_rate]}}
+        """Return the session's fields, without prompt and tools; a stored agent has an audio format of its own."""
+        stored: dict[str, Any] = {} if self.agent_id is None else {"agent_id": self.agent_id}
+        audio = {} if stored else {"format": {"encoding": ENCODINGS[self.sample_rate]}}
         heard: dict[str, Any] = dict(audio)
         spoken: dict[str, Any] = dict(audio)
         for fields, name, value in (
@@ -202,7 +205,7 @@ class HostedVoiceAgent(SpeechToSpeech):
         ):
             if value not in (None, [], {}):
                 fields[name] = value
-        session: dict[str, Any] = {"input": heard, "output": spoken}
+        session = stored | {name: fields for name, fields in (("input", heard), ("output", spoken)) if fields}
         return session | ({"greeting": self.greeting} if self.has_greeting else {})
 
     def _at_simulator(self, url: str) -> Self:

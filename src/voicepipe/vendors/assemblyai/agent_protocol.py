@@ -41,6 +41,7 @@ from voicepipe.vendors.assemblyai.agent_refusals import closed, refusal
 from voicepipe.vendors.credentials import without_key
 from voicepipe.vendors.line.agent_socket import AgentProtocol
 from voicepipe.vendors.line.json_values import number, parsed
+from voicepipe.vendors.loose_json import as_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,6 +119,11 @@ class VoiceAgentProtocol(AgentProtocol):
             changes["tools"] = _tools(self._tools)
         if is_stored and (self._prompt or self._so_far):
             changes["system_prompt"] = self._full_prompt
+        if is_stored:
+            changes |= {name: self._session[name] for name in ("input", "output") if name in self._session}
+        elif self.was_resumed:  # the connection may have been lost while nobody was to interrupt
+            turns = as_object(as_object(self._session.get("input")).get("turn_detection"))
+            changes["input"] = {"turn_detection": {"interrupt_response": turns.get("interrupt_response", True)}}
         return [_message("session.update", session=changes)] if changes else []
 
     @property
@@ -220,9 +226,10 @@ class VoiceAgentProtocol(AgentProtocol):
         return []
 
     def _error(self, message: dict[str, Any]) -> list[AgentEvent]:
-        code = _text(message, "code")
-        said = excerpt(without_key(_text(message, "message"), self._key))
-        error = refusal(code, said, _text(message, "param"))
+        code, said, param = (
+            excerpt(without_key(_text(message, name), self._key)) for name in ("code", "message", "param")
+        )
+        error = refusal(code, said, param)
         if not self.is_ready or code in ("unauthorized", "audio_rate_violation"):
             self.failure = error
             return []

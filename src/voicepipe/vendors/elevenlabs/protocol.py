@@ -94,7 +94,7 @@ class ElevenLabsProtocol(ContextProtocol):
     def _take_refusal(self, message: Message, context: Context | None, now: float) -> None:
         said = self._clean(str(message.get("message") or ""))
         self._refused = refusal(
-            said, kind=str(message.get("error") or ""), code=int(number(message.get("code")) or 1008)
+            said, kind=self._clean(str(message.get("error") or "")), code=int(number(message.get("code")) or 1008)
         )
         if context is None:
             self.error = self._refused

@@ -40,10 +40,11 @@ def socket_url(
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises when it is no number
-    except ValueError as error:
-        raise ConfigurationError(f"{part}: {url!r} is no URL: {error}; write wss://host") from None
+    except ValueError:
+        what = f"{'url' if host is None else 'host'} is no URL: the host or the port is invalid"
+        raise ConfigurationError(f"{part}: {what}; write wss://host") from None  # not quoted: a key may be in it
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
-        raise ConfigurationError(f"{part}: url must start with wss:// (or ws:// on this machine), not {url!r}")
+        raise ConfigurationError(f"{part}: url must start with wss:// (or ws:// on this machine) and a host")
     if parts.username is not None or parts.query or parts.fragment:
         raise ConfigurationError(f"{part}: url must end with its path; the key goes into api_key, options elsewhere")
     if not is_private(url, parts.hostname):

@@ -28,8 +28,31 @@ READY_S: Final = 5.0
 PING_S: Final = 5.0
 """How often a sign of life is asked for, and how long it may take: a dead connection takes audio for minutes."""
 
+MAX_UNKNOWN: Final = 20
+MAX_KIND_CHARACTERS: Final = 60
+"""What is kept of the kinds of messages that a protocol does not know."""
+
 FAREWELL_S: Final = 0.3
 """How long the goodbye may take, besides the close frame; a part has 1 s to close."""
+
+
+class UnknownKinds:
+    """Kinds of messages that a protocol does not know, each once; a service may send kinds without end.
+
+    Attributes:
+        kinds: Their names.
+    """
+
+    def __init__(self) -> None:
+        self.kinds: set[str] = set()
+
+    def add(self, kind: str) -> None:
+        """Note a kind, unless there are enough."""
+        if len(self.kinds) < MAX_UNKNOWN:
+            self.kinds.add(kind[:MAX_KIND_CHARACTERS])
+
+    def __len__(self) -> int:
+        return len(self.kinds)
 
 
 class AgentProtocol(ABC):
@@ -40,7 +63,7 @@ class AgentProtocol(ABC):
         session_id: The service's id of the session, with which it can be resumed; "" for none.
         was_resumed: Whether it goes on with a session that was lost.
         failure: Why the service has refused to go on; None if it has not.
-        unknown: Kinds of messages that the protocol does not know, each of them once.
+        unknown: Kinds of messages that the protocol does not know.
     """
 
     def __init__(self) -> None:
@@ -48,7 +71,7 @@ class AgentProtocol(ABC):
         self.session_id = ""
         self.was_resumed = False
         self.failure: VoicepipeError | None = None
-        self.unknown: set[str] = set()
+        self.unknown = UnknownKinds()
 
     @abstractmethod
     def opening(self, setup: AgentSetup) -> list[str]:
@@ -146,7 +169,8 @@ class AgentSocket(AgentConnection):
         known = len(self._protocol.unknown)
         events = self._protocol.read(data)
         if len(self._protocol.unknown) > known:
-            log.debug("%s sends messages that are not known: %s", self._endpoint.vendor, sorted(self._protocol.unknown))
+            kinds = self._endpoint.clean(", ".join(sorted(self._protocol.unknown.kinds)))
+            log.debug("%s sends messages that are not known: %s", self._endpoint.vendor, kinds)
         return events
 
     async def keep(self) -> None:

@@ -63,6 +63,9 @@ VERBATIM: Final = "Say exactly this text, word for word, and nothing else: {}"
 TAG: Final = "voicepipe"
 """The name of our tag in a response's metadata."""
 
+MAX_EARLY_CHARACTERS: Final = 8_000
+"""The caller's words in one turn, before they are final."""
+
 IGNORED_PREFIXES: Final = (
     "conversation.item.",
     "input_audio_buffer.",
@@ -175,8 +178,11 @@ class RealtimeProtocol(AgentProtocol):
             case "input_audio_buffer.speech_stopped":
                 return [CallerStopped()]
             case "conversation.item.input_audio_transcription.delta":
-                self._early[item_id] = self._early.get(item_id, "") + _text(message, "delta")
-                return [CallerSaid(self._early[item_id], is_final=False, item_id=item_id)]
+                said = (self._early.pop(item_id, "") + _text(message, "delta"))[:MAX_EARLY_CHARACTERS]
+                if len(self._early) == MAX_ITEMS:
+                    del self._early[next(iter(self._early))]
+                self._early[item_id] = said
+                return [CallerSaid(said, is_final=False, item_id=item_id)]
             case "conversation.item.input_audio_transcription.completed":
                 self._early.pop(item_id, None)
                 return [CallerSaid(_text(message, "transcript"), item_id=item_id)]
@@ -255,9 +261,11 @@ class RealtimeProtocol(AgentProtocol):
 
     def _refusal(self, error: dict[str, Any]) -> VoicepipeError:
         """Return the error for one of the service."""
-        code, kind, param = _text(error, "code"), _text(error, "type"), _text(error, "param")
-        said = excerpt(without_key(_text(error, "message"), self._key)) or "no reason given"
-        text = f"{VENDOR}'s Realtime API reports {code or kind or 'an error'}{f', {param}' if param else ''}: {said}"
+        code, kind, param, said = (
+            excerpt(without_key(_text(error, name), self._key)) for name in ("code", "type", "param", "message")
+        )
+        about = f"{code or kind or 'an error'}{f', {param}' if param else ''}"
+        text = f"{VENDOR}'s Realtime API reports {about}: {said or 'no reason given'}"
         if code in ("invalid_api_key", "insufficient_permissions") or kind == "authentication_error":
             return AuthenticationError(f"{text}; check OPENAI_API_KEY or api_key", vendor=VENDOR)
         if code in ("rate_limit_exceeded", "insufficient_quota"):
