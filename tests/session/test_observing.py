@@ -232,6 +232,35 @@ async def test_a_call_does_not_wait_for_an_observer_that_hangs() -> None:
     assert [str(one.error) for one in failures] == ["Hanging.attach was not ready after 2 s"] * 2
 
 
+async def test_no_observer_is_given_an_event_before_it_is_attached() -> None:
+    """What one reports while it is attached reaches all of them once they are ready, whatever their order."""
+
+    class Announcing(vp.Observer):
+        @asynccontextmanager
+        async def attach(self, session: Any) -> AsyncGenerator[None]:
+            session.emit(vp.RecordingStarted(path="call.vprec", sides="both"))
+            yield
+
+    class Slow(vp.Observer):
+        @asynccontextmanager
+        async def attach(self, session: Any) -> AsyncGenerator[None]:
+            await anyio.sleep(1.0)
+            self.seen: list[vp.Event] = []
+            yield
+
+        def on_event(self, event: vp.Event) -> None:
+            self.seen.append(event)
+
+    for order in (0, 1):
+        slow = Slow()
+        observers = [Announcing(), slow] if order else [slow, Announcing()]
+        agent = vp.Pipeline(ScriptedModel([Says("Hi.")]), vp.SentenceChunker(), ScriptedVoice())
+        async with agent.session(output=RecordingOutput(), observers=observers) as session:
+            await session.user_says("Hello?")
+        assert isinstance(slow.seen[0], vp.RecordingStarted)
+        assert not [event for event in slow.seen if isinstance(event, vp.ObserverFailed)]
+
+
 async def test_each_session_of_a_host_has_observers_of_its_own() -> None:
     """What `attach` sets belongs to one call; what `open` sets is shared."""
     seen: list[tuple[int, str]] = []

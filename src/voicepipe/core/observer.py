@@ -122,7 +122,8 @@ class Watch:
     def __init__(self, observers: Sequence[Observer], on_failure: Callable[[str, VoicepipeError], None]) -> None:
         self._on_failure = on_failure
         self._dropped: list[Observer] = []
-        self._events: deque[Event] = deque()  # those that observers emit while they are given one
+        self._events: deque[Event] = deque()  # those that observers emit while they are given one, or attached
+        self._is_attached = False
         self._requests, self._sentences, self._connections = count(1), count(1), count(1)
         self._all = tuple(_overriding(observers, name) for name in TAKES)
         (
@@ -141,8 +142,15 @@ class Watch:
     def event(self, event: Event) -> None:
         """Pass on an event. One that an observer emits comes after the one that it was given, for all of them."""
         self._events.append(event)
-        if len(self._events) > 1:
-            return
+        if self._is_attached and len(self._events) == 1:
+            self._pass_on_events()
+
+    def attached(self) -> None:
+        """Begin to pass on events, and with those that observers emitted while they were attached: all are ready."""
+        self._is_attached = True
+        self._pass_on_events()
+
+    def _pass_on_events(self) -> None:
         while self._events:
             try:
                 self._pass_on(self._of_events, self._events[0])

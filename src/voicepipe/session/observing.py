@@ -77,6 +77,7 @@ async def observing(
         async with anyio.create_task_group() as starting:
             for observer in observers:
                 starting.start_soon(tasks.start, _hold, observer, session, watch, leave)
+        watch.attached()
         try:
             with on_wire(watch):
                 yield
