@@ -86,7 +86,8 @@ async def test_any_break_leaves_every_word_once(seed: int) -> None:
             script.append(Spoken(" ".join(words) + random.choice([".", ""]), round(start_s, 2), round(end_s, 2)))
             start_s = end_s + random.uniform(2.0, 7.0)
         kind, at_s = random.choice([NOVA, FLUX]), round(random.uniform(0.2, start_s), 2)
-        fault = random.choice([Drops(at_s), HangsUp(at_s), Closes(1011, at_s=at_s)])
+        faults: list[Fault] = [Drops(at_s), HangsUp(at_s), Closes(1011, at_s=at_s)]
+        fault = random.choice(faults)
         simulator = DeepgramSimulator(hearing(script), api_key=KEY, faults={1: fault})
         call = await held(kind, simulator, script=script, hangs_up_s=start_s + 4.0)
         assert " ".join(call.said).split() == [word.text for one in script for word in one.words], (kind, script, fault)
