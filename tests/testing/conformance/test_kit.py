@@ -12,7 +12,17 @@ import voicepipe as vp
 from tests.helpers.acme import AcmeTTS, voice_server
 from voicepipe.errors import ConfigurationError
 from voicepipe.testing import ScriptedVoice
-from voicepipe.testing.conformance import Behaviour, Check, Nonconformance, Report, check_voice
+from voicepipe.testing.conformance import (
+    Behaviour,
+    Check,
+    Nonconformance,
+    Report,
+    check_model,
+    check_output,
+    check_recogniser,
+    check_source,
+    check_voice,
+)
 
 ONE = "two sentences at once"
 
@@ -46,6 +56,31 @@ def test_a_failure_is_one_readable_message() -> None:
     ]
     assert raised.value.report.failed == ("speaks a sentence",)
     assert raised.value.report[ONE].detail == ("the check 'speaks a sentence' failed, so this one would say nothing")
+
+
+def test_a_part_of_another_kind_is_refused() -> None:
+    """Each check says which kind of part it is for."""
+    found: dict[str, str] = {}
+    for kind, check in CHECKS.items():
+        with pytest.raises(Nonconformance) as raised:
+            check(object)
+        found[kind] = raised.value.report.checks[0].detail.partition(",")[0]
+    assert found == {
+        "voice": "expected a TTSSink",
+        "recogniser": "expected a Recogniser",
+        "model": "expected a Model",
+        "source": "expected a Source",
+        "output": "expected an Output",
+    }
+
+
+CHECKS: dict[str, Any] = {
+    "voice": check_voice,
+    "recogniser": check_recogniser,
+    "model": check_model,
+    "source": check_source,
+    "output": check_output,
+}
 
 
 def test_some_checks_can_be_left_out() -> None:

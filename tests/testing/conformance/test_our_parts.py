@@ -26,6 +26,9 @@ from voicepipe.audio.resample import Resampler
 from voicepipe.errors import ConfigurationError
 from voicepipe.testing import Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
 from voicepipe.testing.conformance import KEY, Speech, check_model, check_recogniser, check_voice
+from voicepipe.vendors.assemblyai import tts as assemblyai
+from voicepipe.vendors.cartesia import languages as cartesia
+from voicepipe.vendors.elevenlabs import languages as elevenlabs
 
 MISSING = [name for name in ("pocketsphinx", "espeakng_loader", "soxr") if importlib.util.find_spec(name) is None]
 needs_local = pytest.mark.skipif(
@@ -252,3 +255,11 @@ def test_every_vendor_has_its_row() -> None:
         if isinstance(it, type) and issubclass(it, kinds) and it.__module__.startswith("voicepipe.vendors.")
     }
     assert vendors - rows().keys() == set()
+
+
+def test_the_languages_of_voices_are_counted() -> None:
+    """docs/vendors.md says how many languages the voices of services speak, as their modules list them."""
+    known = {"AssemblyAITTS": assemblyai.LANGUAGES, "CartesiaTTS": cartesia.LANGUAGES}
+    known["ElevenLabsTTS"] = elevenlabs.LANGUAGES[vp.ElevenLabsTTS(api_key=KEY).model_id]
+    said = {name: int(rows()[name]["languages"].split()[0]) for name in known}
+    assert said == {name: len(languages) for name, languages in known.items()}

@@ -110,7 +110,7 @@ class Examination(Generic[P]):
         seen: list[str] = []
 
         async def run(bench: Bench[P]) -> None:
-            self._part_name = bench.part.name
+            self._part_name = getattr(bench.part, "name", type(bench.part).__name__)  # it may be no part at all
             seen.append(await body(bench))
 
         try:
