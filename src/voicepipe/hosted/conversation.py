@@ -247,8 +247,11 @@ class Conversation:
             self._answer(text, reply, anyio.current_time())
 
     def _goes_on(self, event: ReplyAudio | ReplyText | ReplyCalls) -> None:
-        if self._active is None and not (self._is_stale or event.reply_id or isinstance(event, ReplyText)):
-            self._begins("", "")  # after tool calls, a service may go on without saying so
+        if self._active is not None and self._active.has_paused and event.reply_id in ("", self._active.reply_id):
+            self._active = None  # after tool calls, a service may go on with the reply that called,
+            self._begins(event.reply_id, "")
+        elif self._active is None and not (self._is_stale or event.reply_id or isinstance(event, ReplyText)):
+            self._begins("", "")  # or with another, without saying so
         reply = self._active
         if reply is None or reply.is_unwanted or (event.reply_id and event.reply_id != reply.reply_id):
             self._leave_out(event)

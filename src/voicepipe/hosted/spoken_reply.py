@@ -57,6 +57,8 @@ class SpokenReply:
         began_at_s: Where in the turn's audio it begins; None as long as nothing of it is played.
         is_unwanted: Whether nothing more of it is played.
         is_played: Whether all of its audio was given to the output.
+        has_paused: Whether it counts as ended because it waits for the results of its calls; the service may go on with
+            it.
     """
 
     def __init__(self, agent: str, rate: int, tag: str = "", *, is_requested: bool = False) -> None:
@@ -71,6 +73,7 @@ class SpokenReply:
         self.began_at_s: float | None = None
         self.is_unwanted = False
         self.is_played = False
+        self.has_paused = False
         self._rate = rate
         self._audio = bytearray()
         self._taken = 0
@@ -185,6 +188,7 @@ class SpokenReply:
         if not limit.cancelled_caught or self._news is not news:
             return
         if has_called:
+            self.has_paused = True
             self.finish(ReplyDone("completed", "tool_calls"))
         elif self.state == "promised":
             self.fail(self._error(f"did not begin a reply within {BEGIN_S:g} s"))

@@ -135,7 +135,9 @@ async def test_the_key_is_seen_by_nobody(kind: Kind, caplog: pytest.LogCaptureFi
         def on_wire(self, message: vp.WireMessage) -> None:
             seen.append(repr(message))
 
-    simulator = DeepgramSimulator(SCRIPT, api_key=KEY, faults={1: Closes(1011, at_s=2.0, reason=KEY)})
+    simulator = DeepgramSimulator(
+        SCRIPT, api_key=KEY, faults={1: Closes(1011, at_s=2.0, reason=KEY, error=f"Not with {KEY}")}
+    )
     recogniser: list[object] = []
 
     def make(url: str) -> vp.Recogniser:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from voicepipe.vendors.elevenlabs.alignment import Alignment
@@ -61,3 +63,13 @@ def test_the_other_spelling_of_the_lists_is_read() -> None:
     """The service has been seen to write "charsStartTimesMs", with an s."""
     words = Alignment().feed({"chars": ["a", " "], "charsStartTimesMs": [0, 90], "charsDurationsMs": [90, 10]}, 0.0)
     assert [(word.word, word.end_s) for word in words] == [("a", 0.09)]
+
+
+def test_a_long_run_of_signs_costs_no_more_than_its_length() -> None:
+    """A message of the longest size does not hold up the calls of the process."""
+    began_s = time.process_time()
+    alignment = Alignment()
+    signs = {"chars": ["."] * 40_000, "charStartTimesMs": [0] * 40_000, "charDurationsMs": [1] * 40_000}
+
+    assert alignment.feed(signs, 0.0) == []
+    assert time.process_time() - began_s < 3.0

@@ -8,7 +8,6 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
 from voicepipe.core.log import log
-from voicepipe.http.refusals import excerpt
 from voicepipe.vendors.deepgram.key import VENDOR
 from voicepipe.vendors.line.hearing_protocol import HearingSession, Reading
 from voicepipe.vendors.line.hearing_watch import Sign
@@ -95,7 +94,7 @@ class DeepgramSession(HearingSession[Message]):
     def _report(self, what: str, message: Message) -> None:
         if self._reports < MOST_REPORTS:
             self._reports += 1
-            said = excerpt(f"{message.get('code') or ''} {message.get('description') or ''}".strip())
+            said = self.clean(f"{message.get('code') or ''} {message.get('description') or ''}".strip())
             log.warning("%s %s: %s", VENDOR, what, said or "it does not say why")
 
 

@@ -32,6 +32,7 @@ class Alignment:
         self._is_relative: bool | None = None
         self._ended_ms = 0.0  # where the last character ended
         self._run = ""
+        self._is_word = False  # whether the run has a letter or a digit
         self._run_ends_ms = 0.0
 
     def feed(self, alignment: Mapping[str, object], audio_s: float) -> list[TimedWord]:
@@ -63,7 +64,7 @@ class Alignment:
 
     def finish(self) -> list[TimedWord]:
         """Return the last word, if there is one."""
-        run, self._run = self._run, ""
+        run, self._run, self._is_word = self._run, "", False
         return [TimedWord(run, self._run_ends_ms / 1000)] if run else []
 
     def _place_ms(self, audio_ms: float) -> float:
@@ -74,8 +75,9 @@ class Alignment:
             return self.finish()
         # Without spaces between words, each character is one: what was heard then ends at a character.
         done = self.finish() if self._run and character.isalnum() and self._is_between(character) else []
-        if character.isalnum() or not any(map(str.isalnum, self._run)):
+        if character.isalnum() or not self._is_word:
             self._run_ends_ms = self._ended_ms
+        self._is_word = self._is_word or character.isalnum()
         self._run += character
         return done
 

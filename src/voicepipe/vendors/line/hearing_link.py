@@ -150,6 +150,7 @@ async def connect(protocol: HearingProtocol[M], endpoint: Endpoint) -> HearingLi
         VendorError: The service cannot be reached, or refuses.
     """
     session = protocol.dial()
+    session.clean = endpoint.clean
     with anyio.move_on_after(BEGIN_S):
         socket = await Socket.open(replace(endpoint, url=f"{endpoint.url}?{session.query}"))
         try:

@@ -13,10 +13,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from voicepipe.http.refusals import excerpt
 from voicepipe.vendors.line.audio_clock import AudioClock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from voicepipe.errors import VendorError
     from voicepipe.flow import Hearing
@@ -56,6 +57,7 @@ class HearingSession(ABC, Generic[M]):
         query: What follows the "?" in the connection's URL.
         has_begun: Whether the service is ready. Until then no message but `Sign.BEGUN` and `Sign.REFUSED` counts.
         name: The service's id of the session, once it is known.
+        clean: Makes what the service says fit for a log. The link replaces it by one that knows the key.
     """
 
     query: str
@@ -64,6 +66,7 @@ class HearingSession(ABC, Generic[M]):
 
     def __init__(self, sample_rate: int) -> None:
         self.clock = AudioClock(sample_rate)
+        self.clean: Callable[[str], str] = excerpt
 
     @abstractmethod
     def read(self, raw: bytes) -> Reading[M]:

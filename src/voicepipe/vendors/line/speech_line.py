@@ -224,7 +224,8 @@ class SpeechLine:
             protocol.ask(self._waiting.popleft())
         log.info("%s text-to-speech is connected", self._vendor)
         if protocol.unknown:
-            log.warning("%s text-to-speech does not know %s; ignored", self._vendor, ", ".join(protocol.unknown))
+            unknown = self._endpoint.clean(", ".join(protocol.unknown))
+            log.warning("%s text-to-speech does not know %s; ignored", self._vendor, unknown)
         self._announce()
 
     def _release(self, protocol: SpeechProtocol, *, steady: bool) -> None:
