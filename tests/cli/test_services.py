@@ -25,7 +25,9 @@ async def test_a_voice_goes_to_the_simulator_of_its_vendor(name: str) -> None:
     """With --simulate a voice uses a simulator of its protocol and no key, also where another part holds it."""
     voice = vp.CachedOpeners(PARTS[name](api_key="canary"), ["Well."])
     agent = vp.Pipeline(ScriptedModel([]), vp.SentenceChunker(), voice)
-    options = Namespace(app="app.py", simulate=True, text=True, calls=None, stt_url=None, llm_url=None, tts_url=None)
+    options = Namespace(
+        app="app.py", simulate=True, text=True, calls=None, stt_url=None, llm_url=None, tts_url=None, local=False
+    )
     async with simulated(agent, options) as simulation:
         (note,) = simulation.notes
         (moved,) = simulation.agent.parts[-1]._held()
@@ -39,7 +41,9 @@ async def test_a_recogniser_goes_to_the_simulator_of_its_vendor(name: str) -> No
     """With --simulate a recogniser hears what is typed, from a simulator of its protocol and without a key."""
     recogniser: Any = PARTS[name](api_key="canary")
     agent = vp.Pipeline(vp.STTStage(recogniser), ScriptedModel([]), vp.SentenceChunker(), ScriptedVoice())
-    options = Namespace(app="app.py", simulate=True, text=False, calls=None, stt_url=None, llm_url=None, tts_url=None)
+    options = Namespace(
+        app="app.py", simulate=True, text=False, calls=None, stt_url=None, llm_url=None, tts_url=None, local=False
+    )
     async with simulated(agent, options) as simulation:
         (note,) = simulation.notes
         (moved,) = simulation.agent.parts[0]._held()
