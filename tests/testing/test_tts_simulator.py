@@ -493,6 +493,14 @@ async def test_sessions_have_a_rate() -> None:
     assert codes == [None, None, 3009, None]
 
 
+async def test_a_rate_of_none_refuses_every_session() -> None:
+    """Where no session is allowed, the first one is refused for a minute."""
+    simulator = TTSSimulator(limits=TTSLimits(sessions_per_minute=0))
+    async with simulator.serve() as url, connect(f"{url}/v1/ws", **QUICK) as connection:
+        refused = json.loads(await connection.recv())
+    assert (refused["error_code"], refused["retry_after_seconds"]) == (3009, 60)
+
+
 @asynccontextmanager
 async def deaf_client(url: str) -> AsyncGenerator[None]:
     """A client that asks for much and reads nothing."""

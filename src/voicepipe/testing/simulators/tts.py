@@ -176,7 +176,7 @@ class TTSSimulator:
         most, now = self.limits.sessions_per_minute, anyio.current_time()
         lately = [began_s for began_s in self._admitted_s if began_s > now - 60]
         if most is not None and len(lately) >= most:
-            wait_s = round(lately[-most] + 60 - now, 3)
+            wait_s = round(lately[-most] + 60 - now, 3) if most else 60
             raise Ended(3009, "rate_limited", f"more than {most} sessions in a minute", retry_after_s=wait_s)
         self._admitted_s = [*lately, now]
 
