@@ -229,6 +229,7 @@ def test_settings_that_cannot_be_are_refused_when_they_are_written() -> None:
         ({"min_silence_s": 2.0, "max_silence_s": 1.0}, "min_silence_s must be less than max_silence_s"),
         ({"vad_threshold": 2.0}, "vad_threshold must be 0 to 1, not 2.0"),
         ({"language_codes": "en"}, "language_codes must be a list"),
+        ({"agent_id": ""}, "agent_id is empty"),
         ({"volume": 101}, "volume must be 0 to 100, not 101"),
         ({"url": "ws://example.com"}, "url would send the key to example.com unencrypted"),
     ]

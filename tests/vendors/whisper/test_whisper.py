@@ -134,6 +134,16 @@ async def test_one_model_for_all() -> None:
         assert one._model is other._model
 
 
+async def test_hints_of_any_length_leave_room_for_the_words() -> None:
+    """With a prompt and key terms that would each fill the model's memory, the caller is still understood."""
+    ear = vp.WhisperRecogniser(prompt="A call. " * 500, key_terms=["Asterisk"] * 500)
+    async with ear.detector.open(), ear.open():
+        said = words(await hear(ear, prompt("demo-abouttotry")))
+
+    assert "attempt" in said
+    assert "asterisk" in said
+
+
 async def test_without_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that hold no model, and a package that is missing, are one sentence each, and nothing asks the network."""
     (tmp_path / "model.bin").write_bytes(b"nothing")

@@ -117,6 +117,8 @@ class HostedVoiceAgent(SpeechToSpeech):
             raise ConfigurationError(f"{self.name}: sample_rate must be 24000 or 8000, not {sample_rate!r}")
         if voice is not None and not voice.strip():
             raise ConfigurationError(f'{self.name}: voice is empty; write for example "jane", or leave it out')
+        if agent_id is not None and not agent_id.strip():
+            raise ConfigurationError(f"{self.name}: agent_id is empty; give a stored agent's id, or leave it out")
         if agent_id is not None and (voice is not None or greeting):
             raise ConfigurationError(f"{self.name}: a stored agent has its own voice and greeting; leave them out")
         self.instructions = instructions

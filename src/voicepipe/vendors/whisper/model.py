@@ -51,6 +51,10 @@ FIRST_TOKENS: Final = 16
 MOST_TOKENS: Final = 448
 """All that the decoder takes, prompt included."""
 
+MOST_HINTS: Final = MOST_TOKENS // 2 - 1
+"""What is left of it for prompt and key terms together. faster-whisper limits each of them to that; with both as long,
+no token was left for what the caller says, and every utterance was read as nothing."""
+
 MODULES: Final = ("tokenizer", "transcribe", "audio")
 
 FILES: Final = ("model.bin", "tokenizer.json")
@@ -140,7 +144,9 @@ class LoadedModel:
         features = self._whisper.feature_extractor(samples)[:, : int(seconds * FRAMES_PER_S)]
         encoded = self._whisper.encode(self._audio.pad_or_trim(features, int(window_s * FRAMES_PER_S)))
         tokenizer, suppressed = self._tokenizer(language or self._language(encoded))
-        before = tokenizer.encode(f" {prompt}") if prompt else []
+        hinted = len(tokenizer.encode(f" {key_terms.strip()}")) if key_terms else 0
+        room = max(0, MOST_HINTS - hinted)
+        before = tokenizer.encode(f" {prompt}")[-room:] if prompt and room else []
         start = self._whisper.get_prompt(tokenizer, before, hotwords=key_terms or None)
         result = self._whisper.model.generate(
             encoded,

@@ -48,7 +48,8 @@ class WhisperRecogniser(UtteranceRecogniser):
         language: An ISO 639 code such as "de". None detects it in each utterance, if the model knows several; a model
             for English alone needs none.
         key_terms: Words to expect, such as names.
-        prompt: Text in the style and with the words that are wanted, which the model takes for what came before.
+        prompt: Text in the style and with the words that are wanted, which the model takes for what came before. Of
+            what is longer than the model takes, key terms count first, and then the end of the prompt.
         threads: How many processors a reading may use. A second one makes tiny.en quicker by a few hundredths of a
             second and takes a quarter more CPU; a larger model needs several.
         device: "cpu", "cuda" or "auto".
