@@ -375,8 +375,7 @@ async def test_a_hang_up_ends_the_call_whatever_the_service_does(acts: list[Act]
 
 async def test_the_key_is_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     """The key is in no log, event, representation or error, even when the service quotes it."""
-    caplog.set_level(logging.DEBUG)
-    logging.getLogger("websockets.client").setLevel(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="websockets.client")
     server = EarServer(closing(1011, at_s=0.5, error=True), closing(3006, at_s=0.5, error=True))
     async with server.serve() as url:
         told = await call(url, Caller(0.1, hangs_up_s=4.0))

@@ -103,9 +103,9 @@ async def test_settings_of_a_call() -> None:
     assert form.fields["response_format"] == "json"
 
 
-async def test_failures() -> None:
+async def test_failures(caplog: pytest.LogCaptureFixture) -> None:
     """What may help is tried again within 4 s; everything else is one error that names the service and not the key."""
-    logging.getLogger("voicepipe").setLevel(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="voicepipe")
     busy, wrong_key = Refuses(503, "busy"), Refuses(401, f"wrong key {KEY}")
     table: list[tuple[list[Any], str, float]] = [
         ([busy, "Hello."], "Hello.", 0.0),
