@@ -86,6 +86,23 @@ def test_times_within_the_tolerance_are_the_same() -> None:
     assert Difference(slow, slower, times="marks").largest_s == 0.03
 
 
+def test_what_took_no_time_in_one_of_the_calls_differs_by_its_time() -> None:
+    """On a busy machine a turn is committed a moment after its words: that is a difference of times alone."""
+
+    def late(event: vp.Event) -> vp.Event:
+        if not isinstance(event, vp.TurnEnded) or "transcript" not in event.timeline.marks:
+            return event
+        marks = event.timeline.marks
+        wait = {"committed": marks["transcript"] + 0.042, "turn_started": marks["transcript"] + 0.043}
+        return replace(event, timeline=vp.Timeline.from_marks({**marks, **wait}))
+
+    quiet = call()
+    busy = replace(quiet, events=[(at_s, late(event)) for at_s, event in quiet.events])
+    changes = Difference(busy, quiet, times="marks").changes
+    assert {(one.what, one.by_s) for one in changes} >= {("patience", -0.042), ("at turn_started", -0.043)}
+    assert [one for one in changes if one.by_s is None] == []
+
+
 def test_a_turn_that_is_missing_and_another_end_are_differences() -> None:
     """A call that was cut off is not compared beyond its cut; one that ended otherwise differs."""
     whole = call()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -58,6 +58,10 @@ DECISIONS: Final = (
 
 Times: TypeAlias = Literal["spent", "marks"]
 """What is compared of the times: durations, or also when each thing happened."""
+
+
+ONLY_IF_IT_TOOK_TIME: Final = frozenset({"at committed"})
+"""Marks that a turn has only if something took time up to them, as anything may on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,12 +220,17 @@ class Difference:
         for what, of_a, of_b in pairs:
             if of_a is None and of_b is None:
                 continue
-            if of_a is None or of_b is None:
-                if (of_a or of_b or 0.0) > self._tolerance_s or what.startswith("at "):
-                    yield Change(turn_id=turn_id, what=what, a=_seconds(of_a), b=_seconds(of_b))
-            elif abs(of_b - of_a) > self._tolerance_s:
-                by_s = round(of_b - of_a, 6)
-                yield Change(turn_id=turn_id, what=what, a=_seconds(of_a), b=_seconds(of_b), by_s=by_s)
+            change = Change(turn_id=turn_id, what=what, a=_seconds(of_a), b=_seconds(of_b))
+            is_spent = what in a.spent_s or what in b.spent_s  # a turn that does not name it spent no time on it
+            if (of_a is not None and of_b is not None) or is_spent:
+                by_s = round((of_b or 0.0) - (of_a or 0.0), 6)
+                if abs(by_s) > self._tolerance_s:
+                    yield replace(change, by_s=by_s)
+            elif what.startswith("at "):
+                if what not in ONLY_IF_IT_TOOK_TIME:
+                    yield change
+            elif (of_a or of_b or 0.0) > self._tolerance_s:
+                yield change
 
     def _took_time(self, name: str, marks: Mapping[str, float]) -> bool:
         """Return whether something took time up to a mark; one that took none may be there or not."""
