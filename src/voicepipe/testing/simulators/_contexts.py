@@ -7,7 +7,6 @@ Rule 2: its only clock is the event loop's and it needs no thread, so it also ru
 from __future__ import annotations
 
 import json
-import logging
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,9 +15,9 @@ from urllib.parse import parse_qsl
 
 import anyio
 import anyio.abc
-from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
+from voicepipe.testing.simulators._listening import CLOSE_S, websockets_served
 from voicepipe.testing.simulators._simulated_voice import SimulatedVoice
 
 if TYPE_CHECKING:
@@ -38,14 +37,8 @@ __all__ = [
     "VoiceFault",
 ]
 
-CLOSE_S: Final = 1.0
-"""How long a client may take to read an error, and to answer a close frame."""
 
 MAX_MESSAGE_BYTES: Final = 1 << 20
-
-# At DEBUG the library's own logger would print the headers, and with them the key. Errors in a session are raised when
-# the block of `serve` ends.
-SILENT: Final = logging.Logger("voicepipe.testing.simulators.contexts", logging.CRITICAL + 1)  # noqa: LOG001 - of no hierarchy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,30 +177,17 @@ class ContextSimulator(ABC):
             VoicepipeError: The voice failed; raised when the block ends.
         """
         async with self._voice.open():
-            server = await serve(
+            served = websockets_served(
                 self._converse,
-                "127.0.0.1",
                 port,
+                connections=self._open,
+                failures=self._failures,
                 process_request=self._handshake,
                 process_response=self._name,
-                compression=None,
                 max_size=MAX_MESSAGE_BYTES,
-                ping_interval=None,  # a ping would be a second clock
-                close_timeout=CLOSE_S,
-                logger=SILENT,
             )
-            try:
-                yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            finally:
-                with anyio.CancelScope(shield=True):
-                    server.close()
-                    with anyio.move_on_after(2 * CLOSE_S):
-                        await server.wait_closed()
-                    for connection in self._open:  # they do not read, and the library would wait for them without end
-                        connection.transport.abort()
-                    await server.wait_closed()
-        if self._failures:
-            raise self._failures.pop(0)
+            async with served as url:
+                yield url
 
     def _handshake(self, connection: ServerConnection, request: Request) -> Response | None:
         refused = self._refusal(request, _query(request))

@@ -13,8 +13,6 @@ live service.
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -23,11 +21,11 @@ from urllib.parse import parse_qsl
 import anyio
 import anyio.abc
 
-from voicepipe.errors import ConfigurationError
 from voicepipe.hearing.recogniser import Recogniser
 from voicepipe.testing.simulators._deepgram_ears import DeepgramQuirks
 from voicepipe.testing.simulators._deepgram_rules import MODELS, Asked, BadRequest, parse
 from voicepipe.testing.simulators._deepgram_session import DeepgramRules, DeepgramSession, DeepgramTiming, Serving
+from voicepipe.testing.simulators._listening import streams_served
 from voicepipe.testing.simulators._stt_ears import hosted
 from voicepipe.testing.simulators._stt_faults import Fault, Rejects, TurnsDeaf
 from voicepipe.testing.simulators._stt_turns import Spoken, in_order
@@ -113,31 +111,10 @@ class DeepgramSimulator:
             ConfigurationError: The address is not available.
             Exception: An error of a script function, raised when the block ends; the client received code 1011.
         """
-        # Made here, because `anyio.create_tcp_listener` looks addresses up in a thread, and virtual time has none.
-        try:
-            server = socket.create_server((host, port), backlog=1024)
-        except OSError as error:
-            why = os.strerror(error.errno or 0)
-            raise ConfigurationError(
-                f"cannot listen on {host}:{port}: {why}; choose another port, or 0 for a free one"
-            ) from error
-        raised: Exception | None = None
         async with AsyncExitStack() as stack:
-            listener = await stack.enter_async_context(await anyio.abc.SocketListener.from_socket(server))
             if isinstance(self._script, Recogniser):
                 self._host = await stack.enter_async_context(hosted(self._script)), self._script.sample_rate
-            group = await stack.enter_async_context(anyio.create_task_group())
-            group.start_soon(listener.serve, self._converse, group)
-            name, bound = server.getsockname()[:2]
-            try:
-                yield f"ws://{name}:{bound}"
-            except Exception as error:  # noqa: BLE001 - raised again below: the group would wrap it in an ExceptionGroup
-                raised = error
-            group.cancel_scope.cancel()
-        raised = raised or next(iter(self._failures), None)
-        self._failures.clear()
-        if raised is not None:
-            raise raised
+            yield await stack.enter_async_context(streams_served(self._converse, host, port, failures=self._failures))
 
     async def _converse(self, stream: anyio.abc.SocketStream) -> None:
         """Serve one connection to its end."""

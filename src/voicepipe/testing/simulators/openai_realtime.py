@@ -11,16 +11,13 @@ event with those types.
 
 from __future__ import annotations
 
-import logging
 import secrets
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-import anyio
-from websockets.asyncio.server import serve
-
 from voicepipe.testing.hosted_service import HostedService, ServiceHabits
+from voicepipe.testing.simulators._listening import websockets_served
 from voicepipe.testing.simulators._realtime_session import RealtimeSession, RecordedRealtimeSession
 
 if TYPE_CHECKING:
@@ -34,10 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["REALTIME_HABITS", "RealtimeSimulator", "RecordedRealtimeSession"]
 
 PATH: Final = "/v1/realtime"
-CLOSE_S: Final = 1.0
-
-# At DEBUG the library's own logger would print the headers, and with them the key.
-SILENT: Final = logging.Logger("voicepipe.testing.simulators.realtime", logging.CRITICAL + 1)  # noqa: LOG001 - no parent
 
 REALTIME_HABITS: Final = ServiceHabits(
     min_silence_s=0.5,
@@ -92,27 +85,11 @@ class RealtimeSimulator:
         Args:
             port: Where to listen; 0 takes a free one.
         """
-        server = await serve(
-            self._converse,
-            "127.0.0.1",
-            port,
-            process_request=self._check,
-            compression=None,
-            ping_interval=None,
-            close_timeout=CLOSE_S,
-            logger=SILENT,
+        served = websockets_served(
+            self._converse, port, connections=self._open, failures=self._failures, process_request=self._check
         )
-        try:
-            yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        finally:
-            with anyio.CancelScope(shield=True):
-                server.close()
-                with anyio.move_on_after(2 * CLOSE_S):
-                    await server.wait_closed()
-                self.cut()
-                await server.wait_closed()
-        if self._failures:
-            raise self._failures.pop(0)
+        async with served as url:
+            yield url
 
     def cut(self) -> None:
         """Cut every connection, as a broken network does."""

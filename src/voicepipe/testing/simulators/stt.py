@@ -11,8 +11,6 @@ Source: the vendor's streaming reference, its SDK 1.8.2 and third-party measurem
 
 from __future__ import annotations
 
-import os
-import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -22,8 +20,8 @@ from urllib.parse import parse_qsl
 import anyio
 import anyio.abc
 
-from voicepipe.errors import ConfigurationError
 from voicepipe.hearing.recogniser import Recogniser
+from voicepipe.testing.simulators._listening import streams_served
 from voicepipe.testing.simulators._stt_ears import RecogniserEar, ScriptedEar, hosted
 from voicepipe.testing.simulators._stt_faults import Closes, Drops, Fault, HangsUp, Rejects, Stalls, TurnsDeaf
 from voicepipe.testing.simulators._stt_parameters import Parameters, Refusal, parse_query
@@ -148,32 +146,10 @@ class STTSimulator:
             Exception: An error of a script function or the recogniser, raised when the block ends; the client received
                 code 3005.
         """
-        # Made here, because `anyio.create_tcp_listener` looks addresses up in a thread, and virtual time has none.
-        try:
-            server = socket.create_server((host, port), backlog=1024)
-        except OSError as error:
-            why = os.strerror(error.errno or 0)
-            raise ConfigurationError(
-                f"cannot listen on {host}:{port}: {why}; choose another port, or 0 for a free one"
-            ) from error
-        raised: Exception | None = None
         async with AsyncExitStack() as stack:
-            listener = await stack.enter_async_context(await anyio.abc.SocketListener.from_socket(server))
             if isinstance(self._script, Recogniser):
                 self._recogniser = await stack.enter_async_context(hosted(self._script))
-            group = await stack.enter_async_context(anyio.create_task_group())
-            group.start_soon(listener.serve, self._converse, group)
-            name, bound = server.getsockname()[:2]
-            try:
-                yield f"ws://{name}:{bound}"
-            except Exception as error:  # noqa: BLE001 - raised again below: the group would wrap it in an ExceptionGroup
-                raised = error
-            group.cancel_scope.cancel()
-        if raised is None and self._failures:
-            raised = self._failures[0]
-        self._failures.clear()
-        if raised is not None:
-            raise raised
+            yield await stack.enter_async_context(streams_served(self._converse, host, port, failures=self._failures))
 
     async def _converse(self, stream: anyio.abc.SocketStream) -> None:
         """Serve one connection to its end."""

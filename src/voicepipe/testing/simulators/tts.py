@@ -9,7 +9,6 @@ Rule 2: its only clock is the event loop's and it needs no thread, so it also ru
 
 from __future__ import annotations
 
-import logging
 import secrets
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -17,12 +16,11 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 import anyio
-from websockets.asyncio.server import serve
 
+from voicepipe.testing.simulators._listening import websockets_served
 from voicepipe.testing.simulators._simulated_voice import SimulatedVoice
 from voicepipe.testing.simulators._tts_rules import Ended, TTSLimits
 from voicepipe.testing.simulators._tts_session import (
-    CLOSE_S,
     FRAME_S,
     RecordedSpeech,
     RecordedTTSSession,
@@ -42,10 +40,6 @@ __all__ = ["RecordedSpeech", "RecordedTTSSession", "TTSFault", "TTSLimits", "TTS
 
 PATH: Final = "/v1/ws"
 MAX_MESSAGE_BYTES: Final = 1 << 20
-
-# At DEBUG the library's own logger would print the headers, and with them the key. Errors in a session are raised when
-# the block of `serve` ends.
-SILENT: Final = logging.Logger("voicepipe.testing.simulators.tts", logging.CRITICAL + 1)  # noqa: LOG001 - of no hierarchy
 
 
 class TTSSimulator:
@@ -117,30 +111,16 @@ class TTSSimulator:
             VoicepipeError: The voice failed; raised when the block ends. The client received a server error.
         """
         async with self._voice.open():
-            server = await serve(
+            served = websockets_served(
                 self._converse,
-                "127.0.0.1",
                 port,
+                connections=self._open,
+                failures=self.failures,
                 process_request=_only_path,
-                compression=None,  # the service offers none
                 max_size=MAX_MESSAGE_BYTES,
-                # A ping would be a second clock; the session's own limits notice a client that has gone.
-                ping_interval=None,
-                close_timeout=CLOSE_S,
-                logger=SILENT,
             )
-            try:
-                yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            finally:
-                with anyio.CancelScope(shield=True):
-                    server.close()
-                    with anyio.move_on_after(2 * CLOSE_S):
-                        await server.wait_closed()
-                    for connection in self._open:  # they do not read, and the library would wait for them without end
-                        connection.transport.abort()
-                    await server.wait_closed()
-        if self.failures:
-            raise self.failures.pop(0)
+            async with served as url:
+                yield url
 
     async def _converse(self, connection: ServerConnection) -> None:
         request = connection.request

@@ -9,7 +9,6 @@ Rule 3: what no reference settles it does as it was seen in the field, or the ot
 
 from __future__ import annotations
 
-import logging
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,9 +16,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-from websockets.asyncio.server import serve
 
 from voicepipe.testing.hosted_service import HostedService, ServiceHabits
+from voicepipe.testing.simulators._listening import websockets_served
 from voicepipe.testing.simulators._voice_agent_session import RESUMABLE_S, AgentRefusal, Session
 
 if TYPE_CHECKING:
@@ -33,10 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["RecordedAgentSession", "VoiceAgentSimulator"]
 
 PATH: Final = "/v1/ws"
-CLOSE_S: Final = 1.0
-
-# At DEBUG the library's own logger would print the headers, and with them the key.
-SILENT: Final = logging.Logger("voicepipe.testing.simulators.voice_agent", logging.CRITICAL + 1)  # noqa: LOG001 - of no hierarchy
 
 
 @dataclass(slots=True)
@@ -112,27 +107,11 @@ class VoiceAgentSimulator:
         Args:
             port: Where to listen; 0 takes a free one.
         """
-        server = await serve(
-            self._converse,
-            "127.0.0.1",
-            port,
-            process_request=_only_path,
-            compression=None,
-            ping_interval=None,
-            close_timeout=CLOSE_S,
-            logger=SILENT,
+        served = websockets_served(
+            self._converse, port, connections=self._open, failures=self._failures, process_request=_only_path
         )
-        try:
-            yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        finally:
-            with anyio.CancelScope(shield=True):
-                server.close()
-                with anyio.move_on_after(2 * CLOSE_S):
-                    await server.wait_closed()
-                self.cut()
-                await server.wait_closed()
-        if self._failures:
-            raise self._failures.pop(0)
+        async with served as url:
+            yield url
 
     def cut(self) -> None:
         """Cut every connection, as a broken network does."""
