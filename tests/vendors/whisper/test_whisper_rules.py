@@ -12,8 +12,8 @@ import anyio
 import pytest
 
 import voicepipe as vp
+from voicepipe.hearing.plausible import Heard, plausible
 from voicepipe.vendors.whisper.model import folder_of
-from voicepipe.vendors.whisper.plausible import Heard, plausible
 from voicepipe.vendors.whisper.queue import ReadingQueue
 
 pytestmark = pytest.mark.anyio

@@ -11,6 +11,7 @@ silence, up to 0.95 after a finished sentence and up to 0.65 after anything else
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -82,7 +83,7 @@ def ear_for(script: Iterable[Spoken], asked: Asked, quirks: DeepgramQuirks) -> D
     return FluxEar(script, asked) if asked.is_flux else NovaEar(script, asked, quirks)
 
 
-class _Ear:
+class _Ear(ABC):
     """The words of a script, as time goes on.
 
     Args:
@@ -107,8 +108,9 @@ class _Ear:
         self._now_s = until_s
         return sent
 
+    @abstractmethod
     def _due(self) -> list[tuple[float, Callable[[], list[Message]]]]:
-        raise NotImplementedError
+        """Return what is sent next of each kind: when, and what makes its messages."""
 
     def _heard(self) -> list[SpokenWord]:
         """Return the words that were said completely and not sent as final."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import anyio
 
 from voicepipe.errors import ConfigurationError
+from voicepipe.hearing.plausible import Heard, plausible
 from voicepipe.hearing.utterance_recogniser import UtteranceRecogniser
 from voicepipe.http.address import host_of
 from voicepipe.http.client import HTTPClient
@@ -27,7 +28,6 @@ from voicepipe.vendors.credentials import Credentials, authorization, without_ke
 from voicepipe.vendors.extras import Extras
 from voicepipe.vendors.openai.retry import persist
 from voicepipe.vendors.openai.services import known_service
-from voicepipe.vendors.whisper.plausible import Heard, plausible
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence

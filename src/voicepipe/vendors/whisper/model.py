@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from voicepipe.errors import ConfigurationError, MissingExtra
+from voicepipe.hearing.plausible import Heard
 from voicepipe.vendors.loading import loaded
-from voicepipe.vendors.whisper.plausible import Heard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

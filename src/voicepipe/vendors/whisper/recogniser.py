@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, cast
 
 from voicepipe.core.worker import WorkerThread
 from voicepipe.errors import ConfigurationError
+from voicepipe.hearing.plausible import plausible
 from voicepipe.hearing.utterance_recogniser import UtteranceRecogniser
 from voicepipe.vendors.whisper.model import load
-from voicepipe.vendors.whisper.plausible import plausible
 from voicepipe.vendors.whisper.queue import ReadingQueue
 
 if TYPE_CHECKING:
