@@ -18,6 +18,7 @@ from voicepipe.errors import (
     RecordingError,
     ReplayError,
     StageError,
+    StoreError,
     StructuredOutputError,
     ToolError,
     ToolRetry,
@@ -42,6 +43,7 @@ PARENTS = [
     (ToolError, VoicepipeError),
     (ToolRetry, ToolError),
     (RecordingError, VoicepipeError),
+    (StoreError, VoicepipeError),
     (LeaseRevoked, VoicepipeError),
 ]
 

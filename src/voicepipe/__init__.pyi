@@ -32,6 +32,7 @@ from voicepipe.errors import (
     RateLimited,
     RecordingError,
     StageError,
+    StoreError,
     StructuredOutputError,
     ToolError,
     ToolRetry,
@@ -89,6 +90,8 @@ from voicepipe.hearing.utterance_recogniser import UtteranceRecogniser
 from voicepipe.hearing.utterances import Utterance
 from voicepipe.history import AssistantMessage, History, Message, ServiceState, ToolCall, UserMessage
 from voicepipe.hosted.agent import SpeechToSpeech
+from voicepipe.keeping.memory import MemoryStore
+from voicepipe.keeping.store import Kept, Store
 from voicepipe.listening_events import (
     AgentLost,
     AgentRestored,
@@ -226,9 +229,11 @@ __all__ = [
     "Idle",
     "Inbox",
     "IncompleteReply",
+    "Kept",
     "LLMStreamStage",
     "LatencyBudget",
     "LeaseRevoked",
+    "MemoryStore",
     "Message",
     "MicSource",
     "MicrophoneLost",
@@ -301,6 +306,8 @@ __all__ = [
     "SpeechToSpeech",
     "Stage",
     "StageError",
+    "Store",
+    "StoreError",
     "StreamingParameters",
     "Structured",
     "StructuredDone",

@@ -16,6 +16,7 @@
     ├── ToolError                 a tool could not do it: the model is shown the message, the caller is not
     │   └── ToolRetry             a tool wants other arguments: the model may call it once more
     ├── RecordingError            a recording cannot be written or read: the message says what to do
+    ├── StoreError                what is kept of calls cannot be reached: calls go on, but none can be resumed
     └── LeaseRevoked              audio was written after its turn lost the output: stop writing
 
 Any other error that escapes is a bug in voicepipe. Messages never contain keys, transcripts or audio. A `StageError`
@@ -37,6 +38,7 @@ __all__ = [
     "RecordingError",
     "ReplayError",
     "StageError",
+    "StoreError",
     "StructuredOutputError",
     "ToolError",
     "ToolRetry",
@@ -164,6 +166,13 @@ class ToolRetry(ToolError):  # noqa: N818 - names what is asked for
 
 class RecordingError(VoicepipeError):
     """A recording cannot be written, or what should be read is missing, damaged or of a newer form."""
+
+
+class StoreError(VoicepipeError):
+    """A store of calls cannot be reached, did not answer in time, refused something, or holds nonsense.
+
+    The call that was to be kept goes on. What was to be written may have been written, or not.
+    """
 
 
 class LeaseRevoked(VoicepipeError):  # noqa: N818 - names what happened to the lease

@@ -37,6 +37,7 @@ FOLDERS = (
     ("hosted",),
     ("vendors",),
     ("session",),
+    ("keeping",),
     ("watching",),
     ("",),
     ("serving",),
