@@ -16,7 +16,7 @@ from voicepipe.serving.page.transport import Page
 from voicepipe.serving.plivo import Plivo
 from voicepipe.serving.realtime import Realtime
 from voicepipe.serving.telnyx import Telnyx
-from voicepipe.serving.transport import Line, Peer, PeerLeft, Refused, Transport
+from voicepipe.serving.transport import Line, Peer, PeerLeft, Refused, Resumption, Transport
 from voicepipe.serving.twilio import Twilio
 from voicepipe.serving.vonage import Vonage
 from voicepipe.serving.webrtc import IceServer, WebRTC
@@ -32,6 +32,7 @@ __all__ = [
     "Plivo",
     "Realtime",
     "Refused",
+    "Resumption",
     "Serve",
     "Telnyx",
     "Transport",

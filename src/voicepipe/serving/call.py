@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Call"]
 
 FINISH_S: Final = 2.0
-"""How long a transport may take to say good-bye, and a connection to close."""
+"""How long a transport may take for its first words and for good-bye, and a connection to close."""
 
 LAST_WORDS_S: Final = 30.0
 """How long after a limit of time the agent may still speak."""
@@ -155,6 +155,8 @@ class Call:
     async def _listen(self, line: Line, session: Session[Any]) -> None:
         try:
             with suppress(PeerLeft):
+                with anyio.move_on_after(FINISH_S):
+                    await self._transport.begun(self._peer, line, session)
                 await self._transport.listen(self._peer, line, session)
         except Refused as refused:
             self._refuse(refused)

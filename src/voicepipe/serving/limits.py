@@ -37,6 +37,7 @@ class Limits:
         tokens: Tokens of each transport that may be valid at a time.
         lag_s: New calls are refused while one in a hundred ticks of 20 ms of the last 10 s was later than this.
         stall_s: And for 2 s after the event loop has stood still for longer than this.
+        resume_s: For how long callers whose connection broke can come back, if the server has a store; 0 for never.
     """
 
     sessions: int = 100
@@ -52,6 +53,7 @@ class Limits:
     tokens: int = 10_000
     lag_s: float = 0.02
     stall_s: float = 0.25
+    resume_s: float = 30.0
 
     def __post_init__(self) -> None:
         """Refuse invalid limits."""
@@ -88,4 +90,5 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "tokens": (1, 1_000_000),
     "lag_s": (0.001, math.inf),
     "stall_s": (0.02, math.inf),
+    "resume_s": (0, 3600),
 }

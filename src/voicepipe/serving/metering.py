@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from voicepipe.core.clock import running_clock
 from voicepipe.serving.bucket import Bucket
-from voicepipe.serving.refusal import Refused
+from voicepipe.serving.refusal import PeerLeft, Refused
 from voicepipe.serving.transport import Peer
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class MeteredPeer(Peer):
 
     Attributes:
         last_s: When the last message came, on the loop's clock; at first when the peer was let in.
+        has_broken: Whether the connection broke, and the peer did not close it on purpose.
     """
 
     def __init__(self, peer: Peer, transport: Transport, limits: Limits) -> None:
@@ -44,6 +45,7 @@ class MeteredPeer(Peer):
         self._peer = peer
         self._clock = running_clock()
         self.last_s = self._clock()
+        self.has_broken = False
         self._most_bytes = transport.most_message_bytes
         per_s = transport.most_messages_per_s
         self._messages = Bucket(per_s, per_s * MESSAGES_S, self.last_s)
@@ -51,7 +53,11 @@ class MeteredPeer(Peer):
 
     async def receive(self) -> str | bytes:
         """Return the next message. See `Peer.receive`."""
-        message = await self._peer.receive()
+        try:
+            message = await self._peer.receive()
+        except PeerLeft as left:
+            self.has_broken = not left.is_orderly
+            raise
         now = self.last_s = self._clock()
         if len(message) > self._most_bytes or (
             isinstance(message, str) and 4 * len(message) > self._most_bytes < len(message.encode())

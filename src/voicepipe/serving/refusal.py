@@ -28,4 +28,12 @@ class Refused(Exception):  # noqa: N818 - names what happened to the peer
 
 
 class PeerLeft(Exception):  # noqa: N818 - names what happened
-    """The peer has closed the connection, or it broke."""
+    """The peer has closed the connection, or it broke.
+
+    Args:
+        is_orderly: Whether the peer closed it on purpose. Where it broke, the caller may come back.
+    """
+
+    def __init__(self, *, is_orderly: bool = False) -> None:
+        super().__init__("the peer has left" if is_orderly else "the connection broke")
+        self.is_orderly = is_orderly

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from voicepipe.serving.refusal import PeerLeft, Refused
+from voicepipe.serving.resumption import NEW_CALL, Resumption
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from voicepipe.serving.tokens import Tokens
     from voicepipe.session.session import Session
 
-__all__ = ["Desk", "Line", "Peer", "PeerLeft", "Refused", "Transport"]
+__all__ = ["Desk", "Line", "Peer", "PeerLeft", "Refused", "Resumption", "Transport"]
 
 
 class Peer(ABC):
@@ -96,6 +97,14 @@ class Line:
         id: What the log calls the call, e.g. the telephone network's id; made if None.
         settings: Voice, language and key terms of this call.
         greets: Whether the agent greets the caller; not one whose conversation goes on.
+        resume: The key of the call that the peer wants to go on with, as `resumed.key` has named it. "" for a new call
+            whose peer can come back; None for a peer that cannot. See `Serve(store=...)`.
+        resume_call: The id of the call that goes on, where the transport is certain that this is its caller, e.g. by
+            the signature of a telephone network. It needs no key.
+        resumed: What came of that. The desk sets it before it opens the session, so that the output's `attach` can say
+            it to the peer before anything else.
+        is_handed_over: Whether the call ends here because another process goes on with it. The desk sets it before
+            `Transport.restarts`.
     """
 
     source: Source
@@ -104,6 +113,10 @@ class Line:
     id: str | None = None
     settings: CallSettings | None = None
     greets: bool = True
+    resume: str | None = None
+    resume_call: str | None = None
+    resumed: Resumption = NEW_CALL
+    is_handed_over: bool = False
 
 
 class Desk(ABC):
@@ -244,6 +257,16 @@ class Transport(ABC):
             PeerLeft: The peer has left.
             Refused: The first messages are not what they must be.
         """
+
+    async def begun(self, peer: Peer, line: Line, session: Session) -> None:
+        """Say to the peer what the protocol says once the session is open; `line.resumed` is whether a call goes on.
+
+        Has 2 s, before `listen`. The agent may speak already: what has to come first is for the output's `attach`.
+
+        Raises:
+            PeerLeft: The peer has left.
+        """
+        del peer, line, session
 
     @abstractmethod
     async def listen(self, peer: Peer, line: Line, session: Session) -> None:

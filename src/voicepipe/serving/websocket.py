@@ -30,6 +30,9 @@ __all__ = ["WebSocketEntry", "WebSocketPeer", "address_of"]
 REASON_BYTES: Final = 123
 """The longest reason that fits into a close frame."""
 
+CLOSED_ON_PURPOSE: Final = (1000, 1005)
+"""The codes with which a peer hangs up: "done", and none. A page that is reloaded sends 1001, a broken line nothing."""
+
 
 class WebSocketPeer(Peer):
     """The peer at the other end of an accepted websocket.
@@ -55,7 +58,7 @@ class WebSocketPeer(Peer):
         event = await self._receive()
         if event["type"] != "websocket.receive":
             self._is_open = False
-            raise PeerLeft
+            raise PeerLeft(is_orderly=event.get("code") in CLOSED_ON_PURPOSE)
         pcm: bytes | None = event.get("bytes")
         return event["text"] if pcm is None else pcm
 
