@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -49,6 +50,8 @@ def greeted() -> Reader:
             '{"type":"hello","microphone":{"echo_cancellation":true,"noise_suppression":false}}',
             Hello(microphone=Capture(echo_cancellation=True, noise_suppression=False)),
         ),
+        ('{"type":"hello","resume":null}', Hello()),
+        ('{"type":"hello","resume":"a1.key"}', Hello(resume="a1.key")),
     ],
 )
 def test_the_first_message_says_how_the_microphone_is_captured(message: str, said: Message) -> None:
@@ -118,6 +121,15 @@ def test_what_is_not_in_the_protocol_is_refused(message: str | bytes, code: int)
     assert refused.value.reason == ("size" if code == 1009 else "malformed")
 
 
+@pytest.mark.parametrize("resume", ["", "a" * 513, 7])
+def test_a_key_that_no_server_gave_is_refused(resume: object) -> None:
+    """The key of a call has 1 to 512 characters; no refusal and no text of a hello repeats it."""
+    with pytest.raises(Refused) as refused:
+        Reader().feed(json.dumps({"type": "hello", "resume": resume}))
+    assert refused.value.code == 1008
+    assert "secret" not in repr(Hello(resume="secret"))
+
+
 @pytest.mark.parametrize("message", [b"\0\0", '{"type":"end"}'])
 def test_nothing_comes_before_hello(message: str | bytes) -> None:
     """The first message is hello; audio that comes before it has no call to belong to."""
@@ -135,7 +147,7 @@ def test_a_refusal_repeats_nothing_of_the_message() -> None:
 
 
 FIELDS = st.dictionaries(
-    st.sampled_from(["type", "samples", "id", "text", "microphone", "more"]),
+    st.sampled_from(["type", "samples", "id", "text", "microphone", "resume", "more"]),
     st.sampled_from(["hello", "played", "cleared", "text", "interrupt", "ping", "microphone_lost", "end"])
     | st.none()
     | st.booleans()
@@ -226,12 +238,29 @@ def test_what_a_caller_may_know_is_reported(event: vp.Event, message: dict[str, 
 
 def test_the_other_messages() -> None:
     """The messages that do not come from events."""
-    assert json.loads(protocol.ready("a1", rate_out=24_000)) == {
-        "type": "ready",
-        "session": "a1",
-        "rate_in": 16_000,
-        "rate_out": 24_000,
-    }
     assert json.loads(protocol.clear(4)) == {"type": "clear", "id": 4}
     assert json.loads(protocol.pong(7)) == {"type": "pong", "id": 7}
-    assert json.loads(protocol.bye("ended")) == {"type": "bye", "reason": "ended"}
+    assert json.loads(protocol.bye("ended")) == {"type": "bye", "reason": "ended", "resumable": False}
+    assert json.loads(protocol.bye("restarting", resumable=True)) == {
+        "type": "bye",
+        "reason": "restarting",
+        "resumable": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, {"resumed": False}),
+        ({"resume": "a1.key", "resume_s": 30.0}, {"resumed": False, "resume": "a1.key", "resume_s": 30.0}),
+        (
+            {"resume": "a1.key2", "resume_s": 30.0, "resumed": True},
+            {"resumed": True, "resume": "a1.key2", "resume_s": 30.0},
+        ),
+        ({"why": "expired"}, {"resumed": False, "why": "expired"}),
+    ],
+)
+def test_the_answer_to_hello_says_whether_a_call_goes_on(given: dict[str, Any], said: dict[str, object]) -> None:
+    """`ready` has a key only where a call can be resumed, and a reason only where one could not be."""
+    ready = {"type": "ready", "session": "a1", "rate_in": 16_000, "rate_out": 24_000}
+    assert json.loads(protocol.ready("a1", rate_out=24_000, **given)) == ready | said

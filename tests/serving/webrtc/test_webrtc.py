@@ -117,7 +117,7 @@ async def test_a_restart_is_announced() -> None:
             await serve.desk.drain(0.0)
             await caller.until("closed")
     assert caller.messages[-2:] == [
-        {"type": "bye", "reason": "restarting"},
+        {"type": "bye", "reason": "restarting", "resumable": False},
         {"type": "close", "code": 1012, "reason": "the server is restarting"},
     ]
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST_AUDIO_BYTES",
+    "MOST_KEY",
     "MOST_TEXT",
     "SUBPROTOCOL",
     "TOKEN_PREFIX",
@@ -71,6 +72,9 @@ MOST_JSON_BYTES: Final = 16_384
 MOST_TEXT: Final = 2_000
 """Characters that a caller can type at a time."""
 
+MOST_KEY: Final = 512
+"""Characters of the key with which a call is resumed."""
+
 MOST_SAMPLES: Final = 2**53 - 1
 """The largest integer that a browser counts exactly."""
 
@@ -100,10 +104,12 @@ class Hello(_Sent):
 
     Attributes:
         microphone: How the microphone is captured; None for a caller who only types.
+        resume: The key that the last `ready` gave, to go on with the call whose connection is gone; None for a new one.
     """
 
     type: Literal["hello"] = "hello"
     microphone: Capture | None = None
+    resume: Annotated[str | None, Field(min_length=1, max_length=MOST_KEY, repr=False)] = None
 
 
 class Played(_Sent):
@@ -231,14 +237,25 @@ def _too_big(found: str) -> Refused:
 # --- what a server sends ----------------------------------------------------------------------------------------------
 
 
-def ready(session_id: str, *, rate_out: int) -> str:
-    """Return the answer to `Hello`: the call has begun.
+def ready(
+    session_id: str, *, rate_out: int, resume: str = "", resume_s: float = 0.0, resumed: bool = False, why: str = ""
+) -> str:
+    """Return the answer to `Hello`: the call has begun, or goes on.
 
     Args:
         session_id: What the application's log calls the call.
         rate_out: Samples per second of the agent's audio.
+        resume: The key with which the page may resume this call; "" if it cannot be resumed.
+        resume_s: For how long after the connection has broken.
+        resumed: Whether this is the call that `Hello.resume` names.
+        why: Why it is not, in a word, e.g. "expired"; "" if it is, or if the page named none.
     """
-    return _json("ready", session=session_id, rate_in=RATE, rate_out=rate_out)
+    fields: dict[str, object] = {"session": session_id, "rate_in": RATE, "rate_out": rate_out, "resumed": resumed}
+    if resume:
+        fields |= {"resume": resume, "resume_s": resume_s}
+    if why:
+        fields["why"] = why
+    return _json("ready", **fields)
 
 
 def clear(number: int) -> str:
@@ -251,13 +268,15 @@ def pong(number: int) -> str:
     return _json("pong", id=number)
 
 
-def bye(reason: str) -> str:
+def bye(reason: str, *, resumable: bool = False) -> str:
     """Return the last message before the server closes the connection in order.
 
     Args:
         reason: "ended", or "restarting" if the page may call again at once.
+        resumable: Whether the call goes on where the page shows its key next. Then the page need not wait until the
+            connection is closed.
     """
-    return _json("bye", reason=reason)
+    return _json("bye", reason=reason, resumable=resumable)
 
 
 def report(event: Event) -> str | None:
