@@ -35,6 +35,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
     return status, out, err
 
 
+@pytest.mark.slow
 def test_a_report_is_written_next_to_its_recording(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A page or a picture with the recording's name, for its owner alone; the command prints where it is."""
     for options, ending in (((), ".html"), (("--svg",), ".svg"), (("--svg", "--turn", 4), ".svg")):
@@ -54,6 +55,7 @@ def test_a_report_of_the_current_folder_has_its_name(
     assert (status, out.strip()) == (0, str(recording.with_suffix(".html")))
 
 
+@pytest.mark.slow
 def test_words_are_left_out_on_demand(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--no-content leaves nothing that was said in page or picture, and no sound; --no-audio keeps the words."""
     page = tmp_path / "page"
@@ -84,6 +86,7 @@ def test_a_cut_recording_is_shown_up_to_there(recording: Path, capsys: pytest.Ca
     assert json.loads(said(capsys, "stats", recording, "--json")[1])["cut"] == 1
 
 
+@pytest.mark.slow
 def test_a_side_that_was_not_recorded_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of a recording of the caller alone the page has their words and their sound, and of the agent when it spoke."""
     recording = recorded_shop_call(tmp_path / "recordings", sides="caller")
@@ -95,6 +98,7 @@ def test_a_side_that_was_not_recorded_is_not_there(tmp_path: Path, capsys: pytes
     assert "[not recorded][not recorded]" not in text
 
 
+@pytest.mark.slow
 def test_what_cannot_be_reported_is_one_sentence(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each names what was found and what to do, exits with 2, and writes nothing."""
     newer, damaged = (shutil.copytree(recording, recording.with_name(name)) for name in ("new.vprec", "bad.vprec"))

@@ -180,6 +180,7 @@ def writes_to_turns(source: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_only_the_turn_changes_a_turn() -> None:
     """No other module writes an attribute of a turn, or changes a list, a message or an event that one holds."""
     # What watches calls gets events, and no turns: its turns are records of its own.

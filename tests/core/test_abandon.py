@@ -167,6 +167,7 @@ async def test_a_function_that_ends_in_spite_of_its_cancellation_has_a_result() 
     assert (results, anyio.current_time()) == (["paid"], 2.0)
 
 
+@pytest.mark.slow
 def test_the_end_of_the_loop_does_not_wait_for_it() -> None:
     """`asyncio.run` ends although something was left behind."""
     stubborn = Stubborn()

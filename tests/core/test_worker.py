@@ -119,6 +119,7 @@ async def test_the_thread_ends_when_the_block_is_cancelled() -> None:
     assert "cancelled" not in names()
 
 
+@pytest.mark.slow
 async def test_a_function_that_hangs_does_not_hold_the_end() -> None:
     """Closing gives up on a function that never returns; its thread is a daemon."""
     release = threading.Event()

@@ -325,6 +325,7 @@ def test_a_row_with_an_agent_says_what_has_no_place_in_it() -> None:
             vp.Pipeline(*row)
 
 
+@pytest.mark.slow
 async def test_a_call_that_is_interrupted_at_any_time_stays_whole() -> None:
     """Each turn ends once, nothing sounds after the cut until the next reply, and each call of a tool has a result."""
     replies: dict[str, Says | Calls] = {

@@ -103,6 +103,7 @@ MAY_USE_ONE = (
 FILES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
+@pytest.mark.slow
 def test_only_the_loop_tells_the_time() -> None:
     """A module of the library uses no clock, sleep or task that bypasses anyio, but for those that may."""
     may_read_loop = (*ON_OTHER_THREADS, *FOR_EACH_FRAME)

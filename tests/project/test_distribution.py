@@ -88,6 +88,7 @@ def test_the_source_distribution_is_whole(source: Path) -> None:
 
 
 @needs_checkout
+@pytest.mark.slow
 def test_the_source_distribution_holds_nothing_else(source: Path) -> None:
     """Only files of the project are in the source distribution: nothing that git ignores, and its own PKG-INFO."""
     assert files_in(source) - listed("--cached", "--others", "--exclude-standard") == {"PKG-INFO"}
@@ -113,6 +114,7 @@ def test_litter_stays_out(source: Path, tmp_path: Path) -> None:
     assert files_in(again) == files_in(source)
 
 
+@pytest.mark.slow
 def test_the_wheel_is_the_package(source: Path, wheel: zipfile.Path) -> None:
     """The wheel holds the files of src/voicepipe, data and type marker among them, and its metadata."""
     names = {name for name in wheel.root.namelist() if not re.search(r"\.dist-info/|/$", name)}

@@ -202,6 +202,7 @@ def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_the_first_program_of_the_readme_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Saved as app.py and started with Python, the README's program calls, and says at once that its key is missing."""
     monkeypatch.delenv("ASSEMBLYAI_API_KEY", raising=False)
@@ -213,6 +214,7 @@ def test_the_first_program_of_the_readme_starts(tmp_path: Path, monkeypatch: pyt
     assert "the environment variable ASSEMBLYAI_API_KEY is not set" in ran.stderr
 
 
+@pytest.mark.slow
 def test_the_calls_of_the_readme_cut_nothing(tmp_path: Path) -> None:
     """The caller in the README's example interrupts nobody, and hears the whole answer."""
     page = ROOT / "README.md"
@@ -246,6 +248,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.slow
 def test_paths_exist(page: Path) -> None:
     """A file or folder named in inline code exists, and a file defines the name behind its colon."""
     named = paths_in(page.read_text(encoding="utf-8"))

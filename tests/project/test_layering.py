@@ -106,6 +106,7 @@ def foreign(module: str, found: Import) -> str | None:
 FILES = source_files()
 
 
+@pytest.mark.slow
 def test_imports_go_down() -> None:
     """A module imports from its own folder and from those below, and foreign packages only where the table allows."""
     found = [
@@ -116,6 +117,7 @@ def test_imports_go_down() -> None:
     assert found == []
 
 
+@pytest.mark.slow
 def test_nothing_imports_in_a_circle() -> None:
     """No module and no folder leads back to itself, imports for type checkers included."""
     pairs = arrows()

@@ -56,6 +56,7 @@ def test_a_name_is_there_when_it_is_used(program: str) -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_help_describes_every_name() -> None:
     """`help(voicepipe)` in a fresh interpreter says what the package is and describes classes and functions."""
     ran = python("import voicepipe; help(voicepipe)")
@@ -72,6 +73,7 @@ def test_a_misspelt_name_is_an_error_with_a_suggestion() -> None:
         exec("from voicepipe import Pipelin")
 
 
+@pytest.mark.slow
 def test_threads_may_ask_for_the_same_name_at_once() -> None:
     """Threads that use names for the first time at the same moment all get the same objects."""
     ran = python("""
@@ -98,6 +100,7 @@ assert len(found) == 8 and all(each == found[0] for each in found)
         ("model_to_ask(None)", "<LLMStreamStage"),
     ],
 )
+@pytest.mark.slow
 def test_a_default_is_there_whichever_name_is_first(program: str, made: str) -> None:
     """The default recogniser and model are made although nothing of the program names a vendor, or a pipeline."""
     ran = python(f"import voicepipe as vp; from voicepipe.model.question import model_to_ask; print({program})")

@@ -15,6 +15,7 @@ AGREED = Path(__file__).with_name("public_api.txt")
 NUMBERS = itertools.count()
 
 
+@pytest.mark.slow
 def test_the_public_interface_is_as_agreed() -> None:
     """Every public name, member and signature is a line of `public_api.txt`, and each line there is one of them."""
     agreed = AGREED.read_text(encoding="utf-8").splitlines()

@@ -304,6 +304,7 @@ async def test_a_caller_that_never_reads_keeps_no_connection() -> None:
             assert len(server.server_state.connections) == 0
 
 
+@pytest.mark.slow
 async def test_a_caller_that_answers_no_ping(caplog: pytest.LogCaptureFixture) -> None:
     """A caller that speaks and reads nothing is closed by the server beneath; its call ends as idle, and in order."""
     serve = Serve(agent(character_s=0.05), [Plain()], greeting="word " * 6)  # little enough to wait in the server

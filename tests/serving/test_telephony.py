@@ -48,6 +48,7 @@ def test_stamps_that_go_backwards_are_not_used(stamps: tuple[float, ...]) -> Non
 
 
 @pytest.mark.parametrize("rate", [1 - 200e-6, 1 + 200e-6])
+@pytest.mark.slow
 def test_a_clock_that_runs_at_another_pace(rate: float) -> None:
     """After half an hour with a clock that is 200 ppm slower or faster, audio on time is still known to be on time."""
     arrivals = Arrivals()

@@ -425,6 +425,7 @@ async def test_calls_of_one_host_share_nothing_but_what_was_opened() -> None:
     assert (one.deps, two.deps) == (None, "shop")
 
 
+@pytest.mark.slow
 async def test_iterating_is_optional_and_old_events_are_counted() -> None:
     """Of unread events, the newest thousand are kept."""
     model = ScriptedModel(lambda _: Says("Yes. " * 300))

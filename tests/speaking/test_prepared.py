@@ -127,6 +127,7 @@ async def test_it_takes_its_place_among_other_words() -> None:
     assert output.spans() == [(0.0, 2.35)]
 
 
+@pytest.mark.slow
 async def test_it_may_be_much_longer_than_its_title() -> None:
     """A text may be a title: no limit for the length of a spoken sentence applies."""
     output = RecordingOutput(8_000)

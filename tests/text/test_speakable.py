@@ -72,6 +72,7 @@ def test_what_was_read_out_is_plain() -> None:
             assert vp.Speakable(language).read_out(said) == said
 
 
+@pytest.mark.slow
 def test_a_region_decides() -> None:
     """The order of a date, the signs of a number and the names of units follow the region, if it is known."""
     table = [

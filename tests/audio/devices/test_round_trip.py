@@ -64,6 +64,7 @@ def test_noise_as_loud_as_the_chirp_does_not_hide_it(delay: int, seed: int) -> N
 
 @given(seed=st.integers(0, 200), noise=st.sampled_from([0.0, 1.0, 30.0, 3_000.0]))
 @settings(max_examples=60)
+@pytest.mark.slow
 def test_noise_alone_is_no_chirp(seed: int, noise: float) -> None:
     """Without a chirp nothing is found."""
     assert round_trips(recording(noise=noise, seed=seed), RATE, [0.0, 1.0, 2.5]) == [None, None, None]

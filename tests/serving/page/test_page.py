@@ -56,6 +56,7 @@ async def test_what_happens_reaches_the_page_in_the_order_of_the_audio() -> None
     assert sum(ended["spent_s"].values()) == pytest.approx(ended["waited_s"], abs=1e-9)
 
 
+@pytest.mark.slow
 async def test_a_key_of_a_service_reaches_no_browser() -> None:
     """A service that refuses the key, and quotes it: the turn fails, and neither its messages nor the page have it."""
     gateway = ScriptedGateway([Refuses(401, f"no such key: {KEY}")], api_key=KEY)
@@ -316,6 +317,7 @@ async def test_audio_before_hello_is_refused() -> None:
 # --- the files --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_the_page_and_its_files_are_served_under_a_strict_policy() -> None:
     """The page runs only its own scripts and reaches no other server; an unchanged file is not sent again."""
     async with page_server(agent(), Page("/talk/", title="Tom & Ann's shop")) as (_, port):

@@ -327,6 +327,7 @@ async def test_commits_cost_as_much_as_the_silence_that_ends_a_turn() -> None:
         assert await client.wait_closed() == 1008
 
 
+@pytest.mark.slow
 async def test_a_client_cannot_fill_the_history() -> None:
     """A message has 16 K characters, however many its parts, and a thousand are the most of those that it puts in.
 

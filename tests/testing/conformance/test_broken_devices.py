@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import pytest
 
 import voicepipe as vp
 from voicepipe.audio.output import ClockedOutput
@@ -288,6 +289,7 @@ def test_a_source_that_is_broken_is_found() -> None:
     assert check_source(Line).failed == ()
 
 
+@pytest.mark.slow
 def test_an_output_that_is_broken_is_found() -> None:
     """Each of these outputs fails the check that is for it, and the correct one none at all."""
     found = [(output, name, failing(check_output, output, name).failed) for output, name in OUTPUTS]

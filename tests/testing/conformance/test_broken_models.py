@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import anyio
+import pytest
 
 import voicepipe as vp
 from tests.helpers.acme import AcmeModel, model_server
@@ -151,6 +152,7 @@ def failing(make: Any, only: str) -> Report:
     return report
 
 
+@pytest.mark.slow
 def test_a_model_that_is_broken_is_found() -> None:
     """Each of these models fails the check that is for it, and the correct one none at all."""
     missed = [f"{model.__name__}: {name}" for model, name in BROKEN if name not in failing(model, name).failed]

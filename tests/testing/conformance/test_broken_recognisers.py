@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import pytest
 
 import voicepipe as vp
 from tests.helpers.acme import AcmeEars, ears_server
@@ -295,6 +296,7 @@ SERVED: list[tuple[type[AcmeEars], str]] = [
 ]
 
 
+@pytest.mark.slow
 def test_a_recogniser_that_fails_with_its_service_is_found() -> None:
     """Each of these recognisers fails the check that is for it, and the correct one none at all."""
     found = [(ears, name, failing(ears, name, server=ears_server)) for ears, name in SERVED]
@@ -311,6 +313,7 @@ def failing(make: Any, only: str, **options: Any) -> Report:
     return report
 
 
+@pytest.mark.slow
 def test_a_recogniser_that_is_broken_is_found() -> None:
     """Each of these recognisers fails the check that is for it, and the correct one none at all."""
     missed = [f"{ears.__name__}: {name}" for ears, name in BROKEN if name not in failing(ears, name).failed]

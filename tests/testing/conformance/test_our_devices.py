@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
+import pytest
 
 import voicepipe as vp
 from tests.helpers.virtual_card import CardMic, CardSpeaker, VirtualCard
@@ -63,6 +64,7 @@ def test_sources(tmp_path: Path) -> None:
     check_source(lambda: CardMic(VirtualCard()))
 
 
+@pytest.mark.slow
 def test_outputs(tmp_path: Path) -> None:
     """Recordings, files, outputs that are read, remote peers and loudspeakers conform."""
     check_output(RecordingOutput, refuses=[lambda: RecordingOutput(1)])

@@ -42,6 +42,7 @@ needs_pydantic_ai = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 def test_assemblyai_tts() -> None:
     """AssemblyAI's voice conforms; its messages hold whole samples, so none can be cut."""
     report = check_voice(
@@ -54,6 +55,7 @@ def test_assemblyai_tts() -> None:
     check_rates("AssemblyAITTS", vp.AssemblyAITTS)
 
 
+@pytest.mark.slow
 def test_elevenlabs_tts() -> None:
     """ElevenLabs' voice conforms; its messages hold whole samples, so none can be cut."""
     report = check_voice(
@@ -66,6 +68,7 @@ def test_elevenlabs_tts() -> None:
     check_rates("ElevenLabsTTS", vp.ElevenLabsTTS)
 
 
+@pytest.mark.slow
 def test_cartesia_tts() -> None:
     """Cartesia's voice conforms; its messages hold whole samples, so none can be cut."""
     report = check_voice(
@@ -88,6 +91,7 @@ def check_rates(name: str, voice: Callable[..., vp.TTSSink]) -> None:
     assert rows()[name]["sample rates"] == ", ".join(accepted)
 
 
+@pytest.mark.slow
 def test_openai_tts() -> None:
     """OpenAI's voice conforms."""
     report = check_voice(
@@ -114,6 +118,7 @@ def test_scripted_voice() -> None:
     check_row(check_voice(ScriptedVoice))
 
 
+@pytest.mark.slow
 def test_assemblyai_recogniser() -> None:
     """AssemblyAI's recogniser conforms."""
     report = check_recogniser(
@@ -136,6 +141,7 @@ class Loud(vp.Detector):
         return float(any(frame))
 
 
+@pytest.mark.slow
 def test_openai_recogniser() -> None:
     """Recognition by the transcription endpoint conforms."""
     report = check_recogniser(
@@ -184,6 +190,7 @@ async def _spoken(text: str) -> bytes:
     return pcm + resampler.flush()
 
 
+@pytest.mark.slow
 def test_openai_model() -> None:
     """The model for services like OpenAI's conforms."""
     report = check_model(

@@ -134,6 +134,7 @@ def _cut(simulator: VoiceAgentSimulator, session: vp.Session) -> None:
     simulator.cut()
 
 
+@pytest.mark.slow
 async def test_a_cut_connection_is_replaced_and_resumed_where_the_service_can() -> None:
     """A lost session is resumed, or a new one is told what was said; the greeting is not said again."""
     for resumes in (False, True):
@@ -202,6 +203,7 @@ async def test_nobody_there_is_an_error_within_seconds() -> None:
         await hold(vp.HostedVoiceAgent(url=f"ws://127.0.0.1:{port}"))
 
 
+@pytest.mark.slow
 async def test_the_key_is_in_no_log_and_nothing_is_left(caplog: pytest.LogCaptureFixture) -> None:
     """The whole of a call at DEBUG, its parts and what observers see hold no key; no task or socket stays."""
     caplog.set_level(logging.DEBUG)
@@ -251,6 +253,7 @@ async def test_a_service_that_gives_no_times_is_heard_by_estimate() -> None:
     assert len(heard) <= 1.0 / 0.06
 
 
+@pytest.mark.slow
 async def test_words_that_come_after_a_reply_still_belong_to_it() -> None:
     """Whether the words come along with the sound or after it, history has them, once."""
     for come_last in (False, True):

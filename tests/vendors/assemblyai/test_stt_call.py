@@ -263,6 +263,7 @@ async def test_a_service_that_falls_silent_is_noticed(act: Act) -> None:
     assert said_when(told) == [(text_of(0), [1.0, 1.4, 1.8]), (text_of(1), [6.4, 6.8, 7.2])]
 
 
+@pytest.mark.slow
 async def test_the_service_may_be_slow_to_be_read() -> None:
     """A service does not look dead because the application takes long to accept an event."""
 
@@ -343,6 +344,7 @@ async def test_the_last_turn_need_not_be_formatted() -> None:
 # --- age --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_session_is_renewed_before_it_is_too_old() -> None:
     """In a quiet moment a new session takes over, the old one is terminated, and no turn is lost or reported twice."""
     caller = Caller(1.0, 5.0, 9.0, hangs_up_s=12.0, pauses={3.0: 9_899.0})
@@ -353,6 +355,7 @@ async def test_a_session_is_renewed_before_it_is_too_old() -> None:
     assert 9_900.0 <= peers[1].at_s <= 9_906.0
 
 
+@pytest.mark.slow
 async def test_a_session_is_not_renewed_while_somebody_speaks() -> None:
     """While somebody speaks, the renewal waits for the end of the turn."""
     caller = Caller(3.0, hangs_up_s=12.0, pauses={3.0: 9_899.0})
@@ -361,6 +364,7 @@ async def test_a_session_is_not_renewed_while_somebody_speaks() -> None:
     assert peers[1].at_s > told.of(vp.Transcript)[0][0]
 
 
+@pytest.mark.slow
 async def test_a_refused_renewal_does_not_end_the_call() -> None:
     """When a new session is refused, the old one goes on, and the next try comes later."""
     caller = Caller(5.0, 9.0, hangs_up_s=75.0, pauses={3.0: 9_899.0})
@@ -369,6 +373,7 @@ async def test_a_refused_renewal_does_not_end_the_call() -> None:
     assert [round(peer.at_s, -1) for peer in peers] == [0.0, 9_960.0]
 
 
+@pytest.mark.slow
 async def test_an_old_session_is_closed_whatever_it_does() -> None:
     """A service that sends `Termination` and stays is cut off, so that no connection is held twice."""
     left: list[float] = []
@@ -384,6 +389,7 @@ async def test_an_old_session_is_closed_whatever_it_does() -> None:
     assert left[0] < told.ended_s - 5.0
 
 
+@pytest.mark.slow
 async def test_a_call_that_ends_during_a_renewal_ends_both_sessions() -> None:
     """When a call ends during a renewal, neither the old session nor the new one stays open."""
 
@@ -401,6 +407,7 @@ async def test_a_call_that_ends_during_a_renewal_ends_both_sessions() -> None:
     assert server.peers[1].kinds == ["Terminate"]
 
 
+@pytest.mark.slow
 async def test_a_renewal_that_comes_too_late_is_dropped() -> None:
     """When the old session breaks while the new one is slow to begin, a third takes over, and the slow one ends."""
 

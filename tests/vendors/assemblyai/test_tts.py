@@ -361,6 +361,7 @@ async def test_an_unknown_voice_is_told_at_the_start() -> None:
             raise AssertionError("it opened")
 
 
+@pytest.mark.slow
 async def test_a_session_is_renewed_while_the_call_goes_on() -> None:
     """In a long call sessions follow one another, every reply is whole, and all of them are ended properly."""
     simulator = TTSSimulator(api_key=KEY)

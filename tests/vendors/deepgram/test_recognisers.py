@@ -60,6 +60,7 @@ async def test_a_call_is_heard(kind: Kind) -> None:
 
 
 @both
+@pytest.mark.slow
 async def test_no_word_is_lost_with_a_connection_nor_heard_twice(kind: Kind) -> None:
     """A break before, within or after a turn, or its transcript, leaves one transcript of it."""
     faults: list[Fault] = [

@@ -286,6 +286,7 @@ def test_the_system_library_is_used_without_the_package() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system library is looked for on Linux")
+@pytest.mark.slow
 def test_names_the_extra_when_there_is_no_library() -> None:
     """Without both, the error names the package and the extra that brings it."""
     if run("import ctypes\ntry: ctypes.CDLL('libespeak-ng.so.1'); print(1)\nexcept OSError: print(0)") == "1":

@@ -55,6 +55,7 @@ async def test_what_was_heard_is_exact(vendor: Vendor, ahead_s: float) -> None:
     assert [round(end - start, 3) for start, end in after] == [0.3]
 
 
+@pytest.mark.slow
 async def test_marks_come_with_the_audio(vendor: Vendor) -> None:
     """A word is marked as soon as its audio has come, at its place; a long sentence goes on counting."""
     simulator = vendor.simulator(character_s=0.05)
@@ -87,6 +88,7 @@ async def test_closing_a_generator_takes_its_request_back(vendor: Vendor) -> Non
     assert len(b"".join(pcm)) == round(5 * 0.06 * 24_000) * 2
 
 
+@pytest.mark.slow
 async def test_a_storm_of_barge_ins_costs_one_socket(vendor: Vendor) -> None:
     """After thirty interruptions at all moments the same session speaks a reply, and nothing was refused."""
     simulator = vendor.simulator(speed=4.0)

@@ -56,6 +56,7 @@ async def changed(row: Row) -> list[str]:
     return [*(str(event.error) for event in lost), changes[0].changes]
 
 
+@pytest.mark.slow
 async def test_calls_go_over_http_with_their_key_and_show_it_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     """Each request carries the application's header, query and authentication; none stands in any log."""
     caplog.set_level(logging.DEBUG)

@@ -66,6 +66,7 @@ async def call(
 
 
 @pytest.mark.parametrize("rate", [24_000, 8_000])
+@pytest.mark.slow
 async def test_a_call_asks_a_tool_and_is_interrupted_where_the_caller_heard_it_to(rate: int) -> None:
     """Audio that comes at once is played in real time; a cut reply is truncated at the service where it was heard."""
     simulator = RealtimeSimulator(
@@ -110,6 +111,7 @@ async def test_a_call_asks_a_tool_and_is_interrupted_where_the_caller_heard_it_t
     ]
 
 
+@pytest.mark.slow
 async def test_the_session_begins_with_what_the_application_wants() -> None:
     """Settings, tools and the conversation so far travel as the API has them; notes and texts ask for responses."""
     simulator = RealtimeSimulator(replies=lambda asked: Says(f"By {asked.by}."))
@@ -167,6 +169,7 @@ def _cut(simulator: RealtimeSimulator, session: vp.Session) -> None:
     simulator.cut()
 
 
+@pytest.mark.slow
 async def test_a_cut_connection_is_replaced_by_one_that_knows_the_conversation() -> None:
     """The new session gets the conversation so far as items, with calls and their results."""
     replies: dict[str, Says | Calls] = {

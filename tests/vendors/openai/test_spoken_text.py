@@ -88,6 +88,7 @@ SPOKEN = {
 
 
 @pytest.mark.parametrize(("text", "spoken"), SPOKEN.values(), ids=SPOKEN)
+@pytest.mark.slow
 def test_only_what_is_meant_for_the_caller_is_spoken(text: str, spoken: str) -> None:
     """Thoughts, calls and control tokens are left out, whole or in pieces of one character."""
     assert read(text) == spoken

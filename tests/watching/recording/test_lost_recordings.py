@@ -144,6 +144,7 @@ async def test_all_that_waits_for_the_disk_is_counted() -> None:
     assert 1_000_000 < waiting[-1] < 1_001_000
 
 
+@pytest.mark.slow
 async def test_a_long_silence_takes_no_memory(tmp_path: Path) -> None:
     """Where no audio comes for ten minutes, silence is written piece by piece; a sound stands where it was heard."""
     good = await recorded(tmp_path, agent(Reports(), [], observers=[vp.Recorder(tmp_path)]), source=Line(seconds=0.1))

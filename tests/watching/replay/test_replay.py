@@ -91,6 +91,7 @@ def test_a_replay_equals_its_call() -> None:
     assert_turn(turns[2], caller="how much is tea", heard="tea: 2 euros. Anything else?", tools=["price"])
 
 
+@pytest.mark.slow
 def test_what_was_said_in_other_words_is_found_again() -> None:
     """Without the `Speakable` that wrote a price out, the voice says it, and its marks count in what was spoken."""
     pytest.importorskip("num2words")

@@ -80,6 +80,7 @@ def test_the_page_is_whole_by_itself(html: Elements) -> None:
     assert not {"link", "img", "iframe", "object", "base", "form"} & {tag for tag, _, _ in html.found}
 
 
+@pytest.mark.slow
 def test_only_the_script_of_the_page_may_run(html: Elements) -> None:
     """The policy names the hash of the one script and the one style; nothing else runs, loads or is sent."""
     (policy,) = [one["content"] for one, _ in html.of("meta") if one.get("http-equiv") == "Content-Security-Policy"]

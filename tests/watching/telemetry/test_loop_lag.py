@@ -15,6 +15,7 @@ from voicepipe.watching.telemetry.loop_lag import LoopLag
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # real time is what it measures
+@pytest.mark.slow
 async def test_a_loop_that_stands_still_is_late(anyio_backend: str) -> None:
     """A step that takes 0.3 s makes a tick of 0.1 s at least 0.2 s late."""
     lag = LoopLag()
