@@ -119,6 +119,7 @@ _MODULE_OF = {
     "RecordingResumed": "watching_events",
     "RecordingStarted": "watching_events",
     "RecordingStopped": "watching_events",
+    "RedisStore": "keeping.redis_store",
     "Released": "floor_events",
     "ReplyCut": "model_events",
     "ReplyEnd": "flow",

@@ -91,6 +91,7 @@ from voicepipe.hearing.utterances import Utterance
 from voicepipe.history import AssistantMessage, History, Message, ServiceState, ToolCall, UserMessage
 from voicepipe.hosted.agent import SpeechToSpeech
 from voicepipe.keeping.memory import MemoryStore
+from voicepipe.keeping.redis_store import RedisStore
 from voicepipe.keeping.store import Kept, Store
 from voicepipe.listening_events import (
     AgentLost,
@@ -279,6 +280,7 @@ __all__ = [
     "RecordingResumed",
     "RecordingStarted",
     "RecordingStopped",
+    "RedisStore",
     "Released",
     "ReplyCut",
     "ReplyEnd",

@@ -135,3 +135,21 @@ async def test_what_no_store_takes() -> None:
     with pytest.raises(ConfigurationError, match="most must be at least 1, not 0"):
         MemoryStore(most=0)
     assert "personal" not in repr(Kept(b"personal", 1, "one", late=b"personal"))
+
+
+async def test_no_revision_is_used_twice() -> None:
+    """A record that was lost, and made again by a worker that had lost its call, gives the next claim another number.
+
+    With the same number two workers would have the call.
+    """
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    first = await store.create("call", "one", 30.0)
+    second = await store.claim("call", "two")
+    clock.now += 30.0
+    assert await store.put("call", b"", revision=first, lease_s=0.0, expires_s=30.0)
+    third = await store.claim("call", "three")
+    assert second is not None
+    assert third is not None
+    assert third.revision > second.revision
+    assert not await store.put("call", b"", revision=second.revision, lease_s=0.0, expires_s=30.0)

@@ -50,7 +50,6 @@ FOREIGN = {
     "referencing": ("vendors.mcp",),
     "h11": ("testing",),
     "pytest": ("testing", "pytest_plugin"),
-    "redis": ("keeping.redis_store",),
     "rich": ("cli",),
     "dotenv": ("cli",),
     "aiortc": ("serving",),
@@ -63,7 +62,7 @@ FOREIGN = {
 }
 
 # Costly, or absent on many machines: never loaded because a module is, only when something is opened.
-ONLY_INSIDE_FUNCTIONS = {"assemblyai", "livekit", "numpy", "redis", "soundfile", "soxr", "sounddevice"}
+ONLY_INSIDE_FUNCTIONS = {"assemblyai", "livekit", "numpy", "soundfile", "soxr", "sounddevice"}
 
 
 def complaints(module: str, text: str, modules: set[str], *, is_package: bool = False) -> list[str]:

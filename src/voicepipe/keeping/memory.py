@@ -88,14 +88,15 @@ class MemoryStore(Store):
         if record is None:
             self._make_room(self._records, call_id, now)
             record = self._records[call_id] = _Record(revision, revision, "", 0.0, b"")
+            self._last = max(self._last, revision)
         if revision < record.revision:
             if record.data is not None and revision >= record.first:
                 record.late = data
             return False
         record.expires_s = now + expires_s
         if record.data is not None:
+            record.worker = record.worker if revision == record.revision else ""  # a claim was lost
             record.revision, record.data, record.leased_s = revision, data, now + lease_s
-            self._last = max(self._last, revision)
         return True
 
     async def get(self, call_id: str) -> Kept | None:
@@ -113,10 +114,9 @@ class MemoryStore(Store):
         record = self._found(call_id, now)
         if record is None or record.data is None:
             return None
-        record.revision += 1
-        record.worker = worker
+        self._last += 1
+        record.revision, record.worker = self._last, worker
         record.leased_before_s, record.leased_s = max(record.leased_before_s, record.leased_s), 0.0
-        self._last = max(self._last, record.revision)
         return _kept(record, now)
 
     async def forget(self, call_id: str) -> None:
