@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
     from voicepipe.core.context import Fact
+    from voicepipe.keeping.store import Store
     from voicepipe.serving.transport import Line, Peer, Transport
     from voicepipe.session.pipeline import Host, Pipeline
     from voicepipe.session.session import Session
@@ -74,6 +75,7 @@ class FrontDesk(Desk):
         public_url: str | None = None,
         deps: Callable[[Mapping[str, Fact]], Any] | None = None,
         on_call: Callable[[Session[Any]], Any] | None = None,
+        store: Store | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.tokens = Tokens(valid_s=self.limits.token_s, most=self.limits.tokens)
@@ -87,6 +89,7 @@ class FrontDesk(Desk):
         self._authenticate = authenticate
         self._public_url = checked_url(public_url)
         self._deps = deps
+        self._store = store
         self._door = Door(self.limits)
         self._host: Host[Any] | None = None
         self._calls: set[Call] = set()
@@ -117,6 +120,8 @@ class FrontDesk(Desk):
             raise ConfigurationError("this server runs already; its lifespan can be entered once at a time")
         beat, lag = current_beat(), self._door.lag
         async with AsyncExitStack() as stack:
+            if self._store is not None:
+                await stack.enter_async_context(self._store.open())
             host = await stack.enter_async_context(self.agent.open())
             settled_s = loop_time() + SETTLE_S
 

@@ -22,6 +22,7 @@ from voicepipe.audio.resample import resampler
 from voicepipe.core.context import Deps
 from voicepipe.core.process import is_in_loop
 from voicepipe.errors import ConfigurationError
+from voicepipe.keeping.store import Store
 from voicepipe.serving.desk import FrontDesk
 from voicepipe.serving.guard import Guard
 from voicepipe.serving.limits import Limits
@@ -65,6 +66,8 @@ class Serve(Generic[Deps]):
         deps: Makes the deps of a call from its facts. May be async.
         on_call: Accompanies each call with its session, e.g. to read its events. May be async; cancelled when the call
             ends. If it raises, the call ends.
+        store: Where the records of calls are kept, so that a caller whose connection broke goes on with the same call,
+            also in another process; None for calls that end with their connection. It is opened with the server.
         metrics_token: Requests with `Authorization: Bearer ...` and this token may read `/metrics`; without a token,
             requests from this machine.
 
@@ -86,9 +89,11 @@ class Serve(Generic[Deps]):
         public_url: str | None = None,
         deps: Callable[[Mapping[str, Fact]], Deps] | Callable[[Mapping[str, Fact]], Awaitable[Deps]] | None = None,
         on_call: Callable[[Session[Deps]], object] | None = None,
+        store: Store | None = None,
         metrics_token: str | None = None,
     ) -> None:
         expect("limits", limits, Limits)
+        expect("store", store, Store)
         _check_functions(authenticate=authenticate, deps=deps, on_call=on_call)
         _check_texts(greeting=greeting, metrics_token=metrics_token)
         _check_agent(agent)
@@ -104,6 +109,7 @@ class Serve(Generic[Deps]):
             public_url=public_url,
             deps=deps,
             on_call=on_call,
+            store=store,
         )
         self._transports = transports
         self._metrics_token = metrics_token
