@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where this is set, each worker and each program of a test compiles everything again: a third of their time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo demo-offline demo-page test test-browser test-oracles test-offline quick docs bench lint types tests others coverage package format clean
+.PHONY: help demo demo-offline demo-page test test-browser test-oracles test-scale test-offline quick docs bench lint types tests others coverage package format clean
 .NOTPARALLEL:
 .PRECIOUS: .venvs/%/.installed
 .DELETE_ON_ERROR:
@@ -34,6 +34,7 @@ test: lint types tests others ## what a change has to pass: lint, types, tests, 
 quick: .venv/.dev ## the loop while writing: lint and all tests that are not slow
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -q -x -m "not slow and not offline and not scale" -n $(WORKERS) --hypothesis-profile=quick $(ARGS)
+	$(BIN)/python -m pytest -q -x -m "not slow and not scale and not offline" -n $(WORKERS) --hypothesis-profile=quick $(ARGS)
 
 # A warning is an error: a broken link, a missing anchor, a docstring that cannot be read.
 docs: .venv/.docs ## build the site into build/site, without the network, and check it
@@ -60,6 +61,7 @@ HEAR = ( ulimit -f 800000; $(BIN)/python -m pytest -q -m sound -n 1 $(ARGS) ) >b
 tests: .venv/.dev ## all tests, once, on the Python of .venv
 	@mkdir -p build; $(HEAR) & sound=$$!; \
 	nice -n 10 $(BIN)/python -m pytest -q -m "not sound and not browser and not oracle and not offline and not scale" -n $(WORKERS) $(ARGS); others=$$?; \
+	nice -n 10 $(BIN)/python -m pytest -q -m "not sound and not browser and not oracle and not scale and not offline" -n $(WORKERS) $(ARGS); others=$$?; \
 	wait $$sound; heard=$$?; \
 	if [ $$heard != 0 ] && [ $$heard != 5 ]; then \
 	    grep -av pa_linux_alsa build/sound.log | tail -n 200; echo "the tests with sound, once more:"; $(HEAR); heard=$$?; \
@@ -77,6 +79,13 @@ test-browser: .venv/.browser ## the tests with real browsers: Chromium and Firef
 test-oracles: .venvs/oracles/.installed ## the tests with clients of others: openai-agents, and the vendors' SDKs
 	.venvs/oracles/bin/python -m pytest -q -m oracle tests/serving $(wildcard tests/vendors/*/test_sdk_oracle.py) $(ARGS)
 
+# One file at a time: a start of Ray takes both processors of a small machine. What hangs for 15 minutes is interrupted, as
+# by Ctrl-C, so that the tests still end what they started.
+LIMITED := $(if $(shell command -v timeout),timeout --foreground --signal=INT --kill-after=30 900)
+# Only files with such tests are collected: what others import is not in this environment.
+test-scale: .venvs/scale/.installed ## the tests with several processes: redis-server, Ray, workers on this machine
+	$(LIMITED) .venvs/scale/bin/python -m pytest -q -m scale -n 0 $$(grep -rl --include='test_*.py' 'mark\.scale' tests) $(ARGS)
+
 # One worker: a model takes both processors of a small machine.
 test-offline: .venv/.offline ## the tests with models for speech that run on this machine, without a network
 	$(BIN)/python -m pytest -q -m offline -n 0 $(ARGS)
@@ -93,11 +102,13 @@ others: .venv/.dev ## all tests that are not slow, on the other supported versio
 
 on-%: .venvs/%/.installed
 	.venvs/$*/bin/python -m pytest -q -m "not slow and not offline and not scale" -n $(WORKERS) $(ARGS)
+	.venvs/$*/bin/python -m pytest -q -m "not slow and not scale and not offline" -n $(WORKERS) $(ARGS)
 
 # A step of its own: tracing with branches makes the tests half as fast, and what reads sound in real time too slow.
 coverage: .venv/.dev ## which lines and branches no test takes, apart from the tests with a sound server
 	$(BIN)/coverage erase
 	$(BIN)/coverage run --parallel-mode -m pytest -q -m "not sound and not browser and not oracle and not offline and not scale" -n $(WORKERS) $(ARGS)
+	$(BIN)/coverage run --parallel-mode -m pytest -q -m "not sound and not browser and not oracle and not scale and not offline" -n $(WORKERS) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -177,6 +188,13 @@ clean: ## delete what the targets above made, except conversation/
 	@$(BIN)/python -m venv --clear .venvs/oracles
 	@.venvs/oracles/bin/python -m pip install --quiet 'pip>=25.1'
 	@.venvs/oracles/bin/python -m pip install --quiet -e '.[server,testing]' --group oracles
+	@touch $@
+
+.venvs/scale/.installed: .venv/.created pyproject.toml
+	@echo "installing voicepipe[server,testing,redis,ray] and the tools of its tests, 300 MB, into .venvs/scale"
+	@$(BIN)/python -m venv --clear .venvs/scale
+	@.venvs/scale/bin/python -m pip install --quiet 'pip>=25.1'
+	@.venvs/scale/bin/python -m pip install --quiet -e '.[server,testing,redis,ray]' --group scale
 	@touch $@
 
 .venvs/%/.installed: pyproject.toml

@@ -64,6 +64,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest: those that hear in real time, then those with slow tests."""
     slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
     items.sort(key=lambda item: (item.get_closest_marker("sound") is None, item.path not in slow))
+    for path in {item.path for item in items if item.get_closest_marker("scale") is not None}:
+        if "mark.scale" not in path.read_text(encoding="utf-8"):
+            raise pytest.UsageError(f"{path} has to name pytest.mark.scale itself: `make test-scale` looks for it")
 
 
 @pytest.hookimpl(optionalhook=True)
