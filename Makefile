@@ -34,7 +34,6 @@ test: lint types tests others ## what a change has to pass: lint, types, tests, 
 quick: .venv/.dev ## the loop while writing: lint and all tests that are not slow
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -q -x -m "not slow and not offline and not scale" -n $(WORKERS) --hypothesis-profile=quick $(ARGS)
-	$(BIN)/python -m pytest -q -x -m "not slow and not scale and not offline" -n $(WORKERS) --hypothesis-profile=quick $(ARGS)
 
 # A warning is an error: a broken link, a missing anchor, a docstring that cannot be read.
 docs: .venv/.docs ## build the site into build/site, without the network, and check it
@@ -61,7 +60,6 @@ HEAR = ( ulimit -f 800000; $(BIN)/python -m pytest -q -m sound -n 1 $(ARGS) ) >b
 tests: .venv/.dev ## all tests, once, on the Python of .venv
 	@mkdir -p build; $(HEAR) & sound=$$!; \
 	nice -n 10 $(BIN)/python -m pytest -q -m "not sound and not browser and not oracle and not offline and not scale" -n $(WORKERS) $(ARGS); others=$$?; \
-	nice -n 10 $(BIN)/python -m pytest -q -m "not sound and not browser and not oracle and not scale and not offline" -n $(WORKERS) $(ARGS); others=$$?; \
 	wait $$sound; heard=$$?; \
 	if [ $$heard != 0 ] && [ $$heard != 5 ]; then \
 	    grep -av pa_linux_alsa build/sound.log | tail -n 200; echo "the tests with sound, once more:"; $(HEAR); heard=$$?; \
@@ -102,13 +100,11 @@ others: .venv/.dev ## all tests that are not slow, on the other supported versio
 
 on-%: .venvs/%/.installed
 	.venvs/$*/bin/python -m pytest -q -m "not slow and not offline and not scale" -n $(WORKERS) $(ARGS)
-	.venvs/$*/bin/python -m pytest -q -m "not slow and not scale and not offline" -n $(WORKERS) $(ARGS)
 
 # A step of its own: tracing with branches makes the tests half as fast, and what reads sound in real time too slow.
 coverage: .venv/.dev ## which lines and branches no test takes, apart from the tests with a sound server
 	$(BIN)/coverage erase
 	$(BIN)/coverage run --parallel-mode -m pytest -q -m "not sound and not browser and not oracle and not offline and not scale" -n $(WORKERS) $(ARGS)
-	$(BIN)/coverage run --parallel-mode -m pytest -q -m "not sound and not browser and not oracle and not scale and not offline" -n $(WORKERS) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
