@@ -24,6 +24,7 @@ from voicepipe.errors import (
     ToolRetry,
     VendorError,
     VoicepipeError,
+    WorkerError,
 )
 
 PARENTS = [
@@ -44,6 +45,7 @@ PARENTS = [
     (ToolRetry, ToolError),
     (RecordingError, VoicepipeError),
     (StoreError, VoicepipeError),
+    (WorkerError, VoicepipeError),
     (LeaseRevoked, VoicepipeError),
 ]
 

@@ -200,6 +200,7 @@ _MODULE_OF = {
     "Word": "flow",
     "WordMark": "flow",
     "Wording": "flow",
+    "WorkerError": "errors",
     "devices": "audio.devices.portaudio",
     "mcp_tools": "vendors.mcp.toolbox",
     "read_wav": "audio.wav",

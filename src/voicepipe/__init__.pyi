@@ -38,6 +38,7 @@ from voicepipe.errors import (
     ToolRetry,
     VendorError,
     VoicepipeError,
+    WorkerError,
 )
 from voicepipe.events import (
     CleanupOverran,
@@ -361,6 +362,7 @@ __all__ = [
     "Word",
     "WordMark",
     "Wording",
+    "WorkerError",
     "audio",
     "devices",
     "mcp_tools",

@@ -17,6 +17,7 @@
     │   └── ToolRetry             a tool wants other arguments: the model may call it once more
     ├── RecordingError            a recording cannot be written or read: the message says what to do
     ├── StoreError                what is kept of calls cannot be reached: calls go on, but none can be resumed
+    ├── WorkerError               a worker of a fleet cannot be started or does not answer: look at its log
     └── LeaseRevoked              audio was written after its turn lost the output: stop writing
 
 Any other error that escapes is a bug in voicepipe. Messages never contain keys, transcripts or audio. A `StageError`
@@ -44,6 +45,7 @@ __all__ = [
     "ToolRetry",
     "VendorError",
     "VoicepipeError",
+    "WorkerError",
 ]
 
 
@@ -173,6 +175,10 @@ class StoreError(VoicepipeError):
 
     The call that was to be kept goes on. What was to be written may have been written, or not.
     """
+
+
+class WorkerError(VoicepipeError):
+    """A worker of a fleet could not be started, or does not answer; its own log says why."""
 
 
 class LeaseRevoked(VoicepipeError):  # noqa: N818 - names what happened to the lease

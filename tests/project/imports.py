@@ -41,6 +41,7 @@ FOLDERS = (
     ("watching",),
     ("",),
     ("serving",),
+    ("fleet",),
     ("testing",),
     ("cli", "pytest_plugin"),
 )

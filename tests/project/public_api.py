@@ -38,7 +38,8 @@ def public_modules() -> list[str]:
     below = pkgutil.iter_modules(simulators.__path__, f"{simulators.__name__}.")
     named = [module.name for module in below if "._" not in module.name]
     tested = ["voicepipe.testing", "voicepipe.testing.conformance", *named]
-    return ["voicepipe", "voicepipe.audio", "voicepipe.observed", "voicepipe.serving", *tested]
+    own = ["voicepipe", "voicepipe.audio", "voicepipe.observed", "voicepipe.serving", "voicepipe.fleet"]
+    return [*own, *tested]
 
 
 def describe(modules: Iterable[str]) -> str:

@@ -87,7 +87,7 @@ def test_every_link_leads_somewhere() -> None:
 def test_the_reference_has_every_public_name() -> None:
     """Each class and function of an `__all__` has its entry in the reference, under one of its public names."""
     watching = Path(voicepipe.__file__).with_name("watching").glob("*/__init__.py")
-    others = ("audio", "serving", "testing", *(f"watching.{path.parent.name}" for path in watching))
+    others = ("audio", "fleet", "serving", "testing", *(f"watching.{path.parent.name}" for path in watching))
     anchors = {anchor for path in SITE.glob("reference/*.html") for anchor in page(path).anchors}
     names: dict[int, set[str]] = {}
     for module in (voicepipe, *(import_module(f"voicepipe.{other}") for other in others)):
