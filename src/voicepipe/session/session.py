@@ -13,7 +13,7 @@ import anyio
 
 from voicepipe.audio.resample import resampler
 from voicepipe.core.context import Deps
-from voicepipe.core.failures import for_log, single_error
+from voicepipe.core.failures import single_error
 from voicepipe.core.home import Home
 from voicepipe.core.lifetimes import attached, opened
 from voicepipe.errors import ConfigurationError, VoicepipeError
@@ -22,6 +22,7 @@ from voicepipe.hearing.stt import recogniser_of
 from voicepipe.history import History, Message
 from voicepipe.session.background_calls import BackgroundCalls
 from voicepipe.session.conductor import Conductor
+from voicepipe.session.ending import Ending
 from voicepipe.session.expecting import wanted
 from voicepipe.session.floor import Floor
 from voicepipe.session.listening import listening
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
     from pathlib import Path
 
-    from anyio.abc import TaskGroup, TaskStatus
+    from anyio.abc import TaskStatus
 
     from voicepipe.audio.output import Output
     from voicepipe.audio.resample import Resampler
@@ -69,7 +70,6 @@ class Session(Generic[Deps]):
         facts: What the application said about it to `Host.session`, for tools, prompts and logs.
         deps: What the application gave to this call; tools get it through `ToolContext`.
         history: The conversation so far.
-        result: The result that was given to `end`.
         ended: Set when the session has ended.
     """
 
@@ -88,21 +88,20 @@ class Session(Generic[Deps]):
         self.facts = label.facts
         self.deps = deps
         self.history = History(history)
-        self.result: object = None
-        self.ended = anyio.Event()
+        self._ending = Ending()
+        self.ended = self._ending.ended
         self._calls = BackgroundCalls(self.ended)
         self._home = Home()
         self._row = row
         self._source = source
         self._output = output
         self._echo_path = row.echo_path(output)
-        self._reporting = reporting = Reporting(label, observers, self.recogniser, self._fail)
-        self._playout = reporting.playout = Playout(output, self._fail, self._echo_path, reporting.watch)
+        self._reporting = reporting = Reporting(label, observers, self.recogniser, self._ending.fail)
+        self._playout = reporting.playout = Playout(output, self._ending.fail, self._echo_path, reporting.watch)
         self._echo = reporting.echo = row.echo_guard(output, self._echo_path, lambda: self._playout.audible_until_s)
         self._floor = Floor(self, row, self._playout, self._on_idle, lambda: self._conductor.speaks_until_s)
         self._conductor = Conductor(self, self._floor, row, self._echo, lambda: self._calls.are_running)
-        self._failure: VoicepipeError | None = None
-        self._tasks: TaskGroup | None = None
+        self._ending.floor, self._ending.reporting = self._floor, reporting
 
     # --- what an application does with it -----------------------------------------------------------------------------
 
@@ -204,7 +203,7 @@ class Session(Generic[Deps]):
                 interrupt these last words; `interrupt` can.
             result: Kept as `Session.result`; the first one counts.
         """
-        self._home.call(self._end_with, after_reply, result)
+        self._home.call(self._ending.ask, after_reply, result)
 
     async def user_says(self, text: str) -> Turn:
         """Treat `text` as if the caller had said it, and return the turn once it has ended, however it ends.
@@ -223,6 +222,11 @@ class Session(Generic[Deps]):
             raise ConfigurationError("user_says needs a live session; this has ended, or ends with its current reply")
         await turn.settled.wait()
         return turn
+
+    @property
+    def result(self) -> object:
+        """The result that was given to `end`; None until then."""
+        return self._ending.result
 
     @property
     def tools(self) -> Toolset:
@@ -312,19 +316,20 @@ class Session(Generic[Deps]):
         parts = [*self._row.parts(hears=hears), *filter(None, [self._source]), self._output]
         with single_error():
             async with (
-                opened(given, self._fail),
+                opened(given, self._ending.fail),
                 observing(self._reporting.observers, self, self.watch),
-                attached(parts, self, self._fail),
-                anyio.create_task_group() as self._tasks,
+                attached(parts, self, self._ending.fail),
+                anyio.create_task_group() as self._ending.tasks,
             ):
                 self.resampler_to_output(self._row.sink.sample_rate)  # a device knows its rate once it is attached
                 try:
                     self._reporting.began(self.history)
-                    self._tasks.start_soon(self._calls.keep)  # its first step comes before that of what follows
-                    await self._tasks.start(self._live, hears)
+                    tasks = self._ending.tasks
+                    tasks.start_soon(self._calls.keep)  # its first step comes before that of what follows
+                    await tasks.start(self._live, hears)
                     yield self
                 finally:
-                    self._end(how_left())
+                    self._ending.end(how_left())
 
     async def _live(self, hears: bool, *, task_status: TaskStatus[None]) -> None:
         """Listen and speak until the session ends."""
@@ -336,7 +341,7 @@ class Session(Generic[Deps]):
                 task_status.started()
                 await self.ended.wait()
         finally:
-            self._end("it was cancelled")
+            self._ending.end("it was cancelled")
             self._calls.no_more()
 
     async def _listen(self) -> None:
@@ -350,8 +355,8 @@ class Session(Generic[Deps]):
                     async for event in hearing:
                         self._conductor.hear(event)
         except VoicepipeError as error:
-            self._fail(error)
-        self._end("the caller hung up")
+            self._ending.fail(error)
+        self._ending.end("the caller hung up")
 
     def _ask(self, saying: Saying) -> Saying:
         self._home.call(self._say, saying)
@@ -363,37 +368,8 @@ class Session(Generic[Deps]):
         else:
             self._floor.say(saying)
 
-    def _end_with(self, after_reply: bool, result: object) -> None:
-        self.result = result if self.result is None else self.result
-        if after_reply and self._floor.is_busy:
-            self._floor.is_closing = True
-        else:
-            self._end("the application ended it")
-
     def _on_idle(self) -> None:
         if self._floor.is_closing:
-            self._end("the application ended it")
+            self._ending.end("the application ended it")
         else:
             self._conductor.hear(Quiet())
-
-    def _end(self, reason: str) -> None:
-        if self.ended.is_set():
-            return
-        self.ended.set()
-        self._floor.interrupt(by="end")
-        self._reporting.ended(reason)
-
-    def _fail(self, error: VoicepipeError) -> None:
-        """End the session in order, then raise the error in its block; the first one counts."""
-        if self._failure is not None:
-            return
-        self._failure = error
-        self._end(for_log(error))
-        assert self._tasks is not None  # noqa: S101 - parts fail through this method while the block runs
-        self._tasks.start_soon(self._raise, error)
-
-    async def _raise(self, error: VoicepipeError) -> None:
-        """Raise an error, once the block has read the events that report it."""
-        with anyio.CancelScope(shield=True):
-            await self._reporting.events.wait_read()
-            raise error
