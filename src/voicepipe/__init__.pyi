@@ -11,10 +11,12 @@ from voicepipe.audio.output import ClockedOutput, Output, PullOutput
 from voicepipe.audio.remote.paced import PacedOutput, PacingStatistics
 from voicepipe.audio.source import PushSource, Source
 from voicepipe.audio.wav import WavOutput, WavSource, read_wav, write_wav
+from voicepipe.call_events import CallResumed
 from voicepipe.conversation.turn import Turn
 from voicepipe.conversation.turn_state import TurnState
 from voicepipe.core.call_settings import CallSettings
 from voicepipe.core.channel import Channel, ChannelStatistics, Inbox, Outbox
+from voicepipe.core.context import CallRecord
 from voicepipe.core.log import Personal
 from voicepipe.core.observer import Observer
 from voicepipe.core.part import Part
@@ -31,6 +33,7 @@ from voicepipe.errors import (
     MissingExtra,
     RateLimited,
     RecordingError,
+    SnapshotError,
     StageError,
     StoreError,
     StructuredOutputError,
@@ -194,6 +197,8 @@ __all__ = [
     "BudgetExceeded",
     "CachedOpeners",
     "CallLimit",
+    "CallRecord",
+    "CallResumed",
     "CallSettings",
     "CartesiaTTS",
     "Channel",
@@ -301,6 +306,7 @@ __all__ = [
     "Session",
     "SessionStage",
     "SileroDetector",
+    "SnapshotError",
     "Source",
     "Speakable",
     "Speaker",

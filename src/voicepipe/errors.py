@@ -15,6 +15,7 @@
     ├── StageError                a stage raised an error that is not in this tree: mend that stage
     ├── ToolError                 a tool could not do it: the model is shown the message, the caller is not
     │   └── ToolRetry             a tool wants other arguments: the model may call it once more
+    ├── SnapshotError             a call cannot be resumed from what was given as its snapshot: begin it fresh
     ├── RecordingError            a recording cannot be written or read: the message says what to do
     ├── StoreError                what is kept of calls cannot be reached: calls go on, but none can be resumed
     ├── WorkerError               a worker of a fleet cannot be started or does not answer: look at its log
@@ -38,6 +39,7 @@ __all__ = [
     "RateLimited",
     "RecordingError",
     "ReplayError",
+    "SnapshotError",
     "StageError",
     "StoreError",
     "StructuredOutputError",
@@ -179,6 +181,10 @@ class StoreError(VoicepipeError):
 
 class WorkerError(VoicepipeError):
     """A worker of a fleet could not be started, or does not answer; its own log says why."""
+
+
+class SnapshotError(VoicepipeError):
+    """A call cannot be resumed: this is no snapshot, or one of another version of the format. Begin the call fresh."""
 
 
 class LeaseRevoked(VoicepipeError):  # noqa: N818 - names what happened to the lease

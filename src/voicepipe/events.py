@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from voicepipe.call_events import CallResumed
 from voicepipe.floor_events import (
     Backchannel,
     CallLimit,
@@ -152,6 +153,7 @@ class ToolFinished(Stamped):
     """A tool call has its result.
 
     Attributes:
+        turn_id: The turn that called it; 0 where the application has reported its outcome.
         status: "done", "failed" (the model was shown why), "unconfirmed" (the caller is asked first) or "unknown" (a
             writing tool exceeded its timeout).
     """
@@ -308,6 +310,7 @@ Event: TypeAlias = (
     | ToolsChanged
     | AgentLost
     | AgentRestored
+    | CallResumed
     | CleanupOverran
     | ModelUsage
     | BudgetExceeded

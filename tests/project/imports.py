@@ -21,6 +21,7 @@ FOLDERS = (
         "timeline",
         "flow",
         "history",
+        "call_events",
         "floor_events",
         "listening_events",
         "model_events",

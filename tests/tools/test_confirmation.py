@@ -37,7 +37,9 @@ class Talk:
         message = AssistantMessage.said(say)
         message.calls.append(ToolCall(call_id=f"call_{len(self.messages)}", name="book", arguments="{}"))
         self.messages.append(message)
-        return self.waiting.agreed(tool, values, message=message, messages=self.messages, ended_well=lambda: ends_well)
+        return self.waiting.agreed(
+            tool, values, call_id="1", message=message, messages=self.messages, ended_well=lambda: ends_well
+        )
 
 
 def asked(values: dict[str, Any] = TWO) -> Talk:

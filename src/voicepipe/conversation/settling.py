@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from voicepipe.history import AssistantMessage
 from voicepipe.text.markup import spoken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from voicepipe.history import AssistantMessage
+    from voicepipe.history import Message
 
-__all__ = ["settle"]
+__all__ = ["as_heard", "settle"]
+
+
+def as_heard(
+    messages: Sequence[Message], segments: Sequence[AssistantMessage], heard: Mapping[int, str]
+) -> tuple[Message, ...]:
+    """Return what a turn's messages would be if it ended now: copies, as they were heard so far.
+
+    Args:
+        messages: The messages of the turn.
+        segments: The message that each segment of speech belongs to.
+        heard: What was heard, by segment.
+    """
+    twins = {
+        id(message): replace(message, calls=[replace(call) for call in message.calls])
+        for message in messages
+        if isinstance(message, AssistantMessage)
+    }
+    settle([twins[id(message)] for message in segments], heard, was_cut=True)
+    return tuple(twins.get(id(message), message) for message in messages)
 
 
 def settle(segments: Sequence[AssistantMessage], heard: Mapping[int, str], *, was_cut: bool) -> None:

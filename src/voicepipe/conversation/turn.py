@@ -7,22 +7,15 @@ Rule 2: only the methods of `Turn` change a turn, and only the table moves its s
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
 
-from voicepipe.conversation.settling import settle
+from voicepipe.conversation.settling import as_heard, settle
 from voicepipe.conversation.speech import Speech
+from voicepipe.conversation.turn_events import WhatWasSaid, terminal_event
 from voicepipe.conversation.turn_state import TRANSITIONS, Step, TurnState
-from voicepipe.events import (
-    CleanupOverran,
-    TurnCompleted,
-    TurnEmpty,
-    TurnEnded,
-    TurnFailed,
-    TurnInterrupted,
-    TurnStarted,
-)
+from voicepipe.events import CleanupOverran, TurnStarted
 from voicepipe.history import AssistantMessage, Message, ToolCall, UserMessage
 from voicepipe.text.wording import written
 from voicepipe.timeline import Timeline
@@ -32,7 +25,7 @@ if TYPE_CHECKING:
 
     from voicepipe.core.context import OutputLease, SessionContext
     from voicepipe.errors import VoicepipeError
-    from voicepipe.events import Event
+    from voicepipe.events import Event, TurnEnded
     from voicepipe.flow import Sentence, Transcript
     from voicepipe.turntaking.expectation import Expectation
 
@@ -43,16 +36,6 @@ PROCESSING_S: Final = 0.005
 
 CLEANUP_S: Final = 0.5
 """A part that still cleans up this long after its turn was interrupted is reported."""
-
-
-class _Ending(TypedDict):
-    """What every terminal event says."""
-
-    turn_id: int
-    user_text: str
-    heard: str
-    heard_s: float
-    timeline: Timeline
 
 
 class Turn:
@@ -168,6 +151,19 @@ class Turn:
         return (*self._before, *note, *self._messages)
 
     @property
+    def messages_so_far(self) -> tuple[Message, ...]:
+        """Copies of `own_messages` as they would be if the turn ended now: as they were heard so far."""
+        return as_heard(self._messages, self._segments, self.speech.heard())
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the model has written all of the reply, and no tool is still to be answered; or nothing asked it."""
+        last = self._messages[-1] if self._messages else None
+        if self._unfinished is not None or not isinstance(last, AssistantMessage):
+            return False
+        return self._needs_no_words or not last.calls
+
+    @property
     def at_work(self) -> list[str]:
         """Names of the parts that are doing something for this turn, cleaning up included."""
         return sorted(set(self._at_work))
@@ -221,20 +217,14 @@ class Turn:
         self.timeline.end(is_whole=self.state is TurnState.DONE)
         self.heard = self._settle_messages(was_cut=self.state is not TurnState.DONE)
         self.settled.set()
-        ending = _Ending(
+        said = WhatWasSaid(
             turn_id=self.turn_id,
             user_text=self.user_text,
             heard=self.heard,
             heard_s=self.speech.played_s,
             timeline=self.timeline,
         )
-        if self.failure:
-            return TurnFailed(**ending, error=self.failure, finish_reason=self.finish_reason)
-        if self.state is TurnState.INTERRUPTED:
-            return TurnInterrupted(**ending, joined=self._is_taken_back)
-        if self.state is TurnState.EMPTY:
-            return TurnEmpty(**ending, finish_reason=self.finish_reason)
-        return TurnCompleted(**ending, finish_reason=self.finish_reason)
+        return terminal_event(said, self.state, self.failure, self.finish_reason, joined=self._is_taken_back)
 
     def correct_heard(self, heard_s: float) -> None:
         """Note that less of this turn was heard than was thought; of one that plays, only once it is paused."""

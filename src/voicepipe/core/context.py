@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AnySession",
     "AnyTurn",
+    "CallRecord",
     "Deps",
     "Deps_co",
     "Fact",
@@ -53,6 +54,18 @@ AnyTurn: TypeAlias = Any
 
 Fact: TypeAlias = str | int | float | bool
 """A value of `Session.facts`: one that cannot change, and that every log format can write."""
+
+
+class CallRecord(Protocol):
+    """Where it is written what a call does, so that no other worker does it again; see `Host.session`."""
+
+    async def begins(self, call_id: str) -> bool:
+        """Note that a writing tool begins, and return whether it may run; False if another worker has the call.
+
+        The tool runs when this returns, so it may wait a moment for the note to be safe. `Session.snapshot`, taken
+        inside, already counts the tool as begun. An exception is logged, and the tool runs.
+        """
+        ...
 
 
 class Resampling(Protocol):
@@ -195,6 +208,11 @@ class SessionContext(Protocol[Deps_co]):
     @property
     def watch(self) -> Watching | None:
         """The observers; None without any."""
+        ...
+
+    @property
+    def record(self) -> CallRecord | None:
+        """Where it is written what this call does; None for nowhere."""
         ...
 
     @property

@@ -68,6 +68,21 @@ class Part(ABC):  # noqa: B024 - its subclasses have abstract methods, and Pytho
             ConfigurationError: This part cannot honour a setting that is meant for it.
         """
 
+    def state(self) -> object | None:
+        """Return what another worker needs to know of this session, as JSON values; None for nothing.
+
+        `Session.snapshot` asks for it, often and in the middle of turns, so it must be quick. What is returned may be
+        written to a store, and be read by a later version of the application.
+        """
+        return None
+
+    def restore(self, state: Any) -> None:  # noqa: ANN401, B027 - JSON values; most parts have no state
+        """Take over what `state` returned in another worker, on the copy that belongs to the resumed session.
+
+        Called before `attach`, and only if there is a state. If it raises, the exception is logged, `CallResumed` names
+        this part, and the call goes on without the state.
+        """
+
     @property
     def name(self) -> str:
         """The name of this part in errors and events."""

@@ -21,6 +21,7 @@ from voicepipe.core.failures import is_fault
 from voicepipe.core.log import log
 from voicepipe.errors import ToolError, ToolRetry
 from voicepipe.events import ToolFinished, ToolStarted
+from voicepipe.history import AssistantMessage
 from voicepipe.observed import ToolAsked, ToolGave, ToolOffered
 from voicepipe.tools.confirmation import Confirmations
 from voicepipe.tools.tool import Tool, ToolContext, describe_failure
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.context import Watching
-    from voicepipe.history import AssistantMessage, CallStatus, ToolCall
+    from voicepipe.history import CallStatus, ToolCall
     from voicepipe.tools.toolbox import Toolset
 
-__all__ = ["FINISH_CALLS_S", "GIVE_UP", "RunningCall", "TurnCalls", "failure", "refuse"]
+__all__ = ["FINISH_CALLS_S", "GIVE_UP", "RunningCall", "TurnCalls", "failure", "refuse", "values_of"]
 
 MAX_REFUSALS: Final = 2
 """Replies of one turn with arguments that a tool refuses: the first, and one that was written knowing the error."""
@@ -64,6 +65,8 @@ class SessionCalls:
         call_ids: The ids of all calls so far.
         confirmations: What the caller has been asked.
         running: The calls whose tool is running, those that no turn waits for included.
+        begun: The ids of the calls whose writing tool has begun, whatever became of it.
+        doubted_turn: The turn before which a worker was lost that may have run a writing tool; 0 for none.
         shown: The tools that observers have seen, by name.
     """
 
@@ -73,6 +76,8 @@ class SessionCalls:
     call_ids: set[str]
     confirmations: Confirmations = field(default_factory=Confirmations)
     running: list[RunningCall] = field(default_factory=list["RunningCall"])
+    begun: set[str] = field(default_factory=set[str])
+    doubted_turn: int = 0
     shown: dict[str, Tool[Any, Any]] = field(default_factory=dict[str, Tool[Any, Any]])
 
     def show(self, watch: Watching, offered: Sequence[dict[str, Any]]) -> None:
@@ -121,6 +126,14 @@ class TurnCalls:
         steps = self.refused.setdefault(tool_name, set())
         steps.add(step)
         return error if len(steps) < MAX_REFUSALS else ToolError(f"{error}{GIVE_UP}")
+
+
+def values_of(tool: Tool[Any, Any], call: ToolCall) -> dict[str, Any] | None:
+    """Return the arguments of a call, defaults included; None if the tool takes no such arguments."""
+    try:
+        return tool.with_defaults(tool.validate(call.arguments))
+    except ToolError:
+        return None
 
 
 def refuse(call: ToolCall, error: ToolError, turn: Turn) -> None:
@@ -195,7 +208,7 @@ class RunningCall:
                 await self._wait()
             elif self._session_calls.tools.get(self._tool.name) is not self._tool:
                 self._settle("failed", failure(ToolError("the tool was removed before it was run")))
-            elif self._tool.confirm and not self._caller_agreed():
+            elif self._needs_agreement() and not self._caller_agreed():
                 self._settle("unconfirmed", ASK_FIRST)
             else:
                 self.has_started.set()
@@ -223,6 +236,24 @@ class RunningCall:
             ):
                 return one
         return None
+
+    def _needs_agreement(self) -> bool:
+        """Return whether the caller has to agree: the tool says so, or it may have done this very thing already."""
+        if self._tool.confirm or self._tool.effect == "read":
+            return self._tool.confirm
+        if self._turn.turn_id == self._session_calls.doubted_turn:
+            return True
+        values, running = self._all_values(), self._session_calls.running
+        at_work = {joined._call.call_id for one in running for joined in (one, *one._joined)}
+        return any(
+            call.name == self._tool.name
+            and call.status == "unknown"
+            and call.call_id not in at_work
+            and values_of(self._tool, call) == values
+            for message in self._turn.messages
+            if isinstance(message, AssistantMessage)
+            for call in message.calls
+        )
 
     def _all_values(self) -> dict[str, Any]:
         return self._tool.with_defaults(self._values)
@@ -254,6 +285,7 @@ class RunningCall:
         return self._session_calls.confirmations.agreed(
             self._tool,
             self._all_values(),
+            call_id=self._call.call_id,
             message=self._message,
             messages=turn.messages,
             ended_well=lambda: turn.failure is None and turn.state is not TurnState.EMPTY,
@@ -267,10 +299,38 @@ class RunningCall:
     async def _execute(self) -> None:
         """Run the tool in the session, and give its result to this call and to those that joined it."""
         try:
-            if self._call.status == "pending":  # else given up before it began
+            if self._call.status == "pending" and await self._may_begin():  # else given up before it began
                 await self._run_tool()
         finally:
             self._session_calls.running.remove(self)
+
+    async def _may_begin(self) -> bool:
+        """Have it written down that a writing tool begins; return whether it may."""
+        call_id, record = self._call.call_id, self._turn.session.record
+        if self._tool.effect == "read":
+            return True
+        self._session_calls.begun.add(call_id)
+        if record is None:
+            return True
+        try:
+            may_begin = await record.begins(call_id)
+        except anyio.get_cancelled_exc_class():
+            self._session_calls.begun.discard(call_id)
+            self._not_run("failed", "the call ended before the tool was run")
+            raise
+        except BaseException as error:
+            if not is_fault(error):
+                raise
+            log.warning("the record of the call raised %s; the tool %s runs", type(error).__name__, self._call.name)
+            return True
+        if not may_begin:
+            self._not_run("unknown", "another worker has the call, so this was not run here; it may have happened")
+        return may_begin
+
+    def _not_run(self, status: CallStatus, reason: str) -> None:
+        for one in (self, *self._joined):
+            one._settle(status, failure(ToolError(reason)))
+            one.has_result.set()
 
     async def _run_tool(self) -> None:
         call, turn = self._call, self._turn

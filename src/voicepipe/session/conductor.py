@@ -30,6 +30,7 @@ from voicepipe.turntaking.decisions import (
     Withhold,
 )
 from voicepipe.turntaking.following import FollowingCore
+from voicepipe.turntaking.waits import CallClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +64,7 @@ class Conductor:
 
     Attributes:
         expecting: What is expected of the caller.
+        clock: How long the caller has been silent, and the call has lasted.
     """
 
     def __init__(
@@ -81,7 +83,8 @@ class Conductor:
         facts = FloorFacts(floor, self.expecting, is_working)
         self._agent = row.agent
         core = TurnCore if row.agent is None else FollowingCore
-        made = core(rules, facts, echo, is_closed=recogniser.is_closed, now=anyio.current_time())
+        self.clock = CallClock(rules, anyio.current_time())
+        made = core(rules, facts, echo, is_closed=recogniser.is_closed, clock=self.clock)
         self._core = cast("DecidingCore", made)
         self._alarm = anyio.CancelScope()  # its deadline is the time that the core asks for
 

@@ -76,6 +76,10 @@ class Floor:
         turn: The turn that has the floor; None when nobody has it.
         newest: The turn that has the floor, or had it last.
         turns_so_far: Counts the turns, without drafts that were rolled back.
+        saying: What the newest turn says or said; None where it answers the caller or a tool.
+        instructions: What the newest turn asks or asked of the model in place of the caller; "" for nothing.
+        waiting: What is to be said, in this order.
+        late: The calls whose results came after their turn, and were in no request yet.
         is_closing: Whether the session ends when nobody has the floor and nothing waits to be said.
     """
 
@@ -90,14 +94,16 @@ class Floor:
         self.turn: Turn | None = None
         self.newest: Turn | None = None
         self.turns_so_far = 0
+        self.saying: Saying | None = None
+        self.instructions = ""
+        self.waiting: deque[Saying] = deque()
+        self.late: list[ToolCall] = []
         self.is_closing = False
         self._session = session
         self._row = row
         self._playout = playout
         self._on_idle = on_idle
         self._caller_speaks_until_s = caller_speaks_until_s
-        self._waiting: deque[Saying] = deque()  # what is to be said, in this order
-        self._late: list[ToolCall] = []  # whose results came after their turn, and were in no request yet
         self._recent: deque[Turn] = deque(maxlen=RECENT_TURNS)
         self._follow_ups = 0  # since the caller's last words
         self._tasks: TaskGroup
@@ -112,7 +118,7 @@ class Floor:
     @property
     def is_busy(self) -> bool:
         """Whether a reply is being prepared or spoken, or something waits to be said."""
-        return self.turn is not None or bool(self._waiting)
+        return self.turn is not None or bool(self.waiting)
 
     # --- decisions ----------------------------------------------------------------------------------------------------
 
@@ -171,8 +177,8 @@ class Floor:
             joins: Whether the turn is taken back, because the caller's next words belong to its words.
             by: What interrupts.
         """
-        while self._waiting:
-            self._waiting.popleft().drop()
+        while self.waiting:
+            self.waiting.popleft().drop()
         if (turn := self.turn) is None:
             return
         if turn.state is TurnState.DRAFT:
@@ -187,13 +193,16 @@ class Floor:
         self._settle(turn, "interrupt", by)
 
     def say(self, saying: Saying) -> None:
-        """Speak a text, or let the model speak, once what waits has been said."""
-        self._waiting.append(saying)
-        self.go_on()
+        """Speak a text, or let the model speak, once what waits has been said; nothing if blank or after the end."""
+        if self._session.ended.is_set() or (saying.text is not None and not saying.text.strip()):
+            saying.drop()
+        else:
+            self.waiting.append(saying)
+            self.go_on()
 
     def late_result(self, call: ToolCall) -> None:
         """Ask the model about a result that came after its turn, once nobody speaks and unless a turn is quicker."""
-        self._late.append(call)
+        self.late.append(call)
         self.go_on()
 
     def correct_heard(self, turn_id: int, heard_s: float) -> None:
@@ -212,10 +221,10 @@ class Floor:
         """If nobody has the floor, say what waits to be said, or what a tool brought after its turn."""
         if self.turn is not None or self._session.ended.is_set():
             return
-        if self._waiting:
-            saying = self._waiting.popleft()
-            note = NOTE.format(saying.instructions or GO_ON) if saying.text is None else ""
-            saying.begin(self._begin(None, saying, note=note))
+        if self.waiting:
+            saying = self.waiting.popleft()
+            instructions = (saying.instructions or GO_ON) if saying.text is None else ""
+            saying.begin(self._begin(None, saying, instructions=instructions))
         elif self._may_follow_up:
             self._tasks.start_soon(self._follow_up, self._caller_speaks_until_s())
         else:
@@ -227,11 +236,11 @@ class Floor:
         is_quiet = self._caller_speaks_until_s() <= anyio.current_time()
         if self._may_follow_up and is_quiet and not self.is_busy and not self._session.ended.is_set():
             self._follow_ups += 1
-            self._begin(None, note=NOTE.format(LATE_RESULT))
+            self._begin(None, instructions=LATE_RESULT)
 
     @property
     def _may_follow_up(self) -> bool:
-        return bool(self._late) and not self.is_closing and self._follow_ups < MAX_FOLLOW_UPS
+        return bool(self.late) and not self.is_closing and self._follow_ups < MAX_FOLLOW_UPS
 
     def _report(self, kind: type[Withheld | Released]) -> None:
         if self.turn is not None:
@@ -246,9 +255,10 @@ class Floor:
         *,
         is_draft: bool = False,
         heard_s: float | None = None,
-        note: str = "",
+        instructions: str = "",
     ) -> Turn:
         self.turns_so_far += 1
+        self.saying, self.instructions = saying, instructions
         self.turn = self.newest = turn = Turn(
             self.turns_so_far,
             self._session,
@@ -256,8 +266,8 @@ class Floor:
             is_draft=is_draft,
             is_protected=saying is not None and saying.is_protected,
             heard_s=heard_s,
-            note=note,
-            late=self._late,
+            note=NOTE.format(instructions) if instructions else "",
+            late=self.late,
         )
         self._recent.append(turn)
         self._tasks.start_soon(self._take, turn, saying)
@@ -331,7 +341,7 @@ class Floor:
         self._playout.finish()
         ended = turn.settle(step)
         self._session.emit(replace(ended, by=by) if isinstance(ended, TurnInterrupted) else ended)
-        self._late[:] = [call for call in self._late if all(call is not known for known in turn.shown)]
+        self.late[:] = [call for call in self.late if all(call is not known for known in turn.shown)]
         if self.turn is turn:
             self.turn = None
         self.go_on()

@@ -13,7 +13,7 @@ import anyio
 
 from voicepipe.core.abandon import run_abandonably
 from voicepipe.core.channel import Channel
-from voicepipe.core.failures import joined
+from voicepipe.core.failures import joined, single_error
 from voicepipe.core.handover import checker
 from voicepipe.core.stage import can_follow, flow_of
 from voicepipe.errors import StageError
@@ -22,6 +22,7 @@ from voicepipe.hearing.detecting import Detecting
 from voicepipe.hearing.detector import MissingDetector
 from voicepipe.hearing.intake import LATE_FRAMES, WAITING_FRAMES, Intake
 from voicepipe.hearing.reports import Reports
+from voicepipe.hearing.stt import recogniser_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
     from voicepipe.core.stage import SessionStage
     from voicepipe.flow import Hearing
     from voicepipe.hearing.detector import Detector
+    from voicepipe.session.wiring import Row
+    from voicepipe.turntaking.echo import EchoGuard
 
-__all__ = ["listening"]
+__all__ = ["listen"]
 
 EDGE: Final = 16
 """Between two session stages: room for a burst of transcripts, or for 0.3 s of audio."""
@@ -43,8 +46,37 @@ LAST_WORDS_S: Final = 5.0
 """How long what listens may take after the caller has hung up: for the last words. Then the call ends by its name."""
 
 
+async def listen(
+    session: SessionContext,
+    row: Row,
+    source: Source | None,
+    hear: Callable[[Hearing], None],
+    echo: EchoGuard | None,
+    echo_path: EchoPath | None,
+) -> None:
+    """Listen until the caller hangs up.
+
+    Args:
+        session: The session that listens.
+        row: Its parts.
+        source: Where the audio comes from; None where the stages need none.
+        hear: Takes what is heard.
+        echo: Remembers what the agent says; None where the microphone does not pick it up.
+        echo_path: Takes the agent's echo out of the audio; None without echo cancellation.
+
+    Raises:
+        VoicepipeError: A part that listens failed.
+    """
+    is_deaf = echo.is_audible if echo is not None and recogniser_of(row.hearing_stages).is_closed else None
+    ears = _listening(session, row.hearing_stages, source, row.hearing_rate, is_deaf, row.detector, echo_path)
+    with single_error():
+        async with ears as hearing:
+            async for event in hearing:
+                hear(event)
+
+
 @asynccontextmanager
-async def listening(
+async def _listening(
     session: SessionContext,
     stages: Sequence[SessionStage[Any, Any]],
     source: Source | None,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from voicepipe.call_events import CallResumed
 from voicepipe.core.failures import for_log
 from voicepipe.core.log import SessionLabel, log, transcripts
 from voicepipe.errors import StageError
@@ -137,6 +138,7 @@ LINES: Final[dict[type[Event], tuple[int, str]]] = {
     ToolsChanged: (INFO, "the tool server {e.server!r} has other tools: {e.changes}"),
     AgentLost: (WARNING, "the hosted agent was lost: {error}"),
     AgentRestored: (INFO, "the hosted agent is back after {e.after_s:.1f} s"),
+    CallResumed: (INFO, "the call is resumed; of the turn in flight: {e.turn}"),
     CleanupOverran: (INFO, "{e.part} takes longer than {e.after_s:g} s to end"),
 }
 """Level and line of each event. `{e}` is the event, and `{error}` its error without words of the application. What a

@@ -37,7 +37,7 @@ from voicepipe.turntaking.rules import TurnRules
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
-    from voicepipe.core.context import Fact
+    from voicepipe.core.context import CallRecord, Fact
     from voicepipe.core.observer import Observer
     from voicepipe.hearing.detector import Detector
     from voicepipe.history import Message
@@ -187,6 +187,9 @@ class Pipeline(Generic[Deps]):
         facts: Mapping[str, Fact] | None = None,
         settings: CallSettings | None = None,
         observers: Sequence[Observer] = (),
+        resume: bytes | None = None,
+        is_stale: bool = False,
+        record: CallRecord | None = None,
     ) -> AsyncGenerator[Session[Deps]]:
         """Open the pipeline for a single session, as scripts and tests do. See `Host.session`."""
         async with (
@@ -202,6 +205,9 @@ class Pipeline(Generic[Deps]):
                 facts=facts,
                 settings=settings,
                 observers=observers,
+                resume=resume,
+                is_stale=is_stale,
+                record=record,
             ) as session,
         ):
             yield session
@@ -238,6 +244,9 @@ class Host(Generic[Deps]):
         facts: Mapping[str, Fact] | None = None,
         settings: CallSettings | None = None,
         observers: Sequence[Observer] = (),
+        resume: bytes | None = None,
+        is_stale: bool = False,
+        record: CallRecord | None = None,
     ) -> AsyncGenerator[Session[Deps]]:
         """Hold one call. It ends with the block, even if a part hangs.
 
@@ -255,21 +264,28 @@ class Host(Generic[Deps]):
                 It stands in the log, so secrets belong into `deps`.
             settings: Voice, language and key terms of this call, where they differ from the pipeline's.
             observers: Watch this session, in addition to the pipeline's; used as they are, so make them for each one.
+            resume: What `Session.snapshot` returned: the call goes on from there, perhaps in another process, without
+                a greeting. Id, facts and history are those of the snapshot; an id that is given, and each of `facts`,
+                takes its place. The first event that concerns the caller is `CallResumed`.
+            is_stale: Whether more may have happened since the snapshot than it says. A turn that was in flight is then
+                not answered again if the agent has writing tools: the caller is told.
+            record: Where it is written that a writing tool begins, so that no other worker runs it again.
 
         Raises:
             ConfigurationError: There is no output, nothing can convert one sample rate to another, the id or a name in
                 `facts` is empty or holds control characters, a value in `facts` is not a str, int, float or bool, a
                 part cannot honour one of the settings, or one of `observers` watches another session.
+            SnapshotError: `resume` is no snapshot, or one of another version.
             VoicepipeError: A part failed; any other exception is wrapped in `StageError`.
         """
         from voicepipe.session.observing import used_alone  # noqa: PLC0415 - `Pipeline.open` has imported them
+        from voicepipe.session.resuming import Resuming  # noqa: PLC0415
         from voicepipe.session.session import Session  # noqa: PLC0415
 
         self._check_open()
         expect("source", source, Source)
         expect("output", output, Output)
         expect("settings", settings, CallSettings)
-        label = label_of(id, facts)
         if source is not None and not self._row.hearing_stages:
             raise ConfigurationError(
                 "this pipeline has no recogniser for the source; add STTStage(...) before the model"
@@ -279,6 +295,10 @@ class Host(Generic[Deps]):
         row = self._row.copied()
         if settings is not None:
             row.adapt(settings)
+        resuming = Resuming(resume, row, is_stale=is_stale) if resume is not None else None
+        if resuming is not None:
+            id, facts, history = id or resuming.id, {**resuming.facts, **(facts or {})}, resuming.history  # noqa: A001
+        label = label_of(id, facts)
         source = source or (row.source._copied() if row.source else None)
         output = output or (self._output._copied() if self._output else None)
         if output is None and isinstance(source, MicSource):
@@ -297,9 +317,13 @@ class Host(Generic[Deps]):
                 history=history,
                 label=label,
                 observers=[*(observer._copied() for observer in self._observers), *own],
+                record=record,
             )
             async with session._run(given):
-                session.say(greeting, protected=protected_greeting)
+                if resuming is not None:
+                    resuming.go_on(session)
+                else:
+                    session.say(greeting, protected=protected_greeting)
                 yield session
 
     def _check_open(self) -> None:

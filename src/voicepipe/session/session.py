@@ -25,11 +25,13 @@ from voicepipe.session.conductor import Conductor
 from voicepipe.session.ending import Ending
 from voicepipe.session.expecting import wanted
 from voicepipe.session.floor import Floor
-from voicepipe.session.listening import listening
+from voicepipe.session.listening import listen
 from voicepipe.session.log_writer import how_left
 from voicepipe.session.observing import observing, shown
+from voicepipe.session.outcomes import Outcome, report, shown_result, unknown_call
 from voicepipe.session.reporting import Reporting
 from voicepipe.session.saying import Saying
+from voicepipe.session.snapshots import Snapshots
 from voicepipe.speaking.playout import Playout
 from voicepipe.speaking.prepared import prepared
 from voicepipe.turntaking.core import Quiet
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from voicepipe.audio.resample import Resampler
     from voicepipe.audio.source import Source
     from voicepipe.conversation.turn import Turn
+    from voicepipe.core.context import CallRecord
     from voicepipe.core.log import SessionLabel
     from voicepipe.core.observer import Observer, Watch
     from voicepipe.core.part import Part
@@ -70,6 +73,7 @@ class Session(Generic[Deps]):
         facts: What the application said about it to `Host.session`, for tools, prompts and logs.
         deps: What the application gave to this call; tools get it through `ToolContext`.
         history: The conversation so far.
+        record: Where it is written what this call does; None for nowhere.
         ended: Set when the session has ended.
     """
 
@@ -83,6 +87,7 @@ class Session(Generic[Deps]):
         history: Iterable[Message],
         label: SessionLabel,
         observers: Sequence[Observer] = (),
+        record: CallRecord | None = None,
     ) -> None:
         self.id = label.session_id
         self.facts = label.facts
@@ -90,6 +95,7 @@ class Session(Generic[Deps]):
         self.history = History(history)
         self._ending = Ending()
         self.ended = self._ending.ended
+        self.record = record
         self._calls = BackgroundCalls(self.ended)
         self._home = Home()
         self._row = row
@@ -102,6 +108,7 @@ class Session(Generic[Deps]):
         self._floor = Floor(self, row, self._playout, self._on_idle, lambda: self._conductor.speaks_until_s)
         self._conductor = Conductor(self, self._floor, row, self._echo, lambda: self._calls.are_running)
         self._ending.floor, self._ending.reporting = self._floor, reporting
+        self._snapshots = Snapshots(self, row, self._floor, self._conductor.clock)
 
     # --- what an application does with it -----------------------------------------------------------------------------
 
@@ -204,6 +211,35 @@ class Session(Generic[Deps]):
             result: Kept as `Session.result`; the first one counts.
         """
         self._home.call(self._ending.ask, after_reply, result)
+
+    def snapshot(self) -> bytes:
+        """Return what another worker needs to go on with this call: `Host.session(resume=...)`.
+
+        It is JSON of a few kB, and holds what was said, by whom and to whom, so keep it as safe as a recording. Taking
+        it changes nothing, at any time, also in the middle of a turn or inside a tool.
+
+        Raises:
+            ConfigurationError: It is called in another thread than the session's event loop.
+        """
+        if not self._home.is_here:
+            raise ConfigurationError("session.snapshot() is called in the session's event loop, not in another thread")
+        return self._snapshots.take().to_bytes()
+
+    def report_outcome(self, call_id: str, result: object, status: Outcome = "done") -> None:
+        """Report what became of a tool call whose outcome is unknown, so that the model tells the caller.
+
+        Can be called from any thread.
+
+        Args:
+            call_id: The call, e.g. one of `CallResumed.unknown_calls`.
+            result: What the model is shown: a text, or JSON values.
+            status: Whether it was "done" or has "failed".
+
+        Raises:
+            ConfigurationError: There is no such call, its outcome is known, or the result is not JSON.
+        """
+        call = unknown_call(self.history, call_id)
+        self._home.call(report, self, call, status, shown_result(result))
 
     async def user_says(self, text: str) -> Turn:
         """Treat `text` as if the caller had said it, and return the turn once it has ended, however it ends.
@@ -346,27 +382,15 @@ class Session(Generic[Deps]):
 
     async def _listen(self) -> None:
         """Listen until the caller hangs up, or a part that listens fails."""
-        is_deaf = self._echo.is_audible if self._echo and self.recogniser.is_closed else None
-        stages, rate, detector = self._row.hearing_stages, self._row.hearing_rate, self._row.detector
-        ears = listening(self, stages, self._source, rate, is_deaf, detector, self._echo_path)
         try:
-            with single_error():
-                async with ears as hearing:
-                    async for event in hearing:
-                        self._conductor.hear(event)
+            await listen(self, self._row, self._source, self._conductor.hear, self._echo, self._echo_path)
         except VoicepipeError as error:
             self._ending.fail(error)
         self._ending.end("the caller hung up")
 
     def _ask(self, saying: Saying) -> Saying:
-        self._home.call(self._say, saying)
+        self._home.call(self._floor.say, saying)
         return saying
-
-    def _say(self, saying: Saying) -> None:
-        if self.ended.is_set() or (saying.text is not None and not saying.text.strip()):
-            saying.drop()
-        else:
-            self._floor.say(saying)
 
     def _on_idle(self) -> None:
         if self._floor.is_closing:

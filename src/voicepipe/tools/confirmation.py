@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 from voicepipe.history import AssistantMessage, UserMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from voicepipe.history import Message
 
-__all__ = ["Confirmations"]
+__all__ = ["Confirmations", "Question"]
 
 MAX_WAITING: Final = 16
 """Tool calls that can wait for the caller's answer; the oldest question is forgotten first."""
@@ -38,18 +38,20 @@ NO_WORD: Final = re.compile(r"[^\w'\u0900-\u097f]+")  # `\w` does not match the 
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
+class Question:
     """A tool call that the caller has been asked about.
 
     Attributes:
         tool: The tool.
         values: Its arguments, including defaults.
+        call_id: The tool call.
         message: The message with the tool call.
         ended_well: Returns whether the reply with the question was the model's own up to its end or an interruption.
     """
 
     tool: object
     values: Mapping[str, Any]
+    call_id: str
     message: AssistantMessage
     ended_well: Callable[[], bool]
 
@@ -58,13 +60,22 @@ class Confirmations:
     """The tool calls that the caller of one session has been asked to confirm."""
 
     def __init__(self) -> None:
-        self._questions: list[_Question] = []
+        self._questions: list[Question] = []
+
+    def __iter__(self) -> Iterator[Question]:
+        """Iterate over what the caller has been asked, oldest first."""
+        return iter(self._questions)
+
+    def ask(self, question: Question) -> None:
+        """Count the caller as asked, also if they were asked in another worker."""
+        self._questions = [*self._questions, question][-MAX_WAITING:]
 
     def agreed(
         self,
         tool: object,
         values: Mapping[str, Any],
         *,
+        call_id: str,
         message: AssistantMessage,
         messages: Sequence[Message],
         ended_well: Callable[[], bool],
@@ -74,6 +85,7 @@ class Confirmations:
         Args:
             tool: The tool itself: another tool of the same name is another question.
             values: Its validated arguments, including defaults.
+            call_id: The tool call.
             message: The message with the tool call.
             messages: The conversation, including this turn.
             ended_well: Returns, once the reply with this tool call has ended, whether it ended well.
@@ -91,7 +103,8 @@ class Confirmations:
                 return False  # asked in this turn
         # A new question about a tool replaces those of earlier turns.
         kept = [one for one in open_ones if one.tool is not tool or not said_since[id(one)]]
-        self._questions = [*kept, _Question(tool, values, message, ended_well)][-MAX_WAITING:]
+        self._questions = kept
+        self.ask(Question(tool, values, call_id, message, ended_well))
         return False
 
 

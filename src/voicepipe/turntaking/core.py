@@ -82,7 +82,7 @@ class TurnCore:
         floor: What the agent does.
         echo: Remembers what the agent has just said; None where the microphone does not pick it up.
         is_closed: Whether the recogniser forces all speech into a fixed set of phrases.
-        now: When the call began.
+        clock: How long the caller has been silent, and the call has lasted; by default of a call that began at 0.
 
     Attributes:
         speaks_until_s: Until when the caller is taken to be speaking, as far as the recogniser reports it.
@@ -95,7 +95,7 @@ class TurnCore:
         echo: EchoGuard | None = None,
         *,
         is_closed: bool = False,
-        now: float = 0.0,
+        clock: CallClock | None = None,
     ) -> None:
         self._rules = rules
         self._floor = floor
@@ -103,7 +103,7 @@ class TurnCore:
         self._is_closed = is_closed
         self._phrases = phrases_for(rules.language)
         self._patience = Patience(rules.eagerness, self._phrases, floor, is_closed=is_closed)
-        self._clock = CallClock(rules, now)
+        self._clock = clock or CallClock(rules, 0.0)
         self._keypad = Keypad(rules.dtmf_end, rules.dtmf_s, floor)
         self._speech = Utterance()
         self._local = LocalEnd(rules, floor, self._speech, self._patience, self._phrases)

@@ -60,7 +60,7 @@ class FollowingCore:
         floor: What the agent does.
         echo: Not used: what the service takes for words is answered by it.
         is_closed: Not used.
-        now: When the call began.
+        clock: How long the caller has been silent, and the call has lasted; by default of a call that began at 0.
 
     Attributes:
         speaks_until_s: Until when the caller is taken to be speaking, as far as the service reports it.
@@ -73,11 +73,11 @@ class FollowingCore:
         echo: EchoGuard | None = None,
         *,
         is_closed: bool = False,
-        now: float = 0.0,
+        clock: CallClock | None = None,
     ) -> None:
         del echo, is_closed
         self._floor = floor
-        self._clock = CallClock(rules, now)
+        self._clock = clock or CallClock(rules, 0.0)
         self._keypad = Keypad(rules.dtmf_end, rules.dtmf_s, floor)
         self._held: Transcript | None = None
         self._heard_s = 0.0

@@ -41,6 +41,17 @@ class CallClock:
         """When something is due; inf for never."""
         return min(self._idle_at_s, self._warns_s, self._ends_s)
 
+    @property
+    def step(self) -> int:
+        """How often the silent caller has been spoken to since their last words."""
+        return self._step
+
+    def resume(self, step: int, lasted_s: float) -> None:
+        """Go on with a call that had lasted for so long when it broke off."""
+        self._step = min(step, max(0, len(self._rules.idle) - 1))
+        self._ends_s -= lasted_s
+        self._warns_s -= lasted_s
+
     def quiet(self, replies: int, now: float) -> None:
         """The agent has nothing to say; only words begin the wait again, not noise."""
         if replies != self._replies:

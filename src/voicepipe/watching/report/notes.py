@@ -67,6 +67,7 @@ WORDINGS: Final = {
     "ToolsChanged": _Wording("agent", "The tool server {server} has other tools"),
     "AgentLost": _Wording("trouble", "The hosted agent is reconnecting", "{error}"),
     "AgentRestored": _Wording("agent", "The hosted agent is back after {after_s:.1f} s"),
+    "CallResumed": _Wording("agent", "The call is resumed from a snapshot"),
     "RequestRetried": _Wording("trouble", "The request to the model is sent again", "{error}"),
     "HedgeStarted": _Wording("agent", "The model is late; another request is sent"),
     "ModelAnswered": _Wording("agent", "{model} answers first"),

@@ -1,0 +1,34 @@
+"""What a session reports about a call that several workers hold one after another; see `events`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from voicepipe.flow import Stamped
+
+__all__ = ["CallResumed", "ResumedTurn"]
+
+ResumedTurn: TypeAlias = Literal["none", "again", "rest", "note"]
+"""What becomes of the turn in which a call broke off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallResumed(Stamped):
+    """A call goes on from a snapshot, perhaps in another process; the first event of its session.
+
+    Attributes:
+        turn: What becomes of the turn in which the call broke off: "none" if none was in flight, or all of it was
+            heard; "again" if its words are answered again; "rest" if the rest of its text is said, from the beginning
+            of the sentence that was cut; "note" if the model is told what happened, and goes on from there.
+        differs: What the agent that wrote the snapshot had otherwise: of "parts", "tools", "prompt" and "rules".
+        unknown_calls: Ids of the writing calls that had begun and have no result; `Session.report_outcome` takes it.
+        missing_tools: Names of tools that the application had added and this pipeline lacks; add them again.
+        lost_state: Names of parts whose state could not be kept or restored.
+    """
+
+    turn: ResumedTurn
+    differs: tuple[str, ...] = ()
+    unknown_calls: tuple[str, ...] = ()
+    missing_tools: tuple[str, ...] = ()
+    lost_state: tuple[str, ...] = ()
