@@ -160,6 +160,17 @@ async def test_tokens_at_the_door() -> None:
         assert (await refusal(port, subprotocols=["plain.v1", f"token.{late}"]))[0] == 401
 
 
+async def test_a_token_of_another_worker() -> None:
+    """Workers that share a store let in each other's peers, once."""
+    store = vp.MemoryStore()
+    one, other = Serve(agent(), [Plain()], store=store), Serve(agent(), [Plain()], store=store)
+    async with one.listening() as port, other.listening():
+        offered = ["plain.v1", f"token.{await other.desk.tokens.issue('plain', {'subject': 'ada'})}"]
+        async with calling(port, subprotocols=offered) as caller:
+            await caller.hello()
+        assert (await refusal(port, subprotocols=offered))[0] == 401
+
+
 async def test_a_wrong_origin_does_not_spend_the_token() -> None:
     """A stranger's page that got hold of a token cannot use it up."""
     serve = Serve(agent(), [Plain()])
