@@ -47,7 +47,7 @@ class Plain(Transport):
         desk.check_origin(request)
         shown = [word.removeprefix("token.") for word in request.scope["subprotocols"] if word.startswith("token.")]
         if shown:
-            return desk.tokens.redeem(self.name, shown[0])
+            return await desk.tokens.redeem(self.name, shown[0])
         return await desk.identify(request)
 
     async def start(self, peer: Peer, desk: Desk) -> Line:

@@ -144,9 +144,9 @@ async def test_tokens_at_the_door() -> None:
     async with serve.listening() as port:
         tokens = serve.desk.tokens
         good, other, late = (
-            tokens.issue("plain", {"subject": "ada"}),
-            tokens.issue("page", {}),
-            tokens.issue("plain", {}),
+            await tokens.issue("plain", {"subject": "ada"}),
+            await tokens.issue("page", {}),
+            await tokens.issue("plain", {}),
         )
         async with calling(port, subprotocols=["plain.v1", f"token.{good}"]) as caller:
             assert caller.socket.subprotocol == "plain.v1"
@@ -160,11 +160,22 @@ async def test_tokens_at_the_door() -> None:
         assert (await refusal(port, subprotocols=["plain.v1", f"token.{late}"]))[0] == 401
 
 
+async def test_a_token_of_another_worker() -> None:
+    """Workers that share a store let in each other's peers, once."""
+    store = vp.MemoryStore()
+    one, other = Serve(agent(), [Plain()], store=store), Serve(agent(), [Plain()], store=store)
+    async with one.listening() as port, other.listening():
+        offered = ["plain.v1", f"token.{await other.desk.tokens.issue('plain', {'subject': 'ada'})}"]
+        async with calling(port, subprotocols=offered) as caller:
+            await caller.hello()
+        assert (await refusal(port, subprotocols=offered))[0] == 401
+
+
 async def test_a_wrong_origin_does_not_spend_the_token() -> None:
     """A stranger's page that got hold of a token cannot use it up."""
     serve = Serve(agent(), [Plain()])
     async with serve.listening() as port:
-        token = serve.desk.tokens.issue("plain", {})
+        token = await serve.desk.tokens.issue("plain", {})
         await refusal(port, subprotocols=["plain.v1", f"token.{token}"], origin="https://evil.example")
         async with calling(port, subprotocols=["plain.v1", f"token.{token}"]) as caller:
             await caller.hello()

@@ -78,7 +78,7 @@ class FrontDesk(Desk):
         store: Store | None = None,
     ) -> None:
         self.limits = limits or Limits()
-        self.tokens = Tokens(valid_s=self.limits.token_s, most=self.limits.tokens)
+        self.tokens = Tokens(valid_s=self.limits.token_s, most=self.limits.tokens, store=store)
         self.hearing_rate = hearing_rate(hearing_stages(agent.parts))
         self.voice_rate = voice_of(agent.parts).sample_rate
         self._greeting = greeting

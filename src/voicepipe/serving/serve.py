@@ -67,7 +67,8 @@ class Serve(Generic[Deps]):
         on_call: Accompanies each call with its session, e.g. to read its events. May be async; cancelled when the call
             ends. If it raises, the call ends.
         store: Where the records of calls are kept, so that a caller whose connection broke goes on with the same call,
-            also in another process; None for calls that end with their connection. It is opened with the server.
+            also in another process, and where the tokens of the door are; None for calls that end with their
+            connection, and for tokens of this process. It is opened with the server.
         metrics_token: Requests with `Authorization: Bearer ...` and this token may read `/metrics`; without a token,
             requests from this machine.
 

@@ -54,7 +54,7 @@ class StreamTransport(TelephoneTransport):
             raise ConfigurationError(f'{type(self).__name__}: path must be like "/{self.name}", not {path!r}')
         self._after = after
 
-    def admit(self, desk: Desk, facts: Mapping[str, Fact]) -> str:
+    async def admit(self, desk: Desk, facts: Mapping[str, Fact]) -> str:
         """Return the token with which one stream may connect in the next 30 s: letters and digits.
 
         Args:
@@ -66,14 +66,15 @@ class StreamTransport(TelephoneTransport):
         """
         if refused := desk.why_closed():
             raise refused
-        return desk.tokens.issue(self.name, facts).encode().hex()  # some networks pass on nothing else
+        token = await desk.tokens.issue(self.name, facts)
+        return token.encode().hex()  # some networks pass on nothing else
 
     async def start(self, peer: Peer, desk: Desk) -> Line:
         """Wait for the network's first message, and take its token. See `Transport.start`."""
         protocol = self.protocol_class()
         started = await begin(peer, protocol)
         parameters: dict[str, Fact] = {name: Personal(value) for name, value in started.parameters.items()}
-        facts = desk.tokens.redeem(self.name, _token_of(str(parameters.pop("token", ""))))
+        facts = await desk.tokens.redeem(self.name, _token_of(str(parameters.pop("token", ""))))
         ids = {"call_id": started.call_id, "stream_id": started.stream_id}
         return TelephoneLine(
             source=PushSource(protocol.sample_rate),

@@ -30,7 +30,8 @@ async def give_token(transport: Transport, desk: Desk, request: Request, **more:
         desk.check_origin(request)
         with anyio.fail_after(desk.limits.start_s):
             facts = await desk.identify(request)
-        return JSONResponse({"token": desk.tokens.issue(transport.name, facts), **more}, headers=NOT_STORED)
+        token = await desk.tokens.issue(transport.name, facts)
+        return JSONResponse({"token": token, **more}, headers=NOT_STORED)
     except Refused as error:
         refused = error
     except TimeoutError:

@@ -125,7 +125,7 @@ class Desk(ABC):
     Attributes:
         limits: What the server takes on.
         origins: The pages that may connect, as browsers write them; without any, those of this server on this machine.
-        tokens: Single-use tokens: `tokens.issue("page", facts)` and `tokens.redeem("page", token)`.
+        tokens: Single-use tokens: `await tokens.issue("page", facts)` and `await tokens.redeem("page", token)`.
         metrics: What is counted; `metrics.registry` is prometheus_client's.
         hearing_rate: Samples per second that the agent's recogniser takes; other rates are converted.
         voice_rate: Samples per second of the agent's voice; as above.

@@ -64,7 +64,7 @@ async def test_a_conversation(transport: Any, simulator: Any, settings: dict[str
     ears.says("Where is my parcel?", at_s=1.5).interrupts("Stop, please.", at_s=4.0)
     row = agent(ears, [Says(LONG), Says("Yes?")], rate=rate)
     async with calls(row, transport, simulator, settings, greeting="Hello!") as (network, made, office, serve):
-        token = made.admit(serve.desk, {"from": vp.Personal("+15550100")})
+        token = await made.admit(serve.desk, {"from": vp.Personal("+15550100")})
         async with network.call(token) as call:
             await call.wait_speaking()
             await call.wait_silent()
@@ -103,7 +103,7 @@ async def test_the_agent_ends_the_call(transport: Any, simulator: Any, settings:
     row = agent(None, [], rate=rate_of(simulator, settings))
     options: dict[str, Any] = {"arguments": {"after": after}, "on_call": on_call}
     async with calls(row, transport, simulator, settings, **options) as (network, made, _, serve):
-        async with network.call(made.admit(serve.desk, {})) as call:
+        async with network.call(await made.admit(serve.desk, {})) as call:
             await call.wait_ended()
             assert call.heard_s() == pytest.approx(8 * 0.04)
     assert noted == [(True, vp.Transfer("+15550111"), "")]
@@ -116,7 +116,7 @@ async def test_keys(transport: Any, simulator: Any, settings: dict[str, Any]) ->
     model = ScriptedModel(lambda request: Says(f"You pressed {request.last_user_text}."))
     row = agent(None, model, rate=rate_of(simulator, settings))
     async with calls(row, transport, simulator, settings) as (network, made, _, serve):
-        async with network.call(made.admit(serve.desk, {})) as call:
+        async with network.call(await made.admit(serve.desk, {})) as call:
             await anyio.sleep(0.1)
             await call.press("47#")
             await call.wait_speaking()
@@ -130,7 +130,7 @@ async def test_the_caller_hangs_up(transport: Any, simulator: Any, settings: dic
     row = agent(None, [], rate=rate_of(simulator, settings))
     async with calls(row, transport, simulator, settings, greeting=LONG) as (network, made, office, serve):
         network.says_when_it_ends = says_so
-        async with network.call(made.admit(serve.desk, {})) as call:
+        async with network.call(await made.admit(serve.desk, {})) as call:
             await call.wait_speaking()
             await call.hang_up()
         with anyio.fail_after(1.0):
@@ -143,7 +143,7 @@ async def test_nobody_comes_in_without_a_token(transport: Any, simulator: Any, s
     """Without one, with a guessed one, and with one that was used or has expired, no session is opened."""
     row = agent(None, [], rate=rate_of(simulator, settings))
     async with calls(row, transport, simulator, settings) as (network, made, office, serve):
-        used, old = made.admit(serve.desk, {}), made.admit(serve.desk, {})
+        used, old = await made.admit(serve.desk, {}), await made.admit(serve.desk, {})
         async with network.call(used):
             await anyio.sleep(0.1)
         await anyio.sleep(30.0)
@@ -170,7 +170,7 @@ async def test_who_shows_no_token_takes_no_place() -> None:
                 await stack.enter_async_context(connect(network.url, proxy=None))
             assert refused.value.response.status_code == 503
             await anyio.sleep(5.1)  # by then they have been sent away
-            await stack.enter_async_context(network.call(made.admit(serve.desk, {"subject": "ada"})))
+            await stack.enter_async_context(network.call(await made.admit(serve.desk, {"subject": "ada"})))
             await anyio.sleep(0.1)
             assert (serve.desk._door.calls, len(office.sessions)) == (1, 1)
 
@@ -178,7 +178,7 @@ async def test_who_shows_no_token_takes_no_place() -> None:
 async def test_a_token_that_comes_when_the_server_is_full() -> None:
     """The place is taken when the call begins: a stream that connected before another one, and shows later, is late."""
     async with calls(agent(), Telnyx, TelnyxSimulator, {}, limits=Limits(sessions=2)) as (network, made, office, serve):
-        tokens = [made.admit(serve.desk, {}) for _ in range(3)]
+        tokens = [await made.admit(serve.desk, {}) for _ in range(3)]
         async with connect(network.url, proxy=None) as late, network.call(tokens[0]), network.call(tokens[1]):
             await anyio.sleep(0.1)
             state = base64.b64encode(tokens[2].encode()).decode()
@@ -217,7 +217,7 @@ async def test_speech_arrives_as_it_was_said(transport: Any, simulator: Any, set
     voice = ScriptedVoice(sample_rate=16_000)
     row = vp.Pipeline(vp.STTStage(Ear(16_000, heard)), ScriptedModel([]), vp.SentenceChunker(), voice)
     async with calls(row, transport, simulator, settings) as (network, made, _, serve):
-        async with network.call(made.admit(serve.desk, {}), speech=speech) as call:
+        async with network.call(await made.admit(serve.desk, {}), speech=speech) as call:
             await anyio.sleep(1.2)
             await call.hang_up()
         await serve.desk.wait_empty()
@@ -227,10 +227,10 @@ async def test_speech_arrives_as_it_was_said(transport: Any, simulator: Any, set
 async def test_a_server_that_is_full_admits_nobody() -> None:
     """The application hears of it before it answers the network's webhook."""
     async with calls(agent(), Telnyx, TelnyxSimulator, {}, limits=Limits(sessions=1)) as (network, made, _, serve):
-        async with network.call(made.admit(serve.desk, {})):
+        async with network.call(await made.admit(serve.desk, {})):
             await anyio.sleep(0.1)
             with pytest.raises(Refused) as refused:
-                made.admit(serve.desk, {})
+                await made.admit(serve.desk, {})
             assert refused.value.reason == "full"
 
 

@@ -164,7 +164,7 @@ class Page(Transport):
         tokens = [name.removeprefix(TOKEN_PREFIX) for name in offered if name.startswith(TOKEN_PREFIX)]
         if len(tokens) != 1:
             raise Refused("token", f"offer a subprotocol {TOKEN_PREFIX}..., with a token", status=401, code=4401)
-        return desk.tokens.redeem(self.name, tokens[0])
+        return await desk.tokens.redeem(self.name, tokens[0])
 
     async def start(self, peer: Peer, desk: Desk) -> PageLine:
         """Read the page's hello. See `Transport.start`."""

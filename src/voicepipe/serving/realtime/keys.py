@@ -64,7 +64,7 @@ class Keys:
         """
         key = _shown(request)
         if key.startswith(ONCE):
-            return desk.tokens.redeem(kind, key.removeprefix(ONCE))
+            return await desk.tokens.redeem(kind, key.removeprefix(ONCE))
         return await self._owner(key)
 
     async def issue(self, request: Request, desk: Desk, transport: Transport) -> Response:
@@ -72,7 +72,7 @@ class Keys:
         try:
             with anyio.fail_after(desk.limits.start_s):
                 facts = await self._owner(_shown(request))
-            secret = ONCE + desk.tokens.issue(transport.name, facts)
+            secret = ONCE + await desk.tokens.issue(transport.name, facts)
         except Refused as error:
             refused = error
         except TimeoutError:

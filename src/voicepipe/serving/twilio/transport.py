@@ -171,7 +171,7 @@ class Twilio(TelephoneTransport):
             return given
         known: dict[str, Fact] = {fact: form[name] for name, fact in FACTS.items() if name in form}
         known |= {fact: Personal(known[fact]) for fact in ("from", "to") if fact in known}
-        token = desk.tokens.issue(self.name, {**(given or {}), **known})
+        token = await desk.tokens.issue(self.name, {**(given or {}), **known})
         return twiml.connect(_websocket(base) + self.path, f"{base}{self.path}/after", {"token": token})
 
     async def _go_on(self, form: Form, desk: Desk, base: str) -> str:
@@ -201,7 +201,7 @@ class Twilio(TelephoneTransport):
         protocol = TwilioProtocol()
         started = await begin(peer, protocol)
         parameters = {name: Personal(value) for name, value in started.parameters.items()}
-        facts = desk.tokens.redeem(self.name, parameters.pop("token", ""))
+        facts = await desk.tokens.redeem(self.name, parameters.pop("token", ""))
         if facts.get("call_sid") != started.call_id:
             raise Refused("token", "the token is that of another call", status=401, code=4401)
         return TelephoneLine(

@@ -119,7 +119,7 @@ class WebRTC(Transport):
         shown = request.headers.get("authorization", "")
         if not shown.startswith(BEARER):
             raise Refused("token", "send a token, as Authorization: Bearer ...", status=401, code=4401)
-        return desk.tokens.redeem(self.name, shown.removeprefix(BEARER))
+        return await desk.tokens.redeem(self.name, shown.removeprefix(BEARER))
 
     async def start(self, peer: Peer, desk: Desk) -> Line:
         """Read the page's hello from the data channel. See `Transport.start`."""
