@@ -125,6 +125,7 @@ class Desk(ABC):
     Attributes:
         limits: What the server takes on.
         origins: The pages that may connect, as browsers write them; without any, those of this server on this machine.
+        socket_origins: Where the websockets of a page may be, apart from its own server.
         tokens: Single-use tokens: `tokens.issue("page", facts)` and `tokens.redeem("page", token)`.
         metrics: What is counted; `metrics.registry` is prometheus_client's.
         hearing_rate: Samples per second that the agent's recogniser takes; other rates are converted.
@@ -133,6 +134,7 @@ class Desk(ABC):
 
     limits: Limits
     origins: frozenset[str]
+    socket_origins: frozenset[str]
     tokens: Tokens
     metrics: Metrics
     hearing_rate: int
