@@ -106,6 +106,10 @@ class PageLine(Line):
     typed: int = 0
     actions: Bucket = field(default_factory=lambda: Bucket(ACTIONS_PER_S, MOST_ACTIONS, loop_time()))
 
+    def __post_init__(self) -> None:
+        """Let the output say to the page whether its call goes on."""
+        self.voice.line = self
+
 
 class Page(Transport):
     """A page with which anybody who has a browser talks to the agent.
@@ -174,7 +178,16 @@ class Page(Transport):
         capture = hello.microphone
         has_echo = capture is not None and capture.echo_cancellation is False
         ear, voice = PushSource(RATE), PageOutput(peer, sample_rate=self._rate_for(desk), has_echo=has_echo)
-        return PageLine(source=ear, output=voice, ear=ear, voice=voice, facts=_facts(capture), reader=reader)
+        voice.resume_s = desk.limits.resume_s
+        return PageLine(
+            source=ear,
+            output=voice,
+            ear=ear,
+            voice=voice,
+            facts=_facts(capture),
+            reader=reader,
+            resume=hello.resume or "",
+        )
 
     def _rate_for(self, desk: Desk) -> int:
         """Return the rate of the voice in the page: browsers play any, so that nothing need be converted."""
@@ -221,9 +234,9 @@ class Page(Transport):
         await peer.send(protocol.bye("ended"))
 
     async def restarts(self, peer: Peer, line: Line, session: Session[Any]) -> None:
-        """Say good-bye, so that the page calls again. See `Transport.restarts`."""
-        del line, session
-        await peer.send(protocol.bye("restarting"))
+        """Say good-bye, so that the page calls again, or goes on elsewhere. See `Transport.restarts`."""
+        del session
+        await peer.send(protocol.bye("restarting", resumable=line.is_handed_over))
 
 
 def _fits(sample_rate: int) -> bool:
