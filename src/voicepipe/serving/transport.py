@@ -39,10 +39,13 @@ class Peer(ABC):
     Attributes:
         facts: What is known for certain about the peer: what `Transport.check` and the authenticator returned.
         address: Where it connects from, for logs: "192.0.2.7:4711".
+        resume: The key of a call, if the request for a websocket names one, as `?resume=...` or in the header
+            `Voicepipe-Resume`; "" for none. It is what the peer says; a transport that uses it puts it on its line.
     """
 
     facts: Mapping[str, Fact]
     address: str
+    resume: str = ""
 
     @abstractmethod
     async def receive(self) -> str | bytes:
