@@ -107,7 +107,7 @@ class TimedPage(Page):
     async def start(self, peer: Peer, desk: Desk) -> PageLine:
         line = await super().start(peer, desk)
         output = TimedOutput(peer, sample_rate=line.voice.sample_rate, has_echo=line.voice.has_echo)
-        output.decided = self.decided
+        output.decided, output.line, output.resume_s = self.decided, line, line.voice.resume_s
         self.outputs.append(output)
         line.output = line.voice = output
         return line

@@ -22,7 +22,14 @@ from voicepipe.serving.call import Call
 from voicepipe.serving.door import Door
 from voicepipe.serving.limits import Limits
 from voicepipe.serving.metrics import Metrics
-from voicepipe.serving.origins import checked_origins, checked_url, is_loopback, is_own_page, is_passed_on
+from voicepipe.serving.origins import (
+    checked_origins,
+    checked_sockets,
+    checked_url,
+    is_loopback,
+    is_own_page,
+    is_passed_on,
+)
 from voicepipe.serving.refusal import Refused
 from voicepipe.serving.tokens import Tokens
 from voicepipe.serving.transport import Desk
@@ -70,6 +77,7 @@ class FrontDesk(Desk):
         *,
         greeting: str = "",
         origins: Iterable[str] = (),
+        socket_origins: Iterable[str] = (),
         authenticate: Callable[[HTTPConnection], Any] | None = None,
         limits: Limits | None = None,
         public_url: str | None = None,
@@ -86,6 +94,7 @@ class FrontDesk(Desk):
         self.agent = agent
         self._transports = transports
         self.origins = checked_origins(origins)
+        self.socket_origins = checked_sockets(socket_origins)
         self._authenticate = authenticate
         self._public_url = checked_url(public_url)
         self._deps = deps

@@ -42,6 +42,7 @@ class MeteredPeer(Peer):
     def __init__(self, peer: Peer, transport: Transport, limits: Limits) -> None:
         self.facts = peer.facts
         self.address = peer.address
+        self.resume = peer.resume
         self._peer = peer
         self._clock = running_clock()
         self.last_s = self._clock()

@@ -16,9 +16,11 @@ from voicepipe.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["checked_origins", "checked_url", "is_loopback", "is_own_page", "is_passed_on"]
+__all__ = ["checked_origins", "checked_sockets", "checked_url", "is_loopback", "is_own_page", "is_passed_on"]
 
 ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
+SOCKETS = re.compile(r"wss?://(?:(?:\*\.)?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::(?:[0-9]{1,5}|\*))?")
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -42,6 +44,22 @@ def checked_origins(origins: Iterable[str]) -> frozenset[str]:
                 f"not {origin!r}"
             )
     return frozenset(str(origin).lower() for origin in given)
+
+
+def checked_sockets(places: Iterable[str]) -> frozenset[str]:
+    """Return where websockets may be, as a page's policy writes it.
+
+    Raises:
+        ConfigurationError: One is no such place.
+    """
+    given: list[object] = [places] if isinstance(places, str) else list(places)
+    for place in given:
+        if not isinstance(place, str) or isinstance(places, str) or not SOCKETS.fullmatch(place):
+            raise ConfigurationError(
+                "Serve: socket_origins must be a list of schemes and hosts, such as 'wss://w1.shop.example' or "
+                f"'wss://*.shop.example', without a path, not {place!r}"
+            )
+    return frozenset(str(place).lower() for place in given)
 
 
 def checked_url(url: str | None) -> str | None:

@@ -58,6 +58,8 @@ class Serve(Generic[Deps]):
         transports: How callers reach it.
         greeting: What callers hear first, unless it is blank.
         origins: The pages that may connect, e.g. "https://shop.example". Without any, pages of this machine may.
+        socket_origins: Where the websockets of a page may be, apart from its own server, e.g. "wss://w1.shop.example"
+            or "wss://*.shop.example", if what answers its request for a token sends it to another one.
         authenticate: Says who calls: it gets the request, with the application's cookies and headers, and returns what
             is known about them (`Session.facts`), or None for a stranger. May be async. The fact "subject" names them
             for `Limits.per_subject`.
@@ -83,6 +85,7 @@ class Serve(Generic[Deps]):
         *,
         greeting: str = "",
         origins: Iterable[str] = (),
+        socket_origins: Iterable[str] = (),
         authenticate: Callable[[HTTPConnection], Mapping[str, Fact] | None]
         | Callable[[HTTPConnection], Awaitable[Mapping[str, Fact] | None]]
         | None = None,
@@ -105,6 +108,7 @@ class Serve(Generic[Deps]):
             transports,
             greeting=greeting,
             origins=origins,
+            socket_origins=socket_origins,
             authenticate=authenticate,
             limits=limits,
             public_url=public_url,

@@ -39,10 +39,13 @@ class Peer(ABC):
     Attributes:
         facts: What is known for certain about the peer: what `Transport.check` and the authenticator returned.
         address: Where it connects from, for logs: "192.0.2.7:4711".
+        resume: The key of a call, if the request for a websocket names one, as `?resume=...` or in the header
+            `Voicepipe-Resume`; "" for none. It is what the peer says; a transport that uses it puts it on its line.
     """
 
     facts: Mapping[str, Fact]
     address: str
+    resume: str = ""
 
     @abstractmethod
     async def receive(self) -> str | bytes:
@@ -125,6 +128,7 @@ class Desk(ABC):
     Attributes:
         limits: What the server takes on.
         origins: The pages that may connect, as browsers write them; without any, those of this server on this machine.
+        socket_origins: Where the websockets of a page may be, apart from its own server.
         tokens: Single-use tokens: `await tokens.issue("page", facts)` and `await tokens.redeem("page", token)`.
         metrics: What is counted; `metrics.registry` is prometheus_client's.
         hearing_rate: Samples per second that the agent's recogniser takes; other rates are converted.
@@ -133,6 +137,7 @@ class Desk(ABC):
 
     limits: Limits
     origins: frozenset[str]
+    socket_origins: frozenset[str]
     tokens: Tokens
     metrics: Metrics
     hearing_rate: int

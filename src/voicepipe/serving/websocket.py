@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -47,6 +48,8 @@ class WebSocketPeer(Peer):
     def __init__(self, scope: Scope, receive: Receive, send: Send, facts: Mapping[str, Fact]) -> None:
         self.facts = facts
         self.address = address_of(scope)
+        asked = HTTPConnection(scope)
+        self.resume = asked.headers.get("voicepipe-resume", "") or asked.query_params.get("resume", "")
         self._receive = receive
         self._send = send
         self._is_open = True

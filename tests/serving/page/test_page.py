@@ -338,6 +338,14 @@ async def test_the_page_and_its_files_are_served_under_a_strict_policy() -> None
             await page.until("bye")
 
 
+async def test_the_policy_names_where_the_websockets_may_be() -> None:
+    """A page may connect to its own server, and to the other servers that the application names."""
+    places = ["wss://w1.shop.example", "wss://*.voice.example:8443", "ws://127.0.0.1:*"]
+    async with page_server(agent(), socket_origins=places) as (_, port):
+        policy = (await ask(port, "/")).headers["content-security-policy"]
+    assert f"; connect-src 'self' {' '.join(sorted(places))}; " in policy
+
+
 @pytest.mark.parametrize(
     ("voice_rate", "sample_rate", "rate"), [(22_050, None, 22_050), (16_000, 24_000, 24_000), (11_025, None, 24_000)]
 )

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from voicepipe.audio.remote.paced import PacedOutput
 from voicepipe.serving.page import protocol
+from voicepipe.serving.resumption import NEW_CALL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from voicepipe.core.context import AnySession
     from voicepipe.events import Event
-    from voicepipe.serving.transport import Peer
+    from voicepipe.serving.transport import Line, Peer
 
 __all__ = ["PageOutput"]
 
@@ -25,6 +26,10 @@ class PageOutput(PacedOutput):
         peer: The page.
         sample_rate: Samples per second of what it plays.
         has_echo: Whether its microphone picks the agent up, because its browser cancels no echo.
+
+    Attributes:
+        line: The call's line, which says whether the call goes on; None for an output without one.
+        resume_s: For how long the page may come back after its connection has broken.
     """
 
     reports_position = True
@@ -33,13 +38,24 @@ class PageOutput(PacedOutput):
     def __init__(self, peer: Peer, *, sample_rate: int, has_echo: bool) -> None:
         self.sample_rate = sample_rate
         self.has_echo = has_echo
+        self.line: Line | None = None
+        self.resume_s = 0.0
         self._peer = peer
         self._clears = 0
 
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Answer the page's hello before anything else is sent. See `PacedOutput.attach`."""
-        await self._peer.send(protocol.ready(session.id, rate_out=self.sample_rate))
+        resumed = self.line.resumed if self.line is not None else NEW_CALL
+        ready = protocol.ready(
+            session.id,
+            rate_out=self.sample_rate,
+            resume=resumed.key,
+            resume_s=self.resume_s,
+            resumed=resumed.is_resumed,
+            why=resumed.why_not,
+        )
+        await self._peer.send(ready)
         async with super().attach(session):
             yield
 

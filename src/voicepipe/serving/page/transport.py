@@ -71,8 +71,8 @@ FILES: Final = {
 HEADERS: Final = {
     "Cache-Control": "no-cache",  # a browser asks each time, and is answered with 304
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; worker-src 'self'; "
+        "base-uri 'none'; form-action 'none'; connect-src 'self'{sockets}; frame-ancestors 'self'{origins}"
     ),
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=(), display-capture=()",
     "Referrer-Policy": "no-referrer",
@@ -105,6 +105,10 @@ class PageLine(Line):
     reader: protocol.Reader = field(default_factory=protocol.Reader)
     typed: int = 0
     actions: Bucket = field(default_factory=lambda: Bucket(ACTIONS_PER_S, MOST_ACTIONS, loop_time()))
+
+    def __post_init__(self) -> None:
+        """Let the output say to the page whether its call goes on."""
+        self.voice.line = self
 
 
 class Page(Transport):
@@ -152,7 +156,7 @@ class Page(Transport):
             if name == INDEX:
                 content = PLACE.sub(lambda place: html.escape(places[place[1]]), content)
             at = self.path if name == INDEX else self.path + name
-            routes.append(Route(at, partial(_file, content.encode(), kind, _headers(name, desk.origins))))
+            routes.append(Route(at, partial(_file, name, content.encode(), kind, desk)))
         return routes
 
     async def check(self, request: HTTPConnection, desk: Desk) -> Mapping[str, Fact]:
@@ -174,7 +178,16 @@ class Page(Transport):
         capture = hello.microphone
         has_echo = capture is not None and capture.echo_cancellation is False
         ear, voice = PushSource(RATE), PageOutput(peer, sample_rate=self._rate_for(desk), has_echo=has_echo)
-        return PageLine(source=ear, output=voice, ear=ear, voice=voice, facts=_facts(capture), reader=reader)
+        voice.resume_s = desk.limits.resume_s
+        return PageLine(
+            source=ear,
+            output=voice,
+            ear=ear,
+            voice=voice,
+            facts=_facts(capture),
+            reader=reader,
+            resume=hello.resume or "",
+        )
 
     def _rate_for(self, desk: Desk) -> int:
         """Return the rate of the voice in the page: browsers play any, so that nothing need be converted."""
@@ -221,9 +234,9 @@ class Page(Transport):
         await peer.send(protocol.bye("ended"))
 
     async def restarts(self, peer: Peer, line: Line, session: Session[Any]) -> None:
-        """Say good-bye, so that the page calls again. See `Transport.restarts`."""
-        del line, session
-        await peer.send(protocol.bye("restarting"))
+        """Say good-bye, so that the page calls again, or goes on elsewhere. See `Transport.restarts`."""
+        del session
+        await peer.send(protocol.bye("restarting", resumable=line.is_handed_over))
 
 
 def _fits(sample_rate: int) -> bool:
@@ -245,16 +258,22 @@ def _facts(capture: protocol.Capture | None) -> dict[str, Fact]:
     return {"microphone": capture is not None, **{name: value for name, value in known.items() if value is not None}}
 
 
-def _headers(name: str, origins: Iterable[str]) -> dict[str, str]:
+def _headers(name: str, desk: Desk) -> dict[str, str]:
     """Return the headers of a file: the pages that may call may also show the page in a frame, by the script for it."""
-    policy = HEADERS["Content-Security-Policy"] + " ".join(["'self'", *sorted(origins)])
+    policy = HEADERS["Content-Security-Policy"].format(
+        sockets=_listed(desk.socket_origins), origins=_listed(desk.origins)
+    )
     reach = "cross-origin" if name == EMBED else "same-origin"
     return {**HEADERS, "Content-Security-Policy": policy, "Cross-Origin-Resource-Policy": reach}
 
 
-async def _file(content: bytes, kind: str, headers: Mapping[str, str], request: Request) -> Response:
+def _listed(places: Iterable[str]) -> str:
+    return "".join(f" {place}" for place in sorted(places))
+
+
+async def _file(name: str, content: bytes, kind: str, desk: Desk, request: Request) -> Response:
     tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-    headers = {**headers, "ETag": tag}
+    headers = {**_headers(name, desk), "ETag": tag}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     return Response(content, media_type=kind, headers=headers)

@@ -21,6 +21,7 @@ from voicepipe.serving.realtime import server_events as say
 from voicepipe.serving.realtime.client_events import Rejected
 from voicepipe.serving.realtime.client_tools import ClientCalls, ClientTool
 from voicepipe.serving.realtime.settings import updated
+from voicepipe.serving.resumption import NEW_CALL
 from voicepipe.serving.transport import Line
 
 if TYPE_CHECKING:
@@ -108,8 +109,11 @@ class RealtimeLine(Line):
     # --- the settings -------------------------------------------------------------------------------------------------
 
     async def begin(self, session: Session[Any]) -> None:
-        """Let the settings that came before the session take effect in it."""
+        """Let the settings that came before the session take effect in it, and say whether the call goes on."""
         self.session = session
+        if self.resumed != NEW_CALL:
+            self.chosen = replace(self.chosen, resumed=self.resumed)
+            await self.wire.send(say.session_event("session.updated", self.chosen))
         self._known = set(map(id, session.history))
         self.conversation.caller.has_detection = self.chosen.detection is not None
         try:

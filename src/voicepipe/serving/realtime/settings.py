@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from voicepipe.serving.realtime.client_events import FunctionTool, Rejected, VoiceId, read_tool
 from voicepipe.serving.realtime.formats import PCM, Format, format_of
+from voicepipe.serving.resumption import NEW_CALL, Resumption
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -39,6 +40,7 @@ class Settings:
         input_format: The caller's audio.
         output_format: The agent's audio.
         voice: The voice that the client has chosen; None for the agent's own.
+        resumed: Whether the call goes on, and how the client can come back to it.
     """
 
     session_id: str
@@ -50,6 +52,7 @@ class Settings:
     input_format: Format = field(default=PCM)
     output_format: Format = field(default=PCM)
     voice: str | None = None
+    resumed: Resumption = NEW_CALL
 
     @property
     def json(self) -> dict[str, Any]:
@@ -60,6 +63,8 @@ class Settings:
             "interrupt_response": True,
             **({"idle_timeout_ms": None} if self.detection == "server_vad" else {}),
         }
+        resumed = self.resumed
+        ours = {"resume": resumed.key or None, "resumed": resumed.is_resumed, "why": resumed.why_not or None}
         return {
             "type": "realtime",
             "object": "realtime.session",
@@ -82,6 +87,7 @@ class Settings:
                 },
                 "output": {"format": self.output_format.json, "voice": self.voice, "speed": 1.0},
             },
+            **({} if resumed == NEW_CALL else {"voicepipe": ours}),
         }
 
 

@@ -152,9 +152,9 @@ class Realtime(Transport):
             except Rejected as rejected:
                 rejected.event_id = event.event_id
                 await wire.send(say.error(rejected))
-        return self._line(chosen, wire, early)
+        return self._line(peer, chosen, wire, early)
 
-    def _line(self, chosen: Settings, wire: Wire, early: str | bytes | None) -> RealtimeLine:
+    def _line(self, peer: Peer, chosen: Settings, wire: Wire, early: str | bytes | None) -> RealtimeLine:
         is_spoken = chosen.modality == "audio"
         output = RealtimeVoice(chosen.output_format.sample_rate) if is_spoken else RealtimeText()
         line = output.line = RealtimeLine(
@@ -167,6 +167,7 @@ class Realtime(Transport):
             tool_s=self.tool_s,
             conversation=Conversation(chosen.modality, loop_time),
             early=early,
+            resume=peer.resume,
         )
         return line
 

@@ -125,6 +125,7 @@ class WebRTC(Transport):
         """Read the page's hello from the data channel. See `Transport.start`."""
         line = await self._page.start(peer, desk)
         voice = WebRTCOutput(peer, sample_rate=SAMPLE_RATE, has_echo=line.output.has_echo)
+        voice.resume_s = line.voice.resume_s
         return replace(line, output=voice, voice=voice)
 
     async def listen(self, peer: Peer, line: Line, session: Session[Any]) -> None:

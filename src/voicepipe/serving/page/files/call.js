@@ -1,7 +1,9 @@
-// A call to the agent over the protocol voicepipe.v1: token, websocket, messages, and another try after a lost one.
+// A call to the agent over the protocol voicepipe.v1: token, websocket, messages, and another connection after a lost one.
 //
 // Rule 1: this module knows neither the page nor the sound: it emits events, and takes frames and reports.
 // Rule 2: sound is live: what the network cannot take is dropped, not sent late.
+// Rule 3: a call for which the server gave a key goes on over the next connection, as long as the server keeps it. Any
+//         other call begins again.
 
 const PROTOCOL = "voicepipe.v1";
 const MOST_WAITING_BYTES = 65536; // two seconds of audio that the network has not taken
@@ -9,8 +11,12 @@ const CONNECT_MS = 8000; // for a token, the websocket and the answer to hello
 const CLOSE_MS = 3000;
 const PING_MS = 2000;
 const LATE_PINGS = 4; // a connection that has not answered for so many pings is lost, even if the browser does not say so
+const RESUME_MS = 5000; // as CONNECT_MS, for a caller in the middle of a call
 const RETRY_S = [0, 0.25, 0.5, 1, 2, 4, 8, 15];
+const RESUME_S = [0, 0.1, 0.25, 0.5, 1]; // as RETRY_S, for a caller in the middle of a call
 const GIVE_UP_MS = 60000;
+
+const ABANDONED = 4000; // the code with which this page closes a connection that another one follows
 
 /** Close codes after which another attempt makes sense: the network, a restart, a server that is full. */
 const RETRYABLE = new Set([1001, 1005, 1006, 1012, 1013]);
@@ -22,6 +28,7 @@ const CLOSED = {
   4401: "The permission for this call has expired.",
   4403: "This page may not call this server.",
   4408: "The call ended because nothing was said for a long time.",
+  4409: "The call goes on over another connection.",
   4429: "This page sent more than the server allows.",
 };
 
@@ -38,6 +45,9 @@ export class Call extends EventTarget {
     this.reason = ""; // why the call has ended, in words
     this.hello = null;
     this.socket = null;
+    this.key = null; // with which the call can be resumed; null if it cannot
+    this.keptMs = 0; // for how long the server keeps it
+    this.gaps = []; // how long the newest losses lasted, in ms
     this.counts = { framesSent: 0, framesDropped: 0, framesReceived: 0, connections: 0 };
     this.roundTripMs = null;
     this.ping = { id: 0, at: 0, late: 0 };
@@ -56,6 +66,11 @@ export class Call extends EventTarget {
 
   get isLive() {
     return this.state === "live";
+  }
+
+  /** Whether the connection is gone, and the call goes on over the next one. */
+  get isResuming() {
+    return this.state === "lost" && this.key !== null;
   }
 
   // --- to the server -------------------------------------------------------------------------------------------------
@@ -91,7 +106,7 @@ export class Call extends EventTarget {
     this.abandon();
     const number = ++this.connecting;
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.drop(), CONNECT_MS);
+    this.timer = setTimeout(() => this.drop(), this.key ? RESUME_MS : CONNECT_MS);
     let given;
     try {
       given = await this.fetchToken();
@@ -102,17 +117,25 @@ export class Call extends EventTarget {
       return;
     }
     if (this.state === "ended" || number !== this.connecting) return;
-    const socket = this.dial(given);
-    socket.onopen = () => socket.send(JSON.stringify(this.hello));
+    let socket;
+    try {
+      socket = this.dial(given);
+    } catch {
+      this.end("The server named an address to which this page cannot connect.");
+      return;
+    }
+    const hello = this.key ? { ...this.hello, resume: this.key } : this.hello;
+    socket.onopen = () => socket.send(JSON.stringify(hello));
     socket.onmessage = ({ data }) => this.take(data);
     socket.onclose = ({ code, reason }) => this.closed(code, reason);
     this.socket = socket;
   }
 
-  dial({ token }) {
-    const url = new URL(".", this.base);
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(url, [PROTOCOL, `token.${token}`]);
+  /** Connects to the page's own address, or to the one that came with the token: that of one of several servers. */
+  dial({ token, url }) {
+    const place = new URL(url ?? ".", this.base);
+    place.protocol = place.protocol.replace("http", "ws");
+    const socket = new WebSocket(place, [PROTOCOL, `token.${token}`]);
     socket.binaryType = "arraybuffer";
     return socket;
   }
@@ -141,8 +164,11 @@ export class Call extends EventTarget {
     const message = JSON.parse(data);
     if (message.type === "ready") {
       this.counts.connections++;
-      this.attempt = 0;
+      if (this.state === "lost") this.gaps = [...this.gaps.slice(-49), performance.now() - this.lostAt];
+      this.key = message.resume ?? null;
+      this.keptMs = 1000 * (message.resume_s ?? 0);
       clearTimeout(this.timer);
+      clearTimeout(this.deadline);
       this.change("live");
       this.beginPings();
     } else if (message.type === "pong") {
@@ -150,9 +176,10 @@ export class Call extends EventTarget {
       this.roundTripMs = performance.now() - this.ping.at;
       this.ping.late = 0;
     } else if (message.type === "bye") {
-      this.isOver = message.reason === "ended";
+      this.isOver = message.reason === "ended" && !message.resumable;
     }
     this.dispatchEvent(new CustomEvent("message", { detail: message }));
+    if (message.type === "bye" && message.resumable) this.drop();
   }
 
   /** Asks again and again whether the server is there. Counts its own calls, because a page may be held up for long. */
@@ -173,29 +200,40 @@ export class Call extends EventTarget {
   closed(code, reason) {
     this.socket = null;
     if (this.state === "ended") return;
-    if (this.isOver || code === 1000) this.end("");
+    if (code in CLOSED) this.end(CLOSED[code]);
+    else if (this.isOver || code === 1000) this.end("");
     else if (RETRYABLE.has(code)) this.retry(0);
-    else this.end(CLOSED[code] ?? (reason || `The server closed the call (${code}).`));
+    else this.end(reason || `The server closed the call (${code}).`);
   }
 
-  /** Gives a connection up that the browser still believes in. */
+  /** Gives a connection up that is still open: nothing answers on it, or the server has asked for another one. */
   drop() {
     this.abandon();
     this.retry(0);
   }
 
   retry(afterS) {
-    const now = performance.now();
-    if (this.state !== "lost") this.lostAt = now;
-    if (now - this.lostAt > GIVE_UP_MS) {
-      this.end("The server cannot be reached. Check the network, then start again.");
-      return;
+    if (this.state !== "lost") {
+      this.lostAt = performance.now();
+      this.attempt = 0;
+      this.deadline = setTimeout(() => this.giveUp(), this.key ? this.keptMs : GIVE_UP_MS);
+      this.change("lost");
     }
-    this.change("lost");
-    const pause = RETRY_S[Math.min(this.attempt++, RETRY_S.length - 1)];
+    const pauses = this.key ? RESUME_S : RETRY_S;
+    const pause = pauses[Math.min(this.attempt++, pauses.length - 1)];
     const jittered = pause * (0.75 + Math.random() / 2);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.connect(), 1000 * Math.max(jittered, afterS || 0));
+  }
+
+  giveUp() {
+    this.abandon();
+    const lostS = Math.round((performance.now() - this.lostAt) / 1000);
+    this.end(
+      this.key
+        ? `The connection has been lost for ${lostS} seconds, so the call has ended. Check the network, then call again.`
+        : "The server cannot be reached. Check the network, then start again.",
+    );
   }
 
   /** Stops listening to the socket, and returns it. */
@@ -206,12 +244,14 @@ export class Call extends EventTarget {
     return socket;
   }
 
+  /** Closes a connection whose call may go on: by this code the server sees that nobody has hung up. */
   abandon() {
-    if (this.socket) this.release().close();
+    if (this.socket) this.release().close(ABANDONED, "calling again");
   }
 
   end(reason) {
     clearTimeout(this.timer);
+    clearTimeout(this.deadline);
     clearInterval(this.pings);
     this.reason = reason;
     this.change("ended");

@@ -32,12 +32,15 @@ window.voicepipe = page;
 // What the agent is doing is shown and not announced: a screen reader would speak into the microphone, over the agent.
 const DOING = { listening: "Listening", hearing: "Hearing you", thinking: "Thinking", speaking: "Speaking" };
 
+const BRIEF_MS = 500; // a loss that is over sooner is shown and not announced: the agent may speak again
+
 /** What a caller has to know about the call itself. */
 function callWords() {
   const { call, sound } = page;
   if (page.isStarting) return "Waiting for the microphone";
   if (!call || call.state === "new") return "Ready to call";
   if (call.state === "connecting") return "Connecting";
+  if (call.isResuming) return "Reconnecting";
   if (call.state === "lost" && call.counts.connections === 0) return "The server does not answer. Trying again";
   if (call.state === "lost") return "Connection lost. Calling again";
   if (call.state === "ended") return "The call has ended";
@@ -51,18 +54,19 @@ function show() {
   const state = page.isStarting ? "connecting" : (page.call?.state ?? "new");
   const isRunning = page.isStarting || ["connecting", "live", "lost"].includes(state);
   const isLive = state === "live";
+  const isInCall = isLive || Boolean(page.call?.isResuming); // a caller need not notice a short loss
   document.body.dataset.state = state;
   document.body.classList.toggle("is-running", isRunning);
   document.body.dataset.doing = isLive && !page.isHeld ? page.doing : "";
   const words = callWords();
-  if ($("announced").textContent !== words) $("announced").textContent = words;
+  const isBrief = page.call?.isResuming && performance.now() - page.call.lostAt < BRIEF_MS;
+  if ($("announced").textContent !== words && !isBrief) $("announced").textContent = words;
   $("status").textContent = words === "Connected" ? (DOING[page.doing] ?? words) : words;
   $("call-name").textContent = isRunning ? "Hang up" : state === "ended" ? "Call again" : "Start the call";
   $("type-only").hidden = isRunning;
-  $("mute").disabled = $("hold").disabled = !isLive;
-  $("mute").hidden = isLive && !page.sound?.microphone;
-  $("stop").disabled = !isLive;
-  $("words").disabled = $("send").disabled = !isLive;
+  $("mute").disabled = $("hold").disabled = $("words").disabled = !isInCall;
+  $("mute").hidden = isInCall && !page.sound?.microphone;
+  $("stop").disabled = $("send").disabled = !isLive;
   $("mute").setAttribute("aria-pressed", String(page.isMuted));
   $("hold").setAttribute("aria-pressed", String(page.isHeld));
 }
@@ -137,11 +141,14 @@ function microphoneLost() {
 function callChanged(call) {
   if (page.call !== call) return;
   keepAwake(call.isLive);
-  if (call.isLive && !page.sound.microphone) requestAnimationFrame(() => $("words").focus());
+  if (call.isLive && call.counts.connections === 1 && !page.sound.microphone) {
+    requestAnimationFrame(() => $("words").focus());
+  }
   if (call.state === "lost") {
-    page.sound.loudspeaker?.close();
+    page.sound.loudspeaker?.close(); // what has not been played is said again
     page.sound.loudspeaker = null;
     conversation.settle();
+    setTimeout(show, BRIEF_MS + 10);
   } else if (call.state === "ended") {
     if (call.reason) complain(call.reason);
     page.sound.close();
@@ -177,15 +184,15 @@ function take(message) {
 }
 
 const ON = {
-  ready: ({ rate_out: rate }) => {
+  ready: ({ rate_out: rate, resumed }) => {
     page.doing = "listening";
     page.isCallerSpeaking = false;
     page.turn = 0;
     page.played = { samples: 0, dryRuns: 0, bufferS: 0 };
     complain("");
-    conversation.begin(
-      page.call.counts.connections > 1 ? "The connection was lost. This is a new conversation." : "A new call",
-    );
+    if (resumed) conversation.resume();
+    else if (page.call.counts.connections === 1) conversation.begin("A new call");
+    else conversation.begin("The connection was lost. This is a new conversation.");
     const handlers = { onplayed, oncleared };
     if (page.call.openLoudspeaker) page.call.openLoudspeaker(handlers);
     else page.sound.openLoudspeaker(rate, handlers);
@@ -278,6 +285,7 @@ $("type").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = $("words").value.trim();
   if (!/[\p{L}\p{N}]/u.test(text)) return;
+  if (!page.call.isLive) return; // the words stay in the field until the call goes on
   page.call.send({ type: "text", text });
   $("words").value = "";
 });

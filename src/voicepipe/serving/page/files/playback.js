@@ -37,6 +37,7 @@ class Playback extends AudioWorkletProcessor {
     this.clears = []; // ids whose fade is not over
     this.clearUntil = 0;
     this.fading = 0; // context samples left of the fade
+    this.hasEnded = false; // nothing is played after the fade
 
     this.blocks = []; // the position after each of the last blocks, while they are on their way to the loudspeaker
     this.latency = 0; // seconds
@@ -51,6 +52,10 @@ class Playback extends AudioWorkletProcessor {
     else if (message.type === "clear") this.clear(message.id);
     else if (message.type === "complete") this.complete = this.received;
     else if (message.type === "latency") this.latency = message.seconds;
+    else if (message.type === "end") {
+      this.hasEnded = true;
+      this.clear(0);
+    }
   }
 
   push(samples) {
@@ -108,7 +113,7 @@ class Playback extends AudioWorkletProcessor {
     this.clock += first.length;
     this.adapt();
     this.report(first.length);
-    return true;
+    return !this.hasEnded || this.fading > 0; // the browser may drop a worklet that returns false
   }
 
   /** Returns the next sample, interpolated where the rates differ. */

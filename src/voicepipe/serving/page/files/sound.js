@@ -8,6 +8,7 @@
 
 const LEAST_RATE = 16000;
 const LATENCY_EVERY_MS = 2000;
+const FADED_MS = 100; // by then the playback worklet has faded
 
 /** Why there is no microphone, in words for the caller. */
 export class NoMicrophone extends Error {
@@ -213,10 +214,12 @@ class Loudspeaker extends Player {
     this.worklet.port.postMessage({ type: "clear", id });
   }
 
+  /** Falls silent at once; nothing is reported any more. */
   close() {
     clearInterval(this.timer);
     this.worklet.port.onmessage = null;
-    super.close();
+    this.worklet.port.postMessage({ type: "end" });
+    setTimeout(() => super.close(), FADED_MS);
   }
 }
 

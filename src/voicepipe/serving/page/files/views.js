@@ -140,6 +140,7 @@ export class Conversation {
     this.early = null; // the caller's words that may still change
     this.turns = new Map(); // the agent's words by turn
     this.tools = new Map();
+    this.lost = null; // the agent's words that a lost connection has cut
   }
 
   /** Forgets which turns are which: a new call counts them from 1. The words stay. */
@@ -147,7 +148,19 @@ export class Conversation {
     this.settle();
     this.turns.clear();
     this.tools.clear();
+    this.lost = null;
     if (note && this.list.childElementCount > 0) this.note(note);
+  }
+
+  /** Goes on after a lost connection: what the agent was saying is said again from the sentence that was cut. */
+  resume() {
+    this.settle();
+    this.lost = [...this.turns.values()].at(-1) ?? null;
+    this.turns.clear();
+    for (const shown of this.tools.values()) {
+      if (shown.dataset.state === "started") this.showTool(shown, shown.dataset.name, "lost");
+    }
+    this.tools.clear();
   }
 
   callerSays(text, isFinal) {
@@ -165,11 +178,22 @@ export class Conversation {
   }
 
   agentSays(turn, sentence) {
-    const said = this.turns.get(turn) ?? this.add("agent", "Agent");
+    const said = this.turns.get(turn) ?? this.goOn(sentence) ?? this.add("agent", "Agent");
     this.turns.set(turn, said);
     const words = said.words.textContent;
     said.words.textContent = words ? `${words} ${sentence}` : sentence;
     this.follow();
+  }
+
+  /** Returns what the connection cut, up to the sentence that is said again; null if the agent says something else. */
+  goOn(sentence) {
+    const said = this.lost;
+    this.lost = null;
+    const words = said?.words.textContent ?? "";
+    const at = words.lastIndexOf(sentence);
+    if (at < 0) return null;
+    said.words.textContent = words.slice(0, at).trim();
+    return said;
   }
 
   turnEnded({ turn, outcome, heard, joined }) {
@@ -194,9 +218,19 @@ export class Conversation {
   tool({ call, name, state }) {
     const shown = this.tools.get(call) ?? this.note("", "tool");
     this.tools.set(call, shown);
-    const words = { started: "is running", done: "is done", failed: "has failed", unconfirmed: "asks first" };
+    this.showTool(shown, name, state);
+  }
+
+  showTool(shown, name, state) {
+    const words = {
+      started: "is running",
+      done: "is done",
+      failed: "has failed",
+      unconfirmed: "asks first",
+      lost: "was running when the connection was lost",
+    };
     shown.replaceChildren(element("code", "", name), ` ${words[state] ?? state}`);
-    shown.dataset.state = state;
+    Object.assign(shown.dataset, { state, name });
   }
 
   note(text, name = "note") {
