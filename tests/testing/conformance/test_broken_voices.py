@@ -86,15 +86,15 @@ class BreaksAfterCancellation(Tone):
     """Does not speak again once it was interrupted."""
 
     def __init__(self) -> None:
-        self.state = {"is_broken": False}
+        self.shared = {"is_broken": False}
 
     async def synthesize(self, sentence: vp.Sentence) -> AsyncGenerator[Any]:
         try:
             await anyio.sleep(0.1)
         except asyncio.CancelledError:
-            self.state["is_broken"] = True
+            self.shared["is_broken"] = True
             raise
-        yield TONE[:2] if self.state["is_broken"] else TONE
+        yield TONE[:2] if self.shared["is_broken"] else TONE
 
 
 class HangsOpening(Tone):

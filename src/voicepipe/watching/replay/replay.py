@@ -177,7 +177,7 @@ class Replay:
         was_asked = any(one.method == "end" for one in call.of(ApplicationAsked))
         if call.hung_up or (was_asked and not call.is_cut):
             await playhead.until(call.ended_s + LONGER_S)
-            session._end(TOO_LONG)
+            session._ending.end(TOO_LONG)
             return
         await playhead.until(call.ended_s)
         await playhead.after(call.turns_before(call.ended_s))
@@ -185,7 +185,7 @@ class Replay:
             with anyio.move_on_after(LONGER_S):
                 while (turn := session._floor.turn) is not None:
                     await turn.settled.wait()
-        session._end(CUT if call.reason is None else call.reason)
+        session._ending.end(CUT if call.reason is None else call.reason)
 
     def _pipeline(self, playhead: Playhead, voice: RecordedVoice) -> Pipeline[Any]:
         call, agent = self._call, self._agent
