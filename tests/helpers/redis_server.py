@@ -65,9 +65,14 @@ class RedisServer:
 
     def run(self, *command: Any) -> Any:
         """Run a command, as an operator would."""
+        return self.run_as("default", None, *command)
+
+    def run_as(self, user: str, password: str | None, *command: Any) -> Any:
+        """Run a command as a user."""
         import redis
 
-        with redis.Redis(unix_socket_path=str(self.socket), single_connection_client=True) as client:
+        shown = {} if password is None else {"username": user, "password": password}
+        with redis.Redis(unix_socket_path=str(self.socket), single_connection_client=True, **shown) as client:
             return client.execute_command(*command)
 
 

@@ -275,7 +275,7 @@ def _checked(url: str) -> tuple[str, str]:
 
 def _unquoted(text: str) -> str:
     """Return what a server says up to where it quotes something."""
-    return re.split(r"['\"`,:]", text, maxsplit=1)[0][:100]
+    return re.split(r"['\"`,:]", text, maxsplit=1)[0][:100].strip()
 
 
 def _milliseconds(seconds: float) -> int:
@@ -287,9 +287,7 @@ def _encoded(name: str) -> bytes:
 
 
 def _nonsense(where: str) -> StoreError:
-    return StoreError(
-        f"{where} holds something under a key of ours that voicepipe did not write; choose another prefix"
-    )
+    return StoreError(f"{where} holds under one of our keys what voicepipe did not write; choose another prefix")
 
 
 def _number(where: str, answer: object) -> int:
