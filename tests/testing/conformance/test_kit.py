@@ -21,6 +21,7 @@ from voicepipe.testing.conformance import (
     check_output,
     check_recogniser,
     check_source,
+    check_store,
     check_voice,
 )
 
@@ -71,6 +72,7 @@ def test_a_part_of_another_kind_is_refused() -> None:
         "model": "expected a Model",
         "source": "expected a Source",
         "output": "expected an Output",
+        "store": "expected a Store",
     }
 
 
@@ -80,6 +82,7 @@ CHECKS: dict[str, Any] = {
     "model": check_model,
     "source": check_source,
     "output": check_output,
+    "store": check_store,
 }
 
 

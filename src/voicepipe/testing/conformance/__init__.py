@@ -7,6 +7,7 @@ from voicepipe.testing.conformance.output import check_output
 from voicepipe.testing.conformance.recogniser import check_recogniser
 from voicepipe.testing.conformance.report import Check, Nonconformance, Report
 from voicepipe.testing.conformance.source import check_source
+from voicepipe.testing.conformance.store import check_store
 from voicepipe.testing.conformance.voice import check_voice
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "check_output",
     "check_recogniser",
     "check_source",
+    "check_store",
     "check_voice",
 ]

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
 from voicepipe.core.garbage import frozen
-from voicepipe.core.part import Part
 from voicepipe.errors import ConfigurationError
 from voicepipe.testing.conformance.behaviour import Behaviour
 from voicepipe.testing.conformance.notes import everything_logged
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Body", "Examination", "examining"]
 
-P = TypeVar("P", bound=Part)
+P = TypeVar("P")
 
 Body: TypeAlias = Callable[[Bench[P]], Awaitable[str]]
 """A check: returns what was seen, or raises `Fails` or `Skips`."""

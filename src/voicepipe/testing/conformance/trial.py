@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
 
 import anyio
 
-from voicepipe.core.part import Part
 from voicepipe.testing._waits import waits
 from voicepipe.testing.clock import VirtualTimeLoop, start_thread
 from voicepipe.testing.conformance.behaviour import Behaviour
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bench", "Fails", "Skips", "Trials"]
 
-P = TypeVar("P", bound=Part)
+P = TypeVar("P")
 
 LONGEST_S: Final = 120.0
 """How long a trial may take, on its clock; every wait of the library is shorter."""
