@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import inspect
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -26,10 +25,10 @@ from voicepipe.audio.source import PushSource
 from voicepipe.core.log import Personal, log
 from voicepipe.core.transfer import Transfer
 from voicepipe.errors import ConfigurationError
+from voicepipe.serving.between import RETURNS, Between
 from voicepipe.serving.telephony import MarkedOutput, TelephoneLine, TelephoneTransport, begin
 from voicepipe.serving.transport import Line, Peer, Refused
 from voicepipe.serving.twilio import twiml
-from voicepipe.serving.twilio.between import Between
 from voicepipe.serving.twilio.keys import Keys
 from voicepipe.serving.twilio.protocol import TwilioProtocol
 
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from voicepipe.core.context import Fact
-    from voicepipe.keeping.store import Store
     from voicepipe.serving.desk import Desk
     from voicepipe.session.session import Session
 
@@ -68,16 +66,6 @@ ANSWER_S: Final = 10.0
 
 ASK_AGAIN_S: Final = 1
 """After how many seconds Twilio asks again, where a call goes on and this worker takes none at the moment."""
-
-RETURNS: Final = "returns"
-"""The fact of a token for the stream of a call that goes on."""
-
-
-@dataclass(kw_only=True)
-class _TwilioLine(TelephoneLine):
-    """A call; `store` is where the workers share what they know of it."""
-
-    store: Store | None
 
 
 class Twilio(TelephoneTransport):
@@ -235,7 +223,7 @@ class Twilio(TelephoneTransport):
         returns = facts.pop(RETURNS, False) is True
         if facts.get("call_sid") != started.call_id:
             raise Refused("token", "the token is that of another call", status=401, code=4401)
-        return _TwilioLine(
+        return TelephoneLine(
             source=PushSource(protocol.sample_rate),
             output=MarkedOutput(peer, protocol),
             facts={**parameters, **facts, "stream_sid": started.stream_id},
@@ -248,8 +236,7 @@ class Twilio(TelephoneTransport):
     async def finish(self, peer: Peer, line: Line, session: Session) -> None:
         """Keep the call's result for the webhook that asks what comes next. See `Transport.finish`."""
         del peer
-        assert isinstance(line, _TwilioLine)  # noqa: S101 - `start` made it
-        if not line.has_ended:
+        if isinstance(line, TelephoneLine) and not line.has_ended:
             await self._between.note(session.id, session.result, line.store)
 
     async def restarts(self, peer: Peer, line: Line, session: Session) -> None:

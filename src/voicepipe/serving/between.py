@@ -1,7 +1,7 @@
-"""What is known of a call between the end of its stream and Twilio's next request, which any worker may get.
+"""What is known of a telephone call between the end of its stream and the network's next request to any worker.
 
 Rule 1: the worker whose agent has ended a call notes that, so that no other one goes on with it.
-Rule 2: a store that fails costs what it knows, and never the answer to Twilio.
+Rule 2: a store that fails costs what it knows, and never the answer to the network.
 Rule 3: a result that is no JSON value is known to this worker only. So is everything where there is no store.
 """
 
@@ -20,10 +20,13 @@ from voicepipe.errors import ConfigurationError, StoreError
 if TYPE_CHECKING:
     from voicepipe.keeping.store import Store
 
-__all__ = ["Between"]
+__all__ = ["RETURNS", "Between"]
+
+RETURNS: Final = "returns"
+"""The fact of a token for a further stream of a call that goes on."""
 
 RESULT_S: Final = 60.0
-"""How long the result of a call waits for Twilio to ask what comes next, which it does within a second or never."""
+"""How long the result of a call waits for the network's request, which comes within a second or never."""
 
 MOST_RETURNS: Final = 3
 RETURN_S: Final = 10.0

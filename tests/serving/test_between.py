@@ -10,7 +10,7 @@ import pytest
 import voicepipe as vp
 from voicepipe.errors import StoreError
 from voicepipe.keeping.store import Kept
-from voicepipe.serving.twilio.between import Between
+from voicepipe.serving.between import Between
 
 pytestmark = pytest.mark.anyio
 
