@@ -95,10 +95,10 @@ class FrontDesk(Desk):
         self._transports = transports
         self.origins = checked_origins(origins)
         self.socket_origins = checked_sockets(socket_origins)
+        self.store = store
         self._authenticate = authenticate
         self._public_url = checked_url(public_url)
         self._deps = deps
-        self._store = store
         self._door = Door(self.limits)
         self._host: Host[Any] | None = None
         self._calls: set[Call] = set()
@@ -129,8 +129,8 @@ class FrontDesk(Desk):
             raise ConfigurationError("this server runs already; its lifespan can be entered once at a time")
         beat, lag = current_beat(), self._door.lag
         async with AsyncExitStack() as stack:
-            if self._store is not None:
-                await stack.enter_async_context(self._store.open())
+            if self.store is not None:
+                await stack.enter_async_context(self.store.open())
             host = await stack.enter_async_context(self.agent.open())
             settled_s = loop_time() + SETTLE_S
 

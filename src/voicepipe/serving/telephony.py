@@ -22,6 +22,7 @@ from voicepipe.serving.transport import Line, Peer, PeerLeft, Transport
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from voicepipe.keeping.store import Store
     from voicepipe.session.session import Session
 
 __all__ = [
@@ -196,11 +197,13 @@ class TelephoneLine(Line):
         protocol: The messages of this call.
         early: What the network has reported while the call was being prepared.
         has_ended: Whether the network has ended the call, or left.
+        store: Where the workers of a service share what they know of the call; None without one.
     """
 
     protocol: LineProtocol
     early: Sequence[LineEvent] = ()
     has_ended: bool = False
+    store: Store | None = None
 
 
 async def begin(peer: Peer, protocol: LineProtocol) -> Started:

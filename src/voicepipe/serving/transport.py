@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from voicepipe.audio.source import Source
     from voicepipe.core.call_settings import CallSettings
     from voicepipe.core.context import Fact
+    from voicepipe.keeping.store import Store
     from voicepipe.serving.limits import Limits
     from voicepipe.serving.metrics import Metrics
     from voicepipe.serving.tokens import Tokens
@@ -131,6 +132,7 @@ class Desk(ABC):
         socket_origins: Where the websockets of a page may be, apart from its own server.
         tokens: Single-use tokens: `await tokens.issue("page", facts)` and `await tokens.redeem("page", token)`.
         metrics: What is counted; `metrics.registry` is prometheus_client's.
+        store: What the workers of a service share; None for a server that is by itself.
         hearing_rate: Samples per second that the agent's recogniser takes; other rates are converted.
         voice_rate: Samples per second of the agent's voice; as above.
     """
@@ -140,6 +142,7 @@ class Desk(ABC):
     socket_origins: frozenset[str]
     tokens: Tokens
     metrics: Metrics
+    store: Store | None
     hearing_rate: int
     voice_rate: int
 

@@ -300,7 +300,7 @@ async def test_calls_leave_nothing() -> None:
                     call.break_off()
                 await call.wait_ended()
         await serve.desk.wait_empty()
-        assert (len(serve.desk.tokens), len(transport._results)) == (0, 0)
+        assert (len(serve.desk.tokens), len(transport._between._results)) == (0, 0)
 
 
 async def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:

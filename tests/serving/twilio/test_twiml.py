@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import voicepipe as vp
-from voicepipe.serving.twilio.twiml import busy, connect, dial, hang_up
+from voicepipe.serving.twilio.twiml import ask_again, busy, connect, dial, hang_up
 
 needs_twilio = pytest.mark.skipif(
     find_spec("twilio") is None and os.environ.get("VOICEPIPE_TEST_ALL") != "1", reason="not installed: twilio"
@@ -49,6 +49,10 @@ def test_the_vendors_library_builds_the_same() -> None:
     theirs = VoiceResponse()
     theirs.reject(reason="busy")
     assert same(busy(), theirs)
+    theirs = VoiceResponse()
+    theirs.pause(length=1)
+    theirs.redirect("https://voice.example.com/twilio/after", method="POST")
+    assert same(ask_again("https://voice.example.com/twilio/after", 1), theirs)
 
 
 @pytest.mark.parametrize("to", ["", "reception", "+1 555", "</Dial><Say>", "sip:a b@c", "+1\r\n", "sip:" + "a" * 300])

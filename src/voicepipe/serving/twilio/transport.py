@@ -2,14 +2,16 @@
 
 Rule 1: a request counts only if Twilio has signed it, and a stream also needs a token, which works once: a signature
         can be replayed.
-Rule 2: the caller's number and the application's facts stay here. Twilio passes on the token that stands for them.
+Rule 2: the caller's number and the application's facts stay here, or in the workers' store. Twilio passes on the token
+        that stands for them.
 Rule 3: the log has no numbers, and nothing that a caller says or presses.
+Rule 4: Twilio asks what comes next when a stream has ended in any way. The answer is another stream only for a call
+        that nobody has ended and that has a record.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections import OrderedDict
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import parse_qsl
@@ -23,6 +25,7 @@ from voicepipe.audio.source import PushSource
 from voicepipe.core.log import Personal, log
 from voicepipe.core.transfer import Transfer
 from voicepipe.errors import ConfigurationError
+from voicepipe.serving.between import RETURNS, Between
 from voicepipe.serving.telephony import MarkedOutput, TelephoneLine, TelephoneTransport, begin
 from voicepipe.serving.transport import Line, Peer, Refused
 from voicepipe.serving.twilio import twiml
@@ -61,8 +64,8 @@ FACTS: Final = {
 ANSWER_S: Final = 10.0
 """How long `incoming` and `after` may take. Twilio waits for 15 s, and then asks its fallback."""
 
-RESULT_S: Final = 60.0
-"""How long the result of a call waits for Twilio to ask what comes next, which it does within a second or never."""
+ASK_AGAIN_S: Final = 1
+"""After how many seconds Twilio asks again, where a call goes on and this worker takes none at the moment."""
 
 
 class Twilio(TelephoneTransport):
@@ -71,7 +74,8 @@ class Twilio(TelephoneTransport):
     In Twilio's console, the voice URL of a number is this server's address with `path`, by POST. The webhook connects
     the call; its facts are `from`, `to`, `call_sid`, `stream_sid`, `account_sid` and `direction`, and what `incoming`
     adds. Keys that the caller presses reach the session. A call that ends with `vp.Transfer(to)` is connected there;
-    any other one that the agent ends is hung up. The caller hears the agent's last words before either.
+    any other one that the agent ends is hung up. The caller hears the agent's last words before either. A call whose
+    stream breaks goes on over another one, if the server has a store.
 
     Args:
         auth_token: The account's auth token, or those of several accounts by their AccountSid. None reads the
@@ -111,7 +115,7 @@ class Twilio(TelephoneTransport):
         self._incoming = incoming
         self._after = after
         self._busy = busy or twiml.busy()
-        self._results: OrderedDict[str, tuple[float, object]] = OrderedDict()
+        self._between = Between(self.name)
 
     @asynccontextmanager
     async def open(self, desk: Desk) -> AsyncGenerator[None]:
@@ -169,15 +173,29 @@ class Twilio(TelephoneTransport):
             given = await _result(self._incoming(form))
         if isinstance(given, str):
             return given
+        return await self._connect(form, given or {}, desk, base)
+
+    async def _connect(self, form: Form, facts: Mapping[str, Fact], desk: Desk, base: str) -> str:
+        """Connect a call to a stream."""
         known: dict[str, Fact] = {fact: form[name] for name, fact in FACTS.items() if name in form}
         known |= {fact: Personal(known[fact]) for fact in ("from", "to") if fact in known}
-        token = await desk.tokens.issue(self.name, {**(given or {}), **known})
+        token = await desk.tokens.issue(self.name, {**facts, **known})
         return twiml.connect(_websocket(base) + self.path, f"{base}{self.path}/after", {"token": token})
 
     async def _go_on(self, form: Form, desk: Desk, base: str) -> str:
-        """Answer what comes after the agent."""
-        del desk, base
-        _, result = self._results.pop(form["CallSid"], (0.0, None))
+        """Answer what comes after the agent, or after a stream that broke."""
+        call_id, store = form["CallSid"], desk.store
+        has_ended, result = await self._between.take(call_id, store)
+        if store is not None and not has_ended and await self._between.goes_on(call_id, store):
+            if desk.why_closed() is not None:
+                return twiml.ask_again(f"{base}{self.path}/after", ASK_AGAIN_S)
+            if await self._between.may_return(call_id, store):
+                return await self._connect(form, {RETURNS: True}, desk, base)
+            log.error("%s hangs a call up whose streams break one after another", self.name)
+            return twiml.hang_up()
+        return await self._answer_after(form, result)
+
+    async def _answer_after(self, form: Form, result: object) -> str:
         given: str | None = await _result(self._after(form, result)) if self._after is not None else None
         if given is not None:
             return given
@@ -201,7 +219,8 @@ class Twilio(TelephoneTransport):
         protocol = TwilioProtocol()
         started = await begin(peer, protocol)
         parameters = {name: Personal(value) for name, value in started.parameters.items()}
-        facts = await desk.tokens.redeem(self.name, parameters.pop("token", ""))
+        facts = dict(await desk.tokens.redeem(self.name, parameters.pop("token", "")))
+        returns = facts.pop(RETURNS, False) is True
         if facts.get("call_sid") != started.call_id:
             raise Refused("token", "the token is that of another call", status=401, code=4401)
         return TelephoneLine(
@@ -210,16 +229,20 @@ class Twilio(TelephoneTransport):
             facts={**parameters, **facts, "stream_sid": started.stream_id},
             id=started.call_id,
             protocol=protocol,
+            resume_call=started.call_id if returns else "",
+            store=desk.store,
         )
 
     async def finish(self, peer: Peer, line: Line, session: Session) -> None:
         """Keep the call's result for the webhook that asks what comes next. See `Transport.finish`."""
         del peer
-        now = anyio.current_time()
-        while self._results and next(iter(self._results.values()))[0] <= now:
-            self._results.popitem(last=False)
-        if session.result is not None and isinstance(line, TelephoneLine) and not line.has_ended:
-            self._results[session.id] = now + RESULT_S, session.result
+        if isinstance(line, TelephoneLine) and not line.has_ended:
+            await self._between.note(session.id, session.result, line.store)
+
+    async def restarts(self, peer: Peer, line: Line, session: Session) -> None:
+        """Let the call go on at another worker, to which Twilio's next request leads. See `Transport.restarts`."""
+        if not line.is_handed_over:
+            await self.finish(peer, line, session)
 
 
 async def _form(request: Request) -> list[tuple[str, str]]:

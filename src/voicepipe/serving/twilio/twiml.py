@@ -14,7 +14,7 @@ from voicepipe.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["busy", "connect", "dial", "hang_up"]
+__all__ = ["ask_again", "busy", "connect", "dial", "hang_up"]
 
 NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that no XML document may have, not even escaped."""
@@ -59,6 +59,19 @@ def hang_up() -> str:
     """End the call."""
     response = ET.Element("Response")
     ET.SubElement(response, "Hangup")
+    return _written(response)
+
+
+def ask_again(after: str, within_s: int) -> str:
+    """Let the caller wait in silence, and ask again.
+
+    Args:
+        after: Where to ask.
+        within_s: In how many seconds.
+    """
+    response = ET.Element("Response")
+    ET.SubElement(response, "Pause", length=str(within_s))
+    ET.SubElement(response, "Redirect", method="POST").text = after
     return _written(response)
 
 

@@ -10,7 +10,8 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from itertools import count
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import anyio
 from websockets.asyncio.client import ClientConnection, connect
@@ -19,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from voicepipe.testing.simulators._caller import CallEnded, PhoneCall, held
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from pathlib import Path
 
 __all__ = ["Clear", "Mark", "NotInProtocol", "StreamCall", "StreamNetwork", "Wire"]
@@ -95,17 +96,25 @@ class StreamNetwork(ABC):
             connection.
     """
 
+    id_form: ClassVar[str]
+
     def __init__(self, url: str, *, says_when_it_ends: bool = True) -> None:
         self.url = url
         self.says_when_it_ends = says_when_it_ends
+        self._calls = count(1)
 
     @abstractmethod
-    def wire(self) -> Wire:
-        """Return the messages of a new call."""
+    def wire(self, call_id: str = "call") -> Wire:
+        """Return the messages of a new stream of a call."""
 
     @asynccontextmanager
     async def call(
-        self, token: str, *, speech: bytes | str | Path = b"", gaps: Sequence[tuple[float, float]] = ()
+        self,
+        token: str,
+        *,
+        speech: bytes | str | Path = b"",
+        gaps: Sequence[tuple[float, float]] = (),
+        after: Callable[[str], Awaitable[str | None]] | None = None,
     ) -> AsyncGenerator[StreamCall]:
         """Stream a call to the server while the block runs, and yield the call. Leaving the block hangs up.
 
@@ -113,11 +122,13 @@ class StreamNetwork(ABC):
             token: What the application gave the network in its answer to the webhook.
             speech: What the caller says first: 16-bit PCM at the line's rate, or a WAV file.
             gaps: When the network holds the caller's audio back, and for how long, in seconds since the stream began.
+            after: What the application does when a stream has ended and the caller has not hung up: it gets the call's
+                id, and returns the token for a further stream, or None to end the call.
 
         Raises:
             AudioError: The WAV file cannot be used.
         """
-        call = StreamCall(self, token, speech, gaps)
+        call = StreamCall(self, self.id_form.format(next(self._calls)), token, speech, gaps, after)
         async with held(call, call._run):
             yield call
 
@@ -130,21 +141,32 @@ class StreamCall(PhoneCall):
     """A call over a simulated network. See `PhoneCall` for what caller and test do with it.
 
     Attributes:
+        id: The call's id.
+        streams: How many streams it had.
         received: What the stream got: when, on the loop's clock, and "media", "mark 1" or "clear".
         closed_by: Who closed the stream: "server", "caller" or "network"; "" while it is open.
         close_code: The code with which the server closed it, or the status with which it refused; None if neither.
     """
 
     def __init__(
-        self, network: StreamNetwork, token: str, speech: bytes | str | Path, gaps: Sequence[tuple[float, float]]
+        self,
+        network: StreamNetwork,
+        call_id: str,
+        token: str,
+        speech: bytes | str | Path,
+        gaps: Sequence[tuple[float, float]],
+        after: Callable[[str], Awaitable[str | None]] | None,
     ) -> None:
-        self._wire = network.wire()
+        self.id = call_id
+        self.streams = 0
+        self._wire = network.wire(call_id)
         super().__init__(self._wire.sample_rate, speech, gaps)
         self.received: list[tuple[float, str]] = []
         self.closed_by = ""
         self.close_code: int | None = None
         self._network = network
-        self._token = token
+        self._token: str | None = token
+        self._after = after
         self._socket: ClientConnection | None = None
         self._hanging_up = anyio.Event()
 
@@ -160,11 +182,31 @@ class StreamCall(PhoneCall):
         self._hanging_up.set()
         await self.wait_ended()
 
+    def break_off(self) -> None:
+        """Cut the stream's connection without a word, as a network does; the call goes on with what comes after it."""
+        if self._socket is not None:
+            self.closed_by = self.closed_by or "network"
+            self._socket.transport.abort()
+
     async def send(self, message: str | bytes) -> None:
         """Send a message that no network would, to see what the server does."""
         await self._send(message)
 
     async def _run(self) -> None:
+        try:
+            while self._token is not None:
+                await self._stream(self._token)
+                self._token = None
+                if self._after is not None and not self._hanging_up.is_set():
+                    self._token = await self._after(self.id)
+        finally:
+            self._end()
+
+    async def _stream(self, token: str) -> None:
+        """Hold one stream to its end."""
+        self.streams += 1
+        self.closed_by, self.close_code = "", None
+        self._wire = self._network.wire(self.id)
         try:
             self._socket = await connect(
                 self._network.url, compression=None, ping_interval=None, close_timeout=1.0, proxy=None, logger=SILENT
@@ -175,16 +217,15 @@ class StreamCall(PhoneCall):
         except (OSError, InvalidHandshake, TimeoutError) as error:
             self.errors.append((0, f"no connection: {type(error).__name__}"))
         else:
-            await self._converse(self._socket)
+            await self._converse(self._socket, token)
         finally:
             self._socket = None
-            self._end()
 
-    async def _converse(self, socket: ClientConnection) -> None:
+    async def _converse(self, socket: ClientConnection, token: str) -> None:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._receive, socket, tasks.cancel_scope)
-                for message in self._wire.first(self._token):
+                for message in self._wire.first(token):
                     await self._send(message)
                 self.began_s = anyio.current_time()
                 tasks.start_soon(self._talk)
@@ -202,6 +243,7 @@ class StreamCall(PhoneCall):
             self.closed_by = self.closed_by or "server"
             if self.closed_by == "server":
                 self.close_code = socket.close_code
+            self._earpiece.clear(anyio.current_time())
 
     async def _send(self, message: str | bytes) -> None:
         if self._socket is not None:

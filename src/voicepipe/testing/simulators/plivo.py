@@ -41,6 +41,8 @@ class PlivoSimulator(StreamNetwork):
         ConfigurationError: There is no such encoding.
     """
 
+    id_form = "{:08d}-call"
+
     def __init__(
         self,
         url: str,
@@ -54,11 +56,10 @@ class PlivoSimulator(StreamNetwork):
             raise ConfigurationError(f"PlivoSimulator: there is no {encoding} at {sample_rate} Hz")
         self.encoding = encoding
         self.sample_rate = sample_rate
-        self._calls = count(1)
 
-    def wire(self) -> Wire:
-        """Return the messages of a new call."""
-        return PlivoWire(f"{next(self._calls):08d}-call", self.encoding, self.sample_rate)
+    def wire(self, call_id: str = "call") -> Wire:
+        """Return the messages of a new stream of a call."""
+        return PlivoWire(call_id, self.encoding, self.sample_rate)
 
 
 class PlivoWire(Wire):

@@ -53,6 +53,8 @@ class TelnyxSimulator(StreamNetwork):
         ConfigurationError: There is no such encoding.
     """
 
+    id_form = "v3:{:08d}"
+
     def __init__(
         self,
         url: str,
@@ -68,11 +70,10 @@ class TelnyxSimulator(StreamNetwork):
         self.encoding = encoding
         self.sample_rate = sample_rate
         self.swaps = swaps
-        self._calls = count(1)
 
-    def wire(self) -> Wire:
-        """Return the messages of a new call."""
-        return TelnyxWire(f"v3:{next(self._calls):08d}", self.encoding, self.sample_rate, swaps=self.swaps)
+    def wire(self, call_id: str = "call") -> Wire:
+        """Return the messages of a new stream of a call."""
+        return TelnyxWire(call_id, self.encoding, self.sample_rate, swaps=self.swaps)
 
 
 class TelnyxWire(Wire):

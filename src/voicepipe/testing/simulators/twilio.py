@@ -231,8 +231,12 @@ class TwilioCall(PhoneCall):
                     return None
                 case "Hangup":
                     return None
-                case "Say" | "Play" | "Pause":
+                case "Say" | "Play":
                     self.status = "in-progress"
+                case "Pause":
+                    self.status = "in-progress"
+                    with anyio.move_on_after(float(verb.get("length", "1"))):
+                        await self._hanging_up.wait()
                 case _:
                     raise Failed(12200, f"<{verb.tag}> is not known here")
             if self._has_hung_up:

@@ -10,7 +10,6 @@ Source: Vonage's page "WebSockets in the Vonage Voice API", read in November 202
 from __future__ import annotations
 
 import json
-from itertools import count
 from typing import Any, Final
 
 from voicepipe.errors import ConfigurationError
@@ -33,16 +32,17 @@ class VonageSimulator(StreamNetwork):
         ConfigurationError: There is no such rate.
     """
 
+    id_form = "{:08d}-uuid"
+
     def __init__(self, url: str, *, sample_rate: int = 16_000) -> None:
         super().__init__(url)
         if sample_rate not in RATES:
             raise ConfigurationError(f"VonageSimulator: there is no audio/l16 at {sample_rate} Hz")
         self.sample_rate = sample_rate
-        self._calls = count(1)
 
-    def wire(self) -> Wire:
-        """Return the messages of a new call."""
-        return VonageWire(f"{next(self._calls):08d}-uuid", self.sample_rate)
+    def wire(self, call_id: str = "call") -> Wire:
+        """Return the messages of a new stream of a call."""
+        return VonageWire(call_id, self.sample_rate)
 
 
 class VonageWire(Wire):
