@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Generator
@@ -62,6 +63,16 @@ class RedisServer:
             self._process.communicate()
         self._process = None
         self.socket.unlink(missing_ok=True)
+
+    @contextmanager
+    def frozen(self) -> Generator[None]:
+        """Let it stand still while the block lasts: it takes connections, and answers nothing."""
+        pid = self.run("INFO", "server")["process_id"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def run(self, *command: Any) -> Any:
         """Run a command, as an operator would."""

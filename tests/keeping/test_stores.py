@@ -38,6 +38,7 @@ class MemoryMachine(StoreMachine):
             self.time_s += seconds
 
 
+@pytest.mark.slow
 def test_memory() -> None:
     """The store in memory does what its model does: of two workers one wins, and the other is refused from then on."""
     run_state_machine_as_test(MemoryMachine, settings=settings(max_examples=30, stateful_step_count=30))
