@@ -40,7 +40,7 @@ async def test_a_worker_that_ends_is_replaced() -> None:
             (8.0, "starts", 0),
             (10.0, "starts", 0),
         ]
-        assert engine.state() == [("w3", 0, True)]
+        assert engine.state() == [("w5", 0, True)]
         assert engine.lost == 2
 
 
@@ -121,7 +121,7 @@ async def test_a_successor_that_fails_while_the_old_worker_ends() -> None:
         with pytest.raises(vp.WorkerError, match="no memory"):
             await engine.replace("w1")
         await anyio.sleep(5.0)
-        assert engine.state() == [("w2", 0, True)]
+        assert engine.state() == [("w3", 0, True)]
 
 
 async def test_a_worker_is_taken_away() -> None:

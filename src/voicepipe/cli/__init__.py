@@ -23,7 +23,6 @@ from voicepipe.cli._arguments import (
     add_new,
     add_record,
     add_replay,
-    add_serve,
     add_simulate,
     add_talk,
     add_urls,
@@ -32,6 +31,7 @@ from voicepipe.cli._arguments import (
 )
 from voicepipe.cli._env_file import READERS, read_env_file
 from voicepipe.cli._report_arguments import add_report, add_stats
+from voicepipe.cli._serve_arguments import add_scale, add_serve
 from voicepipe.cli._tables import printable
 from voicepipe.core.process import Stopped
 from voicepipe.errors import ConfigurationError, MissingExtra, RecordingError, VoicepipeError
@@ -97,10 +97,18 @@ def _run(options: argparse.Namespace) -> int:
             from voicepipe.cli.talk import talk  # noqa: PLC0415 - Rule 2
 
             return talk(options)
+        if options.command == "serve" and (options.engine or options.workers):
+            from voicepipe.cli._fleet import serve_fleet  # noqa: PLC0415 - Rule 2
+
+            return serve_fleet(options)
         if options.command == "serve":
             from voicepipe.cli.serve import serve  # noqa: PLC0415 - Rule 2
 
             return serve(options)
+        if options.command == "scale":
+            from voicepipe.cli.scale import scale  # noqa: PLC0415 - Rule 2
+
+            return scale(options)
         if options.command == "dev":
             from voicepipe.cli.dev import dev  # noqa: PLC0415 - Rule 2
 
@@ -232,6 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     add_urls(demo, "another URL for {}, e.g. of a simulator")
     add_talk(commands)
     add_serve(commands)
+    add_scale(commands)
     add_replay(commands)
     add_diff(commands)
     add_devices(commands)

@@ -19,11 +19,11 @@ __all__ = [
     "add_new",
     "add_record",
     "add_replay",
-    "add_serve",
     "add_simulate",
     "add_talk",
     "add_urls",
     "check",
+    "delay",
     "port_number",
 ]
 
@@ -41,6 +41,9 @@ NEEDS: Final = {
     ("demo", "headphones"): ("mic",),
     ("demo", "port"): ("page",),
     ("serve", "key"): ("certificate",),
+    ("serve", "worker_url"): ("workers", "engine"),
+    ("serve", "worker_port"): ("workers", "engine"),
+    ("serve", "token"): ("workers", "engine"),
     ("report", "turn"): ("svg",),
 }
 """Options that have no effect without one of others."""
@@ -166,45 +169,8 @@ def add_simulate(commands: Any) -> None:  # noqa: ANN401 - as above
     )
     simulate.add_argument("--say", action="append", default=[], metavar="TEXT", help="a text; may be repeated")
     _add_calls(simulate)
-    simulate.add_argument("--delay", type=_delay, metavar="S", help="seconds to the final text, first token or audio")
+    simulate.add_argument("--delay", type=delay, metavar="S", help="seconds to the final text, first token or audio")
     simulate.add_argument("--grammar", type=Path, metavar="FILE", help="JSGF that the embedded recogniser understands")
-
-
-def add_serve(commands: Any) -> None:  # noqa: ANN401 - as above
-    """Add `voicepipe serve` and `voicepipe dev`."""
-    serve = commands.add_parser(
-        "serve",
-        help="let others call your agent",
-        description="Run a server for the agent of a Python file: its Serve under the name `serve`, or a Pipeline, "
-        "which callers then reach by a page. The first signal (Ctrl-C, SIGTERM) lets nobody new in and waits for the "
-        "calls; a second one ends them. Other machines can call if the Serve says how it knows who calls.",
-    )
-    _add_app(serve)
-    add_local(serve, "serve your agent without any key", has_url=False)
-    add_record(serve, "each call")
-    serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (%(default)s)")
-    serve.add_argument(
-        "--drain", type=_delay, default=600.0, metavar="S", help="how long calls may go on after a signal (%(default)g)"
-    )
-    serve.add_argument("--certificate", type=Path, metavar="FILE", help="serve https with this certificate (PEM)")
-    serve.add_argument("--key", type=Path, metavar="FILE", help="the key of the certificate, if it is in another file")
-    serve.add_argument(
-        "--trust-proxy",
-        action="append",
-        default=[],
-        metavar="ADDRESS",
-        help="a proxy whose X-Forwarded-For and -Proto count; may be repeated",
-    )
-    dev = commands.add_parser(
-        "dev",
-        help="talk to your agent in the browser, while you write it",
-        description="Run a server for the agent of a Python file on this machine, open its page in the browser, and "
-        "start again whenever a Python file in its folder is saved, until Ctrl-C.",
-    )
-    _add_app(dev)
-    add_local(dev, "serve your agent without any key", has_url=False)
-    add_record(dev, "each call")
-    dev.add_argument("--no-browser", action="store_true", help="print the address, and open no browser")
 
 
 def add_replay(commands: Any) -> None:  # noqa: ANN401 - as above
@@ -248,19 +214,9 @@ def add_diff(commands: Any) -> None:  # noqa: ANN401 - as above
     diff.add_argument("a", type=Path, metavar="A", help="a recording: NAME.vprec")
     diff.add_argument("b", type=Path, metavar="B", help="another one, or the recording of a replay")
     diff.add_argument(
-        "--tolerance", type=_delay, default=0.02, metavar="S", help="times so far apart are the same (%(default)g s)"
+        "--tolerance", type=delay, default=0.02, metavar="S", help="times so far apart are the same (%(default)g s)"
     )
     diff.add_argument("--json", action="store_true", help="print the differences as JSON, and nothing else")
-
-
-def _add_app(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "app", metavar="APP", help="app.py, app.py:serve or package.module:agent; or a function that makes it"
-    )
-    parser.add_argument(
-        "--port", type=port_number, default=8000, metavar="N", help="the port (%(default)s); 0 for a free one"
-    )
-    parser.add_argument("--greeting", default="", metavar="TEXT", help="what the agent says first, for a Pipeline")
 
 
 def add_local(parser: argparse.ArgumentParser, purpose: str, *, has_url: bool = True) -> None:
@@ -371,7 +327,8 @@ def port_number(text: str) -> int:
     return int(text)
 
 
-def _delay(text: str) -> float:
+def delay(text: str) -> float:
+    """Return the seconds that an option names."""
     try:
         seconds = float(text)
     except ValueError:

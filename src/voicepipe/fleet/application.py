@@ -40,7 +40,8 @@ class Application:
         gateway_url: Where callers reach the gateway, e.g. "http://127.0.0.1:8000".
         certificate: A file with the certificate of the workers; "" for none.
         key: A file with its key; "" if the certificate's file has it.
-        trusted_proxies: Addresses whose `X-Forwarded-For` and `X-Forwarded-Proto` count; that of the gateway is one.
+        trusted_proxies: Proxies in front of the workers, whose `X-Forwarded-For` and `-Proto` count. The gateway is not
+            one of them: workers know it by the token.
         drain_s: How long a worker's calls may go on after the worker itself was asked to end, e.g. by SIGTERM.
         store: The URL of the store of calls, with its password; "" for none.
         workers: How many workers there are to be, so that pages know their addresses in advance.
@@ -60,7 +61,7 @@ class Application:
     gateway_url: str = field(default="", kw_only=True)
     certificate: str = field(default="", kw_only=True)
     key: str = field(default="", kw_only=True)
-    trusted_proxies: tuple[str, ...] = field(default=("127.0.0.1",), kw_only=True)
+    trusted_proxies: tuple[str, ...] = field(default=(), kw_only=True)
     drain_s: float = field(default=600.0, kw_only=True)
     store: str = field(default="", kw_only=True, repr=False)
     workers: int = field(default=1, kw_only=True)

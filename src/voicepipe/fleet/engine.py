@@ -9,10 +9,8 @@ Rule 3: what is so about a worker is known from the worker itself, twice a secon
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -21,6 +19,8 @@ from voicepipe.core.clock import loop_time
 from voicepipe.core.failures import single_error
 from voicepipe.core.log import log
 from voicepipe.errors import ConfigurationError, WorkerError
+from voicepipe.fleet.handle import ANSWER_S, Handle, Load, Worker
+from voicepipe.fleet.member import Member
 from voicepipe.fleet.patience import Patience
 
 if TYPE_CHECKING:
@@ -29,15 +29,12 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from voicepipe.fleet.application import Application, Listening
+    from voicepipe.fleet.application import Application
 
 __all__ = ["Engine", "Handle", "Load", "Worker"]
 
 LOAD_S: Final = 0.5
 """How often a worker is asked how busy it is."""
-
-ANSWER_S: Final = 2.0
-"""How long it may take to answer."""
 
 SILENT_S: Final = 10.0
 """A worker that has not answered for so long is killed: the audio of its calls has stood still all the time."""
@@ -50,84 +47,6 @@ DRAIN_S: Final = 600.0
 
 LEAVE_S: Final = 45.0
 """How much longer a worker may take to end: 30 s for its last replies, and the rest to close. Then it is killed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """How busy a worker is.
-
-    Attributes:
-        calls: Its calls at present.
-        places: How many it takes at a time.
-        is_draining: Whether it takes no further ones, because it will end.
-        lag_s: How late its event loop is: 99 of 100 ticks of the last 10 s were less late, in seconds.
-        refuses: Why it takes no further call at present, in a word: "draining", "full", "lag", "silent"; "" if it does.
-    """
-
-    calls: int
-    places: int
-    is_draining: bool = False
-    lag_s: float = 0.0
-    refuses: str = ""
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it takes a further call."""
-        return not self.is_draining and not self.refuses and self.calls < self.places
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """A worker as it is at present.
-
-    Attributes:
-        id: What it is called; no other worker of this engine ever has the same name.
-        url: Where the gateway reaches it, e.g. "http://127.0.0.1:4711".
-        load: How busy it is.
-        index: Its place among the workers, from 0 on; one that comes in its place may have the same.
-        media_url: Where callers reach it, e.g. "wss://w0.example.com".
-        paths: The paths that it answers, as starlette writes them.
-    """
-
-    id: str
-    url: str
-    load: Load
-    index: int = 0
-    media_url: str = ""
-    paths: Sequence[str] = ()
-
-
-class Handle(ABC):
-    """A worker that an engine has launched. Its methods may be called at the same time.
-
-    Attributes:
-        listening: What it reported when it began to listen.
-    """
-
-    listening: Listening
-
-    @abstractmethod
-    async def wait_ended(self) -> str:
-        """Return once the worker has ended, however it did, and how in words: "it was killed by the signal 9"."""
-
-    @abstractmethod
-    async def load(self) -> Load:
-        """Return how busy it is. Cancelled after 2 s.
-
-        Raises:
-            WorkerError: It does not answer, or not with a load.
-        """
-
-    @abstractmethod
-    async def drain(self, within_s: float) -> None:
-        """Ask it to take no further call and to end with its last one, after this time at the latest; do not wait.
-
-        Asked once more, it ends its calls at once. A worker that has ended takes no notice.
-        """
-
-    @abstractmethod
-    async def kill(self) -> None:
-        """End it at once, whatever its calls are doing. A worker that has ended stays so."""
 
 
 class Engine(ABC):
@@ -143,7 +62,7 @@ class Engine(ABC):
         self.lost = 0
         self.replaced = 0
         self.is_restarting = False
-        self._members: dict[str, _Member] = {}
+        self._members: dict[str, Member] = {}
         self._indexes: set[int] = set()  # those of members, and of workers that are being launched
         self._launched = 0
         self._tasks: TaskGroup | None = None
@@ -216,12 +135,18 @@ class Engine(ABC):
             within_s: How long its calls may go on.
 
         Raises:
-            ConfigurationError: There is no such worker, or it is the only one that takes calls.
+            ConfigurationError: There is no such worker, it leaves already, or no other one stays.
         """
+        self.check_drain(worker_id)
+        await self._leave(self._member(worker_id), within_s)
+
+    def check_drain(self, worker_id: str) -> None:
+        """Raise what `drain` would raise at once."""
         member = self._member(worker_id)
-        if not any(not other.is_leaving for other in self._members.values() if other is not member):
+        if all(other.is_leaving for other in self._members.values() if other is not member):
             raise ConfigurationError(f"{worker_id} is the only worker; replace it, or stop the program")
-        await self._leave(member, within_s)
+        if member.is_leaving:
+            raise ConfigurationError(f"{worker_id} leaves already")
 
     async def replace(self, worker_id: str, within_s: float = DRAIN_S) -> None:
         """Start another worker, and let this one go once that is ready; return when it has ended.
@@ -262,8 +187,7 @@ class Engine(ABC):
             ConfigurationError: The workers are being restarted already; or as `replace` says.
             WorkerError: As `replace` says; workers that were not replaced yet stay.
         """
-        if self.is_restarting:
-            raise ConfigurationError("the workers are being restarted already; see voicepipe scale status")
+        self.check_restart()
         self.is_restarting = True
         try:
             for worker_id in [worker.id for worker in self.workers()]:
@@ -271,6 +195,11 @@ class Engine(ABC):
                     await self.replace(worker_id, within_s)
         finally:
             self.is_restarting = False
+
+    def check_restart(self) -> None:
+        """Raise what `restart` would raise at once."""
+        if self.is_restarting:
+            raise ConfigurationError("the workers are being restarted already; see voicepipe scale status")
 
     async def kill(self, worker_id: str) -> None:
         """End a worker at once; another one takes its place.
@@ -293,7 +222,7 @@ class Engine(ABC):
 
     # --- members ------------------------------------------------------------------------------------------------------
 
-    def _member(self, worker_id: str) -> _Member:
+    def _member(self, worker_id: str) -> Member:
         if worker_id in self._members:
             return self._members[worker_id]
         there = ", ".join(self._members) or "none"
@@ -312,11 +241,13 @@ class Engine(ABC):
         await self._wait_ready(member)
         member.is_refilled = True
 
-    async def _launch(self, index: int, patience: Patience) -> _Member:
+    async def _launch(self, index: int, patience: Patience) -> Member:
         """Launch a worker with an index that is kept for it, and watch over it from now on."""
         if self._tasks is None or self._is_ending:
             self._indexes.discard(index)
             raise ConfigurationError("this engine is not open; enter `async with engine.open(application):` first")
+        self._launched += 1
+        worker_id = f"w{self._launched}"
         try:
             handle = await self.launch(index)
         except BaseException:
@@ -328,14 +259,13 @@ class Engine(ABC):
                 await handle.wait_ended()
             self._indexes.discard(index)
             raise WorkerError("the engine is closing, so the worker that has just started was ended")
-        self._launched += 1
-        member = _Member(f"w{self._launched}", index, handle, patience)
+        member = Member(worker_id, index, handle, patience)
         self._members[member.id] = member
         log.info("worker %s listens on %s", member.id, handle.listening.url)
         self._tasks.start_soon(self._watch, member)
         return member
 
-    async def _wait_ready(self, member: _Member) -> None:
+    async def _wait_ready(self, member: Member) -> None:
         with anyio.move_on_after(READY_S):
             while not member.worker().load.is_ready and not member.has_ended.is_set():
                 await member.wait_news()
@@ -348,7 +278,7 @@ class Engine(ABC):
             await member.handle.kill()
         raise WorkerError(f"worker {member.id} was not ready within {READY_S:g} s: {why}; see its log")
 
-    async def _leave(self, member: _Member, within_s: float) -> None:
+    async def _leave(self, member: Member, within_s: float) -> None:
         """Drain a worker; kill it if it does not end."""
         member.is_leaving = True
         log.info("worker %s leaves; its calls have %g s", member.id, within_s)
@@ -367,7 +297,7 @@ class Engine(ABC):
         for member in list(self._members.values()):
             await member.has_ended.wait()
 
-    async def _watch(self, member: _Member) -> None:
+    async def _watch(self, member: Member) -> None:
         """Know how a worker is, until it has ended; then see that another one takes its place."""
         began_s = loop_time()
         how = ""
@@ -404,7 +334,7 @@ class Engine(ABC):
             else:
                 return
 
-    async def _ask(self, member: _Member) -> None:
+    async def _ask(self, member: Member) -> None:
         while True:
             asked_s = loop_time()
             with anyio.move_on_after(ANSWER_S):
@@ -417,59 +347,3 @@ class Engine(ABC):
                 log.error("worker %s has not answered for %g s, so it is killed", member.id, SILENT_S)
                 await member.handle.kill()
             await anyio.sleep_until(asked_s + LOAD_S)
-
-
-class _Member:
-    """A worker of an engine.
-
-    Attributes:
-        is_leaving: Whether it was asked to end.
-        is_refilled: Whether another one takes its place when it ends unasked.
-        has_ended: Set when it has.
-        answered_s: When it last said how busy it is, on the loop's clock.
-    """
-
-    def __init__(self, id: str, index: int, handle: Handle, patience: Patience) -> None:  # noqa: A002
-        self.id = id
-        self.index = index
-        self.handle = handle
-        self.patience = patience
-        self.is_leaving = False
-        self.is_refilled = True
-        self.has_ended = anyio.Event()
-        self.answered_s = loop_time()
-        self._load = Load(0, 0, refuses="starting")
-        self._is_silent = False
-        self._news = anyio.Event()
-
-    def answers(self, load: Load, now: float) -> None:
-        """Note how busy it is."""
-        self._load, self.answered_s, self._is_silent = load, now, False
-        self._announce()
-
-    def notes_silence(self, now: float) -> None:
-        """Note that it may not have answered."""
-        self._is_silent = now - self.answered_s >= ANSWER_S
-
-    def ends(self) -> None:
-        """Note that it has ended."""
-        self.has_ended.set()
-        self._announce()
-
-    def _announce(self) -> None:
-        self._news.set()
-        self._news = anyio.Event()
-
-    async def wait_news(self) -> None:
-        """Wait until something about it has changed."""
-        await self._news.wait()
-
-    def worker(self) -> Worker:
-        """Return how it is at present."""
-        load = self._load
-        if self.is_leaving:
-            load = Load(load.calls, load.places, is_draining=True, lag_s=load.lag_s, refuses="draining")
-        elif self._is_silent:
-            load = Load(load.calls, load.places, load.is_draining, math.inf, "silent")
-        listening = self.handle.listening
-        return Worker(self.id, listening.url, load, self.index, listening.media_url, listening.paths)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -117,6 +118,21 @@ class FrontDesk(Desk):
         """Whether no further call is let in, because the server will stop."""
         return self._door.is_draining
 
+    @property
+    def calls(self) -> int:
+        """How many calls there are at present."""
+        return self._door.calls
+
+    @property
+    def lag_s(self) -> float:
+        """How late the event loop is: 99 of 100 ticks of the last 10 s were less late, in seconds."""
+        return self._door.lag.p99_s(loop_time())
+
+    def keep_in(self, store: Store) -> None:
+        """Keep calls and tokens in this store from the next opening on, in place of that of `Serve(store=...)`."""
+        self.store = store
+        self.tokens = Tokens(valid_s=self.limits.token_s, most=self.limits.tokens, store=store)
+
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Open the pipeline and the transports; calls that are left at the end are cut.
@@ -206,8 +222,8 @@ class FrontDesk(Desk):
         if origin is None and self._authenticate is not None:
             return
         if origin is not None:
-            server = request.scope.get("server") or ("", None)
-            if origin in self.origins or (not self.origins and is_own_page(origin, server[1])):
+            ports = [(request.scope.get("server") or ("", None))[1], self.place and self.place.gateway_port]
+            if origin in self.origins or (not self.origins and any(is_own_page(origin, port) for port in ports)):
                 return
         raise Refused("origin", "this page may not connect here", code=4403)
 
@@ -232,6 +248,10 @@ class FrontDesk(Desk):
         if self._public_url is not None:
             return self._public_url if root and self._public_url.endswith(root) else self._public_url + root
         host, port = request.scope.get("server") or ("", None)
+        if self.place is not None:
+            if is_loopback(urlsplit(self.place.gateway_url).hostname or ""):
+                return self.place.gateway_url
+            host = ""
         if not is_loopback(host):
             raise ConfigurationError(
                 "this server does not know its public address; write Serve(public_url='https://...')"

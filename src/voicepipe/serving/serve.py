@@ -126,6 +126,11 @@ class Serve(Generic[Deps]):
         """The ASGI application."""
         return self._app
 
+    @property
+    def routes(self) -> Sequence[BaseRoute]:
+        """The routes of the application, in the order in which they are tried."""
+        return self._app.routes
+
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncGenerator[None]:
         """Open the pipeline for as long as the server runs; calls that are left at the end are cut.

@@ -1,6 +1,7 @@
 """What a page asks for before it calls: a single-use token, once the application has said who asks.
 
 Rule 1: which page asks is checked first, so that a page of another site learns nothing of its visitor's login.
+Rule 2: behind a gateway, a server that could not take the call now gives no token: the gateway asks another one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ async def give_token(transport: Transport, desk: Desk, request: Request, **more:
     """Answer a page with its token, and with what else it needs; or with why it gets none."""
     try:
         desk.check_origin(request)
+        if desk.place is not None:
+            if refused_now := desk.why_closed():
+                raise refused_now
+            if transport.path:
+                more["url"] = desk.media_url(request) + transport.path
         with anyio.fail_after(desk.limits.start_s):
             facts = await desk.identify(request)
         token = await desk.tokens.issue(transport.name, facts)

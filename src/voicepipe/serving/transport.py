@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from voicepipe.keeping.store import Store
     from voicepipe.serving.limits import Limits
     from voicepipe.serving.metrics import Metrics
+    from voicepipe.serving.place import Place
     from voicepipe.serving.tokens import Tokens
     from voicepipe.session.session import Session
 
@@ -135,6 +136,7 @@ class Desk(ABC):
         store: What the workers of a service share; None for a server that is by itself.
         hearing_rate: Samples per second that the agent's recogniser takes; other rates are converted.
         voice_rate: Samples per second of the agent's voice; as above.
+        place: Where the server is, if it is one of several behind a gateway; None if it is by itself.
     """
 
     limits: Limits
@@ -145,6 +147,7 @@ class Desk(ABC):
     store: Store | None
     hearing_rate: int
     voice_rate: int
+    place: Place | None = None
 
     @abstractmethod
     def why_closed(self) -> Refused | None:
@@ -182,6 +185,17 @@ class Desk(ABC):
         Raises:
             ConfigurationError: There is no setting.
         """
+
+    def media_url(self, request: HTTPConnection) -> str:
+        """Return the address at which others reach the websockets of this server, e.g. "wss://w0.shop.example".
+
+        Behind a gateway each of several servers has its own, and `public_url` is the gateway's. A server that is by
+        itself has one address for both.
+
+        Raises:
+            ConfigurationError: There is no setting, as for `public_url`.
+        """
+        return self.place.media_url if self.place is not None else self.public_url(request).replace("http", "ws", 1)
 
     @abstractmethod
     async def hold(self, transport: Transport, peer: Peer) -> None:

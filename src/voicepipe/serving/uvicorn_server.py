@@ -12,7 +12,7 @@ import os
 import socket
 import ssl
 from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 
@@ -21,37 +21,62 @@ from voicepipe.errors import ConfigurationError, MissingExtra
 
 try:
     import uvicorn
-    from uvicorn.protocols.http.h11_impl import H11Protocol
-    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+    from voicepipe.serving.uvicorn_protocols import CLOSE_S, BoundedWebSocket, TimedHTTP
 except ImportError as error:
     raise MissingExtra("Serve.run", "uvicorn", "server") from error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Sequence
+    from contextlib import AbstractAsyncContextManager
     from types import FrameType
 
     from starlette.types import ASGIApp
 
-    from voicepipe.serving.desk import FrontDesk
-
-__all__ = ["SERVING_ON", "Server", "bound", "configured", "listening", "run_to_end"]
+__all__ = [
+    "SERVING_ON",
+    "Held",
+    "Server",
+    "bound",
+    "configured",
+    "listening",
+    "run_on",
+    "run_to_end",
+    "running",
+    "url_of",
+]
 
 SERVING_ON: Final = "voicepipe: serving on "
 """The line that a program prints begins with this."""
 
 PING_S: Final = 20.0
-CLOSE_S: Final = 6.0
-"""How long connections may take to close at the end, before they are cut."""
-
-HEADERS_S: Final = 5.0
-"""How long the headers of a request may take."""
-
 MOST_HEADER_BYTES: Final = 32_768
 MOST_MESSAGE_BYTES: Final = 65_536
 BACKLOG: Final = 2_048
 
 NOISE: Final = ("ASGI callable returned without completing handshake", "Invalid UTF-8 sequence received from client")
 """What uvicorn logs as an error for each refused or malformed peer."""
+
+
+class Held(Protocol):
+    """What a server holds calls for: a desk, or the gateway of several."""
+
+    @property
+    def most_message_bytes(self) -> int:
+        """The size of the largest message."""
+        ...
+
+    def open(self) -> AbstractAsyncContextManager[None]:
+        """Be there for as long as the block lasts."""
+        ...
+
+    async def drain(self, within_s: float) -> None:
+        """Let no further call in, and return when all have ended, after this time at the latest or soon after it."""
+        ...
+
+    async def cut(self) -> None:
+        """End all calls at once."""
+        ...
 
 
 class Server(uvicorn.Server):
@@ -66,11 +91,13 @@ class Server(uvicorn.Server):
 
     Attributes:
         listens: Set when the server listens.
+        has_ended: Set when it has ended.
     """
 
-    def __init__(self, config: uvicorn.Config, desk: FrontDesk, drain_s: float = 0.0, *, program: str = "") -> None:
+    def __init__(self, config: uvicorn.Config, desk: Held, drain_s: float = 0.0, *, program: str = "") -> None:
         super().__init__(config)
         self.listens = anyio.Event()
+        self.has_ended = anyio.Event()
         self._desk = desk
         self._drain_s = drain_s
         self._program = program
@@ -91,13 +118,26 @@ class Server(uvicorn.Server):
         if self._program:
             print(self._program, flush=True)  # noqa: T201 - here, so that a signal is heeded from this line on
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until it is stopped."""
+        try:
+            await super().serve(sockets)
+        finally:
+            self.has_ended.set()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal."""
         del sig, frame
         self.stop()
 
-    def stop(self) -> None:
-        """Drain; when called again, stop at once. May be called by a signal's handler."""
+    def stop(self, drain_s: float | None = None) -> None:
+        """Drain; when called again, stop at once. May be called by a signal's handler.
+
+        Args:
+            drain_s: How long calls may go on; None for what the server was made with.
+        """
+        if drain_s is not None:
+            self._drain_s = drain_s
         self._signals += 1
         if self._wake is not None:
             self._wake()
@@ -141,80 +181,9 @@ class Server(uvicorn.Server):
             await self._desk.cut()
 
 
-class TimedHTTP(H11Protocol):
-    """uvicorn's protocol of HTTP, which closes a connection whose request or response does not pass in time.
-
-    uvicorn would wait for the headers of a request for ever, and as long until a peer has read the response, so that a
-    few thousand connections that do nothing would take all of the process's descriptors.
-    """
-
-    _due: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first request."""
-        super().connection_made(transport)
-        self._due = self.loop.call_later(HEADERS_S, self._give_up)
-
-    def data_received(self, data: bytes) -> None:
-        """Take a piece of a request."""
-        before: Any = self.cycle  # None before the first request
-        if self._due is None and (before is None or before.response_complete):
-            self._due = self.loop.call_later(HEADERS_S, self._give_up)
-        super().data_received(data)
-        if (
-            self.cycle is not before or self.transport.get_protocol() is not self
-        ):  # a request, or a websocket from now on
-            self._stop_waiting()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
-        self._stop_waiting()
-        super().connection_lost(exc)
-
-    def on_response_complete(self) -> None:
-        """Wait for a while until the peer has taken the response."""
-        super().on_response_complete()
-        if self.transport.get_write_buffer_size():
-            self.loop.call_later(CLOSE_S, self._let_go)
-
-    def _let_go(self) -> None:
-        if self.transport.get_write_buffer_size() and self.transport.get_protocol() is self:
-            self.transport.abort()
-
-    def _give_up(self) -> None:
-        self._due = None
-        self.transport.close()
-
-    def _stop_waiting(self) -> None:
-        if self._due is not None:
-            self._due.cancel()
-            self._due = None
-
-
-class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's protocol of websockets, which lets go of a peer that does not take the end of its call.
-
-    uvicorn would wait until such a peer has read what was sent to it, which may be never, and keep the descriptor.
-    """
-
-    _due: asyncio.TimerHandle | None = None
-
-    def on_task_complete(self, task: asyncio.Task[None]) -> None:
-        """The call has ended."""
-        super().on_task_complete(task)
-        if not self.disconnected:
-            self._due = self.loop.call_later(CLOSE_S, self.transport.abort)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
-        if self._due is not None:
-            self._due.cancel()
-        super().connection_lost(exc)
-
-
 async def run_to_end(
     app: ASGIApp,
-    desk: FrontDesk,
+    desk: Held,
     host: str,
     port: int,
     *,
@@ -224,6 +193,23 @@ async def run_to_end(
     trusted_proxies: Sequence[str],
 ) -> None:
     """Run a server until signals end it. See `Serve.run`."""
+    with bound(host, port) as listener:
+        await run_on(
+            listener, app, desk, drain_s=drain_s, certificate=certificate, key=key, trusted_proxies=trusted_proxies
+        )
+
+
+async def run_on(
+    listener: socket.socket,
+    app: ASGIApp,
+    desk: Held,
+    *,
+    drain_s: float,
+    certificate: str | None,
+    key: str | None,
+    trusted_proxies: Sequence[str],
+) -> None:
+    """Run a server on a socket that listens, until signals end it."""
     config = configured(
         app,
         most_message_bytes=desk.most_message_bytes,
@@ -231,33 +217,42 @@ async def run_to_end(
         key=key,
         trusted_proxies=trusted_proxies,
     )
-    with bound(host, port) as listener:
-        where, taken = listener.getsockname()[:2]
-        async with desk.open():
-            scheme = "https" if certificate else "http"
-            program = f"{SERVING_ON}{scheme}://{f'[{where}]' if ':' in where else where}:{taken}"
-            await Server(config, desk, drain_s, program=program).serve([listener])
+    program = SERVING_ON + url_of(listener, is_secure=certificate is not None)
+    async with desk.open():
+        await Server(config, desk, drain_s, program=program).serve([listener])
+
+
+def url_of(listener: socket.socket, *, is_secure: bool) -> str:
+    """Return the address of a socket that listens, as a browser takes it."""
+    host, port = listener.getsockname()[:2]
+    return f"{'https' if is_secure else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 @asynccontextmanager
-async def listening(app: ASGIApp, desk: FrontDesk, host: str, port: int) -> AsyncGenerator[int]:
+async def listening(app: ASGIApp, desk: Held, host: str, port: int) -> AsyncGenerator[int]:
     """Run a server in this event loop for as long as the block lasts. See `Serve.listening`."""
-    config = configured(app, most_message_bytes=desk.most_message_bytes)
     with bound(host, port) as listener:
-        async with desk.open(), anyio.create_task_group() as tasks:
-            server = Server(config, desk)
+        config = configured(app, most_message_bytes=desk.most_message_bytes)
+        async with desk.open(), running(Server(config, desk), listener):
+            yield listener.getsockname()[1]
 
-            async def run_to_end() -> None:
-                with anyio.CancelScope(shield=True):  # it ends in order, and soon
-                    await server.serve([listener])
 
-            tasks.start_soon(run_to_end)
-            try:
-                await server.listens.wait()
-                yield listener.getsockname()[1]
-            finally:
-                server.stop()
-                server.stop()
+@asynccontextmanager
+async def running(server: Server, listener: socket.socket) -> AsyncGenerator[None]:
+    """Run a server in this event loop for as long as the block lasts; calls that are left at the end are cut."""
+    async with anyio.create_task_group() as tasks:
+
+        async def run_to_end() -> None:
+            with anyio.CancelScope(shield=True):  # it ends in order, and soon
+                await server.serve([listener])
+
+        tasks.start_soon(run_to_end)
+        try:
+            await server.listens.wait()
+            yield
+        finally:
+            server.stop()
+            server.stop()
 
 
 def configured(

@@ -80,7 +80,8 @@ class Keys:
         else:
             until = int(time.time() + desk.limits.token_s)  # noqa: TID251 - the protocol wants the time of day
             session = Settings(session_id="sess_to_come").json
-            return JSONResponse({"value": secret, "expires_at": until, "session": session})
+            where = {} if desk.place is None else {"url": desk.media_url(request) + transport.path}
+            return JSONResponse({"value": secret, "expires_at": until, "session": session, **where})
         desk.note_refusal(transport, refused, address_of(request.scope))
         error_of = {"type": "invalid_request_error", "code": refused.reason, "message": refused.message}
         return JSONResponse({"error": error_of}, refused.status)

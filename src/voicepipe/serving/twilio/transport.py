@@ -180,7 +180,10 @@ class Twilio(TelephoneTransport):
         known: dict[str, Fact] = {fact: form[name] for name, fact in FACTS.items() if name in form}
         known |= {fact: Personal(known[fact]) for fact in ("from", "to") if fact in known}
         token = await desk.tokens.issue(self.name, {**facts, **known})
-        return twiml.connect(_websocket(base) + self.path, f"{base}{self.path}/after", {"token": token})
+        media = _websocket(base) if desk.place is None else desk.place.media_url
+        # With a store any worker answers what comes next; without one this worker alone knows the call's result.
+        back = desk.place.back if desk.place is not None and desk.store is None else ""
+        return twiml.connect(media + self.path, f"{base}{self.path}/after{back}", {"token": token})
 
     async def _go_on(self, form: Form, desk: Desk, base: str) -> str:
         """Answer what comes after the agent, or after a stream that broke."""
@@ -210,7 +213,7 @@ class Twilio(TelephoneTransport):
 
     async def check(self, request: HTTPConnection, desk: Desk) -> Mapping[str, Fact]:
         """Check Twilio's signature on the upgrade. See `Transport.check`."""
-        url = _websocket(desk.public_url(request)) + self.path
+        url = desk.media_url(request) + self.path
         self._keys.check(request.headers, _with_query(url, request))
         return {}
 
