@@ -9,7 +9,7 @@ Rule 3: a message of an error names places and never words.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
@@ -131,7 +131,12 @@ class Snapshot:
 
     def to_bytes(self) -> bytes:
         """Return the snapshot as JSON. Half of a surrogate pair has no form in UTF-8 and becomes a question mark."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        text = json.dumps(_fields(self), ensure_ascii=False, separators=(",", ":"), default=_fields)
+        return text.encode("utf-8", "replace")
+
+
+def _fields(value: Any) -> dict[str, Any]:  # noqa: ANN401 - one of the dataclasses above
+    return {one.name: getattr(value, one.name) for one in fields(value)}
 
 
 def messages_json(messages: Iterable[Message]) -> list[JSONMessage]:
