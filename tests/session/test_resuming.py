@@ -282,6 +282,7 @@ async def test_a_silent_caller_is_spoken_to_where_it_was_left_off() -> None:
         await anyio.sleep(3)
         data = session.snapshot()
         assert texts(session) == ["Hello.", "Still there?"]
+    began_s = 0.0
     for waits_s in (1.0, 10.0):
         _, pipeline = Desk().agent(**idle)
         began_s = anyio.current_time()
