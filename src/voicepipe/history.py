@@ -222,13 +222,35 @@ def check_calls(calls: Iterable[ToolCall], call_ids: set[str]) -> None:
 
 
 def _as_json(message: Message) -> dict[str, Any]:
-    role = "user" if isinstance(message, UserMessage) else "assistant"
-    return {"version": JSON_VERSION, "role": role, **asdict(message, dict_factory=_without_empty_state)}
+    if isinstance(message, UserMessage):
+        return {"version": JSON_VERSION, "role": "user", "text": message.text}
+    return {
+        "version": JSON_VERSION,
+        "role": "assistant",
+        "generated": message.generated,
+        "synthesised": message.synthesised,
+        "heard": message.heard,
+        "calls": [_call_as_json(call) for call in message.calls],
+        "is_settled": message.is_settled,
+        "was_interrupted": message.was_interrupted,
+        **_state_as_json(message.state),
+    }
 
 
-def _without_empty_state(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the fields of a message or call; most have no state, and an older program reads what has none."""
-    return {name: value for name, value in fields if name != "state" or value is not None}
+def _call_as_json(call: ToolCall) -> dict[str, Any]:
+    return {
+        "call_id": call.call_id,
+        "name": call.name,
+        "arguments": call.arguments,
+        "status": call.status,
+        "result": call.result,
+        **_state_as_json(call.state),
+    }
+
+
+def _state_as_json(state: ServiceState | None) -> dict[str, Any]:
+    """Return the field of a message or call with a state; most have none, and an older program reads what has none."""
+    return {} if state is None else {"state": asdict(state)}
 
 
 def _from_json(entry: object, index: int) -> Message:

@@ -71,7 +71,7 @@ class Talk:
         self.events: list[tuple[float, vp.Event]] = []
         self.session: vp.Session
 
-    async def run(self, script: Callable[[vp.Session], Any]) -> None:
+    async def run(self, script: Callable[[vp.Session], Any], *, resume: bytes | None = None) -> None:
         """Hold the call as the script says."""
         self._began_s = anyio.current_time()
         async with self.gateway.serve() as base_url:
@@ -79,7 +79,10 @@ class Talk:
             voice = ScriptedVoice(character_s=0.05)
             stages = [*self._caller, stage, vp.ToolRouter(self._tools), vp.SentenceChunker(), voice]
             row = vp.Pipeline(*stages, output=RecordingOutput(), fallback="")
-            async with row.session(history=self._history) as self.session, anyio.create_task_group() as tasks:
+            async with (
+                row.session(history=self._history, resume=resume) as self.session,
+                anyio.create_task_group() as tasks,
+            ):
                 tasks.start_soon(self._take_events)
                 await script(self.session)
                 self.session.end()
@@ -121,11 +124,11 @@ def _short(text: str) -> str:
     return " | ".join([notes, *words])
 
 
-def counting(turns: int, pause_s: float = 1.0) -> Callable[[vp.Session], Any]:
+def counting(turns: int, pause_s: float = 1.0, *, first: int = 1) -> Callable[[vp.Session], Any]:
     """Return a script in which the caller counts, and waits after each answer; a turn takes 0.2 s and the pause."""
 
     async def script(session: vp.Session) -> None:
-        for number in range(1, turns + 1):
+        for number in range(first, first + turns):
             await session.user_says(f"{number}")
             await anyio.sleep(pause_s)
 
@@ -291,6 +294,24 @@ async def test_a_history_from_before_is_summarised_as_well() -> None:
     assert [(event.turn_id, event.step, event.input_tokens, event.output_tokens) for event in usage] == [
         (1, None, 9, 3)
     ]
+
+
+async def test_a_summary_and_a_window_go_on_in_another_worker() -> None:
+    """Its requests hold the same summary and begin at the same message as those that the first worker would send."""
+    for options in ({}, {"summarise": None}):
+        whole, first = (Talk(lambda _: Says(NOTES), **options) for _ in range(2))
+        await whole.run(counting(9))
+        kept: list[bytes] = []
+
+        async def breaks_off(session: vp.Session, kept: list[bytes] = kept) -> None:
+            await counting(6)(session)
+            kept.append(session.snapshot())
+
+        await first.run(breaks_off)
+        second = Talk(lambda _: Says(NOTES), **options)
+        await second.run(counting(3, first=7), resume=kept[0])
+        assert [*first.sent, *second.sent] == whole.sent
+        assert len(whole.sent[-1]) < 9
 
 
 async def test_a_model_without_a_session_has_no_summary() -> None:

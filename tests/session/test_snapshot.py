@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import math
+from contextlib import suppress
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import voicepipe as vp
-from voicepipe.testing import Calls, RecordingOutput, Says, ScriptedModel, ScriptedVoice
+from voicepipe.session.left_turn import plan
+from voicepipe.session.snapshot import MOST_BYTES, Asked, LeftTurn, Snapshot, Waiting, messages_json, read
+from voicepipe.testing import Calls, RecordingOutput, Says, ScriptedModel, ScriptedUser, ScriptedVoice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,18 +131,119 @@ async def test_a_part_takes_its_state_along() -> None:
     assert b'"parts":{"Counts":{"sessions":2}}' in second
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"", "this is no snapshot: 0 bytes that are not JSON"),
-        (b"[]", "this is no snapshot: it is JSON without a version"),
-        (b'{"version":2}', "this snapshot has the version 2, and this voicepipe reads 1"),
-        (b'{"version":1}', "this snapshot cannot be read: id: Field required"),
-    ],
+WHOLE = Snapshot(
+    id="call",
+    facts={"line": "A"},
+    history=messages_json([vp.UserMessage("Hello?"), vp.AssistantMessage.said("Hello.")]),
+    turn=LeftTurn(kind="reply", words="And now?", messages=messages_json([vp.UserMessage("And now?")])),
+    waiting=[Waiting(text="Bye.")],
+    asked=[Asked(call_id="1", ended_well=True)],
 )
-async def test_what_is_no_snapshot_is_refused_in_a_sentence(data: bytes, message: str) -> None:
+
+
+NONE: list[tuple[Any, str]] = [
+    (b"", "this is no snapshot: 0 bytes that are not JSON"),
+    (b"[" * 100_000, "this is no snapshot: 100000 bytes that are not JSON"),
+    (WHOLE.to_bytes()[:-9], "bytes that are not JSON, or not all of it"),
+    (b" " * (MOST_BYTES + 1), f"a snapshot has at most {MOST_BYTES} bytes, and this has {MOST_BYTES + 1}"),
+    ("text", "resume takes the bytes of session.snapshot\\(\\), not str"),
+    (b"[]", "this is no snapshot: it is JSON without a version"),
+    (b'{"version":2}', "this snapshot has the version 2, and this voicepipe reads 1"),
+    (b'{"version":1}', "this snapshot cannot be read: id: Field required"),
+    (replace(WHOLE, id="a\nb").to_bytes(), "this snapshot cannot be read: host.session: id needs printable"),
+    (replace(WHOLE, lasted_s=math.nan).to_bytes(), "lasted_s, idle_step and turns must be 0 or more"),
+    (replace(WHOLE, history=[{"role": "user"}]).to_bytes(), "history: message 0 has the version None"),
+]
+
+
+async def test_what_is_no_snapshot_is_refused_in_a_sentence() -> None:
     """Bytes that are no snapshot, or one of another version, raise a SnapshotError before any part begins."""
     _, pipeline = agent()
-    with pytest.raises(vp.SnapshotError, match=message):
-        async with pipeline.session(resume=data):
-            pass
+    async with pipeline.open() as host:
+        for data, message in NONE:
+            with pytest.raises(vp.SnapshotError, match=message):
+                async with host.session(resume=data):
+                    pass
+
+
+places = st.sampled_from([field.name for field in fields(WHOLE) if field.name != "version"])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+)
+
+
+@given(places, values)
+def test_whatever_a_snapshot_holds_it_is_read_or_refused(place: str, value: Any) -> None:
+    """A field with anything in it leads to a plan or to a SnapshotError, and to nothing else."""
+    changed = {**json.loads(WHOLE.to_bytes()), place: value}
+    with suppress(vp.SnapshotError):
+        plan(read(json.dumps(changed).encode()), is_stale=False, writes=True)
+
+
+def test_a_snapshot_is_read_as_it_was_written() -> None:
+    """Its bytes are JSON, and give the same snapshot again; half of a surrogate pair becomes a question mark."""
+    assert read(WHOLE.to_bytes()) == WHOLE
+    assert read(replace(WHOLE, facts={"line": "\ud800"}).to_bytes()).facts == {"line": "?"}
+
+
+async def test_another_agent_is_reported_and_goes_on() -> None:
+    """What differs in its configuration is named; a part that is gone loses its state, and the call goes on."""
+    first = vp.Pipeline(ScriptedModel([]), vp.SentenceChunker(), Counts(), output=RecordingOutput())
+    async with first.session() as session:
+        data = session.snapshot()
+    _, second = agent(Says("Hello."))
+    async with second.session(resume=data) as session:
+        event = await resumed(session)
+        assert (event.differs, event.lost_state) == (("parts", "tools"), ("Counts",))
+        assert (await session.user_says("Hello?")).heard == "Hello."
+
+
+async def test_a_part_that_cannot_keep_or_take_its_state_costs_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    """It is named in `CallResumed` and logged once in each session, however many snapshots are taken."""
+    for method in ("state", "restore"):
+        caplog.clear()
+
+        def fail(*_: object) -> object:
+            raise ValueError("no state")
+
+        voice = type("Forgetful", (Counts,), {method: fail})()
+        pipeline = vp.Pipeline(ScriptedModel([]), vp.SentenceChunker(), voice, output=RecordingOutput())
+        async with pipeline.session() as session:
+            session.snapshot()
+            data = session.snapshot()
+        async with pipeline.session(resume=data) as session:
+            assert (await resumed(session)).lost_state == ("Forgetful",)
+        assert [record.levelname for record in caplog.records if "Forgetful" in record.getMessage()] == ["WARNING"]
+
+
+def test_a_snapshot_is_taken_in_the_event_loop_alone() -> None:
+    """In another thread the session may change while it is read, so it is refused there."""
+
+    async def call() -> None:
+        async with agent()[1].session() as session:
+            with pytest.raises(vp.ConfigurationError, match="is called in the session's event loop"):
+                await anyio.to_thread.run_sync(session.snapshot)
+
+    anyio.run(call)
+
+
+async def test_what_the_application_gives_takes_the_place_of_what_was_kept() -> None:
+    """A given id and given facts win; the other facts stay."""
+    _, pipeline = agent()
+    async with pipeline.session(id="one", facts={"line": "A", "tries": 1}) as session:
+        data = session.snapshot()
+    async with pipeline.session(resume=data, id="two", facts={"tries": 2}) as session:
+        assert (session.id, session.facts) == ("two", {"line": "A", "tries": 2})
+
+
+async def test_a_draft_is_no_turn() -> None:
+    """A reply that is prepared before the caller has ended their turn is no part of a snapshot."""
+    user = ScriptedUser().guesses("Hello there.", at_s=0.5, stable=True)
+    parts = [user, ScriptedModel([Says("Hello.")]), vp.SentenceChunker(), ScriptedVoice()]
+    async with vp.Pipeline(*parts, output=RecordingOutput()).session() as session:
+        await anyio.sleep(0.6)
+        assert session._floor.turn is not None
+        assert session._floor.turn.state is vp.TurnState.DRAFT
+        left = json.loads(session.snapshot())
+    assert (left["turn"], left["turns"], left["history"]) == (None, 0, [])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -47,6 +47,7 @@ class SpeechToSpeech(Part):
     fills_silence: bool = False
     has_greeting: bool = False
 
+    _has_greeted = False
     _conversation: Conversation | None = None
     _line: AgentLine | None = None
 
@@ -93,13 +94,23 @@ class SpeechToSpeech(Part):
         if self._line is not None:
             self._line.report_to(report)
 
+    def state(self) -> object | None:
+        """Return how often the call was connected, so that no call of a tool is taken for one of another connection."""
+        return {"connections": self._shared.known.connections, "has_greeted": self._has_greeted}
+
+    def restore(self, state: Any) -> None:  # noqa: ANN401 - JSON values
+        """Go on with a call: the service that it had is gone, and the next one is told the conversation."""
+        self._shared.known.connections = int(state["connections"])
+        self._has_greeted = bool(state["has_greeted"])
+
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Hold the conversation with the service while the call lasts."""
         line = self._line = AgentLine(
             self.name, self.instructions, self.sample_rate, self._shared, session, self.connect
         )
-        await line.open(greets=self.has_greeting)
+        await line.open(greets=self.has_greeting and not self._has_greeted)
+        self._has_greeted = True
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(line.run, tasks)

@@ -87,14 +87,14 @@ class Conversation:
     Attributes:
         requests: What the service has to be sent, oldest first.
         has_requests: Set when there is something to send.
+        known: What the service knows.
     """
 
     def __init__(self, agent: str, rate: int, *, repeats_tags: bool) -> None:
         self.requests: deque[AgentRequest] = deque()
         self.has_requests = anyio.Event()
-        self._agent = agent
+        self._agent, self.known = agent, Known(agent)
         self._promises = Promises(agent, rate, repeats_tags=repeats_tags)
-        self._known = Known(agent)
         self._session: SessionContext[Any]
         self._report: Report
         self._later: Callable[[float, Callable[[], None]], None]
@@ -127,7 +127,7 @@ class Conversation:
 
     def connected(self, setup: AgentSetup) -> None:
         """Note that a connection begins, perhaps with the service's greeting."""
-        self._known.connected(setup.instructions, setup.tools)
+        self.known.connected(setup.instructions, setup.tools)
         if setup.greets:
             self._own = self._promises.add()
 
@@ -316,7 +316,7 @@ class Conversation:
 
     def asked(self, request: Request, turn: Turn) -> SpokenReply:
         """Return the reply whose words the model's place sends in this turn, and have the service give it."""
-        self._post(*self._known.instruct(request.system), *self._known.offer(request.tools))
+        self._post(*self.known.instruct(request.system), *self.known.offer(request.tools))
         if request.step:
             reply = self._continued(turn)
         else:
@@ -328,24 +328,24 @@ class Conversation:
                 reply, self._own = self._own, None
             else:
                 reply = self._promises.add(is_requested=True)
-                self._post(Suggest(turn.note, reply.tag))
+                self._post(Suggest(self.known.with_late(turn.note, turn.shown), reply.tag))
         return self._taken(reply, turn)
 
     def to_say(self, text: str, turn: Turn) -> SpokenReply:
         """Ask the service to say a text, and return the reply in which it does."""
         reply = self._promises.add(is_requested=True)
-        self._post(*self._known.let_interrupt(not turn.is_protected), Speak(text, reply.tag))
+        self._post(*self.known.let_interrupt(not turn.is_protected), Speak(text, reply.tag))
         turn.before_end(lambda: self._turn_ends(turn))
         return self._taken(reply, turn)
 
     def called(self, call_id: str) -> ServiceState:
         """Return what a call keeps, so that its result finds the way back to the service."""
-        return self._known.call_state(call_id)
+        return self.known.call_state(call_id)
 
     def offer(self, tools: tuple[dict[str, Any], ...]) -> None:
         """Note which tools the session has now; during a turn its own requests say it."""
         if not self._spoken:
-            self._post(*self._known.offer(tools))
+            self._post(*self.known.offer(tools))
 
     def _taken(self, reply: SpokenReply, turn: Turn) -> SpokenReply:
         reply.turn = turn
@@ -375,7 +375,7 @@ class Conversation:
         self, calls: Iterable[ToolCall], *, tag: str = "", are_late: bool = False, with_running: bool = False
     ) -> bool:
         """Show the service the results that it does not know; return whether there were any."""
-        results = self._known.results(calls, with_running=with_running)
+        results = self.known.results(calls, with_running=with_running)
         if results:
             self._post(ShowResults(results, tag, are_late=are_late))
         return bool(results)
@@ -387,7 +387,7 @@ class Conversation:
             self._spoken.remove(reply)
             was_cut |= self._cut(reply, turn)
         self._show(calls_of(turn.own_messages), are_late=was_cut)
-        self._post(*self._known.let_interrupt(True))
+        self._post(*self.known.let_interrupt(True))
 
     def _cut(self, reply: SpokenReply, turn: Turn) -> bool:
         """Stop a reply where the caller has heard it to; return whether any of it was left."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from voicepipe.conversation.tool_result import result_of
 from voicepipe.history import AssistantMessage, ServiceState
 from voicepipe.hosted.messages import CallResult, SetInstructions, SetInterruptible, SetTools
+from voicepipe.hosted.retelling import retold_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,11 +30,14 @@ class Known:
 
     Args:
         agent: The agent's name, under which a call keeps the service's id of it.
+
+    Attributes:
+        connections: Counts the connections of the call, in whichever worker.
     """
 
     def __init__(self, agent: str) -> None:
         self._agent = agent
-        self._connection = 0
+        self.connections = 0
         self._instructions = ""
         self._tools: tuple[dict[str, Any], ...] = ()
         self._is_interruptible = True
@@ -41,7 +45,7 @@ class Known:
 
     def connected(self, instructions: str, tools: tuple[dict[str, Any], ...]) -> None:
         """Note that a connection begins with these settings."""
-        self._connection += 1
+        self.connections += 1
         self._instructions, self._tools, self._is_interruptible = instructions, tools, True
         self._shown.clear()
 
@@ -68,7 +72,7 @@ class Known:
 
     def call_state(self, call_id: str) -> ServiceState:
         """Return what a call has to keep, so that its result finds the way back."""
-        return ServiceState(service=self._agent, fields={"connection": self._connection, "call_id": call_id})
+        return ServiceState(service=self._agent, fields={"connection": self.connections, "call_id": call_id})
 
     def results(self, calls: Iterable[ToolCall], *, with_running: bool = False) -> tuple[CallResult, ...]:
         """Return the results that the service has not been shown; for one that still runs, if wanted, that it does."""
@@ -77,7 +81,7 @@ class Known:
             call_id = self._call_id(call)
             if call_id is None or (call.status == "pending" and not with_running):
                 continue
-            key = (self._connection, call_id)
+            key = (self.connections, call_id)
             result = result_of(call)
             if self._shown.get(key) != result:
                 self._shown[key] = result
@@ -85,9 +89,13 @@ class Known:
                 found.append(CallResult(call_id, call.name, result, is_error=is_error))
         return tuple(found)
 
+    def with_late(self, note: str, calls: Iterable[ToolCall]) -> str:
+        """Return a note of the application, with the late results of calls that this connection knows nothing of."""
+        return "\n".join([note, *(retold_call(call) for call in calls if self._call_id(call) is None)])
+
     def _call_id(self, call: ToolCall) -> str | None:
         state = call.state
-        if state is None or state.service != self._agent or state.fields.get("connection") != self._connection:
+        if state is None or state.service != self._agent or state.fields.get("connection") != self.connections:
             return None
         return str(state.fields.get("call_id", ""))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from voicepipe.history import Message, ToolCall
 
-__all__ = ["retold"]
+__all__ = ["retold", "retold_call"]
 
 MAX_CHARACTERS: Final = 12_000
 """The newest part of the conversation, up to this length: about a quarter of an hour of speech."""
@@ -43,10 +43,11 @@ def _line(message: Message) -> str:
     if isinstance(message, UserMessage):
         return f"Caller: {dumped(message.text)}"
     said = [f"You: {dumped(message.text)}"] if message.text.strip() else []
-    return "\n".join(said + [_call_line(call) for call in message.calls])
+    return "\n".join(said + [retold_call(call) for call in message.calls])
 
 
-def _call_line(call: ToolCall) -> str:
+def retold_call(call: ToolCall) -> str:
+    """Return a line about a call and its result."""
     result = dumped(_beginning(result_of(call)))
     return f"You called {dumped(call.name)} with {dumped(call.arguments)}, and the result was: {result}"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
@@ -94,6 +94,7 @@ class Summaries(Part):
         self._window = window
         self._tasks: TaskGroup | None = None  # of the session; none where a model is asked without one
         self._summary: _Summary | None = None
+        self._restored: dict[str, Any] | None = None  # what another worker has summarised
         self._settled_before = 0  # messages with which the session began
         self._not_before = 0  # messages that there have to be before another try
         self._is_writing = False
@@ -101,11 +102,22 @@ class Summaries(Part):
 
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
-        """Begin without a summary, and own the task that writes one."""
-        self._settled_before = len(session.history)
+        """Begin without a summary, or with the one that was restored, and own the task that writes one."""
+        messages = session.history.snapshot()
+        self._settled_before = len(messages)
+        if self._restored is not None and 0 < (count := self._restored["messages"]) <= len(messages):
+            self._summary = _summary(self._restored["text"], count, messages[count - 1])
         async with anyio.create_task_group() as self._tasks:
             yield
             self._tasks.cancel_scope.cancel()
+
+    def state(self) -> object | None:
+        """Return the summary, if there is one."""
+        return None if self._summary is None else {"text": self._summary.text, "messages": self._summary.count}
+
+    def restore(self, state: Any) -> None:  # noqa: ANN401 - JSON values
+        """Go on with a summary of another worker."""
+        self._restored = {"text": str(state["text"]), "messages": int(state["messages"])}
 
     def split(self, messages: Sequence[Message]) -> tuple[UserMessage | None, Sequence[Message]]:
         """Return what a request holds of a conversation: the message with its summary, and the messages after that."""
@@ -151,7 +163,7 @@ class Summaries(Part):
             return
         # A caller may have talked the model into writing our own mark, after which words would pass for theirs.
         text = answer.text.replace(END, "").strip()[:MAX_SUMMARY_CHARACTERS]
-        self._summary = _Summary(text, UserMessage(LEAD.format(text)), since + count, left[count - 1])
+        self._summary = _summary(text, since + count, left[count - 1])
         if answer.usage is not None:
             usage = answer.usage
             event = ModelUsage(
@@ -188,6 +200,10 @@ class Summaries(Part):
     def __repr__(self) -> str:
         """Show the model."""
         return f"<Summaries by {self.model!r}>"
+
+
+def _summary(text: str, count: int, last: Message) -> _Summary:
+    return _Summary(text, UserMessage(LEAD.format(text)), count, last)
 
 
 async def _stop_at_end(session: SessionContext, tasks: TaskGroup) -> None:

@@ -9,12 +9,14 @@ Rule 3: a message of an error names places and never words.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from voicepipe.errors import ConfigurationError, SnapshotError
 from voicepipe.history import History
+from voicepipe.session.label import label_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -131,7 +133,12 @@ class Snapshot:
 
     def to_bytes(self) -> bytes:
         """Return the snapshot as JSON. Half of a surrogate pair has no form in UTF-8 and becomes a question mark."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        text = json.dumps(_fields(self), ensure_ascii=False, separators=(",", ":"), default=_fields)
+        return text.encode("utf-8", "replace")
+
+
+def _fields(value: Any) -> dict[str, Any]:  # noqa: ANN401 - one of the dataclasses above
+    return {one.name: getattr(value, one.name) for one in fields(value)}
 
 
 def messages_json(messages: Iterable[Message]) -> list[JSONMessage]:
@@ -176,11 +183,17 @@ def read(data: object) -> Snapshot:
     from pydantic import ValidationError  # noqa: PLC0415 - half of the import time, and rarely needed
 
     try:
-        return _adapter().validate_json(bytes(data), strict=True, extra="forbid")
+        snapshot = _adapter().validate_json(bytes(data), strict=True, extra="forbid")
+        label_of(snapshot.id, snapshot.facts)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, wrong["loc"])) or "the whole"
         raise SnapshotError(f"this snapshot cannot be read: {place}: {wrong['msg']}") from None
+    except ConfigurationError as error:
+        raise SnapshotError(f"this snapshot cannot be read: {error}") from None
+    if not (0 <= snapshot.lasted_s < math.inf and snapshot.idle_step >= 0 and snapshot.turns >= 0):
+        raise SnapshotError("this snapshot cannot be read: lasted_s, idle_step and turns must be 0 or more")
+    return snapshot
 
 
 @cache

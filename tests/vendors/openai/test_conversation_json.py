@@ -185,7 +185,7 @@ def test_a_conversation_is_written_as_if_it_were_new(steps: list[str], window: W
             case _:
                 del messages[len(messages) // 2 : len(messages) // 2 + 1]
         written = json.loads(conversation.rendered("You help.", tuple(messages)))
-        assert written == messages_json("You help.", messages[conversation._since :])
+        assert written == messages_json("You help.", messages[conversation.since :])
 
 
 def test_a_window_stays_where_it_is_while_it_can() -> None:

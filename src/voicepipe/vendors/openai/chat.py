@@ -184,6 +184,8 @@ class LLMStreamStage(Model):
         check_settings(replace(own, model=self.model, system=None if callable(system) else system), self.name)
         self._own = replace(own, extra_body=self._service.extra_body(own.extra_body))
         self._http: HTTPClient
+        self._asked: Mapping[str, Conversation] = {}  # of the session
+        self._began: Mapping[str, int] = {}  # where the requests of another worker began
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -268,7 +270,8 @@ class LLMStreamStage(Model):
         filler = filler_of(asked.model)
         conversations = self._conversations.setdefault(turn.session, {})
         if filler not in conversations:
-            conversations[filler] = self._conversation(filler)
+            conversations[filler] = self._conversation(filler, self._began.get(filler, 0))
+        self._asked = conversations
         body = self._body(asked, conversations[filler], stream=self.streams, summary=summary)
         limits = self.deadlines if self.streams else None
         reply = TurnOutbox(outbox, turn, asked, self._http.vendor, len(body.encode("utf-8", "replace")))
@@ -300,6 +303,15 @@ class LLMStreamStage(Model):
             return answer.completion()
 
         return await persist(ask, RETRY_WITHIN * self.deadlines.first_token_s, lambda _error: None)
+
+    def state(self) -> object | None:
+        """Return where the last requests began, if their window has moved."""
+        since = {filler: one.since for filler, one in self._asked.items() if one.since}
+        return {"since": since} if since else None
+
+    def restore(self, state: Any) -> None:  # noqa: ANN401 - JSON values
+        """Begin the next requests where the last ones of another worker began."""
+        self._began = {str(filler): int(since) for filler, since in state["since"].items()}
 
     @property
     def label(self) -> str:  # noqa: D102 - the base class says it
@@ -336,8 +348,8 @@ class LLMStreamStage(Model):
         check_settings(filled, self.name)
         return filled
 
-    def _conversation(self, filler: str) -> Conversation:
-        return Conversation(self.window, filler, service=self._http.base_url, order=self._order)
+    def _conversation(self, filler: str, since: int = 0) -> Conversation:
+        return Conversation(self.window, filler, service=self._http.base_url, order=self._order, since=since)
 
     def _spoken(self, asked: Request) -> SpokenText:
         # Data that was asked for may look like a call.

@@ -67,17 +67,27 @@ class Conversation:
         filler: Sent in place of empty arguments.
         service: Where it is sent: the state of another service stays here. See `ServiceState`.
         order: Whether the messages are put into an order that strict services take. See `strict_order`.
+        since: Where the last request of another worker began.
+
+    Attributes:
+        since: Where the last request began, as the number of a message.
     """
 
     def __init__(
-        self, window: Window | None = None, filler: str = "", *, service: str = "", order: MessageOrder = "free"
+        self,
+        window: Window | None = None,
+        filler: str = "",
+        *,
+        service: str = "",
+        order: MessageOrder = "free",
+        since: int = 0,
     ) -> None:
         self._window = window
         self._filler = filler or "{}"
         self._service = service
         self._order = order
-        self._since = 0
-        self._first: Message | None = None
+        self.since = since
+        self._first: Message | None = None  # the message there, once there was a request
         self._beginning = Beginning()
         # With the message, so that its id is not used again.
         self._final: dict[int, tuple[Message, str]] = {}
@@ -156,11 +166,11 @@ class Conversation:
     def _newest(self, messages: Sequence[Message]) -> Sequence[Message]:
         if self._window is None or not messages:
             return messages
-        if self._since >= len(messages) or messages[self._since] is not self._first:
-            self._since = 0  # the conversation has changed: an earlier message was removed
-        self._since = self._window.start(messages, self._since)
-        self._first = messages[self._since]
-        return messages[self._since :]
+        if self.since >= len(messages) or messages[self.since] is not (self._first or messages[self.since]):
+            self.since = 0  # the conversation has changed: an earlier message was removed
+        self.since = self._window.start(messages, self.since)
+        self._first = messages[self.since]
+        return messages[self.since :]
 
     def _user(self, said: list[UserMessage]) -> list[str]:
         if len(said) > 1:

@@ -129,11 +129,18 @@ class PydanticAIModel(Model):
     @at_once
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
-        """Remember how the runs of this session's turns ended, and where the last one's conversation began."""
+        """Remember how the runs of this session's turns ended."""
         del session
-        self._since = 0
         self._runs = WeakKeyDictionary()
         yield
+
+    def state(self) -> object | None:
+        """Return where the last run's conversation began, if its window has moved."""
+        return {"since": self._since} if self._since else None
+
+    def restore(self, state: Any) -> None:  # noqa: ANN401 - JSON values
+        """Begin the next run's conversation where the last one's of another worker began."""
+        self._since = int(state["since"])
 
     @property
     def label(self) -> str:
