@@ -11,7 +11,7 @@ from voicepipe.audio.output import ClockedOutput, Output, PullOutput
 from voicepipe.audio.remote.paced import PacedOutput, PacingStatistics
 from voicepipe.audio.source import PushSource, Source
 from voicepipe.audio.wav import WavOutput, WavSource, read_wav, write_wav
-from voicepipe.call_events import CallResumed
+from voicepipe.call_events import CallMoved, CallResumed, StoreBack, StoreFailed
 from voicepipe.conversation.turn import Turn
 from voicepipe.conversation.turn_state import TurnState
 from voicepipe.core.call_settings import CallSettings
@@ -197,6 +197,7 @@ __all__ = [
     "BudgetExceeded",
     "CachedOpeners",
     "CallLimit",
+    "CallMoved",
     "CallRecord",
     "CallResumed",
     "CallSettings",
@@ -316,7 +317,9 @@ __all__ = [
     "Stage",
     "StageError",
     "Store",
+    "StoreBack",
     "StoreError",
+    "StoreFailed",
     "StreamingParameters",
     "Structured",
     "StructuredDone",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from voicepipe.flow import Stamped
 
-__all__ = ["CallResumed", "ResumedTurn"]
+if TYPE_CHECKING:
+    from voicepipe.errors import VoicepipeError
+
+__all__ = ["CallMoved", "CallResumed", "ResumedTurn", "StoreBack", "StoreFailed"]
 
 ResumedTurn: TypeAlias = Literal["none", "again", "rest", "note"]
 """What becomes of the turn in which a call broke off."""
@@ -32,3 +35,24 @@ class CallResumed(Stamped):
     unknown_calls: tuple[str, ...] = ()
     missing_tools: tuple[str, ...] = ()
     lost_state: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallMoved(Stamped):
+    """Another worker has claimed the call: its caller has come back there. The session ends here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFailed(Stamped):
+    """The store of calls fails. The call goes on, and is not kept until `StoreBack` follows.
+
+    Attributes:
+        error: Why.
+    """
+
+    error: VoicepipeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreBack(Stamped):
+    """The store of calls is back, and the call is kept again."""

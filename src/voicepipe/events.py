@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from voicepipe.call_events import CallResumed
+from voicepipe.call_events import CallMoved, CallResumed, StoreBack, StoreFailed
 from voicepipe.floor_events import (
     Backchannel,
     CallLimit,
@@ -310,7 +310,10 @@ Event: TypeAlias = (
     | ToolsChanged
     | AgentLost
     | AgentRestored
+    | CallMoved
     | CallResumed
+    | StoreBack
+    | StoreFailed
     | CleanupOverran
     | ModelUsage
     | BudgetExceeded

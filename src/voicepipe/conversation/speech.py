@@ -163,6 +163,17 @@ class Speech:
         return any(sentence.start_s == at_s for sentence in self._sentences)
 
     @property
+    def sentences(self) -> int:
+        """How many sentences have begun to be given to the output."""
+        return len(self._sentences)
+
+    @property
+    def heard_sentences(self) -> int:
+        """How many of them have been heard to their end."""
+        played_s = self.played_s + 2.5e-6  # sums of frame lengths are not exact
+        return sum(one.is_whole and played_s >= one.start_s + one.duration_s for one in self._sentences)
+
+    @property
     def heard_words(self) -> int:
         """How many words have been heard so far, as they were spoken."""
         ends = [(one.sentence.text, _heard_end(one, self.played_s - one.start_s)) for one in self._sentences]

@@ -32,6 +32,7 @@ from voicepipe.serving.origins import (
     is_passed_on,
 )
 from voicepipe.serving.refusal import Refused
+from voicepipe.serving.resuming import Keeper
 from voicepipe.serving.tokens import Tokens
 from voicepipe.serving.transport import Desk
 from voicepipe.session.label import label_of
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from voicepipe.core.context import Fact
     from voicepipe.keeping.store import Store
+    from voicepipe.serving.resuming import KeptCall
     from voicepipe.serving.transport import Line, Peer, Transport
     from voicepipe.session.pipeline import Host, Pipeline
     from voicepipe.session.session import Session
@@ -107,6 +109,7 @@ class FrontDesk(Desk):
         self._complaints: set[str] = set()
         tools = [name for part in agent.parts if isinstance(part, ToolRouter) for name in part.tools]
         self.metrics = Metrics(self._door, [transport.name for transport in transports], tools)
+        self._keeper = Keeper(store, self.limits, self.metrics)
 
     @property
     def is_open(self) -> bool:
@@ -312,8 +315,10 @@ class FrontDesk(Desk):
 
     async def converse(self, transport: Transport, peer: Peer) -> None:
         """Hold the call of an admitted peer to its end."""
-        call = Call(self, transport, peer, self._session, self.admitted, self._on_call)
+        call = Call(self, transport, peer, self._session, self._keeper, self.admitted, self._on_call)
         self._calls.add(call)
+        if self.is_draining:  # it was let in before
+            call.hand_over()
         try:
             await call.run()
         finally:
@@ -321,7 +326,9 @@ class FrontDesk(Desk):
             self._change.set()
             self._change = anyio.Event()  # a new one for all who wait from now on
 
-    async def _session(self, line: Line, facts: Mapping[str, Fact]) -> AbstractAsyncContextManager[Session[Any]]:
+    async def _session(
+        self, line: Line, facts: Mapping[str, Fact], kept: KeptCall | None
+    ) -> AbstractAsyncContextManager[Session[Any]]:
         """Return the session of a line; its application's deps are made from the facts."""
         self._require_open()
         assert self._host is not None  # noqa: S101 - checked above
@@ -336,9 +343,10 @@ class FrontDesk(Desk):
             output=line.output,
             deps=deps,
             facts=facts,
-            id=line.id,
+            id=line.id if kept is None else kept.id,
             settings=line.settings,
-            greeting=self._greeting if line.greets else "",
+            greeting=self._greeting if line.greets and not line.resumed.is_resumed else "",
+            **(kept.for_session if kept is not None else {}),
         )
 
     async def wait_empty(self) -> None:
@@ -351,8 +359,13 @@ class FrontDesk(Desk):
 
         Args:
             within_s: How long calls may go on. Those that are left then end after their present reply, within 30 s.
+
+        Calls that have a record do not go on: each is handed over to another process as soon as it is between two
+        turns, one after another, and in mid-turn if it is left then.
         """
         self._door.is_draining = True
+        for call in list(self._calls):
+            call.hand_over()
         with anyio.move_on_after(within_s):
             await self.wait_empty()
         for call in list(self._calls):

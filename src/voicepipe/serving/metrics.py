@@ -7,12 +7,13 @@ Rule 2: each server has a registry of its own, so that two in one process do not
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from voicepipe.call_events import StoreFailed
 from voicepipe.watching.telemetry.instruments import Bounded, CallCounts
 from voicepipe.watching.telemetry.prometheus import PrometheusSink
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from voicepipe.events import Event
     from voicepipe.serving.door import Door
+    from voicepipe.serving.resumption import WhyNot
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -48,6 +50,10 @@ class Metrics:
         self._sink = PrometheusSink(registry)
         self._sink.live.update(dict.fromkeys(transports, 0))
         self._refused = Counter("voicepipe_refused", "Peers that were refused.", ["reason"], registry=registry)
+        self._resumed = Counter("voicepipe_resumed", "Calls that went on, or why not.", ["outcome"], registry=registry)
+        self._store_failures = Counter(
+            "voicepipe_store_failures", "Outages of the store, as calls met them.", ["operation"], registry=registry
+        )
         registry.register(_Present(door))
 
     def text(self) -> bytes:
@@ -63,6 +69,14 @@ class Metrics:
         if seconds > 0:
             self._sink.add("audio_dropped", seconds, where)
 
+    def resumed(self, outcome: WhyNot | Literal["resumed"]) -> None:
+        """Count a caller who came back: "resumed", or why their call could not go on."""
+        self._resumed.labels(outcome).inc()
+
+    def store_failed(self, operation: Literal["claim", "write"]) -> None:
+        """Count an outage of the store that a caller who came back has met, or a call that was to be kept."""
+        self._store_failures.labels(operation).inc()
+
     @contextmanager
     def call(self, transport: str, ended_by: Callable[[], str]) -> Generator[None]:
         """Count a call for as long as the block lasts, and then how it has ended."""
@@ -71,7 +85,14 @@ class Metrics:
 
     def observer(self) -> Callable[[Event], None]:
         """Return what counts the events of one session."""
-        return CallCounts(self._sink, self._sink.labels, self._tools).event
+        count = CallCounts(self._sink, self._sink.labels, self._tools).event
+
+        def note(event: Event) -> None:
+            if isinstance(event, StoreFailed):
+                self.store_failed("write")
+            count(event)
+
+        return note
 
 
 class _Present(Collector):

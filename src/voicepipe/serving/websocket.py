@@ -31,8 +31,8 @@ __all__ = ["WebSocketEntry", "WebSocketPeer", "address_of"]
 REASON_BYTES: Final = 123
 """The longest reason that fits into a close frame."""
 
-CLOSED_ON_PURPOSE: Final = (1000, 1005)
-"""The codes with which a peer hangs up: "done", and none. A page that is reloaded sends 1001, a broken line nothing."""
+HUNG_UP: Final = 1000
+"""The code of a peer that is done. A page that is reloaded sends 1001, and of a broken connection uvicorn says 1005."""
 
 
 class WebSocketPeer(Peer):
@@ -61,7 +61,7 @@ class WebSocketPeer(Peer):
         event = await self._receive()
         if event["type"] != "websocket.receive":
             self._is_open = False
-            raise PeerLeft(is_orderly=event.get("code") in CLOSED_ON_PURPOSE)
+            raise PeerLeft(is_orderly=event.get("code") == HUNG_UP)
         pcm: bytes | None = event.get("bytes")
         return event["text"] if pcm is None else pcm
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from voicepipe.call_events import CallResumed
+from voicepipe.call_events import CallMoved, CallResumed, StoreBack, StoreFailed
 from voicepipe.core.failures import for_log
 from voicepipe.core.log import SessionLabel, log, transcripts
 from voicepipe.errors import StageError
@@ -139,6 +139,9 @@ LINES: Final[dict[type[Event], tuple[int, str]]] = {
     AgentLost: (WARNING, "the hosted agent was lost: {error}"),
     AgentRestored: (INFO, "the hosted agent is back after {e.after_s:.1f} s"),
     CallResumed: (INFO, "the call is resumed; of the turn in flight: {e.turn}"),
+    CallMoved: (INFO, "another worker has the call"),
+    StoreFailed: (WARNING, "the call is not kept: {error}"),
+    StoreBack: (INFO, "the store is back, and the call is kept again"),
     CleanupOverran: (INFO, "{e.part} takes longer than {e.after_s:g} s to end"),
 }
 """Level and line of each event. `{e}` is the event, and `{error}` its error without words of the application. What a

@@ -1,0 +1,231 @@
+"""The record of a call: when it is written, what waits for it, and what a store that fails costs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+import voicepipe as vp
+from tests.helpers.troubled_store import Link
+from voicepipe.keeping.envelope import Envelope, Owner
+from voicepipe.keeping.record import Record
+from voicepipe.testing import Calls, RecordingOutput, Reply, Says, ScriptedModel, ScriptedVoice
+
+pytestmark = pytest.mark.anyio
+
+
+class Bookings:
+    """A tool that writes, and when it ran."""
+
+    def __init__(self, takes_s: float = 0.0) -> None:
+        self.at_s: list[float] = []
+
+        @vp.tool(effect="write")
+        async def book(seats: int) -> str:
+            """Reserve a table."""
+            self.at_s.append(round(anyio.current_time() - began_s, 3))
+            await anyio.sleep(takes_s)
+            return f"booked {seats}"
+
+        began_s = anyio.current_time()
+        self.tool = book
+
+
+def agent(replies: Sequence[Reply], *tools: vp.Tool[..., Any]) -> vp.Pipeline[Any]:
+    """Return an agent that takes 0.05 s for each character."""
+    parts = [ScriptedModel(list(replies)), vp.ToolRouter(tools), vp.SentenceChunker(), ScriptedVoice()]
+    return vp.Pipeline(*parts, output=RecordingOutput())
+
+
+@asynccontextmanager
+async def kept(store: vp.Store, row: vp.Pipeline[Any], **options: Any) -> AsyncGenerator[tuple[vp.Session, Record]]:
+    """Hold a call that has a record."""
+    record = Record(store, "call-1", worker="w1", **options)
+    async with row.session(id="call-1", observers=[record], record=record) as session:
+        yield session, record
+
+
+async def resumed(store: vp.Store, claimed: vp.Kept, **options: Any) -> tuple[Record, dict[str, Any]]:
+    """Return the record of a call that goes on, and what its session is given."""
+    known = Envelope.unpacked(claimed.data)
+    until_s = anyio.current_time() + claimed.lease_left_s
+    record = Record(
+        store, "call-1", worker="w2", revision=claimed.revision, writes_from_s=until_s, known=known, **options
+    )
+    return record, {"observers": [record], "record": record, "resume": known.snapshot}
+
+
+def of(session: vp.Session, *kinds: type[Any]) -> list[str]:
+    """Return the names of the events of some kinds so far."""
+    return [type(event).__name__ for event in session._reporting.events._kept if isinstance(event, kinds)]
+
+
+async def test_when_it_is_written() -> None:
+    """At the beginning, when a turn starts, with each sentence, each second in between, and when it has settled."""
+    link = Link(vp.MemoryStore())
+    began_s = anyio.current_time()
+    async with kept(link, agent([Says("It is sunny today in Lyon. Bring a hat.")])) as (session, _):
+        await anyio.sleep(1)
+        await session.user_says("How is the weather?")
+        await anyio.sleep(15)
+    written = [(round(at_s - began_s, 2), is_busy, lease_s) for at_s, is_busy, lease_s in link.writes]
+    assert written == [
+        (0.1, False, 0.0),
+        (1.0, True, 2.0),  # the turn starts
+        (1.1, True, 2.0),  # its first sentence, which began at 1.05
+        (2.1, True, 2.0),
+        (2.32, True, 2.0),  # its first sentence has been heard
+        (2.95, False, 0.0),  # it has settled
+        (12.95, False, 0.0),
+    ]
+
+
+async def test_a_writing_tool_waits_a_tenth_of_a_second_for_a_store_that_hangs() -> None:
+    """It runs exactly 0.1 s later, and at once where the store fails at once, or answers."""
+    found: list[list[float]] = []
+    for takes_s, is_cut in ((0.0, False), (0.03, False), (100.0, False), (0.0, True)):
+        link, bookings = Link(vp.MemoryStore()), Bookings()
+        async with kept(link, agent([Calls("book", {"seats": 2}), Says("Done.")], bookings.tool)) as (session, _):
+            await anyio.sleep(1)
+            link.takes_s, link.is_cut = takes_s, is_cut
+            await session.user_says("A table for two, please.")
+        found.append(bookings.at_s)
+    assert found == [[1.0], [1.06], [1.1], [1.0]]
+
+
+async def test_one_outage_is_two_events() -> None:
+    """A store that is down for two turns costs neither of them; once it is back, the record has both."""
+    store = vp.MemoryStore()
+    link = Link(store)
+    async with kept(link, agent([Says("One."), Says("Two.")])) as (session, _):
+        await anyio.sleep(1)
+        link.is_cut = True
+        turns = [await session.user_says("First?"), await session.user_says("Second?")]
+        link.is_cut = False
+        await anyio.sleep(1)
+        claimed = await store.claim("call-1", "w2")
+        assert of(session, vp.StoreFailed, vp.StoreBack) == ["StoreFailed", "StoreBack"]
+        assert claimed is not None
+        assert [turn.heard for turn in turns] == ["One.", "Two."]
+        assert b"Two." in claimed.data
+
+
+async def test_a_store_that_loses_its_data_has_the_call_again_after_the_next_write() -> None:
+    """What was lost is not taken for a call that another worker has."""
+    store = vp.MemoryStore()
+    async with kept(store, agent([Says("One.")])) as (session, _):
+        await anyio.sleep(1)
+        store._records.clear()
+        await session.user_says("First?")
+        kept_now = await store.get("call-1")
+        assert kept_now is not None
+        assert of(session, vp.CallMoved, vp.StoreFailed) == []
+
+
+async def test_a_call_that_another_worker_claims_ends_at_its_next_write() -> None:
+    """The session reports it and ends; a writing tool that was about to begin does not run."""
+    store, bookings = vp.MemoryStore(), Bookings()
+    async with kept(store, agent([Calls("book", {"seats": 2}), Says("Done.")], bookings.tool)) as (session, _):
+        await anyio.sleep(1)
+        await store.claim("call-1", "w2")
+        await session.user_says("A table for two, please.")
+        await session.ended.wait()
+        assert of(session, vp.CallMoved) == ["CallMoved"]
+    kept_now = await store.get("call-1")
+    assert bookings.at_s == []
+    assert kept_now is not None
+    assert (kept_now.worker, kept_now.late is not None) == ("w2", True)
+
+
+async def test_what_becomes_of_the_record_at_the_end() -> None:
+    """A call that ends is forgotten at once; one that was sealed is kept for its time, and what it said then counts."""
+    store = vp.MemoryStore()
+    async with kept(store, agent([Says("One.")])) as (session, _):
+        await session.user_says("First?")
+    assert await store.get("call-1") is None
+    async with kept(store, agent([Says("One two three four five six seven.")]), keep_s=20.0) as (session, record):
+        with anyio.move_on_after(0.5):
+            await session.user_says("First?")
+        record.seal()
+        session.end()
+    await anyio.sleep(19.9)
+    kept_now = await store.get("call-1")
+    await anyio.sleep(0.2)
+    assert await store.get("call-1") is None
+    assert kept_now is not None
+    envelope = Envelope.unpacked(kept_now.data)
+    assert (envelope.is_busy, envelope.is_released) == (True, True)
+    async with agent([]).session(resume=envelope.snapshot) as session:
+        assert of(session, vp.CallResumed) == ["CallResumed"]
+        assert [event.turn async for event in _first(session, vp.CallResumed)] == ["rest"]
+
+
+async def _first(session: vp.Session, kind: type[Any]) -> AsyncGenerator[Any]:
+    async for event in session:
+        if isinstance(event, kind):
+            yield event
+            return
+
+
+async def test_the_tool_of_a_turn_that_is_answered_again_waits_for_the_lease() -> None:
+    """The worker before may act for 2 s after its last write; then its tool was not begun, and runs here, once."""
+    store, link = vp.MemoryStore(), Link(vp.MemoryStore())
+    link._store = store
+    before, after = Bookings(), Bookings()
+    replies = [Calls("book", {"seats": 2}, after_s=0.7), Says("Done.")]
+    async with kept(link, agent(replies, before.tool)) as (session, _):
+        await anyio.sleep(1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(session.user_says, "A table for two, please.")
+            await anyio.sleep(0.5)
+            link.is_cut = True  # the worker is gone
+            claimed = await store.claim("call-1", "w2")
+            assert claimed is not None
+            assert claimed.lease_left_s == pytest.approx(1.5)
+            _, options = await resumed(store, claimed)
+            row = agent([Calls("book", {"seats": 2}), Says("Done.")], after.tool)
+            async with row.session(**options):
+                await anyio.sleep(3)
+            tasks.cancel_scope.cancel()
+    assert after.at_s == [3.0]
+
+
+async def test_a_tool_that_had_begun_when_the_store_hung_is_not_run_again() -> None:
+    """Its note arrives late, within the lease, so the worker that goes on does not run it, and the caller is told."""
+    store, link = vp.MemoryStore(), Link(vp.MemoryStore())
+    link._store = store
+    before, after = Bookings(takes_s=5.0), Bookings()
+    replies = [Calls("book", {"seats": 2}, after_s=0.2), Says("Done.")]
+    async with kept(link, agent(replies, before.tool)) as (session, _):
+        await anyio.sleep(1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(session.user_says, "A table for two, please.")
+            await anyio.sleep(0.1)
+            link.takes_s = 1.0
+            await anyio.sleep(0.4)
+            claimed = await store.claim("call-1", "w2")
+            assert claimed is not None
+            _, options = await resumed(store, claimed)
+            row = agent([Calls("book", {"seats": 2}), Says("I do not know.")], after.tool)
+            async with row.session(**options) as other:
+                await anyio.sleep(4)
+                assert [call.status for message in other.history for call in getattr(message, "calls", [])] == [
+                    "unknown"
+                ]
+            tasks.cancel_scope.cancel()
+    assert (before.at_s, after.at_s) == ([1.3], [])
+
+
+def test_an_envelope_is_read_as_it_was_written() -> None:
+    """What another version wrote, or nobody, is a SnapshotError of one sentence; nothing prints what it holds."""
+    owner = Owner(transport="page", secret="a" * 64, subject="ada")
+    envelope = Envelope(owner=owner, is_busy=True, is_released=False, begun=("call_1",), snapshot=b'{"a":\n1}')
+    assert Envelope.unpacked(envelope.packed()) == envelope
+    assert "ada" not in repr(envelope)
+    for nonsense in (b"", b"{}", b'{"version":2}\n', envelope.packed().replace(b'"version":1', b'"version":9')):
+        with pytest.raises(vp.SnapshotError, match="not one of version 1"):
+            Envelope.unpacked(nonsense)
