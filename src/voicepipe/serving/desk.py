@@ -135,6 +135,7 @@ class FrontDesk(Desk):
         """Keep calls and tokens in this store from the next opening on, in place of that of `Serve(store=...)`."""
         self.store = store
         self.tokens = Tokens(valid_s=self.limits.token_s, most=self.limits.tokens, store=store)
+        self._keeper = Keeper(store, self.limits, self.metrics)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
