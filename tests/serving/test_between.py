@@ -66,7 +66,7 @@ async def test_a_store_that_is_away_costs_what_it_knows(caplog: pytest.LogCaptur
 async def test_a_call_whose_streams_do_not_hold_is_given_up() -> None:
     """Three further streams are tried within 10 s of one another; one that held for longer begins the count again."""
     store, lines = vp.MemoryStore(), (Between("twilio"), Between("twilio"))
-    may = []
+    may: list[bool] = []
     for pause_s in (0.0, 9.0, 9.0, 9.0, 10.0, 1.0):
         await anyio.sleep(pause_s)
         may.append(await lines[len(may) % 2].may_return(SID, store))

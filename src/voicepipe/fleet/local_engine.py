@@ -92,8 +92,8 @@ async def _listening(process: Process, lines: Lines) -> Listening:
     match message:
         case Listens(listening=listening):
             return listening
-        case Failed(message=message, is_configuration=is_configuration):
-            raise (ConfigurationError if is_configuration else WorkerError)(message)
+        case Failed(message=why, is_configuration=is_configuration):
+            raise (ConfigurationError if is_configuration else WorkerError)(why)
         case _:
             status = await process.wait()
             raise WorkerError(f"a worker ended before it listened: {_how(status)}; see what it has written")

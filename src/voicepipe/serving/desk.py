@@ -226,7 +226,7 @@ class FrontDesk(Desk):
         if origin is None and self._authenticate is not None:
             return
         if origin is not None:
-            ports = [(request.scope.get("server") or ("", None))[1], self.place and self.place.gateway_port]
+            ports = [(request.scope.get("server") or ("", None))[1], self.place.gateway_port if self.place else None]
             if origin in self.origins or (not self.origins and any(is_own_page(origin, port) for port in ports)):
                 return
         raise Refused("origin", "this page may not connect here", code=4403)
