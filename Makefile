@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where this is set, each worker and each program of a test compiles everything again: a third of their time.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo demo-offline demo-page test test-browser test-oracles test-scale test-offline quick docs bench lint types tests others coverage package format clean
+.PHONY: help demo demo-offline demo-page test test-browser test-oracles test-scale test-offline quick docs bench lint types tests others coverage soak package format clean
 .NOTPARALLEL:
 .PRECIOUS: .venvs/%/.installed
 .DELETE_ON_ERROR:
@@ -87,6 +87,11 @@ test-scale: .venvs/scale/.installed ## the tests with several processes: redis-s
 # One worker: a model takes both processors of a small machine.
 test-offline: .venv/.offline ## the tests with models for speech that run on this machine, without a network
 	$(BIN)/python -m pytest -q -m offline -n 0 $(ARGS)
+
+# A quarter of an hour on two processors. `python -m tests.explore SEED` holds the call of one seed again, and prints it.
+soak: .venv/.dev ## 10,000 calls in which anything happens, and 10,000 turns after which nothing may be left
+	$(BIN)/python -m tests.explore 0:10000 -j 0
+	$(BIN)/python -m tests.explore soak
 
 others: .venv/.dev ## all tests that are not slow, on the other supported versions of Python that are present
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); absent=; \

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 import voicepipe as vp
-from tests.helpers.story import RATE, STORY, STORY_S, CountingVoice, heard_places, hold, times
+from tests.helpers.story import CHARACTER_S, RATE, STORY, STORY_S, CountingVoice, heard_places, hold, times
 from voicepipe.history import AssistantMessage
 from voicepipe.testing import Calls, RecordingOutput, Says, ScriptedModel, ScriptedUser
 
@@ -240,6 +240,41 @@ async def test_a_reply_that_is_paused_when_the_call_is_to_end_is_finished() -> N
         await session.ended.wait()
     assert len(output.spans()) == 2
     assert session.history[-1] == AssistantMessage.said(STORY)
+
+
+async def test_words_after_the_call_is_to_end_do_not_keep_a_paused_reply_for_ever() -> None:
+    """The caller's words explain the sound that paused the reply, but it is the last one: it goes on, and ends."""
+    user = ScriptedUser().interrupts("Stop it, please.", at_s=1.0)
+    output = RecordingOutput(RATE)
+    row = vp.Pipeline(user, ScriptedModel([]), vp.SentenceChunker(), CountingVoice(), output=output)
+    async with row.session(greeting=STORY) as session:
+        await anyio.sleep(1.35)  # paused at 1.3 s, and the first word comes at 1.4 s
+        session.end(after_reply=True)
+        await session.ended.wait()
+    assert output.spans() == [(0.0, 1.3), (1.35, pytest.approx(STORY_S + 1.35 - 1.15, abs=0.02))]
+    assert session.history[-1] == AssistantMessage.said(STORY)
+
+
+async def test_a_reply_that_failed_is_not_taken_back() -> None:
+    """It ends as failed, so the caller's words stay its own, and what they go on with is the next message alone."""
+    user = ScriptedUser().says("I want to cancel.", at_s=0.0).says("My subscription.", at_s=0.5)
+    session, events, _ = await hold(user, Says("Sorry to hear that.", finish_reason="length"), Says("Done."))
+    failed, answered = [event for _, event in events if isinstance(event, vp.TurnEnded)]
+    assert isinstance(failed, vp.TurnFailed)
+    assert (failed.user_text, answered.user_text) == ("I want to cancel.", "My subscription.")
+    assert [message.text for message in session.history] == [
+        "I want to cancel.", "Sorry to", "My subscription.", "Done.",
+    ]  # fmt: skip
+
+
+async def test_without_marks_a_reply_goes_on_no_earlier_than_at_its_sentence() -> None:
+    """The sentences before the one that was cut were heard whole, and are not said again."""
+    user = ScriptedUser().says("Tell me a story.", at_s=0.0).coughs(at_s=0.45, for_s=0.6)
+    first, second = "One two three.", " Four five six seven eight nine ten eleven twelve."
+    _, events, _ = await hold(user, Says(first + second), voice=CountingVoice(marks=False))
+    (paused,) = [event for _, event in events if isinstance(event, vp.Paused)]
+    (resumed,) = [event for _, event in events if isinstance(event, vp.Resumed)]
+    assert (paused.heard_s, resumed.from_s) == (0.75, round(len(first) * CHARACTER_S, 6))
 
 
 @pytest.mark.parametrize(

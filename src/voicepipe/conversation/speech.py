@@ -158,6 +158,10 @@ class Speech:
             return sentence.start_s + max(ends, default=0.0)
         return 0.0
 
+    def sentence_start_s(self, played_s: float) -> float:
+        """Return where the sentence begins of which `played_s` is a part."""
+        return max((one.start_s for one in self._sentences if one.start_s <= played_s), default=0.0)
+
     def begins_at(self, at_s: float) -> bool:
         """Return whether a sentence begins there."""
         return any(sentence.start_s == at_s for sentence in self._sentences)

@@ -54,7 +54,7 @@ class Ending:
         """End the session for the application: immediately, or once nobody speaks and nothing waits to be said."""
         self.result = result if self.result is None else self.result
         if after_reply and self.floor.is_busy:
-            self.floor.is_closing = True
+            self.floor.close()
         else:
             self.end("the application ended it")
 

@@ -170,6 +170,14 @@ class Floor:
             self._tasks.start_soon(self._playout.resume)
             self._session.emit(Resumed(turn_id=self.turn.turn_id, from_s=round(from_s, 6)))
 
+    def close(self) -> None:
+        """End the session once all has been said; nothing that the caller does holds it up any more."""
+        self.is_closing = True
+        if self._playout.is_paused:
+            self.resume()
+        else:
+            self.release()
+
     def interrupt(self, *, joins: bool = False, by: Interrupter = "application") -> None:
         """Stop the current turn, and forget what waits to be said. Once this returns, no sample reaches the output.
 

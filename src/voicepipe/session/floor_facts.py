@@ -86,9 +86,12 @@ class FloorFacts:
 
     @property
     def is_joinable(self) -> bool:
-        """Whether the reply answers the caller, and no tool was called for it."""
+        """Whether the reply answers the caller, no tool was called for it, and nothing failed in it.
+
+        A turn that failed is reported as failed, which does not say that its words belong to the next turn.
+        """
         turn = self._live
-        if turn is None or turn.transcript is None:
+        if turn is None or turn.transcript is None or turn.failure is not None:
             return False
         return not any(isinstance(message, AssistantMessage) and message.calls for message in turn.own_messages)
 

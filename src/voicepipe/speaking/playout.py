@@ -49,6 +49,7 @@ class Playout:
 
     Attributes:
         audible_until_s: When everything that was written so far will have been played, on the loop's clock.
+        is_paused: Whether the reply is held up because it was paused, not before its first sample.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Playout:
     ) -> None:
         self.output = output
         self.audible_until_s = -math.inf
+        self.is_paused = False
         self._wants_events = type(output).on_event is not Output.on_event
         self._echo_path = echo_path
         self._played = Played(watch.played) if watch is not None and watch.wants_played else None
@@ -105,6 +107,7 @@ class Playout:
 
     def release(self) -> None:
         """Let the reply be played."""
+        self.is_paused = False
         if self._released is not None:
             self._released.set()
             self._released = None
@@ -117,6 +120,7 @@ class Playout:
     def pause(self) -> None:
         """Silence the output immediately, but keep the reply for `resume`."""
         self.hold()
+        self.is_paused = True
         if self._lease is not None:
             self._lease.pause()
         self._silence()
@@ -258,9 +262,14 @@ class Lease:
         self._first_sound.silenced(loop_time())
 
     def resume_at(self) -> float:
-        """Decide where the turn goes on: at the word that was heard only in part, or in a quiet place before that."""
-        at_s = self.turn.speech.word_start_s(self._heard_s)
-        self._from_s = self._kept.quiet_s(self._heard_s) if at_s is None else at_s
+        """Decide where the turn goes on: at the word that was heard only in part, or in a quiet place before that.
+
+        The sentences before that word were heard whole, so nothing of them is said again.
+        """
+        speech, at_s = self.turn.speech, self.turn.speech.word_start_s(self._heard_s)
+        if at_s is None:
+            at_s = max(self._kept.quiet_s(self._heard_s), speech.sentence_start_s(self._heard_s))
+        self._from_s = at_s
         self._began_s = self._playout.played_s
         return self._from_s
 
