@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import voicepipe as vp
-from tests.helpers.browser import SILENT_MS, TimedPage, serving
+from tests.helpers.browser import SILENT_MS, TimedPage, Wire, serving
 from tests.helpers.firefox import firefox, with_firefox
 from tests.helpers.pulse import PulseDaemon
 from tests.helpers.webrtc import agent as audible_agent
@@ -56,6 +56,35 @@ async def test_a_call_by_firefox(tmp_path: Path) -> None:
     assert rate == 24_000
     assert sent > 4 * 50
     assert max(clears) <= SILENT_MS
+
+
+async def test_a_call_by_firefox_goes_on_after_a_break(tmp_path: Path) -> None:
+    """The connection breaks while the agent speaks; the page comes back, and what it had shown is said once."""
+    voice = ScriptedVoice(character_s=0.03, sample_rate=24_000)
+    agent = vp.Pipeline(vp.STTStage(ScriptedRecogniser()), ScriptedModel([]), vp.SentenceChunker(), voice)
+    greeting = f"Welcome to the library. {STORY} Good night."
+    with tempfile.TemporaryDirectory() as folder:
+        sound = PulseDaemon(Path(folder))
+        try:
+            async with Wire().laid() as wire:
+                origins = [f"http://127.0.0.1:{wire.port}"]
+                kept = serving(Page(), agent, greeting=greeting, origins=origins, store=vp.MemoryStore())
+                async with kept as wire.to_port, firefox(tmp_path, sound) as browser:
+                    await browser.open(origins[0])
+                    await browser.evaluate("document.getElementById('call').click()")
+                    await browser.until("voicepipe.played.samples > 24000")  # in the second sentence
+                    wire.cut()
+                    wire.mend()
+                    await browser.until("voicepipe.call.counts.connections === 2")
+                    await browser.until("voicepipe.doing === 'listening'")
+                    words = await browser.evaluate("document.querySelector('.agent .words').textContent")
+                    said = await browser.evaluate("document.querySelectorAll('.said.agent').length")
+                    microphone = await browser.evaluate("voicepipe.sound.microphone.track.readyState")
+                    await browser.evaluate("document.getElementById('call').click()")
+                    await browser.until("voicepipe.call.state === 'ended'")
+        finally:
+            sound.kill()
+    assert (words, said, microphone) == (greeting, 1, "live")
 
 
 @needs_aiortc

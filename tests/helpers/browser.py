@@ -251,7 +251,11 @@ class Wire:
         async with client:
             if self._is_cut:
                 return
-            async with await anyio.connect_tcp("127.0.0.1", self.to_port) as server:
+            try:
+                reached = await anyio.connect_tcp("127.0.0.1", self.to_port)
+            except OSError:  # no server listens there at the moment
+                return
+            async with reached as server:
                 async with anyio.create_task_group() as tasks:
                     self._scopes.add(tasks.cancel_scope)
                     tasks.start_soon(self._pass_on, client, server, tasks.cancel_scope)

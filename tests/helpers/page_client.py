@@ -32,6 +32,8 @@ RETRIES_S = (0.0, 0.1, 0.25, 0.5)
 """When the page tries to go on: these pauses, and then 1 s each."""
 
 CONNECT_S = 8.0
+CLOSED_S = 2.0
+"""How long the server has to close a connection that another one follows."""
 
 GOES_ON = frozenset({1001, 1005, 1006, 1012, 1013})
 """Close codes after which the page calls again."""
@@ -241,6 +243,7 @@ class ResumingCall:
         pages: The client of each connection that was answered, the newest last.
         gaps_s: For each further one, how long there was none: from the break, or the server's `bye`, to `ready`.
         failures: Why attempts to connect failed.
+        port: Where it connects next.
         over: Set when the call has ended, or could not be resumed in time.
     """
 
@@ -249,7 +252,7 @@ class ResumingCall:
         self.gaps_s: list[float] = []
         self.failures: list[str] = []
         self.over = anyio.Event()
-        self._port = port
+        self.port = port
         self._within_s = within_s
         self._options = options
         self._news = anyio.Event()
@@ -311,9 +314,11 @@ class ResumingCall:
         """Hold one connection. What fails before it is answered is raised where it was started."""
         failed: Exception | None = None
         try:
-            async with calling(self._port, resume=key, **self._options) as page:
+            async with calling(self.port, resume=key, **self._options) as page:
                 task_status.started(page)
                 await page.parted.wait()
+                with anyio.move_on_after(CLOSED_S):
+                    await page.closed.wait()
         except ExceptionGroup as group:
             failed = _only(group)
         if failed is not None:

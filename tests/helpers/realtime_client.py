@@ -136,10 +136,11 @@ async def serving(agent: vp.Pipeline, realtime: Realtime | None = None, **settin
 
 
 @asynccontextmanager
-async def connected(port: int, **options: Any) -> AsyncGenerator[Client]:
-    """Connect to the server, and read what it sends."""
+async def connected(port: int, *, resume: str = "", **options: Any) -> AsyncGenerator[Client]:
+    """Connect to the server, and read what it sends; `resume` is the key of a call that goes on."""
     options = {"compression": None, "proxy": None, **options}
-    async with connect(f"ws://127.0.0.1:{port}/v1/realtime?model=voicepipe", **options) as socket:
+    query = f"?model=voicepipe&resume={resume}" if resume else "?model=voicepipe"
+    async with connect(f"ws://127.0.0.1:{port}/v1/realtime{query}", **options) as socket:
         client = Client(socket)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(client.read)

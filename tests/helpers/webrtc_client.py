@@ -148,15 +148,20 @@ async def token_for(port: int) -> str:
 
 
 @asynccontextmanager
-async def calling(port: int, *, has_microphone: bool = True, hides: bool = False) -> AsyncGenerator[Caller]:
-    """Call, from the token to the server's answer to hello; a caller who hides names no address of theirs."""
+async def calling(
+    port: int, *, has_microphone: bool = True, hides: bool = False, resume: str | None = None
+) -> AsyncGenerator[Caller]:
+    """Call, from the token to the server's answer to hello; a caller who hides names no address of theirs.
+
+    `resume` is the key of a call that goes on.
+    """
     caller = Caller()
     try:
         with anyio.fail_after(20):
             response = await caller.connect(port, await token_for(port), has_microphone=has_microphone, hides=hides)
             assert response.status_code == 201, response.text
             await caller.open()
-            caller.send("hello", microphone={"echo_cancellation": True} if has_microphone else None)
+            caller.send("hello", microphone={"echo_cancellation": True} if has_microphone else None, resume=resume)
             await caller.until("ready")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(caller.listen)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RETURNS", "Between"]
 
-RETURNS: Final = "returns"
+RETURNS: Final = "voicepipe.returns"
 """The fact of a token for a further stream of a call that goes on."""
 
 RESULT_S: Final = 60.0

@@ -122,6 +122,25 @@ async def test_a_restart_is_announced() -> None:
     ]
 
 
+async def test_a_call_goes_on_after_a_restart() -> None:
+    """The server says that the call goes on, and with the key of the data channel it does, without a greeting."""
+    from tests.helpers.webrtc_client import calling
+
+    store = vp.MemoryStore()
+    async with serving(greeting="Hello!", store=store) as (serve, port), serving(store=store) as (_, other):
+        async with calling(port) as caller, anyio.create_task_group() as tasks:
+            ready = await caller.until("ready")
+            await caller.until("turn_ended")
+            tasks.start_soon(serve.desk.drain, 600)
+            bye = await caller.until("bye")
+        async with calling(other, resume=ready["resume"]) as again:
+            goes_on = await again.until("ready")
+            again.send("end")
+            await again.until("bye")
+    assert bye == {"type": "bye", "reason": "restarting", "resumable": True}
+    assert goes_on == {**ready, "resumed": True}
+
+
 # --- nothing is left --------------------------------------------------------------------------------------------------
 
 
