@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import anyio
@@ -30,6 +31,8 @@ from voicepipe.fleet.choosing import Choice
 from voicepipe.fleet.gateway import Gateway
 from voicepipe.serving import Limits, Page, Serve
 from voicepipe.serving.desk import Desk
+from voicepipe.serving.place import Place
+from voicepipe.serving.token_route import give_token
 
 pytestmark = [pytest.mark.anyio, needs_server]
 
@@ -209,6 +212,44 @@ async def test_a_full_worker_gives_no_token() -> None:
             assert (await ask(port, "/ready")).status_code == 503
         await anyio.sleep(1.0)
         assert (await ask(port, "/ready")).status_code == 200
+
+
+async def test_requests_that_lead_back_to_a_worker() -> None:
+    """What one worker alone knows, such as a token for WebRTC, is asked of it, for as long as it is there."""
+    hooks = Hooks()
+    async with fleet(hooks, 2) as (_, engine, port):
+        numbers = {work.listening.url: hook.number for work, hook in zip(engine.works, hooks.all, strict=True)}
+        for worker in engine.workers():
+            path = f"/hook{Place(worker.index, '', '').back}"
+            assert (await ask(port, path, "POST")).json()["number"] == numbers[worker.url]
+        for gone in ("7", "-1", "x", "99999999999999999999"):
+            assert (await ask(port, f"/hook?worker={gone}", "POST")).status_code == 200
+
+
+class Posted(Plain):
+    """Calls begin with a request, as over WebRTC."""
+
+    name = "posted"
+    path = ""
+
+    def routes(self, desk: Desk) -> Sequence[BaseRoute]:
+        return [Route("/posted/token", partial(give_token, self, desk), methods=["POST"])]
+
+
+async def test_a_token_says_where_it_is_good() -> None:
+    """A token for a websocket comes with its address, and another one with what leads back to its worker.
+
+    A store makes each token good everywhere.
+    """
+    shared = vp.MemoryStore()
+    for store, more in ((None, {"query": "?worker=0"}), (shared, {})):
+        made = partial(Serve, agent(), [Posted(), Page()], store=store)
+        async with fleet(made, 1) as (_, _, port):
+            origin = f"http://127.0.0.1:{port}"
+            given = (await ask(port, "/posted/token", "POST", origin=origin)).json()
+            assert {name: value for name, value in given.items() if name != "token"} == more
+            given = (await ask(port, "/token", "POST", origin=origin)).json()
+            assert given.keys() == {"token", "url"}
 
 
 async def test_another_page_gets_no_token() -> None:
