@@ -27,6 +27,7 @@ class Script:
         silent_s: When it stops to answer; None for never.
         calls: Its calls.
         drains_s: How long its calls go on when it is drained; None for longer than anybody waits.
+        url: Where it says that it is; "" for nowhere.
     """
 
     starts_s: float = 1.0
@@ -36,6 +37,7 @@ class Script:
     silent_s: float | None = None
     calls: int = 0
     drains_s: float | None = 5.0
+    url: str = ""
 
 
 class ScriptedHandle(Handle):
@@ -43,7 +45,7 @@ class ScriptedHandle(Handle):
 
     def __init__(self, script: Script, index: int, began_s: float) -> None:
         self.script = script
-        self.listening = Listening(f"http://127.0.0.1:{9000 + index}", f"ws://127.0.0.1:{9000 + index}", ("/",))
+        self.listening = Listening(script.url or "http://127.0.0.1:1", f"ws://127.0.0.1:{9000 + index}", ("/hook",))
         self.how = ""
         self.drains: list[float] = []
         self._listens_s = anyio.current_time()

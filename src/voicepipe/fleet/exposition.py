@@ -93,10 +93,10 @@ class _Workers(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return the series of all workers."""
-        families: dict[str, Metric] = {}
+        families: dict[tuple[str, str], Metric] = {}  # by name and type: a counter's name may be that of a gauge
         for index, text in sorted(self._of_workers.items()):
             for family in text_string_to_metric_families(text.decode(errors="replace")):
-                known = families.setdefault(family.name, family)
+                known = families.setdefault((family.name, family.type), family)
                 samples = [sample._replace(labels={**sample.labels, "worker": str(index)}) for sample in family.samples]
                 known.samples = samples if known is family else [*known.samples, *samples]
         return families.values()

@@ -34,6 +34,8 @@ async def give_token(transport: Transport, desk: Desk, request: Request, **more:
                 raise refused_now
             if transport.path:
                 more["url"] = desk.media_url(request) + transport.path
+            elif desk.store is None:  # what comes next is a request, too, and this worker alone knows its token
+                more["query"] = desk.place.back
         with anyio.fail_after(desk.limits.start_s):
             facts = await desk.identify(request)
         token = await desk.tokens.issue(transport.name, facts)

@@ -27,8 +27,9 @@ export class WebRTCCall extends Call {
     sound.addEventListener("microphone", () => this.socket?.useMicrophone(sound.microphone.track));
   }
 
-  dial({ token, ice_servers: iceServers }) {
-    return new Connection(new URL("webrtc", this.base), token, iceServers, this.sound.microphone?.track);
+  /** Posts the offer; `query` leads to one of several servers, whose token it is. */
+  dial({ token, ice_servers: iceServers, query = "" }) {
+    return new Connection(new URL(`webrtc${query}`, this.base), token, iceServers, this.sound.microphone?.track);
   }
 
   /** The track is sent without help. */
