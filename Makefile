@@ -77,12 +77,13 @@ test-browser: .venv/.browser ## the tests with real browsers: Chromium and Firef
 test-oracles: .venvs/oracles/.installed ## the tests with clients of others: openai-agents, and the vendors' SDKs
 	.venvs/oracles/bin/python -m pytest -q -m oracle tests/serving $(wildcard tests/vendors/*/test_sdk_oracle.py) $(ARGS)
 
-# One file at a time: a start of Ray takes both processors of a small machine. What hangs for 15 minutes is interrupted, as
-# by Ctrl-C, so that the tests still end what they started.
+# One file at a time: a start of Ray takes both processors of a small machine, and if they have other work to do, a minute.
+# What hangs for 15 minutes is interrupted, as by Ctrl-C, so that the tests still end what they started.
 LIMITED := $(if $(shell command -v timeout),timeout --foreground --signal=INT --kill-after=30 900)
 # Only files with such tests are collected: what others import is not in this environment.
 test-scale: .venvs/scale/.installed ## the tests with several processes: redis-server, Ray, workers on this machine
-	$(LIMITED) .venvs/scale/bin/python -m pytest -q -m scale -n 0 $$(grep -rl --include='test_*.py' 'mark\.scale' tests) $(ARGS)
+	$(LIMITED) .venvs/scale/bin/python -m pytest -q -m scale -n 0 -o faulthandler_timeout=120 \
+	    $$(grep -rl --include='test_*.py' 'mark\.scale' tests) $(ARGS)
 
 # One worker: a model takes both processors of a small machine.
 test-offline: .venv/.offline ## the tests with models for speech that run on this machine, without a network

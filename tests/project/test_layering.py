@@ -55,6 +55,7 @@ FOREIGN = {
     "aiortc": ("serving",),
     "av": ("serving",),
     "opentelemetry": ("watching.telemetry",),
+    "ray": ("fleet",),
     "prometheus_client": ("fleet", "serving", "watching.telemetry"),
     "starlette": ("fleet", "serving"),
     "uvicorn": ("serving",),
@@ -62,7 +63,7 @@ FOREIGN = {
 }
 
 # Costly, or absent on many machines: never loaded because a module is, only when something is opened.
-ONLY_INSIDE_FUNCTIONS = {"assemblyai", "livekit", "numpy", "soundfile", "soxr", "sounddevice"}
+ONLY_INSIDE_FUNCTIONS = {"assemblyai", "livekit", "numpy", "ray", "soundfile", "soxr", "sounddevice"}
 
 
 def complaints(module: str, text: str, modules: set[str], *, is_package: bool = False) -> list[str]:

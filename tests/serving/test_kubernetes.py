@@ -15,6 +15,7 @@ import pytest
 
 from tests.helpers.plain_transport import Plain, agent
 from voicepipe.cli import _parser
+from voicepipe.cli.serve import STORE_VARIABLE
 from voicepipe.serving import Limits, Serve
 from voicepipe.serving.desk import LAST_REPLY_S
 
@@ -149,6 +150,7 @@ def test_the_agent_finds_the_store() -> None:
     assert secret
     [address] = [each["valueFrom"]["secretKeyRef"] for each in container()["env"]]
     [password] = [each["valueFrom"]["secretKeyRef"] for each in container("agent-store")["env"]]
+    assert [each["name"] for each in container()["env"]] == [STORE_VARIABLE]
     assert (address["name"], address["key"]) == (secret[1], "url")
     assert (password["name"], password["key"]) == (secret[1], "password")
     assert the("Service", secret[2])["spec"]["ports"][0]["port"] == int(secret[3])

@@ -10,7 +10,7 @@ import anyio
 
 from voicepipe.cli._serve_arguments import TOKEN_VARIABLE
 from voicepipe.cli.serve import STORE_VARIABLE
-from voicepipe.fleet import Application, LocalEngine
+from voicepipe.fleet import Application, LocalEngine, RayEngine
 from voicepipe.fleet.gateway import Gateway
 from voicepipe.serving.uvicorn_server import bound, run_on, url_of
 
@@ -85,5 +85,4 @@ def _arguments(options: argparse.Namespace) -> list[str]:
 
 def _engine(name: str) -> Engine:
     """Return what runs the workers."""
-    assert name == "local"  # noqa: S101 - the only one that the command line takes
-    return LocalEngine()
+    return RayEngine() if name == "ray" else LocalEngine()

@@ -71,7 +71,12 @@ def _add_fleet(serve: argparse.ArgumentParser) -> None:
         "With --workers or --engine, this process is a gateway: it hands pages, tokens and webhooks to the worker with "
         "the fewest calls, and callers reach the workers themselves.",
     )
-    fleet.add_argument("--engine", choices=("local",), help="what runs the workers: processes of this machine")
+    fleet.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        help="what runs the workers: processes of this machine (local), or the cluster of Ray that RAY_ADDRESS names; "
+        "without RAY_ADDRESS, one that is started on this machine",
+    )
     fleet.add_argument("--workers", type=_count, metavar="N", help="how many; one for each processor by default")
     fleet.add_argument(
         "--worker-url",

@@ -36,6 +36,7 @@ EXTRAS: Final = {
     "metrics": (("prometheus_client",), "figures for Prometheus without a server"),
     "otel": (("opentelemetry",), "traces and figures for OpenTelemetry"),
     "pydantic-ai": (("pydantic_ai",), "an agent of pydantic-ai as the language model"),
+    "ray": (("ray",), "workers on several machines"),
     "redis": (("redis",), "records of calls that several workers share"),
     "silero": (("onnxruntime",), "a speech detector that hears through music"),
     "recording": (("soundfile", "soxr"), "recordings as FLAC, and of sides whose sample rates differ"),
