@@ -26,7 +26,9 @@ class Returning(Plain):
     async def start(self, peer: Peer, desk: Desk) -> Line:
         hello = json.loads(await peer.receive())
         source, output = vp.PushSource(RATE), Voice(peer)
-        return Line(source=source, output=output, facts=hello["facts"], resume=hello["resume"])
+        facts = hello["facts"]
+        returns = bool(facts.get("returns", True))
+        return Line(source=source, output=output, facts=facts, resume=hello["resume"], returns=returns)
 
     async def begun(self, peer: Peer, line: Line, session: vp.Session) -> None:
         came = line.resumed

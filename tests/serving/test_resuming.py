@@ -135,6 +135,36 @@ async def test_a_drain_without_the_store_ends_calls_after_their_reply() -> None:
     assert one.counted("voicepipe_store_failures_total") == {"write": 1}
 
 
+async def test_a_peer_that_may_not_come_back_has_the_time_of_the_drain() -> None:
+    """Its call goes on, and ends after the reply that the end of the drain finds; it could be resumed all the same."""
+    store = vp.MemoryStore()
+    one, other = Worker(store, agent(1.0, takes_s=0.2)), Worker(store, agent())
+    async with workers(one, other), visiting(one, returns=False) as guest:
+        await anyio.sleep(0.5)
+        await one.serve.drain(2.0)
+        await guest.closed.wait()
+        assert (guest.code, guest.texts[-1]) == (1012, {"type": "bye", "resumable": True})
+        assert said(one) == [["And?", "One two three. Four five six."]]
+        async with visiting(other, guest.ready["key"]) as again:
+            assert again.ready["resumed"]
+
+
+async def test_a_server_that_stops_at_once() -> None:
+    """There is no time for a good-bye: what is true at that moment is kept, and another worker goes on from it."""
+    store = vp.MemoryStore()
+    one, other = Worker(store, agent(0.5, takes_s=0.2)), Worker(store, agent())
+    async with workers(other):
+        async with workers(one), visiting(one) as guest:
+            await anyio.sleep(3)
+            await one.serve.desk.cut()
+            await guest.closed.wait()
+            assert guest.code == 1012
+        async with visiting(other, guest.ready["key"]):
+            await anyio.sleep(2)
+    assert said(one) == [["And?", "One two"]]
+    assert said(other) == [["And?", "One two", "One two three. Four five six."]]
+
+
 async def test_two_workers_claim_one_call() -> None:
     """The later one has it; the other hangs up at its next write, with a code of its own."""
     store = vp.MemoryStore()

@@ -17,6 +17,7 @@ import anyio
 
 from voicepipe.call_events import CallMoved, CallResumed, StoreBack, StoreFailed
 from voicepipe.core.clock import loop_time
+from voicepipe.core.log import log
 from voicepipe.core.observer import Observer
 from voicepipe.errors import SnapshotError, StoreError
 from voicepipe.events import SentenceStarted, ToolFinished, TurnEnded, TurnStarted
@@ -202,7 +203,11 @@ class Record(Observer):
     def seal(self) -> None:
         """Take the last snapshot now: another worker goes on from here. Does nothing once the session has ended."""
         if self._final is None and not self._session.ended.is_set():
-            self._final = self._packed(is_released=True)
+            try:
+                self._final = self._packed(is_released=True)
+            except Exception:  # noqa: BLE001 - a part's state may raise, and who ends a call can do nothing about it
+                log.exception("the call %s cannot be kept", self.call_id)
+                return
             self._want(is_urgent=True)
 
     async def hand_over(self, *, in_mid_turn: bool = False) -> bool:
@@ -271,16 +276,16 @@ class Record(Observer):
             await self._write()
 
     async def _follow_sentences(self) -> None:
-        """Want a write whenever the caller begins to hear a sentence: those before it are not to be said again."""
+        """Want a write whenever a sentence has been heard to its end: it is not to be said again."""
         while True:
             await self._has_sentence.wait()
             self._has_sentence = anyio.Event()
-            if (turn := self._session._floor.turn) is None:
+            turn = self._session._floor.turn
+            if turn is None or not (before := turn.speech.sentences - 1):
                 continue
-            speech, before = turn.speech, turn.speech.sentences - 1
-            await anyio.sleep(speech.left_s if before else 0.0)
+            await anyio.sleep(turn.speech.left_s)
             for _ in range(LOOKS):  # the report that it has been heard may be late
-                if speech.heard_sentences >= before:
+                if turn.speech.heard_sentences >= before:
                     break
                 await anyio.sleep(LOOK_S)
             if self._final is None:

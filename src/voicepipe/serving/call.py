@@ -206,8 +206,8 @@ class Call:
 
     async def _hand_over(self, line: Line, session: Session[Any], record: Record) -> None:
         """Once the server drains, end the call here as soon as its record is kept and it is between two turns."""
-        await self._drains.wait()
-        while not await self._is_handed_over(record):
+        await (self._drains if line.returns else self._must_part).wait()
+        while not await self._is_handed_over(line, record):
             if self._must_part.is_set():  # and no other process can go on
                 self._end_after_reply(session)
                 return
@@ -217,13 +217,14 @@ class Call:
         self._ends("server", RESTARTING, "the server is restarting")
         session.end()
 
-    async def _is_handed_over(self, record: Record) -> bool:
-        while not self._must_part.is_set():
-            await wait_any(record.wait_quiet, self._must_part.wait)
-            await wait_any(self._keeper.wait_slot, self._must_part.wait)
+    async def _is_handed_over(self, line: Line, record: Record) -> bool:
+        hurries = self._must_part if line.returns else anyio.Event()  # a peer that may be lost hears the reply first
+        while not hurries.is_set():
+            await wait_any(record.wait_quiet, hurries.wait)
+            await wait_any(self._keeper.wait_slot, hurries.wait)
             if record.is_quiet:
                 break
-        return await record.hand_over(in_mid_turn=self._must_part.is_set())
+        return await record.hand_over(in_mid_turn=hurries.is_set())
 
     async def _listen(self, line: Line, session: Session[Any]) -> None:
         try:

@@ -106,6 +106,8 @@ class Line:
             whose peer can come back; None for a peer that cannot. See `Serve(store=...)`.
         resume_call: The id of the call that goes on, where the transport is certain that this is its caller, e.g. by
             the signature of a telephone network. It needs no key.
+        returns: Whether the peer comes back by itself. The call of one that may not is handed over at the end of a
+            drain only.
         resumed: What came of that. The desk sets it before it opens the session, so that the output's `attach` can say
             it to the peer before anything else.
         is_handed_over: Whether the call ends here because another process goes on with it. The desk sets it before
@@ -120,6 +122,7 @@ class Line:
     greets: bool = True
     resume: str | None = None
     resume_call: str | None = None
+    returns: bool = True
     resumed: Resumption = NEW_CALL
     is_handed_over: bool = False
 

@@ -168,6 +168,7 @@ class Realtime(Transport):
             conversation=Conversation(chosen.modality, loop_time),
             early=early,
             resume=peer.resume,
+            returns=bool(peer.resume),  # a client that does has done so
         )
         return line
 
