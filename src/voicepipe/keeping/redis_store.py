@@ -168,7 +168,6 @@ class RedisStore(Store):
 
     async def _run(self, script: str, call_id: str, *arguments: bytes | int) -> object:
         name = self._key("call", "id of the call", call_id)
-        self._opened()
         return await self._within(lambda: self._scripts[script](keys=[name], args=arguments))
 
     async def _within(self, operation: Callable[[], Awaitable[object]]) -> object:
