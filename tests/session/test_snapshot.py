@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from voicepipe.session.snapshot import MOST_BYTES, Asked, LeftTurn, Snapshot, Wa
 from voicepipe.testing import Calls, RecordingOutput, Says, ScriptedModel, ScriptedUser, ScriptedVoice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from voicepipe.testing import Reply
 
@@ -247,3 +247,36 @@ async def test_a_draft_is_no_turn() -> None:
         assert session._floor.turn.state is vp.TurnState.DRAFT
         left = json.loads(session.snapshot())
     assert (left["turn"], left["turns"], left["history"]) == (None, 0, [])
+
+
+class Slow(ScriptedVoice):
+    """A part that takes its time to be attached."""
+
+    @asynccontextmanager
+    async def attach(self, session: vp.Session) -> AsyncGenerator[None]:
+        self.seen = session.snapshot()
+        await anyio.sleep(1.0)
+        async with super().attach(session):
+            yield
+
+
+async def test_a_session_that_has_not_begun_yet_can_be_taken_down() -> None:
+    """While its parts are attached, a fresh session is empty, and a resumed one is still what it is resumed from."""
+    voices: list[Slow] = []
+
+    class Kept(Slow):
+        def _copied(self) -> Any:
+            voices.append(super()._copied())
+            return voices[-1]
+
+    model = ScriptedModel([Says("One two three."), Says("Again.")])
+    pipeline = vp.Pipeline(model, vp.ToolRouter([book]), vp.SentenceChunker(), Kept(), output=RecordingOutput())
+    async with pipeline.session(id="call") as session, anyio.create_task_group() as tasks:
+        assert json.loads(voices[-1].seen)["history"] == []
+        tasks.start_soon(session.user_says, "Count.")
+        await anyio.sleep(0.1)
+        data = session.snapshot()
+        tasks.cancel_scope.cancel()
+    async with pipeline.session(resume=data) as session:
+        assert voices[-1].seen == data
+        assert session.snapshot() != data

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from voicepipe.conversation.turn import Turn
     from voicepipe.core.channel import Inbox, Outbox
     from voicepipe.core.context import AnySession
+    from voicepipe.history import Message
 
 __all__ = ["ToolRouter"]
 
@@ -89,7 +90,7 @@ class ToolRouter(Stage[Transcript, TextDelta]):
         self.say_after_s = say_after_s
         self.model: Model | None = None
         self.follows_up = follows_up
-        self._calls: SessionCalls
+        self._calls = self._new_calls()
 
     @property
     def _learns_tools(self) -> bool:
@@ -106,7 +107,17 @@ class ToolRouter(Stage[Transcript, TextDelta]):
         """Return a copy, with copies of the toolboxes, that calls their tools."""
         twin = super()._copied()
         twin.tools = Toolset(twin._given)
+        twin._calls = twin._new_calls()
         return twin
+
+    def _new_calls(self, history: Iterable[Message] = ()) -> SessionCalls:
+        replies = (message for message in history if isinstance(message, AssistantMessage))
+        return SessionCalls(
+            self.tools,
+            say_after_s=self.say_after_s,
+            follows_up=self.follows_up,
+            call_ids={call.call_id for reply in replies for call in reply.calls},
+        )
 
     @at_once
     @asynccontextmanager
@@ -119,13 +130,7 @@ class ToolRouter(Stage[Transcript, TextDelta]):
     @asynccontextmanager
     async def attach(self, session: AnySession) -> AsyncGenerator[None]:
         """Keep what this caller was asked to confirm, which calls are running, and the ids of all calls so far."""
-        replies = (message for message in session.history if isinstance(message, AssistantMessage))
-        self._calls = SessionCalls(
-            self.tools,
-            say_after_s=self.say_after_s,
-            follows_up=self.follows_up,
-            call_ids={call.call_id for reply in replies for call in reply.calls},
-        )
+        self._calls = self._new_calls(session.history)
         yield
 
     async def run(self, inbox: Inbox[Transcript], outbox: Outbox[TextDelta], turn: Turn) -> None:

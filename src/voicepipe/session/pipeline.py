@@ -319,6 +319,7 @@ class Host(Generic[Deps]):
                 observers=[*(observer._copied() for observer in self._observers), *own],
                 record=record,
             )
+            session._snapshots.left = resume
             async with session._run(given):
                 if resuming is not None:
                     resuming.go_on(session)

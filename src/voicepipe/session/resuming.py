@@ -85,7 +85,7 @@ class Resuming:
         snapshot, floor, calls = self._snapshot, session._floor, session._row.router._calls
         floor.turns_so_far = snapshot.turns
         floor.is_closing = snapshot.is_closing
-        session._snapshots.lasted_s = snapshot.lasted_s
+        session._snapshots.lasted_s, session._snapshots.left = snapshot.lasted_s, None
         session._conductor.clock.resume(snapshot.idle_step, snapshot.lasted_s)
         held = {call.call_id: (message, call) for message, call in _calls(self.history)}
         for asked in snapshot.asked:

@@ -223,7 +223,7 @@ class Session(Generic[Deps]):
         """
         if not self._home.is_here:
             raise ConfigurationError("session.snapshot() is called in the session's event loop, not in another thread")
-        return self._snapshots.take().to_bytes()
+        return self._snapshots.take()
 
     def report_outcome(self, call_id: str, result: object, status: Outcome = "done") -> None:
         """Report what became of a tool call whose outcome is unknown, so that the model tells the caller.

@@ -42,10 +42,12 @@ class Snapshots:
 
     Attributes:
         lasted_s: For how long the call had lasted when this session began.
+        left: What this session is resumed from, until it goes on; None then.
     """
 
     def __init__(self, session: SessionContext[Any], row: Row, floor: Floor, clock: CallClock) -> None:
         self.lasted_s = 0.0
+        self.left: bytes | None = None
         self._session = session
         self._row = row
         self._floor = floor
@@ -54,8 +56,11 @@ class Snapshots:
         self._agent: dict[str, str] | None = None
         self._lost: set[str] = set()  # parts of which it was logged that they gave no state
 
-    def take(self) -> Snapshot:
+    def take(self) -> bytes:
         """Return a snapshot of the session as it is now."""
+        return self._read().to_bytes() if self.left is None else self.left
+
+    def _read(self) -> Snapshot:
         session, floor, router = self._session, self._floor, self._row.router
         turn = floor.turn if floor.turn is not None and floor.turn.state is not TurnState.DRAFT else None
         own = {id(message) for message in turn.own_messages} if turn is not None else set[int]()
