@@ -145,6 +145,19 @@ async def wrong_deps() -> None:
     vp.run(shop_agent, deps=3)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
 
 
+class Kept:
+    async def begins(self, call_id: str) -> bool:
+        return call_id != "moved"
+
+
+async def resumed(data: bytes) -> vp.CallResumed:
+    async with shop_agent.session(deps=shop, resume=data, record=Kept(), is_stale=True) as session:
+        assert_type(session.snapshot(), bytes)
+        session.report_outcome("call_1", {"table": 7}, "failed")
+        session.report_outcome("call_1", "", "pending")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        return await anext(event async for event in session if isinstance(event, vp.CallResumed))
+
+
 # --- an output and a source -------------------------------------------------------------------------------------------
 
 

@@ -10,22 +10,43 @@ from voicepipe.events import ToolFinished
 from voicepipe.history import AssistantMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from voicepipe.core.context import SessionContext
     from voicepipe.history import Message, ToolCall
 
-__all__ = ["Outcome", "report", "shown_result", "unknown_call"]
+__all__ = ["Outcome", "outcome"]
 
 Outcome: TypeAlias = Literal["done", "failed"]
 
 
-def unknown_call(messages: Iterable[Message], call_id: str) -> ToolCall:
-    """Return the call of that id, whose outcome is unknown.
+def outcome(
+    session: SessionContext[Any], call_id: str, status: Outcome, result: object, *, follows_up: bool
+) -> Callable[[], None]:
+    """Return what gives a call its result, unless it has one by then, and lets the model tell the caller.
+
+    Args:
+        session: The session that the call belongs to.
+        call_id: The call.
+        status: What became of it.
+        result: What the model is shown: text as it is, anything else as JSON.
+        follows_up: Whether the model is asked about results that come after their turn.
 
     Raises:
-        ConfigurationError: There is no such call, or its outcome is known.
+        ConfigurationError: There is no such call, its outcome is known, or the result is not JSON.
     """
+    call, shown = _unknown_call(session.history, call_id), _shown(result)
+
+    def report() -> None:
+        if not session.ended.is_set() and call.status == "unknown" and call.settle(status, shown):
+            session.emit(ToolFinished(turn_id=0, call_id=call.call_id, name=call.name, status=status))
+            if follows_up:
+                session.late_result(call)
+
+    return report
+
+
+def _unknown_call(messages: Iterable[Message], call_id: str) -> ToolCall:
     calls = [call for message in messages if isinstance(message, AssistantMessage) for call in message.calls]
     call = next((one for one in calls if one.call_id == call_id), None)
     if call is None:
@@ -37,12 +58,7 @@ def unknown_call(messages: Iterable[Message], call_id: str) -> ToolCall:
     return call
 
 
-def shown_result(result: object) -> str:
-    """Return what the model is shown of a result: text as it is, anything else as JSON.
-
-    Raises:
-        ConfigurationError: It cannot be written as JSON.
-    """
+def _shown(result: object) -> str:
     if isinstance(result, str):
         return result
     try:
@@ -51,10 +67,3 @@ def shown_result(result: object) -> str:
         raise ConfigurationError(
             f"report_outcome: the result must be a text or JSON values, not {type(result).__name__}"
         ) from None
-
-
-def report(session: SessionContext[Any], call: ToolCall, status: Outcome, result: str) -> None:
-    """Give a call its result, unless it has one by now, and let the model tell the caller."""
-    if not session.ended.is_set() and call.status == "unknown" and call.settle(status, result):
-        session.emit(ToolFinished(turn_id=0, call_id=call.call_id, name=call.name, status=status))
-        session.late_result(call)

@@ -28,7 +28,7 @@ from voicepipe.session.floor import Floor
 from voicepipe.session.listening import listen
 from voicepipe.session.log_writer import how_left
 from voicepipe.session.observing import observing, shown
-from voicepipe.session.outcomes import Outcome, report, shown_result, unknown_call
+from voicepipe.session.outcomes import Outcome, outcome
 from voicepipe.session.reporting import Reporting
 from voicepipe.session.saying import Saying
 from voicepipe.session.snapshots import Snapshots
@@ -238,8 +238,7 @@ class Session(Generic[Deps]):
         Raises:
             ConfigurationError: There is no such call, its outcome is known, or the result is not JSON.
         """
-        call = unknown_call(self.history, call_id)
-        self._home.call(report, self, call, status, shown_result(result))
+        self._home.call(outcome(self, call_id, status, result, follows_up=self._row.router.follows_up))
 
     async def user_says(self, text: str) -> Turn:
         """Treat `text` as if the caller had said it, and return the turn once it has ended, however it ends.

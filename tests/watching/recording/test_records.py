@@ -196,6 +196,11 @@ def test_what_does_not_fit_is_refused(kind: str, fields: dict[str, Any]) -> None
         from_json(kind, fields)
 
 
+def test_every_event_of_ours_can_be_read() -> None:
+    """An event that has no name in a recording would be lost there."""
+    assert {kind for kind in get_args(vp.Event) if CLASSES.get(kind.__name__) is not kind} == set()
+
+
 def test_every_error_of_ours_can_be_read() -> None:
     """The classes of errors are found by their names."""
     assert set(ERRORS) >= {"VendorError", "RecordingError", "VoicepipeError"}

@@ -381,6 +381,19 @@ def test_a_recording_of_one_side_is_replayed_as_far_as_it_goes() -> None:
         Replay(replace(call, sides="agent"))
 
 
+def test_a_call_that_was_resumed_is_not_replayed() -> None:
+    """What it began with is in the snapshot, and not in the recording."""
+    kept: list[bytes] = []
+
+    async def keep(session: vp.Session) -> None:
+        kept.append(session.snapshot())
+
+    recorded_call(shop(two_turns()), keep)
+    call = recorded_call(shop(two_turns()), resume=kept[0])
+    with pytest.raises(ReplayError, match="was resumed from a snapshot, which the recording does not hold"):
+        Replay(call)
+
+
 def test_an_application_that_does_not_fit_is_refused() -> None:
     """It lacks a tool that the recorded model calls."""
     call = recorded_call(shop(two_turns()))

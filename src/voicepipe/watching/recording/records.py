@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias, Union, cast, get_args, get_origin, get
 from pydantic import BaseModel
 
 from voicepipe import (
+    call_events,
     errors,
     events,
     floor_events,
@@ -27,6 +28,7 @@ from voicepipe import (
     listening_events,
     model_events,
     observed,
+    tool_events,
     watching_events,
 )
 from voicepipe.errors import VoicepipeError
@@ -76,9 +78,11 @@ def _classes() -> dict[str, type]:
         flow,
         history,
         events,
+        call_events,
         floor_events,
         listening_events,
         model_events,
+        tool_events,
         watching_events,
         observed,
         expectation,

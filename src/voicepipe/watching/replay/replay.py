@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast, get_args
 import anyio
 
 from voicepipe.audio.source import Source
+from voicepipe.call_events import CallResumed
 from voicepipe.core.stage import SessionStage
 from voicepipe.errors import ReplayError
 from voicepipe.events import TurnEnded
@@ -258,7 +259,12 @@ def _checked(live: Iterable[LivePart]) -> frozenset[LivePart]:
 
 
 def _check_fit(call: RecordedCall, agent: Pipeline[Any] | None, live: frozenset[LivePart]) -> None:
-    """Refuse an application, or live parts, that do not fit the recording."""
+    """Refuse an application, or live parts, that do not fit the recording, and a call that no replay can begin."""
+    if any(isinstance(event, CallResumed) for _, event in call.events):
+        raise ReplayError(
+            "the recorded call was resumed from a snapshot, which the recording does not hold; replay the recording of "
+            "the worker that began it"
+        )
     if call.sides == "agent":
         raise ReplayError("the recording holds the agent's side alone, so nobody would speak to it; record both sides")
     if call.sides == "caller" and not {"model", "tools", "voice"} <= live:
