@@ -57,6 +57,23 @@ async def test_a_client_comes_back_with_its_key(by: str) -> None:
     assert [event["response"]["status"] for event in again.of("response.done")] == ["completed", "completed"]
 
 
+async def test_a_clients_instructions_go_on_with_the_call() -> None:
+    """They hold on the next connection, until the client sends others."""
+    mine = Realtime(allow={"instructions"})
+    async with serving(agent(), mine, greeting=STORY, store=vp.MemoryStore()) as port:
+        async with connected(port) as client:
+            await client.send("session.update", session={"type": "realtime", "instructions": "Be brief."})
+            await anyio.sleep(1)
+            key = settings(client)["resume"]
+            client._socket.transport.abort()
+        async with connected(port, resume=key) as again:
+            await anyio.sleep(1)
+            held = again.of("session.updated")[-1]["session"]["instructions"]
+            await again.send("session.update", session={"type": "realtime", "instructions": "Be kind."})
+            await anyio.sleep(0.1)
+    assert (held, again.of("session.updated")[-1]["session"]["instructions"]) == ("Be brief.", "Be kind.")
+
+
 async def test_a_server_without_a_store_says_nothing_of_it() -> None:
     """Its settings are those of the protocol alone, unless the client shows a key."""
     async with serving(agent()) as port:

@@ -111,6 +111,8 @@ class RealtimeLine(Line):
     async def begin(self, session: Session[Any]) -> None:
         """Let the settings that came before the session take effect in it, and say whether the call goes on."""
         self.session = session
+        if self.resumed.is_resumed and self.chosen.instructions is None:  # else the client has already sent its own
+            self.chosen = replace(self.chosen, instructions=session._row.router.system)
         if self.resumed != NEW_CALL:
             self.chosen = replace(self.chosen, resumed=self.resumed)
             await self.wire.send(say.session_event("session.updated", self.chosen))
