@@ -7,7 +7,7 @@ Rule 3: no error shows the password, nor what a server quotes of a command, beca
 What lies there, with the prefix "voicepipe:":
 
     voicepipe:call:<id>     a hash: data, late, worker, lease, before, revision, first; of a forgotten call the last two
-    voicepipe:value:<key>   a string: what a token stands for
+    voicepipe:value:<key>   a string that is good once: what a token stands for, a telephone call's result
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TIMEOUT_S: Final = 1.0
 CONNECTIONS: Final = 16
 """How many operations may be on their way at a time; further ones wait, within their time."""
 
-PLAIN: Final = "-_.~+@=,"
+PLAIN: Final = "-_.~+@=,/"
 """What stands in a key as it is; any other character is written as %3A, so that keys can be read and typed."""
 
 SCHEMES: Final = ("redis", "rediss", "unix")
