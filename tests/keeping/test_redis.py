@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from tests.helpers import loopback_tls
@@ -151,6 +152,21 @@ async def test_it_leaves_no_connection(redis_server: RedisServer) -> None:
             tasks.start_soon(store.get, f"call {number}")
     connections = [one for one in redis_server.run("CLIENT", "LIST").splitlines() if b"cmd=client" not in one]
     assert connections == []
+
+
+async def test_one_event_loop(redis_server: RedisServer) -> None:
+    """A store belongs to the loop in which it is open; then another one may have it."""
+    store = RedisStore(redis_server.url)
+
+    async def elsewhere() -> None:
+        async with store.open():
+            await store.get("call")
+
+    async with store.open():
+        with pytest.raises(ConfigurationError, match="is open in another event loop"):
+            await anyio.to_thread.run_sync(anyio.run, elsewhere)
+        await store.get("call")
+    await anyio.to_thread.run_sync(anyio.run, elsewhere)
 
 
 # --- with a server that does not --------------------------------------------------------------------------------------

@@ -7,11 +7,12 @@ Rule 3: no error shows the password, nor what a server quotes of a command, beca
 What lies there, with the prefix "voicepipe:":
 
     voicepipe:call:<id>     a hash: data, late, worker, lease, before, revision, first; of a forgotten call the last two
-    voicepipe:value:<key>   a string: what a token stands for
+    voicepipe:value:<key>   a string that is good once: what a token stands for, a telephone call's result
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ TIMEOUT_S: Final = 1.0
 CONNECTIONS: Final = 16
 """How many operations may be on their way at a time; further ones wait, within their time."""
 
-PLAIN: Final = "-_.~+@=,"
+PLAIN: Final = "-_.~+@=,/"
 """What stands in a key as it is; any other character is written as %3A, so that keys can be read and typed."""
 
 SCHEMES: Final = ("redis", "rediss", "unix")
@@ -70,7 +71,7 @@ REMEDIES: Final = (
 class RedisStore(Store):
     """Keeps records in Redis 6.2 or newer, or in Valkey. It is installed with `voicepipe[redis]`.
 
-    It may be opened in one event loop at a time. A server that is away when it opens, or later, is no reason to stop:
+    It may be open in one event loop at a time. A server that is away when it opens, or later, is no reason to stop:
     each operation then raises `StoreError`, and works again when the server is back.
 
     Args:
@@ -93,6 +94,9 @@ class RedisStore(Store):
         self._prefix = prefix
         self._timeout_s = timeout_s
         self._client: Any = None
+        self._users = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening: anyio.Lock
         self._scripts: dict[str, Any] = {}
         self._errors: Any = None
 
@@ -100,29 +104,40 @@ class RedisStore(Store):
     async def open(self) -> AsyncGenerator[None]:
         """Hold connections, which are made when they are needed. See `Store.open`.
 
-        A server that cannot be used is logged as an error.
+        Several servers of one event loop may open the same store. One that cannot be used is logged as an error.
 
         Raises:
             MissingExtra: The package redis is not installed.
-            ConfigurationError: It is open already, the URL has an option that there is not, or certificates cannot be
-                read.
+            ConfigurationError: It is open in another event loop, the URL has an option that there is not, or
+                certificates cannot be read.
         """
-        if self._client is not None:
-            raise ConfigurationError("RedisStore is open already; use one store for all that share its event loop")
-        redis, self._errors = loaded("RedisStore", "redis", "redis.asyncio", "redis.exceptions")
-        pool = await self._pool(redis)
-        self._client = redis.Redis(connection_pool=pool)
-        self._scripts = {text: self._client.register_script(text) for text in (CREATE, PUT, GET, CLAIM, FORGET)}
+        loop = asyncio.get_running_loop()
+        if not self._users:
+            self._loop, self._opening = loop, anyio.Lock()
+        elif self._loop is not loop:
+            raise ConfigurationError("RedisStore is open in another event loop; make a store for each loop")
+        self._users += 1
         try:
-            try:
-                await self.get("-")  # needs what every operation needs
-            except StoreError as error:
-                log.error("no call can be resumed elsewhere until this is mended: %s", error)
+            async with self._opening:
+                if self._client is None:
+                    await self._begin()
             yield
         finally:
-            self._client = None
-            with anyio.move_on_after(self._timeout_s, shield=True):
-                await pool.disconnect()
+            self._users -= 1
+            if not self._users and self._client is not None:
+                pool, self._client = self._client.connection_pool, None
+                with anyio.move_on_after(self._timeout_s, shield=True):
+                    await pool.disconnect()
+
+    async def _begin(self) -> None:
+        redis, self._errors = loaded("RedisStore", "redis", "redis.asyncio", "redis.exceptions")
+        client = redis.Redis(connection_pool=await self._pool(redis))
+        self._scripts = {text: client.register_script(text) for text in (CREATE, PUT, GET, CLAIM, FORGET)}
+        self._client = client
+        try:
+            await self.get("-")  # needs what every operation needs
+        except StoreError as error:
+            log.error("no call can be resumed elsewhere until this is mended: %s", error)
 
     async def create(self, call_id: str, worker: str, expires_s: float) -> int:
         """See `Store.create`."""
