@@ -36,7 +36,11 @@ def said(worker: Worker) -> list[list[str]]:
 async def test_a_worker_dies_in_mid_turn() -> None:
     """Its caller goes on with another one: no greeting, what was heard stays, and the sentence that was cut is said."""
     store = vp.MemoryStore()
-    one, other = Worker(store, agent(1.5), greeting="Hello!"), Worker(store, agent(), greeting="Hello!")
+    lines: list[Any] = []
+    one, other = (
+        Worker(store, agent(1.5), greeting="Hello!"),
+        Worker(store, agent(), greeting="Hello!", deps=lines.append),
+    )
     async with workers(one, other):
         async with visiting(one, line="A") as guest:
             await anyio.sleep(2.9)
@@ -49,7 +53,7 @@ async def test_a_worker_dies_in_mid_turn() -> None:
     assert took_s < 0.1
     assert again.ready == {**guest.ready, "resumed": True}
     assert said(other) == [["Hello!", "And?", "One two three.", "Four five six."]]
-    assert other.sessions[0].facts["line"] == "A"
+    assert (other.sessions[0].facts["line"], lines[0]["line"]) == ("A", "A")
     assert other.counted("voicepipe_resumed_total") == {"resumed": 1}
 
 
