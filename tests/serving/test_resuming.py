@@ -98,7 +98,7 @@ async def test_what_is_left_at_the_end_of_a_drain_is_handed_over_in_mid_turn() -
 async def test_calls_are_handed_over_one_after_another() -> None:
     """The workers that go on with them let in only so many a second."""
     store = vp.MemoryStore()
-    one = Worker(store, agent(), limits=Limits(opening_per_s=5))
+    one, other = Worker(store, agent(), limits=Limits(opening_per_s=5)), Worker(store, agent())
     closed_s: list[float] = []
 
     async def visit() -> None:
@@ -106,7 +106,7 @@ async def test_calls_are_handed_over_one_after_another() -> None:
             await guest.closed.wait()
             closed_s.append(round(anyio.current_time() - began_s, 1))
 
-    async with workers(one), anyio.create_task_group() as tasks:
+    async with workers(one, other), anyio.create_task_group() as tasks:
         for _ in range(4):
             tasks.start_soon(visit)
         await anyio.sleep(1)
@@ -118,8 +118,8 @@ async def test_calls_are_handed_over_one_after_another() -> None:
 async def test_a_caller_who_speaks_is_not_handed_over() -> None:
     """Their words would be lost: the call goes on until they have been answered."""
     store = vp.MemoryStore()
-    one = Worker(store, agent(1.5, speech_s=1.0))
-    async with workers(one), visiting(one) as guest, anyio.create_task_group() as tasks:
+    one, other = Worker(store, agent(1.5, speech_s=1.0)), Worker(store, agent())
+    async with workers(one, other), visiting(one) as guest, anyio.create_task_group() as tasks:
         await anyio.sleep(0.9)
         tasks.start_soon(one.serve.drain, 600)
         await guest.closed.wait()
@@ -128,8 +128,9 @@ async def test_a_caller_who_speaks_is_not_handed_over() -> None:
 
 async def test_a_drain_without_the_store_ends_calls_after_their_reply() -> None:
     """No other worker could go on: calls have the time of the drain, and the good-bye does not promise anything."""
-    one = Worker(vp.MemoryStore(), agent(0.5, takes_s=0.2))
-    async with workers(one), visiting(one) as guest:
+    store = vp.MemoryStore()
+    one, other = Worker(store, agent(0.5, takes_s=0.2)), Worker(store, agent())
+    async with workers(one, other), visiting(one) as guest:
         await anyio.sleep(1)
         one.link.is_cut = True
         await one.serve.drain(2.0)
@@ -137,6 +138,18 @@ async def test_a_drain_without_the_store_ends_calls_after_their_reply() -> None:
     assert (guest.code, guest.texts[-1]) == (1012, {"type": "bye", "resumable": False})
     assert said(one) == [["And?", "One two three. Four five six."]]
     assert one.counted("voicepipe_store_failures_total") == {"write": 1}
+
+
+async def test_a_restart_of_the_only_process_cuts_no_call() -> None:
+    """A store that ends with the process is no reason to end a call early: it has the time of the drain."""
+    one = Worker(vp.MemoryStore(), agent(1.0))
+    async with workers(one), visiting(one) as guest, anyio.create_task_group() as tasks:
+        await anyio.sleep(0.5)
+        tasks.start_soon(one.serve.drain, 600)
+        await anyio.sleep(60)
+        assert not guest.closed.is_set()
+        await hang_up(guest)
+    assert said(one) == [["And?", "One two three. Four five six."]]
 
 
 async def test_a_peer_that_may_not_come_back_has_the_time_of_the_drain() -> None:

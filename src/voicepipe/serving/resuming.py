@@ -91,6 +91,11 @@ class Keeper:
         self._slot_gap_s = 1 / limits.opening_per_s
         self._here: dict[str, Callable[[], Awaitable[None]]] = {}  # how each call that is held here is let go
 
+    @property
+    def hands_over(self) -> bool:
+        """Whether another process could go on with the calls of this server when it stops."""
+        return self._store is not None and self._store.is_shared
+
     @asynccontextmanager
     async def keeping(
         self, line: Line, facts: Mapping[str, Fact], transport: str, let_go: Callable[[], Awaitable[None]]
