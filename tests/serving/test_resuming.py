@@ -11,7 +11,7 @@ import voicepipe as vp
 from tests.helpers.coming_back import Guest, Worker, visiting, workers
 from tests.helpers.plain_transport import RATE
 from voicepipe.serving import Limits
-from voicepipe.testing import Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
+from voicepipe.testing import Calls, ChatRequest, Reply, Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
 
 pytestmark = pytest.mark.anyio
 
@@ -292,3 +292,46 @@ async def test_how_long_a_call_can_be_resumed() -> None:
             guest.vanish()
         assert guest.ready["key"] == ""
         assert guest.ready["id"] not in before
+
+
+@pytest.mark.slow
+async def test_a_worker_dies_at_any_moment_of_a_turn_that_writes() -> None:
+    """The tool runs once, or the caller hears that its outcome is unknown; the conversation goes on in every case."""
+    for moment in range(12):
+        ran_s: list[tuple[str, float]] = []
+        store = vp.MemoryStore()
+        one = Worker(store, _booking("one", ran_s, 0.5))
+        other = Worker(store, _booking("other", ran_s, 4.5))
+        async with workers(one, other), visiting(one) as guest:
+            await anyio.sleep(0.55 + 0.15 * moment)
+            one.link.is_cut = True
+            guest.vanish()
+            died_s = anyio.current_time()
+            async with visiting(other, guest.ready["key"]) as again:
+                await anyio.sleep(8)
+                assert again.ready["resumed"], moment
+        before = [at_s for name, at_s in ran_s if name == "one" and at_s < died_s]  # what is dead runs nothing
+        after = [at_s for name, at_s in ran_s if name == "other"]
+        texts = said(other)[0]
+        assert len(before) + len(after) == 2, (moment, texts)  # one for each of the two questions
+        assert texts[-1].startswith("It is booked"), (moment, texts)
+
+
+def _booking(name: str, ran_s: list[tuple[str, float]], asked_at_s: float) -> vp.Pipeline[Any]:
+    """Return an agent whose only answer is to book a table, which takes 0.3 s, and to say so."""
+
+    @vp.tool(effect="write")
+    async def book(seats: int) -> str:
+        """Reserve a table."""
+        ran_s.append((name, anyio.current_time()))
+        await anyio.sleep(0.3)
+        return "booked"
+
+    def answer(request: ChatRequest) -> Reply:
+        if request.tool_results or request.last_user_text.startswith("[A note"):
+            return Says("It is booked, or I do not know.", after_s=0.2)
+        return Calls("book", {"seats": len(request.messages)}, after_s=0.2)
+
+    ears = ScriptedRecogniser().says("Please.", at_s=asked_at_s)
+    model, voice = ScriptedModel(answer), ScriptedVoice(character_s=0.03, sample_rate=RATE)
+    return vp.Pipeline(vp.STTStage(ears), model, vp.ToolRouter([book]), vp.SentenceChunker(), voice, detector=None)
