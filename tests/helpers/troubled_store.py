@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
 import anyio
 
 from voicepipe.errors import StoreError
@@ -26,6 +29,15 @@ class Link(Store):
         self.writes: list[tuple[float, bool, float]] = []
         self.forgotten: list[str] = []
         self._store = store
+
+    @property
+    def is_shared(self) -> bool:
+        return self._store.is_shared
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        async with self._store.open():
+            yield
 
     async def _pass(self) -> None:
         await anyio.sleep(self.takes_s)

@@ -11,7 +11,7 @@ import voicepipe as vp
 from tests.helpers.coming_back import Guest, Worker, visiting, workers
 from tests.helpers.plain_transport import RATE
 from voicepipe.serving import Limits
-from voicepipe.testing import Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
+from voicepipe.testing import Calls, ChatRequest, Reply, Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,11 @@ def said(worker: Worker) -> list[list[str]]:
 async def test_a_worker_dies_in_mid_turn() -> None:
     """Its caller goes on with another one: no greeting, what was heard stays, and the sentence that was cut is said."""
     store = vp.MemoryStore()
-    one, other = Worker(store, agent(1.5), greeting="Hello!"), Worker(store, agent(), greeting="Hello!")
+    lines: list[Any] = []
+    one, other = (
+        Worker(store, agent(1.5), greeting="Hello!"),
+        Worker(store, agent(), greeting="Hello!", deps=lines.append),
+    )
     async with workers(one, other):
         async with visiting(one, line="A") as guest:
             await anyio.sleep(2.9)
@@ -49,7 +53,7 @@ async def test_a_worker_dies_in_mid_turn() -> None:
     assert took_s < 0.1
     assert again.ready == {**guest.ready, "resumed": True}
     assert said(other) == [["Hello!", "And?", "One two three.", "Four five six."]]
-    assert other.sessions[0].facts["line"] == "A"
+    assert (other.sessions[0].facts["line"], lines[0]["line"]) == ("A", "A")
     assert other.counted("voicepipe_resumed_total") == {"resumed": 1}
 
 
@@ -94,7 +98,7 @@ async def test_what_is_left_at_the_end_of_a_drain_is_handed_over_in_mid_turn() -
 async def test_calls_are_handed_over_one_after_another() -> None:
     """The workers that go on with them let in only so many a second."""
     store = vp.MemoryStore()
-    one = Worker(store, agent(), limits=Limits(opening_per_s=5))
+    one, other = Worker(store, agent(), limits=Limits(opening_per_s=5)), Worker(store, agent())
     closed_s: list[float] = []
 
     async def visit() -> None:
@@ -102,7 +106,7 @@ async def test_calls_are_handed_over_one_after_another() -> None:
             await guest.closed.wait()
             closed_s.append(round(anyio.current_time() - began_s, 1))
 
-    async with workers(one), anyio.create_task_group() as tasks:
+    async with workers(one, other), anyio.create_task_group() as tasks:
         for _ in range(4):
             tasks.start_soon(visit)
         await anyio.sleep(1)
@@ -114,8 +118,8 @@ async def test_calls_are_handed_over_one_after_another() -> None:
 async def test_a_caller_who_speaks_is_not_handed_over() -> None:
     """Their words would be lost: the call goes on until they have been answered."""
     store = vp.MemoryStore()
-    one = Worker(store, agent(1.5, speech_s=1.0))
-    async with workers(one), visiting(one) as guest, anyio.create_task_group() as tasks:
+    one, other = Worker(store, agent(1.5, speech_s=1.0)), Worker(store, agent())
+    async with workers(one, other), visiting(one) as guest, anyio.create_task_group() as tasks:
         await anyio.sleep(0.9)
         tasks.start_soon(one.serve.drain, 600)
         await guest.closed.wait()
@@ -124,8 +128,9 @@ async def test_a_caller_who_speaks_is_not_handed_over() -> None:
 
 async def test_a_drain_without_the_store_ends_calls_after_their_reply() -> None:
     """No other worker could go on: calls have the time of the drain, and the good-bye does not promise anything."""
-    one = Worker(vp.MemoryStore(), agent(0.5, takes_s=0.2))
-    async with workers(one), visiting(one) as guest:
+    store = vp.MemoryStore()
+    one, other = Worker(store, agent(0.5, takes_s=0.2)), Worker(store, agent())
+    async with workers(one, other), visiting(one) as guest:
         await anyio.sleep(1)
         one.link.is_cut = True
         await one.serve.drain(2.0)
@@ -133,6 +138,18 @@ async def test_a_drain_without_the_store_ends_calls_after_their_reply() -> None:
     assert (guest.code, guest.texts[-1]) == (1012, {"type": "bye", "resumable": False})
     assert said(one) == [["And?", "One two three. Four five six."]]
     assert one.counted("voicepipe_store_failures_total") == {"write": 1}
+
+
+async def test_a_restart_of_the_only_process_cuts_no_call() -> None:
+    """A store that ends with the process is no reason to end a call early: it has the time of the drain."""
+    one = Worker(vp.MemoryStore(), agent(1.0))
+    async with workers(one), visiting(one) as guest, anyio.create_task_group() as tasks:
+        await anyio.sleep(0.5)
+        tasks.start_soon(one.serve.drain, 600)
+        await anyio.sleep(60)
+        assert not guest.closed.is_set()
+        await hang_up(guest)
+    assert said(one) == [["And?", "One two three. Four five six."]]
 
 
 async def test_a_peer_that_may_not_come_back_has_the_time_of_the_drain() -> None:
@@ -275,3 +292,46 @@ async def test_how_long_a_call_can_be_resumed() -> None:
             guest.vanish()
         assert guest.ready["key"] == ""
         assert guest.ready["id"] not in before
+
+
+@pytest.mark.slow
+async def test_a_worker_dies_at_any_moment_of_a_turn_that_writes() -> None:
+    """The tool runs once, or the caller hears that its outcome is unknown; the conversation goes on in every case."""
+    for moment in range(12):
+        ran_s: list[tuple[str, float]] = []
+        store = vp.MemoryStore()
+        one = Worker(store, _booking("one", ran_s, 0.5))
+        other = Worker(store, _booking("other", ran_s, 4.5))
+        async with workers(one, other), visiting(one) as guest:
+            await anyio.sleep(0.55 + 0.15 * moment)
+            one.link.is_cut = True
+            guest.vanish()
+            died_s = anyio.current_time()
+            async with visiting(other, guest.ready["key"]) as again:
+                await anyio.sleep(8)
+                assert again.ready["resumed"], moment
+        before = [at_s for name, at_s in ran_s if name == "one" and at_s < died_s]  # what is dead runs nothing
+        after = [at_s for name, at_s in ran_s if name == "other"]
+        texts = said(other)[0]
+        assert len(before) + len(after) == 2, (moment, texts)  # one for each of the two questions
+        assert texts[-1].startswith("It is booked"), (moment, texts)
+
+
+def _booking(name: str, ran_s: list[tuple[str, float]], asked_at_s: float) -> vp.Pipeline[Any]:
+    """Return an agent whose only answer is to book a table, which takes 0.3 s, and to say so."""
+
+    @vp.tool(effect="write")
+    async def book(seats: int) -> str:
+        """Reserve a table."""
+        ran_s.append((name, anyio.current_time()))
+        await anyio.sleep(0.3)
+        return "booked"
+
+    def answer(request: ChatRequest) -> Reply:
+        if request.tool_results or request.last_user_text.startswith("[A note"):
+            return Says("It is booked, or I do not know.", after_s=0.2)
+        return Calls("book", {"seats": len(request.messages)}, after_s=0.2)
+
+    ears = ScriptedRecogniser().says("Please.", at_s=asked_at_s)
+    model, voice = ScriptedModel(answer), ScriptedVoice(character_s=0.03, sample_rate=RATE)
+    return vp.Pipeline(vp.STTStage(ears), model, vp.ToolRouter([book]), vp.SentenceChunker(), voice, detector=None)

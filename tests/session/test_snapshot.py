@@ -187,6 +187,18 @@ def test_a_snapshot_is_read_as_it_was_written() -> None:
     assert read(replace(WHOLE, facts={"line": "\ud800"}).to_bytes()).facts == {"line": "?"}
 
 
+async def test_what_is_personal_stays_out_of_the_log_of_the_next_worker(caplog: pytest.LogCaptureFixture) -> None:
+    """A fact that is `Personal` is so in the session that goes on, and its records do not have it."""
+    _, before = agent()
+    async with before.session(facts={"caller": vp.Personal("+15550100"), "line": "A"}) as session:
+        data = session.snapshot()
+    _, after = agent()
+    with caplog.at_level("DEBUG", "voicepipe"):
+        async with after.session(resume=data, facts={"line": "B"}) as session:
+            assert session.facts == {"caller": "+15550100", "line": "B"}
+    assert {str(vars(record)["facts"]) for record in caplog.records} == {"{'line': 'B'}"}
+
+
 async def test_another_agent_is_reported_and_goes_on() -> None:
     """What differs in its configuration is named; a part that is gone loses its state, and the call goes on."""
     first = vp.Pipeline(ScriptedModel([]), vp.SentenceChunker(), Counts(), output=RecordingOutput())

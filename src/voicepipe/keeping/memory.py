@@ -6,6 +6,7 @@ Rule 2: what has expired is deleted within a second of the next write, and is ne
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ from voicepipe.errors import ConfigurationError, StoreError
 from voicepipe.keeping.store import Kept, Store, check_data, check_name, check_times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
 __all__ = ["MemoryStore"]
 
@@ -66,6 +67,21 @@ class MemoryStore(Store):
         self._values: dict[str, tuple[float, bytes]] = {}  # with the time at which they expire
         self._last = 0  # the largest revision that there has been
         self._swept_s = -SWEEP_S
+        self._openings = 0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several workers in this process use it: with the process its records end."""
+        return self._openings > 1
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Count who uses it. See `Store.open`."""
+        self._openings += 1
+        try:
+            yield
+        finally:
+            self._openings -= 1
 
     async def create(self, call_id: str, worker: str, expires_s: float) -> int:
         """See `Store.create`."""

@@ -319,7 +319,7 @@ class Record(Observer):
                 self._moves()
             elif self._is_failing:
                 self._is_failing = False
-                self._session.emit(StoreBack())
+                self._report(StoreBack())
         self._tried = number
         self._announce()
 
@@ -347,11 +347,15 @@ class Record(Observer):
     def _fails(self, error: StoreError) -> None:
         self._next_s = loop_time() + RETRY_S
         self._wanted += 1  # what was to be written still is
-        if not self._is_failing and not self._session.ended.is_set():
+        if not self._is_failing:
             self._is_failing = True
-            self._session.emit(StoreFailed(error=error))
+            self._report(StoreFailed(error=error))
 
     def _moves(self) -> None:
         self._is_moved = True
-        self._session.emit(CallMoved())
+        self._report(CallMoved())
         self._session.end()
+
+    def _report(self, event: Event) -> None:
+        if not self._session.ended.is_set():  # no event follows then
+            self._session.emit(event)

@@ -64,6 +64,11 @@ class Store(ABC):
     a name or the data is too long. One that is cancelled may have been done.
     """
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether another worker could go on with a call now. If not, a server that stops hands no call over."""
+        return True
+
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Hold what the operations need. A store that cannot be reached is no error here, because calls can do without.

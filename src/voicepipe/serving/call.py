@@ -111,13 +111,14 @@ class Call:
 
     def hand_over(self) -> None:
         """Let another process go on with the call between two turns, if it has a record: the server restarts."""
-        self._drains.set()
+        if self._keeper.hands_over:
+            self._drains.set()
 
     def part(self) -> None:
         """End the call, because the server restarts: in mid-turn if another process can go on, else after the reply."""
         if self._session is None:
             self.cut()
-        elif self._record is not None:
+        elif self._record is not None and self._keeper.hands_over:
             self._drains.set()
             self._must_part.set()
         else:

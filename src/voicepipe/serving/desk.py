@@ -333,6 +333,7 @@ class FrontDesk(Desk):
         """Return the session of a line; its application's deps are made from the facts."""
         self._require_open()
         assert self._host is not None  # noqa: S101 - checked above
+        facts = {**kept.facts, **facts} if kept is not None else facts
         deps = self._deps(facts) if self._deps is not None else None
         if inspect.isawaitable(deps):
             with anyio.move_on_after(self.limits.start_s) as patience:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,12 +51,14 @@ class KeptCall:
         record: Its record: an observer of the session, and its `CallRecord`.
         snapshot: What the call goes on from; None for a new one.
         is_stale: Whether something may have been done after that of which the snapshot does not know.
+        facts: What was known about the caller of a call that goes on.
     """
 
     id: str | None
     record: Record
     snapshot: bytes | None = None
     is_stale: bool = False
+    facts: Mapping[str, Fact] = field(default_factory=dict[str, "Fact"])
 
     @property
     def for_session(self) -> dict[str, Any]:
@@ -88,6 +90,11 @@ class Keeper:
         self._slot_s = -math.inf  # when the next call may be handed over
         self._slot_gap_s = 1 / limits.opening_per_s
         self._here: dict[str, Callable[[], Awaitable[None]]] = {}  # how each call that is held here is let go
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether another process could go on with the calls of this server when it stops."""
+        return self._store is not None and self._store.is_shared
 
     @asynccontextmanager
     async def keeping(
@@ -164,7 +171,6 @@ class Keeper:
             self._metrics.store_failed("claim")
             raise _NotResumed("store") from None
         envelope = _checked(kept, key, owner)
-        may_be_stale = envelope.is_busy and not envelope.is_released
         record = Record(
             store,
             key.call_id,
@@ -175,8 +181,13 @@ class Keeper:
             writes_from_s=loop_time() + kept.lease_left_s,
             known=envelope,
         )
-        is_stale = may_be_stale and kept.lease_left_s <= 0
-        return KeptCall(id=None, record=record, snapshot=envelope.snapshot, is_stale=is_stale)
+        return KeptCall(
+            id=None,
+            record=record,
+            snapshot=envelope.snapshot,
+            is_stale=envelope.is_busy and not envelope.is_released and kept.lease_left_s <= 0,
+            facts=read(envelope.snapshot).known,
+        )
 
 
 async def _read(reading: Awaitable[Kept | None]) -> Kept:

@@ -240,6 +240,8 @@ class Serve(Generic[Deps]):
 
         Args:
             within_s: How long calls may go on. Those that are left then end after their present reply, within 30 s.
+
+        With a store, calls whose peers come back are handed over to another process as soon as they are between turns.
         """
         await self.desk.drain(within_s)
 

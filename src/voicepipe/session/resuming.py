@@ -52,7 +52,7 @@ class Resuming:
         writes = any(tool.effect == "write" for tool in tools.values())
         self._plan = plan(snapshot, is_stale=is_stale, writes=writes, language=row.turns.language)
         self.id = snapshot.id
-        self.facts = snapshot.facts
+        self.facts = snapshot.known
         self.history: tuple[Message, ...] = self._plan.history
         tools.remove(*(name for name in snapshot.removed if name in tools))
         row.router.system = snapshot.system

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
+from voicepipe.core.log import Personal
 from voicepipe.errors import ConfigurationError, SnapshotError
 from voicepipe.history import History
 from voicepipe.session.label import label_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from pydantic import TypeAdapter
 
+    from voicepipe.core.context import Fact
     from voicepipe.history import Message
 
 __all__ = ["Asked", "LeftTurn", "Snapshot", "TurnKind", "Waiting", "read"]
@@ -93,6 +95,7 @@ class Snapshot:
         version: The version of the form.
         id: The session's id.
         facts: Its facts.
+        personal: The names of the facts that are `Personal`, and stay out of the log.
         agent: The fingerprint of the agent's configuration; see `fingerprint`.
         lasted_s: For how long the call has lasted.
         idle_step: How often the silent caller has been spoken to.
@@ -114,6 +117,7 @@ class Snapshot:
     version: int = VERSION
     id: str
     facts: dict[str, str | int | float | bool] = field(default_factory=dict[str, str | int | float | bool])
+    personal: list[str] = field(default_factory=list[str])
     agent: dict[str, str] = field(default_factory=dict[str, str])
     lasted_s: float = 0.0
     idle_step: int = 0
@@ -130,6 +134,12 @@ class Snapshot:
     removed: list[str] = field(default_factory=list[str])
     parts: dict[str, Any] = field(default_factory=dict[str, Any])
     lost_state: list[str] = field(default_factory=list[str])
+
+    @property
+    def known(self) -> dict[str, Fact]:
+        """The facts as the session had them."""
+        personal = {name: Personal(fact) for name, fact in self.facts.items() if name in self.personal}
+        return {**self.facts, **personal}
 
     def to_bytes(self) -> bytes:
         """Return the snapshot as JSON. Half of a surrogate pair has no form in UTF-8 and becomes a question mark."""

@@ -12,7 +12,7 @@ import anyio
 
 from voicepipe.conversation.turn_state import TurnState
 from voicepipe.core.failures import is_fault
-from voicepipe.core.log import log
+from voicepipe.core.log import Personal, log
 from voicepipe.history import AssistantMessage
 from voicepipe.session.fingerprint import fingerprint, held_parts
 from voicepipe.session.snapshot import Asked, LeftTurn, Snapshot, Waiting, messages_json
@@ -71,6 +71,7 @@ class Snapshots:
         return Snapshot(
             id=session.id,
             facts=dict(session.facts),
+            personal=[name for name, fact in session.facts.items() if isinstance(fact, Personal)],
             agent=self._agent,
             lasted_s=round(self.lasted_s + anyio.current_time() - self._began_s, 3),
             idle_step=self._clock.step,
