@@ -157,6 +157,14 @@ async def test_clear_fades_out_and_drops_the_rest(page: Tab) -> None:
     assert reports[-1] == 25 * 320
 
 
+async def test_nothing_is_played_after_the_end_of_a_connection(page: Tab) -> None:
+    """What waits fades out as after `clear`, and audio that comes later is that of another connection."""
+    ran = await played(page, [*frames(20, every_s=0.005), (0.2, {"type": "end"}), *frames(5, from_s=0.3)])
+    last = max(at for at in range(16_000) if ran.out[at])
+    assert ran.out[last - 79 : last + 1] == [round(8_000 * left / 80) for left in range(80, 0, -1)]
+    assert last == pytest.approx(0.205 * 16_000, abs=BLOCK)
+
+
 async def test_clear_answers_in_silence_too(page: Tab) -> None:
     """`clear` is answered at once where nothing plays, also twice, and audio that waits is dropped."""
     clears = [(0.1, {"type": "clear", "id": 1}), (0.1, {"type": "clear", "id": 2})]

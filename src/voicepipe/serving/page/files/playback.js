@@ -48,6 +48,7 @@ class Playback extends AudioWorkletProcessor {
   // --- from the page -------------------------------------------------------------------------------------------------
 
   take(message) {
+    if (this.hasEnded) return;
     if (message instanceof ArrayBuffer) this.push(new Int16Array(message));
     else if (message.type === "clear") this.clear(message.id);
     else if (message.type === "complete") this.complete = this.received;
