@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -148,7 +149,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     shutil.copy(ROOT / "tests" / "helpers" / "plain_transport.py", folder)
     token = folder.parent / "token"
     token.write_text("f" * 32, encoding="utf-8")
-    environment = {**os.environ, "FRUIT": "plum", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_TMPDIR": "/tmp/ray-of-tests"}
+    ours = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # short: the paths of its sockets have a limit
+    environment = {**os.environ, "FRUIT": "plum", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_TMPDIR": ours}
     program = [sys.executable, "-c", PROGRAM, str(folder / "app.py:serve")]
     with subprocess.Popen(
         program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=folder.parent
@@ -163,6 +165,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             assert started.wait(30) == 0
         finally:
             started.kill()
+            shutil.rmtree(ours, ignore_errors=True)
 
 
 @pytest.fixture

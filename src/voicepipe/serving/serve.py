@@ -59,7 +59,7 @@ class Serve(Generic[Deps]):
         greeting: What callers hear first, unless it is blank.
         origins: The pages that may connect, e.g. "https://shop.example". Without any, pages of this machine may.
         socket_origins: Where the websockets of a page may be, apart from its own server, e.g. "wss://w1.shop.example"
-            or "wss://*.shop.example", if what answers its request for a token sends it to another one.
+            or `wss://*.shop.example`, if what answers its request for a token sends it to another one.
         authenticate: Says who calls: it gets the request, with the application's cookies and headers, and returns what
             is known about them (`Session.facts`), or None for a stranger. May be async. The fact "subject" names them
             for `Limits.per_subject`.
