@@ -18,14 +18,15 @@ ResumedTurn: TypeAlias = Literal["none", "again", "rest", "note"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallResumed(Stamped):
-    """A call goes on from a snapshot, perhaps in another process; the first event of its session.
+    """A call goes on from a snapshot, perhaps in another process. It comes before any event of a turn.
 
     Attributes:
         turn: What becomes of the turn in which the call broke off: "none" if none was in flight, or all of it was
             heard; "again" if its words are answered again; "rest" if the rest of its text is said, from the beginning
             of the sentence that was cut; "note" if the model is told what happened, and goes on from there.
-        differs: What the agent that wrote the snapshot had otherwise: of "parts", "tools", "prompt" and "rules".
-        unknown_calls: Ids of the writing calls that had begun and have no result; `Session.report_outcome` takes it.
+        differs: What is configured differently from the agent that wrote the snapshot: some of "parts", "tools",
+            "prompt" and "rules".
+        unknown_calls: Ids of the writing calls of which nobody knows what they did; `Session.report_outcome` takes it.
         missing_tools: Names of tools that the application had added and this pipeline lacks; add them again.
         lost_state: Names of parts whose state could not be kept or restored.
     """

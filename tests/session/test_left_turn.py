@@ -156,6 +156,9 @@ def test_a_writing_call_of_an_earlier_turn_that_still_ran_is_unknown() -> None:
     done = plan(snapshot, is_stale=False, writes=True)
     assert (done.turn, done.text) == ("note", UNKNOWN)
     assert [one.status for _, one in done.unknown] == ["unknown"]
+    left = LeftTurn(kind="say", words=TEXT, protected=True)
+    done = plan(replace(snapshot, turn=left), is_stale=False, writes=True)
+    assert (done.turn, done.text, done.then) == ("rest", TEXT, UNKNOWN)
 
 
 def test_without_a_turn_in_flight_nothing_is_done() -> None:

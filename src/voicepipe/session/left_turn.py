@@ -12,30 +12,35 @@ Rule 3: what was heard stays in the conversation, and is not said again beyond t
 | the text was whole | "rest": the rest of it is said, from the beginning of the sentence that was cut |
 | the text was not whole | "note": the model goes on from what was heard |
 | all was heard | "none" |
+
+A writing call of an earlier turn that was still running is unknown, too; the model says so after that.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from voicepipe.history import AssistantMessage
 from voicepipe.session.snapshot import messages_of
 from voicepipe.text.rest import rest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from voicepipe.call_events import ResumedTurn
-    from voicepipe.history import Message, ToolCall
+    from voicepipe.history import CallStatus, Message, ToolCall
     from voicepipe.session.snapshot import LeftTurn, Snapshot
 
 __all__ = ["Plan", "plan"]
 
+Made: TypeAlias = "tuple[AssistantMessage, ToolCall]"
+"""A call of a tool, and the message that made it."""
+
 GO_ON: Final = (
-    "The connection to the caller broke while you were answering, and is back now. Your last message holds what they "
-    "heard. Go on from there, and do not repeat it."
+    "The connection to the caller broke while you were answering, and is back now. The conversation holds what they "
+    "have heard of your answer, perhaps nothing. Go on from there, and do not repeat it."
 )
 
 UNKNOWN: Final = (
@@ -67,6 +72,7 @@ class Plan:
         history: The messages that it goes on with.
         turn: What becomes of the turn in flight.
         text: The words that are answered again, the rest of a text, or what the model is asked; "" for "none".
+        then: What the model is asked after that; "" for nothing.
         unknown: The messages of writing calls whose outcome is unknown since the call broke off, each with its call.
         is_doubtful: Whether a writing tool may have run of which nobody knows.
     """
@@ -74,7 +80,8 @@ class Plan:
     history: tuple[Message, ...]
     turn: ResumedTurn
     text: str = ""
-    unknown: tuple[tuple[AssistantMessage, ToolCall], ...] = ()
+    then: str = ""
+    unknown: tuple[Made, ...] = ()
     is_doubtful: bool = False
 
 
@@ -90,40 +97,36 @@ def plan(snapshot: Snapshot, *, is_stale: bool, writes: bool, language: str | No
     Raises:
         SnapshotError: The snapshot holds messages that cannot be read.
     """
-    begun = set(snapshot.begun)
-    settled = messages_of(snapshot.history)
-    unknown = [(message, call) for message, call in _calls(settled) if call.call_id in begun and _is_open(call)]
-    turn = snapshot.turn
-    own = messages_of(turn.messages) if turn is not None else []
-    in_flight = [(message, call) for message, call in _calls(own) if call.call_id in begun]
-    unknown += [(message, call) for message, call in in_flight if _is_open(call)]
-    kept = [message for message in own if not _is_unheard(message)]
-    everything = (*settled, *kept)
-
-    if unknown:
-        for _, call in unknown:
-            call.settle("unknown", LOST)
-        _give_results(own)
-        return Plan(everything, "note", UNKNOWN, tuple(unknown))
+    begun, turn = set(snapshot.begun), snapshot.turn
+    settled, own = messages_of(snapshot.history), messages_of(turn.messages) if turn is not None else []
+    had_begun = any(call.call_id in begun for _, call in _calls(own))
+    earlier, unknown = _lost(settled, begun), _lost(own, begun)
+    _cut(own)
+    before, everything = tuple(settled), (*settled, *(message for message in own if not _is_unheard(message)))
     if turn is None:
-        return Plan(everything, "none")
-    _give_results(own)
-    if is_stale and writes and turn.kind != "say":
-        return Plan(everything, "note", DOUBTED, is_doubtful=True)
-    is_heard = any(message.heard for message in own if isinstance(message, AssistantMessage))
-    if turn.kind != "say" and not is_heard and not in_flight:
-        return Plan(tuple(settled), "again", turn.words)
-    rest = _rest(turn, own, language)
-    if rest is None:
-        return Plan(everything, "note", GO_ON)
-    return Plan(everything, "rest" if rest else "none", rest)
+        done = Plan(before, "none")
+    elif unknown:
+        done = Plan(everything, "note", UNKNOWN)
+    elif is_stale and writes and turn.kind != "say":
+        done = Plan(everything, "note", DOUBTED, is_doubtful=True)
+    elif turn.kind != "say" and not had_begun and not any(message.heard for message in _replies(own)):
+        done = Plan(before, "again", turn.words)
+    elif (rest := _rest(turn, own, language)) is None:
+        done = Plan(everything, "note", GO_ON)
+    else:
+        done = Plan(everything, "rest" if rest else "none", rest)
+    if earlier and done.turn == "none":
+        done = replace(done, turn="note", text=UNKNOWN)
+    elif earlier and done.text != UNKNOWN:
+        done = replace(done, then=UNKNOWN)
+    return replace(done, unknown=(*earlier, *unknown))
 
 
 def _rest(turn: LeftTurn, own: Sequence[Message], language: str | None) -> str | None:
     """Return what is left to say of a turn; None if the model has to go on."""
     if turn.kind == "say" and turn.protected:
         return turn.words
-    said = [message for message in own if isinstance(message, AssistantMessage)]
+    said = _replies(own)
     if turn.kind == "say" and not said:
         return turn.words
     rests = [rest_of(message.generated, message.heard, language) for message in said]
@@ -132,24 +135,28 @@ def _rest(turn: LeftTurn, own: Sequence[Message], language: str | None) -> str |
     return " ".join(rest for rest in rests if rest)
 
 
-def _calls(messages: Iterable[Message]) -> Iterator[tuple[AssistantMessage, ToolCall]]:
-    for message in messages:
-        if isinstance(message, AssistantMessage):
-            for call in message.calls:
-                yield message, call
+def _replies(messages: Iterable[Message]) -> list[AssistantMessage]:
+    return [message for message in messages if isinstance(message, AssistantMessage)]
 
 
-def _is_open(call: ToolCall) -> bool:
-    """Return whether a call that had begun has no result yet."""
-    return call.status == "pending"
+def _calls(messages: Iterable[Message]) -> list[Made]:
+    return [(message, call) for message in _replies(messages) for call in message.calls]
 
 
 def _is_unheard(message: Message) -> bool:
     return isinstance(message, AssistantMessage) and not message.heard and not message.calls
 
 
-def _give_results(messages: Iterable[Message]) -> None:
-    """Give the calls that broke off a result: each call has one."""
+def _lost(messages: Iterable[Message], begun: Container[str]) -> list[Made]:
+    """Note of the calls that had begun and have no result that nobody knows what became of them, and return them."""
+    return [made for made in _calls(messages) if made[1].call_id in begun and _settled(made[1], "unknown", LOST)]
+
+
+def _cut(messages: Iterable[Message]) -> None:
+    """Give a result to the calls that broke off and had not begun, or only read: each call has one."""
     for _, call in _calls(messages):
-        if call.status == "pending":
-            call.settle("failed", CUT)
+        _settled(call, "failed", CUT)
+
+
+def _settled(call: ToolCall, status: CallStatus, result: str) -> bool:
+    return call.status == "pending" and call.settle(status, result)

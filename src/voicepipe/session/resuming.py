@@ -59,7 +59,7 @@ class Resuming:
         self._event = CallResumed(
             turn=self._plan.turn,
             differs=differences(snapshot.agent, fingerprint(row)),
-            unknown_calls=tuple(call.call_id for _, call in self._plan.unknown),
+            unknown_calls=tuple(call.call_id for _, call in _calls(self.history) if call.status == "unknown"),
             missing_tools=tuple(name for name in snapshot.added if name not in tools),
             lost_state=(*snapshot.lost_state, *self._restore(row)),
         )
@@ -98,6 +98,8 @@ class Resuming:
         self._do_first(session)
         if self._plan.is_doubtful and floor.turn is not None:
             calls.doubted_turn = floor.turn.turn_id
+        if self._plan.then:
+            floor.say(self._saying(session, None, self._plan.then))
         for one in snapshot.waiting:
             floor.say(self._saying(session, one.text, one.instructions, is_protected=one.protected))
         floor.go_on()

@@ -1,8 +1,8 @@
-"""A call as bytes: what another worker needs to go on with it. `snapshot_of` reads a session, `read` the bytes.
+"""A call as bytes: what another worker needs to go on with it. `Snapshots` reads a session, and `read` the bytes.
 
 Rule 1: the form is versioned JSON. Another version is refused; nothing is guessed.
 Rule 2: messages are held as they were heard. What is in flight stands apart, because what becomes of it is decided by
-        the worker that goes on (`left_turn`).
+        the worker that goes on; see `left_turn`.
 Rule 3: a message of an error names places and never words.
 """
 
@@ -32,7 +32,7 @@ __all__ = ["Asked", "LeftTurn", "Snapshot", "TurnKind", "Waiting", "read"]
 VERSION: Final = 1
 
 MOST_BYTES: Final = 16 * 1024 * 1024
-"""A snapshot of more bytes is none: ten hours of conversation have a tenth of it."""
+"""Larger data is no snapshot: ten hours of conversation take a tenth of this."""
 
 TurnKind: TypeAlias = Literal["reply", "say", "note"]
 """A turn that answers the caller, says a text, or asks the model in place of the caller."""
@@ -172,7 +172,7 @@ def read(data: object) -> Snapshot:
     """Return the snapshot that these bytes hold.
 
     Raises:
-        SnapshotError: They hold none, or one of another version.
+        SnapshotError: They are no snapshot, or one of another version.
     """
     if not isinstance(data, (bytes, bytearray)):
         raise SnapshotError(f"resume takes the bytes of session.snapshot(), not {type(data).__name__}")
