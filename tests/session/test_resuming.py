@@ -163,6 +163,28 @@ async def test_a_model_that_repeats_an_unknown_call_is_refused(replies: Sequence
     assert desk.booked == [2]
 
 
+async def test_a_call_that_waits_for_an_equal_one_is_as_unknown_as_that() -> None:
+    """Both wait for one run of the tool, whose outcome nobody knows; neither stays "still running"."""
+    desk = Desk(takes_s=9.0)
+    _, pipeline = desk.agent(BOOK, BOOK)
+    async with pipeline.session() as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(session.user_says, "Book a table.")
+        await anyio.sleep(0.5)
+        session.interrupt()
+        tasks.start_soon(session.user_says, "Do it.")
+        await anyio.sleep(0.5)
+        assert statuses(session) == ["pending", "pending"]
+        data = session.snapshot()
+        tasks.cancel_scope.cancel()
+    _, pipeline = desk.agent(Says("Perhaps."))
+    async with pipeline.session(resume=data) as session:
+        assert statuses(session) == ["unknown", "unknown"]
+        assert (await resumed(session)).unknown_calls == ("call_1", "call_2")
+        await anyio.sleep(2)
+        assert texts(session)[-1] == "Perhaps."
+    assert desk.booked == [2]
+
+
 async def test_other_arguments_are_another_call() -> None:
     """Only the call whose outcome is unknown needs the caller's agreement."""
     desk = Desk()

@@ -27,7 +27,7 @@ SENTENCES = "It is sunny. Take a hat. Or two."
 def answered(request: ChatRequest) -> Reply | Sequence[Calls]:
     """Return what the model answers; it knows nothing but its request."""
     last = request.messages[-1]
-    words = str(last.content)
+    words = str(last.content).rpartition("\n")[2]
     kind, _, number = words.partition(" ")
     if words.startswith("[A note"):
         return Says("I go on.", after_s=0.1)

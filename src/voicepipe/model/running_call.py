@@ -204,6 +204,7 @@ class RunningCall:
                 await self._wait_committed()
             if (same := self._same_running()) is not None:
                 same._joined.append(self)
+                self._session_calls.begun.add(self._call.call_id)
                 self.has_started.set()
                 await self._wait()
             elif self._session_calls.tools.get(self._tool.name) is not self._tool:
