@@ -77,7 +77,7 @@ async def test_a_rolling_restart() -> None:
         # A new one is ready after 3 s, the old one leaves within 5 s, and so on.
         assert anyio.current_time() == 1.0 + 3.0 + 5.0 + 1.0 + 5.0
         assert (engine.replaced, engine.lost) == (2, 0)
-        assert [handle.drains for handle in engine.handles] == [[30.0], [30.0], [], []]
+        assert [handle.drains for handle in engine.handles] == [[(30.0, True)], [(30.0, True)], [], []]
 
 
 async def test_a_restart_that_cannot_go_on() -> None:
@@ -150,6 +150,7 @@ async def test_a_worker_that_does_not_leave_is_killed() -> None:
         await engine.start(1)
         await engine.stop(10.0)
         assert anyio.current_time() == 1.0 + 10.0 + 45.0
+        assert engine.handles[0].drains == [(10.0, False)]  # there is nobody who could take its calls over
         assert engine.workers() == []
         await anyio.sleep(60.0)
         assert engine.workers() == []  # nobody takes its place

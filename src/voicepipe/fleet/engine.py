@@ -212,13 +212,15 @@ class Engine(ABC):
     async def stop(self, within_s: float = DRAIN_S) -> None:
         """Let all workers go, and return when they have ended. No other ones take their place.
 
+        Their calls go on to their end, because nobody is left who could take them over.
+
         Args:
             within_s: How long their calls may go on.
         """
         self._is_ending = True
         async with anyio.create_task_group() as leaving:
             for member in list(self._members.values()):
-                leaving.start_soon(self._leave, member, within_s)
+                leaving.start_soon(self._leave, member, within_s, False)
 
     # --- members ------------------------------------------------------------------------------------------------------
 
@@ -278,12 +280,12 @@ class Engine(ABC):
             await member.handle.kill()
         raise WorkerError(f"worker {member.id} was not ready within {READY_S:g} s: {why}; see its log")
 
-    async def _leave(self, member: Member, within_s: float) -> None:
+    async def _leave(self, member: Member, within_s: float, hands_over: bool = True) -> None:
         """Drain a worker; kill it if it does not end."""
         member.is_leaving = True
         log.info("worker %s leaves; its calls have %g s", member.id, within_s)
         with anyio.move_on_after(within_s + LEAVE_S):
-            await member.handle.drain(within_s)
+            await member.handle.drain(within_s, hands_over=hands_over)
             await member.has_ended.wait()
             return
         log.error("worker %s did not end within %g s of its drain, so it is killed", member.id, LEAVE_S)

@@ -63,14 +63,16 @@ class Work:
         """Return how busy it is."""
         return load_of(self._served)
 
-    def drain(self, within_s: float | None = None) -> None:
+    def drain(self, within_s: float | None = None, *, hands_over: bool = True) -> None:
         """Take no further call, and end with the last one; when called again, end the calls at once.
 
         May be called by a signal's handler.
 
         Args:
             within_s: How long calls may go on; None for what the application says.
+            hands_over: Whether other workers are there to go on with calls that have a record.
         """
+        self._served.desk.hands_over = hands_over
         self._server.stop(within_s)
 
     async def wait_ended(self) -> None:
