@@ -58,6 +58,9 @@ METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE")
 REPEATABLE: Final = ("GET", "HEAD", "OPTIONS")
 """What may be asked of a second worker, although the first one may have carried it out."""
 
+REFUSES: Final = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
+"""How a worker says, with a time to try again, that it has done nothing."""
+
 NOT_STORED: Final = {"Cache-Control": "no-store"}
 RETRY: Final = {**NOT_STORED, "Retry-After": "1"}
 
@@ -175,7 +178,7 @@ class Gateway:
             except WorkerError as error:
                 log.info("%s", error)
                 continue
-            if answer.status == HTTPStatus.SERVICE_UNAVAILABLE and answer.header(b"retry-after") is not None:
+            if answer.status in REFUSES and answer.header(b"retry-after") is not None:
                 refused = answer
                 continue
             self.metrics.request("passed")
