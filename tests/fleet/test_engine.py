@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import anyio
 import pytest
 
@@ -54,6 +57,19 @@ async def test_a_worker_that_does_not_answer_is_killed() -> None:
         await anyio.sleep(10.0)
         assert [at_s for at_s, what, _ in engine.happened if what == "starts"] == [0.0, 13.0]
         assert engine.state() == [("w2", 0, True)]
+
+
+async def test_an_engine_that_stood_still_kills_nobody() -> None:
+    """When the engine itself could not run for long, it asks again before it holds a worker for dead."""
+    engine = ScriptedEngine([Script(silent_s=3.0)])
+    async with engine.open(APPLICATION):
+        await engine.start(1)
+        await anyio.sleep(2.2)  # since 3 s an answer is waited for
+        engine.handles[0].script.silent_s = None
+        loop: Any = asyncio.get_running_loop()
+        loop._clock.now_us += 12_000_000  # nothing runs meanwhile
+        await anyio.sleep(5.0)
+        assert engine.state() == [("w1", 0, True)]
 
 
 async def test_a_rolling_restart() -> None:

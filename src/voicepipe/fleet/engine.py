@@ -39,6 +39,9 @@ LOAD_S: Final = 0.5
 SILENT_S: Final = 10.0
 """A worker that has not answered for so long is killed: the audio of its calls has stood still all the time."""
 
+UNANSWERED: Final = 3
+"""So many questions in a row have to be without an answer: after a single one it may be the engine that stood still."""
+
 READY_S: Final = 60.0
 """How long a worker that listens may take until it takes calls."""
 
@@ -337,15 +340,19 @@ class Engine(ABC):
                 return
 
     async def _ask(self, member: Member) -> None:
+        unanswered = 0
         while True:
             asked_s = loop_time()
+            unanswered += 1
             with anyio.move_on_after(ANSWER_S):
                 try:
                     member.answers(await member.handle.load(), loop_time())
                 except WorkerError as error:
                     log.debug("worker %s: %s", member.id, error)
+                else:
+                    unanswered = 0
             member.notes_silence(loop_time())
-            if loop_time() - member.answered_s > SILENT_S:
+            if unanswered >= UNANSWERED and loop_time() - member.answered_s > SILENT_S:
                 log.error("worker %s has not answered for %g s, so it is killed", member.id, SILENT_S)
                 await member.handle.kill()
             await anyio.sleep_until(asked_s + LOAD_S)

@@ -142,7 +142,8 @@ class Gateway:
     # --- requests that are passed on ----------------------------------------------------------------------------------
 
     async def _pass(self, request: Request) -> Response:
-        workers = [worker for worker in self.engine.workers() if self._has(worker, request.url.path)]
+        # Not `request.url`, which is also made of the header `Host`: that one may look like the beginning of a path.
+        workers = [worker for worker in self.engine.workers() if self._has(worker, request.scope["path"])]
         if not workers and self.engine.workers():
             self.metrics.request("unknown")
             return PlainTextResponse("not found", HTTPStatus.NOT_FOUND)
@@ -160,7 +161,8 @@ class Gateway:
         given = request.query_params.get("worker", "")
         back = int(given) if given.isdecimal() and len(given) < 6 else None
         headers = passed_on(request, self._application.token)
-        target = request.scope["raw_path"] + (b"?" + request.scope["query_string"]) * bool(request.url.query)
+        query: bytes = request.scope["query_string"]
+        target: bytes = request.scope["raw_path"] + b"?" * bool(query) + query
         refused: Answer | None = None
         for worker in self._choice.order(workers, loop_time(), back=back):
             if request.method == "POST":

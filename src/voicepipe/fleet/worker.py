@@ -194,7 +194,8 @@ class Entrance:
 def _seen_by_gateway(scope: Scope) -> Scope:
     """Return a request as its gateway has got it: from the caller's address, and by the caller's scheme."""
     headers: list[tuple[bytes, bytes]] = scope["headers"]
-    client = (_first(headers, CLIENT).decode("latin-1"), 0)
+    address = _first(headers, CLIENT).decode("latin-1")
+    client = (address, 0) if address else None
     scheme = _first(headers, SCHEME).decode("latin-1") or scope["scheme"]
     kept = [(name, value) for name, value in headers if name not in (GATEWAY, CLIENT, SCHEME)]
     return {**scope, "headers": kept, "client": client, "scheme": scheme}
