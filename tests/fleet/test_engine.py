@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import anyio
 import pytest
 
@@ -56,6 +59,19 @@ async def test_a_worker_that_does_not_answer_is_killed() -> None:
         assert engine.state() == [("w2", 0, True)]
 
 
+async def test_an_engine_that_stood_still_kills_nobody() -> None:
+    """When the engine itself could not run for long, it asks again before it holds a worker for dead."""
+    engine = ScriptedEngine([Script(silent_s=3.0)])
+    async with engine.open(APPLICATION):
+        await engine.start(1)
+        await anyio.sleep(2.2)  # since 3 s an answer is waited for
+        engine.handles[0].script.silent_s = None
+        loop: Any = asyncio.get_running_loop()
+        loop._clock.now_us += 12_000_000  # nothing runs meanwhile
+        await anyio.sleep(5.0)
+        assert engine.state() == [("w1", 0, True)]
+
+
 async def test_a_rolling_restart() -> None:
     """Each worker leaves once a new one is ready, one after the other; nobody is without a worker at any time."""
     engine = ScriptedEngine([Script(calls=3), Script(calls=2), Script(ready_s=2.0)])
@@ -77,7 +93,7 @@ async def test_a_rolling_restart() -> None:
         # A new one is ready after 3 s, the old one leaves within 5 s, and so on.
         assert anyio.current_time() == 1.0 + 3.0 + 5.0 + 1.0 + 5.0
         assert (engine.replaced, engine.lost) == (2, 0)
-        assert [handle.drains for handle in engine.handles] == [[30.0], [30.0], [], []]
+        assert [handle.drains for handle in engine.handles] == [[(30.0, True)], [(30.0, True)], [], []]
 
 
 async def test_a_restart_that_cannot_go_on() -> None:
@@ -150,6 +166,7 @@ async def test_a_worker_that_does_not_leave_is_killed() -> None:
         await engine.start(1)
         await engine.stop(10.0)
         assert anyio.current_time() == 1.0 + 10.0 + 45.0
+        assert engine.handles[0].drains == [(10.0, False)]  # there is nobody who could take its calls over
         assert engine.workers() == []
         await anyio.sleep(60.0)
         assert engine.workers() == []  # nobody takes its place

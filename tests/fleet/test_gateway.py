@@ -138,6 +138,8 @@ async def test_paths_that_no_worker_has() -> None:
         assert (await ask(worker, "/load")).status_code == 403
         assert (await ask(worker, "/load", authorization="Bearer guessed")).status_code == 403
         assert (await ask(port, "/hook", "PATCH")).status_code == 405  # says the worker
+        for host in ("x/hook?", "x/hook#", "x\\hook"):  # which does not decide about the path
+            assert (await ask(port, "/load", host=host)).status_code in (400, 404), host
 
 
 async def test_requests_that_are_too_long() -> None:

@@ -51,3 +51,20 @@ async def test_a_call_whose_worker_dies_goes_on() -> None:
         await call.until_connections(2)
         assert call.resumed == [True]
         assert call.gaps_s[0] < 0.1
+
+
+async def test_calls_go_on_while_the_whole_fleet_stops() -> None:
+    """Nobody is left who could take a call over, so it goes on to its own end, as without a store."""
+    store = vp.MemoryStore()
+    async with (
+        fleet(lambda: Serve(agent(), [Page()], greeting="Hello!", store=store)) as (gateway, engine, port),
+        anyio.create_task_group() as tasks,
+    ):
+        async with resuming(port) as call:
+            tasks.start_soon(gateway.drain, 600.0)
+            await anyio.sleep(20.0)
+            assert len(call.pages) == 1
+            assert not call.page.parted.is_set()
+            assert len(engine.workers()) == 1
+        await anyio.sleep(10.0)
+        assert engine.workers() == []

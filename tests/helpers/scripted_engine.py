@@ -47,7 +47,7 @@ class ScriptedHandle(Handle):
         self.script = script
         self.listening = Listening(script.url or "http://127.0.0.1:1", f"ws://127.0.0.1:{9000 + index}", ("/hook",))
         self.how = ""
-        self.drains: list[float] = []
+        self.drains: list[tuple[float, bool]] = []
         self._listens_s = anyio.current_time()
         self._began_s = began_s
         self._until_s = float("inf")
@@ -74,8 +74,8 @@ class ScriptedHandle(Handle):
         refuses = "" if now >= self._listens_s + self.script.ready_s else "lag"
         return Load(self.script.calls, 10, refuses=refuses)
 
-    async def drain(self, within_s: float) -> None:
-        self.drains.append(within_s)
+    async def drain(self, within_s: float, *, hands_over: bool) -> None:
+        self.drains.append((within_s, hands_over))
         if self.script.drains_s is not None:
             self._ends(anyio.current_time() + min(within_s, self.script.drains_s), "it has ended with the status 0")
 

@@ -43,8 +43,8 @@ class _Handle(Handle):
         assert isinstance(load, Load)
         return load
 
-    async def drain(self, within_s: float) -> None:
-        self.work.drain(within_s)
+    async def drain(self, within_s: float, *, hands_over: bool) -> None:
+        self.work.drain(within_s, hands_over=hands_over)
 
     async def kill(self) -> None:
         self._scope.cancel()

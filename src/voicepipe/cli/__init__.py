@@ -211,8 +211,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="voicepipe",
         description="Voice agents as a pipeline of asyncio stages.",
-        epilog="demo, dev, doctor, serve and talk read the file .env of the current folder, e.g. a key; what the "
-        "environment has already stays as it is.",
+        epilog="demo, dev, doctor, scale, serve and talk read the file .env of the current folder, e.g. a key; what "
+        "the environment has already stays as it is.",
     )
     parser.add_argument("--version", action=_Version, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -16,7 +16,7 @@ from voicepipe.errors import ConfigurationError
 
 __all__ = ["READERS", "read_env_file"]
 
-READERS: Final = ("demo", "doctor", "replay", "serve", "talk")
+READERS: Final = ("demo", "doctor", "replay", "scale", "serve", "talk")
 """The commands that read it. `dev` leaves it to the `serve` that it starts, so that a change counts at once."""
 
 NAME: Final = ".env"

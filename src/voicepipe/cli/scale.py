@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -20,6 +21,7 @@ from voicepipe.http.client import HTTPClient
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Generator
 
 __all__ = ["scale"]
 
@@ -67,7 +69,7 @@ def scale(options: argparse.Namespace) -> int:
 
     Raises:
         ConfigurationError: The gateway does not let this command in, or cannot do what it asks for.
-        VendorError: The gateway does not answer.
+        WorkerError: No gateway answers, or a worker could not be replaced.
     """
     if (options.what == "drain") != (options.worker is not None):
         raise vp.ConfigurationError(
@@ -80,7 +82,13 @@ def scale(options: argparse.Namespace) -> int:
 
 async def _scale(options: argparse.Namespace) -> int:
     token = options.token or os.environ.get(TOKEN_VARIABLE, "")
-    client = HTTPClient(options.gateway, {"authorization": f"Bearer {token}"} if token else {})
+    try:
+        client = HTTPClient(options.gateway, {"authorization": f"Bearer {token}"} if token else {})
+    except vp.ConfigurationError as error:
+        raise vp.ConfigurationError(
+            "--gateway must be an address such as https://voice.example.com, or http://127.0.0.1:8000 on this machine, "
+            f"not {options.gateway!r}"
+        ) from error
     async with client.open():
         fleet = _Fleet(client, options.gateway)
         if options.what == "status":
@@ -127,9 +135,10 @@ class _Fleet:
 
     async def status(self) -> Status:
         """Return how the fleet is."""
-        async with self._client.get("/fleet", limit_s=ANSWER_S) as response:
-            body = await response.body(MOST_BYTES)
-            self._check(response.status, body)
+        with self._reached():
+            async with self._client.get("/fleet", limit_s=ANSWER_S) as response:
+                body = await response.body(MOST_BYTES)
+        self._check(response.status, body)
         try:
             return STATUS.validate_json(body)
         except ValidationError as error:
@@ -137,8 +146,20 @@ class _Fleet:
 
     async def ask(self, path: str, asked: dict[str, Any]) -> None:
         """Ask for something that takes long."""
-        async with self._client.post(path, json.dumps(asked), limit_s=ANSWER_S) as response:
-            self._check(response.status, await response.body(MOST_BYTES))
+        with self._reached():
+            async with self._client.post(path, json.dumps(asked), limit_s=ANSWER_S) as response:
+                body = await response.body(MOST_BYTES)
+        self._check(response.status, body)
+
+    @contextmanager
+    def _reached(self) -> Generator[None]:
+        try:
+            yield
+        except vp.VendorError as error:
+            raise vp.WorkerError(
+                f"no gateway answers at {self._url}: start one with voicepipe serve app.py --workers 2, or name it by "
+                "--gateway"
+            ) from error
 
     def _check(self, status: int, body: bytes) -> None:
         if status in (200, 202):

@@ -39,6 +39,9 @@ LOAD_S: Final = 0.5
 SILENT_S: Final = 10.0
 """A worker that has not answered for so long is killed: the audio of its calls has stood still all the time."""
 
+UNANSWERED: Final = 3
+"""So many questions in a row have to be without an answer: after a single one it may be the engine that stood still."""
+
 READY_S: Final = 60.0
 """How long a worker that listens may take until it takes calls."""
 
@@ -212,13 +215,15 @@ class Engine(ABC):
     async def stop(self, within_s: float = DRAIN_S) -> None:
         """Let all workers go, and return when they have ended. No other ones take their place.
 
+        Their calls go on to their end, because nobody is left who could take them over.
+
         Args:
             within_s: How long their calls may go on.
         """
         self._is_ending = True
         async with anyio.create_task_group() as leaving:
             for member in list(self._members.values()):
-                leaving.start_soon(self._leave, member, within_s)
+                leaving.start_soon(self._leave, member, within_s, False)
 
     # --- members ------------------------------------------------------------------------------------------------------
 
@@ -278,12 +283,12 @@ class Engine(ABC):
             await member.handle.kill()
         raise WorkerError(f"worker {member.id} was not ready within {READY_S:g} s: {why}; see its log")
 
-    async def _leave(self, member: Member, within_s: float) -> None:
+    async def _leave(self, member: Member, within_s: float, hands_over: bool = True) -> None:
         """Drain a worker; kill it if it does not end."""
         member.is_leaving = True
         log.info("worker %s leaves; its calls have %g s", member.id, within_s)
         with anyio.move_on_after(within_s + LEAVE_S):
-            await member.handle.drain(within_s)
+            await member.handle.drain(within_s, hands_over=hands_over)
             await member.has_ended.wait()
             return
         log.error("worker %s did not end within %g s of its drain, so it is killed", member.id, LEAVE_S)
@@ -335,15 +340,19 @@ class Engine(ABC):
                 return
 
     async def _ask(self, member: Member) -> None:
+        unanswered = 0
         while True:
             asked_s = loop_time()
+            unanswered += 1
             with anyio.move_on_after(ANSWER_S):
                 try:
                     member.answers(await member.handle.load(), loop_time())
                 except WorkerError as error:
                     log.debug("worker %s: %s", member.id, error)
+                else:
+                    unanswered = 0
             member.notes_silence(loop_time())
-            if loop_time() - member.answered_s > SILENT_S:
+            if unanswered >= UNANSWERED and loop_time() - member.answered_s > SILENT_S:
                 log.error("worker %s has not answered for %g s, so it is killed", member.id, SILENT_S)
                 await member.handle.kill()
             await anyio.sleep_until(asked_s + LOAD_S)

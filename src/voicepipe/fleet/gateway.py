@@ -58,6 +58,9 @@ METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE")
 REPEATABLE: Final = ("GET", "HEAD", "OPTIONS")
 """What may be asked of a second worker, although the first one may have carried it out."""
 
+REFUSES: Final = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
+"""How a worker says, with a time to try again, that it has done nothing."""
+
 NOT_STORED: Final = {"Cache-Control": "no-store"}
 RETRY: Final = {**NOT_STORED, "Retry-After": "1"}
 
@@ -139,7 +142,8 @@ class Gateway:
     # --- requests that are passed on ----------------------------------------------------------------------------------
 
     async def _pass(self, request: Request) -> Response:
-        workers = [worker for worker in self.engine.workers() if self._has(worker, request.url.path)]
+        # Not `request.url`, which is also made of the header `Host`: that one may look like the beginning of a path.
+        workers = [worker for worker in self.engine.workers() if self._has(worker, request.scope["path"])]
         if not workers and self.engine.workers():
             self.metrics.request("unknown")
             return PlainTextResponse("not found", HTTPStatus.NOT_FOUND)
@@ -157,7 +161,8 @@ class Gateway:
         given = request.query_params.get("worker", "")
         back = int(given) if given.isdecimal() and len(given) < 6 else None
         headers = passed_on(request, self._application.token)
-        target = request.scope["raw_path"] + (b"?" + request.scope["query_string"]) * bool(request.url.query)
+        query: bytes = request.scope["query_string"]
+        target: bytes = request.scope["raw_path"] + b"?" * bool(query) + query
         refused: Answer | None = None
         for worker in self._choice.order(workers, loop_time(), back=back):
             if request.method == "POST":
@@ -175,7 +180,7 @@ class Gateway:
             except WorkerError as error:
                 log.info("%s", error)
                 continue
-            if answer.status == HTTPStatus.SERVICE_UNAVAILABLE and answer.header(b"retry-after") is not None:
+            if answer.status in REFUSES and answer.header(b"retry-after") is not None:
                 refused = answer
                 continue
             self.metrics.request("passed")

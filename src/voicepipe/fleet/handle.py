@@ -84,10 +84,14 @@ class Handle(ABC):
         """
 
     @abstractmethod
-    async def drain(self, within_s: float) -> None:
+    async def drain(self, within_s: float, *, hands_over: bool) -> None:
         """Ask it to take no further call and to end with its last one, after this time at the latest; do not wait.
 
         Asked once more, it ends its calls at once. A worker that has ended takes no notice.
+
+        Args:
+            within_s: How long its calls may go on.
+            hands_over: Whether other workers are there to go on with calls that have a record.
         """
 
     @abstractmethod

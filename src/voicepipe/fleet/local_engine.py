@@ -119,9 +119,9 @@ class _Handle(Handle):
         """See `Handle.load`."""
         return await asked_load(self._client, self.listening.url, self._token)
 
-    async def drain(self, within_s: float) -> None:
+    async def drain(self, within_s: float, *, hands_over: bool) -> None:
         """See `Handle.drain`."""
-        await self._lines.send(Drain(within_s=within_s))
+        await self._lines.send(Drain(within_s=within_s, hands_over=hands_over))
 
     async def kill(self) -> None:
         """See `Handle.kill`."""

@@ -46,6 +46,7 @@ class Drain(BaseModel):
 
     type: Literal["drain"] = "drain"
     within_s: float
+    hands_over: bool
 
 
 class Listens(BaseModel):
@@ -142,9 +143,10 @@ async def _serve(starts: Starts, lines: Lines) -> int:
 
         async with working(starts.application, starts.index) as work:
             await lines.send(Listens(listening=work.listening))
+            stops = _Stops(work)
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_obey, work, lines)
-                with _signals(work):
+                tasks.start_soon(_obey, stops, lines)
+                with _signals(stops):
                     await work.wait_ended()
                 tasks.cancel_scope.cancel()
     except VoicepipeError as error:
@@ -153,22 +155,39 @@ async def _serve(starts: Starts, lines: Lines) -> int:
     return 0
 
 
-async def _obey(work: Work, lines: Lines) -> None:
+class _Stops:
+    """Ends a worker for those who ask: drains it, and ends it at once if the same one asks again.
+
+    A service manager sends its signal to the engine and to all workers, and the engine then asks them, too: that is one
+    wish, and no hurry.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._asked: set[str] = set()
+
+    def stop(self, by: str, within_s: float | None = None, *, hands_over: bool = False) -> None:
+        """End the worker."""
+        if by in self._asked or not self._asked:
+            self._work.drain(within_s, hands_over=hands_over)
+        self._asked.add(by)
+
+
+async def _obey(stops: _Stops, lines: Lines) -> None:
     """Drain when the engine says so, and when it is gone."""
     while isinstance(message := await lines.receive(), Drain):
-        work.drain(message.within_s)
-    if message is None:
-        log.warning("the engine of this worker is gone: it takes no further call, and ends with its last one")
-    work.drain()
+        stops.stop("engine", message.within_s, hands_over=message.hands_over)
+    log.warning("the engine of this worker is gone: it takes no further call, and ends with its last one")
+    stops.stop("no engine")
 
 
 @contextmanager
-def _signals(work: Work) -> Generator[None]:
+def _signals(stops: _Stops) -> Generator[None]:
     """Drain at the first signal that ends a program; end at once at the second one."""
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:
-        loop.add_signal_handler(number, work.drain)
+        loop.add_signal_handler(number, stops.stop, "signal")
     try:
         yield
     finally:

@@ -63,7 +63,7 @@ def passed_on(request: Request, token: str) -> list[tuple[bytes, bytes]]:
     given = request.headers.raw
     dropped = _about_the_connection(given) | SAID_BY_PROXIES | {LENGTH, b"expect"}
     kept = [(name, value) for name, value in given if name not in dropped]
-    said = [(GATEWAY, token.encode()), (SCHEME, request.url.scheme.encode())]
+    said = [(GATEWAY, token.encode()), (SCHEME, request.scope["scheme"].encode())]
     if request.client is not None:
         said.append((CLIENT, request.client.host.encode()))
     if is_passed_on(request.headers):

@@ -266,10 +266,10 @@ class RayHandle(Handle):
             raise WorkerError("a worker in Ray does not serve yet")
         return load
 
-    async def drain(self, within_s: float) -> None:
+    async def drain(self, within_s: float, *, hands_over: bool) -> None:
         """Let it go. See `Handle.drain`."""
         try:
-            await self._actor.drain.remote(within_s)
+            await self._actor.drain.remote(within_s, hands_over)
         except self._ray.exceptions.RayError as error:
             log.debug("a worker in Ray was not drained: %s", _reason(error))
 

@@ -96,7 +96,7 @@ class RayWorker:
             await anyio.sleep(left_s)
         log.warning("the engine of this worker is gone; the worker ends with its last call")
         self._is_alone = True
-        work.drain(self._application.drain_s)
+        work.drain(self._application.drain_s, hands_over=False)
 
     async def begins(self) -> Listening | NotServed:
         """Return where it listens, once it does."""
@@ -110,10 +110,10 @@ class RayWorker:
         self._asked_s = loop_time()
         return None if self._work is None else self._work.load()
 
-    async def drain(self, within_s: float) -> None:
+    async def drain(self, within_s: float, hands_over: bool) -> None:
         """Take no further call, and end with the last one; asked once more, end the calls at once."""
         if self._work is not None:
-            self._work.drain(within_s)
+            self._work.drain(within_s, hands_over=hands_over)
 
     def _here(self) -> Application:
         """Return the application as this machine serves it."""

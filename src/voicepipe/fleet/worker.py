@@ -63,14 +63,16 @@ class Work:
         """Return how busy it is."""
         return load_of(self._served)
 
-    def drain(self, within_s: float | None = None) -> None:
+    def drain(self, within_s: float | None = None, *, hands_over: bool = True) -> None:
         """Take no further call, and end with the last one; when called again, end the calls at once.
 
         May be called by a signal's handler.
 
         Args:
             within_s: How long calls may go on; None for what the application says.
+            hands_over: Whether other workers are there to go on with calls that have a record.
         """
+        self._served.desk.hands_over = hands_over
         self._server.stop(within_s)
 
     async def wait_ended(self) -> None:
@@ -192,7 +194,8 @@ class Entrance:
 def _seen_by_gateway(scope: Scope) -> Scope:
     """Return a request as its gateway has got it: from the caller's address, and by the caller's scheme."""
     headers: list[tuple[bytes, bytes]] = scope["headers"]
-    client = (_first(headers, CLIENT).decode("latin-1"), 0)
+    address = _first(headers, CLIENT).decode("latin-1")
+    client = (address, 0) if address else None
     scheme = _first(headers, SCHEME).decode("latin-1") or scope["scheme"]
     kept = [(name, value) for name, value in headers if name not in (GATEWAY, CLIENT, SCHEME)]
     return {**scope, "headers": kept, "client": client, "scheme": scheme}

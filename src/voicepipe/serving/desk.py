@@ -71,6 +71,8 @@ class FrontDesk(Desk):
 
     Attributes:
         agent: The pipeline; another one takes effect when the desk is opened.
+        hands_over: Whether another process goes on with calls that have a record when this one drains. Otherwise they
+            go on here, as long as the drain lasts.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class FrontDesk(Desk):
         self._greeting = greeting
         self._on_call = on_call
         self.agent = agent
+        self.hands_over = True
         self._transports = transports
         self.origins = checked_origins(origins)
         self.socket_origins = checked_sockets(socket_origins)
@@ -318,7 +321,7 @@ class FrontDesk(Desk):
         """Hold the call of an admitted peer to its end."""
         call = Call(self, transport, peer, self._session, self._keeper, self.admitted, self._on_call)
         self._calls.add(call)
-        if self.is_draining:  # it was let in before
+        if self.is_draining and self.hands_over:  # it was let in before
             call.hand_over()
         try:
             await call.run()
@@ -366,7 +369,7 @@ class FrontDesk(Desk):
         turns, one after another, and in mid-turn if it is left then.
         """
         self._door.is_draining = True
-        for call in list(self._calls):
+        for call in list(self._calls) if self.hands_over else ():
             call.hand_over()
         with anyio.move_on_after(within_s):
             await self.wait_empty()
