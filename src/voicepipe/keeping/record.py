@@ -128,8 +128,9 @@ class Record(Observer):
 
     @property
     def is_quiet(self) -> bool:
-        """Whether the call is between two turns: no turn in flight, nothing waits, and the caller says nothing."""
-        return not self._session.is_busy and self._quiet.is_quiet(loop_time())
+        """Whether the call is between two turns: nothing is said, waits or runs, and the caller says nothing."""
+        works = self._session.is_busy or self._session._calls.are_running
+        return not works and self._quiet.is_quiet(loop_time())
 
     # --- what the session reports -------------------------------------------------------------------------------------
 
