@@ -201,15 +201,19 @@ class Record(Observer):
 
     # --- the end of the call here -------------------------------------------------------------------------------------
 
-    def seal(self) -> None:
-        """Take the last snapshot now: another worker goes on from here. Does nothing once the session has ended."""
+    def seal(self) -> bool:
+        """Take the last snapshot now, from which another worker goes on, and return whether there is one.
+
+        There is none if the session has ended before: then the call is over.
+        """
         if self._final is None and not self._session.ended.is_set():
             try:
                 self._final = self._packed(is_released=True)
             except Exception:  # noqa: BLE001 - a part's state may raise, and who ends a call can do nothing about it
                 log.exception("the call %s cannot be kept", self.call_id)
-                return
-            self._want(is_urgent=True)
+            else:
+                self._want(is_urgent=True)
+        return self._final is not None
 
     async def hand_over(self, *, in_mid_turn: bool = False) -> bool:
         """Seal the record, and return whether it is kept, so that the session may end here and go on elsewhere.
