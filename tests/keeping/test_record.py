@@ -12,6 +12,7 @@ import pytest
 import voicepipe as vp
 from tests.helpers.troubled_store import Link
 from voicepipe.keeping.envelope import Envelope, Owner
+from voicepipe.keeping.quiet import Quiet
 from voicepipe.keeping.record import Record
 from voicepipe.testing import Calls, RecordingOutput, Reply, Says, ScriptedModel, ScriptedVoice
 
@@ -21,10 +22,10 @@ pytestmark = pytest.mark.anyio
 class Bookings:
     """A tool that writes, and when it ran."""
 
-    def __init__(self, takes_s: float = 0.0) -> None:
+    def __init__(self, takes_s: float = 0.0, timeout_s: float = 10.0) -> None:
         self.at_s: list[float] = []
 
-        @vp.tool(effect="write")
+        @vp.tool(effect="write", timeout_s=timeout_s)
         async def book(seats: int) -> str:
             """Reserve a table."""
             self.at_s.append(round(anyio.current_time() - began_s, 3))
@@ -217,6 +218,34 @@ async def test_a_tool_that_had_begun_when_the_store_hung_is_not_run_again() -> N
                 ]
             tasks.cancel_scope.cancel()
     assert (before.at_s, after.at_s) == ([1.3], [])
+
+
+async def test_a_tool_that_still_runs_keeps_its_call_here() -> None:
+    """A call is not between two turns while a tool works whose turn has ended: its result would be lost."""
+    bookings = Bookings(takes_s=5.0, timeout_s=1.0)
+    row = agent([Calls("book", {"seats": 2}), Says("I am waiting."), Says("It is booked.")], bookings.tool)
+    async with kept(vp.MemoryStore(), row) as (session, record):
+        await session.user_says("A table for two, please.")
+        assert (session.is_busy, record.is_quiet) == (False, False)
+        with anyio.fail_after(10):
+            await record.wait_quiet()
+        assert session.history[-1].text == "It is booked."
+
+
+def test_when_a_caller_is_quiet() -> None:
+    """Not while they speak, nor for 1.5 s after their last words or keys, which may be the beginning of more."""
+    quiet = Quiet()
+    found = [quiet.is_quiet(0.0)]
+    for at_s, event in (
+        (1.0, vp.SpeechStarted(at_s=1.0)),
+        (2.0, vp.SpeechEnded(at_s=2.0)),
+        (2.5, vp.Transcript("Hello?", 2.0, 2.5)),
+        (3.0, vp.TurnStarted(turn_id=1, user_text="Hello?")),
+    ):
+        quiet.note(event, at_s)
+        found.append(quiet.is_quiet(at_s + 1.4))
+    assert found == [True, False, False, False, True]
+    assert (quiet.is_quiet(3.99), quiet.is_quiet(4.0)) == (False, True)
 
 
 def test_an_envelope_is_read_as_it_was_written() -> None:

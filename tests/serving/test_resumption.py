@@ -12,5 +12,6 @@ def test_a_key_is_an_id_and_a_secret() -> None:
     assert key.fits(key.hashed)
     assert not Key.new("call.with.dots").fits(key.hashed)
     assert not Key.read("call.with.dots.").fits(key.hashed)
+    assert not key.fits("nonsense ü\ud800")
     assert key.secret not in f"{key!r} {Resumption(key=key.text)!r} {key.hashed}"
     assert Key("CA123").text == ""

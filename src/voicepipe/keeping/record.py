@@ -128,8 +128,9 @@ class Record(Observer):
 
     @property
     def is_quiet(self) -> bool:
-        """Whether the call is between two turns: no turn in flight, nothing waits, and the caller says nothing."""
-        return not self._session.is_busy and self._quiet.is_quiet(loop_time())
+        """Whether the call is between two turns: nothing is said, waits or runs, and the caller says nothing."""
+        works = self._session.is_busy or self._session._calls.are_running
+        return not works and self._quiet.is_quiet(loop_time())
 
     # --- what the session reports -------------------------------------------------------------------------------------
 
@@ -200,15 +201,19 @@ class Record(Observer):
 
     # --- the end of the call here -------------------------------------------------------------------------------------
 
-    def seal(self) -> None:
-        """Take the last snapshot now: another worker goes on from here. Does nothing once the session has ended."""
+    def seal(self) -> bool:
+        """Take the last snapshot now, from which another worker goes on, and return whether there is one.
+
+        There is none if the session has ended before: then the call is over.
+        """
         if self._final is None and not self._session.ended.is_set():
             try:
                 self._final = self._packed(is_released=True)
             except Exception:  # noqa: BLE001 - a part's state may raise, and who ends a call can do nothing about it
                 log.exception("the call %s cannot be kept", self.call_id)
-                return
-            self._want(is_urgent=True)
+            else:
+                self._want(is_urgent=True)
+        return self._final is not None
 
     async def hand_over(self, *, in_mid_turn: bool = False) -> bool:
         """Seal the record, and return whether it is kept, so that the session may end here and go on elsewhere.

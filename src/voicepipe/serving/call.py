@@ -88,6 +88,7 @@ class Call:
         self._scope = anyio.CancelScope()
         self._session: Session[Any] | None = None
         self._record: Record | None = None
+        self._is_sealed = False
         self._drains, self._must_part = anyio.Event(), anyio.Event()
         self.is_unproven = transport.start_proves
         self._ended_by = ""
@@ -135,8 +136,9 @@ class Call:
         await self._record.wait_kept()
 
     def _seal(self) -> None:
+        """Let the caller go on elsewhere from what is true now, if the call has a record."""
         if self._session is not None and self._record is not None:
-            self._record.seal()
+            self._is_sealed = self._record.seal()
 
     def _end_after_reply(self, session: Session[Any]) -> None:
         self._ends("server", RESTARTING, "the server is restarting")
@@ -186,8 +188,8 @@ class Call:
 
     @property
     def _has_peer(self) -> bool:
-        """Whether the call ends here for its peer, which may have come back elsewhere, or be about to."""
-        return self._ended_by != "moved" and not (self._record is not None and self._peer.has_broken)
+        """Whether there is a peer to say good-bye to: it may have come back elsewhere, or be about to."""
+        return self._ended_by != "moved" and not self._is_sealed
 
     async def _talk(self, line: Line, session: Session[Any]) -> None:
         """Listen, speak and keep the limits until the session has ended."""
@@ -242,7 +244,7 @@ class Call:
         else:
             self._ends("caller")
             if self._peer.has_broken and self._record is not None:
-                self._record.seal()
+                self._seal()
                 session.end()
             elif isinstance(line.source, PushSource):
                 line.source.end()  # what was said before is still answered

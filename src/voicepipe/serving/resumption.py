@@ -84,4 +84,4 @@ class Key:
 
     def fits(self, hashed: str) -> bool:
         """Return whether a record was made for this key."""
-        return hmac.compare_digest(self.hashed, hashed)
+        return hmac.compare_digest(self.hashed.encode(), hashed.encode("utf-8", "replace"))
