@@ -60,7 +60,7 @@ async def read_until(connection: Any, last: str) -> list[Any]:
 async def test_openai_hears_a_greeting_and_an_answer() -> None:
     """The package connects with its key, hears the greeting, types, and hears the answer."""
     agent, _ = scripted(ears(), [Says("Sunny.")])
-    async with serving(agent, Realtime(key="sk-right"), greeting="Hello!") as port:
+    async with serving(agent, Realtime(key="sk-right"), greeting="Hello!", store=vp.MemoryStore()) as port:
         async with openai_connection(port) as connection:
             await connection.session.update(session={"type": "realtime", "instructions": "Be brief."})
             greeting = await read_until(connection, "response.done")
@@ -209,7 +209,7 @@ async def agents_session(port: int, **options: Any) -> AsyncGenerator[Listener]:
 async def test_agents_hear_a_greeting_and_an_answer() -> None:
     """The runner, which offers compression and sends its settings twice, holds a conversation without an error."""
     agent, _ = scripted(ears(), [Says("Sunny.")])
-    async with serving(agent, Realtime(key="sk-right"), greeting="Hello!") as port:
+    async with serving(agent, Realtime(key="sk-right"), greeting="Hello!", store=vp.MemoryStore()) as port:
         async with agents_session(port) as listener:
             await listener.until(lambda: listener.count("agent_end") == 1)
             await listener.session.send_message("Weather?")
