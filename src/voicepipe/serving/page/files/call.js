@@ -222,8 +222,9 @@ export class Call extends EventTarget {
     const pauses = this.key ? RESUME_S : RETRY_S;
     const pause = pauses[Math.min(this.attempt++, pauses.length - 1)];
     const jittered = pause * (0.75 + Math.random() / 2);
+    const asked = this.key ? 0 : afterS || 0; // Retry-After counts whole seconds, which is long in the middle of a call
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.connect(), 1000 * Math.max(jittered, afterS || 0));
+    this.timer = setTimeout(() => this.connect(), 1000 * Math.max(jittered, asked));
   }
 
   giveUp() {
