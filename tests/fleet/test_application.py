@@ -21,6 +21,11 @@ from voicepipe.fleet import Application
         ),
         ({"worker_url": "wss://example.com/w{index}"}, "wss://example.com/w1", ("wss://example.com",)),
         ({"worker_url": "wss://example.com:{port}"}, "wss://example.com:4711", ("wss://example.com:*",)),
+        (
+            {"worker_url": "wss://{host}.example.com:{port}", "host": "10.0.0.7"},
+            "wss://10-0-0-7.example.com:4711",
+            ("wss://*.example.com:*",),
+        ),
     ],
 )
 def test_where_callers_reach_a_worker(settings: dict[str, str], second: str, sources: tuple[str, ...]) -> None:
@@ -35,6 +40,8 @@ def test_where_callers_reach_a_worker(settings: dict[str, str], second: str, sou
     [
         ({"worker_url": "https://w{index}.example.com"}, "must be that of a websocket"),
         ({"worker_url": "wss://w{number}.example.com"}, "must be that of a websocket"),
+        ({"worker_url": "wss://w-{host}.example.com"}, "must be the first name of several"),
+        ({"worker_url": "wss://{host}:{port}"}, "must be the first name of several"),
         ({"host": "0.0.0.0"}, "have to know where callers reach them"),
     ],
 )

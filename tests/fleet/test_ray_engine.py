@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -24,10 +23,13 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 from websockets.exceptions import InvalidStatus
 
+from tests.helpers.page_client import resuming
 from tests.helpers.plain_transport import Caller, calling
+from tests.helpers.redis_server import needs_redis, redis_serving
 from voicepipe.errors import ConfigurationError, WorkerError
 from voicepipe.fleet import Application, Load, Worker
 from voicepipe.fleet.ray_engine import RayEngine
+from voicepipe.fleet.ray_worker import RayWorker
 
 pytestmark = [
     pytest.mark.scale,
@@ -47,7 +49,7 @@ from plain_transport import Plain, agent
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from voicepipe.serving import Limits, Serve
+from voicepipe.serving import Limits, Page, Serve
 
 
 class Here(Plain):
@@ -55,7 +57,7 @@ class Here(Plain):
         return [Route("/pid", lambda request: PlainTextResponse(f"{os.getpid()} {os.environ.get('FRUIT')} {__file__}"))]
 
 
-serve = Serve(agent(character_s=0.002), [Here()], limits=Limits(lag_s=10.0, stall_s=10.0))
+serve = Serve(agent(character_s=0.002), [Here(), Page()], limits=Limits(lag_s=10.0, stall_s=10.0))
 """
 
 PLACES = 4
@@ -273,25 +275,30 @@ async def test_calls_outlive_a_replacement_and_a_crash_is_mended(joins: Cluster)
         await pid_of(second)
 
 
-async def test_the_command_serves_from_a_cluster(cluster: Cluster) -> None:
-    """`voicepipe serve --engine ray` is a gateway in front of workers in the cluster; a signal ends both in order."""
+@needs_redis
+async def test_a_call_goes_on_in_another_worker(cluster: Cluster) -> None:
+    """`voicepipe serve --engine ray` is a gateway to workers in the cluster; when one is killed, its call goes on."""
     arguments = ["serve", "app.py", "--engine", "ray", "--workers", "2", "--port", "0", "--drain", "0"]
     program = [sys.executable, "-c", "import sys; from voicepipe.cli import main; sys.exit(main())", *arguments]
-    environment = {**cluster.environment, "RAY_ADDRESS": cluster.address}
-    async with await anyio.open_process(program, env=environment, cwd=cluster.folder, stderr=None) as process:
-        try:
-            gateway = await said_by(process, "voicepipe: serving on ")
-            workers = json.loads((await get(f"{gateway}/fleet"))[1])["workers"]
-            pids = {
-                (await get(f"{worker['media_url'].replace('ws', 'http', 1)}/pid"))[1].split()[0] for worker in workers
-            }
-            assert (len(pids), (await get(f"{gateway}/pid"))[1].split()[0] in pids) == (2, True)
-            process.terminate()
-            with anyio.fail_after(30.0):
-                assert await process.wait() == 0
-        finally:
-            with suppress(ProcessLookupError):
-                process.kill()
+    with redis_serving() as redis:
+        environment = {**cluster.environment, "RAY_ADDRESS": cluster.address, "VOICEPIPE_STORE": redis.url}
+        async with await anyio.open_process(program, env=environment, cwd=cluster.folder, stderr=None) as process:
+            try:
+                gateway = await said_by(process, "voicepipe: serving on ")
+                async with resuming(int(gateway.rpartition(":")[2]), within_s=30.0) as call:
+                    page = await call.until_connections(1)
+                    worker = f"http://127.0.0.1:{page.socket.remote_address[1]}"
+                    pid = int((await get(f"{worker}/pid"))[1].split()[0])
+                    os.kill(pid, signal.SIGKILL)
+                    with anyio.fail_after(30.0):
+                        await call.until_connections(2)
+                    assert (call.resumed, int((await get(f"{gateway}/pid"))[1].split()[0]) == pid) == ([True], False)
+                process.terminate()
+                with anyio.fail_after(30.0):
+                    assert await process.wait() == 0
+            finally:
+                with suppress(ProcessLookupError):
+                    process.kill()
 
 
 async def test_there_is_no_place(joins: Cluster) -> None:
@@ -354,23 +361,30 @@ async def test_calls_outlive_a_gateway_that_fails(cluster: Cluster) -> None:
                 await anyio.sleep(0.1)
 
 
-@pytest.mark.parametrize(
-    ("address", "said"),
-    [
-        (
-            "127.0.0.1:9",
-            "no cluster of Ray answers at 127.0.0.1:9; start one there (ray start --head), or correct the ",
-        ),
-        ("127.0.0.1", "the address of a cluster of Ray is HOST:PORT, e.g. '10.0.0.1:6379', not '127.0.0.1'"),
-    ],
-)
-async def test_there_is_no_cluster(address: str, said: str, tmp_path: Path) -> None:
+async def test_there_is_no_cluster(tmp_path: Path) -> None:
     """Where nobody answers, the sentence comes at once: Ray by itself would try for minutes."""
     (tmp_path / "app.py").touch()
     with pytest.raises(ConfigurationError) as refused:
-        async with RayEngine(address).open(Application(str(tmp_path / "app.py"))):
+        async with RayEngine("127.0.0.1:9").open(Application(str(tmp_path / "app.py"))):
             pass
-    assert str(refused.value).startswith(said)
+    assert str(refused.value) == (
+        "no cluster of Ray answers at 127.0.0.1:9; start one there (ray start --head), or correct the address"
+    )
+
+
+async def test_where_a_worker_listens() -> None:
+    """Near the gateway it listens on loopback; elsewhere, or where callers know machines by name, on its machine's."""
+    from ray.util import get_node_ip_address
+
+    here = get_node_ip_address()
+
+    def host(gateway: str, **settings: Any) -> str:
+        return RayWorker(Application("app.py", **settings), 0, gateway=gateway)._here().host
+
+    assert (host(here), host("203.0.113.9"), host("203.0.113.9", host="203.0.113.7")) == (
+        "127.0.0.1", here, "203.0.113.7",
+    )  # fmt: skip
+    assert host(here, worker_url="wss://{host}.example.com:{port}") == here
 
 
 @pytest.mark.parametrize("token", ["another", "none"])

@@ -22,14 +22,19 @@ The actor is dead because its worker process has died. Worker exit detail: End o
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"cpus": 0.0}, "cpus must be a number of processors above 0, not 0.0"),
-        ({"cpus": float("nan")}, "cpus must be a number of processors above 0, not nan"),
-        ({"address": "ray://10.0.0.1:10001"}, "must be that of the cluster's head, e.g. '10.0.0.1:6379', not 'ray://"),
+        ({"cpus": 0.0}, "RayEngine: cpus must be a number of processors above 0, not 0.0"),
+        ({"cpus": float("nan")}, "RayEngine: cpus must be a number of processors above 0, not nan"),
+        (
+            {"address": "ray://10.0.0.1:10001"},
+            "must be that of its head, e.g. '10.0.0.1:6379', not 'ray://10.0.0.1:10001'",
+        ),
+        ({"address": "10.0.0.1"}, "must be that of its head, e.g. '10.0.0.1:6379', not '10.0.0.1'"),
+        ({"address": "10.0.0.1:66000"}, "not '10.0.0.1:66000'"),
     ],
 )
 def test_settings_that_cannot_be(settings: dict[str, Any], said: str) -> None:
     """An engine with settings that no cluster could take is not made."""
-    with pytest.raises(ConfigurationError, match=r"^RayEngine: ") as refused:
+    with pytest.raises(ConfigurationError) as refused:
         RayEngine(**settings)
     assert said in str(refused.value)
 

@@ -81,8 +81,8 @@ def _add_fleet(serve: argparse.ArgumentParser) -> None:
     fleet.add_argument(
         "--worker-url",
         metavar="URL",
-        help="where callers reach a worker, e.g. wss://w{index}.example.com or wss://example.com:{port}; where it "
-        "listens by default",
+        help="where callers reach a worker, e.g. wss://w{index}.example.com, wss://example.com:{port} or, on several "
+        "machines, wss://{host}.example.com:{port}; where it listens by default",
     )
     fleet.add_argument(
         "--worker-port", type=port_number, metavar="N", help="the port of the first worker, the next one has N + 1"

@@ -19,6 +19,8 @@ PROGRAM: Final = "voicepipe.cli.serve:made"
 
 MEDIA_URL: Final = re.compile(r"wss?://[^/?#\s{}]+(/[^?#\s{}]*)?")
 
+HOST_FIRST: Final = re.compile(r"wss?://\{host\}\.[^{}]")
+
 ANYWHERE: Final = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not listened on
 """All addresses of a machine, none of which anybody can connect to."""
 
@@ -36,7 +38,8 @@ class Application:
         host: The address on which workers listen.
         first_port: The port of the worker with the index 0; that with the index 1 has the next one. 0 takes free ports.
         worker_url: Where callers reach a worker, e.g. "wss://w{index}.example.com" or "wss://example.com:{port}"; "" if
-            they reach it at the address on which it listens.
+            they reach it at the address on which it listens. Of workers on several machines, {host} is the address on
+            which a worker listens, written as a name, e.g. 10-0-0-7: "wss://{host}.example.com:{port}".
         gateway_url: Where callers reach the gateway, e.g. "http://127.0.0.1:8000".
         certificate: A file with the certificate of the workers; "" for none.
         key: A file with its key; "" if the certificate's file has it.
@@ -75,6 +78,11 @@ class Application:
                 "the workers' URL must be that of a websocket, e.g. 'wss://w{index}.example.com' or "
                 f"'wss://example.com:{{port}}', not {self.worker_url!r}"
             )
+        if "{host}" in self.worker_url and not HOST_FIRST.match(self.worker_url):
+            raise ConfigurationError(
+                "in the workers' URL, {host} must be the first name of several, e.g. 'wss://{host}.example.com:{port}',"
+                f" because the policy of a page can name no others; it is {self.worker_url!r}"
+            )
         if not self.worker_url and self.host in ANYWHERE:
             raise ConfigurationError(
                 f"workers that listen on {self.host} have to know where callers reach them; give the workers' URL, "
@@ -108,12 +116,13 @@ class Application:
         port = "*" if "{port}" in self.worker_url and not self.first_port else None
         found: dict[str, None] = {}
         for index in range(min(self.workers + 1, MOST_LISTED)):  # one more, which a rolling restart starts first
-            filled = self._filled(index, port or self.port(index))
+            filled = self._filled(index, port or self.port(index), "*")
             found["/".join(filled.split("/")[:3])] = None
         return tuple(found)
 
-    def _filled(self, index: int, port: int | str) -> str:
-        return self.worker_url.replace("{index}", str(index)).replace("{port}", str(port))
+    def _filled(self, index: int, port: int | str, host: str = "") -> str:
+        values = {"{index}": str(index), "{port}": str(port), "{host}": host or re.sub(r"[.:]", "-", self.host)}
+        return re.sub(r"\{(?:index|port|host)\}", lambda found: values[found[0]], self.worker_url)
 
 
 @dataclass(frozen=True, slots=True)

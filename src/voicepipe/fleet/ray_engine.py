@@ -46,6 +46,9 @@ JOIN_S: Final = 90.0
 LEAVE_S: Final = 15.0
 """How long Ray may take to stop."""
 
+KILL_S: Final = 5.0
+"""How long Ray may take to be asked to end a worker."""
+
 REACH_S: Final = 5.0
 """How long the cluster's machine may take to answer at all. Ray by itself would try for minutes."""
 
@@ -60,6 +63,7 @@ JOINING: Final = {"RAY_NUM_REDIS_GET_RETRIES": "8"}
 
 TOKEN: Final = "RAY_AUTH_TOKEN, the file that RAY_AUTH_TOKEN_PATH names, or ~/.ray/auth_token"  # noqa: S105 - names
 MOST_REASON: Final = 300
+MOST_PORT: Final = 65_535
 
 
 class RayEngine(Engine):
@@ -90,11 +94,8 @@ class RayEngine(Engine):
         super().__init__()
         if not (math.isfinite(cpus) and cpus > 0):
             raise ConfigurationError(f"RayEngine: cpus must be a number of processors above 0, not {cpus!r}")
-        if "://" in address:
-            raise ConfigurationError(
-                f"RayEngine: the address must be that of the cluster's head, e.g. '10.0.0.1:6379', not {address!r}; a "
-                "client of Ray cannot place workers, so run this program on a machine of the cluster"
-            )
+        if address:
+            _parted(address)
         self._address = address
         self._cpus = cpus
         self._resources = dict(resources or {})
@@ -115,8 +116,10 @@ class RayEngine(Engine):
         address = self._address or os.environ.get("RAY_ADDRESS", "")
         for name, value in (SETTINGS | (JOINING if address else {})).items():
             os.environ.setdefault(name, value)
-        if address not in ("", "auto"):
-            await _check_reach(address)
+        if os.environ["RAY_AUTH_MODE"].lower() == "disabled":
+            log.warning("RAY_AUTH_MODE is disabled: whoever reaches the ports of Ray can run any program there")
+        if address and (place := _parted(address)):
+            await _check_reach(*place)
         async with WorkerThread("voicepipe-ray") as thread:
             self._thread = thread
             self._ray = ray = await thread.run(_imported)
@@ -143,11 +146,12 @@ class RayEngine(Engine):
 
     async def launch(self, index: int) -> Handle:
         """Start one worker. See `Engine.launch`."""
-        handle = RayHandle(self._ray, self._options.remote(self._application, index, gateway=self._here))
+        handle = RayHandle(self._ray, self._thread, self._options.remote(self._application, index, gateway=self._here))
         try:
             handle.listening = await self._listening(handle)
         except BaseException as error:
-            handle.kill_nowait()
+            with anyio.CancelScope(shield=True):
+                await handle.kill()
             if isinstance(error, self._ray.exceptions.RayError):
                 raise WorkerError(
                     "a worker cannot be created; the machines of the cluster need voicepipe[server,ray] and the "
@@ -230,11 +234,13 @@ class RayHandle(Handle):
 
     Args:
         ray: The package.
+        thread: Where what may block is called: once the cluster's head is gone, Ray waits for it.
         actor: The worker's actor.
     """
 
-    def __init__(self, ray: Any, actor: Any) -> None:  # noqa: ANN401 - Ray has no types that hold
+    def __init__(self, ray: Any, thread: WorkerThread, actor: Any) -> None:  # noqa: ANN401 - Ray has no types that hold
         self._ray = ray
+        self._thread = thread
         self._actor = actor
         self._run = actor.run.remote()
 
@@ -253,7 +259,7 @@ class RayHandle(Handle):
             how = str(await self._run)
         except self._ray.exceptions.RayError as error:
             return _reason(error)
-        self.kill_nowait()  # the process is left
+        await self.kill()  # the process is left
         return how
 
     async def load(self) -> Load:
@@ -275,11 +281,8 @@ class RayHandle(Handle):
 
     async def kill(self) -> None:
         """End it at once. See `Handle.kill`."""
-        self.kill_nowait()
-
-    def kill_nowait(self) -> None:
-        """End it at once."""
-        self._ray.kill(self._actor, no_restart=True)
+        with anyio.move_on_after(KILL_S):
+            await self._thread.run(self._ray.kill, self._actor, no_restart=True)
 
 
 def _imported() -> Any:  # noqa: ANN401 - a module
@@ -302,21 +305,35 @@ def _shipped(path: str) -> tuple[Path, str]:
     return whole.parent, f"{whole.name}{colon}{name}"
 
 
-async def _check_reach(address: str) -> None:
+def _parted(address: str) -> tuple[str, int] | None:
+    """Return host and port of a cluster's head; None for the one on this machine.
+
+    Raises:
+        ConfigurationError: It is no such address.
+    """
+    if address == "auto":
+        return None
+    host, _, port = address.rpartition(":")
+    if not host or "://" in address or not port.isdecimal() or int(port) > MOST_PORT:
+        raise ConfigurationError(
+            f"the address of a cluster of Ray must be that of its head, e.g. '10.0.0.1:6379', not {address!r}; a "
+            "client of Ray (ray://...) cannot place workers, so run this program on a machine of the cluster"
+        )
+    return host.strip("[]"), int(port)
+
+
+async def _check_reach(host: str, port: int) -> None:
     """Find out whether anybody listens there.
 
     Raises:
         ConfigurationError: Nobody does.
     """
-    host, colon, port = address.rpartition(":")
-    if not (colon and port.isdigit()):
-        raise ConfigurationError(f"the address of a cluster of Ray is HOST:PORT, e.g. '10.0.0.1:6379', not {address!r}")
     try:
         with anyio.fail_after(REACH_S):
-            await (await anyio.connect_tcp(host.strip("[]"), int(port))).aclose()
+            await (await anyio.connect_tcp(host, port)).aclose()
     except (OSError, TimeoutError) as error:
         raise ConfigurationError(
-            f"no cluster of Ray answers at {address}; start one there (ray start --head), or correct the address"
+            f"no cluster of Ray answers at {host}:{port}; start one there (ray start --head), or correct the address"
         ) from error
 
 

@@ -48,7 +48,8 @@ class RayWorker:
     Args:
         application: What it serves. Its file is in the folder in which Ray has started the process.
         index: Its place among the workers.
-        gateway: The address of the gateway's machine. On another one a worker listens on the address of that machine.
+        gateway: The address of the gateway's machine. On another one, and wherever callers reach workers by the names
+            of their machines, a worker listens on the address of its machine.
     """
 
     def __init__(self, application: Application, index: int, *, gateway: str) -> None:
@@ -118,9 +119,9 @@ class RayWorker:
     def _here(self) -> Application:
         """Return the application as this machine serves it."""
         here = str(_of_ray("ray.util").get_node_ip_address())
-        if here == self._gateway or not _is_loopback(self._application.host):
-            return self._application
-        return replace(self._application, host=here)
+        application = self._application
+        is_near = here == self._gateway and "{host}" not in application.worker_url
+        return application if is_near or not _is_loopback(application.host) else replace(application, host=here)
 
 
 def _of_ray(module: str) -> Any:  # noqa: ANN401 - a module, without types that hold
