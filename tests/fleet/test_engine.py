@@ -140,6 +140,29 @@ async def test_a_successor_that_fails_while_the_old_worker_ends() -> None:
         assert engine.state() == [("w3", 0, True)]
 
 
+async def test_a_replacement_that_is_given_up() -> None:
+    """If nobody waits for a replacement any more, the new worker is ended, and the old one stays."""
+    engine = ScriptedEngine([Script(), Script(ready_s=20.0)])
+    async with engine.open(APPLICATION):
+        await engine.start(1)
+        with anyio.move_on_after(5.0):
+            await engine.replace("w1")
+        await anyio.sleep(30.0)
+        assert engine.state() == [("w1", 0, True)]
+
+
+async def test_an_engine_with_a_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """An engine that raises what it should not is logged with its traceback; the other workers go on."""
+    faulty = Script(starts_s=0.0, fails=ZeroDivisionError("of the engine"))
+    engine = ScriptedEngine([Script(), Script(dies_s=5.0), faulty])
+    async with engine.open(APPLICATION):
+        await engine.start(2)
+        await anyio.sleep(10.0)
+        assert [is_ready for *_, is_ready in engine.state()] == [True, True]
+    (record,) = [one for one in caplog.records if "no worker could be started" in one.message]
+    assert record.exc_info is not None
+
+
 async def test_a_worker_is_taken_away() -> None:
     """A drained worker takes no calls at once and has no successor; the last one stays."""
     engine = ScriptedEngine()

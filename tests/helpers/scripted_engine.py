@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import anyio
 
-from voicepipe.errors import VoicepipeError
 from voicepipe.fleet import Application, Engine, Handle, Listening, Load
 from voicepipe.fleet.engine import DRAIN_S
 
@@ -31,7 +30,7 @@ class Script:
     """
 
     starts_s: float = 1.0
-    fails: VoicepipeError | None = None
+    fails: Exception | None = None
     ready_s: float = 0.0
     dies_s: float | None = None
     silent_s: float | None = None

@@ -3,8 +3,8 @@
 Rule 1: an engine says how a worker is launched; all else is the same for every engine, and is here.
 Rule 2: unless it is killed, a worker leaves only after another one is ready, and its calls go on to their end, or
         elsewhere.
-Rule 3: what is so about a worker is known from the worker itself, twice a second; one that does not answer takes no
-        calls, and one that does not answer for long is killed.
+Rule 3: a worker itself says how busy it is, twice a second; one that does not answer gets no calls, and one that does
+        not answer for long is killed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import anyio
 from voicepipe.core.clock import loop_time
 from voicepipe.core.failures import single_error
 from voicepipe.core.log import log
-from voicepipe.errors import ConfigurationError, WorkerError
+from voicepipe.errors import ConfigurationError, VoicepipeError, WorkerError
 from voicepipe.fleet.handle import ANSWER_S, Handle, Load, Worker
 from voicepipe.fleet.member import Member
 from voicepipe.fleet.patience import Patience
@@ -57,7 +57,7 @@ class Engine(ABC):
 
     Attributes:
         lost: How many workers have ended unasked.
-        replaced: How many workers others have taken the place of, because somebody asked for it.
+        replaced: How many workers were replaced because somebody asked for it.
         is_restarting: Whether all workers are being replaced, one after the other.
     """
 
@@ -154,7 +154,8 @@ class Engine(ABC):
     async def replace(self, worker_id: str, within_s: float = DRAIN_S) -> None:
         """Start another worker, and let this one go once that is ready; return when it has ended.
 
-        Cancelling lets the new one stay, and the old one leave.
+        If this is cancelled before the new one is ready, that one is ended, and the old one stays; after that the old
+        one leaves all the same.
 
         Args:
             worker_id: Which one.
@@ -243,7 +244,13 @@ class Engine(ABC):
         """Launch a worker and wait until it takes calls. One that never does has no successor."""
         member = await self._launch(self._free_index(), Patience())
         member.is_refilled = False
-        await self._wait_ready(member)
+        try:
+            await self._wait_ready(member)
+        except BaseException:
+            member.is_leaving = True
+            with anyio.CancelScope(shield=True):
+                await member.handle.kill()
+            raise
         member.is_refilled = True
 
     async def _launch(self, index: int, patience: Patience) -> Member:
@@ -278,9 +285,6 @@ class Engine(ABC):
                 return
             raise WorkerError(f"worker {member.id} ended before it was ready; see what it has written to its log")
         why = member.worker().load.refuses
-        member.is_leaving = True  # by its own fault: it is no use to try the same once more
-        with anyio.CancelScope(shield=True):
-            await member.handle.kill()
         raise WorkerError(f"worker {member.id} was not ready within {READY_S:g} s: {why}; see its log")
 
     async def _leave(self, member: Member, within_s: float, hands_over: bool = True) -> None:
@@ -303,7 +307,7 @@ class Engine(ABC):
             await member.has_ended.wait()
 
     async def _watch(self, member: Member) -> None:
-        """Know how a worker is, until it has ended; then see that another one takes its place."""
+        """Ask a worker how busy it is until it has ended, and then start another one in its place."""
         began_s = loop_time()
         how = ""
         async with anyio.create_task_group() as tasks:
@@ -332,10 +336,12 @@ class Engine(ABC):
             self._indexes.add(index)
             try:
                 await self._launch(index, patience)
-            except (ConfigurationError, WorkerError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever an engine raises, the other workers go on
                 patience.failed()
                 self._indexes.add(index)  # still kept
-                log.error("no worker could be started: %s; the next attempt is in %g s", error, patience.wait_s)
+                is_fault = not isinstance(error, VoicepipeError)
+                message = "no worker could be started: %s; the next attempt is in %g s"
+                log.error(message, error, patience.wait_s, exc_info=error if is_fault else None)
             else:
                 return
 
@@ -347,8 +353,8 @@ class Engine(ABC):
             with anyio.move_on_after(ANSWER_S):
                 try:
                     member.answers(await member.handle.load(), loop_time())
-                except WorkerError as error:
-                    log.debug("worker %s: %s", member.id, error)
+                except Exception as error:  # noqa: BLE001 - as above
+                    log.debug("worker %s does not say how busy it is: %s", member.id, error)
                 else:
                     unanswered = 0
             member.notes_silence(loop_time())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -60,13 +60,10 @@ class LocalEngine(Engine):
         """See `Engine.launch`."""
         application = self._application
         assert application is not None  # noqa: S101 - `hosting` is open
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-u", "-c", PROGRAM, application.path, f"worker-{index}"]
-        with theirs:
-            process = await anyio.open_process(
-                command, stdin=theirs.fileno(), stdout=None, stderr=None, start_new_session=True
-            )
-        lines = await Lines.over(ours)
+        try:
+            process, lines = await _started(application.path, f"worker-{index}")
+        except OSError as error:
+            raise WorkerError(f"a process for a worker could not be started: {error.strerror}") from error
         try:
             await lines.send(Starts(application=application, index=index))
             return _Handle(process, lines, await _listening(process, lines), self._client, application.token)
@@ -75,6 +72,25 @@ class LocalEngine(Engine):
             with anyio.CancelScope(shield=True):
                 await _killed(process)
             raise
+
+
+async def _started(*shown: str) -> tuple[Process, Lines]:
+    """Start a process, and return it with the engine's end of what both say to each other.
+
+    Args:
+        shown: What a list of processes shows of it.
+    """
+    ours, theirs = socket.socketpair()
+    with ExitStack() as stack:
+        stack.enter_context(ours)
+        with theirs:
+            command = [sys.executable, "-u", "-c", PROGRAM, *shown]
+            process = await anyio.open_process(
+                command, stdin=theirs.fileno(), stdout=None, stderr=None, start_new_session=True
+            )
+        lines = await Lines.over(ours)
+        stack.pop_all()
+    return process, lines
 
 
 async def _listening(process: Process, lines: Lines) -> Listening:

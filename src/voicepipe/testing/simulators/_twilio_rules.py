@@ -21,6 +21,9 @@ __all__ = ["Failed", "Signer", "accepted", "ask", "stream_of"]
 WEBHOOK_S: Final = 15.0
 """How long a webhook may take to answer."""
 
+WORKER: Final = "ws://127.0.0.1:"
+"""How the URL of a stream to one of several servers on this machine begins, whose webhooks a gateway passes on."""
+
 MOST_PARAMETER: Final = 500
 """Characters that name and value of a parameter may have together."""
 
@@ -53,14 +56,14 @@ class Signer:
         return signed | settings if key else signed
 
     def address_of(self, url: str) -> str | None:
-        """Return where a URL is really found; None if it is not the server's."""
+        """Return where a URL is really found; None if it is neither the server's nor on this machine."""
         for public, real in (
             (self.public_url, self.server),
             (self.public_url.replace("http", "ws", 1), self.server.replace("http", "ws", 1)),
         ):
             if url == public or url.startswith((f"{public}/", f"{public}?")):
                 return real + url.removeprefix(public)
-        return None
+        return url if url.startswith(WORKER) else None
 
 
 async def ask(signer: Signer, url: str, form: Mapping[str, str]) -> str:
