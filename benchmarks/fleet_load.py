@@ -44,6 +44,9 @@ PATIENCE_S = 6.0
 
 RETRY_S = (0.0, 0.1, 0.25, 0.5, 1.0)
 GIVE_UP_S = 30.0
+ABANDONED = 4000
+"""The code with which a page closes a connection that another one follows."""
+
 HALF_A_WORD = round(RATE_OUT * WORD_S / 2)
 REPEATS = 640 // MARK.size
 SILENCE = bytes(640)
@@ -198,7 +201,7 @@ class Caller:
         with anyio.move_on_after(GIVE_UP_S):
             tries = 0
             while True:
-                await anyio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
+                await anyio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)] * self._random.uniform(0.75, 1.25))
                 tries += 1
                 try:
                     with anyio.fail_after(5.0):
@@ -264,7 +267,7 @@ class Caller:
         )
         self._lost_s = lost_s
         with anyio.move_on_after(1.0, shield=True), suppress(ConnectionClosed, OSError):
-            await socket.close()
+            await socket.close(ABANDONED)
         if not self._is_resumable(socket.close_code, bye):
             self._key = None
 
