@@ -6,14 +6,11 @@ clock, reports what it has played, and resumes a call whose connection broke or 
 
 - ready: a connection carries the call; `resumed`, and `why` if it was to be resumed and was not.
 - lost: a connection ended; the close code, and how far the turn had come.
-- heard: the first message or sound of a resumed call; `gap_s` since the connection was lost, `silence_s` since the last
-  sound if the agent was speaking.
+- back: the first message of the connection after that, and how long there was none.
+- sound: the first sound of a reply that was cut, and how long the caller heard nothing.
 - turn: a reply was heard to its end; `waited_s` from the end of the question to its first sound, `pause_s` the longest
-  silence inside of it, words that were heard twice, and those never heard.
+  silence inside of it, the words that were heard, that were heard twice, and that never were.
 - unanswered: a question without a reply in time; the caller asks another one.
-
-Rule 1: a word counts as heard when this caller's clock has played half of it; what lay in the buffer of a broken
-        connection is dropped, and was never played.
 """
 
 from __future__ import annotations
@@ -21,11 +18,10 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import struct
 import sys
-from collections import Counter, deque
+from collections import deque
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import anyio
@@ -34,7 +30,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 from websockets.typing import Subprotocol
 
-from benchmarks.fleet_app import FORGOTTEN, MARK, RATE_OUT, STORY, WORD_S, question_of, sentence_of
+from benchmarks.fleet_app import FORGOTTEN, MARK, RATE_OUT, STORY, question_of, sentence_of
+from benchmarks.fleet_ear import Ear, ends
 from voicepipe.audio.remote.pacing import Playhead
 
 FRAME_S = 0.02
@@ -47,7 +44,6 @@ GIVE_UP_S = 30.0
 ABANDONED = 4000
 """The code with which a page closes a connection that another one follows."""
 
-HALF_A_WORD = round(RATE_OUT * WORD_S / 2)
 REPEATS = 640 // MARK.size
 SILENCE = bytes(640)
 
@@ -58,62 +54,15 @@ def say(event: str, **fields: object) -> None:
     sys.stdout.flush()
 
 
-class Ear:
-    """Plays by the clock, and counts the samples of each word that were played."""
-
-    def __init__(self) -> None:
-        self.played: Counter[int] = Counter()
-        self.last_s = 0.0
-        """When the newest sound ended that was played."""
-        self.newest = 0
-        self._waiting: deque[tuple[float, bytes]] = deque()
-        self._until_s = 0.0
-
-    def add(self, pcm: bytes, now: float) -> None:
-        begins_s = max(self._until_s, now)
-        self._waiting.append((begins_s, pcm))
-        self._until_s = begins_s + len(pcm) / 2 / RATE_OUT
-
-    def play(self, now: float) -> None:
-        while self._waiting and self._waiting[0][0] + len(self._waiting[0][1]) / 2 / RATE_OUT <= now:
-            begins_s, pcm = self._waiting.popleft()
-            first, last, samples = (
-                *struct.unpack_from("<h", pcm),
-                *struct.unpack_from("<h", pcm, len(pcm) - 2),
-                len(pcm) // 2,
-            )
-            self.played[first] += samples // 2
-            self.played[last] += samples - samples // 2
-            if last or first:
-                self.newest = last or first
-                self.last_s = begins_s + samples / RATE_OUT
-
-    def clear(self) -> None:
-        self._waiting.clear()
-        self._until_s = 0.0
-
-    @property
-    def is_playing(self) -> bool:
-        return bool(self._waiting)
-
-    def heard(self) -> set[int]:
-        """Return the words of which at least half has been played since the last `begin`."""
-        return {value for value, samples in self.played.items() if value and samples >= HALF_A_WORD}
-
-
 @dataclass
 class Turn:
-    """A question, and what has been heard of its reply."""
+    """A question and its reply."""
 
     number: int
     kind: int
     asked_s: float | None = None  # when the last of the question was sent
-    first_s: float | None = None
+    first_s: float | None = None  # when the first sound of the reply came
     pause_s: float = 0.0
-    heard: set[int] = field(default_factory=set)  # before the newest cut
-    twice: set[int] = field(default_factory=set)
-    cuts: int = 0
-    cut_sentences: set[int] = field(default_factory=set)
     is_over: bool = False
 
 
@@ -275,24 +224,11 @@ class Caller:
         return bool(bye.get("resumable")) or (not bye and code in (None, 1005, 1006, 1012))
 
     def _cut(self, now: float) -> None:
-        """Drop what was not played, and remember what was."""
-        self._ear.play(now)
-        self._ear.clear()
-        turn = self._turn
-        if turn.first_s and not turn.is_over:
+        """Fall silent, and remember since when if the agent was speaking."""
+        is_in_reply = self._turn.first_s is not None and not self._turn.is_over
+        self._ear.cut(now)
+        if is_in_reply:
             self._silent_since_s = self._ear.last_s
-            if not turn.cuts or self._ear.played:
-                turn.cut_sentences.add(sentence_of(self._ear.newest))
-        turn.cuts += 1
-        self._settle_words()
-
-    def _settle_words(self) -> None:
-        """Move what was heard on this connection to what was heard before."""
-        turn = self._turn
-        now_heard = {value for value in self._ear.heard() if question_of(value) == turn.number % 64}
-        turn.twice |= {value for value in now_heard & turn.heard if sentence_of(value) not in turn.cut_sentences}
-        turn.heard |= now_heard
-        self._ear.played.clear()
 
     # --- what comes ---------------------------------------------------------------------------------------------------
 
@@ -300,13 +236,13 @@ class Caller:
         self._received += len(pcm) // 2
         self._head.add(len(pcm) // 2, now)
         self._ear.play(now)
-        value = struct.unpack_from("<h", pcm)[0] or struct.unpack_from("<h", pcm, len(pcm) - 2)[0]
+        value = max(ends(pcm))
         turn = self._turn
         if value and question_of(value) == turn.number % 64 and not turn.is_over:
             self._news_s = now
             if turn.first_s is None:
                 turn.first_s = now
-            elif not self._ear.is_playing and self._ear.last_s and not turn.cuts:
+            elif not self._ear.is_playing and self._ear.has_begun and not self._ear.cuts:
                 turn.pause_s = max(turn.pause_s, now - self._ear.last_s)
             self._note_sound(now)
         self._ear.add(pcm, now)
@@ -343,7 +279,9 @@ class Caller:
 
     def _note_sound(self, now: float) -> None:
         if self._silent_since_s is not None:
-            say("sound", caller=self.number, silence_s=round(now - self._silent_since_s, 4), turn=self._turn.number)
+            silence_s = now - self._silent_since_s
+            self._turn.pause_s = max(self._turn.pause_s, silence_s)
+            say("sound", caller=self.number, silence_s=round(silence_s, 4), turn=self._turn.number)
             self._silent_since_s = None
 
     # --- what goes out ------------------------------------------------------------------------------------------------
@@ -376,9 +314,9 @@ class Caller:
         for number in range(1, self._options.turns + 1):
             while self._socket is None:  # noqa: ASYNC110 - looked at once a frame, as all else here
                 await anyio.sleep(FRAME_S)
-            self._ear.played.clear()
             kind = 2 if self._random.random() < self._options.books else 1
             turn = self._turn = Turn(number, kind)
+            self._ear.begin(number)
             self._silent_since_s = None
             self._speaks = round(SPEAKS_S / FRAME_S)
             self._news_s = anyio.current_time()
@@ -395,26 +333,26 @@ class Caller:
             now = anyio.current_time()
             self._ear.play(now)
             if now - self._news_s > PATIENCE_S + SPEAKS_S and self._socket is not None:
-                say("unanswered", caller=self.number, turn=turn.number, kind=turn.kind, cuts=turn.cuts)
+                say("unanswered", caller=self.number, turn=turn.number, kind=turn.kind, cuts=self._ear.cuts)
                 return
             await anyio.sleep(FRAME_S)
-        self._settle_words()
+        self._ear.settle()
         if turn.first_s is None:
-            say("unanswered", caller=self.number, turn=turn.number, kind=turn.kind, cuts=turn.cuts)
+            say("unanswered", caller=self.number, turn=turn.number, kind=turn.kind, cuts=self._ear.cuts)
             return
-        story = {value for value in turn.heard if sentence_of(value) <= STORY[-1][0]}
-        sentences = {sentence_of(value) for value in turn.heard}
+        story = {value for value in self._ear.heard if sentence_of(value) <= STORY[-1][0]}
+        sentences = {sentence_of(value) for value in self._ear.heard}
         say(
             "turn",
             caller=self.number,
             turn=turn.number,
             kind=turn.kind,
-            cuts=turn.cuts,
+            cuts=self._ear.cuts,
             asked_s=round(turn.asked_s or 0.0, 4),
             waited_s=round(turn.first_s - (turn.asked_s or turn.first_s), 4),
             pause_s=round(turn.pause_s, 4),
-            words=len(turn.heard),
-            twice=len(turn.twice),
+            words=len(self._ear.heard),
+            twice=len(self._ear.twice),
             missed=sum(words for _, words in STORY) - len(story) if story else 0,
             sentences=sorted(sentences),
             forgot=FORGOTTEN[0][0] in sentences,

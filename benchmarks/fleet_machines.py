@@ -321,9 +321,7 @@ async def running(folder: Path, store: str, count: int, *, engine: str = "local"
     log = (folder / "fleet.log").open("ab")
     command = [*COMMAND, "serve", str(APPLICATION), *options]
     environment = _environment(folder)
-    process = await anyio.open_process(
-        command, stdin=DEVNULL, stdout=log, stderr=log, env=environment, cwd=folder
-    )
+    process = await anyio.open_process(command, stdin=DEVNULL, stdout=log, stderr=log, env=environment, cwd=folder)
     log.close()
     try:
         await _ready(f"http://127.0.0.1:{port}/")
