@@ -10,6 +10,7 @@ clock, reports what it has played, and resumes a call whose connection broke or 
 - sound: the first sound of a reply that was cut, and how long the caller heard nothing.
 - turn: a reply was heard to its end; `waited_s` from the end of the question to its first sound, `pause_s` the longest
   silence inside of it, the words that were heard, that were heard twice, and that never were.
+- broken off: the call of a question was not resumed.
 - unanswered: a question without a reply in time; the caller asks another one.
 """
 
@@ -60,6 +61,7 @@ class Turn:
 
     number: int
     kind: int
+    call: int
     asked_s: float | None = None  # when the last of the question was sent
     first_s: float | None = None  # when the first sound of the reply came
     pause_s: float = 0.0
@@ -118,7 +120,8 @@ class Caller:
         self._ear = Ear()
         self._head = Playhead(RATE_OUT)
         self._cleared = self._received = 0
-        self._turn = Turn(0, 1, is_over=True)
+        self._turn = Turn(0, 1, 0, is_over=True)
+        self._call = 0  # how many calls there were before this one
         self._answered = 0  # the newest question whose reply was heard to its end in this call
         self._speaks = 0  # frames of the question that are still to be said
         self._news_s = 0.0  # when the server last sent something about the turn
@@ -168,8 +171,8 @@ class Caller:
         assert ready["type"] == "ready", ready
         self._was_resumed = ready.get("resumed", False)
         if self._key is not None and not self._was_resumed:
-            self._answered = 0  # a call of its own, which knows nothing
-            self._turn.is_over = True
+            self._answered = 0  # another call, which knows nothing of this one
+            self._call += 1
         self._key = ready.get("resume")
         self._head, self._cleared, self._received = Playhead(RATE_OUT), 0, 0
         self._socket = socket
@@ -315,7 +318,7 @@ class Caller:
             while self._socket is None:  # noqa: ASYNC110 - looked at once a frame, as all else here
                 await anyio.sleep(FRAME_S)
             kind = 2 if self._random.random() < self._options.books else 1
-            turn = self._turn = Turn(number, kind)
+            turn = self._turn = Turn(number, kind, self._call)
             self._ear.begin(number)
             self._silent_since_s = None
             self._speaks = round(SPEAKS_S / FRAME_S)
@@ -330,6 +333,9 @@ class Caller:
     async def _await_reply(self, turn: Turn) -> None:
         """Listen to the reply to its end, and write down what was heard."""
         while not (turn.is_over and not self._ear.is_playing):
+            if turn.call != self._call:
+                say("broken off", caller=self.number, turn=turn.number, kind=turn.kind)
+                return
             now = anyio.current_time()
             self._ear.play(now)
             if now - self._news_s > PATIENCE_S + SPEAKS_S and self._socket is not None:
