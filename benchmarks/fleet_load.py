@@ -170,7 +170,7 @@ class Caller:
         socket, ready = await joined(self._bases[0], key, self._http)
         assert ready["type"] == "ready", ready
         self._was_resumed = ready.get("resumed", False)
-        if self._key is not None and not self._was_resumed:
+        if self._lost_s is not None and not self._was_resumed:
             self._answered = 0  # another call, which knows nothing of this one
             self._call += 1
         self._key = ready.get("resume")
