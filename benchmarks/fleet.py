@@ -23,11 +23,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import anyio
+from websockets.exceptions import ConnectionClosed
 
 from benchmarks._figures import Figure, percentile
 from benchmarks.fleet_app import NOT_SURE, PROMISED_S
 from benchmarks.fleet_load import joined
-from benchmarks.fleet_machines import Fleet, calling, cpu_s, redis_server, running, worker, workers, written
+from benchmarks.fleet_machines import Fleet, calling, cpu_s, listener, redis_server, running, worker, workers, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,8 +40,8 @@ __all__ = ["ROWS", "fleet"]
 LATE_S = 0.1
 """A turn is late if its reply begins this much later than usual, or is silent for as long in the middle."""
 
-TAKES_OVER_S = 3.0
-"""How long the loser of a call may take to hang up before it counts as one that goes on."""
+HANGS_UP_S = {"idle": 12.0, "speaking": 1.0, "broken": 1.0}
+"""How soon the loser of a call hangs up: when it next writes its record, at once when it is to do something."""
 
 
 async def fleet(is_quick: bool = False, rows: Iterable[str] = ()) -> list[Figure]:
@@ -106,7 +107,7 @@ async def kill(folder: Path, is_quick: bool) -> list[Figure]:
             await anyio.sleep(chance.uniform(1.0, 6.0))
             await load.all_connected(callers)
             before = load.connected()
-            pid = chance.choice(served.pids)
+            pid = listener(int(chance.choice([*before.values()]).rpartition(":")[2]))
             at_s = anyio.current_time()
             os.kill(pid, signal.SIGKILL)
             await anyio.sleep(0.3)
@@ -279,68 +280,91 @@ class _Trouble:
 
 
 async def claim(folder: Path, is_quick: bool) -> list[Figure]:
-    """Let two workers claim the same call, one after the other and both at once."""
-    rounds = 4 if is_quick else 40
-    won, hung_up_s, odd = 0, [], []
+    """Let two workers claim the same call, in three ways at once."""
+    rounds = 2 if is_quick else 20
     async with redis_server(folder) as redis, workers(folder, redis.address, 2) as (one, other):
-        for number in range(rounds):
-            first, ready = await joined(one.base, None)
-            key = ready["resume"]
-            await anyio.sleep(0.2)
-            if number % 2:  # the connection breaks, and two come back with the same key
-                first.transport.abort()
-                claimants = [one.base, other.base]
-            else:  # the call lives, and another worker is shown its key
-                claimants = [other.base]
-            began_s = anyio.current_time()
-            sockets = [] if number % 2 else [first]
-            async with anyio.create_task_group() as tasks:
-                for base in claimants:
-                    tasks.start_soon(_claimed, base, key, sockets)
-            alive, after_s = await _outcome(sockets)
-            hung_up_s += [at_s - began_s for at_s in after_s]
-            won += alive == 1
-            if alive != 1:
-                odd.append((number, alive))
-            for socket in sockets:
-                await socket.close()
-    if odd:
-        print(f"fleet: claims with another number of winners: {odd}", file=sys.stderr, flush=True)
+        claims = [_Claim(way, one.base, other.base) for way in ("idle", "speaking", "broken") for _ in range(rounds)]
+        async with anyio.create_task_group() as tasks:
+            for each in claims:
+                tasks.start_soon(each.run)
+    for each in claims:
+        if each.alive != 1:
+            print(f"fleet: a call ({each.way}) that {each.alive} workers hold", file=sys.stderr, flush=True)
+    took = {way: max([t for each in claims if each.way == way for t in each.took_s], default=0.0) for way in HANGS_UP_S}
+    won = sum(each.alive == 1 for each in claims)
     return [
-        Figure("claim: calls claimed by two workers", rounds),
-        Figure("claim: of which exactly one goes on", won, at_least=rounds, is_promise=True),
-        Figure("claim: until the other has hung up, max", max(hung_up_s, default=0.0), "s", TAKES_OVER_S),
+        Figure("claim: calls claimed by two workers", len(claims)),
+        Figure("claim: of which exactly one goes on", won, at_least=len(claims), is_promise=True),
+        *(Figure(f"claim: until the other hangs up, {way}, max", took[way], "s", HANGS_UP_S[way]) for way in took),
     ]
 
 
-async def _claimed(base: str, key: str, sockets: list) -> None:
-    socket, ready = await joined(base, key)
-    if ready.get("resumed"):
-        sockets.append(socket)
-    else:  # it was refused, and has a call of its own
-        await socket.close()
+class _Claim:
+    """One call, claimed by two workers.
 
+    Args:
+        way: "idle": another worker is shown the key of a call that lives, and nobody says anything. "speaking": the
+            same, and then the caller says something over the old connection. "broken": the connection breaks, and both
+            workers are shown the key at the same time.
+        one: The worker of the call.
+        other: The other one.
 
-async def _outcome(sockets: list) -> tuple[int, list[float]]:
-    """Return how many of these connections hold the call after a while, and when the others were closed."""
-    ended_s = []
+    Attributes:
+        alive: Over how many connections the call goes on.
+        took_s: How long the others took to hang up.
+    """
 
-    async def watched(socket) -> None:
-        with anyio.move_on_after(TAKES_OVER_S):
-            await socket.wait_closed()
-            ended_s.append(anyio.current_time())
+    def __init__(self, way: str, one: str, other: str) -> None:
+        self.way = way
+        self.alive = 0
+        self.took_s: list[float] = []
+        self._one = one
+        self._other = other
+        self._sockets: list = []
+        self._began_s = 0.0
 
-    async with anyio.create_task_group() as tasks:
-        for socket in sockets:
-            tasks.start_soon(watched, socket)
-    alive = 0
-    for socket in sockets:
-        with suppress(Exception), anyio.fail_after(2.0):
+    async def run(self) -> None:
+        first, ready = await joined(self._one, None)
+        await anyio.sleep(0.5)
+        claimants = [self._other]
+        if self.way == "broken":
+            first.transport.abort()
+            claimants.append(self._one)
+        else:
+            self._sockets.append(first)
+        self._began_s = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            for base in claimants:
+                tasks.start_soon(self._show, base, ready["resume"])
+        if self.way == "speaking":
+            await first.send(json.dumps({"type": "text", "text": "Question 1 of caller 1 after 0: tell me, please."}))
+        async with anyio.create_task_group() as tasks:
+            for socket in self._sockets:
+                tasks.start_soon(self._watch, socket)
+
+    async def _show(self, base: str, key: str) -> None:
+        socket, ready = await joined(base, key)
+        if ready.get("resumed"):
+            self._sockets.append(socket)
+        else:  # it was refused, and has a call of its own
+            self.took_s.append(anyio.current_time() - self._began_s)
+            await socket.close()
+
+    async def _watch(self, socket) -> None:
+        """Keep a connection for a while, as a page does; then see whether it still has the call."""
+        with anyio.move_on_after(HANGS_UP_S["idle"]), suppress(ConnectionClosed):
+            while True:
+                await socket.send(bytes(640))
+                await anyio.sleep(0.02)
+        if socket.close_code is not None:
+            self.took_s.append(anyio.current_time() - self._began_s)
+            return
+        with suppress(ConnectionClosed), anyio.move_on_after(2.0):
             await socket.send(json.dumps({"type": "ping", "id": 7}))
             while '"pong"' not in str(await socket.recv()):
                 pass
-            alive += 1
-    return alive, ended_s
+            self.alive += 1
+            await socket.close()
 
 
 # --- Ray --------------------------------------------------------------------------------------------------------------
@@ -356,7 +380,7 @@ async def ray(folder: Path, is_quick: bool) -> list[Figure]:
         worker(folder, redis.address) as alone,
     ):
         for _ in range(rounds):
-            ours = await _cost(placed.base, placed.pids[0], callers)
+            ours = await _cost(placed.base, await placed.pid(), callers)
             bare = await _cost(alone.base, alone.pid, callers)
             print(f"fleet: CPU of a call by Ray, alone: {ours:.3f}, {bare:.3f} %", file=sys.stderr, flush=True)
             ratios.append(bare / ours)
@@ -383,11 +407,11 @@ async def _cost(base: str, pid: int, callers: int) -> float:
 async def _replaced(placed: Fleet) -> float:
     """Kill its worker, and return how long it takes until another one takes calls."""
     await placed.all_ready(1)
-    killed = placed.pids[0]
+    pid = await placed.pid()
     began_s = anyio.current_time()
-    os.kill(killed, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
     with anyio.fail_after(30.0):
-        while killed in placed.pids or not await placed.takes_calls():  # noqa: ASYNC110
+        while not await placed.takes_calls():  # noqa: ASYNC110 - another process
             await anyio.sleep(0.05)
     return anyio.current_time() - began_s
 

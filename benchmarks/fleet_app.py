@@ -211,9 +211,6 @@ def serve() -> Serve:
     """Return the server."""
     # The machine of a benchmark is busy: no call is to be refused because of that.
     limits = Limits(opening_per_s=1_000, lag_s=10.0, stall_s=10.0)
-    more: dict[str, Any] = {}
-    if address := os.environ.get(STORE):
-        from voicepipe.keeping import RedisStore  # noqa: PLC0415 - only with a store
-
-        more["store"] = RedisStore(address)
-    return Serve(agent(), [Page()], limits=limits, on_call=watch, **more)
+    address = os.environ.get(STORE)
+    store = vp.RedisStore(address) if address else None
+    return Serve(agent(), [Page()], limits=limits, on_call=watch, store=store)

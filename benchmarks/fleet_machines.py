@@ -11,6 +11,7 @@ import sys
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
+from urllib.parse import urlsplit
 
 import anyio
 import httpx
@@ -25,6 +26,7 @@ __all__ = [
     "Worker",
     "calling",
     "cpu_s",
+    "listener",
     "redis_server",
     "running",
     "worker",
@@ -135,13 +137,14 @@ class Worker:
         self._process = None
 
     async def start(self) -> None:
-        log = (self._folder / f"worker-{self.port}.log").open("ab")
+        path = self._folder / f"worker-{self.port}.log"
+        log = path.open("ab")
         command = [*COMMAND, "serve", str(APPLICATION), "--port", str(self.port), "--drain", "600"]
         self._process = await anyio.open_process(
             command, stdin=DEVNULL, stdout=log, stderr=log, env=self._environment, cwd=self._folder
         )
         log.close()
-        await _ready(self.base)
+        await _ready(self.base, self._process, anyio.Path(path))
 
     @property
     def pid(self) -> int:
@@ -149,7 +152,8 @@ class Worker:
 
     async def kill(self) -> None:
         """End it as a machine ends that loses its power."""
-        self._process.kill()
+        with suppress(ProcessLookupError):
+            self._process.kill()
         await self._process.wait()
 
     async def stop(self) -> None:
@@ -158,16 +162,16 @@ class Worker:
         await self._process.wait()
 
 
-async def _ready(base: str) -> None:
+async def _ready(base: str, process, log: anyio.Path) -> None:
+    """Wait until a process takes calls; say what it wrote if it does not."""
     async with httpx.AsyncClient(trust_env=False) as http:
-        with anyio.fail_after(START_S):
-            while True:
-                try:
+        with anyio.move_on_after(START_S):
+            while process.returncode is None:
+                with suppress(httpx.TransportError):
                     if (await http.get(f"{base}ready")).status_code == 200:
                         return
-                except httpx.TransportError:
-                    pass
                 await anyio.sleep(0.05)
+    raise RuntimeError(f"{base} does not take calls; it wrote: {(await log.read_text())[-2000:]}")
 
 
 @asynccontextmanager
@@ -280,15 +284,14 @@ class Fleet:
         self.base = f"http://127.0.0.1:{port}/"
         self._process = process
 
-    @property
-    def pids(self) -> list[int]:
-        """The processes of its workers, as far as they run on this machine."""
-        return [pid for pid in _below(self._process.pid) if b"fleet_app" in _command_of(pid)]
-
     async def status(self) -> dict:
         """Return what the gateway says of its workers."""
         async with httpx.AsyncClient(trust_env=False) as http:
             return (await http.get(f"{self.base}fleet")).raise_for_status().json()
+
+    async def pid(self) -> int:
+        """Return the process of its first worker."""
+        return listener(urlsplit((await self.status())["workers"][0]["url"]).port)
 
     async def takes_calls(self) -> bool:
         """Return whether a worker gets calls now: a token comes with its address, where it answers."""
@@ -318,13 +321,14 @@ async def running(folder: Path, store: str, count: int, *, engine: str = "local"
     """Run a fleet while the block lasts."""
     port = free_port()
     options = ["--engine", engine, "--workers", str(count), "--port", str(port), "--store", store]
-    log = (folder / "fleet.log").open("ab")
+    path = folder / "fleet.log"
+    log = path.open("ab")
     command = [*COMMAND, "serve", str(APPLICATION), *options]
     environment = _environment(folder)
     process = await anyio.open_process(command, stdin=DEVNULL, stdout=log, stderr=log, env=environment, cwd=folder)
     log.close()
     try:
-        await _ready(f"http://127.0.0.1:{port}/")
+        await _ready(f"http://127.0.0.1:{port}/", process, anyio.Path(path))
         yield Fleet(port, process)
     finally:
         with anyio.CancelScope(shield=True):
@@ -353,11 +357,16 @@ def _below(pid: int) -> list[int]:
     return found[1:]
 
 
-def _command_of(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
+def listener(port: int) -> int:
+    """Return the process that listens on a port of this machine."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listening = {row[9] for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            found = str(link.readlink())
+            if found.startswith("socket:[") and found[8:-1] in listening:
+                return int(link.parts[2])
+    raise LookupError(f"nothing listens on port {port}")
 
 
 def cpu_s(pid: int) -> float:
