@@ -104,7 +104,7 @@ async def kill(folder: Path, is_quick: bool) -> list[Figure]:
         for number in range(kills):
             await load.all_connected(callers)
             await served.all_ready(2)
-            await anyio.sleep(chance.uniform(1.0, 6.0))
+            await anyio.sleep(chance.uniform(0.5, 4.0))
             await load.all_connected(callers)
             before = load.connected()
             pid = listener(int(chance.choice([*before.values()]).rpartition(":")[2]))
@@ -241,7 +241,7 @@ class _Trouble:
         await spoil()
         await anyio.sleep(self._phase_s)
         lost = self._load.of("lost", began_s)
-        turns = self._load.of("turn", began_s + 5.0)
+        turns = [turn for turn in self._load.of("turn", began_s) if turn["asked_s"] > began_s]
         figures = [
             Figure(f"store {how}: calls cut", len(lost), bar=0, is_promise=True),
             Figure(f"store {how}: turns meanwhile", len(turns)),

@@ -291,7 +291,7 @@ class Fleet:
 
     async def pid(self) -> int:
         """Return the process of its first worker."""
-        return listener(urlsplit((await self.status())["workers"][0]["url"]).port)
+        return listener(urlsplit((await self.status())["workers"][0]["media_url"]).port)
 
     async def takes_calls(self) -> bool:
         """Return whether a worker gets calls now: a token comes with its address, where it answers."""
@@ -306,8 +306,11 @@ class Fleet:
     async def all_ready(self, count: int) -> None:
         """Wait until this many workers take calls."""
         with anyio.fail_after(START_S):
-            while sum(one["ready"] for one in (await self.status())["workers"]) < count:  # noqa: ASYNC110
+            while await self._ready() < count:  # noqa: ASYNC110 - another process
                 await anyio.sleep(0.1)
+
+    async def _ready(self) -> int:
+        return sum(not one["is_draining"] and not one["refuses"] for one in (await self.status())["workers"])
 
     async def restart(self) -> None:
         """Replace each worker by a new one, as an operator does."""
