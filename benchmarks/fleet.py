@@ -58,7 +58,7 @@ async def fleet(is_quick: bool = False, rows: Iterable[str] = ()) -> list[Figure
 
 async def restart(folder: Path, is_quick: bool) -> list[Figure]:
     """Restart two workers, one after the other, under 40 calls."""
-    callers, before_s = (8, 20.0) if is_quick else (40, 45.0)
+    callers, before_s = (8, 12.0) if is_quick else (40, 45.0)
     async with (
         redis_server(folder) as redis,
         running(folder, redis.address, 2) as served,
@@ -276,6 +276,24 @@ class _Trouble:
         ]
 
 
+async def keeping(folder: Path, is_quick: bool) -> list[Figure]:
+    """Compare what a call costs whose record is kept with one that has none."""
+    rounds, callers = (1, 8) if is_quick else (3, 20)
+    kept, bare, server = [], [], []
+    async with redis_server(folder) as redis, worker(folder, redis.address) as one, worker(folder) as other:
+        for _ in range(rounds):
+            used_s, began_s = cpu_s(redis.pid), anyio.current_time()
+            kept.append(await _cost(one.base, one.pid, callers))
+            server.append((cpu_s(redis.pid) - used_s) / (anyio.current_time() - began_s) / callers * 100)
+            bare.append(await _cost(other.base, other.pid, callers))
+    return [
+        Figure("keeping: CPU of a call without a store", median(bare), "% of a core"),
+        Figure("keeping: CPU of a call that is kept in Redis", median(kept), "% of a core"),
+        Figure("keeping: their ratio", median(one / two for one, two in zip(kept, bare, strict=True))),
+        Figure("keeping: CPU of redis-server for a call", median(server), "% of a core"),
+    ]
+
+
 # --- one call, two workers --------------------------------------------------------------------------------------------
 
 
@@ -416,4 +434,4 @@ async def _replaced(placed: Fleet) -> float:
     return anyio.current_time() - began_s
 
 
-ROWS = {row.__name__: row for row in (restart, kill, store, claim, ray)}
+ROWS = {row.__name__: row for row in (restart, kill, store, keeping, claim, ray)}

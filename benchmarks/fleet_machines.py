@@ -84,6 +84,10 @@ class Redis:
         await self._process.wait()
         self._path.unlink(missing_ok=True)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def freeze(self) -> None:
         """Let it take connections and answer nothing."""
         self._process.send_signal(signal.SIGSTOP)
