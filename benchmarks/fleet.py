@@ -104,7 +104,7 @@ async def kill(folder: Path, is_quick: bool) -> list[Figure]:
         for number in range(kills):
             await load.all_connected(callers)
             await served.all_ready(2)
-            await anyio.sleep(chance.uniform(0.5, 4.0))
+            await anyio.sleep(chance.uniform(1.0, 6.0))
             await load.all_connected(callers)
             before = load.connected()
             pid = listener(int(chance.choice([*before.values()]).rpartition(":")[2]))

@@ -42,7 +42,7 @@ class Ear:
         self._question = question % 64
         self._samples: Counter[int] = Counter()  # of each word, played since the newest cut
         self._newest = 0  # the word that is being played, or was at last
-        self._cut_sentences: set[int] = set()
+        self._cut_sentence = -1  # in which the connection broke at last
 
     def add(self, pcm: bytes, now: float) -> None:
         """Take a frame; it is played when all before it has been."""
@@ -78,15 +78,16 @@ class Ear:
         """Drop what was not played when the connection broke."""
         self.play(now)
         self.clear()
-        if self._samples:
-            self._cut_sentences.add(sentence_of(self._newest))
-        self.cuts += 1
+        was_speaking = bool(self._samples)
         self.settle()
+        if was_speaking:
+            self._cut_sentence = sentence_of(self._newest)
+        self.cuts += 1
 
     def settle(self) -> None:
         """Count what was played since the newest cut."""
         heard = {value for value, samples in self._samples.items() if samples >= HALF_A_WORD}
-        self.twice |= {value for value in heard & self.heard if sentence_of(value) not in self._cut_sentences}
+        self.twice |= {value for value in heard & self.heard if sentence_of(value) != self._cut_sentence}
         self.heard |= heard
         self._samples.clear()
 
@@ -98,7 +99,7 @@ class Ear:
     @property
     def has_begun(self) -> bool:
         """Whether some of the present reply was played."""
-        return bool(self._samples or self.heard or self._cut_sentences)
+        return bool(self._samples or self.heard or self._cut_sentence >= 0)
 
 
 def ends(pcm: bytes) -> tuple[int, int]:

@@ -184,7 +184,6 @@ class Caller:
             why=ready.get("why"),
             had_key=key is not None,
         )
-        self._news_s = anyio.current_time()
         self._note_news()
 
     async def _receive(self) -> None:

@@ -45,8 +45,9 @@ def test_words_heard_twice() -> None:
     # A word of which less than a half was played was not heard, but its sentence was cut.
     assert listening([*FIRST, SECOND[0]], again, last_frames=5).twice == set()
     assert listening([*FIRST, SECOND[0]], [*SECOND, *FIRST], last_frames=5).twice == {*FIRST}
-    # Two breaks, each in a sentence of its own.
+    # Two breaks, each in a sentence of its own; the first one excuses nothing that is said again after the second one.
     assert listening([*FIRST[:2]], [*FIRST, *SECOND[:3]], [*SECOND, *THIRD]).twice == set()
+    assert listening([*FIRST[:2]], [*FIRST, *SECOND[:3]], [*FIRST, *again]).twice == {*FIRST}
 
 
 def test_words_never_heard() -> None:
