@@ -14,6 +14,7 @@ from benchmarks.added import BLOCKS, added
 from benchmarks.browser_paths import browser_paths
 from benchmarks.detectors import detectors
 from benchmarks.echo import echo
+from benchmarks.fleet import ROWS, fleet
 from benchmarks.framework import framework
 from benchmarks.imports import imports
 from benchmarks.interrupt import interrupt
@@ -55,6 +56,7 @@ BENCHMARKS = {
         scale,
         sockets,
         serve,
+        fleet,
         telemetry,
         browser_paths,
         report,
@@ -76,13 +78,20 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=None, metavar="N", help="pairs of blocks of each row of `added`")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="where `latency` draws what it measured, as SVG")
     parser.add_argument("--uvloop", action="store_true", help="on uvloop; `sockets` measures both loops by itself")
+    parser.add_argument("--quick", action="store_true", help="smaller numbers of calls and kills in `fleet`")
+    parser.add_argument("--rows", metavar="ROW", nargs="+", choices=ROWS, default=(), help="only these rows of `fleet`")
     options = parser.parse_args()
     names = options.names or list(BENCHMARKS)
     if unknown := set(names) - set(BENCHMARKS):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
     turns = options.turns or (TURNS if options.names else TURNS // 10)
     blocks = options.blocks or (BLOCKS if options.names else 2)
-    arguments = {"added": (blocks,), "sentences": (options.kit,), "latency": (turns, options.picture)}
+    arguments = {
+        "added": (blocks,),
+        "sentences": (options.kit,),
+        "latency": (turns, options.picture),
+        "fleet": (options.quick, options.rows),
+    }
     figures: list[Figure] = []
     for name in names:
         loop = {"use_uvloop": options.uvloop}
@@ -91,6 +100,8 @@ def main() -> None:
             print("  ".join(figure.cells()), file=sys.stderr, flush=True)
         figures += measured
     print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}\n\n{table(figures)}")
+    if any(figure.is_promise and not figure.is_met for figure in figures):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def test_nothing_was_said_at_first() -> None:
 class Meter:
     """A lease of which a test says how much was played."""
 
-    played_s = silent_s = 0.0
+    played_s = silent_s = next_audible_s = 0.0
     is_held = False
 
     async def wait_released(self) -> None:

@@ -11,9 +11,12 @@ import pytest
 
 import voicepipe as vp
 from tests.helpers.troubled_store import Link
+from voicepipe.audio.remote.pacing import Playhead
 from voicepipe.keeping.envelope import Envelope, Owner
 from voicepipe.keeping.quiet import Quiet
 from voicepipe.keeping.record import Record
+from voicepipe.session.left_turn import plan
+from voicepipe.session.snapshot import read
 from voicepipe.testing import Calls, RecordingOutput, Reply, Says, ScriptedModel, ScriptedVoice
 
 pytestmark = pytest.mark.anyio
@@ -66,7 +69,7 @@ def of(session: vp.Session, *kinds: type[Any]) -> list[str]:
 
 
 async def test_when_it_is_written() -> None:
-    """At the beginning, when a turn starts, when a sentence was heard, each second in between, and when it settles."""
+    """At the beginning, when a turn starts, before a further sentence is heard, each second, and when it settles."""
     link = Link(vp.MemoryStore())
     began_s = anyio.current_time()
     async with kept(link, agent([Says("It is sunny today in Lyon. Bring a hat.")])) as (session, _):
@@ -78,9 +81,62 @@ async def test_when_it_is_written() -> None:
         (0.1, False, 0.0),
         (1.0, True, 2.0),  # the turn starts
         (2.0, True, 2.0),
-        (2.32, True, 2.0),  # its first sentence has been heard
+        (2.26, True, 2.0),  # its second sentence is about to be heard
         (2.95, False, 0.0),  # it has settled
         (12.95, False, 0.0),
+    ]
+
+
+class Page(vp.PacedOutput):
+    """A page: it plays what it is sent at once, and reports it ten times a second."""
+
+    lead_s = 0.1
+    reports_position = True
+
+    def __init__(self) -> None:
+        self.head = Playhead(self.sample_rate)
+
+    async def send(self, pcm: bytes) -> None:
+        """Take a frame."""
+        self.head.add(len(pcm) // 2, anyio.current_time())
+
+    async def clear(self) -> None:
+        """Drop what was not played."""
+
+    async def report(self) -> None:
+        """Report what was played."""
+        while True:
+            await anyio.sleep(0.1)
+            self.played(self.head.played(anyio.current_time()))
+
+
+async def test_a_sentence_is_not_said_again_once_the_next_one_is_heard() -> None:
+    """50 ms before the caller hears a sentence, the one before it counts as heard, whatever is still to be reported."""
+    page, store = Page(), vp.MemoryStore()
+    record = Record(store, "call-1", worker="w1")
+    row = agent([Says("It is sunny today in Lyon. Bring a hat. Goodbye.")])
+    found: list[tuple[float, str]] = []
+    async with (
+        row.session(id="call-1", observers=[record], record=record, output=page) as session,
+        anyio.create_task_group() as tasks,
+    ):
+        await anyio.sleep(1)
+        tasks.start_soon(page.report)
+        tasks.start_soon(session.user_says, "How is the weather?")
+        await anyio.sleep(0.01)
+        while session.is_busy:
+            kept_now = await store.get("call-1")
+            assert kept_now is not None
+            rest = plan(read(Envelope.unpacked(kept_now.data).snapshot), is_stale=False, writes=False).text
+            if not found or found[-1][1] != rest:
+                found.append((round(page.head.played(anyio.current_time()) / page.sample_rate, 2), rest))
+            await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()
+    assert found == [
+        (0.01, "How is the weather?"),
+        (1.0, "It is sunny today in Lyon. Bring a hat. Goodbye."),
+        (1.26, "Bring a hat. Goodbye."),  # its first sentence takes 1.3 s
+        (1.91, "Goodbye."),
     ]
 
 

@@ -6,8 +6,9 @@ Rule 2: a word counts only when all of its audio was played. In doubt, less was 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -23,6 +24,9 @@ SLOW_CHARACTERS_PER_S = 11.0
 """While a sentence's audio is still arriving its length is unknown: assume slow speech, so that too little counts as
 heard rather than too much. Ordinary English speech runs at 14 to 17 characters a second."""
 
+NEARLY_S: Final = 0.05
+"""When a sentence is this close to being heard, the one before it is not said again: a breath of it is left."""
+
 
 @dataclass(slots=True)
 class _Sentence:
@@ -34,6 +38,7 @@ class _Sentence:
     is_whole: bool = False
     marks: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
     has_wrong_marks: bool = False
+    audible_s: float = math.inf  # when it begins to be played, by the clock; infinite where that is not known
 
 
 class Speech:
@@ -82,7 +87,22 @@ class Speech:
 
     def add_audio(self, duration_s: float) -> None:
         """Count audio of the current sentence that the output is given, or with a minus that it did not take."""
-        self._sentences[-1].duration_s += duration_s
+        sentence = self._sentences[-1]
+        if not sentence.duration_s and self.lease is not None:
+            sentence.audible_s = self.lease.next_audible_s
+        sentence.duration_s += duration_s
+
+    def silenced(self) -> None:
+        """Note that the output drops what it has not played: a sentence of that begins at a time not yet known."""
+        played_s = self.played_s
+        for sentence in self._sentences:
+            if sentence.start_s >= played_s:
+                sentence.audible_s = math.inf
+
+    @property
+    def nearly_audible_s(self) -> float:
+        """From when on the newest sentence counts as begun in `settled`; infinite where that is not known."""
+        return self._sentences[-1].audible_s - NEARLY_S if self._sentences else math.inf
 
     def add_mark(self, char_end: int, end_s: float) -> None:
         """Note that the current sentence's first `char_end` characters take `end_s` seconds of its audio.
@@ -187,14 +207,28 @@ class Speech:
         """Return what has been heard so far, by segment."""
         return self.heard_until(self.played_s)
 
-    def heard_until(self, played_s: float) -> dict[int, str]:
+    def settled(self, now: float) -> dict[int, str]:
+        """Return what is not said again if the call breaks off now, by segment.
+
+        That is what was heard, and the whole of each sentence before one that is heard by now or will be within 50 ms,
+        also if the peer's report of that is still to come.
+        """
+        begun = [at for at, one in enumerate(self._sentences) if one.audible_s - NEARLY_S <= now + 1e-6]
+        return self.heard_until(self.played_s, whole=max(begun, default=0))
+
+    def heard_until(self, played_s: float, *, whole: int = 0) -> dict[int, str]:
         """Return what has been heard once `played_s` seconds of this turn's audio were played, by segment.
 
         The words are those that the model wrote, where others were spoken.
+
+        Args:
+            played_s: How much was played.
+            whole: How many sentences count as heard to their end.
         """
         heard: dict[int, str] = {}
-        for sentence in self._sentences:
-            text = written_until(sentence.sentence, _heard_end(sentence, played_s - sentence.start_s))
+        for at, sentence in enumerate(self._sentences):
+            into_s = math.inf if at < whole else played_s - sentence.start_s
+            text = written_until(sentence.sentence, _heard_end(sentence, into_s))
             heard[sentence.segment] = heard.get(sentence.segment, "") + text
         return {segment: text for segment, text in heard.items() if any(c.isalnum() for c in text)}
 

@@ -152,8 +152,8 @@ class Turn:
 
     @property
     def messages_so_far(self) -> tuple[Message, ...]:
-        """Copies of `own_messages` as they would be if the turn ended now: as they were heard so far."""
-        return as_heard(self._messages, self._segments, self.speech.heard())
+        """Copies of `own_messages` as they would be if the call broke off now. See `Speech.settled`."""
+        return as_heard(self._messages, self._segments, self.speech.settled(anyio.current_time()))
 
     @property
     def is_written(self) -> bool:

@@ -119,6 +119,11 @@ class OutputLease(Protocol):
         ...
 
     @property
+    def next_audible_s(self) -> float:
+        """When the frame that is written next will be audible, on the loop's clock."""
+        ...
+
+    @property
     def is_held(self) -> bool:
         """Whether nothing may be written at present, because the caller may be speaking."""
         ...

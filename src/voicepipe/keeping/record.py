@@ -48,10 +48,8 @@ REFRESH_S: Final = 10.0
 PACE_S: Final = 0.1
 """The least time between two writes, unless one is urgent: a snapshot costs more the longer the call has lasted."""
 
-LOOK_S: Final = 0.05
-"""How often it is looked whether a sentence has been heard to its end, from the time on when it should be."""
-
-LOOKS: Final = 10
+LOOK_S: Final = 0.5
+"""How long after a sentence began that is written, where it is not known when the caller hears it."""
 
 RETRY_S: Final = 1.0
 """How long after a write that failed there is another one."""
@@ -281,20 +279,17 @@ class Record(Observer):
             await self._write()
 
     async def _follow_sentences(self) -> None:
-        """Want a write whenever a sentence has been heard to its end: it is not to be said again."""
+        """Write when the caller is about to hear a sentence: from then on those before it are not said again."""
         while True:
             await self._has_sentence.wait()
             self._has_sentence = anyio.Event()
             turn = self._session._floor.turn
-            if turn is None or not (before := turn.speech.sentences - 1):
-                continue
-            await anyio.sleep(turn.speech.left_s)
-            for _ in range(LOOKS):  # the report that it has been heard may be late
-                if turn.speech.heard_sentences >= before:
-                    break
-                await anyio.sleep(LOOK_S)
+            if turn is None or turn.speech.sentences < 2:
+                continue  # no sentence has been heard to its end
+            due_s = turn.speech.nearly_audible_s
+            await anyio.sleep_until(due_s if due_s < math.inf else loop_time() + LOOK_S)
             if self._final is None:
-                self._want()
+                self._want(is_urgent=True)
 
     async def _wait_due(self) -> None:
         """Wait until something is to be written, or the lease has to be renewed."""

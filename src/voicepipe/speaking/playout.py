@@ -240,6 +240,11 @@ class Lease:
         return max(self._heard_s, self._from_s + self._playout.played_s - self._began_s)
 
     @property
+    def next_audible_s(self) -> float:
+        """When the frame that is written next will be audible, on the loop's clock."""
+        return max(self._playout.audible_until_s, loop_time())
+
+    @property
     def is_held(self) -> bool:
         """Whether nothing may be written at present."""
         return self._playout.is_held
@@ -258,6 +263,7 @@ class Lease:
     def pause(self) -> None:
         """Note that the output is about to be flushed, and that the turn goes on later."""
         self._heard_s = self.played_s
+        self.turn.speech.silenced()
         self._pauses += 1
         self._first_sound.silenced(loop_time())
 
