@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import voicepipe as vp
 from tests.explore import facts
+from tests.explore.moving import SLOW_S
 from tests.explore.promise import Promise
 from tests.explore.world import words_of
 from voicepipe.events import TurnEnded
@@ -45,6 +46,8 @@ class Once(Promise):
                 if before in self._has_given and same == lines:
                     yield f"turn {turn} asked again although request {before} had given something"
                 self._asked[turn] = (request, lines)
+            case facts.Broke():
+                self._given.clear()  # see `NotTwice`
             case facts.Emitted(vp.Resumed()):
                 self._resumed += 1
             case facts.Left(replayed=replayed):
@@ -66,11 +69,17 @@ class Heard(Promise):
         self._heard: dict[int, list[str]] = {}  # the words of each that were heard
         self._gave: dict[int, list[str]] = {}
         self._text: dict[int, str] = {}
-        self._over: set[int] = set()
         self._ended: dict[int, tuple[str, bool]] = {}
+        self._audible: set[str] = set()  # before the call broke off
+        self._before: tuple[list[str], list[str]] | None = ([], [])  # what this worker knows of that; None until seen
 
     def take(self, fact: Fact, at_s: float) -> Iterator[str]:
         match fact:
+            case facts.Broke(heard=heard):
+                self._audible = set(heard)
+                self._said, self._heard, self._text, self._ended = {}, {}, {}, {}
+            case facts.Began(leg=leg, is_resumed=is_resumed):
+                self._before = None if leg and is_resumed else ([], [])
             case facts.Emitted(vp.TurnStarted(user_text=text), turn):
                 self._said[turn] = text
             case facts.Gave(turn=turn, text=text):
@@ -107,7 +116,7 @@ class Heard(Promise):
             self._said.pop(turn, None)
             heard = []
         self._heard[turn] = heard
-        known = {word for words in self._heard.values() for word in words}
+        known = self._audible.union(*self._heard.values())
         for line in fact.history:
             if line.role == "agent" and line.is_settled and (more := set(words_of(line.text)) - known):
                 yield f"history holds {more}, which nobody heard"
@@ -115,16 +124,23 @@ class Heard(Promise):
     def _ask(self, turn: int, lines: tuple[facts.Line, ...]) -> Iterator[str]:
         before = [one for one in self._said if one != turn]
         users = [self._said[one] for one in before if self._said[one]]
-        asked = [line.text for line in lines if line.role == "user"]
-        own = asked[len(users) :]
-        if asked[: len(users)] != users or len(own) > 1:
-            yield f"the request of turn {turn} holds as the caller's words {asked}, and they were {users}"
         heard = [word for one in before for word in self._heard.get(one, [])]
+        asked = [line.text for line in lines if line.role == "user"]
         seen = [word for line in lines if line.role == "agent" for word in words_of(line.text)]
+        own = set(words_of(self._text.get(turn, "")))
+        if self._before is None:  # what was heard in the turn that broke off is for the record to say, within bounds
+            has_words = bool(self._said.get(turn, True))  # a draft answers the caller
+            known = len(asked) - len(users) - has_words
+            others = [word for word in seen if word not in own]
+            self._before = asked[:known], others[: len(others) - len(heard)]
+            if unheard := [word for word in self._before[1] if word not in self._audible]:
+                yield f"the request of turn {turn} holds {unheard}, which nobody had heard when the call broke off"
+        users, heard = [*self._before[0], *users], [*self._before[1], *heard]
+        if asked[: len(users)] != users or len(asked) > len(users) + 1:
+            yield f"the request of turn {turn} holds as the caller's words {asked}, and they were {users}"
         if seen[: len(heard)] != heard:
             yield f"the request of turn {turn} holds {seen}, and heard was {heard}"
-        rest = set(seen[len(heard) :]) - set(words_of(self._text.get(turn, "")))
-        if rest:
+        if rest := set(seen[len(heard) :]) - own:
             yield f"the request of turn {turn} holds {rest}, which was not heard"
         yield from self._one_result(lines)
 
@@ -140,19 +156,30 @@ class Tools(Promise):
     name = "R5"
 
     def __init__(self) -> None:
-        self._began: dict[str, facts.ToolBegan] = {}
+        self._began: dict[tuple[int, str], facts.ToolBegan] = {}
+        self._leg = 0
+        self._is_slow = False
         self._unconfirmed: dict[tuple[str, str], int] = {}  # by name and number: how many words of the caller before
-        self._running: dict[str, facts.ToolBegan] = {}
+        self._running: dict[tuple[int, str], facts.ToolBegan] = {}
         self._users = 0
         self._is_over = False
 
     def take(self, fact: Fact, at_s: float) -> Iterator[str]:
         match fact:
+            case facts.Broke(how=how, lag_s=lag_s):
+                self._is_slow = lag_s > SLOW_S
+                self._leg = -1  # what runs in a worker that has lost the call is given a second, and then ended
+                if how in ("exact", "killed"):
+                    self._running.clear()
+            case facts.Began(leg=leg, is_resumed=is_resumed):
+                self._leg = leg
+                if not is_resumed:
+                    self._began.clear()
             case facts.ToolBegan():
                 yield from self._begin(fact)
-            case facts.ToolEnded(call_id=call_id, how=how, writes=writes, name=name):
-                self._running.pop(call_id, None)
-                if writes and how == "cancelled" and not self._is_over:
+            case facts.ToolEnded(call_id=call_id, how=how, writes=writes, name=name, leg=leg):
+                self._running.pop((leg, call_id), None)
+                if writes and how == "cancelled" and not self._is_over and leg == self._leg:
                     yield f"the writing tool {name!r} was cancelled in its call {call_id!r}"
             case facts.Asked(lines=lines):
                 self._users = max(self._users, sum(line.role == "user" for line in lines))
@@ -170,7 +197,8 @@ class Tools(Promise):
                 pass
 
     def _begin(self, fact: facts.ToolBegan) -> Iterator[str]:
-        if fact.call_id in self._began:
+        key = fact.leg, fact.call_id
+        if key in self._began:
             yield f"the call {fact.call_id!r} of {fact.name!r} ran twice"
         if not isinstance(fact.number, int) or isinstance(fact.number, bool) or fact.number < 0:
             yield f"{fact.name!r} ran with {fact.number!r}"
@@ -184,16 +212,19 @@ class Tools(Promise):
         for other in self._running.values():
             if fact.writes and (other.name, other.number) == (fact.name, fact.number) and other.turn != fact.turn:
                 yield f"{fact.name!r} runs twice at a time, for the calls {other.call_id!r} and {fact.call_id!r}"
-        self._began[fact.call_id] = self._running[fact.call_id] = fact
+        self._began[key] = self._running[key] = fact
 
     def _compare(self, history: tuple[facts.Line, ...]) -> Iterator[str]:
         calls = {call.call_id: call for line in history for call in line.calls}
-        for call_id, began in self._began.items():
+        for (leg, call_id), began in self._began.items():
             call = calls.get(call_id)
             if call is None:
-                if began.writes:
+                if began.writes and (leg == self._leg or not self._is_slow):
                     yield f"the call {call_id!r} of {began.name!r} ran and is not in the history"
-            elif (call.name, call.arguments) != (began.name, f'{{"number": {began.number}}}'):
+            elif (leg == self._leg or began.writes) and (call.name, call.arguments) != (
+                began.name,
+                f'{{"number": {began.number}}}',
+            ):
                 yield f"the call {call_id!r} ran {began.name!r} with {began.number!r}, and the model called {call}"
 
 
@@ -221,8 +252,9 @@ class Silence(Promise):
                         yield f"sentence {sentence} of turn {turn} was written while it was paused"
             case facts.Audible(sentence):
                 yield f"sentence {sentence} of turn {self._turns.get(sentence, 0)} is audible after its end"
-            case facts.Returned("interrupt"):
+            case facts.Returned("interrupt") | facts.Broke():
                 self._dead |= set(self._turns)
+                self._paused.clear()
             case facts.Emitted(vp.Paused(), turn):
                 self._paused.add(turn)
             case facts.Emitted(vp.Resumed(), turn):
@@ -250,6 +282,8 @@ class Bounded(Promise):
                 self._waiting[sentence] = turn
                 if (ahead := sum(one == turn for one in self._waiting.values())) > self.AHEAD:
                     yield f"{ahead} sentences of turn {turn} are prepared ahead"
+            case facts.Broke():
+                self._waiting.clear()
             case facts.Wrote(sentences):
                 for sentence in sentences:
                     self._waiting.pop(sentence, None)

@@ -40,6 +40,8 @@ class Settles(Promise):
         match fact:
             case facts.Began():
                 self._began = fact
+            case facts.Broke():
+                self._live.clear()  # what becomes of them is for the next worker to say
             case facts.Emitted(vp.TurnStarted(), turn):
                 if turn in self._live or turn in self._ended:
                     yield f"turn {turn} began twice"
@@ -98,6 +100,8 @@ class Whole(Promise):
 
     def take(self, fact: Fact, at_s: float) -> Iterator[str]:
         match fact:
+            case facts.Broke():
+                self._last.clear()
             case facts.Asked(turn=turn):
                 self._last.pop(turn, None)
             case facts.Answered(turn=turn, how=how):
@@ -191,6 +195,9 @@ class Answered(Promise):
                     yield f"{word!r} has not been answered for {at_s - since_s:.1f} s"
                     break
         match fact:
+            case facts.Broke():
+                self._waiting.clear()  # nobody knows what was said and not yet answered; the caller says it again
+                self._live.clear()
             case facts.Spoke(words=words):
                 self._waiting |= {word: at_s for word in words if word not in self._answered}
                 self._quiet_s = at_s

@@ -48,10 +48,34 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """A session has begun."""
+    """A worker is about to open its session.
+
+    Attributes:
+        leg: Counts the workers that have the call, from 0.
+        is_resumed: Whether it goes on with the call; otherwise this is a new one.
+    """
 
     fallback: str = ""
     turn_s: float = 60.0
+    leg: int = 0
+    is_resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Broke:
+    """The worker has lost the call.
+
+    Attributes:
+        how: "exact", "killed", "parted" or "handed over"; see `plan.KEEPING`.
+        lag_s: By how much what is kept may be older than this moment.
+        heard: The words of the call that were audible whole.
+        cut: The words of the sentences that were not, or only within that time.
+    """
+
+    how: str
+    lag_s: float = 0.0
+    heard: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +153,7 @@ class ToolBegan:
     writes: bool
     confirm: bool = False
     turn: int = 0
+    leg: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +164,7 @@ class ToolEnded:
     name: str
     how: Literal["returned", "raised", "cancelled"]
     writes: bool
+    leg: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +264,7 @@ class Unhandled:
 
 Fact: TypeAlias = (
     Began
+    | Broke
     | Emitted
     | DraftDropped
     | Spoke

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from random import Random
@@ -12,6 +13,7 @@ from pydantic import Field
 
 import voicepipe as vp
 from tests.explore import facts
+from tests.explore.legs import LEG
 from tests.explore.world import CHARACTER_S, CHARACTER_SAMPLES, CHARACTERS, RATE, World, lines_of
 from voicepipe.flow import ReplyEnd, TextDelta, ToolCallDelta
 from voicepipe.model.model import ReplyPart, Request
@@ -19,7 +21,7 @@ from voicepipe.observed import DraftDropped
 from voicepipe.testing import Breaks, Calls, ChatRequest, Refuses, Reply, Says, ScriptedModel
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from voicepipe.conversation.turn import Turn
     from voicepipe.observed import Exchange
@@ -35,9 +37,17 @@ class Watcher(vp.Observer):
         self._world = world
         self._ear = ear
 
+    @asynccontextmanager
+    async def attach(self, session: vp.Session) -> AsyncGenerator[None]:
+        self._world.history = session.history
+        yield
+
     def on_event(self, event: vp.Event) -> None:
         self._ear.listen()
         self._world.emitted(event)
+
+    def on_end(self, reason: str) -> None:
+        self._world.ended_s = anyio.current_time()
 
     def on_exchange(self, exchange: Exchange) -> None:
         if isinstance(exchange, DraftDropped):
@@ -319,8 +329,9 @@ def tool_of(name: str, kind: Kind) -> Tool[Any, Any]:
     async def run(number: Annotated[int, Field(ge=0)], call: vp.ToolContext[Driver]) -> str:
         """Do it."""
         writes, world = kind.effect == "write", call.deps.world
-        turn = world.turn_with(call.turn_id)
-        world.note(facts.ToolBegan(call.call_id, name, number, writes, kind.confirm, turn))
+        turn, leg = world.turn_with(call.turn_id), LEG.get()
+        number_of_leg = leg.number if leg is not None else 0
+        world.note(facts.ToolBegan(call.call_id, name, number, writes, kind.confirm, turn, number_of_leg))
         how: Literal["returned", "raised", "cancelled"] = "cancelled"
         try:
             await anyio.sleep(kind.takes_s)
@@ -329,7 +340,7 @@ def tool_of(name: str, kind: Kind) -> Tool[Any, Any]:
                 raise kind.raises("it did not work")
             how = "returned"
         finally:
-            world.note(facts.ToolEnded(call.call_id, name, how, writes))
+            world.note(facts.ToolEnded(call.call_id, name, how, writes, number_of_leg))
             if kind.lingers_s:
                 with anyio.CancelScope(shield=True):
                     await anyio.sleep(kind.lingers_s)

@@ -33,6 +33,10 @@ CALM_REPLIES: Final = (*("words",) * 6, *("call", "calls", "words and call") * 2
 VOICES: Final = (*("speaks",) * 12, "late", "slow", "fails", "fails in the middle", "hangs", "mute")
 CALM_VOICES: Final = ("speaks", "speaks", "speaks", "late")
 
+KEEPING: Final = ("", "", "", "exact", "killed", "parted", "handed over")
+"""How the call gets from one worker to another: not at all in most calls; by a snapshot of the very moment; or by the
+record of a worker that is killed, loses its caller without noticing it, or hands the call over in order."""
+
 FATAL: Final = ("recogniser fails", "output fails", "output stalls")
 
 
@@ -74,6 +78,9 @@ class Plan:
     application: tuple[Act, ...]
     ending: str
     luck: int
+    keeping: str
+    store_s: float
+    breaks: tuple[Act, ...]
 
 
 def planned(seed: int) -> Plan:
@@ -81,6 +88,7 @@ def planned(seed: int) -> Plan:
     chance = Random(seed)
     rough = chance.random()  # how much goes wrong in this one
     fatal = chance.choice(FATAL) if chance.random() < 0.12 * rough else ""
+    keeping = chance.choice(KEEPING)
     return Plan(
         seed=seed,
         rules=_rules(chance),
@@ -99,6 +107,9 @@ def planned(seed: int) -> Plan:
         application=_acts(chance, APPLICATION_ACTS, chance.choice((0, 0, 1, 2, 4))),
         ending=chance.choice(ENDINGS),
         luck=chance.getrandbits(32),
+        keeping=keeping,
+        store_s=chance.choice((0.0, 0.0, 0.002, 0.03, 0.15)),
+        breaks=_acts(chance, (keeping,), chance.choice((1, 1, 2, 4)), most_s=8.0) if keeping else (),
     )
 
 
@@ -114,11 +125,11 @@ def _rules(chance: Random) -> vp.TurnRules:
     )
 
 
-def _acts(chance: Random, names: tuple[str, ...], count: int) -> tuple[Act, ...]:
+def _acts(chance: Random, names: tuple[str, ...], count: int, most_s: float = 3.0) -> tuple[Act, ...]:
     return tuple(
         Act(
             what=chance.choice(names),
-            after_s=moment(chance, 3.0),
+            after_s=moment(chance, most_s),
             over=chance.random() < 0.4,
             luck=chance.getrandbits(32),
         )

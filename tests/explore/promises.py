@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from tests.explore.content import Bounded, Heard, Once, Silence, Tools
 from tests.explore.course import Answered, Exit, Loud, Settles, Whole
+from tests.explore.moving import NotTwice, RunsOnce, SameCall
 from tests.explore.promise import Broken, Promise
 
 if TYPE_CHECKING:
     from tests.explore.facts import Noted
 
 PROMISES: tuple[type[Promise], ...] = (
-    Settles, Once, Whole, Heard, Tools, Silence, Bounded, Exit, Loud, Answered,
+    Settles, Once, Whole, Heard, Tools, Silence, Bounded, Exit, Loud, Answered, RunsOnce, NotTwice, SameCall,
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from tests.explore.call import Parts, explore
 from tests.explore.facts import Fact, Noted
 from tests.explore.parts import LastRelay, Model
 from tests.explore.promises import PROMISES, check
-from tests.explore.world import Ear
+from tests.explore.world import Ear, words_of
 from voicepipe.events import TurnEnded
 from voicepipe.flow import ReplyEnd
 
@@ -66,6 +66,8 @@ def asked_with(*calls: facts.Call) -> Callable[[facts.Asked], Fact]:
 
 
 PENDING = facts.Call("1", "book", "{}", "pending", "")
+BROKE = facts.Broke("exact")
+GOES_ON = facts.Began(leg=1, is_resumed=True)
 LONG = "too much " * 2_000
 TAMPERED: dict[str, tuple[str, Tamper]] = {
     "a turn never ends": ("R1", with_first(facts.Emitted, where=is_event(TurnEnded))),
@@ -151,6 +153,50 @@ TAMPERED: dict[str, tuple[str, Tamper]] = {
         with_first(facts.Emitted, lambda one: facts.Fault("voice", one.turn), same, where=is_event(vp.TurnCompleted)),
     ),
     "an error comes from nothing": ("R9", with_first(facts.Left, lambda one: replace(one, error="StageError"))),
+    "a tool that had begun runs again": (
+        "N1",
+        with_first(
+            facts.ToolBegan,
+            same,
+            lambda _: BROKE,
+            lambda _: GOES_ON,
+            lambda one: replace(one, call_id="other", leg=1),
+            where=lambda one: one.writes,
+        ),
+    ),
+    "a turn with a tool that had begun is answered again": (
+        "N1",
+        with_first(
+            facts.ToolBegan,
+            same,
+            lambda _: BROKE,
+            lambda _: GOES_ON,
+            lambda _: facts.Emitted(vp.CallResumed(turn="again")),
+            where=lambda one: one.writes,
+        ),
+    ),
+    "what was heard is said again": (
+        "N2",
+        with_first(
+            facts.Given,
+            same,
+            lambda one: replace(BROKE, heard=words_of(one.text)),
+            lambda _: GOES_ON,
+            same,
+            where=lambda one: "x" in one.text,
+        ),
+    ),
+    "the conversation is lost": (
+        "N3",
+        with_first(
+            facts.Emitted,
+            same,
+            lambda _: BROKE,
+            lambda _: GOES_ON,
+            lambda _: facts.Asked(99, 99, ()),
+            where=lambda one: is_event(TurnEnded)(one) and len(one.history) > 1,
+        ),
+    ),
     "the caller is ignored": (
         "the caller is answered",
         lambda story: (
@@ -164,7 +210,7 @@ TAMPERED: dict[str, tuple[str, Tamper]] = {
 @pytest.fixture(scope="module")
 def stories() -> list[list[Noted]]:
     """The facts of some calls that kept the promises."""
-    kept = [explore(seed) for seed in range(6)]
+    kept = [explore(seed) for seed in range(8)]
     assert not any(story.broken for story in kept)
     return [story.facts for story in kept]
 

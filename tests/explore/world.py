@@ -13,6 +13,7 @@ import anyio
 
 import voicepipe as vp
 from tests.explore import facts
+from tests.explore.legs import LEG
 from voicepipe.events import TurnEnded
 from voicepipe.history import AssistantMessage, History, Message, UserMessage
 
@@ -52,7 +53,9 @@ class Sentence:
         number: Counts the sentences of a call, from 1.
         turn: Its turn.
         text: What is said; its characters have places from 0.
+        has_marks: Whether the voice says when its words end.
         ticks: How many ticks of each character were audible.
+        ended_s: When the newest of them was.
     """
 
     number: int
@@ -60,6 +63,12 @@ class Sentence:
     text: str
     has_marks: bool
     ticks: dict[int, int] = field(default_factory=dict[int, int])
+    ended_s: float = 0.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it was audible."""
+        return all(self.ticks.get(at, 0) >= LEAST_TICKS for at in range(len(self.text.rstrip())))
 
     def heard(self) -> list[str]:
         """Return the words that were audible whole."""
@@ -70,9 +79,9 @@ class Sentence:
         ]
 
     def replayed(self) -> dict[str, int]:
-        """Return the words that were audible whole more than once, and how often."""
+        """Return the words that were audible whole more than once, and how often; the first sound may be faded in."""
         times = {
-            match[1]: min((self.ticks.get(at, 0) + 1) // 4 for at in range(*match.span()))
+            match[1]: min((self.ticks.get(at, 0) + (at == match.start())) // 4 for at in range(*match.span()))
             for match in SPOKEN_WORD.finditer(self.text.lower())
         }
         return {word: often for word, often in times.items() if often > 1}
@@ -89,6 +98,7 @@ class World:
         sentences: What the voice was given.
         history: The conversation, as the session has it.
         speaks: Set when the agent becomes audible.
+        ended_s: When the newest session ended.
     """
 
     def __init__(self, plan: Plan, chance: Random, checker: Checker) -> None:
@@ -99,6 +109,7 @@ class World:
         self.sentences: dict[int, Sentence] = {}
         self.history = History()
         self.speaks = anyio.Event()
+        self.ended_s = 0.0
         self._words = 0
         self._requests = 0
         self._turns = 0
@@ -108,7 +119,14 @@ class World:
         self._given: dict[str, Sentence] = {}
 
     def note(self, fact: facts.Fact) -> None:
-        """Add a fact, and have it checked."""
+        """Add a fact, and have it checked. What a worker does that has lost the call does not count, but for tools."""
+        leg = LEG.get()
+        if (
+            leg is not None
+            and leg.has_lost
+            and (leg.is_dead or not isinstance(fact, (facts.ToolBegan, facts.ToolEnded)))
+        ):
+            return
         noted = facts.Noted(round(anyio.current_time(), 6), fact)
         self.story.append(noted)
         self.checker.take(noted)
@@ -141,13 +159,17 @@ class World:
     # --- turns --------------------------------------------------------------------------------------------------------
 
     def turn_of(self, turn: Turn) -> int:
-        """Return the number of a turn or draft."""
+        """Return the number of a turn or draft; 0 for one of a worker that has lost the call."""
+        if (leg := LEG.get()) is not None and leg.has_lost:
+            return self._by_turn.get(turn, 0)
         if turn not in self._by_turn:
             self._by_turn[turn] = self.turn_with(turn.turn_id)
         return self._by_turn[turn]
 
     def turn_with(self, turn_id: int) -> int:
         """Return the number of the newest turn with this id."""
+        if (leg := LEG.get()) is not None and leg.has_lost:
+            return 0
         if turn_id not in self._by_id:
             self._turns += 1
             self._by_id[turn_id] = self._turns
@@ -155,7 +177,13 @@ class World:
 
     def draft_dropped(self, turn_id: int) -> None:
         """Note that the next turn gets the id of this draft."""
+        if (leg := LEG.get()) is not None and leg.has_lost:
+            return
         self.note(facts.DraftDropped(self._by_id.pop(turn_id, 0)))
+
+    def next_leg(self) -> None:
+        """Forget which turn has which id: the next worker counts on from what it knows."""
+        self._by_id.clear()
 
     # --- what is said -------------------------------------------------------------------------------------------------
 
@@ -181,6 +209,17 @@ class World:
     def heard(self, turn: int) -> tuple[str, ...]:
         """Return the words of a turn that were audible whole."""
         return tuple(word for one in self.sentences.values() if one.turn == turn for word in one.heard())
+
+    def audible(self, lag_s: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the words that were audible whole, and those of sentences that were cut, or ended just now.
+
+        Args:
+            lag_s: How long ago a sentence may have ended that counts as cut.
+        """
+        heard = tuple(word for one in self.sentences.values() for word in one.heard())
+        recent_s = anyio.current_time() - lag_s - 1e-6
+        cut = (one for one in self.sentences.values() if not one.is_whole or one.ended_s >= recent_s)
+        return heard, tuple(word for one in cut for word in words_of(one.text))
 
     def replayed(self) -> dict[str, int]:
         """Return the words that were audible whole more than once, and how often."""
@@ -229,6 +268,7 @@ class Ear(vp.Output):
         self._flushes = 0
         self._ticks: deque[tuple[float, int, int]] = deque()  # end, sentence and character of what is to be played
         self.fault = ""
+        self._is_lost = False
 
     async def write(self, pcm: bytes) -> None:
         """Take a frame."""
@@ -239,14 +279,13 @@ class Ear(vp.Output):
             self._may_fail()
             if self._flushes != flushes:
                 return
-        if self.fault == "output stalls":
+        if self.fault == "output stalls" or self._is_lost:
             await anyio.sleep_forever()
         start_s = max(self._plays_until_s, anyio.current_time())
         self._plays_until_s = start_s + duration_s
         self._accepted_s += duration_s
         self._world.note(facts.Wrote(self._take(pcm, start_s)))
-        if not self._world.speaks.is_set():
-            self._world.speaks.set()
+        self._world.speaks.set()
 
     def _take(self, pcm: bytes, start_s: float) -> tuple[int, ...]:
         samples = memoryview(pcm).cast("h")
@@ -276,8 +315,17 @@ class Ear(vp.Output):
             end_s, number, character = self._ticks.popleft()
             if end_s > self._world.cut_at(number):
                 self._world.note(facts.Audible(number))
-            ticks = self._world.sentences[number].ticks
-            ticks[character] = ticks.get(character, 0) + 1
+            sentence = self._world.sentences[number]
+            sentence.ticks[character] = sentence.ticks.get(character, 0) + 1
+            sentence.ended_s = end_s
+
+    def lose(self) -> None:
+        """Lose the caller: nothing more is audible, and nothing more counts as played."""
+        self.listen()
+        self._ticks.clear()
+        self._accepted_s = self.played_s
+        self._plays_until_s = anyio.current_time()
+        self._is_lost = True
 
     @property
     def played_s(self) -> float:

@@ -592,7 +592,7 @@ def check_call(plan: Plan) -> None:
 
 
 @pytest.mark.slow
-@settings(derandomize=True, max_examples=120)
+@settings(derandomize=True, max_examples=40)
 @given(plans(over_http=False))
 @example(  # a draft that is dropped while something waits to be said
     Plan(
@@ -612,7 +612,7 @@ def test_any_call_keeps_the_promises(plan: Plan) -> None:
 
 
 @pytest.mark.slow
-@settings(derandomize=True, max_examples=30)
+@settings(derandomize=True, max_examples=15)
 @given(plans(over_http=True))
 def test_any_call_over_http_keeps_the_promises(plan: Plan) -> None:
     """The same holds with a model behind a socket that breaks, refuses and falls silent."""

@@ -255,6 +255,17 @@ async def test_words_after_the_call_is_to_end_do_not_keep_a_paused_reply_for_eve
     assert session.history[-1] == AssistantMessage.said(STORY)
 
 
+async def test_a_reply_that_goes_on_when_the_call_is_to_end_goes_on_once() -> None:
+    """`end(after_reply=True)` while what was not heard is said again: nothing of it is said a third time."""
+    user, output = ScriptedUser().coughs(at_s=1.0, for_s=0.6), RecordingOutput(RATE)
+    row = vp.Pipeline(user, ScriptedModel([]), vp.SentenceChunker(), CountingVoice(), output=output)
+    async with row.session(greeting=STORY) as session:
+        await anyio.sleep(2.45)  # it goes on at 2.4 s, with what had been written
+        session.end(after_reply=True)
+        await session.ended.wait()
+    assert heard_places(output) == [(0.0, 0.0, 1.3), (2.4, 1.15, 5.05)]
+
+
 async def test_a_reply_that_failed_is_not_taken_back() -> None:
     """It ends as failed, so the caller's words stay its own, and what they go on with is the next message alone."""
     user = ScriptedUser().says("I want to cancel.", at_s=0.0).says("My subscription.", at_s=0.5)

@@ -175,7 +175,7 @@ class Floor:
         self.is_closing = True
         if self._playout.is_paused:
             self.resume()
-        else:
+        elif self._playout.is_withheld:
             self.release()
 
     def interrupt(self, *, joins: bool = False, by: Interrupter = "application") -> None:

@@ -49,7 +49,8 @@ class Playout:
 
     Attributes:
         audible_until_s: When everything that was written so far will have been played, on the loop's clock.
-        is_paused: Whether the reply is held up because it was paused, not before its first sample.
+        is_withheld: Whether the reply is held up before its first sample.
+        is_paused: Whether it is held up because it was paused, and does not go on yet.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Playout:
     ) -> None:
         self.output = output
         self.audible_until_s = -math.inf
-        self.is_paused = False
+        self.is_withheld = self.is_paused = False
         self._wants_events = type(output).on_event is not Output.on_event
         self._echo_path = echo_path
         self._played = Played(watch.played) if watch is not None and watch.wants_played else None
@@ -102,12 +103,12 @@ class Playout:
 
     def hold(self) -> None:
         """Write nothing until `release` or `flush`."""
-        if self._released is None:
-            self._released = anyio.Event()
+        self.is_withheld = True
+        self._hold()
 
     def release(self) -> None:
         """Let the reply be played."""
-        self.is_paused = False
+        self.is_withheld = self.is_paused = False
         if self._released is not None:
             self._released.set()
             self._released = None
@@ -119,14 +120,15 @@ class Playout:
 
     def pause(self) -> None:
         """Silence the output immediately, but keep the reply for `resume`."""
-        self.hold()
-        self.is_paused = True
+        self.is_withheld, self.is_paused = False, True
+        self._hold()
         if self._lease is not None:
             self._lease.pause()
         self._silence()
 
     def resume_at(self) -> float:
         """Decide where the paused reply goes on, and return that place in seconds; `resume` must follow."""
+        self.is_paused = False
         return self._lease.resume_at() if self._lease is not None else 0.0
 
     async def resume(self) -> None:
@@ -134,6 +136,10 @@ class Playout:
         if self._lease is not None and not await self._lease.replay():
             return  # paused again, or interrupted
         self.release()
+
+    def _hold(self) -> None:
+        if self._released is None:
+            self._released = anyio.Event()
 
     def _silence(self) -> None:
         now = loop_time()
