@@ -19,6 +19,7 @@ class Link(Store):
     Attributes:
         takes_s: How long each operation takes before it is done; inf for a store that hangs.
         is_cut: Whether nothing arrives any more, as after `kill -9`: each operation fails.
+        raises: What each operation raises that no store should.
         writes: Each write that arrived: when it was begun, whether the turn was in flight, and its lease.
         forgotten: The records that were deleted over it.
     """
@@ -26,6 +27,7 @@ class Link(Store):
     def __init__(self, store: MemoryStore) -> None:
         self.takes_s = 0.0
         self.is_cut = False
+        self.raises: Exception | None = None
         self.writes: list[tuple[float, bool, float]] = []
         self.forgotten: list[str] = []
         self._store = store
@@ -43,6 +45,8 @@ class Link(Store):
         await anyio.sleep(self.takes_s)
         if self.is_cut:
             raise StoreError("the store cannot be reached")
+        if self.raises is not None:
+            raise self.raises
 
     async def create(self, call_id: str, worker: str, expires_s: float) -> int:
         await self._pass()

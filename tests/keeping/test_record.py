@@ -170,6 +170,27 @@ async def test_one_outage_is_two_events() -> None:
         assert b"Two." in claimed.data
 
 
+async def test_a_store_that_raises_what_it_should_not_costs_no_more_than_one_that_is_away() -> None:
+    """Whatever a store of the application raises is an outage: it is reported with its place, and it ends."""
+    for error, said in (
+        (OSError("hidden"), "the store raised OSError at troubled_store.py:"),
+        (TimeoutError(), "the store did not answer in time"),
+        (vp.ConfigurationError("no table"), "the store refused: no table"),
+    ):
+        store = vp.MemoryStore()
+        link = Link(store)
+        async with kept(link, agent([Says("One.")])) as (session, _):
+            await anyio.sleep(1)
+            link.raises = error
+            turn = await session.user_says("First?")
+            link.raises = None
+            await anyio.sleep(1)
+            assert of(session, vp.StoreFailed, vp.StoreBack) == ["StoreFailed", "StoreBack"]
+            failed = [event async for event in _first(session, vp.StoreFailed)]
+            assert turn.heard == "One."
+            assert str(failed[0].error).startswith(said)
+
+
 async def test_a_store_that_loses_its_data_has_the_call_again_after_the_next_write() -> None:
     """What was lost is not taken for a call that another worker has."""
     store = vp.MemoryStore()
@@ -302,6 +323,38 @@ def test_when_a_caller_is_quiet() -> None:
         found.append(quiet.is_quiet(at_s + 1.4))
     assert found == [True, False, False, False, True]
     assert (quiet.is_quiet(3.99), quiet.is_quiet(4.0)) == (False, True)
+
+
+async def test_a_tool_does_not_run_if_a_further_worker_has_the_call() -> None:
+    """Of two workers that go on with a turn, the one that lost the call runs nothing, although its writes hang."""
+
+    class SlowWrites(Link):
+        async def put(self, call_id: str, data: bytes, *, revision: int, lease_s: float, expires_s: float) -> bool:
+            await anyio.sleep(3)
+            return await super().put(call_id, data, revision=revision, lease_s=lease_s, expires_s=expires_s)
+
+    store = vp.MemoryStore()
+    link, slow = Link(store), SlowWrites(store)
+    before, lost, after = Bookings(), Bookings(), Bookings()
+    replies = [Calls("book", {"seats": 2}, after_s=0.7), Says("Done.")]
+
+    async def go_on(by: vp.Store, tool: vp.Tool[..., Any]) -> None:
+        claimed = await store.claim("call-1", "w")
+        assert claimed is not None
+        _, options = await resumed(by, claimed)
+        async with agent([Calls("book", {"seats": 2}), Says("Done.")], tool).session(**options):
+            await anyio.sleep(4)
+
+    async with kept(link, agent(replies, before.tool)) as (session, _), anyio.create_task_group() as tasks:
+        await anyio.sleep(1)
+        tasks.start_soon(session.user_says, "A table for two, please.")
+        await anyio.sleep(0.5)
+        link.is_cut = True  # the worker is gone
+        tasks.start_soon(go_on, slow, lost.tool)
+        await anyio.sleep(0.2)
+        await go_on(store, after.tool)
+        tasks.cancel_scope.cancel()
+    assert (lost.at_s, after.at_s) == ([], [3.0])
 
 
 def test_an_envelope_is_read_as_it_was_written() -> None:

@@ -217,7 +217,7 @@ async def test_a_slow_server(redis_server: RedisServer) -> None:
                     for operation in operations(store) * 10:  # more than there are connections
                         tasks.start_soon(expect_silence, operation)
                 ticking.cancel_scope.cancel()
-            assert ticks > 3
+            assert ticks > 1
     async with stored(redis_server.url, timeout_s=20.0) as store:
         with redis_server.frozen():
             for _ in range(3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import anyio
@@ -224,6 +225,8 @@ async def test_who_may_not_go_on() -> None:
             (f"{call_id}.wrong", "secret"),
             (call_id, "unknown"),
             (f"{call_id}.", "secret"),
+            (f"{call_id}.\ud800", "secret"),  # half of a character, which JSON can hold
+            (f"\ud800.{key}", "unknown"),
         ]
         found: list[tuple[str, str]] = []
         for wrong, _ in shown:
@@ -241,12 +244,18 @@ async def test_who_may_not_go_on() -> None:
         began_s = anyio.current_time()
         async with visiting(other, key) as stranger:
             assert (stranger.ready["why"], round(anyio.current_time() - began_s, 1)) == ("store", 1.0)
-        store._records[call_id].data = b'{"version":2}\n'
-        other.link.takes_s = 0.0
+        other.link.takes_s, other.link.raises = 0.0, OSError("no store raises that")
         async with visiting(other, key) as stranger:
-            assert stranger.ready["why"] == "version"
+            assert stranger.ready["why"] == "store"
+        other.link.raises = None
+        head, _, snapshot = (store._records[call_id].data or b"").partition(b"\n")
+        unread = json.dumps({**json.loads(snapshot), "history": [{"role": "of a later version"}]}).encode()
+        for data in (b'{"version":2}\n', head + b"\n" + unread):
+            store._records[call_id].data = data
+            async with visiting(other, key) as stranger:
+                assert stranger.ready["why"] == "version"
         assert not guest.closed.is_set()
-    assert other.counted("voicepipe_resumed_total") == {"unknown": 2, "secret": 2, "store": 2, "version": 1}
+    assert other.counted("voicepipe_resumed_total") == {"unknown": 3, "secret": 3, "store": 3, "version": 2}
 
 
 def _who(request: Any) -> dict[str, str]:

@@ -21,6 +21,7 @@ from voicepipe.core.log import log
 from voicepipe.core.observer import Observer
 from voicepipe.errors import SnapshotError, StoreError
 from voicepipe.events import SentenceStarted, ToolFinished, TurnEnded, TurnStarted
+from voicepipe.keeping.answering import answering
 from voicepipe.keeping.envelope import Envelope, Owner
 from voicepipe.keeping.quiet import Quiet
 
@@ -53,9 +54,6 @@ LOOK_S: Final = 0.5
 
 RETRY_S: Final = 1.0
 """How long after a write that failed there is another one."""
-
-STORE_S: Final = 5.0
-"""How long a store may take that knows no limit by itself."""
 
 LAST_S: Final = 0.5
 """How long the end of a session may wait for the last write."""
@@ -189,12 +187,14 @@ class Record(Observer):
     async def _has_nothing_late(self) -> bool:
         """Return whether the worker before has begun nothing that this one does not know of."""
         try:
-            with anyio.fail_after(STORE_S):
+            with answering():
                 kept = await self._store.get(self.call_id)
-            if kept is None or kept.late is None:
-                return kept is not None
+            if kept is None or kept.revision != self._revision:
+                return False  # a further worker has the call by now, or nobody knows who has it
+            if kept.late is None:
+                return True
             return set(Envelope.unpacked(kept.late).begun) <= set(self._begun)
-        except (SnapshotError, StoreError, TimeoutError):  # what cannot be known is not done twice
+        except (SnapshotError, StoreError):  # what cannot be known is not done twice
             return False
 
     # --- the end of the call here -------------------------------------------------------------------------------------
@@ -249,9 +249,10 @@ class Record(Observer):
             await self._until_tried(self._wanted)
         elif self._revision is not None and not self._is_moved:
             try:
-                kept = await self._store.get(self.call_id)
-                if kept is not None and kept.revision == self._revision:
-                    await self._store.forget(self.call_id)
+                with answering():
+                    kept = await self._store.get(self.call_id)
+                    if kept is not None and kept.revision == self._revision:
+                        await self._store.forget(self.call_id)
             except StoreError as error:
                 self._fails(error)
 
@@ -306,12 +307,10 @@ class Record(Observer):
     async def _write(self) -> None:
         number, self._is_urgent = self._wanted, False
         try:
-            with anyio.fail_after(STORE_S):
+            with answering():
                 is_ours = await self._put()
         except StoreError as error:
             self._fails(error)
-        except TimeoutError:
-            self._fails(StoreError(f"the store did not answer within {STORE_S:g} s"))
         else:
             self._next_s = loop_time() + PACE_S
             self._written = number

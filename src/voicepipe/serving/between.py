@@ -16,6 +16,7 @@ from voicepipe.core.failures import for_log
 from voicepipe.core.log import log
 from voicepipe.core.transfer import Transfer
 from voicepipe.errors import ConfigurationError, StoreError
+from voicepipe.keeping.answering import answering
 
 if TYPE_CHECKING:
     from voicepipe.keeping.store import Store
@@ -55,7 +56,8 @@ class Between:
         self._results[call_id] = now + RESULT_S, result
         if store is not None:
             try:
-                await store.keep(self._key("result", call_id), _written(result), expires_s=RESULT_S)
+                with answering():
+                    await store.keep(self._key("result", call_id), _written(result), expires_s=RESULT_S)
             except StoreError as error:
                 self._complain(error)
 
@@ -71,7 +73,8 @@ class Between:
         if store is None:
             return False
         try:
-            kept = await store.get(call_id)
+            with answering():
+                kept = await store.get(call_id)
         except StoreError as error:
             self._complain(error)
             return False
@@ -82,7 +85,8 @@ class Between:
         key = self._key("returns", call_id)
         returns = int(await self._taken(key, store) or b"0") + 1
         try:
-            await store.keep(key, b"%d" % returns, expires_s=RETURN_S)
+            with answering():
+                await store.keep(key, b"%d" % returns, expires_s=RETURN_S)
         except StoreError as error:
             self._complain(error)
         return returns <= MOST_RETURNS
@@ -91,7 +95,8 @@ class Between:
         if store is None:
             return None
         try:
-            return await store.take(key)
+            with answering():
+                return await store.take(key)
         except StoreError as error:
             self._complain(error)
             return None

@@ -18,11 +18,12 @@ from voicepipe.core.clock import loop_time
 from voicepipe.core.failures import for_log
 from voicepipe.core.log import log
 from voicepipe.errors import SnapshotError, StoreError
+from voicepipe.keeping.answering import answering
 from voicepipe.keeping.envelope import Envelope, Owner
 from voicepipe.keeping.record import Record
 from voicepipe.serving.resumption import Key, Resumption, WhyNot
 from voicepipe.session.label import ID_BYTES
-from voicepipe.session.snapshot import read
+from voicepipe.session.snapshot import check, read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -191,7 +192,8 @@ class Keeper:
 
 
 async def _read(reading: Awaitable[Kept | None]) -> Kept:
-    kept = await reading
+    with answering():
+        kept = await reading
     if kept is None or not kept.data:
         raise _NotResumed("unknown")
     return kept
@@ -201,7 +203,7 @@ def _checked(kept: Kept, key: Key, owner: Owner) -> Envelope:
     """Return what a record holds, if it is of this caller's call."""
     try:
         envelope = Envelope.unpacked(kept.data)
-        read(envelope.snapshot)
+        check(envelope.snapshot)
     except SnapshotError:
         raise _NotResumed("version") from None
     theirs = envelope.owner

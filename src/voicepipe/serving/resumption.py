@@ -80,7 +80,7 @@ class Key:
     @property
     def hashed(self) -> str:
         """What a record keeps of the secret."""
-        return sha256(self.secret.encode()).hexdigest()
+        return sha256(self.secret.encode(errors="surrogatepass")).hexdigest()
 
     def fits(self, hashed: str) -> bool:
         """Return whether a record was made for this key."""

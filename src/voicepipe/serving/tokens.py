@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from voicepipe.core.clock import loop_time
 from voicepipe.core.log import Personal, log
 from voicepipe.errors import ConfigurationError, StoreError
+from voicepipe.keeping.answering import answering
 from voicepipe.serving.refusal import Refused
 
 if TYPE_CHECKING:
@@ -106,8 +107,10 @@ class Tokens:
 
     async def _shares(self, store: Store, kind: str, token: str, facts: Mapping[str, Fact]) -> bool:
         """Put a token into the store, and return whether it lies there."""
+        written = _written(kind, facts)
         try:
-            await store.keep(_key(token), _written(kind, facts), expires_s=self._valid_s)
+            with answering():
+                await store.keep(_key(token), written, expires_s=self._valid_s)
         except StoreError as error:
             self._note_away(error)
             return False
@@ -116,7 +119,8 @@ class Tokens:
 
     async def _shared(self, store: Store, kind: str, token: str) -> Mapping[str, Fact] | None:
         try:
-            value = await store.take(_key(token))
+            with answering():
+                value = await store.take(_key(token))
         except StoreError as error:
             self._note_away(error)
             raise Refused(

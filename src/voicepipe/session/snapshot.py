@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from voicepipe.core.context import Fact
     from voicepipe.history import Message
 
-__all__ = ["Asked", "LeftTurn", "Snapshot", "TurnKind", "Waiting", "read"]
+__all__ = ["Asked", "LeftTurn", "Snapshot", "TurnKind", "Waiting", "check", "read"]
 
 VERSION: Final = 1
 
@@ -204,6 +204,17 @@ def read(data: object) -> Snapshot:
     if not (0 <= snapshot.lasted_s < math.inf and snapshot.idle_step >= 0 and snapshot.turns >= 0):
         raise SnapshotError("this snapshot cannot be read: lasted_s, idle_step and turns must be 0 or more")
     return snapshot
+
+
+def check(data: bytes) -> None:
+    """Refuse what no session can go on from.
+
+    Raises:
+        SnapshotError: The data is no snapshot, or of another version, or holds messages that cannot be read.
+    """
+    snapshot = read(data)
+    messages_of(snapshot.history)
+    messages_of(snapshot.turn.messages if snapshot.turn is not None else [])
 
 
 @cache
