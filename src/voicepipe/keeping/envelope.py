@@ -5,6 +5,7 @@ Rule 1: it is readable without the session that the snapshot is of, so that a ca
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -17,6 +18,12 @@ __all__ = ["Envelope", "Owner"]
 VERSION: Final = 1
 HEAD_BYTES: Final = 16_384
 """The largest head: beyond it the data is no record."""
+
+PLAIN_BYTES: Final = 16_384
+"""A larger snapshot is compressed, to a fifth or so: 120 turns would fill a record, and so do 600."""
+
+MOST_BYTES: Final = 16 * 1024 * 1024
+"""What is longer than this once it is not compressed any more is no snapshot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +84,8 @@ class Envelope:
             is_released=self.is_released,
             begun=list(self.begun),
         )
-        return head.model_dump_json().encode() + b"\n" + self.snapshot
+        is_long = len(self.snapshot) > PLAIN_BYTES
+        return head.model_dump_json().encode() + b"\n" + (zlib.compress(self.snapshot, 1) if is_long else self.snapshot)
 
     @classmethod
     def unpacked(cls, data: bytes) -> Envelope:
@@ -99,5 +107,15 @@ class Envelope:
             is_busy=head.is_busy,
             is_released=head.is_released,
             begun=tuple(head.begun),
-            snapshot=snapshot,
+            snapshot=_plain(snapshot),
         )
+
+
+def _plain(snapshot: bytes) -> bytes:
+    """Return a snapshot as it was before it was compressed, if it was: JSON begins with a brace."""
+    if snapshot.startswith(b"{"):
+        return snapshot
+    try:
+        return zlib.decompressobj().decompress(snapshot, MOST_BYTES)
+    except zlib.error:
+        return snapshot  # it is no snapshot, which is said where it is read
