@@ -36,6 +36,7 @@ from voicepipe.serving.resuming import Keeper
 from voicepipe.serving.tokens import Tokens
 from voicepipe.serving.transport import Desk
 from voicepipe.session.label import label_of
+from voicepipe.session.snapshot import prepare_reading
 from voicepipe.session.wiring import hearing_rate, hearing_stages, voice_of
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ class FrontDesk(Desk):
         beat, lag = current_beat(), self._door.lag
         async with AsyncExitStack() as stack:
             if self.store is not None:
+                prepare_reading()
                 await stack.enter_async_context(self.store.open())
             host = await stack.enter_async_context(self.agent.open())
             settled_s = loop_time() + SETTLE_S

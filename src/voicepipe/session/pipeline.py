@@ -157,7 +157,8 @@ class Pipeline(Generic[Deps]):
             VoicepipeError: A part could not be opened, or failed while it was open.
         """
         require_asyncio("Pipeline.open")
-        import_module("voicepipe.session.session")  # with all that holds a call, so that no call waits for it
+        import_module("voicepipe.session.session")  # with all that holds a call, so that no call waits for it,
+        import_module("voicepipe.session.resuming")  # and all that goes on with one
         detector = self._detector._copied() if self._detector is not None else None
         canceller = self._echo_canceller._copied() if self._echo_canceller is not None else None
         copies = [part._copied() for part in self._parts]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from voicepipe.core.log import Personal
 from voicepipe.errors import ConfigurationError, SnapshotError
-from voicepipe.history import History
+from voicepipe.history import AssistantMessage, History, UserMessage
 from voicepipe.session.label import label_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,18 @@ if TYPE_CHECKING:
     from voicepipe.core.context import Fact
     from voicepipe.history import Message
 
-__all__ = ["Asked", "LeftTurn", "Snapshot", "TurnKind", "Waiting", "check", "read"]
+__all__ = [
+    "Asked",
+    "LeftTurn",
+    "Snapshot",
+    "TurnKind",
+    "Waiting",
+    "check",
+    "messages_json",
+    "messages_of",
+    "prepare_reading",
+    "read",
+]
 
 VERSION: Final = 1
 
@@ -215,6 +226,12 @@ def check(data: bytes) -> None:
     snapshot = read(data)
     messages_of(snapshot.history)
     messages_of(snapshot.turn.messages if snapshot.turn is not None else [])
+
+
+def prepare_reading() -> None:
+    """Build what reads snapshots: 0.1 s once in a process, in which no call may wait for it."""
+    _adapter()
+    History.from_json(History([UserMessage(""), AssistantMessage()]).to_json())
 
 
 @cache
