@@ -22,7 +22,7 @@ MEDIA_URL: Final = re.compile(r"wss?://[^/?#\s{}]+(/[^?#\s{}]*)?")
 HOST_FIRST: Final = re.compile(r"wss?://\{host\}\.[^{}]")
 
 ANYWHERE: Final = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not listened on
-"""All addresses of a machine, none of which anybody can connect to."""
+"""All addresses of a machine at once, to which nobody can connect."""
 
 MOST_LISTED: Final = 64
 """Addresses of workers that a page's policy names; with more workers the header would grow beyond what proxies take."""
@@ -47,7 +47,7 @@ class Application:
             one of them: workers know it by the token.
         drain_s: How long a worker's calls may go on after the worker itself was asked to end, e.g. by SIGTERM.
         store: The URL of the store of calls, with its password; "" for none.
-        workers: How many workers there are to be, so that pages know their addresses in advance.
+        workers: How many workers will run, so that pages know their addresses in advance.
         program: The function that makes the `Serve` of an application, by import path. It is called in the worker with
             `path`, `arguments` and `store`, and returns an async context manager.
         token: The bearer token by which a worker knows its engine.

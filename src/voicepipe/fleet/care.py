@@ -1,6 +1,6 @@
-"""What people and programs do who look after a fleet: see its workers, take one away, restart all of them.
+"""For those who look after a fleet: its workers are listed, one is taken away, or all are restarted.
 
-Rule 1: whoever does that shows a token. Without one, programs on this machine may: no page, nobody behind a proxy.
+Rule 1: that takes a token. If the gateway has none, programs on this machine may: no page, nobody behind a proxy.
 Rule 2: what takes long goes on by itself, and `/fleet` says what came of it.
 """
 

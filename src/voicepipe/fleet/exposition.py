@@ -59,7 +59,7 @@ class FleetMetrics:
 
 
 class _Fleet(Collector):
-    """Reads what is so at present when somebody asks."""
+    """Reads the present state of a fleet when somebody asks."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -67,7 +67,7 @@ def passed_on(request: Request, token: str) -> list[tuple[bytes, bytes]]:
     if request.client is not None:
         said.append((CLIENT, request.client.host.encode()))
     if is_passed_on(request.headers):
-        said.append((b"via", b"1.1 proxy"))  # the caller is not the machine that connects, whoever it may be
+        said.append((b"via", b"1.1 proxy"))  # so that nobody counts as this machine because its proxy is here
     return [*kept, *said]
 
 
