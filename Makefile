@@ -82,7 +82,7 @@ test-oracles: .venvs/oracles/.installed ## the tests with clients of others: ope
 LIMITED := $(if $(shell command -v timeout),timeout --foreground --signal=INT --kill-after=30 900)
 # Only files with such tests are collected: what others import is not in this environment.
 test-scale: .venvs/scale/.installed ## the tests with several processes: redis-server, Ray, workers on this machine
-	$(LIMITED) .venvs/scale/bin/python -m pytest -q -m scale -n 0 -o faulthandler_timeout=120 \
+	$(LIMITED) .venvs/scale/bin/python -m pytest -q -m scale -n 0 -o faulthandler_timeout=240 \
 	    $$(grep -rl --include='test_*.py' 'mark\.scale' tests) $(ARGS)
 
 # One worker: a model takes both processors of a small machine.
