@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import KW_ONLY, asdict, dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from voicepipe.errors import ConfigurationError
@@ -17,6 +18,8 @@ from voicepipe.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Self
+
+    from pydantic import TypeAdapter
 
 __all__ = [
     "AssistantMessage",
@@ -254,7 +257,7 @@ def _state_as_json(state: ServiceState | None) -> dict[str, Any]:
 
 
 def _from_json(entry: object, index: int) -> Message:
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - half of the import time, and rarely needed
+    from pydantic import ValidationError  # noqa: PLC0415 - half of the import time, and rarely needed
 
     if not isinstance(entry, dict):
         raise ConfigurationError(f"history: message {index} must be a dict from to_json, not {type(entry).__name__}")
@@ -267,13 +270,21 @@ def _from_json(entry: object, index: int) -> Message:
         )
     if role not in ("user", "assistant"):
         raise ConfigurationError(f'history: the role of message {index} must be "user" or "assistant", not {role!r}')
-    kind: Any = UserMessage if role == "user" else AssistantMessage
     try:
         # As JSON text, from which pydantic makes dataclasses strictly; from dicts it does not.
-        return cast("Message", TypeAdapter(kind).validate_json(json.dumps(fields), strict=True, extra="forbid"))
+        return _adapter(role).validate_json(json.dumps(fields), strict=True, extra="forbid")
     except TypeError as error:
         raise ConfigurationError(f"history: message {index} holds something that is not JSON") from error
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, wrong["loc"])) or "the text"
         raise ConfigurationError(f"history: {place} of message {index}: {wrong['msg']}") from None
+
+
+@cache
+def _adapter(role: str) -> TypeAdapter[Message]:
+    """Return what reads the messages of a role: making one takes longer than reading a hundred messages with it."""
+    from pydantic import TypeAdapter  # noqa: PLC0415
+
+    kind: Any = UserMessage if role == "user" else AssistantMessage
+    return TypeAdapter(kind)

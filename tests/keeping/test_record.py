@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -363,6 +364,15 @@ def test_an_envelope_is_read_as_it_was_written() -> None:
     envelope = Envelope(owner=owner, is_busy=True, is_released=False, begun=("call_1",), snapshot=b'{"a":\n1}')
     assert Envelope.unpacked(envelope.packed()) == envelope
     assert "ada" not in repr(envelope)
-    for nonsense in (b"", b"{}", b'{"version":2}\n', envelope.packed().replace(b'"version":1', b'"version":9')):
+    long = replace(envelope, snapshot=b'{"words":"' + b"And so on. " * 20_000 + b'"}', begun=("x" * 400,) * 64)
+    assert Envelope.unpacked(long.packed()) == long
+    assert len(long.packed()) < 32_768
+    for nonsense in (
+        b"",
+        b"{}",
+        b'{"version":2}\n',
+        envelope.packed().replace(b'"version":1', b'"version":9'),
+        long.packed()[:-9] + b"?" * 9,
+    ):
         with pytest.raises(vp.SnapshotError, match="not one of version 1"):
             Envelope.unpacked(nonsense)
