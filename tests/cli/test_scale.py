@@ -31,6 +31,8 @@ def test_what_the_commands_say_about_bad_input(
         ([*fleet, "--worker-url", "https://x"], 2, "the workers' URL must be that of a websocket"),
         ([*fleet, "--host", "0.0.0.0"], 2, "workers that listen on 0.0.0.0 have to know where callers reach them"),
         ([*fleet, "--token", " "], 2, "the gateway's token must not be blank"),
+        ([*fleet, "--token", "schl\u00fcssel"], 2, "the gateway's token must be of printable ASCII without spaces"),
+        (["scale", "status", "--token", "a\nb"], 2, "the gateway's token must be of printable ASCII without spaces"),
     ]
     for arguments, status, said in cases:
         assert main(arguments) == status, arguments

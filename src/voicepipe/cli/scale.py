@@ -17,6 +17,7 @@ import voicepipe as vp
 from voicepipe.cli._serve_arguments import TOKEN_VARIABLE
 from voicepipe.cli._tables import as_json, printable
 from voicepipe.core.process import run
+from voicepipe.fleet.application import check_token
 from voicepipe.http.client import HTTPClient
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def scale(options: argparse.Namespace) -> int:
 
 
 async def _scale(options: argparse.Namespace) -> int:
-    token = options.token or os.environ.get(TOKEN_VARIABLE, "")
+    if token := options.token or os.environ.get(TOKEN_VARIABLE, ""):
+        check_token(token)
     try:
         client = HTTPClient(options.gateway, {"authorization": f"Bearer {token}"} if token else {})
     except vp.ConfigurationError as error:

@@ -13,7 +13,7 @@ from typing import Final
 
 from voicepipe.errors import ConfigurationError
 
-__all__ = ["Application", "Listening"]
+__all__ = ["Application", "Listening", "check_token"]
 
 PROGRAM: Final = "voicepipe.cli.serve:made"
 
@@ -138,3 +138,18 @@ class Listening:
     url: str
     media_url: str
     paths: tuple[str, ...] = ()
+
+
+def check_token(token: str) -> None:
+    """Refuse what cannot be the token of a gateway, because no request could show it.
+
+    Raises:
+        ConfigurationError: It is blank, or has other characters than printable ones of ASCII.
+    """
+    if not token.strip():
+        raise ConfigurationError("the gateway's token must not be blank; leave it out to let this machine in")
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise ConfigurationError(
+            "the gateway's token must be of printable ASCII without spaces, as a header can hold it; e.g. what "
+            "openssl rand -hex 24 prints"
+        )

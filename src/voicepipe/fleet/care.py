@@ -22,6 +22,7 @@ from starlette.routing import Route
 from voicepipe.core.failures import single_error
 from voicepipe.core.log import log
 from voicepipe.errors import ConfigurationError, WorkerError
+from voicepipe.fleet.application import check_token
 from voicepipe.serving.origins import is_loopback, is_passed_on
 
 if TYPE_CHECKING:
@@ -52,12 +53,12 @@ class Care:
         token: Who shows it, as `Authorization: Bearer ...`, may look after it; None for programs on this machine.
 
     Raises:
-        ConfigurationError: The token is blank.
+        ConfigurationError: The token is blank, or cannot be shown.
     """
 
     def __init__(self, engine: Engine, application: Application, token: str | None) -> None:
-        if token is not None and not token.strip():
-            raise ConfigurationError("the gateway's token must not be blank; leave it out to let this machine in")
+        if token is not None:
+            check_token(token)
         self._engine = engine
         self._application = application
         self._token = token

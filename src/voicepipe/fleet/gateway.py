@@ -81,7 +81,7 @@ class Gateway:
             requests from this machine.
 
     Raises:
-        ConfigurationError: The token is blank.
+        ConfigurationError: The token is blank, or cannot be shown.
     """
 
     most_message_bytes: int = 65_536

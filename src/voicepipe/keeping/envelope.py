@@ -16,14 +16,11 @@ from voicepipe.errors import SnapshotError
 __all__ = ["Envelope", "Owner"]
 
 VERSION: Final = 1
-HEAD_BYTES: Final = 16_384
-"""The largest head: beyond it the data is no record."""
-
 PLAIN_BYTES: Final = 16_384
-"""A larger snapshot is compressed, to a fifth or so: 120 turns would fill a record, and so do 600."""
+"""A longer snapshot is compressed, at the least effort: a long call holds its words several times."""
 
 MOST_BYTES: Final = 16 * 1024 * 1024
-"""What is longer than this once it is not compressed any more is no snapshot."""
+"""What is longer after that was no snapshot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +50,7 @@ class _Head(BaseModel):
     is_busy: bool
     is_released: bool
     begun: list[str]
+    is_compressed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +81,10 @@ class Envelope:
             is_busy=self.is_busy,
             is_released=self.is_released,
             begun=list(self.begun),
+            is_compressed=len(self.snapshot) > PLAIN_BYTES,
         )
-        is_long = len(self.snapshot) > PLAIN_BYTES
-        return head.model_dump_json().encode() + b"\n" + (zlib.compress(self.snapshot, 1) if is_long else self.snapshot)
+        held = zlib.compress(self.snapshot, level=1) if head.is_compressed else self.snapshot
+        return head.model_dump_json().encode() + b"\n" + held
 
     @classmethod
     def unpacked(cls, data: bytes) -> Envelope:
@@ -94,10 +93,11 @@ class Envelope:
         Raises:
             SnapshotError: It is no record, or one of another version.
         """
-        line, _, snapshot = data.partition(b"\n")
+        line, _, held = data.partition(b"\n")
         try:
-            head = _Head.model_validate_json(line[:HEAD_BYTES])
-        except ValidationError:
+            head = _Head.model_validate_json(line)
+            snapshot = _expanded(held) if head.is_compressed else held
+        except (ValidationError, zlib.error):
             raise SnapshotError(
                 f"the record of a call is not one of version {VERSION}; a worker with another version of voicepipe "
                 "has written it"
@@ -107,15 +107,13 @@ class Envelope:
             is_busy=head.is_busy,
             is_released=head.is_released,
             begun=tuple(head.begun),
-            snapshot=_plain(snapshot),
+            snapshot=snapshot,
         )
 
 
-def _plain(snapshot: bytes) -> bytes:
-    """Return a snapshot as it was before it was compressed, if it was: JSON begins with a brace."""
-    if snapshot.startswith(b"{"):
-        return snapshot
-    try:
-        return zlib.decompressobj().decompress(snapshot, MOST_BYTES)
-    except zlib.error:
-        return snapshot  # it is no snapshot, which is said where it is read
+def _expanded(compressed: bytes) -> bytes:
+    expanding = zlib.decompressobj()
+    expanded = expanding.decompress(compressed, MOST_BYTES)
+    if not expanding.eof:
+        raise zlib.error("it is cut, or too long")
+    return expanded

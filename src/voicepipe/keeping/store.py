@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["RECORD_BYTES", "Kept", "Store", "check_data", "check_name", "check_times"]
 
 RECORD_BYTES: Final = 65_536
-"""What a record may take. A call of half an hour takes about a fifth of it, and a store serves many calls."""
+"""What a record may take. A call of an hour, without a pause, takes about half of it; a store serves many calls."""
 
 NAME_CHARACTERS: Final = 512
 """How long the id of a call, a worker or a token may be. Ids of telephone networks have up to 64."""
