@@ -30,7 +30,10 @@ CHARACTER_S = 0.04
 CHARACTER_SAMPLES = 320
 TICK_SAMPLES = 80
 NUMBERS, CHARACTERS = 255, 128  # a sample holds the number of its sentence, and the place of its character
-LEAST_TICKS = 2  # of the four of a character: a resumed word is faded in, and may begin between two samples
+TICKS, LEAST_TICKS = (
+    4,
+    2,
+)  # of a character, and how many of them count as all: a resumed word is faded in, and may begin between two samples
 
 CONSONANTS, VOWELS = "bdfgklmnprstv", "aiou"
 SYLLABLES = [consonant + vowel for consonant in CONSONANTS for vowel in VOWELS]
@@ -67,8 +70,9 @@ class Sentence:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of it was audible."""
-        return all(self.ticks.get(at, 0) >= LEAST_TICKS for at in range(len(self.text.rstrip())))
+        """Whether all of it was audible, to its last sound."""
+        length = len(self.text.rstrip())
+        return all(self.ticks.get(at, 0) >= (TICKS if at == length - 1 else LEAST_TICKS) for at in range(length))
 
     def heard(self) -> list[str]:
         """Return the words that were audible whole."""
@@ -81,7 +85,7 @@ class Sentence:
     def replayed(self) -> dict[str, int]:
         """Return the words that were audible whole more than once, and how often; the first sound may be faded in."""
         times = {
-            match[1]: min((self.ticks.get(at, 0) + (at == match.start())) // 4 for at in range(*match.span()))
+            match[1]: min((self.ticks.get(at, 0) + (at == match.start())) // TICKS for at in range(*match.span()))
             for match in SPOKEN_WORD.finditer(self.text.lower())
         }
         return {word: often for word, often in times.items() if often > 1}
