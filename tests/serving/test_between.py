@@ -84,3 +84,12 @@ async def test_a_call_with_a_record_goes_on() -> None:
     assert await line.goes_on(SID, store)
     await store.forget(SID)
     assert not await line.goes_on(SID, store)
+
+
+async def test_what_another_program_has_written() -> None:
+    """It says nothing about a call, and keeps none from going on."""
+    store, between = vp.MemoryStore(), Between("twilio")
+    await store.keep(f"twilio/returns/{SID}", b"\xff", expires_s=10)
+    assert await between.may_return(SID, store)
+    await store.keep(f"twilio/result/{SID}", b"\xff", expires_s=10)
+    assert await between.take(SID, store) == (True, None)

@@ -10,7 +10,7 @@ import pytest
 
 import voicepipe as vp
 from tests.helpers.coming_back import Guest, Worker, visiting, workers
-from tests.helpers.plain_transport import RATE
+from tests.helpers.plain_transport import RATE, calling
 from voicepipe.serving import Limits
 from voicepipe.testing import Calls, ChatRequest, Reply, Says, ScriptedModel, ScriptedRecogniser, ScriptedVoice
 
@@ -210,6 +210,27 @@ async def test_a_caller_who_comes_back_to_the_same_worker() -> None:
             assert (guest.code, again.ready["resumed"]) == (4409, True)
             await anyio.sleep(0.2)
             assert said(one) == [["And?", "One two three. Four five six."]] * 2
+
+
+async def test_a_caller_who_comes_back_twice_at_once() -> None:
+    """The connection that came last has the call; the other one is closed as taken over, even before it began."""
+
+    async def deps(facts: object) -> None:
+        await anyio.sleep(0.5)  # what the application looks up
+
+    store = vp.MemoryStore()
+    one, other = Worker(store, agent()), Worker(store, agent(), deps=deps)
+    async with workers(one, other), visiting(one) as guest:
+        await anyio.sleep(0.5)
+        guest.vanish()
+        async with calling(other.port) as first:
+            await first.socket.send(json.dumps({"facts": {}, "resume": guest.ready["key"]}))
+            await anyio.sleep(0.2)  # it has claimed the call, and has no session yet
+            async with visiting(other, guest.ready["key"]) as last:
+                assert last.ready["resumed"]
+                with anyio.fail_after(2):
+                    assert await first.wait_closed() == 4409
+                assert not last.closed.is_set()
 
 
 async def test_who_may_not_go_on() -> None:

@@ -83,7 +83,8 @@ class Between:
     async def may_return(self, call_id: str, store: Store) -> bool:
         """Count that a call goes on over a new stream, and return whether it may, or has done so too often."""
         key = self._key("returns", call_id)
-        returns = int(await self._taken(key, store) or b"0") + 1
+        before = await self._taken(key, store) or b""
+        returns = (int(before) if before.isdigit() else 0) + 1  # another program may have written there
         try:
             with answering():
                 await store.keep(key, b"%d" % returns, expires_s=RETURN_S)

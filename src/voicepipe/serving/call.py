@@ -127,11 +127,11 @@ class Call:
 
     async def let_go(self) -> None:
         """End the call because its caller has come back on another connection; return once its record is kept."""
+        self._ends("moved", TAKEN_OVER, "taken over")
         if self._session is None or self._record is None:
             self.cut()
             return
         self._seal()
-        self._ends("moved", TAKEN_OVER, "taken over")
         self._session.end()
         await self._record.wait_kept()
 
