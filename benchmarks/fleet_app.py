@@ -210,7 +210,7 @@ def agent() -> vp.Pipeline:
 def serve() -> Serve:
     """Return the server."""
     # The machine of a benchmark is busy: no call is to be refused because of that.
-    limits = Limits(opening_per_s=1_000, lag_s=10.0, stall_s=10.0)
+    limits = Limits(lag_s=10.0, stall_s=10.0)
     address = os.environ.get(STORE)
     store = vp.RedisStore(address) if address else None
     return Serve(agent(), [Page()], limits=limits, on_call=watch, store=store)

@@ -382,7 +382,7 @@ async def main(options: argparse.Namespace) -> None:
         async with anyio.create_task_group() as calls:
             for caller in callers:
                 calls.start_soon(caller.run, http)
-                await anyio.sleep(0.05)
+                await anyio.sleep(0.12)  # a server lets in ten a second
         say("over")
         tasks.cancel_scope.cancel()
 
