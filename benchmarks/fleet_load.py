@@ -6,6 +6,7 @@ clock, reports what it has played, and resumes a call whose connection broke or 
 
 - ready: a connection carries the call; `resumed`, and `why` if it was to be resumed and was not.
 - lost: a connection ended; the close code, and how far the turn had come.
+- refused: an attempt to connect that failed, and why.
 - back: the first message of the connection after that, and how long there was none.
 - sound: the first sound of a reply that was cut, and how long the caller heard nothing.
 - turn: a reply was heard to its end; `waited_s` from the end of the question to its first sound, `pause_s` the longest
@@ -158,7 +159,8 @@ class Caller:
                 try:
                     with anyio.fail_after(5.0):
                         await self._connect()
-                except (Refused, TimeoutError):
+                except (Refused, TimeoutError) as error:
+                    say("refused", caller=self.number, why=str(error)[:200])
                     self._bases.rotate(-1)
                     continue
                 return True
