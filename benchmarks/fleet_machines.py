@@ -366,13 +366,14 @@ def _below(pid: int) -> list[int]:
 
 def listener(port: int) -> int:
     """Return the process that listens on a port of this machine."""
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    listening = {row[9] for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        with suppress(OSError):
-            found = str(link.readlink())
-            if found.startswith("socket:[") and found[8:-1] in listening:
-                return int(link.parts[2])
+    for _ in range(20):  # a table that changes while it is read may lack a line
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        listening = {row[9] for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
+        for link in Path("/proc").glob("[0-9]*/fd/*"):
+            with suppress(OSError):
+                found = str(link.readlink())
+                if found.startswith("socket:[") and found[8:-1] in listening:
+                    return int(link.parts[2])
     raise LookupError(f"nothing listens on port {port}")
 
 
